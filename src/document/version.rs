@@ -1,0 +1,49 @@
+//! The order of changes to one document.
+
+use std::fmt;
+
+/// A point in the order of changes: the greater one is newer.
+///
+/// Stored as billionths of the number that the event carried, so that integers, fractions and times share one order:
+/// a Unix time in seconds with a fraction and an RFC 3339 time of the same instant are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Version(i128);
+
+impl Version {
+    /// A version from billionths: for a time, nanoseconds since the Unix epoch.
+    pub const fn from_nanos(nanos: i128) -> Self {
+        Self(nanos)
+    }
+
+    /// The version in billionths: for a time, nanoseconds since the Unix epoch.
+    pub const fn as_nanos(self) -> i128 {
+        self.0
+    }
+}
+
+/// As the number that the event carried: `1732351234.5`.
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const BILLION: u128 = 1_000_000_000;
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let magnitude = self.0.unsigned_abs();
+        let (whole, fraction) = (magnitude / BILLION, magnitude % BILLION);
+        if fraction == 0 {
+            return write!(f, "{sign}{whole}");
+        }
+        let digits = format!("{fraction:09}");
+        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_shown_as_the_number_that_the_event_carried() {
+        for (nanos, shown) in [(7_000_000_000, "7"), (1_500_000_000, "1.5"), (-250_000_000, "-0.25"), (0, "0")] {
+            assert_eq!(Version::from_nanos(nanos).to_string(), shown);
+        }
+    }
+}

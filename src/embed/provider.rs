@@ -1,0 +1,81 @@
+//! What turns texts into vectors. Implement [`Provider`], add a variant to `settings::embedding` and an arm to `embed::build`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::document::Vector;
+
+use super::space::Space;
+
+/// What a text is embedded for. Some models embed questions and documents differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InputType {
+    /// A text to be found.
+    Document,
+    /// A text to find others with.
+    Query,
+}
+
+/// One call's outcome, as the pure judge of a provider decides it from what came back.
+#[derive(Debug)]
+pub enum Judgement {
+    /// A checked vector for every text, in their order.
+    Done(Embeddings),
+    /// Not now: try the same call again. `after` is what the provider asked for; `pause` says that it holds for
+    /// every call (429, 503), not only for this one (a time-out, a broken connection).
+    Retry {
+        /// What happened, for the log and the health page.
+        reason: String,
+        /// How long the provider asked to wait, if it did.
+        after: Option<Duration>,
+        /// Whether all calls must wait.
+        pause: bool,
+    },
+    /// The provider refuses something in this batch (400, 413, 422): halve it until the guilty text is alone;
+    /// a text that is alone is rejected with this reason.
+    Refused {
+        /// The provider's own words, shortened.
+        reason: String,
+    },
+    /// No call will succeed until a person acts (401, 403, an unknown model): the pipeline pauses and tries again slowly.
+    Fatal {
+        /// What happened and what to do about it.
+        reason: String,
+    },
+}
+
+/// Checked vectors.
+#[derive(Debug)]
+pub struct Embeddings {
+    /// For every text in order, its vector, or why this one text has none (no known token: see the built-in model).
+    pub vectors: Vec<Result<Vector, String>>,
+    /// Tokens that the provider says it charged, where it says so.
+    pub tokens: Option<u64>,
+}
+
+/// Turns texts into vectors.
+pub trait Provider: Send + Sync + 'static {
+    /// What makes this provider's vectors comparable.
+    fn space(&self) -> &Space;
+
+    /// The name of the model for metrics and logs.
+    fn model(&self) -> &str;
+
+    /// Embeds the texts in one call: never more than [`Provider::max_items`], no retry. The future must not block its
+    /// thread: local models compute on a blocking thread.
+    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement>;
+
+    /// The exact number of tokens in a text, where the tokenizer is known.
+    fn count_tokens(&self, text: &str) -> Option<usize>;
+
+    /// The most tokens that one text may have; `None` when there is no limit.
+    fn max_text_tokens(&self) -> Option<usize>;
+
+    /// The most texts that one call may have.
+    fn max_items(&self) -> usize;
+
+    /// What a million tokens cost, in US dollars; 0 for a local model.
+    fn price_per_million_tokens(&self) -> f64;
+}

@@ -1,0 +1,65 @@
+//! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build`.
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::document::{DocumentId, Vector};
+use crate::ledger::DocumentWrite;
+
+use super::filter::Filter;
+
+/// A question to an index.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The vector to be near to.
+    pub vector: Vector,
+    /// How many documents to return at most.
+    pub k: usize,
+    /// Which documents count.
+    pub filter: Option<Filter>,
+    /// A document that shall not be in the answer: the one that `similar` starts from.
+    pub except: Option<DocumentId>,
+    /// Whether to return the vectors.
+    pub with_vectors: bool,
+}
+
+/// One document that was found, by its nearest chunk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The document.
+    pub id: DocumentId,
+    /// Nearness: larger is nearer. Cosine and dot: the product; L2: the negative distance.
+    pub score: f32,
+    /// The document's metadata, a JSON object.
+    pub metadata: Value,
+    /// The number of the nearest chunk, from 0.
+    pub chunk: usize,
+    /// Its vector, when asked for.
+    pub vector: Option<Vector>,
+}
+
+/// Why an index could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// It may work later: try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It will not work until a person acts.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Holds points and finds the nearest. Every write is idempotent.
+pub trait VectorIndex: Send + Sync + 'static {
+    /// Makes the index and the ledger hold what is written, durably, and answers what the ledger holds then.
+    fn write(&self, writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>>;
+
+    /// The nearest documents, best first. Sees every write that was answered.
+    fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>>;
+
+    /// How many points it holds.
+    fn points(&self) -> u64;
+
+    /// Saves what is derived, so that the next start is fast. Called at a graceful end.
+    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>>;
+}

@@ -1,0 +1,107 @@
+//! What the ledger holds, as its callers see it.
+
+use crate::document::{Document, DocumentId, Fingerprint, Vector, Version};
+
+/// Names a point in the index: one chunk of one document. Never used again for another point.
+pub type PointKey = u64;
+
+/// What the ledger holds of one document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldDocument {
+    /// The merged state of all changes so far.
+    pub document: Document,
+    /// The metadata in the index, as canonical JSON text; `None` when the document is not in the index.
+    pub metadata: Option<String>,
+    /// What the index holds, by chunk number. Empty when the document is not in the index.
+    pub chunks: Vec<HeldChunk>,
+}
+
+/// One chunk that the index holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldChunk {
+    /// The text that it was made from.
+    pub fingerprint: Fingerprint,
+    /// Its point.
+    pub key: PointKey,
+}
+
+/// What the ledger and the index shall hold of one document from now on.
+#[derive(Debug)]
+pub struct DocumentWrite {
+    /// Which document.
+    pub id: DocumentId,
+    /// [`Document::to_json`] of the merged state, made where there is time for it.
+    pub document: String,
+    /// The newest version in it: dead letters of this document up to it are cleared.
+    pub newest: Version,
+    /// The metadata beside the vectors, as canonical JSON text; `None` takes the document out of the index.
+    pub metadata: Option<String>,
+    /// All chunks in order. Points that are not kept by one of them are removed.
+    pub chunks: Vec<ChunkWrite>,
+}
+
+/// One chunk of a [`DocumentWrite`].
+#[derive(Debug, Clone)]
+pub struct ChunkWrite {
+    /// The text that it is made from.
+    pub fingerprint: Fingerprint,
+    /// Where its vector is.
+    pub vector: VectorSource,
+}
+
+/// Where the vector of a chunk is.
+#[derive(Debug, Clone)]
+pub enum VectorSource {
+    /// In the index already, under this point of the same document.
+    Held(PointKey),
+    /// Here.
+    Here(Vector),
+}
+
+/// A record that could not be processed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDeadLetter {
+    /// The source's name in the configuration.
+    pub source: String,
+    /// Where in the source, as a person would look it up.
+    pub position: String,
+    /// The document, where the record told it.
+    pub document: Option<DocumentId>,
+    /// The change's version, where the record told it.
+    pub version: Option<Version>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The record's bytes as the source gave them.
+    pub payload: Vec<u8>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The version that the source's own order gives it; used again when it is replayed.
+    pub order: Version,
+}
+
+/// A record in the dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// When it was put there, Unix milliseconds.
+    pub at: i64,
+    /// The record.
+    pub letter: NewDeadLetter,
+}
+
+/// Counts over everything the ledger has seen, kept across restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Texts sent to the provider.
+    pub texts: u64,
+    /// Tokens the provider charged, or our estimate where it does not say.
+    pub tokens: u64,
+    /// Money spent, in US dollars.
+    pub money: f64,
+    /// Texts that needed no call: a vector was at hand.
+    pub cache_hits: u64,
+    /// Events settled.
+    pub events: u64,
+}

@@ -1,0 +1,33 @@
+//! The `chunking` section: how long texts are cut.
+
+use serde::Deserialize;
+
+/// How long texts are cut into chunks. A text within `max_tokens` is one chunk.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChunkingSettings {
+    /// The most tokens a chunk has, in the model's own tokens where its tokenizer is known, else in bytes divided by four.
+    /// A lower limit of the model itself goes first.
+    pub max_tokens: usize,
+    /// How many tokens the end of a chunk shares with the start of the next. Less than `max_tokens`.
+    pub overlap: usize,
+    /// Where a text may be cut: `plain` (paragraphs, sentences, words) or `markdown` (headings and blocks first).
+    pub format: TextFormat,
+}
+
+/// The structure of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextFormat {
+    /// Paragraphs, sentences, words.
+    #[default]
+    Plain,
+    /// Markdown headings and blocks first.
+    Markdown,
+}
+
+impl Default for ChunkingSettings {
+    fn default() -> Self {
+        Self { max_tokens: 8192, overlap: 0, format: TextFormat::Plain }
+    }
+}

@@ -1,0 +1,135 @@
+//! The `document` section: how a record becomes a change to a document.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::document::Operation;
+
+/// How records become documents. A field is named by its key (`title`) or, when it is nested, by a JSON pointer (`/product/title`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentSettings {
+    /// The field with the document's id: a text or a whole number.
+    pub id: String,
+    /// The field that orders changes, newest wins: `version: timestamp`, or `version: { field: timestamp, unit: milliseconds }`.
+    /// Absent: the source's own order.
+    #[serde(default)]
+    pub version: Option<VersionSettings>,
+    /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":
+    /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
+    pub text: String,
+    /// The fields that the index stores beside the vector, for filters and results.
+    #[serde(default)]
+    pub metadata: Vec<String>,
+    /// What to do by the kind of event. Absent: every record is an upsert.
+    #[serde(default)]
+    pub events: Option<EventSettings>,
+}
+
+/// Which field orders changes, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "VersionForm")]
+pub struct VersionSettings {
+    /// The field: a number or an RFC 3339 time.
+    pub field: String,
+    /// How a number is read.
+    pub unit: VersionUnit,
+}
+
+/// How the number in a version field is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionUnit {
+    /// By its size: a Unix time in seconds, milliseconds, microseconds or nanoseconds, or a counter below 5,000,000,000.
+    /// A number that is none of these is dead-lettered: name the unit.
+    #[default]
+    Auto,
+    /// A counter of any size: greater is newer.
+    Counter,
+    /// Unix time in seconds.
+    Seconds,
+    /// Unix time in milliseconds.
+    Milliseconds,
+    /// Unix time in microseconds.
+    Microseconds,
+    /// Unix time in nanoseconds.
+    Nanoseconds,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum VersionForm {
+    Field(String),
+    Full(VersionFull),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VersionFull {
+    field: String,
+    #[serde(default)]
+    unit: VersionUnit,
+}
+
+impl From<VersionForm> for VersionSettings {
+    fn from(form: VersionForm) -> Self {
+        match form {
+            VersionForm::Field(field) => Self { field, unit: VersionUnit::default() },
+            VersionForm::Full(VersionFull { field, unit }) => Self { field, unit },
+        }
+    }
+}
+
+/// What to do by the kind of event: `field` and, beside it, one entry for every kind.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct EventSettings {
+    /// The field whose value names the kind of event. A record whose kind is not listed is dead-lettered.
+    pub field: String,
+    /// By the value of that field.
+    #[serde(flatten)]
+    pub kinds: BTreeMap<String, EventKindSettings>,
+}
+
+/// What one kind of event does.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventKindSettings {
+    /// `upsert` (the whole document), `patch` (some fields), `delete`, or `ignore` (settled as filtered).
+    pub operation: EventOperation,
+    /// The lane its text waits in: 0 is ordinary, higher goes first. At most 9.
+    #[serde(default)]
+    pub priority: u8,
+    /// Send its text at once instead of waiting for a full batch.
+    #[serde(default)]
+    pub immediate: bool,
+    /// Fields of the event that are kept under another name: `{ new_price: price }`.
+    #[serde(default)]
+    pub rename: BTreeMap<String, String>,
+}
+
+/// What a kind of event does to its document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventOperation {
+    /// The event holds the whole document: fields it does not name go.
+    Upsert,
+    /// The event holds some fields: the others stay.
+    Patch,
+    /// The document is gone.
+    Delete,
+    /// The event is of no interest here.
+    Ignore,
+}
+
+impl EventOperation {
+    /// The change it makes; `None` for events of no interest.
+    pub fn operation(self) -> Option<Operation> {
+        match self {
+            Self::Upsert => Some(Operation::Upsert),
+            Self::Patch => Some(Operation::Patch),
+            Self::Delete => Some(Operation::Delete),
+            Self::Ignore => None,
+        }
+    }
+}

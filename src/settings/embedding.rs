@@ -1,0 +1,112 @@
+//! The `embedding` section: what turns texts into vectors.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::secret::Secret;
+use super::units::Span;
+
+/// What turns texts into vectors, chosen by `provider`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "provider", rename_all = "snake_case")]
+pub enum EmbeddingSettings {
+    /// The English model that Vectide ships: 128 dimensions, no key, no network.
+    Builtin(BuiltinSettings),
+    /// Hashed character n-grams: any language, no model. Finds texts that share spelling, not meaning.
+    Hashed(HashedSettings),
+    /// Any endpoint that speaks OpenAI's `/embeddings`.
+    Openai(OpenaiSettings),
+}
+
+/// The built-in model.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BuiltinSettings {}
+
+/// Hashed character n-grams.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HashedSettings {
+    /// Numbers a vector, 16 to 4096.
+    pub dimensions: usize,
+}
+
+impl Default for HashedSettings {
+    fn default() -> Self {
+        Self { dimensions: 512 }
+    }
+}
+
+/// An OpenAI-compatible endpoint.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenaiSettings {
+    /// Known values for `base_url`, `dimensions`, limits and price: `openai-small`, `openai-large`, `holysheep-small`,
+    /// `holysheep-large`. What is set beside it goes first.
+    #[serde(default)]
+    pub preset: Option<String>,
+    /// The address before `/embeddings`. Default: `https://api.openai.com/v1`.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// The model's name as the endpoint knows it. Needed without a preset.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Numbers a vector; sent with every call when the model's own number is another, and checked in every answer. Needed for
+    /// a model that no preset knows.
+    #[serde(default)]
+    pub dimensions: Option<usize>,
+    /// The key, best as `${OPENAI_API_KEY}`.
+    #[serde(default)]
+    pub api_key: Option<Secret>,
+    /// A file that holds the key.
+    #[serde(default)]
+    pub api_key_file: Option<PathBuf>,
+    /// Sent as `OpenAI-Organization`.
+    #[serde(default)]
+    pub organization: Option<String>,
+    /// Sent as `OpenAI-Project`.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The most calls at once.
+    #[serde(default = "default_concurrency")]
+    pub concurrency: usize,
+    /// How long a connection may take to open.
+    #[serde(default = "default_connect_timeout")]
+    pub connect_timeout: Span,
+    /// How long a whole call may take.
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+    /// What the account allows; absent: the provider's own 429 is the only limit.
+    #[serde(default)]
+    pub rate_limit: RateLimitSettings,
+    /// What a million tokens cost, in US dollars; for the reports only.
+    #[serde(default)]
+    pub price_per_million_tokens: Option<f64>,
+    /// The most tokens that the model takes in one text. Default: 8191, or the preset's.
+    #[serde(default)]
+    pub max_text_tokens: Option<usize>,
+}
+
+/// What the account allows in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimitSettings {
+    /// Calls a minute.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens a minute.
+    pub tokens_per_minute: Option<u64>,
+}
+
+fn default_concurrency() -> usize {
+    16
+}
+
+fn default_connect_timeout() -> Span {
+    Span::new(Duration::from_secs(10))
+}
+
+fn default_timeout() -> Span {
+    Span::new(Duration::from_secs(60))
+}

@@ -1,0 +1,61 @@
+//! `config.yaml` as types. The doc comments here are the user's reference: `docs/configuration.md` is made from them.
+
+pub mod batching;
+pub mod chunking;
+pub mod dedup;
+pub mod document;
+pub mod embedding;
+pub mod index;
+pub mod secret;
+pub mod server;
+pub mod source;
+pub mod state;
+pub mod units;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use batching::BatchingSettings;
+pub use chunking::ChunkingSettings;
+pub use dedup::DedupSettings;
+pub use document::DocumentSettings;
+pub use embedding::EmbeddingSettings;
+pub use index::IndexSettings;
+pub use secret::Secret;
+pub use server::ServerSettings;
+pub use source::SourceSettings;
+pub use state::StateSettings;
+pub use units::{ByteSize, Span};
+
+/// The whole of `config.yaml`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The pipeline's name: part of every point's id, so that two pipelines may share an index. Letters, digits, `-` and `_`.
+    pub pipeline: String,
+    /// How records become documents.
+    pub document: DocumentSettings,
+    /// Where records come from, by a name of your own.
+    pub sources: BTreeMap<String, SourceSettings>,
+    /// How long texts are cut.
+    #[serde(default)]
+    pub chunking: ChunkingSettings,
+    /// What is remembered so that nothing is embedded twice.
+    #[serde(default)]
+    pub dedup: DedupSettings,
+    /// How texts are grouped into calls.
+    #[serde(default)]
+    pub batching: BatchingSettings,
+    /// What turns texts into vectors.
+    pub embedding: EmbeddingSettings,
+    /// Where vectors are kept and searched.
+    #[serde(default)]
+    pub index: IndexSettings,
+    /// Where the ledger lives.
+    #[serde(default)]
+    pub state: StateSettings,
+    /// The HTTP address for events, search, health and metrics; absent: none is opened.
+    #[serde(default)]
+    pub server: Option<ServerSettings>,
+}

@@ -1,0 +1,34 @@
+//! The `server` section: the HTTP address.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::units::{ByteSize, Span};
+
+/// The HTTP address for events, search, health and metrics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Address and port. Vectide asks nobody for a password: keep it on `127.0.0.1` or behind a proxy.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// The largest request body, after decompression; a larger one is answered 413.
+    #[serde(default = "default_max_body")]
+    pub max_body: ByteSize,
+    /// How long `?wait=indexed` waits before it answers 202.
+    #[serde(default = "default_wait_timeout")]
+    pub wait_timeout: Span,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9090))
+}
+
+fn default_max_body() -> ByteSize {
+    ByteSize::mebibytes(16)
+}
+
+fn default_wait_timeout() -> Span {
+    Span::new(std::time::Duration::from_secs(30))
+}

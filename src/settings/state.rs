@@ -1,0 +1,19 @@
+//! The `state` section: where the ledger lives.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Where Vectide keeps what it must not forget.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StateSettings {
+    /// The folder of the ledger and the index. One process at a time writes to it.
+    pub path: PathBuf,
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        Self { path: PathBuf::from("data") }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a source gives: bytes with the place they came from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::document::Version;
+
+/// One independently ordered part of a source: a file, a Kafka partition, the HTTP journal.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// What a person calls it: a path, `topic[3]`, `journal`.
+    pub name: String,
+    /// What the source needs to find its place again, in a form of its own (JSON for files: identity and base version).
+    /// Kept with the committed position and given back at the next start.
+    pub detail: String,
+}
+
+/// Where reading goes on after a record.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// The part of the source that it lies in.
+    pub partition: Arc<Partition>,
+    /// Where to read on: bytes for a file (decompressed), the next sequence number for a journal. Grows within a partition.
+    pub offset: u64,
+    /// The number a person would look for: line, row or sequence number, counted as the source counts.
+    pub ordinal: u64,
+}
+
+/// As a person would look it up: `assets/events.jsonl:17`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.partition.name, self.ordinal)
+    }
+}
+
+/// A committed position, as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// [`Partition::name`].
+    pub partition: String,
+    /// [`Partition::detail`].
+    pub detail: String,
+    /// [`Position::offset`].
+    pub offset: u64,
+    /// [`Position::ordinal`].
+    pub ordinal: u64,
+}
+
+/// One record: bytes as the source gave them.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// One JSON object. Sources of other formats (CSV, Parquet) give each row as JSON.
+    pub payload: Bytes,
+    /// Where reading goes on after it.
+    pub position: Position,
+    /// Its place in the source's own order, for documents without a version field.
+    pub version: Version,
+    /// Set when the source itself could not make a record of these bytes (a broken CSV row, a line over the limit,
+    /// a file that cannot be decompressed further): the reason. Such a record is dead-lettered as it stands.
+    pub broken: Option<String>,
+}
