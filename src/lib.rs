@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod actor;
+pub mod delivery;
 pub mod document;
 pub mod embed;
 pub mod index;

@@ -1,0 +1,11 @@
+//! The pieces that actix lacks: a bounded edge ([`outlet`]), a supervisor that survives panics ([`guard`]), and the pauses
+//! between attempts ([`backoff`]). All sending of data goes through here.
+//!
+//! Why: actix 0.13 enqueues `send().await` without waiting for room, lets `do_send` pass the mailbox's bound, and ends an actor with
+//! its mailbox when it panics. `tests/actix_semantics.rs` shows each.
+
+pub mod guard;
+pub mod outlet;
+
+pub use guard::{Incident, Watch};
+pub use outlet::{Closed, Credit, Outlet, Parcel};

@@ -1,0 +1,209 @@
+//! What a source has delivered and not yet seen settled: bounded, and the measure of what may be committed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::source::{Partition, Position, Record, Room};
+
+/// How much may be delivered and not yet settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Records.
+    pub records: usize,
+    /// Bytes of payload. One record may exceed it when it is alone.
+    pub bytes: usize,
+}
+
+/// One record on its way.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Kept so that it can be delivered again or dead-lettered as the source gave it.
+    pub record: Record,
+    /// How often it was reported lost.
+    pub losses: u32,
+    settled: bool,
+}
+
+/// The deliveries of one source from the oldest open one on. Numbers are given in the order of reading and never again.
+#[derive(Debug)]
+pub struct Window {
+    limits: Limits,
+    /// The number of `deliveries[0]`.
+    first: u64,
+    deliveries: VecDeque<Delivery>,
+    open: usize,
+    bytes: usize,
+    /// The newest settled position of each partition that was not taken yet.
+    settled: Vec<Position>,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, first: 0, deliveries: VecDeque::new(), open: 0, bytes: 0, settled: Vec::new() }
+    }
+
+    /// What may be admitted now; `None` when the window is full. Settled deliveries behind an open one count too: they are
+    /// given again after a crash, and that must stay bounded.
+    pub fn room(&self) -> Option<Room> {
+        let records = self.limits.records.saturating_sub(self.deliveries.len());
+        let bytes = self.limits.bytes.saturating_sub(self.bytes);
+        (records > 0 && bytes > 0).then_some(Room { records, bytes })
+    }
+
+    /// Takes a record in and numbers it.
+    pub fn admit(&mut self, record: Record) -> u64 {
+        self.bytes += record.payload.len();
+        self.open += 1;
+        self.deliveries.push_back(Delivery { record, losses: 0, settled: false });
+        self.first + self.deliveries.len() as u64 - 1
+    }
+
+    /// The open delivery of this number; `None` when it was settled.
+    pub fn get(&self, number: u64) -> Option<&Delivery> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.deliveries.get(index).filter(|delivery| !delivery.settled)
+    }
+
+    /// Counts a loss of an open delivery and returns how many there were.
+    pub fn lose(&mut self, number: u64) -> Option<u32> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let delivery = self.deliveries.get_mut(index).filter(|delivery| !delivery.settled)?;
+        delivery.losses += 1;
+        Some(delivery.losses)
+    }
+
+    /// Settles a delivery; a second time does nothing. Returns whether it was open.
+    pub fn settle(&mut self, number: u64) -> bool {
+        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let Some(delivery) = index.and_then(|index| self.deliveries.get_mut(index)).filter(|delivery| !delivery.settled)
+        else {
+            return false;
+        };
+        delivery.settled = true;
+        self.open -= 1;
+        while self.deliveries.front().is_some_and(|delivery| delivery.settled) {
+            if let Some(delivery) = self.deliveries.pop_front() {
+                self.first += 1;
+                self.bytes -= delivery.record.payload.len();
+                self.pass(delivery.record.position);
+            }
+        }
+        true
+    }
+
+    fn pass(&mut self, position: Position) {
+        // Few partitions are in a window at once and neighbours mostly share one, so the search from the end finds it at once.
+        match self.settled.iter_mut().rev().find(|held| Arc::ptr_eq(&held.partition, &position.partition)) {
+            Some(held) => *held = position,
+            None => self.settled.push(position),
+        }
+    }
+
+    /// The positions up to which everything is settled, newest per partition, since the last call: these may be committed.
+    pub fn take_settled(&mut self) -> Vec<Position> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// Whether there are positions to commit.
+    pub fn has_settled(&self) -> bool {
+        !self.settled.is_empty()
+    }
+
+    /// How many deliveries are open.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// How many bytes of payload the window holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The limits it was made with.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// What a partition is known by, for tests and logs.
+    pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
+        self.deliveries.iter().map(|delivery| &delivery.record.position.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::document::Version;
+
+    fn record(partition: &Arc<Partition>, offset: u64) -> Record {
+        Record {
+            payload: Bytes::from_static(b"0123456789"),
+            position: Position { partition: partition.clone(), offset, ordinal: offset },
+            version: Version::default(),
+            broken: None,
+        }
+    }
+
+    fn partition(name: &str) -> Arc<Partition> {
+        Arc::new(Partition { name: name.into(), detail: String::new() })
+    }
+
+    #[test]
+    fn is_full_by_records_or_by_bytes() {
+        let file = partition("file");
+        let mut window = Window::new(Limits { records: 3, bytes: 1000 });
+        let numbers: Vec<u64> = (1..=3).map(|offset| window.admit(record(&file, offset))).collect();
+        assert!(window.room().is_none());
+        window.settle(numbers[1]);
+        assert!(window.room().is_none(), "what is settled behind an open delivery still counts");
+        window.settle(numbers[0]);
+        assert_eq!(window.room().unwrap().records, 2);
+
+        let mut window = Window::new(Limits { records: 100, bytes: 15 });
+        window.admit(record(&file, 1));
+        assert_eq!(window.room().unwrap().bytes, 5);
+        window.admit(record(&file, 2));
+        assert!(window.room().is_none());
+    }
+
+    #[test]
+    fn a_loss_is_counted_only_while_the_delivery_is_open() {
+        let mut window = Window::new(Limits { records: 3, bytes: 1000 });
+        let number = window.admit(record(&partition("file"), 1));
+        assert_eq!((window.lose(number), window.lose(number)), (Some(1), Some(2)));
+        assert!(window.settle(number));
+        assert_eq!(window.lose(number), None);
+        assert!(!window.settle(number));
+    }
+
+    proptest! {
+        /// A committed position never passes an open delivery, and all are passed in the end.
+        #[test]
+        fn commits_exactly_the_contiguous_settled_part(order in Just((0..40u64).collect::<Vec<_>>()).prop_shuffle()) {
+            let parts = [partition("a"), partition("b")];
+            let mut window = Window::new(Limits { records: 100, bytes: 10_000 });
+            for offset in 0..40 {
+                window.admit(record(&parts[offset as usize % 2], offset + 1));
+            }
+            let mut settled = vec![false; 40];
+            let mut committed = [0, 0];
+            for number in order {
+                window.settle(number);
+                settled[number as usize] = true;
+                for position in window.take_settled() {
+                    committed[usize::from(position.partition.name == "b")] = position.offset;
+                }
+                let contiguous = settled.iter().take_while(|settled| **settled).count() as u64;
+                for (part, offset) in committed.iter().enumerate() {
+                    let expected = (1..=contiguous).rev().find(|offset| (offset - 1) % 2 == part as u64).unwrap_or(0);
+                    prop_assert_eq!(*offset, expected);
+                }
+            }
+            prop_assert_eq!((window.open(), window.bytes()), (0, 0));
+        }
+    }
+}
