@@ -9,3 +9,4 @@ pub mod index;
 pub mod ledger;
 pub mod settings;
 pub mod source;
+pub mod telemetry;
