@@ -6,11 +6,12 @@ pub mod health;
 pub mod labels;
 pub mod metrics;
 pub mod process;
+pub mod sources;
 pub mod stats;
 
 pub use actors::{ActorBoard, ActorHandle};
 pub use health::Health;
-
 pub use labels::{CacheTier, Outcome, Reason, RequestStatus};
 pub use metrics::Metrics;
+pub use sources::{SourceBoard, SourceHandle};
 pub use stats::Stats;
