@@ -11,3 +11,4 @@ pub mod index;
 pub mod ledger;
 pub mod settings;
 pub mod source;
+pub mod telemetry;

@@ -1,0 +1,109 @@
+//! Which actors there are and how they are doing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// What an actor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorState {
+    /// At work, or waiting for some.
+    #[default]
+    Running,
+    /// It panicked and waits out a pause before it goes on.
+    Restarting,
+    /// It ended.
+    Stopped,
+}
+
+/// One actor's entry on the board.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ActorStatus {
+    /// What it is doing.
+    pub state: ActorState,
+    /// How often it was restarted since the process started.
+    pub restarts: u64,
+    /// What its last panic said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_panic: Option<String>,
+}
+
+/// The board that every actor's guard writes to and that statistics are read from. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct ActorBoard(Arc<Mutex<BTreeMap<Arc<str>, ActorStatus>>>);
+
+/// One actor's place on the board.
+#[derive(Debug, Clone)]
+pub struct ActorHandle {
+    board: ActorBoard,
+    name: Arc<str>,
+}
+
+impl ActorBoard {
+    /// Enters an actor as running. An actor that was entered before (an earlier generation) keeps its count of restarts.
+    pub fn register(&self, name: &str) -> ActorHandle {
+        let name: Arc<str> = Arc::from(name);
+        self.lock().entry(name.clone()).or_default().state = ActorState::Running;
+        ActorHandle { board: self.clone(), name }
+    }
+
+    /// All actors by name.
+    pub fn snapshot(&self) -> BTreeMap<String, ActorStatus> {
+        self.lock().iter().map(|(name, status)| (name.to_string(), status.clone())).collect()
+    }
+
+    // A status is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, ActorStatus>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ActorHandle {
+    /// The actor works again, after a pause or a rebuild.
+    pub fn running(&self) {
+        self.update(|status| status.state = ActorState::Running);
+    }
+
+    /// The actor panicked and will be restarted.
+    pub fn panicked(&self, message: &str) {
+        self.update(|status| {
+            status.state = ActorState::Restarting;
+            status.restarts += 1;
+            status.last_panic = Some(message.to_owned());
+        });
+    }
+
+    /// The actor ended.
+    pub fn stopped(&self) {
+        self.update(|status| status.state = ActorState::Stopped);
+    }
+
+    fn update(&self, change: impl FnOnce(&mut ActorStatus)) {
+        change(self.board.lock().entry(self.name.clone()).or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_shows_what_was_last_written_and_counts_across_generations() {
+        let board = ActorBoard::default();
+        let batcher = board.register("batcher");
+        batcher.panicked("index out of bounds");
+        assert_eq!(board.snapshot()["batcher"].state, ActorState::Restarting);
+        batcher.running();
+        batcher.stopped();
+        board.register("batcher").panicked("again");
+        board.register("embedder");
+        let snapshot = board.snapshot();
+        assert_eq!(
+            snapshot["batcher"],
+            ActorStatus { state: ActorState::Restarting, restarts: 2, last_panic: Some("again".into()) }
+        );
+        assert_eq!(snapshot["embedder"], ActorStatus::default());
+    }
+}

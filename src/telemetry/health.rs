@@ -1,0 +1,124 @@
+//! Whether the process lives and whether it is ready, with reasons.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// Something whose state decides whether the process is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Component {
+    /// The actors, from the sources to the index writer.
+    Pipeline,
+    /// What embeds.
+    Provider,
+    /// What holds vectors.
+    Index,
+    /// What holds everything else.
+    Ledger,
+}
+
+/// How a component is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ComponentHealth {
+    /// In one word.
+    pub state: HealthState,
+    /// What is wrong and what to do, in a sentence. Holds no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How a component is doing, in one word. The order is from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// At work.
+    Ok,
+    /// Not at work yet.
+    #[default]
+    Starting,
+    /// It does not work now and is tried again by itself.
+    Degraded,
+    /// It will not work until a person acts.
+    Unhealthy,
+}
+
+/// The health of the process. Share it as `Arc<Health>`. Starts with the pipeline starting and all else well.
+#[derive(Debug)]
+pub struct Health(Mutex<BTreeMap<Component, ComponentHealth>>);
+
+impl Default for Health {
+    fn default() -> Self {
+        Self(Mutex::new(BTreeMap::from([(Component::Pipeline, ComponentHealth::default())])))
+    }
+}
+
+impl Health {
+    /// The component works. Returns whether that is news, so that the caller writes one log line a change.
+    pub fn ok(&self, component: Component) -> bool {
+        self.set(component, HealthState::Ok, None)
+    }
+
+    /// The component is not at work yet, or is being rebuilt.
+    pub fn starting(&self, component: Component, reason: impl Into<String>) -> bool {
+        self.set(component, HealthState::Starting, Some(reason.into()))
+    }
+
+    /// The component does not work now and is tried again by itself.
+    pub fn degraded(&self, component: Component, reason: impl Into<String>) -> bool {
+        self.set(component, HealthState::Degraded, Some(reason.into()))
+    }
+
+    /// The component will not work until a person acts.
+    pub fn unhealthy(&self, component: Component, reason: impl Into<String>) -> bool {
+        self.set(component, HealthState::Unhealthy, Some(reason.into()))
+    }
+
+    /// How one component is doing. One that nobody reported on is well.
+    pub fn of(&self, component: Component) -> ComponentHealth {
+        let well = || ComponentHealth { state: HealthState::Ok, reason: None };
+        self.lock().get(&component).cloned().unwrap_or_else(well)
+    }
+
+    /// Every component that was reported on.
+    pub fn snapshot(&self) -> BTreeMap<Component, ComponentHealth> {
+        self.lock().clone()
+    }
+
+    /// The state of the component that is worst off.
+    pub fn worst(&self) -> HealthState {
+        self.lock().values().map(|health| health.state).max().unwrap_or(HealthState::Ok)
+    }
+
+    fn set(&self, component: Component, state: HealthState, reason: Option<String>) -> bool {
+        let before = self.lock().insert(component, ComponentHealth { state, reason });
+        before.map_or(HealthState::Ok, |before| before.state) != state
+    }
+
+    // An entry is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Component, ComponentHealth>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_once_every_component_works_and_only_changes_are_news() {
+        let health = Health::default();
+        assert_eq!(health.worst(), HealthState::Starting);
+        assert!(health.ok(Component::Pipeline));
+        assert!(!health.ok(Component::Pipeline));
+        assert!(!health.ok(Component::Provider), "nobody had said otherwise");
+        assert_eq!(health.worst(), HealthState::Ok);
+        assert!(health.degraded(Component::Provider, "503"));
+        assert!(!health.degraded(Component::Provider, "502"), "the reason may change without being news");
+        assert!(health.unhealthy(Component::Index, "the disk is full"));
+        assert_eq!(health.worst(), HealthState::Unhealthy);
+        assert_eq!(health.of(Component::Provider).reason.as_deref(), Some("502"));
+        assert_eq!(health.of(Component::Ledger).state, HealthState::Ok);
+    }
+}

@@ -1,0 +1,17 @@
+//! What a run tells about itself: metrics, statistics, health, the state of its actors. All of it is read from atomics and
+//! small locks; no actor is asked by message.
+
+pub mod actors;
+pub mod health;
+pub mod labels;
+pub mod metrics;
+pub mod process;
+pub mod sources;
+pub mod stats;
+
+pub use actors::{ActorBoard, ActorHandle};
+pub use health::Health;
+pub use labels::{CacheTier, Outcome, Reason, RequestStatus};
+pub use metrics::Metrics;
+pub use sources::{SourceBoard, SourceHandle};
+pub use stats::Stats;

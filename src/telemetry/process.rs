@@ -1,0 +1,92 @@
+//! The memory and CPU time of this process, as Linux tells them. Other systems export none of it.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Counter, Gauge};
+
+/// Clock ticks a second in `/proc/self/stat`. The kernel shows every program the same 100, whatever it uses inside.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What the process uses now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Usage {
+    /// Memory in RAM, bytes.
+    pub resident_bytes: f64,
+    /// CPU time of all threads since the start, seconds.
+    pub cpu_seconds: f64,
+}
+
+/// Reads the usage; `None` where the system does not tell.
+pub fn usage() -> Option<Usage> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    Some(Usage { resident_bytes: resident_bytes(&status)?, cpu_seconds: cpu_seconds(&stat)? })
+}
+
+fn resident_bytes(status: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    Some(kibibytes * 1024.0)
+}
+
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    // The second field is the program's name in parentheses and may hold anything, so counting starts behind the last one.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_ascii_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+/// Reads the usage whenever metrics are gathered.
+pub struct ProcessCollector {
+    memory: Gauge,
+    cpu: Counter,
+}
+
+impl ProcessCollector {
+    /// Under the names that Prometheus clients of every language use.
+    pub fn new() -> prometheus::Result<Self> {
+        Ok(Self {
+            memory: Gauge::new("process_resident_memory_bytes", "Memory of this process in RAM.")?,
+            cpu: Counter::new("process_cpu_seconds_total", "CPU time that this process used, user and system.")?,
+        })
+    }
+}
+
+impl Collector for ProcessCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.memory.desc().into_iter().chain(self.cpu.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Some(usage) = usage() else { return Vec::new() };
+        self.memory.set(usage.resident_bytes);
+        self.cpu.inc_by((usage.cpu_seconds - self.cpu.get()).max(0.0));
+        self.memory.collect().into_iter().chain(self.cpu.collect()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    2048 kB\nThreads:\t1\n"), Some(2_097_152.0));
+        assert_eq!(resident_bytes("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn cpu_time_is_user_and_system_even_when_the_name_looks_like_fields() {
+        let stat = "7 (a) 1 (b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 3 0 9 1 1";
+        assert_eq!(cpu_seconds(stat), Some(2.0));
+        assert_eq!(cpu_seconds("nothing"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_uses_memory() {
+        assert!(usage().expect("Linux tells").resident_bytes > 0.0);
+    }
+}

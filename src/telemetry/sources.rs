@@ -1,0 +1,94 @@
+//! Which sources there are and what they are doing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::stats::{SourceState, SourceStats};
+
+/// The board that every ingestor writes to and that statistics and progress are read from. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct SourceBoard(Arc<Mutex<BTreeMap<Arc<str>, SourceStats>>>);
+
+/// One source's place on the board.
+#[derive(Debug, Clone)]
+pub struct SourceHandle {
+    board: SourceBoard,
+    name: Arc<str>,
+}
+
+impl SourceBoard {
+    /// Enters a source as reading.
+    pub fn register(&self, name: &str) -> SourceHandle {
+        let name: Arc<str> = Arc::from(name);
+        self.lock().insert(name.clone(), SourceStats::default());
+        SourceHandle { board: self.clone(), name }
+    }
+
+    /// All sources by name.
+    pub fn snapshot(&self) -> BTreeMap<String, SourceStats> {
+        self.lock().iter().map(|(name, stats)| (name.to_string(), stats.clone())).collect()
+    }
+
+    // An entry is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, SourceStats>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SourceHandle {
+    /// What the source is doing now, unless it is failing.
+    pub fn set_state(&self, state: SourceState) {
+        self.update(|stats| {
+            stats.state = state;
+            stats.reason = None;
+        });
+    }
+
+    /// The source could not read and is tried again.
+    pub fn failing(&self, reason: &str) {
+        self.update(|stats| {
+            stats.state = SourceState::Failing;
+            stats.reason = Some(reason.to_owned());
+        });
+    }
+
+    /// How much was read and is not settled, and how much is left to read.
+    pub fn set_window(&self, documents: u64, bytes: u64, remaining_bytes: Option<u64>) {
+        self.update(|stats| {
+            stats.window_documents = documents;
+            stats.window_bytes = bytes;
+            stats.remaining_bytes = remaining_bytes;
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut SourceStats)) {
+        change(self.board.lock().entry(self.name.clone()).or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_shows_what_was_last_written() {
+        let board = SourceBoard::default();
+        let (api, file) = (board.register("api"), board.register("file"));
+        api.set_window(3, 300, None);
+        api.failing("the disk is gone");
+        file.failing("no such file");
+        file.set_window(0, 0, Some(0));
+        file.set_state(SourceState::Finished);
+        let snapshot = board.snapshot();
+        let api = SourceStats {
+            state: SourceState::Failing,
+            reason: Some("the disk is gone".into()),
+            window_documents: 3,
+            window_bytes: 300,
+            remaining_bytes: None,
+        };
+        assert_eq!(snapshot["api"], api);
+        let file = SourceStats { state: SourceState::Finished, remaining_bytes: Some(0), ..SourceStats::default() };
+        assert_eq!(snapshot["file"], file, "a source that works again has no reason to show");
+    }
+}

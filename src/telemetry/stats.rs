@@ -1,0 +1,227 @@
+//! What `GET /v1/stats` and `vectide stats --json` answer.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Totals;
+
+use super::actors::ActorStatus;
+use super::health::ComponentHealth;
+use super::metrics::Metrics;
+
+/// Statistics of a pipeline at one moment.
+///
+/// `run` counts since the process started; `total` counts since the ledger was made and is written when work is settled, so
+/// that it may lag behind `run` by what is on its way. When no process runs, `run`, `provider`, `sources` and `actors` are absent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Documents in the index.
+    pub documents: u64,
+    /// Chunks in the index.
+    pub points: u64,
+    /// Records in the dead letters.
+    pub dead_letters: u64,
+    /// Since the ledger was made.
+    pub total: TotalStats,
+    /// Since this process started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStats>,
+    /// By the source's name in the configuration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, SourceStats>,
+    /// By the actor's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub actors: BTreeMap<String, ActorStatus>,
+    /// What embeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderStats>,
+    /// What holds vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexStats>,
+}
+
+/// Counts that are kept across restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct TotalStats {
+    /// Texts sent to the provider.
+    pub texts_sent: u64,
+    /// Tokens sent to the provider, by its own count where it tells one.
+    pub tokens_sent: u64,
+    /// Texts that needed no call.
+    pub cache_hits: u64,
+    /// US dollars.
+    pub money: f64,
+    /// Events settled.
+    pub events: u64,
+}
+
+impl From<Totals> for TotalStats {
+    fn from(totals: Totals) -> Self {
+        Self {
+            texts_sent: totals.texts,
+            tokens_sent: totals.tokens,
+            cache_hits: totals.cache_hits,
+            money: totals.money,
+            events: totals.events,
+        }
+    }
+}
+
+/// Counts of this process.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunStats {
+    /// Texts sent to the provider.
+    pub texts_sent: u64,
+    /// Tokens sent to the provider, by its own count where it tells one.
+    pub tokens_sent: u64,
+    /// Texts that needed no call.
+    pub cache_hits: u64,
+    /// The share of texts that needed no call, 0 to 1.
+    pub cache_hit_ratio: f64,
+    /// US dollars.
+    pub money: f64,
+    /// Events settled.
+    pub events: u64,
+    /// Events by operation, then by outcome; only what occurred. `redelivered` counts repeats and settles nothing.
+    pub events_by: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Events settled a second, over the whole run.
+    pub events_per_second: f64,
+    /// How long the process runs.
+    pub uptime_seconds: f64,
+}
+
+impl RunStats {
+    /// Reads the counters of a process that runs for so long.
+    pub fn read(metrics: &Metrics, uptime_seconds: f64) -> Self {
+        let mut events_by: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for (operation, outcome, count) in metrics.events.counted() {
+            events_by.entry(operation.to_owned()).or_default().insert(outcome.as_str().to_owned(), count);
+        }
+        let events = metrics.events.settled();
+        Self {
+            texts_sent: metrics.texts.sum(),
+            tokens_sent: metrics.tokens.sum(),
+            cache_hits: metrics.cache_hits.sum(),
+            cache_hit_ratio: metrics.cache_hit_ratio(),
+            money: metrics.money.sum(),
+            events,
+            events_by,
+            events_per_second: if uptime_seconds > 0.0 { events as f64 / uptime_seconds } else { 0.0 },
+            uptime_seconds,
+        }
+    }
+}
+
+/// One source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SourceStats {
+    /// What it is doing.
+    pub state: SourceState,
+    /// What is wrong, while it is failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Documents read and not yet settled.
+    pub window_documents: u64,
+    /// Their bytes.
+    pub window_bytes: u64,
+    /// Bytes left to read, where the source knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_bytes: Option<u64>,
+}
+
+/// What a source is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// It reads, or its window is full.
+    #[default]
+    Reading,
+    /// It has nothing to read now; more may come.
+    Idle,
+    /// It has nothing more to read, ever.
+    Finished,
+    /// It cannot read and is tried again.
+    Failing,
+}
+
+/// What embeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderStats {
+    /// The model as metrics and logs call it.
+    pub model: String,
+    /// Numbers a vector.
+    pub dimensions: usize,
+    /// How it is doing.
+    #[serde(flatten)]
+    pub health: ComponentHealth,
+}
+
+/// What holds vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexStats {
+    /// Points that the search graph does not cover yet and that searches scan.
+    pub graph_lag_points: u64,
+    /// How it is doing.
+    #[serde(flatten)]
+    pub health: ComponentHealth,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Operation;
+    use crate::telemetry::{CacheTier, Outcome, Reason};
+
+    #[test]
+    fn a_run_is_read_from_its_counters() {
+        let metrics = Metrics::new();
+        metrics.texts.of(Reason::New).inc_by(2);
+        metrics.texts.of(Reason::Changed).inc();
+        metrics.tokens.of(Reason::New).inc_by(30);
+        metrics.money.of(Reason::New).inc_by(0.5);
+        metrics.cache_hits.of(CacheTier::Index).inc();
+        metrics.events.of(Some(Operation::Patch), Outcome::Indexed).inc_by(9);
+        metrics.events.of(Some(Operation::Patch), Outcome::Redelivered).inc();
+        metrics.events.of(None, Outcome::DeadLettered).inc();
+        let run = RunStats::read(&metrics, 2.0);
+        let patch = BTreeMap::from([("indexed".to_owned(), 9), ("redelivered".to_owned(), 1)]);
+        let unknown = BTreeMap::from([("dead_lettered".to_owned(), 1)]);
+        let expected = RunStats {
+            texts_sent: 3,
+            tokens_sent: 30,
+            cache_hits: 1,
+            cache_hit_ratio: 0.25,
+            money: 0.5,
+            events: 10,
+            events_by: BTreeMap::from([("patch".to_owned(), patch), ("unknown".to_owned(), unknown)]),
+            events_per_second: 5.0,
+            uptime_seconds: 2.0,
+        };
+        assert_eq!(run, expected);
+        assert_eq!(RunStats::read(&metrics, 0.0).events_per_second, 0.0, "not NaN, which JSON cannot say");
+    }
+
+    #[test]
+    fn without_a_process_the_ledger_alone_makes_the_answer() {
+        let stats = Stats {
+            pipeline: "products".into(),
+            documents: 2,
+            points: 3,
+            dead_letters: 1,
+            total: Totals { texts: 3, tokens: 40, money: 0.25, cache_hits: 5, events: 8 }.into(),
+            run: None,
+            sources: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            provider: None,
+            index: None,
+        };
+        let expected = serde_json::json!({
+            "pipeline": "products", "documents": 2, "points": 3, "dead_letters": 1,
+            "total": {"texts_sent": 3, "tokens_sent": 40, "cache_hits": 5, "money": 0.25, "events": 8},
+        });
+        assert_eq!(serde_json::to_value(&stats).unwrap(), expected);
+    }
+}
