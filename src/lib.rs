@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod actor;
 pub mod document;
 pub mod embed;
 pub mod index;

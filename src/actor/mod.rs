@@ -1,0 +1,3 @@
+//! What every stage of the pipeline is built on.
+
+pub mod backoff;
