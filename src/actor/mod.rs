@@ -4,6 +4,7 @@
 //! Why: actix 0.13 enqueues `send().await` without waiting for room, lets `do_send` pass the mailbox's bound, and ends an actor with
 //! its mailbox when it panics. `tests/actix_semantics.rs` shows each.
 
+pub mod backoff;
 pub mod guard;
 pub mod outlet;
 

@@ -1,0 +1,576 @@
+//! One batch, until every text has a vector or a reason why it will never have one.
+//!
+//! What the provider cannot do now is tried again, without end. What it will never do is found by halving: the guilty text is
+//! rejected alone and its batch mates get their vectors.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::actor::backoff::Backoff;
+use crate::document::Vector;
+
+use super::limiter::Limiter;
+use super::provider::{Embeddings, InputType, Judgement, Provider};
+use super::status::ProviderStatus;
+
+/// Between tries of what failed for now.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+
+/// Between tries of what a person must repair.
+const SLOW_RETRY: Backoff =
+    Backoff::new(Duration::from_secs(10), Duration::from_secs(60)).at_least(Duration::from_secs(5));
+
+/// So many failures of one call in a row (about a minute), none of them a pause for all, cast doubt on its texts: some servers
+/// answer 500 to one certain text for ever, or time out on a batch that is too large for them.
+const DOUBT_AFTER: u32 = 10;
+
+/// So many failures of a lone text, each right after a harmless one succeeded, prove that the text is the cause.
+const STRIKES: u32 = 3;
+
+/// A text that every model embeds. If it fails as well, the fault is not in the other text.
+const HARMLESS: &str = "hello";
+
+/// Learns of every call that ended. Runs on the thread of the call: count, do not work.
+pub trait CallObserver: Send + Sync {
+    /// A call ended.
+    fn finished(&self, call: FinishedCall);
+}
+
+/// Nobody watches.
+impl CallObserver for () {
+    fn finished(&self, _: FinishedCall) {}
+}
+
+/// How one call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedCall {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// From the request to the judged answer; the wait for the limiter is not in it.
+    pub latency: Duration,
+    /// The texts in the call.
+    pub texts: usize,
+    /// The tokens that were charged: as the provider says, else estimated; 0 when no vectors came.
+    pub tokens: u64,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Vectors.
+    Ok,
+    /// It failed and is repeated.
+    Failed,
+    /// The provider wants all calls to wait.
+    RateLimited,
+    /// The provider refuses something in it.
+    Refused,
+    /// A person must act first.
+    Fatal,
+}
+
+impl Outcome {
+    /// The value of the metrics' `status` label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::RateLimited => "rate_limited",
+            Self::Refused => "refused",
+            Self::Fatal => "fatal",
+        }
+    }
+}
+
+/// Embeds the texts of documents, in as many calls as it takes, one at a time. For every text in order: its vector, or why it will
+/// never have one. Never gives up on what may still succeed, so only dropping the future ends a wait for a provider that is down.
+pub async fn embed_batch(
+    provider: &dyn Provider,
+    limiter: &Limiter,
+    status: &ProviderStatus,
+    observer: &dyn CallObserver,
+    texts: Vec<Arc<str>>,
+) -> Vec<Result<Vector, String>> {
+    Caller { provider, limiter, status, observer }.embed(&texts).await
+}
+
+/// Embeds one question. A person waits for it, so a failure is repeated twice and then told.
+///
+/// # Errors
+/// Why there is no vector: the provider's reason, or that the text has no token the model knows.
+pub async fn embed_query(provider: &dyn Provider, text: &str) -> Result<Vector, String> {
+    const TRIES: u32 = 3;
+    let quick = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
+    let mut failures = 0;
+    loop {
+        match provider.embed(vec![text.into()], InputType::Query).await {
+            Judgement::Done(Embeddings { mut vectors, .. }) => {
+                return vectors.pop().unwrap_or_else(|| Err("the provider gave no vector for the question".into()));
+            }
+            Judgement::Refused { reason } | Judgement::Fatal { reason } => return Err(reason),
+            Judgement::Retry { reason, .. } => {
+                failures += 1;
+                if failures == TRIES {
+                    return Err(reason);
+                }
+                tokio::time::sleep(quick.delay(failures, fastrand::f64())).await;
+            }
+        }
+    }
+}
+
+struct Caller<'a> {
+    provider: &'a dyn Provider,
+    limiter: &'a Limiter,
+    status: &'a ProviderStatus,
+    observer: &'a dyn CallObserver,
+}
+
+/// How a part of a batch ended.
+enum Part {
+    Done(Vec<Result<Vector, String>>),
+    /// The provider refuses it.
+    Refused(String),
+    /// It failed so often that its texts may be the cause.
+    Doubtful,
+}
+
+impl Caller<'_> {
+    async fn embed(&self, texts: &[Arc<str>]) -> Vec<Result<Vector, String>> {
+        let mut settled: Vec<Option<Result<Vector, String>>> = vec![None; texts.len()];
+        let step = self.provider.max_items().max(1);
+        let mut parts: VecDeque<Range<usize>> =
+            (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
+        let mut succeeded = false;
+        while let Some(part) = parts.pop_front() {
+            match self.embed_part(&texts[part.clone()]).await {
+                Part::Done(vectors) => {
+                    succeeded = true;
+                    settled[part].iter_mut().zip(vectors).for_each(|(slot, vector)| *slot = Some(vector));
+                }
+                Part::Refused(_) | Part::Doubtful if part.len() > 1 => {
+                    let middle = part.start + part.len() / 2;
+                    parts.push_front(middle..part.end);
+                    parts.push_front(part.start..middle);
+                }
+                Part::Refused(reason) if succeeded => settled[part.start] = Some(Err(reason)),
+                Part::Refused(_) | Part::Doubtful => {
+                    settled[part.start] = Some(self.embed_suspect(&texts[part.start]).await);
+                    succeeded = true;
+                }
+            }
+        }
+        settled.into_iter().map(|slot| slot.expect("a part leaves the queue only when its texts are settled")).collect()
+    }
+
+    /// Repeats one call until it succeeds, is refused or is in doubt.
+    async fn embed_part(&self, texts: &[Arc<str>]) -> Part {
+        let (mut failures, mut doubts) = (0, 0);
+        loop {
+            failures += 1;
+            match self.call(texts).await {
+                Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
+                Judgement::Refused { reason } => return Part::Refused(reason),
+                Judgement::Fatal { reason } => self.wait_for_a_person(&reason, failures),
+                Judgement::Retry { reason, after, pause } => {
+                    doubts += u32::from(!pause);
+                    if doubts == DOUBT_AFTER {
+                        return Part::Doubtful;
+                    }
+                    self.wait(&reason, after, pause, failures).await;
+                }
+            }
+        }
+    }
+
+    /// Embeds a lone text that was refused or failed over and over, or says why it never will be. It is rejected only for what happens
+    /// right after a harmless text succeeded: else a wrong setting or an outage would reject text after text, and empty the index.
+    async fn embed_suspect(&self, text: &Arc<str>) -> Result<Vector, String> {
+        let (mut failures, mut strikes) = (0, 0);
+        loop {
+            failures += 1;
+            match self.call(&[HARMLESS.into()]).await {
+                Judgement::Done(_) => {}
+                Judgement::Refused { reason } => {
+                    let reason = format!(
+                        "the provider refuses even the text `{HARMLESS}`, so the fault is in the settings: check \
+                         `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
+                    );
+                    self.wait_for_a_person(&reason, failures);
+                    continue;
+                }
+                Judgement::Fatal { reason } => {
+                    self.wait_for_a_person(&reason, failures);
+                    continue;
+                }
+                Judgement::Retry { reason, after, pause } => {
+                    self.wait(&reason, after, pause, failures).await;
+                    continue;
+                }
+            }
+            match self.call(std::slice::from_ref(text)).await {
+                Judgement::Done(embeddings) => {
+                    return embeddings.vectors.into_iter().next().expect("a call gives as many vectors as texts");
+                }
+                Judgement::Refused { reason } => return Err(reason),
+                Judgement::Fatal { reason } => self.wait_for_a_person(&reason, failures),
+                Judgement::Retry { reason, after, pause } => {
+                    strikes += u32::from(!pause);
+                    if strikes == STRIKES {
+                        return Err(format!("the provider fails with this text and with no other: {reason}"));
+                    }
+                    self.wait(&reason, after, pause, failures).await;
+                }
+            }
+        }
+    }
+
+    /// One call, when the limits allow it.
+    async fn call(&self, texts: &[Arc<str>]) -> Judgement {
+        let bytes = texts.iter().map(|text| text.len()).sum();
+        let estimated = self.limiter.estimator().tokens(bytes);
+        self.limiter.acquire(estimated).await;
+        let began = Instant::now();
+        let mut judgement = self.provider.embed(texts.to_vec(), InputType::Document).await;
+        if let Judgement::Done(Embeddings { vectors, .. }) = &judgement
+            && vectors.len() != texts.len()
+        {
+            let reason = format!("{} vectors came for {} texts", vectors.len(), texts.len());
+            judgement = Judgement::Retry { reason, after: None, pause: false };
+        }
+        let (outcome, tokens) = match &judgement {
+            Judgement::Done(Embeddings { tokens: Some(charged), .. }) => {
+                self.limiter.correct(estimated, *charged);
+                self.limiter.estimator().learn(bytes, *charged);
+                (Outcome::Ok, *charged)
+            }
+            Judgement::Done(Embeddings { tokens: None, .. }) => (Outcome::Ok, estimated),
+            Judgement::Retry { pause: false, .. } => (Outcome::Failed, 0),
+            Judgement::Retry { pause: true, .. } => (Outcome::RateLimited, 0),
+            Judgement::Refused { .. } => (Outcome::Refused, 0),
+            Judgement::Fatal { .. } => (Outcome::Fatal, 0),
+        };
+        if outcome == Outcome::Ok {
+            self.status.succeeded();
+        }
+        self.observer.finished(FinishedCall { outcome, latency: began.elapsed(), texts: texts.len(), tokens });
+        judgement
+    }
+
+    /// Waits alone, or holds all calls back, this one among them.
+    async fn wait(&self, reason: &str, after: Option<Duration>, pause: bool, failures: u32) {
+        self.status.failed(reason);
+        let delay = RETRY.delay(failures, fastrand::f64()).max(after.unwrap_or_default());
+        tracing::debug!(reason, ?delay, pause, "an embedding call failed");
+        if pause {
+            self.limiter.pause(delay);
+        } else {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn wait_for_a_person(&self, reason: &str, failures: u32) {
+        self.status.needs_a_person(reason);
+        self.limiter.pause(SLOW_RETRY.delay(failures, fastrand::f64()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Mutex;
+
+    use futures_util::future::BoxFuture;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::embed::space::Space;
+    use crate::embed::status::Health;
+    use crate::settings::embedding::RateLimitSettings;
+
+    type Answer = dyn Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync;
+
+    /// Answers as its script says, which sees the number of the call and the texts.
+    struct Scripted {
+        space: Space,
+        max_items: usize,
+        calls: Mutex<Vec<(Instant, Vec<Arc<str>>)>>,
+        embedded: Mutex<BTreeMap<Arc<str>, usize>>,
+        answer: Box<Answer>,
+    }
+
+    impl Scripted {
+        fn new(answer: impl Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync + 'static) -> Self {
+            let space = Space { model: "scripted".into(), revision: String::new(), dimensions: 1 };
+            Self {
+                space,
+                max_items: 1000,
+                calls: Mutex::default(),
+                embedded: Mutex::default(),
+                answer: Box::new(answer),
+            }
+        }
+
+        /// Refuses every call with one of these texts in it.
+        fn refusing(guilty: &[&str]) -> Self {
+            let guilty: BTreeSet<String> = guilty.iter().map(|text| text.to_string()).collect();
+            Self::new(move |_, texts| {
+                if texts.iter().any(|text| guilty.contains(&**text)) {
+                    return Judgement::Refused { reason: "bad text".into() };
+                }
+                done(texts)
+            })
+        }
+
+        fn calls(&self) -> usize {
+            self.calls.lock().unwrap().len()
+        }
+
+        async fn embed_all(&self, texts: &[&str]) -> Vec<Result<Vector, String>> {
+            self.embed_with(&Limiter::new(RateLimitSettings::default()), &ProviderStatus::default(), texts).await
+        }
+
+        async fn embed_with(
+            &self,
+            limiter: &Limiter,
+            status: &ProviderStatus,
+            texts: &[&str],
+        ) -> Vec<Result<Vector, String>> {
+            embed_batch(self, limiter, status, &(), texts.iter().map(|text| Arc::from(*text)).collect()).await
+        }
+    }
+
+    /// A text's vector is its length, so that a vector at the wrong place shows.
+    fn vector(text: &str) -> Vector {
+        Arc::from([text.len() as f32])
+    }
+
+    fn done(texts: &[Arc<str>]) -> Judgement {
+        Judgement::Done(Embeddings { vectors: texts.iter().map(|text| Ok(vector(text))).collect(), tokens: Some(7) })
+    }
+
+    fn retry(pause: bool, after: Option<Duration>) -> Judgement {
+        Judgement::Retry { reason: "not now".into(), after, pause }
+    }
+
+    impl Provider for Scripted {
+        fn space(&self) -> &Space {
+            &self.space
+        }
+
+        fn model(&self) -> &str {
+            "scripted"
+        }
+
+        fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+            Box::pin(async move {
+                assert!(texts.len() <= self.max_items);
+                let number = self.calls();
+                self.calls.lock().unwrap().push((Instant::now(), texts.clone()));
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                let judgement = (self.answer)(number, &texts);
+                if let Judgement::Done(_) = judgement {
+                    let mut embedded = self.embedded.lock().unwrap();
+                    texts.into_iter().for_each(|text| *embedded.entry(text).or_default() += 1);
+                }
+                judgement
+            })
+        }
+
+        fn count_tokens(&self, _: &str) -> Option<usize> {
+            None
+        }
+
+        fn max_text_tokens(&self) -> Option<usize> {
+            None
+        }
+
+        fn max_items(&self) -> usize {
+            self.max_items
+        }
+
+        fn price_per_million_tokens(&self) -> f64 {
+            0.0
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_text_gets_its_own_vector_in_calls_of_the_allowed_size() {
+        let provider = Scripted { max_items: 2, ..Scripted::new(|_, texts| done(texts)) };
+        let vectors = provider.embed_all(&["a", "bb", "ccc", "dddd", "eeeee"]).await;
+        assert_eq!(vectors, ["a", "bb", "ccc", "dddd", "eeeee"].map(|text| Ok(vector(text))));
+        assert_eq!(provider.calls(), 3);
+        assert!(provider.embed_all(&[]).await.is_empty());
+        assert_eq!(provider.calls(), 3, "nothing to embed, nothing to call");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_429_holds_everyone_and_ends() {
+        let provider = Scripted::new(|number, texts| match number {
+            0..8 => retry(true, Some(Duration::from_secs(20))),
+            _ => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let began = Instant::now();
+        let storm = futures_util::future::join_all((0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "b"])));
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert!(matches!(status.health(), Health::Degraded(_)));
+            provider.embed_with(&limiter, &status, &["late"]).await
+        };
+        let (batches, late) = tokio::join!(storm, late);
+        assert!(batches.iter().flatten().chain(&late).all(Result::is_ok));
+        let calls = provider.calls.lock().unwrap();
+        assert_eq!(calls.len(), 8 + 9, "no call is wasted while all must wait");
+        assert!(calls[8..].iter().all(|(at, _)| *at - began >= Duration::from_secs(20)), "the late one waits too");
+        let resumed: BTreeSet<_> = calls[8..].iter().map(|(at, _)| *at).collect();
+        assert!(resumed.len() > 4, "they do not come back in one instant");
+        assert_eq!(status.health(), Health::Healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_call_is_repeated_alone_for_as_long_as_it_takes() {
+        let provider = Scripted::new(|number, texts| match number {
+            0..9 => retry(false, None),
+            9 => Judgement::Done(Embeddings { vectors: Vec::new(), tokens: None }),
+            10..40 => retry(false, None),
+            _ => done(texts),
+        });
+        let vectors = provider.embed_all(&["a"]).await;
+        assert_eq!(vectors, [Ok(vector("a"))], "an outage rejects nothing, however long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wrong_number_of_vectors_is_never_taken() {
+        let provider = Scripted::new(|number, texts| match number {
+            0 => done(&texts[1..]),
+            1 => done(&[texts, texts].concat()),
+            _ => done(texts),
+        });
+        assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+        assert_eq!(provider.calls(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn halving_rejects_the_guilty_alone() {
+        let texts: Vec<String> = (0..100).map(|n| format!("text {n}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let guilty = [texts[0], texts[41], texts[42], texts[99]];
+        let provider = Scripted::refusing(&guilty);
+        let vectors = provider.embed_all(&texts).await;
+        for (text, result) in texts.iter().zip(&vectors) {
+            match guilty.contains(text) {
+                true => assert_eq!(result, &Err("bad text".into())),
+                false => assert_eq!(result, &Ok(vector(text))),
+            }
+        }
+        assert!(provider.calls() <= 1 + 4 * 2 * 7 + 1, "{} calls for four guilty texts", provider.calls());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_everything_is_a_wrong_setting_and_rejects_nothing() {
+        let provider = Scripted::new(|number, texts| match number {
+            0..30 => Judgement::Refused { reason: "unknown argument `dimensions`".into() },
+            _ => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let watch = async {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let Health::Unhealthy(reason) = status.health() else { panic!("{:?}", status.health()) };
+            assert!(reason.contains("unknown argument") && reason.contains("embedding.dimensions"), "{reason}");
+        };
+        let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+        assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
+        assert_eq!(status.health(), Health::Healthy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
+        let provider = Scripted::new(|number, texts| match number {
+            0..20 => Judgement::Fatal { reason: "wrong key".into() },
+            _ => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let watch = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(status.health(), Health::Unhealthy("wrong key".into()));
+        };
+        let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), watch);
+        assert_eq!(vectors, [Ok(vector("a"))]);
+        assert_eq!(status.health(), Health::Healthy);
+        let calls = provider.calls.lock().unwrap();
+        assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
+        assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(61)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_only_ever_fails_does_not_hold_its_batch_for_ever() {
+        let provider = Scripted::new(|_, texts| match texts.iter().any(|text| &**text == "poison") {
+            true => retry(false, None),
+            false => done(texts),
+        });
+        let vectors = provider.embed_all(&["a", "poison", "ccc"]).await;
+        assert_eq!((&vectors[0], &vectors[2]), (&Ok(vector("a")), &Ok(vector("ccc"))));
+        assert!(vectors[1].as_ref().unwrap_err().contains("not now"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_observer_sees_every_call_with_its_latency_and_charge() {
+        #[derive(Default)]
+        struct Seen(Mutex<Vec<FinishedCall>>);
+        impl CallObserver for Seen {
+            fn finished(&self, call: FinishedCall) {
+                self.0.lock().unwrap().push(call);
+            }
+        }
+        let provider = Scripted::new(|number, texts| match number {
+            0 => retry(true, None),
+            1 => retry(false, None),
+            2 => Judgement::Fatal { reason: "wrong key".into() },
+            _ => done(texts),
+        });
+        let (limiter, seen) = (Limiter::new(RateLimitSettings::default()), Seen::default());
+        embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, vec!["a".into(), "b".into()]).await;
+        let calls = seen.0.into_inner().unwrap();
+        let outcomes: Vec<_> = calls.iter().map(|call| (call.outcome.label(), call.tokens)).collect();
+        assert_eq!(outcomes, [("rate_limited", 0), ("failed", 0), ("fatal", 0), ("ok", 7)]);
+        assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_is_answered_or_told_why_not() {
+        let recovers = Scripted::new(|number, texts| if number < 2 { retry(false, None) } else { done(texts) });
+        assert_eq!(embed_query(&recovers, "why").await, Ok(vector("why")));
+        let down = Scripted::new(|_, _| retry(false, None));
+        assert_eq!(embed_query(&down, "why").await, Err("not now".into()));
+        assert_eq!(down.calls(), 3);
+        assert_eq!(embed_query(&Scripted::refusing(&["why"]), "why").await, Err("bad text".into()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_innocent_gets_its_vector_and_is_paid_for_once(
+            guilty in prop::collection::vec(any::<bool>(), 1..60), max_items in 1usize..70,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            let texts: Vec<String> = (0..guilty.len()).map(|n| "x".repeat(n + 1)).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let refused: Vec<&str> = texts.iter().zip(&guilty).filter(|(_, guilty)| **guilty).map(|(text, _)| *text).collect();
+            let provider = Scripted { max_items, ..Scripted::refusing(&refused) };
+            let vectors = runtime.block_on(provider.embed_all(&texts));
+            let embedded = provider.embedded.lock().unwrap();
+            for ((text, guilty), result) in texts.iter().zip(&guilty).zip(&vectors) {
+                prop_assert_eq!(embedded.get(*text), (!guilty).then_some(&1));
+                match guilty {
+                    true => prop_assert!(result.is_err()),
+                    false => prop_assert_eq!(result, &Ok(vector(text))),
+                }
+            }
+        }
+    }
+}
