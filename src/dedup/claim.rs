@@ -1,0 +1,169 @@
+//! At most one plan in flight per document.
+//!
+//! Changes that arrive for a claimed document are parked and come back when the claim is dropped, all at once. So order per
+//! document holds by construction, and a burst of updates to one document costs one embedding.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::actor::Incoming;
+use crate::delivery::Receipt;
+use crate::document::{Document, DocumentId};
+
+/// The documents that are being worked on. Shared; outlives a restart of the deduplicator.
+pub struct Claims {
+    /// By claimed document, the changes that arrived since.
+    parked: Mutex<HashMap<DocumentId, Vec<Incoming>>>,
+    resume: Box<dyn Fn(Vec<Incoming>) + Send + Sync>,
+}
+
+/// The sole right to plan one document. Dropped when its work is settled or lost, it lets the parked changes go on.
+pub struct Claim {
+    id: DocumentId,
+    claims: Arc<Claims>,
+}
+
+/// All changes to one document that are planned together.
+pub struct Group {
+    /// The right to plan it.
+    pub claim: Claim,
+    /// The changes, joined.
+    pub delta: Document,
+    /// One receipt a change.
+    pub receipts: Vec<Receipt>,
+    /// The highest lane that any of the changes asks for.
+    pub priority: u8,
+    /// Whether any of the changes asks to be sent at once.
+    pub immediate: bool,
+    /// Whether to plan although nothing may have changed.
+    pub refresh: bool,
+}
+
+impl Claims {
+    /// `resume` is given the parked changes of a document when its claim is dropped; it must not block.
+    pub fn new(resume: impl Fn(Vec<Incoming>) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { parked: Mutex::default(), resume: Box::new(resume) })
+    }
+
+    /// Claims the documents of these changes. Changes to a document that is claimed already are parked; several to one
+    /// document are joined.
+    pub fn claim(self: &Arc<Self>, changes: Vec<Incoming>) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::with_capacity(changes.len());
+        let mut by_id: HashMap<DocumentId, usize> = HashMap::with_capacity(changes.len());
+        let mut parked = self.parked.lock();
+        for incoming in changes {
+            let id = incoming.change.id.clone();
+            if let Some(index) = by_id.get(&id) {
+                groups[*index].add(incoming);
+                continue;
+            }
+            match parked.entry(id.clone()) {
+                Entry::Occupied(mut waiting) => waiting.get_mut().push(incoming),
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Vec::new());
+                    by_id.insert(id.clone(), groups.len());
+                    groups.push(Group::new(Claim { id, claims: self.clone() }, incoming));
+                }
+            }
+        }
+        groups
+    }
+
+    /// How many documents are claimed.
+    pub fn claimed(&self) -> usize {
+        self.parked.lock().len()
+    }
+}
+
+impl Claim {
+    /// The document.
+    pub fn id(&self) -> &DocumentId {
+        &self.id
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let parked = self.claims.parked.lock().remove(&self.id).unwrap_or_default();
+        if !parked.is_empty() {
+            (self.claims.resume)(parked);
+        }
+    }
+}
+
+impl Group {
+    fn new(claim: Claim, first: Incoming) -> Self {
+        let (priority, immediate) = (first.change.priority, first.change.immediate);
+        Self {
+            claim,
+            delta: first.change.into(),
+            receipts: vec![first.receipt],
+            priority,
+            immediate,
+            refresh: first.refresh,
+        }
+    }
+
+    fn add(&mut self, incoming: Incoming) {
+        self.priority = self.priority.max(incoming.change.priority);
+        self.immediate |= incoming.change.immediate;
+        self.refresh |= incoming.refresh;
+        self.delta.join(incoming.change.into());
+        self.receipts.push(incoming.receipt);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::delivery::Verdicts;
+    use crate::document::{Change, Operation, Version};
+
+    fn change(id: &str, version: i128, delivery: u64, verdicts: &Arc<Verdicts>) -> Incoming {
+        Incoming {
+            change: Change {
+                id: DocumentId::new(id).unwrap(),
+                operation: Operation::Patch,
+                version: Version::from_nanos(version),
+                fields: json!({ "n": version as i64 }).as_object().unwrap().clone(),
+                priority: delivery as u8,
+                immediate: delivery == 2,
+            },
+            receipt: Receipt::new(delivery, verdicts.clone()),
+            refresh: false,
+        }
+    }
+
+    #[test]
+    fn changes_to_a_claimed_document_wait_until_its_claim_is_dropped() {
+        let verdicts = Verdicts::new(|| {});
+        let resumed = Arc::new(Mutex::new(Vec::new()));
+        let back = resumed.clone();
+        let claims = Claims::new(move |parked| back.lock().extend(parked));
+        let groups = claims.claim(vec![change("a", 1, 1, &verdicts), change("b", 1, 2, &verdicts)]);
+        assert_eq!(groups.len(), 2);
+        assert!(claims.claim(vec![change("a", 2, 3, &verdicts), change("a", 3, 4, &verdicts)]).is_empty());
+        assert!(resumed.lock().is_empty());
+        drop(groups);
+        let waiting = std::mem::take(&mut *resumed.lock());
+        assert_eq!(waiting.len(), 2);
+        assert_eq!(claims.claimed(), 0);
+        let groups = claims.claim(waiting);
+        assert_eq!(groups.len(), 1, "both are planned together");
+        assert_eq!(groups[0].receipts.len(), 2);
+        assert_eq!(groups[0].delta.field("n"), Some(&json!(3)));
+    }
+
+    #[test]
+    fn a_burst_takes_the_highest_lane_and_is_immediate_when_one_of_it_is() {
+        let verdicts = Verdicts::new(|| {});
+        let claims = Claims::new(|_| {});
+        let groups = claims.claim((1..=3).map(|n| change("a", i128::from(n), n, &verdicts)).collect());
+        assert_eq!((groups[0].priority, groups[0].immediate), (3, true));
+    }
+}

@@ -1,0 +1,221 @@
+//! Equal texts in flight are embedded once, and a document goes on when its last chunk has landed.
+//!
+//! The first to ask for a text leads its *flight* and carries it to the provider; whoever asks for the same text meanwhile joins.
+//! A flight that is dropped before it lands loses everyone who joined: their receipts say so, and they are delivered again.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::cache::VectorCache;
+use super::claim::Claim;
+use crate::delivery::{Receipt, Verdict};
+use crate::document::{Fingerprint, Vector, Version};
+use crate::ledger::{ChunkWrite, DocumentWrite, VectorSource};
+use crate::telemetry::Reason;
+
+/// What is to be written for one document, and who waits for it.
+pub struct Work {
+    /// What the index and the ledger shall hold.
+    pub write: DocumentWrite,
+    /// What the receipts are told when it is held.
+    pub verdict: Verdict,
+    /// One for every change in it.
+    pub receipts: Vec<Receipt>,
+    /// The right to work on the document; dropped after the receipts were told.
+    pub claim: Claim,
+}
+
+impl Work {
+    /// Tells everyone that it is done.
+    pub fn settle(self) {
+        for receipt in self.receipts {
+            receipt.settle(self.verdict.clone());
+        }
+    }
+}
+
+/// A message of finished work to the index writer.
+pub struct Works(pub Vec<Work>);
+
+/// Work that lacks some vectors.
+pub struct Draft {
+    /// The claim and, at its end, the document.
+    pub claim: Claim,
+    /// [`DocumentWrite::document`].
+    pub document: String,
+    /// [`DocumentWrite::newest`].
+    pub newest: Version,
+    /// [`DocumentWrite::metadata`].
+    pub metadata: Option<String>,
+    /// The chunks in order; `None` where the vector is yet to come.
+    pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+    /// See [`Work::receipts`].
+    pub receipts: Vec<Receipt>,
+}
+
+impl Draft {
+    /// The finished work, when no vector is missing.
+    pub fn finish(self) -> Result<Work, Draft> {
+        if self.chunks.iter().any(|(_, vector)| vector.is_none()) {
+            return Err(self);
+        }
+        let chunks = self.chunks.into_iter().filter_map(|(fingerprint, vector)| {
+            vector.map(|vector| ChunkWrite { fingerprint, vector })
+        });
+        let write = DocumentWrite {
+            id: self.claim.id().clone(),
+            document: self.document,
+            newest: self.newest,
+            metadata: self.metadata,
+            chunks: chunks.collect(),
+        };
+        Ok(Work { write, verdict: Verdict::Indexed, receipts: self.receipts, claim: self.claim })
+    }
+
+    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
+    pub fn reject(self, reason: &str) -> Work {
+        let write = DocumentWrite {
+            id: self.claim.id().clone(),
+            document: self.document,
+            newest: self.newest,
+            metadata: None,
+            chunks: Vec::new(),
+        };
+        Work { write, verdict: Verdict::Rejected(reason.into()), receipts: self.receipts, claim: self.claim }
+    }
+}
+
+/// A draft that several flights fill. The flight that lands last takes the work out.
+#[derive(Clone)]
+pub struct SharedDraft(Arc<Mutex<Option<Draft>>>);
+
+impl SharedDraft {
+    /// Shares a draft.
+    pub fn new(draft: Draft) -> Self {
+        Self(Arc::new(Mutex::new(Some(draft))))
+    }
+
+    fn fill(&self, chunk: usize, vector: &Vector) -> Option<Work> {
+        let mut shared = self.0.lock();
+        let mut draft = shared.take()?;
+        draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
+        match draft.finish() {
+            Ok(work) => Some(work),
+            Err(unfinished) => {
+                *shared = Some(unfinished);
+                None
+            }
+        }
+    }
+
+    fn reject(&self, reason: &str) -> Option<Work> {
+        self.0.lock().take().map(|draft| draft.reject(reason))
+    }
+}
+
+/// One chunk of one document that waits for a vector.
+struct Seat {
+    draft: SharedDraft,
+    chunk: usize,
+}
+
+/// The texts that are on their way to the provider. Shared by all stages.
+#[derive(Default)]
+pub struct Flights(Mutex<HashMap<Fingerprint, Vec<Seat>>>);
+
+/// What came of asking for a text.
+pub enum Boarding {
+    /// It is not on its way: the caller takes it to the provider.
+    Lead(Flight),
+    /// It is on its way already.
+    Joined,
+    /// It had just landed; the work that this finished, if any.
+    Landed(Option<Work>),
+}
+
+impl Flights {
+    /// Asks for the vector of a text for one chunk of a draft.
+    pub fn board(
+        self: &Arc<Self>,
+        fingerprint: Fingerprint,
+        draft: SharedDraft,
+        chunk: usize,
+        cache: &VectorCache,
+    ) -> Boarding {
+        let mut flights = self.0.lock();
+        match flights.entry(fingerprint) {
+            Entry::Occupied(mut seats) => {
+                seats.get_mut().push(Seat { draft, chunk });
+                Boarding::Joined
+            }
+            Entry::Vacant(vacant) => {
+                // A flight lands in the cache before it leaves this map, so a text that just landed is not sent again.
+                if let Some(vector) = cache.get(&fingerprint) {
+                    return Boarding::Landed(draft.fill(chunk, &vector));
+                }
+                vacant.insert(vec![Seat { draft, chunk }]);
+                Boarding::Lead(Flight { fingerprint, flights: self.clone() })
+            }
+        }
+    }
+
+    /// How many texts are on their way.
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The duty to bring one text to the provider and its vector back.
+pub struct Flight {
+    fingerprint: Fingerprint,
+    flights: Arc<Flights>,
+}
+
+impl Flight {
+    /// The vector is here: keeps it and returns the work that it finished.
+    pub fn land(self, vector: &Vector, cache: &VectorCache) -> Vec<Work> {
+        cache.insert(self.fingerprint, vector.clone());
+        self.empty().iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector)).collect()
+    }
+
+    /// There will never be a vector: returns the work of every document that needed it.
+    pub fn reject(self, reason: &str) -> Vec<Work> {
+        self.empty().iter().filter_map(|seat| seat.draft.reject(reason)).collect()
+    }
+
+    fn empty(&self) -> Vec<Seat> {
+        self.flights.0.lock().remove(&self.fingerprint).unwrap_or_default()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // Outside the lock: losing the seats drops receipts and claims, which may take locks of their own.
+        let lost = self.empty();
+        drop(lost);
+    }
+}
+
+/// A text on its way to the provider.
+pub struct PendingText {
+    /// What is embedded.
+    pub text: Arc<str>,
+    /// Its tokens, estimated.
+    pub tokens: u64,
+    /// See `Change::priority`.
+    pub priority: u8,
+    /// See `Change::immediate`.
+    pub immediate: bool,
+    /// Why it must be paid for.
+    pub reason: Reason,
+    /// Who waits for it.
+    pub flight: Flight,
+}

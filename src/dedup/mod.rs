@@ -1,0 +1,16 @@
+//! Deciding what changed, and what must be paid for.
+//!
+//! The [`actor`] claims documents so that at most one plan per document is in flight, [`plan`] finds the difference between what
+//! the index should hold and what it holds, [`cache`] and [`flight`] keep a text from being embedded twice.
+
+pub mod actor;
+pub mod cache;
+pub mod claim;
+pub mod flight;
+pub mod plan;
+
+pub use actor::{Changes, Deduplicator, Incoming};
+pub use cache::VectorCache;
+pub use claim::{Claim, Claims, Group};
+pub use flight::{Flight, Flights, PendingText, Work, Works};
+pub use plan::Planner;
