@@ -12,6 +12,7 @@ mod journal;
 mod lock;
 mod open;
 mod packed;
+pub mod patience;
 mod points;
 mod positions;
 mod readers;

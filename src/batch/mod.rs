@@ -1,0 +1,7 @@
+//! Grouping texts into calls. [`plan`] decides, purely; [`actor`] waits and sends.
+
+pub mod actor;
+pub mod plan;
+
+pub use actor::{Batch, Batcher, Texts};
+pub use plan::{Lanes, SealReason};

@@ -1,0 +1,144 @@
+//! The deduplicator: claims documents, has them planned off the arbiter, and routes what comes of it.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::claim::{Claims, Group};
+use super::flight::Works;
+use super::plan::{Planned, Planner};
+use crate::actor::{Closed, Outlet, Parcel};
+use crate::batch::Texts;
+use crate::delivery::Receipt;
+use crate::document::Change;
+use crate::embed::limiter::Limiter;
+use crate::ledger::Ledger;
+use crate::ledger::patience::{on_blocking_thread, patiently};
+
+/// One change on its way.
+pub struct Incoming {
+    /// What it says.
+    pub change: Change,
+    /// The obligation to settle it.
+    pub receipt: Receipt,
+    /// Whether to compare the document with the index although the change may say nothing new: after a change of the
+    /// configuration, and for a replayed dead letter.
+    pub refresh: bool,
+}
+
+/// A message of changes from an ingestor.
+pub struct Changes(pub Vec<Incoming>);
+
+/// Changes whose document was claimed when they arrived, and no longer is.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Resumed(Vec<Incoming>);
+
+/// See the module.
+pub struct Deduplicator {
+    desk: Arc<Desk>,
+    claims: Option<Arc<Claims>>,
+}
+
+/// What planning tasks share.
+struct Desk {
+    ledger: Arc<Ledger>,
+    planner: Arc<Planner>,
+    limiter: Arc<Limiter>,
+    batcher: Outlet<Texts>,
+    writer: Outlet<Works>,
+}
+
+impl Deduplicator {
+    /// Between the ingestors and the batcher, with a short cut to the index writer.
+    pub fn new(
+        ledger: Arc<Ledger>,
+        planner: Arc<Planner>,
+        limiter: Arc<Limiter>,
+        batcher: Outlet<Texts>,
+        writer: Outlet<Works>,
+    ) -> Self {
+        Self { desk: Arc::new(Desk { ledger, planner, limiter, batcher, writer }), claims: None }
+    }
+
+    fn claims(&mut self, ctx: &mut Context<Self>) -> Arc<Claims> {
+        let address = ctx.address();
+        // Bounded: every parked change holds a receipt, and receipts are bounded by the windows of the sources.
+        self.claims.get_or_insert_with(|| Claims::new(move |parked| address.do_send(Resumed(parked)))).clone()
+    }
+}
+
+impl Actor for Deduplicator {
+    type Context = Context<Self>;
+}
+
+// The claims are kept across a restart: work that is in flight still holds them.
+impl Supervised for Deduplicator {}
+
+impl Handler<Parcel<Changes>> for Deduplicator {
+    type Result = ();
+
+    fn handle(&mut self, parcel: Parcel<Changes>, ctx: &mut Context<Self>) {
+        let groups = self.claims(ctx).claim(parcel.body.0);
+        if groups.is_empty() {
+            return;
+        }
+        let desk = self.desk.clone();
+        actix::spawn(async move {
+            desk.work(groups).await;
+            drop(parcel.credit);
+        });
+    }
+}
+
+impl Handler<Resumed> for Deduplicator {
+    type Result = ();
+
+    fn handle(&mut self, Resumed(parked): Resumed, ctx: &mut Context<Self>) {
+        let groups = self.claims(ctx).claim(parked);
+        if !groups.is_empty() {
+            let desk = self.desk.clone();
+            actix::spawn(async move { desk.work(groups).await });
+        }
+    }
+}
+
+impl Desk {
+    async fn work(self: Arc<Self>, groups: Vec<Group>) {
+        let planned = self.plan(groups).await;
+        // Closed: the generation ends, and the receipts in what was not sent report themselves as lost.
+        let _: Result<(), Closed> = self.route(planned).await;
+    }
+
+    async fn plan(&self, groups: Vec<Group>) -> Planned {
+        let ids: Arc<[_]> = groups.iter().map(|group| group.claim.id().clone()).collect();
+        let held = patiently(&self.ledger, move |ledger| ledger.documents(&ids)).await;
+        let planner = self.planner.clone();
+        let (diffed, missing) = on_blocking_thread(move || {
+            let diffed = planner.diff(groups, held);
+            let missing = planner.not_in_memory(&diffed.wanting);
+            (diffed, missing)
+        })
+        .await;
+        if diffed.wanting.is_empty() {
+            return Planned { ready: diffed.ready, texts: Vec::new() };
+        }
+        let missing: Arc<[_]> = missing.into();
+        let asked = missing.clone();
+        let found = patiently(&self.ledger, move |ledger| ledger.vectors(&asked)).await;
+        let stored = missing.iter().zip(found).filter_map(|(name, vector)| Some((*name, vector?))).collect();
+        let (planner, limiter) = (self.planner.clone(), self.limiter.clone());
+        on_blocking_thread(move || planner.place(diffed, stored, limiter.estimator())).await
+    }
+
+    async fn route(&self, planned: Planned) -> Result<(), Closed> {
+        let Planned { ready, texts } = planned;
+        if !texts.is_empty() {
+            self.batcher.send(Texts(texts)).await?;
+        }
+        if !ready.is_empty() {
+            self.writer.send(Works(ready)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! The index writer: gathers finished work while a write is under way, and writes all of it at once. Receipts are settled only after
+//! the index and the ledger hold what they stand for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::target::{IndexError, VectorIndex};
+use crate::actor::backoff::Backoff;
+use crate::actor::{Credit, Parcel};
+use crate::dedup::{Work, Works};
+use crate::ledger::DocumentWrite;
+use crate::telemetry::Health;
+
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+
+/// See the module.
+pub struct IndexWriter {
+    index: Arc<dyn VectorIndex>,
+    health: Arc<Health>,
+    waiting: Vec<Work>,
+    credits: Vec<Credit>,
+    writing: bool,
+}
+
+impl IndexWriter {
+    /// At the end of the pipeline.
+    pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>) -> Self {
+        Self { index, health, waiting: Vec::new(), credits: Vec::new(), writing: false }
+    }
+
+    fn drive(&mut self, ctx: &mut Context<Self>) {
+        if self.writing || self.waiting.is_empty() {
+            return;
+        }
+        self.writing = true;
+        let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
+        let (index, health) = (self.index.clone(), self.health.clone());
+        let write = async move {
+            write_patiently(&*index, &health, &works).await;
+            works.into_iter().for_each(Work::settle);
+            drop(credits);
+        };
+        ctx.spawn(write.into_actor(self).map(|(), writer, ctx| {
+            writer.writing = false;
+            writer.drive(ctx);
+        }));
+    }
+}
+
+/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
+async fn write_patiently(index: &dyn VectorIndex, health: &Health, works: &[Work]) {
+    let mut failures = 0;
+    loop {
+        let writes: Vec<DocumentWrite> = works.iter().map(|work| work.write.clone()).collect();
+        let error = match index.write(writes).await {
+            Ok(()) => return health.index_works(),
+            Err(error) => error,
+        };
+        failures += 1;
+        match &error {
+            IndexError::Unavailable(reason) => health.index_fails(reason),
+            IndexError::Fatal(reason) => health.index_is_broken(reason),
+        }
+        tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
+    }
+}
+
+impl Actor for IndexWriter {
+    type Context = Context<Self>;
+}
+
+impl Supervised for IndexWriter {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.waiting.clear();
+        self.credits.clear();
+        self.writing = false;
+    }
+}
+
+impl Handler<Parcel<Works>> for IndexWriter {
+    type Result = ();
+
+    fn handle(&mut self, parcel: Parcel<Works>, ctx: &mut Context<Self>) {
+        self.waiting.extend(parcel.body.0);
+        self.credits.push(parcel.credit);
+        self.drive(ctx);
+    }
+}
