@@ -84,8 +84,10 @@ pub struct NewDeadLetter {
 pub struct DeadLetter {
     /// Its number.
     pub id: i64,
-    /// When it was put there, Unix milliseconds.
+    /// When it last failed, Unix milliseconds.
     pub at: i64,
+    /// Whether it waits to go through the pipeline again.
+    pub replay: bool,
     /// The record.
     pub letter: NewDeadLetter,
 }

@@ -3,6 +3,91 @@
 //! One SQLite file. Every call blocks: call it from a blocking thread (`tokio::task::spawn_blocking`), never on an arbiter.
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
+mod counts;
+mod dead_letters;
+mod documents;
+mod error;
 pub mod held;
+mod journal;
+mod lock;
+mod open;
+mod packed;
+mod points;
+mod positions;
+mod readers;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod vectors;
+mod write;
 
-pub use held::{ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, NewDeadLetter, Totals, VectorSource};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use counts::Counts;
+pub use documents::StoredDocument;
+pub use error::{LedgerError, LedgerErrorKind};
+pub use held::{
+    ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, NewDeadLetter, PointKey, Totals, VectorSource,
+};
+pub use journal::JournalEntry;
+pub use open::LedgerOptions;
+pub use points::PointOwner;
+pub use write::Written;
+
+use error::Trouble;
+use lock::FolderLock;
+use readers::Readers;
+
+/// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
+#[derive(Debug)]
+pub struct Ledger {
+    folder: PathBuf,
+    file: PathBuf,
+    options: LedgerOptions,
+    /// Absent in a ledger that was opened to read.
+    writer: Option<Mutex<Connection>>,
+    readers: Readers,
+    /// Held as long as the ledger is open for writing.
+    _lock: Option<FolderLock>,
+}
+
+impl Ledger {
+    /// The folder it lies in.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs `work` on what was committed when it began. Nothing that is written meanwhile shows.
+    fn read<T>(&self, doing: &str, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, LedgerError> {
+        self.readers
+            .with(|connection| {
+                // One transaction for all statements of a call: a consistent view, and one lock instead of one a row.
+                let transaction = connection.unchecked_transaction()?;
+                work(&transaction)
+            })
+            .map_err(|trouble| trouble.explain(doing, &self.file))
+    }
+
+    /// Runs `work` in one durable transaction: all of it is kept, or nothing.
+    fn change<T>(
+        &self,
+        doing: &str,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
+    ) -> Result<T, LedgerError> {
+        let Some(writer) = &self.writer else {
+            return Err(LedgerError::opened_to_read(doing, &self.file));
+        };
+        // A panic in the middle rolled its transaction back, so the connection is as good as before.
+        let mut connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = || -> Result<T, Trouble> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        run().map_err(|trouble| trouble.explain(doing, &self.file))
+    }
+}

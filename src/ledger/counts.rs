@@ -1,0 +1,107 @@
+//! How much there is, without counting.
+
+use std::fs;
+
+use rusqlite::params;
+
+use super::error::LedgerError;
+use super::held::Totals;
+use super::{Ledger, PointKey};
+
+/// How much the ledger holds now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counts {
+    /// Documents that any change ever named, deleted ones included.
+    pub documents: u64,
+    /// Documents in the index.
+    pub indexed: u64,
+    /// Points in the index.
+    pub points: u64,
+    /// Records in the dead letters.
+    pub dead_letters: u64,
+}
+
+impl Ledger {
+    /// How much the ledger holds now.
+    pub fn counts(&self) -> Result<Counts, LedgerError> {
+        self.read("count", |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT documents, indexed, points, (SELECT count(*) FROM dead_letters) FROM counts")?;
+            Ok(statement.query_row([], |row| {
+                let column = |index| row.get(index).map(i64::cast_unsigned);
+                Ok(Counts { documents: column(0)?, indexed: column(1)?, points: column(2)?, dead_letters: column(3)? })
+            })?)
+        })
+    }
+
+    /// Grows with every transaction that changed documents: equal numbers mean that the index is the same. Cheap enough to be
+    /// asked before every search by a process beside the one that writes.
+    pub fn commit_number(&self) -> Result<u64, LedgerError> {
+        self.count("writes")
+    }
+
+    /// How many points the index holds.
+    pub fn point_count(&self) -> Result<u64, LedgerError> {
+        self.count("points")
+    }
+
+    /// The newest key that was ever given to a point; 0 when there was none.
+    pub fn last_point_key(&self) -> Result<PointKey, LedgerError> {
+        self.count("next_point - 1")
+    }
+
+    fn count(&self, column: &str) -> Result<u64, LedgerError> {
+        self.read("count", |connection| {
+            let mut statement = connection.prepare_cached(&format!("SELECT {column} FROM counts"))?;
+            Ok(statement.query_row([], |row| row.get(0).map(i64::cast_unsigned))?)
+        })
+    }
+
+    /// The sums over all runs.
+    pub fn totals(&self) -> Result<Totals, LedgerError> {
+        self.read("read the totals", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT texts, tokens, money, cache_hits, events FROM totals")?;
+            Ok(statement.query_row([], |row| {
+                let column = |index| row.get(index).map(i64::cast_unsigned);
+                Ok(Totals {
+                    texts: column(0)?,
+                    tokens: column(1)?,
+                    money: row.get(2)?,
+                    cache_hits: column(3)?,
+                    events: column(4)?,
+                })
+            })?)
+        })
+    }
+
+    /// Adds to the sums over all runs.
+    pub fn add_totals(&self, more: &Totals) -> Result<(), LedgerError> {
+        self.change("add to the totals", |transaction| {
+            let mut statement = transaction.prepare_cached(
+                "UPDATE totals SET texts = texts + ?1, tokens = tokens + ?2, money = money + ?3,
+                 cache_hits = cache_hits + ?4, events = events + ?5",
+            )?;
+            statement.execute(params![
+                more.texts.cast_signed(),
+                more.tokens.cast_signed(),
+                more.money,
+                more.cache_hits.cast_signed(),
+                more.events.cast_signed()
+            ])?;
+            Ok(())
+        })
+    }
+
+    /// The bytes that the ledger's file takes on the disk, its write-ahead log included.
+    pub fn size_on_disk(&self) -> Result<u64, LedgerError> {
+        let size = |suffix: &str| {
+            let mut path = self.file.clone().into_os_string();
+            path.push(suffix);
+            fs::metadata(path).map(|metadata| metadata.len())
+        };
+        let database = size("").map_err(|error| LedgerError::from_io("measure", &self.file, &error))?;
+        // The log goes when the last process closes the ledger.
+        Ok(database + size("-wal").unwrap_or(0))
+    }
+}

@@ -1,0 +1,131 @@
+//! What can go wrong with the ledger, in words for the person who runs it.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+/// What kind of trouble it is, for callers that retry some and stop at others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedgerErrorKind {
+    /// Another process was writing for too long. Try again.
+    Busy,
+    /// The disk is full. Nothing was changed; it works again once there is room.
+    Full,
+    /// The folder or the file cannot be written to.
+    ReadOnly,
+    /// The file is damaged, or no ledger at all.
+    Corrupt,
+    /// Another process holds the ledger for writing.
+    Locked,
+    /// It was written by a newer Vectide or belongs to another pipeline.
+    Schema,
+    /// There is no ledger yet.
+    Missing,
+    /// The index already dropped a point that a write wanted to keep: plan the document again.
+    Stale,
+    /// Anything else.
+    Other,
+}
+
+/// What happened, to which file, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerError {
+    kind: LedgerErrorKind,
+    message: String,
+}
+
+impl LedgerError {
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> LedgerErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may work later without anybody changing the configuration.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self.kind, LedgerErrorKind::Busy | LedgerErrorKind::Full)
+    }
+
+    pub(super) fn new(kind: LedgerErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub(super) fn opened_to_read(doing: &str, file: &Path) -> Self {
+        let message = format!("cannot {doing}: {} was opened to read only", file.display());
+        Self::new(LedgerErrorKind::ReadOnly, message)
+    }
+
+    /// What the file system said about the ledger's folder or one of its files.
+    pub(super) fn from_io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let path = path.display();
+        let (kind, advice) = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
+                LedgerErrorKind::ReadOnly,
+                "make the folder writable for this user, or set `state.path` to one that is",
+            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                (LedgerErrorKind::Full, "make room on the disk")
+            }
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                (LedgerErrorKind::Other, "a file is in the way: set `state.path` to a folder")
+            }
+            _ => (LedgerErrorKind::Other, "check the folder and its disk"),
+        };
+        Self::new(kind, format!("cannot {doing} {path}: {error}; {advice}"))
+    }
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for LedgerError {}
+
+/// What a step inside a call met, before it is known which call it was.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Sqlite(rusqlite::Error),
+    Known(LedgerErrorKind, String),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn explain(self, doing: &str, file: &Path) -> LedgerError {
+        let file = file.display();
+        let error = match self {
+            Self::Sqlite(error) => error,
+            Self::Known(kind, message) => {
+                return LedgerError::new(kind, format!("cannot {doing} in {file}: {message}"));
+            }
+        };
+        let (kind, advice) = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+                LedgerErrorKind::Busy,
+                "another process is writing to it: end what has it open for writing, or try again",
+            ),
+            Some(ErrorCode::DiskFull) => {
+                (LedgerErrorKind::Full, "make room on the disk; nothing was changed and it goes on by itself")
+            }
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
+                LedgerErrorKind::ReadOnly,
+                "make the folder and its files writable for this user, or set `state.path` to another folder",
+            ),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (LedgerErrorKind::Corrupt, DAMAGED),
+            // A value that no version of Vectide wrote.
+            None => (LedgerErrorKind::Corrupt, DAMAGED),
+            Some(_) => (LedgerErrorKind::Other, "check the disk and the system log"),
+        };
+        LedgerError::new(kind, format!("cannot {doing} in {file}: {error}; {advice}"))
+    }
+}
+
+const DAMAGED: &str = "the file is damaged or was not written by Vectide: restore a copy, or move the folder away and run again \
+to build the index anew (its texts are embedded again)";

@@ -1,0 +1,87 @@
+//! What an HTTP source accepted: on the disk before the answer is sent, gone once it is settled.
+
+use std::ops::Range;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::Ledger;
+use super::error::LedgerError;
+
+/// One accepted record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its number: grows within a source and is never used again.
+    pub seq: u64,
+    /// When it was accepted, Unix milliseconds.
+    pub at: i64,
+    /// The record's bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Ledger {
+    /// Appends records in one durable transaction; answers their numbers, in the order given.
+    pub fn append_journal(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, LedgerError> {
+        self.change("append to the journal", |transaction| {
+            let mut statement =
+                transaction.prepare_cached("INSERT INTO journal (source, at, payload) VALUES (?1, ?2, ?3)")?;
+            let mut end = 0;
+            for payload in payloads {
+                // Numbers follow each other: nobody else writes during the transaction.
+                end = statement.insert(params![source, at_ms, payload])?.cast_unsigned() + 1;
+            }
+            Ok(end - payloads.len() as u64..end)
+        })
+    }
+
+    /// The records from number `from` on, in order: at most `max_records`, and no more than `max_bytes` of payload unless the
+    /// first alone is larger.
+    pub fn journal(
+        &self,
+        source: &str,
+        from: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<JournalEntry>, LedgerError> {
+        self.read("read the journal", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT seq, at, payload FROM journal WHERE source = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let mut rows = statement.query(params![source, from.cast_signed(), limit(max_records)])?;
+            let mut entries = Vec::new();
+            let mut bytes = 0;
+            while let Some(row) = rows.next()? {
+                let payload = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+                bytes += payload.len();
+                if bytes > max_bytes && !entries.is_empty() {
+                    break;
+                }
+                let seq = row.get::<_, i64>(0)?.cast_unsigned();
+                entries.push(JournalEntry { seq, at: row.get(1)?, payload: payload.to_vec() });
+            }
+            Ok(entries)
+        })
+    }
+
+    /// Drops the records before number `before`.
+    pub fn trim_journal(&self, source: &str, before: u64) -> Result<(), LedgerError> {
+        self.change("trim the journal", |transaction| {
+            let mut statement = transaction.prepare_cached("DELETE FROM journal WHERE source = ?1 AND seq < ?2")?;
+            statement.execute(params![source, before.cast_signed()])?;
+            Ok(())
+        })
+    }
+
+    /// How many records the journal holds.
+    pub fn journal_len(&self, source: &str) -> Result<u64, LedgerError> {
+        self.read("read the journal", |connection| {
+            let mut statement = connection.prepare_cached("SELECT count(*) FROM journal WHERE source = ?1")?;
+            let count: Option<i64> = statement.query_row([source], |row| row.get(0)).optional()?;
+            Ok(count.unwrap_or(0).cast_unsigned())
+        })
+    }
+}
+
+/// A limit for SQL; `-1` would mean none, so the largest stands for that.
+pub(super) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,46 @@
+//! One process at a time writes to a ledger's folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::error::{LedgerError, LedgerErrorKind};
+
+/// Held as long as the ledger is open for writing. The system lets it go when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct FolderLock {
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the lock of this folder, or tells who has it.
+    pub(super) fn take(folder: &Path) -> Result<Self, LedgerError> {
+        let path = folder.join("lock");
+        let failed = |error: std::io::Error| LedgerError::from_io("lock", &path, &error);
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(held_by_another(folder, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // For people and for the message above; the lock itself does not depend on what is written.
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn held_by_another(folder: &Path, file: &mut File) -> LedgerError {
+    let mut text = String::new();
+    let process = match file.take(32).read_to_string(&mut text) {
+        Ok(_) if !text.trim().is_empty() => format!("process {}", text.trim()),
+        _ => "another process".to_owned(),
+    };
+    let folder = folder.display();
+    LedgerError::new(
+        LedgerErrorKind::Locked,
+        format!(
+            "{process} is running on {folder}: end it first, or set `state.path` to another folder for this pipeline"
+        ),
+    )
+}

@@ -1,0 +1,105 @@
+//! The reading side of the embedded index: points in the order they were made, their vectors, and whose they are.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::document::{DocumentId, Vector};
+
+use super::documents::document_id;
+use super::error::LedgerError;
+use super::journal::limit;
+use super::packed::{Chunks, StoredVector, shared_text};
+use super::{Ledger, PointKey};
+
+/// Whose a point is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PointOwner {
+    /// The document.
+    pub document: DocumentId,
+    /// The number of the chunk in it, from 0.
+    pub chunk: usize,
+    /// The document's metadata, as canonical JSON text.
+    pub metadata: Arc<str>,
+}
+
+impl Ledger {
+    /// The points with keys above `key`, in ascending order, at most `max`.
+    pub fn points_after(&self, key: PointKey, max: usize) -> Result<Vec<(PointKey, Vector)>, LedgerError> {
+        self.read("read points", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT points.key, vectors.vector FROM points JOIN vectors ON vectors.id = points.vector
+                 WHERE points.key > ?1 ORDER BY points.key LIMIT ?2",
+            )?;
+            let rows = statement.query_map(params![key.cast_signed(), limit(max)], |row| {
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, StoredVector>(1)?.0))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The keys of the points above `key`, in ascending order, at most `max`: what is there, without reading vectors.
+    pub fn point_keys_after(&self, key: PointKey, max: usize) -> Result<Vec<PointKey>, LedgerError> {
+        self.read("read points", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT key FROM points WHERE key > ?1 ORDER BY key LIMIT ?2")?;
+            let rows = statement.query_map(params![key.cast_signed(), limit(max)], |row| row.get(0))?;
+            Ok(rows.map(|key| key.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// The vectors of these points, in their order; `None` for a point that is gone.
+    pub fn vectors_of(&self, keys: &[PointKey]) -> Result<Vec<Option<Vector>>, LedgerError> {
+        self.read("read vectors", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT vectors.vector FROM points JOIN vectors ON vectors.id = points.vector WHERE points.key = ?1",
+            )?;
+            let mut find = |key: &PointKey| {
+                statement.query_row([key.cast_signed()], |row| row.get::<_, StoredVector>(0).map(|v| v.0)).optional()
+            };
+            Ok(keys.iter().map(&mut find).collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Whose these points are, in their order; `None` for a point that is gone.
+    pub fn resolve(&self, keys: &[PointKey]) -> Result<Vec<Option<PointOwner>>, LedgerError> {
+        self.read("look up points", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT documents.name, points.chunk, documents.metadata
+                 FROM points JOIN documents ON documents.id = points.document WHERE points.key = ?1",
+            )?;
+            let mut owners = Vec::with_capacity(keys.len());
+            for key in keys {
+                let mut rows = statement.query([key.cast_signed()])?;
+                let owner = match rows.next()? {
+                    None => None,
+                    Some(row) => Some(PointOwner {
+                        document: document_id(row, 0)?,
+                        chunk: row.get::<_, i64>(1)?.cast_unsigned() as usize,
+                        metadata: shared_text(row.get_ref(2)?).map_err(rusqlite::Error::from)?,
+                    }),
+                };
+                owners.push(owner);
+            }
+            Ok(owners)
+        })
+    }
+
+    /// Shows every document in the index with its metadata (canonical JSON text) and the keys of its points in the order of
+    /// its chunks. One consistent view; `each` must not call the ledger.
+    pub fn for_each_document(&self, mut each: impl FnMut(&str, &str, &[PointKey])) -> Result<(), LedgerError> {
+        self.read("read documents", |connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT name, metadata, chunks FROM documents WHERE metadata IS NOT NULL")?;
+            let mut rows = statement.query([])?;
+            let mut keys = Vec::new();
+            while let Some(row) = rows.next()? {
+                let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+                keys.clear();
+                keys.extend(row.get::<_, Chunks>(2)?.0.iter().map(|chunk| chunk.key));
+                each(text(0)?, text(1)?, &keys);
+            }
+            Ok(())
+        })
+    }
+}

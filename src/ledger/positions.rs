@@ -1,0 +1,59 @@
+//! How far each source is settled.
+
+use rusqlite::params;
+
+use crate::source::{Committed, Position};
+
+use super::Ledger;
+use super::error::LedgerError;
+
+impl Ledger {
+    /// The positions committed for a source, by partition.
+    pub fn positions(&self, source: &str) -> Result<Vec<Committed>, LedgerError> {
+        self.read("read the positions", |connection| {
+            let mut statement = connection.prepare_cached(
+                r#"SELECT "partition", detail, "offset", ordinal FROM positions WHERE source = ?1 ORDER BY "partition""#,
+            )?;
+            let rows = statement.query_map([source], |row| {
+                Ok(Committed {
+                    partition: row.get(0)?,
+                    detail: row.get(1)?,
+                    offset: row.get::<_, i64>(2)?.cast_unsigned(),
+                    ordinal: row.get::<_, i64>(3)?.cast_unsigned(),
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Commits positions of a source: one a partition is kept, the last given.
+    pub fn commit_positions(&self, source: &str, positions: &[Position]) -> Result<(), LedgerError> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.change("commit positions", |transaction| {
+            let mut statement = transaction.prepare_cached(
+                r#"INSERT INTO positions VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE
+                   SET detail = excluded.detail, "offset" = excluded."offset", ordinal = excluded.ordinal"#,
+            )?;
+            for position in positions {
+                statement.execute(params![
+                    source,
+                    position.partition.name,
+                    position.partition.detail,
+                    position.offset.cast_signed(),
+                    position.ordinal.cast_signed()
+                ])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets how far a source was settled: it is read from its start again.
+    pub fn forget_positions(&self, source: &str) -> Result<(), LedgerError> {
+        self.change("forget positions", |transaction| {
+            transaction.execute("DELETE FROM positions WHERE source = ?1", [source])?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! The connections that read: as many as calls run at once, kept for the next call.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::error::Trouble;
+use super::open;
+
+/// Connections kept while nobody uses them. Each may hold some megabytes of cache.
+const KEPT: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Readers {
+    file: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), idle: Mutex::default() }
+    }
+
+    /// Lends a connection to `work`.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open::connect_to_read(&self.file)?,
+        };
+        let done = work(&connection);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(connection);
+        }
+        done
+    }
+}

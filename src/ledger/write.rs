@@ -1,0 +1,280 @@
+//! Writing documents: their state, their vectors and their points, all in one transaction.
+
+use std::collections::HashMap;
+
+use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
+
+use crate::document::Fingerprint;
+
+use super::error::{LedgerError, LedgerErrorKind, Trouble};
+use super::held::{ChunkWrite, DocumentWrite, HeldChunk, PointKey, VectorSource};
+use super::packed::Chunks;
+use super::vectors::{VectorKeeper, VectorRow};
+use super::{Ledger, LedgerOptions, dead_letters, vectors};
+
+/// What a write did to the points.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Written {
+    /// New points: key, index into the writes, chunk number. Ascending by key.
+    pub added: Vec<(PointKey, usize, usize)>,
+    /// Points that are gone.
+    pub removed: Vec<PointKey>,
+}
+
+impl Ledger {
+    /// Makes the ledger hold these documents, in one durable transaction: all or nothing. Writing the same again changes nothing.
+    /// When a document appears twice, the later counts. Dead letters of a document that are not newer than it are cleared.
+    ///
+    /// A chunk whose point is held keeps it, also when it moves to another place in the document; a point that no chunk keeps
+    /// is removed.
+    pub fn write(&self, writes: &[DocumentWrite]) -> Result<Written, LedgerError> {
+        if writes.is_empty() {
+            return Ok(Written::default());
+        }
+        let last: HashMap<&str, usize> =
+            writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
+        self.change("write documents", |transaction| {
+            let mut writing = Writing::begin(transaction, &self.options)?;
+            for (index, write) in writes.iter().enumerate() {
+                if last[write.id.as_str()] == index {
+                    writing.document(index, write)?;
+                }
+            }
+            writing.finish()
+        })
+    }
+}
+
+/// A row of `documents` as it was before the write.
+struct Before {
+    row: i64,
+    indexed: bool,
+    chunks: Vec<HeldChunk>,
+}
+
+/// One transaction of writes.
+struct Writing<'t> {
+    transaction: &'t Transaction<'t>,
+    options: &'t LedgerOptions,
+    select_document: CachedStatement<'t>,
+    insert_document: CachedStatement<'t>,
+    update_document: CachedStatement<'t>,
+    insert_point: CachedStatement<'t>,
+    vectors: VectorKeeper<'t>,
+    /// Whether any dead letter names a document: mostly none does, and nothing has to be looked up.
+    letters: bool,
+    next_point: PointKey,
+    /// What is added to each of the `counts`.
+    documents: i64,
+    indexed: i64,
+    points: i64,
+    written: Written,
+    /// Reused from document to document.
+    packed: Vec<u8>,
+}
+
+impl<'t> Writing<'t> {
+    fn begin(transaction: &'t Transaction<'t>, options: &'t LedgerOptions) -> Result<Self, Trouble> {
+        let next_point: i64 =
+            transaction.prepare_cached("SELECT next_point FROM counts")?.query_row([], |row| row.get(0))?;
+        Ok(Self {
+            transaction,
+            options,
+            select_document: transaction
+                .prepare_cached("SELECT id, metadata IS NOT NULL, chunks FROM documents WHERE name = ?1")?,
+            insert_document: transaction
+                .prepare_cached("INSERT INTO documents (name, metadata, chunks, document) VALUES (?1, ?2, ?3, ?4)")?,
+            update_document: transaction
+                .prepare_cached("UPDATE documents SET metadata = ?2, chunks = ?3, document = ?4 WHERE id = ?1")?,
+            insert_point: transaction.prepare_cached("INSERT INTO points VALUES (?1, ?2, ?3, ?4)")?,
+            vectors: VectorKeeper::new(transaction)?,
+            letters: dead_letters::any_of_a_document(transaction)?,
+            next_point: next_point.cast_unsigned(),
+            documents: 0,
+            indexed: 0,
+            points: 0,
+            written: Written::default(),
+            packed: Vec::new(),
+        })
+    }
+
+    fn document(&mut self, index: usize, write: &DocumentWrite) -> Result<(), Trouble> {
+        let before = self.before(write)?;
+        let held = before.as_ref().map_or(&[][..], |before| &before.chunks);
+        let wanted = if write.metadata.is_some() { &write.chunks[..] } else { &[] };
+        let (chunks, gone) = self.assign_keys(write, wanted, held)?;
+
+        Chunks::pack(&chunks, &mut self.packed);
+        let metadata = write.metadata.as_deref();
+        let row = match &before {
+            None => {
+                self.insert_document.execute(params![write.id.as_str(), metadata, self.packed, write.document])?;
+                self.documents += 1;
+                self.transaction.last_insert_rowid()
+            }
+            Some(before) => {
+                self.update_document.execute(params![before.row, metadata, self.packed, write.document])?;
+                before.row
+            }
+        };
+        self.indexed += i64::from(metadata.is_some()) - i64::from(before.as_ref().is_some_and(|before| before.indexed));
+        self.points += chunks.len() as i64 - held.len() as i64;
+
+        self.place_points(index, row, wanted, &chunks, held)?;
+        if self.options.store_points {
+            self.remove_points(&gone)?;
+        }
+        self.written.removed.extend(gone);
+        if self.letters {
+            dead_letters::clear(self.transaction, &write.id, write.newest)?;
+        }
+        Ok(())
+    }
+
+    fn before(&mut self, write: &DocumentWrite) -> Result<Option<Before>, Trouble> {
+        let before = self.select_document.query_row([write.id.as_str()], |row| {
+            Ok(Before { row: row.get(0)?, indexed: row.get(1)?, chunks: row.get::<_, Chunks>(2)?.0 })
+        });
+        Ok(before.optional()?)
+    }
+
+    /// The chunks with their keys, and the keys that none of them keeps.
+    fn assign_keys(
+        &mut self,
+        write: &DocumentWrite,
+        wanted: &[ChunkWrite],
+        held: &[HeldChunk],
+    ) -> Result<(Vec<HeldChunk>, Vec<PointKey>), Trouble> {
+        let mut free: HashMap<PointKey, Fingerprint> =
+            held.iter().map(|chunk| (chunk.key, chunk.fingerprint)).collect();
+        for chunk in wanted {
+            if let VectorSource::Held(key) = chunk.vector
+                && free.remove(&key) != Some(chunk.fingerprint)
+            {
+                let message = format!("document `{}` holds no point {key} of that text any more", write.id);
+                return Err(Trouble::Known(LedgerErrorKind::Stale, message));
+            }
+        }
+        let mut chunks = Vec::with_capacity(wanted.len());
+        for (number, chunk) in wanted.iter().enumerate() {
+            let fingerprint = chunk.fingerprint;
+            let same_place = held.get(number).filter(|held| held.fingerprint == fingerprint).map(|held| held.key);
+            let key = match chunk.vector {
+                VectorSource::Held(key) => key,
+                // Written before: a write that is repeated changes nothing.
+                VectorSource::Here(_) => match same_place.filter(|key| free.remove(key).is_some()) {
+                    Some(key) => key,
+                    None => {
+                        self.next_point += 1;
+                        self.next_point - 1
+                    }
+                },
+            };
+            chunks.push(HeldChunk { fingerprint, key });
+        }
+        let gone = held.iter().map(|chunk| chunk.key).filter(|key| free.contains_key(key)).collect();
+        Ok((chunks, gone))
+    }
+
+    /// Writes the rows of new points and their vectors, and the new place of those that moved.
+    fn place_points(
+        &mut self,
+        index: usize,
+        row: i64,
+        wanted: &[ChunkWrite],
+        chunks: &[HeldChunk],
+        held: &[HeldChunk],
+    ) -> Result<(), Trouble> {
+        for (number, (wanted, chunk)) in wanted.iter().zip(chunks).enumerate() {
+            if held.get(number).is_some_and(|held| held.key == chunk.key) {
+                continue;
+            }
+            let (key, place) = (chunk.key.cast_signed(), number as i64);
+            match &wanted.vector {
+                VectorSource::Held(_) if self.options.store_points => {
+                    self.transaction
+                        .prepare_cached("UPDATE points SET chunk = ?2 WHERE key = ?1")?
+                        .execute(params![key, place])?;
+                }
+                VectorSource::Held(_) => {}
+                VectorSource::Here(vector) => {
+                    if self.options.store_vectors {
+                        let vector = self.vectors.keep(&chunk.fingerprint, vector)?;
+                        if self.options.store_points {
+                            self.insert_point.execute(params![key, row, place, vector])?;
+                        }
+                    }
+                    self.written.added.push((chunk.key, index, number));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_points(&mut self, gone: &[PointKey]) -> Result<(), Trouble> {
+        for key in gone {
+            let vector: Option<VectorRow> = self
+                .transaction
+                .prepare_cached("DELETE FROM points WHERE key = ?1 RETURNING vector")?
+                .query_row([key.cast_signed()], |row| row.get(0))
+                .optional()?;
+            if let Some(vector) = vector
+                && !self.options.persist_vectors
+            {
+                vectors::drop_if_unused(self.transaction, vector)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Written, Trouble> {
+        let mut update = self.transaction.prepare_cached(
+            "UPDATE counts SET writes = writes + 1, next_point = ?1, documents = documents + ?2, indexed = indexed + ?3,
+             points = points + ?4",
+        )?;
+        update.execute(params![self.next_point.cast_signed(), self.documents, self.indexed, self.points])?;
+        Ok(self.written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{DocumentId, Version};
+    use crate::ledger::testing::{fingerprint, open, vector};
+
+    fn here(text: &str) -> ChunkWrite {
+        ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Here(vector(text)) }
+    }
+
+    fn held(text: &str, key: PointKey) -> ChunkWrite {
+        ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) }
+    }
+
+    fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
+        DocumentWrite {
+            id: DocumentId::new(id).unwrap(),
+            document: r#"{"fields":[]}"#.to_owned(),
+            newest: Version::from_nanos(1),
+            metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
+            chunks,
+        }
+    }
+
+    #[test]
+    fn adds_keeps_moves_and_removes_points() {
+        let (_folder, ledger) = open();
+        let first = ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("one")])]).unwrap();
+        assert_eq!(first, Written { added: vec![(1, 0, 0), (2, 0, 1), (3, 1, 0)], removed: vec![] });
+
+        let second = ledger.write(&[write("a", vec![here("new"), held("one", 1)])]).unwrap();
+        assert_eq!(second, Written { added: vec![(4, 0, 0)], removed: vec![2] });
+        let owners = ledger.resolve(&[4, 1, 2]).unwrap();
+        let chunks: Vec<_> = owners.iter().map(|owner| owner.as_ref().map(|owner| owner.chunk)).collect();
+        assert_eq!(chunks, [Some(0), Some(1), None]);
+
+        let third = ledger.write(&[write("a", vec![])]).unwrap();
+        assert_eq!(third, Written { added: vec![], removed: vec![4, 1] });
+        assert_eq!(ledger.points_after(0, 10).unwrap(), [(3, vector("one"))]);
+    }
+}
