@@ -1,1 +1,318 @@
-//! (to come)
+//! How a long text is cut into chunks that the model takes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
+
+use crate::settings::ChunkingSettings;
+use crate::settings::chunking::TextFormat;
+
+/// The longest text that is embedded. A longer one is dead-lettered: it is a broken record, or a book that should be split
+/// where it comes from.
+pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
+
+/// The least `max_tokens`: any one character fits into it, so that every text can be cut.
+pub const MIN_CHUNK_TOKENS: usize = 8;
+
+/// How many bytes a token is taken for where the tokenizer is not known.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// How many chunks are looked for at once. The splitter looks at all that is ahead for each chunk, so its work on a whole
+/// text would grow with the square of the length.
+const CHUNKS_AHEAD: usize = 16;
+
+/// Counts tokens as a model does.
+pub trait TokenCount: Send + Sync {
+    /// The exact number of tokens, including those that the model adds itself. `None`, for every text, where the tokenizer is not known.
+    /// Never more than the text has bytes, plus a constant that the model's limit already allows for.
+    fn count(&self, text: &str) -> Option<usize>;
+}
+
+/// Cuts texts. The same text is always cut in the same places.
+#[derive(Clone)]
+pub struct Chunker {
+    measure: Measure,
+    max_tokens: usize,
+    splitter: Arc<Splitter>,
+}
+
+enum Splitter {
+    Plain(TextSplitter<Measure>),
+    Markdown(MarkdownSplitter<Measure>),
+}
+
+/// The length of a text in tokens: counted, or a quarter of its bytes rounded up.
+#[derive(Clone)]
+struct Measure {
+    /// `None` where the tokenizer is not known.
+    counter: Option<Arc<dyn TokenCount>>,
+}
+
+impl Measure {
+    fn of(&self, text: &str) -> usize {
+        let counted = self.counter.as_ref().and_then(|counter| counter.count(text));
+        counted.unwrap_or_else(|| text.len().div_ceil(BYTES_PER_TOKEN))
+    }
+
+    /// The longest text that needs no counting to be known to fit: a token stands for at least one byte.
+    fn surely_fits(&self, max_tokens: usize) -> usize {
+        let bytes = if self.counter.is_some() { 1 } else { BYTES_PER_TOKEN };
+        max_tokens.saturating_mul(bytes)
+    }
+}
+
+impl ChunkSizer for Measure {
+    fn size(&self, chunk: &str) -> usize {
+        self.of(chunk)
+    }
+}
+
+impl fmt::Debug for Chunker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = self.measure.counter.is_some();
+        f.debug_struct("Chunker").field("max_tokens", &self.max_tokens).field("exact", &exact).finish_non_exhaustive()
+    }
+}
+
+impl Chunker {
+    /// For chunks of at most `settings.max_tokens`, or `model_limit` where that is less.
+    pub fn new(
+        settings: &ChunkingSettings,
+        tokens: Arc<dyn TokenCount>,
+        model_limit: Option<usize>,
+    ) -> Result<Self, String> {
+        let max_tokens = model_limit.map_or(settings.max_tokens, |limit| limit.min(settings.max_tokens));
+        if max_tokens < MIN_CHUNK_TOKENS {
+            return Err(format!("chunking.max_tokens is {max_tokens}; at least {MIN_CHUNK_TOKENS} are needed"));
+        }
+        let measure = Measure { counter: tokens.count("").is_some().then_some(tokens) };
+        let config =
+            ChunkConfig::new(max_tokens).with_sizer(measure.clone()).with_overlap(settings.overlap).map_err(|_| {
+                format!(
+                    "chunking.overlap is {}; it must be less than the {max_tokens} tokens of a chunk",
+                    settings.overlap
+                )
+            })?;
+        let splitter = Arc::new(match settings.format {
+            TextFormat::Plain => Splitter::Plain(TextSplitter::new(config)),
+            TextFormat::Markdown => Splitter::Markdown(MarkdownSplitter::new(config)),
+        });
+        Ok(Self { measure, max_tokens, splitter })
+    }
+
+    /// The most tokens a chunk has.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// The chunks of a text in order, each a part of it. Nothing but white space is left out; no chunk is longer than the
+    /// maximum, none is empty, and a text that fits is one chunk as it stands. A text of nothing but white space has no chunks.
+    pub fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        if text.trim().is_empty() {
+            return Vec::new();
+        }
+        let sure = self.measure.surely_fits(self.max_tokens);
+        if text.len() <= sure {
+            return vec![text];
+        }
+        // Many times the bytes that surely fit are not counted only to learn that they do not: a token is seldom that long.
+        let window =
+            sure.saturating_mul(CHUNKS_AHEAD).max(self.max_tokens.saturating_mul(CHUNKS_AHEAD * BYTES_PER_TOKEN));
+        if text.len() <= window && self.measure.of(text) <= self.max_tokens {
+            return vec![text];
+        }
+        let mut chunks = Vec::new();
+        let mut start = 0;
+        while start < text.len() {
+            let rest = &text[start..];
+            let end = rest.floor_char_boundary(window);
+            let mut cut = self.splitter.cut(&rest[..end]);
+            // The last chunk ends where the window does, not where the text is best cut: it is cut again with what follows.
+            let again = if end < rest.len() && cut.len() > 1 { cut.pop() } else { None };
+            chunks.extend(cut.into_iter().map(|(_, chunk)| chunk));
+            start += again.map_or(end, |(offset, _)| offset);
+        }
+        chunks
+    }
+}
+
+impl Splitter {
+    fn cut<'a>(&self, text: &'a str) -> Vec<(usize, &'a str)> {
+        match self {
+            Self::Plain(splitter) => splitter.chunk_indices(text).collect(),
+            Self::Markdown(splitter) => splitter.chunk_indices(text).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A token a word, and no more than eight bytes of one.
+    struct Words;
+
+    fn words(text: &str) -> usize {
+        text.split_whitespace().map(|word| word.len().div_ceil(8)).sum()
+    }
+
+    impl TokenCount for Words {
+        fn count(&self, text: &str) -> Option<usize> {
+            Some(words(text))
+        }
+    }
+
+    /// OpenAI's tokens.
+    struct Cl100k;
+
+    impl TokenCount for Cl100k {
+        fn count(&self, text: &str) -> Option<usize> {
+            Some(bpe_openai::cl100k_base().count(text))
+        }
+    }
+
+    struct Unknown;
+
+    impl TokenCount for Unknown {
+        fn count(&self, _: &str) -> Option<usize> {
+            None
+        }
+    }
+
+    fn chunker(max_tokens: usize, overlap: usize, format: TextFormat, tokens: impl TokenCount + 'static) -> Chunker {
+        Chunker::new(&ChunkingSettings { max_tokens, overlap, format }, Arc::new(tokens), None).unwrap()
+    }
+
+    fn without_space<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+        texts.into_iter().flat_map(str::chars).filter(|c| !c.is_whitespace()).collect()
+    }
+
+    #[test]
+    fn a_text_that_fits_is_one_chunk_as_it_stands_and_is_not_counted_without_need() {
+        struct Counting(Arc<AtomicUsize>);
+        impl TokenCount for Counting {
+            fn count(&self, text: &str) -> Option<usize> {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                Some(words(text))
+            }
+        }
+        let calls = Arc::new(AtomicUsize::new(0));
+        let chunker = chunker(10, 0, TextFormat::Plain, Counting(calls.clone()));
+        let before = calls.load(Ordering::Relaxed);
+        assert_eq!(chunker.cut("a\n\nb c d e"), ["a\n\nb c d e"]);
+        assert_eq!(calls.load(Ordering::Relaxed), before, "ten bytes are at most ten tokens");
+        assert_eq!(chunker.cut("longer than ten bytes\n\nbut not words"), ["longer than ten bytes\n\nbut not words"]);
+        assert_eq!(calls.load(Ordering::Relaxed), before + 1);
+    }
+
+    #[test]
+    fn a_text_without_words_has_no_chunks() {
+        let chunker = chunker(8, 0, TextFormat::Plain, Words);
+        for text in ["", " ", "\n\t \u{a0}", &" ".repeat(10_000)] {
+            assert!(chunker.cut(text).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_its_paragraphs_then_its_words() {
+        let plain = chunker(8, 0, TextFormat::Plain, Words);
+        assert_eq!(
+            plain.cut("one two three four five six.\n\nseven eight nine ten. eleven twelve"),
+            ["one two three four five six.", "seven eight nine ten. eleven twelve"]
+        );
+        assert_eq!(
+            plain.cut("a b c d e f g h i j k l m n o p q r s t"),
+            ["a b c d e f g h", "i j k l m n o p", "q r s t"]
+        );
+        let markdown = chunker(8, 0, TextFormat::Markdown, Words);
+        assert_eq!(
+            markdown.cut("# One\na b c d\n\n# Two\ne f g h i j k"),
+            ["# One\na b c d", "# Two\ne f g h i j", "k"],
+            "a heading starts a chunk"
+        );
+    }
+
+    #[test]
+    fn neighbours_share_the_overlap() {
+        let chunker = chunker(8, 2, TextFormat::Plain, Words);
+        assert_eq!(chunker.cut("a b c d e f g h i j k l m n"), ["a b c d e f g h", "g h i j k l m n"]);
+    }
+
+    #[test]
+    fn where_the_tokenizer_is_not_known_a_token_is_four_bytes() {
+        let chunker = chunker(8, 0, TextFormat::Plain, Unknown);
+        assert_eq!(chunker.cut(&"x".repeat(32)).len(), 1);
+        assert_eq!(chunker.cut(&"x".repeat(33)), ["x".repeat(32), "x".to_owned()]);
+    }
+
+    #[test]
+    fn the_model_limit_goes_first_and_impossible_settings_are_refused() {
+        let new = |max_tokens, overlap, limit| {
+            let settings = ChunkingSettings { max_tokens, overlap, format: TextFormat::Plain };
+            Chunker::new(&settings, Arc::new(Words), limit).map(|chunker| chunker.max_tokens())
+        };
+        assert_eq!(new(8192, 0, Some(512)), Ok(512));
+        assert_eq!(new(256, 0, Some(512)), Ok(256));
+        assert_eq!(new(256, 0, None), Ok(256));
+        assert_eq!(new(7, 0, None).unwrap_err(), "chunking.max_tokens is 7; at least 8 are needed");
+        let error = new(1024, 512, Some(512)).unwrap_err();
+        assert_eq!(error, "chunking.overlap is 512; it must be less than the 512 tokens of a chunk");
+    }
+
+    #[test]
+    fn a_text_much_longer_than_the_window_is_cut_as_well_as_a_short_one() {
+        let chunker = chunker(64, 0, TextFormat::Plain, Words);
+        let text = "Some words of a sentence. And of another one, longer than that.\n\n".repeat(3_000);
+        let chunks = chunker.cut(&text);
+        assert_eq!(without_space(chunks.iter().copied()), without_space([text.as_str()]));
+        let least = words(&text).div_ceil(64);
+        assert!(chunks.len() <= least + least / 2, "{} chunks where {least} would do", chunks.len());
+        assert!(chunks.iter().all(|chunk| chunk.ends_with('.')), "no sentence is cut");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn chunks_fit_are_not_empty_and_lose_nothing(
+            parts in prop::collection::vec(prop_oneof![
+                "[a-z]{1,30}", "[ \n.#>*`]{1,6}", "\\PC{1,5}", Just("👩‍👩‍👧‍👦🏽e\u{301}\u{302}\u{303}".to_owned()), "x{200}",
+            ], 0..120),
+            max in 8..40_usize,
+            markdown in any::<bool>(),
+            exact in 0..3,
+        ) {
+            let text = parts.concat();
+            let format = if markdown { TextFormat::Markdown } else { TextFormat::Plain };
+            let chunker = match exact {
+                0 => chunker(max, 0, format, Words),
+                1 => chunker(max, 0, format, Cl100k),
+                _ => chunker(max, 0, format, Unknown),
+            };
+            let chunks = chunker.cut(&text);
+            prop_assert_eq!(without_space(chunks.iter().copied()), without_space([text.as_str()]));
+            for chunk in &chunks {
+                prop_assert!(chunker.measure.of(chunk) <= max, "{} tokens in {chunk:?}", chunker.measure.of(chunk));
+                prop_assert!(!chunk.trim().is_empty());
+            }
+            prop_assert_eq!(chunks, chunker.cut(&text));
+        }
+
+        #[test]
+        fn with_overlap_every_word_is_in_some_chunk_in_order(count in 1..400_usize, max in 8..20_usize, overlap in 0..8_usize) {
+            let text = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+            let chunks = chunker(max, overlap, TextFormat::Plain, Words).cut(&text).join(" ");
+            let mut next = 0;
+            for word in chunks.split(' ') {
+                let word: usize = word.parse().unwrap();
+                prop_assert!(word <= next, "{next} is missing");
+                next = next.max(word + 1);
+            }
+            prop_assert_eq!(next, count);
+        }
+    }
+}

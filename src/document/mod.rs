@@ -1,16 +1,19 @@
 //! What a document is and how changes become one: pure code, no I/O, no async.
 //!
-//! A record is decoded into a [`Change`] by [`mapping`], changes are joined into a [`Document`] by [`merge`], a document
+//! A record's bytes are read by [`decode`] and become a [`Change`] by [`mapping`]; changes are joined into a [`Document`] by [`merge`], a document
 //! is rendered to a text by [`template`], the text is cut by [`chunk`], and each chunk is named by its [`fingerprint`].
 
 pub mod change;
 pub mod chunk;
+pub mod decode;
+mod field;
 pub mod fingerprint;
 pub mod mapping;
 pub mod merge;
 pub mod template;
 pub mod vector;
 pub mod version;
+mod versioning;
 
 pub use change::{Change, DocumentId, Fields, Operation};
 pub use fingerprint::Fingerprint;

@@ -1,0 +1,158 @@
+//! How configuration names a field: by its key, or by a JSON pointer when it is nested.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{Document, Fields};
+
+/// The most characters of a value that an error quotes. Errors end up in logs and dead letters; a value may have megabytes.
+const QUOTED_CHARS: usize = 80;
+
+/// The name of a field: `title`, or `/product/title` (RFC 6901) for one inside another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldName {
+    /// As it was configured.
+    name: String,
+    /// The key in the record.
+    key: String,
+    /// A JSON pointer inside the value of that key; empty for the value itself.
+    rest: String,
+}
+
+impl FieldName {
+    /// Reads a name. One that starts with `/` is a JSON pointer, anything else is a key as it stands.
+    pub fn new(name: &str) -> Result<Self, String> {
+        let (key, rest) = match name.strip_prefix('/') {
+            None => (name.to_owned(), ""),
+            Some(pointer) => {
+                let (key, rest) = pointer.find('/').map_or((pointer, ""), |slash| pointer.split_at(slash));
+                (key.replace("~1", "/").replace("~0", "~"), rest)
+            }
+        };
+        if key.is_empty() {
+            return Err(format!(
+                "`{name}` names no field: write a key such as `title` or a pointer such as `/product/title`"
+            ));
+        }
+        Ok(Self { name: name.to_owned(), key, rest: rest.to_owned() })
+    }
+
+    /// The name as it was configured.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// The value in a record. `null` counts as missing.
+    pub fn of<'a>(&self, fields: &'a Fields) -> Option<&'a Value> {
+        self.within(fields.get(&self.key)?)
+    }
+
+    /// The value in a document. `null` counts as missing.
+    pub fn of_document<'a>(&self, document: &'a Document) -> Option<&'a Value> {
+        self.within(document.field(&self.key)?)
+    }
+
+    fn within<'a>(&self, value: &'a Value) -> Option<&'a Value> {
+        value.pointer(&self.rest).filter(|value| !value.is_null())
+    }
+
+    /// Takes the value out of a record, `null` too.
+    pub fn take(&self, fields: &mut Fields) -> Option<Value> {
+        let Some((parent, last)) = self.rest.rsplit_once('/') else {
+            return fields.remove(&self.key);
+        };
+        let last = last.replace("~1", "/").replace("~0", "~");
+        fields.get_mut(&self.key)?.pointer_mut(parent)?.as_object_mut()?.remove(&last)
+    }
+}
+
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// A text for an error message, in backticks: cut when it is long, control characters escaped.
+pub(super) fn quoted(text: &str) -> String {
+    let head: String = text.chars().take(QUOTED_CHARS).flat_map(printable).collect();
+    if text.len() > QUOTED_CHARS && text.chars().nth(QUOTED_CHARS).is_some() {
+        format!("`{head}..` ({} bytes)", text.len())
+    } else {
+        format!("`{head}`")
+    }
+}
+
+fn printable(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    let plain = escaped.is_none().then_some(c);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+/// A value for an error message: what it is, and the value where it is short by nature.
+pub(super) fn described(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => format!("the text {}", quoted(text)),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(fields) => format!("an object with {} fields", fields.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(value: Value) -> Fields {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_name_finds_its_value_by_key_or_by_pointer() {
+        let record = fields(json!({"a": 1, "b": {"c": [2, {"d/e": 3}]}, "/x": 4, "x": 5, "m~n": 6, "none": null}));
+        for (name, found) in [
+            ("a", Some(json!(1))),
+            ("/a", Some(json!(1))),
+            ("/b/c/0", Some(json!(2))),
+            ("/b/c/1/d~1e", Some(json!(3))),
+            ("/~1x", Some(json!(4))),
+            ("/x", Some(json!(5))),
+            ("/m~0n", Some(json!(6))),
+            ("m~n", Some(json!(6))),
+            ("b/c", None),
+            ("/b/none", None),
+            ("none", None),
+        ] {
+            assert_eq!(FieldName::new(name).unwrap().of(&record), found.as_ref(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_without_a_key_is_refused() {
+        for name in ["", "/", "//a"] {
+            assert!(FieldName::new(name).unwrap_err().contains("names no field"), "{name}");
+        }
+    }
+
+    #[test]
+    fn taking_a_value_leaves_its_neighbours() {
+        let mut record = fields(json!({"a": 1, "b": {"c": 2, "d": {"e/f": 3}}}));
+        assert_eq!(FieldName::new("/b/d/e~1f").unwrap().take(&mut record), Some(json!(3)));
+        assert_eq!(FieldName::new("a").unwrap().take(&mut record), Some(json!(1)));
+        assert_eq!(FieldName::new("/b/x/y").unwrap().take(&mut record), None);
+        assert_eq!(record, fields(json!({"b": {"c": 2, "d": {}}})));
+    }
+
+    #[test]
+    fn long_and_unprintable_texts_are_quoted_safely() {
+        assert_eq!(quoted("plain é"), "`plain é`");
+        assert_eq!(quoted("a\u{0}\nb"), "`a\\u{0}\\nb`");
+        let long = quoted(&"é".repeat(5_000_000));
+        assert_eq!(long, format!("`{}..` (10000000 bytes)", "é".repeat(80)));
+        assert_eq!(described(&json!("x".repeat(1000))), format!("the text `{}..` (1000 bytes)", "x".repeat(80)));
+    }
+}
