@@ -1,5 +1,512 @@
-//! (to come) Which documents count in a search, by their metadata.
+//! Which documents count in a search, by their metadata.
+//!
+//! A filter is a JSON object. Each key names a metadata field and says what it must be; several keys must all hold.
+//!
+//! | filter | matches when |
+//! |---|---|
+//! | `{"category": "shoes"}` | the field is this text, number or boolean; `1` and `1.0` are one number |
+//! | `{"price": {"gte": 10, "lt": 50}}` | the field lies in the range: `gt`, `gte`, `lt`, `lte`, over numbers or over texts |
+//! | `{"brand": {"in": ["a", "b"]}}` | the field is one of these |
+//! | `{"brand": {"exists": true}}` | the document has the field; `false`: it has not |
+//! | `{"and": [f, g]}` | all hold |
+//! | `{"or": [f, g]}` | at least one holds |
+//! | `{"not": f}` | it does not hold |
+//! | `{}` | always |
+//!
+//! Texts compare by their characters' code points, so RFC 3339 times of one offset and one precision compare as times.
+//! A field that is a list matches when any of its elements does. A key that starts with `/` is a JSON pointer into nested metadata:
+//! `{"/maker/country": "SE"}`; it also reaches a field that is called `and`: `{"/and": 1}`. A number never equals
+//! a text, and a field that the document has not is neither equal to anything nor in any range.
 
-/// A condition on metadata.
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use serde_json::{Map, Number, Value};
+
+/// How deep `and`, `or` and `not` may be nested.
+const MAX_DEPTH: usize = 32;
+/// How many conditions a filter may have.
+const MAX_CONDITIONS: usize = 1_024;
+/// How many values one `in` may list.
+const MAX_VALUES: usize = 10_000;
+
+/// A condition on metadata. The module's text is the reference of its JSON form.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Filter {}
+pub struct Filter(Condition);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    Field(Field, Test),
+}
+
+/// Where in the metadata to look.
+#[derive(Debug, Clone, PartialEq)]
+enum Field {
+    Name(String),
+    Pointer(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Test {
+    OneOf(Values),
+    Within(Range),
+    Exists(bool),
+}
+
+/// The values of an `in`: texts by hash, because there may be many.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Values {
+    texts: HashSet<String>,
+    numbers: Vec<Number>,
+    booleans: Vec<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Range {
+    lower: Option<Bound>,
+    upper: Option<Bound>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Bound {
+    at: Scalar,
+    inclusive: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Scalar {
+    Number(Number),
+    Text(String),
+}
+
+impl Filter {
+    /// Reads a filter from its JSON form.
+    ///
+    /// # Errors
+    /// A sentence that names the place in the filter and what is allowed there.
+    pub fn from_json(json: &Value) -> Result<Self, String> {
+        Reader { conditions: 0 }.condition(json, "", MAX_DEPTH).map(Self)
+    }
+
+    /// Whether a document with this metadata counts. Metadata that is no object has no fields.
+    pub fn matches(&self, metadata: &Value) -> bool {
+        self.0.matches(metadata)
+    }
+}
+
+impl Condition {
+    fn matches(&self, metadata: &Value) -> bool {
+        match self {
+            Self::All(conditions) => conditions.iter().all(|condition| condition.matches(metadata)),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.matches(metadata)),
+            Self::Not(condition) => !condition.matches(metadata),
+            Self::Field(field, test) => test.holds(field.of(metadata)),
+        }
+    }
+}
+
+impl Field {
+    fn named(key: &str) -> Self {
+        if key.starts_with('/') { Self::Pointer(key.to_owned()) } else { Self::Name(key.to_owned()) }
+    }
+
+    /// The field's value; `null` is the same as no field.
+    fn of<'a>(&self, metadata: &'a Value) -> Option<&'a Value> {
+        let value = match self {
+            Self::Name(name) => metadata.get(name),
+            Self::Pointer(pointer) => metadata.pointer(pointer),
+        };
+        value.filter(|value| !value.is_null())
+    }
+}
+
+impl Test {
+    fn holds(&self, value: Option<&Value>) -> bool {
+        let Some(value) = value else { return *self == Self::Exists(false) };
+        let one = |value: &Value| match self {
+            Self::OneOf(values) => values.contain(value),
+            Self::Within(range) => range.contains(value),
+            Self::Exists(wanted) => *wanted,
+        };
+        match (self, value) {
+            (Self::OneOf(_) | Self::Within(_), Value::Array(elements)) => elements.iter().any(one),
+            _ => one(value),
+        }
+    }
+}
+
+impl Values {
+    /// Takes one value in; false when it is none that a field can be compared with.
+    fn add(&mut self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => {
+                self.texts.insert(text.clone());
+            }
+            Value::Number(number) => self.numbers.push(number.clone()),
+            Value::Bool(boolean) => self.booleans.push(*boolean),
+            Value::Null | Value::Array(_) | Value::Object(_) => return false,
+        }
+        true
+    }
+
+    fn contain(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => self.texts.contains(text),
+            Value::Number(number) => self.numbers.iter().any(|own| compare(own, number) == Some(Ordering::Equal)),
+            Value::Bool(boolean) => self.booleans.contains(boolean),
+            Value::Null | Value::Array(_) | Value::Object(_) => false,
+        }
+    }
+}
+
+impl Range {
+    fn contains(&self, value: &Value) -> bool {
+        let beyond = |bound: &Option<Bound>, inside: Ordering| {
+            bound.as_ref().is_none_or(|bound| match bound.at.order(value) {
+                Some(Ordering::Equal) => bound.inclusive,
+                Some(order) => order == inside,
+                None => false,
+            })
+        };
+        beyond(&self.lower, Ordering::Less) && beyond(&self.upper, Ordering::Greater)
+    }
+}
+
+impl Scalar {
+    fn from_json(json: &Value) -> Option<Self> {
+        match json {
+            Value::Number(number) => Some(Self::Number(number.clone())),
+            Value::String(text) => Some(Self::Text(text.clone())),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// How this compares with a value; nothing when the kinds differ.
+    fn order(&self, value: &Value) -> Option<Ordering> {
+        match (self, value) {
+            (Self::Number(own), Value::Number(other)) => compare(own, other),
+            (Self::Text(own), Value::String(other)) => Some(own.as_str().cmp(other)),
+            _ => None,
+        }
+    }
+}
+
+/// Integers compare exactly; as soon as one side has a fraction, both compare as 64-bit floats.
+fn compare(a: &Number, b: &Number) -> Option<Ordering> {
+    match (a.as_i128(), b.as_i128()) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
+}
+
+/// Reads the JSON form and counts what it reads.
+struct Reader {
+    conditions: usize,
+}
+
+impl Reader {
+    fn condition(&mut self, json: &Value, path: &str, depth: usize) -> Result<Condition, String> {
+        let Value::Object(keys) = json else {
+            return Err(refuse(path, json, "a filter is an object like {\"category\": \"shoes\"}"));
+        };
+        if depth == 0 {
+            return Err(format!("filter{path}: nested deeper than {MAX_DEPTH} levels"));
+        }
+        let mut all = Vec::with_capacity(keys.len());
+        for (key, value) in keys {
+            self.conditions += 1;
+            if self.conditions > MAX_CONDITIONS {
+                return Err(format!("filter{path}: more than {MAX_CONDITIONS} conditions in one filter"));
+            }
+            let path = format!("{path}.{key}");
+            match key.as_str() {
+                "and" => all.push(Condition::All(self.list(value, &path, depth)?)),
+                "or" => all.push(Condition::Any(self.list(value, &path, depth)?)),
+                "not" => all.push(Condition::Not(Box::new(self.condition(value, &path, depth - 1)?))),
+                field => self.field(&Field::named(field), value, &path, &mut all)?,
+            }
+        }
+        Ok(match <[Condition; 1]>::try_from(all) {
+            Ok([only]) => only,
+            Err(all) => Condition::All(all),
+        })
+    }
+
+    fn list(&mut self, json: &Value, path: &str, depth: usize) -> Result<Vec<Condition>, String> {
+        let Value::Array(filters) = json else {
+            return Err(refuse(path, json, "here stands a list of filters"));
+        };
+        let each = filters.iter().enumerate();
+        each.map(|(at, filter)| self.condition(filter, &format!("{path}[{at}]"), depth - 1)).collect()
+    }
+
+    fn field(
+        &mut self,
+        field: &Field,
+        json: &Value,
+        path: &str,
+        conditions: &mut Vec<Condition>,
+    ) -> Result<(), String> {
+        let test = match json {
+            Value::Object(operators) => return operators_of(field, operators, path, conditions),
+            Value::Null => {
+                return Err(format!("filter{path}: to find documents without it, say {{\"exists\": false}}"));
+            }
+            Value::Array(_) => return Err(format!("filter{path}: to allow several values, say {{\"in\": [..]}}")),
+            scalar => {
+                let mut values = Values::default();
+                values.add(scalar);
+                Test::OneOf(values)
+            }
+        };
+        conditions.push(Condition::Field(field.clone(), test));
+        Ok(())
+    }
+}
+
+fn operators_of(
+    field: &Field,
+    operators: &Map<String, Value>,
+    path: &str,
+    conditions: &mut Vec<Condition>,
+) -> Result<(), String> {
+    const OPERATORS: &str = "the operators are in, exists, gt, gte, lt and lte; \
+                             to reach a nested field, use a JSON pointer like \"/maker/country\" as the key";
+    if operators.is_empty() {
+        return Err(format!("filter{path}: an empty object; {OPERATORS}"));
+    }
+    let mut range = Range::default();
+    for (operator, value) in operators {
+        let path = format!("{path}.{operator}");
+        let test = match operator.as_str() {
+            "in" => Test::OneOf(values_of(value, &path)?),
+            "exists" => Test::Exists(value.as_bool().ok_or_else(|| refuse(&path, value, "here stands true or false"))?),
+            "gt" | "gte" | "lt" | "lte" => {
+                let at =
+                    Scalar::from_json(value).ok_or_else(|| refuse(&path, value, "a bound is a number or a text"))?;
+                let side = if operator.starts_with('g') { &mut range.lower } else { &mut range.upper };
+                if side.replace(Bound { at, inclusive: operator.ends_with('e') }).is_some() {
+                    return Err(format!("filter{path}: the range has this bound twice, with and without equality"));
+                }
+                continue;
+            }
+            _ => return Err(format!("filter{path}: unknown; {OPERATORS}")),
+        };
+        conditions.push(Condition::Field(field.clone(), test));
+    }
+    match (&range.lower, &range.upper) {
+        (None, None) => return Ok(()),
+        (Some(lower), Some(upper)) if std::mem::discriminant(&lower.at) != std::mem::discriminant(&upper.at) => {
+            return Err(format!("filter{path}: both bounds of a range must be numbers, or both texts"));
+        }
+        _ => conditions.push(Condition::Field(field.clone(), Test::Within(range))),
+    }
+    Ok(())
+}
+
+fn values_of(json: &Value, path: &str) -> Result<Values, String> {
+    let Value::Array(list) = json else {
+        return Err(refuse(path, json, "here stands a list of texts, numbers or booleans"));
+    };
+    if list.len() > MAX_VALUES {
+        return Err(format!("filter{path}: {} values; at most {MAX_VALUES} are allowed", list.len()));
+    }
+    let mut values = Values::default();
+    for (at, value) in list.iter().enumerate() {
+        if !values.add(value) {
+            return Err(refuse(&format!("{path}[{at}]"), value, "a value is a text, a number or a boolean"));
+        }
+    }
+    Ok(values)
+}
+
+fn refuse(path: &str, found: &Value, allowed: &str) -> String {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    format!("filter{path}: found {found}; {allowed}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn filter(json: &Value) -> Filter {
+        Filter::from_json(json).unwrap_or_else(|error| panic!("{json}: {error}"))
+    }
+
+    #[test]
+    fn what_matches_what() {
+        let shoe = json!({
+            "category": "shoes", "price": 49.5, "stock": 3, "sale": true, "brand": null, "sizes": [38, 39.0, "XL"], "none": [],
+            "added": "2026-03-01T10:00:00Z", "maker": {"country": "SE", "a/b": 1}, "and": 7, "big": 9_007_199_254_740_993_u64,
+        });
+        for (json, expected) in [
+            (json!({}), true),
+            (json!({"category": "shoes"}), true),
+            (json!({"category": "shoe"}), false),
+            (json!({"category": "shoes", "sale": false}), false),
+            (json!({"category": "shoes", "sale": true}), true),
+            (json!({"stock": 3.0}), true),
+            (json!({"stock": "3"}), false),
+            (json!({"big": 9_007_199_254_740_993_u64}), true),
+            (json!({"big": 9_007_199_254_740_992_u64}), false),
+            (json!({"missing": "x"}), false),
+            (json!({"price": {"gte": 10, "lt": 50}}), true),
+            (json!({"price": {"gte": 10, "lt": 49.5}}), false),
+            (json!({"price": {"lte": 49.5}}), true),
+            (json!({"price": {"gt": 49.5}}), false),
+            (json!({"price": {"gt": "1"}}), false),
+            (json!({"missing": {"gt": 0}}), false),
+            (json!({"added": {"gte": "2026-03-01", "lt": "2026-04-01"}}), true),
+            (json!({"added": {"gte": "2026-03-02"}}), false),
+            (json!({"category": {"in": ["boots", "shoes"]}}), true),
+            (json!({"stock": {"in": [1, 2, 3]}}), true),
+            (json!({"sale": {"in": ["true"]}}), false),
+            (json!({"category": {"in": []}}), false),
+            (json!({"category": {"exists": true}}), true),
+            (json!({"none": {"exists": true}}), true),
+            (json!({"brand": {"exists": true}}), false),
+            (json!({"brand": {"exists": false}}), true),
+            (json!({"missing": {"exists": false}}), true),
+            (json!({"sizes": 39}), true),
+            (json!({"sizes": "XL"}), true),
+            (json!({"sizes": 40}), false),
+            (json!({"sizes": {"gt": 38, "lt": 40}}), true),
+            (json!({"none": 1}), false),
+            (json!({"/maker/country": "SE"}), true),
+            (json!({"/maker/a~1b": 1}), true),
+            (json!({"maker": "SE"}), false),
+            (json!({"/sizes/0": 38}), true),
+            (json!({"/and": 7}), true),
+            (json!({"and": [{"category": "shoes"}, {"stock": 4}]}), false),
+            (json!({"or": [{"category": "boots"}, {"stock": 3}]}), true),
+            (json!({"and": []}), true),
+            (json!({"or": []}), false),
+            (json!({"not": {"category": "boots"}}), true),
+            (json!({"not": {"missing": 1}, "stock": 3}), true),
+            (json!({"price": {"gte": 10, "exists": true, "in": [49.5]}}), true),
+            (json!({"price": {"gte": 10, "in": [50]}}), false),
+        ] {
+            assert_eq!(filter(&json).matches(&shoe), expected, "{json}");
+        }
+        assert!(!filter(&json!({"a": 1})).matches(&json!("no object")));
+    }
+
+    #[test]
+    fn what_is_refused_is_named_with_its_place_and_what_is_allowed() {
+        for (json, place, allowed) in [
+            (json!("shoes"), "filter:", "a filter is an object"),
+            (json!({"and": {"a": 1}}), "filter.and:", "a list of filters"),
+            (json!({"or": [{"a": 1}, 5]}), "filter.or[1]:", "a filter is an object"),
+            (json!({"not": {"a": {"near": 5}}}), "filter.not.a.near:", "in, exists, gt, gte, lt and lte"),
+            (json!({"a": null}), "filter.a:", "{\"exists\": false}"),
+            (json!({"a": ["b"]}), "filter.a:", "{\"in\": [..]}"),
+            (json!({"a": {}}), "filter.a:", "in, exists"),
+            (json!({"a": {"in": "b"}}), "filter.a.in:", "a list of texts"),
+            (json!({"a": {"in": ["b", {}]}}), "filter.a.in[1]:", "a text, a number or a boolean"),
+            (json!({"a": {"exists": 1}}), "filter.a.exists:", "true or false"),
+            (json!({"a": {"gt": true}}), "filter.a.gt:", "a number or a text"),
+            (json!({"a": {"gt": 1, "lt": "z"}}), "filter.a:", "both"),
+            (json!({"a": {"gt": 1, "gte": 1}}), "filter.a.gte:", "twice"),
+        ] {
+            let error = Filter::from_json(&json).expect_err(&json.to_string());
+            assert!(error.starts_with(place) && error.contains(allowed), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn depth_and_size_are_limited() {
+        let nested = |levels| (0..levels).fold(json!({"a": 1}), |inner, _| json!({"not": inner}));
+        assert!(Filter::from_json(&nested(MAX_DEPTH - 1)).is_ok());
+        assert!(Filter::from_json(&nested(MAX_DEPTH)).unwrap_err().contains("deeper than 32"));
+
+        let wide = |conditions| json!({"or": vec![json!({"a": 1}); conditions]});
+        assert!(Filter::from_json(&wide(MAX_CONDITIONS - 1)).is_ok());
+        assert!(Filter::from_json(&wide(MAX_CONDITIONS)).unwrap_err().contains("1024"));
+
+        let values = |count| json!({"a": {"in": vec![1; count]}});
+        assert!(Filter::from_json(&values(MAX_VALUES)).is_ok());
+        assert!(Filter::from_json(&values(MAX_VALUES + 1)).unwrap_err().contains("10001"));
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let key = prop_oneof![
+            Just("and".to_owned()),
+            Just("or".to_owned()),
+            Just("not".to_owned()),
+            Just("in".to_owned()),
+            Just("gt".to_owned()),
+            Just("exists".to_owned()),
+            "[/~a-c]{0,3}",
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-c]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 48, 4, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::hash_map(key.clone(), inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn some_filter() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![(0..4_i64).prop_map(Value::from), "[a-c]".prop_map(Value::from)];
+        let leaf = ("[a-c]", scalar, 0..4_u8).prop_map(|(name, value, kind)| match kind {
+            0 => json!({name: value}),
+            1 => json!({name: {"in": [value, 1]}}),
+            2 => json!({name: {"gte": value}}),
+            _ => json!({name: {"exists": true}}),
+        });
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(|all| json!({"and": all})),
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(|any| json!({"or": any})),
+                inner.prop_map(|not| json!({"not": not})),
+            ]
+        })
+    }
+
+    fn some_metadata() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![Just(Value::Null), (0..4_i64).prop_map(Value::from), "[a-c]".prop_map(Value::from)];
+        let value = prop_oneof![scalar.clone(), proptest::collection::vec(scalar, 0..3).prop_map(Value::from)];
+        proptest::collection::hash_map("[a-c]", value, 0..4).prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_read_or_refused(json in any_json(), metadata in any_json()) {
+            match Filter::from_json(&json) {
+                Ok(filter) => { filter.matches(&metadata); }
+                Err(error) => prop_assert!(error.starts_with("filter")),
+            }
+        }
+
+        #[test]
+        fn logic_holds(a in some_filter(), b in some_filter(), metadata in some_metadata()) {
+            let matches = |json: Value| filter(&json).matches(&metadata);
+            let (left, right) = (matches(a.clone()), matches(b.clone()));
+            prop_assert_eq!(matches(json!({"not": {"not": a}})), left);
+            prop_assert_eq!(matches(json!({"not": {"and": [a, b]}})), !left || !right);
+            prop_assert_eq!(matches(json!({"or": [{"not": a}, {"not": b}]})), !left || !right);
+            prop_assert_eq!(matches(json!({"not": {"or": [a, b]}})), !left && !right);
+        }
+    }
+}

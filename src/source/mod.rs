@@ -1,5 +1,6 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
+pub mod http;
 pub mod record;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::document::Version;
+use crate::document::{Change, Version};
 
 /// One independently ordered part of a source: a file, a Kafka partition, the HTTP journal.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,12 +51,14 @@ pub struct Committed {
 /// One record: bytes as the source gave them.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// One JSON object. Sources of other formats (CSV, Parquet) give each row as JSON.
+    /// One JSON object, unless `change` is set. Sources of other formats (CSV, Parquet) give each row as JSON.
     pub payload: Bytes,
     /// Where reading goes on after it.
     pub position: Position,
     /// Its place in the source's own order, for documents without a version field.
     pub version: Version,
+    /// Set when the source knows the change without reading the payload (a removal over HTTP): taken as it stands, not mapped.
+    pub change: Option<Change>,
     /// Set when the source itself could not make a record of these bytes (a broken CSV row, a line over the limit,
     /// a file that cannot be decompressed further): the reason. Such a record is dead-lettered as it stands.
     pub broken: Option<String>,

@@ -1,0 +1,408 @@
+//! Takes events in: durable before it answers, bounded, and many requests to a transaction.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::journal::{Journal, on_blocking_thread};
+
+/// How long a caller is asked to stay away when there is no room. Room comes back as fast as events are settled, so longer
+/// would leave the pipeline idle.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why events were not accepted. None of the request's events was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// Too many events are accepted and not yet settled.
+    #[error("{pending} events are accepted and not yet in the index, and at most {limit} may be; try again later")]
+    Full {
+        /// Events accepted and not yet settled.
+        pending: usize,
+        /// `max_pending` of the source.
+        limit: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// More events at once than could ever be accepted.
+    #[error(
+        "the request has {events} events, and at most {limit} can be accepted at once; send fewer, or raise `max_pending`"
+    )]
+    TooMany {
+        /// Events in the request.
+        events: usize,
+        /// `max_pending` of the source.
+        limit: usize,
+    },
+    /// The process is ending.
+    #[error("Vectide is shutting down; send the events again when it is back")]
+    Closed,
+    /// They could not be written down.
+    #[error("{0}")]
+    Journal(String),
+}
+
+/// Where events are handed in. Clones share one window.
+#[derive(Clone)]
+pub struct Intake {
+    journal: Arc<dyn Journal>,
+    source: Arc<str>,
+    max_pending: usize,
+    progress: Arc<Progress>,
+    waiting: mpsc::UnboundedSender<Waiting>,
+}
+
+/// One request that waits for its transaction. Their number is bounded by `max_pending`.
+struct Waiting {
+    events: Vec<Bytes>,
+    answer: oneshot::Sender<Result<Range<u64>, IntakeError>>,
+}
+
+impl Intake {
+    /// Opens the journal of a source: what lies in it from an earlier run counts as accepted. Must be called on a tokio runtime;
+    /// the task that writes ends when the last clone is dropped.
+    pub async fn open(journal: Arc<dyn Journal>, source: &str, max_pending: usize) -> Result<Self, String> {
+        let source: Arc<str> = Arc::from(source);
+        let (from, name) = (journal.clone(), source.clone());
+        let left = on_blocking_thread(move || {
+            let first = from.read(&name, 0, 1, 0)?.first().map_or(0, |entry| entry.seq);
+            Ok(first..first + from.len(&name)?)
+        });
+        let progress = Arc::new(Progress::with(left.await?));
+        let (waiting, requests) = mpsc::unbounded_channel();
+        let writer =
+            Writer { journal: journal.clone(), source: source.clone(), progress: progress.clone(), last_at: 0 };
+        tokio::spawn(writer.run(requests));
+        Ok(Self { journal, source, max_pending, progress, waiting })
+    }
+
+    /// Writes events down and answers their numbers once they are on the disk. Requests that come at the same time share a
+    /// transaction. When the caller goes away meanwhile, they may have been accepted or not.
+    pub async fn accept(&self, events: Vec<Bytes>) -> Result<Range<u64>, IntakeError> {
+        self.progress.reserve(events.len(), self.max_pending)?;
+        let (answer, answered) = oneshot::channel();
+        let count = events.len();
+        if self.waiting.send(Waiting { events, answer }).is_err() {
+            self.progress.release(count);
+            return Err(IntakeError::Closed);
+        }
+        answered.await.unwrap_or(Err(IntakeError::Closed))
+    }
+
+    /// Waits until every event before this number is settled, and that is written down.
+    pub async fn settled(&self, before: u64) {
+        // The sender lives in `self.progress`, so this cannot end early.
+        let _ = self.progress.settled.subscribe().wait_for(|settled| *settled >= before).await;
+    }
+
+    /// Events accepted, or about to be, and not yet settled.
+    pub fn pending(&self) -> usize {
+        self.progress.tally().pending
+    }
+
+    /// Takes nothing more in. What was accepted stays accepted.
+    pub fn close(&self) {
+        self.progress.closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    pub(super) fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
+    pub(super) fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+}
+
+/// How far accepting, reading and settling are. Shared by the intake and the source behind it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    tally: Mutex<Tally>,
+    /// Every entry before this number is in the journal, or was.
+    written: watch::Sender<u64>,
+    /// Every entry before this number is settled.
+    settled: watch::Sender<u64>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// Events that take up room: those about to be written and those in `unsettled`.
+    pending: usize,
+    /// Numbers of entries that are written and not settled. Neighbours are joined, so there is rarely more than one range.
+    unsettled: VecDeque<Range<u64>>,
+}
+
+impl Progress {
+    fn with(left: Range<u64>) -> Self {
+        let pending = usize::try_from(left.end - left.start).unwrap_or(usize::MAX);
+        Self {
+            written: watch::Sender::new(left.end),
+            settled: watch::Sender::new(0),
+            closed: AtomicBool::new(false),
+            tally: Mutex::new(Tally { pending, unsettled: VecDeque::from([left]) }),
+        }
+    }
+
+    /// Told when entries are written.
+    pub(super) fn written(&self) -> watch::Receiver<u64> {
+        self.written.subscribe()
+    }
+
+    /// Takes note that every entry before this number is settled.
+    pub(super) fn settle(&self, before: u64) {
+        let mut tally = self.tally();
+        while let Some(range) = tally.unsettled.front_mut()
+            && range.start < before
+        {
+            let end = range.end.min(before);
+            let count = usize::try_from(end - range.start).unwrap_or(usize::MAX);
+            range.start = end;
+            let empty = range.is_empty();
+            tally.pending = tally.pending.saturating_sub(count);
+            if empty {
+                tally.unsettled.pop_front();
+            }
+        }
+        drop(tally);
+        self.settled.send_if_modified(|settled| std::mem::replace(settled, before.max(*settled)) < before);
+    }
+
+    fn reserve(&self, events: usize, limit: usize) -> Result<(), IntakeError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(IntakeError::Closed);
+        }
+        if events > limit {
+            return Err(IntakeError::TooMany { events, limit });
+        }
+        let mut tally = self.tally();
+        match tally.pending.saturating_add(events) {
+            sum if sum > limit => Err(IntakeError::Full { pending: tally.pending, limit, retry_after: RETRY_AFTER }),
+            sum => {
+                tally.pending = sum;
+                Ok(())
+            }
+        }
+    }
+
+    fn release(&self, events: usize) {
+        let mut tally = self.tally();
+        tally.pending = tally.pending.saturating_sub(events);
+    }
+
+    fn wrote(&self, range: Range<u64>) {
+        let mut tally = self.tally();
+        match tally.unsettled.back_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => tally.unsettled.push_back(range.clone()),
+        }
+        drop(tally);
+        self.written.send_replace(range.end);
+    }
+
+    // Every change leaves the tally whole, so a panic elsewhere while the lock was held spoils nothing.
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what waits, one transaction at a time. While one is on its way to the disk, the next collects.
+struct Writer {
+    journal: Arc<dyn Journal>,
+    source: Arc<str>,
+    progress: Arc<Progress>,
+    /// The time of the newest entry: a clock that is set back must not make later events older.
+    last_at: i64,
+}
+
+impl Writer {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Waiting>) {
+        let mut group = Vec::new();
+        while requests.recv_many(&mut group, usize::MAX).await > 0 {
+            self.write(std::mem::take(&mut group)).await;
+        }
+    }
+
+    async fn write(&mut self, mut group: Vec<Waiting>) {
+        self.last_at = self.last_at.max(unix_millis());
+        let (journal, source, at) = (self.journal.clone(), self.source.clone(), self.last_at);
+        let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
+        let counts: Vec<usize> = events.iter().map(Vec::len).collect();
+        let total: usize = counts.iter().sum();
+        let appended = on_blocking_thread(move || {
+            let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
+            journal.append(&source, &payloads, at)
+        });
+        match appended.await {
+            Ok(range) => {
+                let mut start = range.start;
+                self.progress.wrote(range);
+                for (waiting, count) in group.into_iter().zip(counts) {
+                    let end = start + count as u64;
+                    // A caller that went away does not want the answer; its events are accepted all the same.
+                    let _ = waiting.answer.send(Ok(start..end));
+                    start = end;
+                }
+            }
+            Err(reason) => {
+                self.progress.release(total);
+                for waiting in group {
+                    let _ = waiting.answer.send(Err(IntakeError::Journal(reason.clone())));
+                }
+            }
+        }
+    }
+}
+
+fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::memory::MemoryJournal;
+    use super::*;
+
+    async fn intake(journal: &Arc<MemoryJournal>, max_pending: usize) -> Intake {
+        Intake::open(journal.clone(), "api", max_pending).await.unwrap()
+    }
+
+    fn events<const N: usize>(events: [&'static str; N]) -> Vec<Bytes> {
+        events.map(|event| Bytes::from_static(event.as_bytes())).to_vec()
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_is_written_down_in_order() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 10).await;
+        assert_eq!(intake.accept(events(["a", "b"])).await, Ok(1..3));
+        assert_eq!(intake.accept(events(["c"])).await, Ok(3..4));
+        assert_eq!(journal.payloads(), ["a", "b", "c"]);
+        assert_eq!(intake.pending(), 3);
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_while_one_is_written_share_the_next_transaction() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 1_000).await;
+        journal.hold(true);
+        let requests: Vec<_> = (0..200)
+            .map(|_| {
+                let intake = intake.clone();
+                tokio::spawn(async move { intake.accept(events(["a", "b"])).await })
+            })
+            .collect();
+        while intake.pending() < 400 {
+            tokio::task::yield_now().await;
+        }
+        journal.hold(false);
+        let mut ranges = Vec::new();
+        for request in requests {
+            ranges.push(request.await.unwrap().unwrap());
+        }
+        ranges.sort_by_key(|range| range.start);
+        let expected: Vec<_> = (0..200).map(|number| 1 + 2 * number..3 + 2 * number).collect();
+        assert_eq!(ranges, expected, "every request has numbers of its own");
+        assert_eq!(journal.payloads().len(), 400);
+        assert!(journal.transactions() <= 2, "{} transactions", journal.transactions());
+    }
+
+    #[tokio::test]
+    async fn there_is_room_again_once_events_are_settled() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 3).await;
+        let too_many = intake.accept(events(["a", "b", "c", "d"])).await;
+        assert_eq!(too_many, Err(IntakeError::TooMany { events: 4, limit: 3 }));
+        intake.accept(events(["a", "b"])).await.unwrap();
+        let full = IntakeError::Full { pending: 2, limit: 3, retry_after: RETRY_AFTER };
+        assert_eq!(intake.accept(events(["c", "d"])).await, Err(full));
+        intake.progress().settle(2);
+        assert_eq!(intake.pending(), 1);
+        assert_eq!(intake.accept(events(["c", "d"])).await, Ok(3..5));
+        intake.progress().settle(5);
+        intake.progress().settle(4);
+        assert_eq!(intake.pending(), 0, "settling again what is settled changes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_and_takes_no_room() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 1).await;
+        journal.fail(Some("no space left"));
+        assert_eq!(intake.accept(events(["a"])).await, Err(IntakeError::Journal("no space left".into())));
+        journal.fail(None);
+        assert_eq!(intake.accept(events(["a"])).await, Ok(1..2));
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_leaves_its_events_accepted_and_no_room_lost() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 2).await;
+        journal.hold(true);
+        let gone = tokio::spawn({
+            let intake = intake.clone();
+            async move { intake.accept(events(["a"])).await }
+        });
+        while intake.pending() < 1 {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        journal.hold(false);
+        assert_eq!(intake.accept(events(["b"])).await, Ok(2..3));
+        assert_eq!(journal.payloads(), ["a", "b"]);
+        intake.progress().settle(3);
+        assert_eq!(intake.pending(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_run_left_takes_room_until_it_is_settled() {
+        let journal = Arc::new(MemoryJournal::default());
+        intake(&journal, 5).await.accept(events(["a", "b", "c"])).await.unwrap();
+        journal.trim("api", 2).unwrap();
+        let intake = intake(&journal, 3).await;
+        assert_eq!(intake.pending(), 2);
+        assert_eq!(intake.accept(events(["d"])).await, Ok(4..5));
+        intake.progress().settle(4);
+        assert_eq!(intake.pending(), 1);
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_every_event_of_the_request_is_settled() {
+        let intake = intake(&Arc::new(MemoryJournal::default()), 5).await;
+        let range = intake.accept(events(["a", "b"])).await.unwrap();
+        let mut waiting = polled(intake.settled(range.end));
+        assert!(!waiting());
+        intake.progress().settle(2);
+        assert!(!waiting());
+        intake.progress().settle(3);
+        assert!(waiting());
+    }
+
+    #[tokio::test]
+    async fn a_closed_intake_takes_nothing_more() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 5).await;
+        intake.close();
+        assert_eq!(intake.clone().accept(events(["a"])).await, Err(IntakeError::Closed));
+        assert!(journal.payloads().is_empty());
+    }
+
+    /// Polls a future when called and tells whether it is done.
+    fn polled<'a>(future: impl Future<Output = ()> + 'a) -> impl FnMut() -> bool + 'a {
+        let mut future = Box::pin(future);
+        move || {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            future.as_mut().poll(&mut context).is_ready()
+        }
+    }
+}

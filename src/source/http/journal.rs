@@ -1,0 +1,126 @@
+//! What an intake needs of the ledger, and no more, so that it can be tested with a disk that is full.
+
+use std::ops::Range;
+
+/// One accepted event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its number: grows within a source and is never used again.
+    pub seq: u64,
+    /// When it was accepted, Unix milliseconds.
+    pub at: i64,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
+pub trait Journal: Send + Sync + 'static {
+    /// Appends in one durable transaction; answers the numbers, in the order given and without gaps.
+    fn append(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, String>;
+
+    /// Entries from a number on, in order.
+    fn read(&self, source: &str, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<JournalEntry>, String>;
+
+    /// Drops the entries before a number.
+    fn trim(&self, source: &str, before: u64) -> Result<(), String>;
+
+    /// How many entries there are.
+    fn len(&self, source: &str) -> Result<u64, String>;
+}
+
+/// Runs a call that blocks where it may.
+pub(super) async fn on_blocking_thread<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(call)
+        .await
+        .unwrap_or_else(|error| Err(format!("the journal could not be used: {error}")))
+}
+
+/// A journal in memory that can be full, that can be held, and that counts its transactions.
+#[cfg(test)]
+pub(crate) mod memory {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    #[derive(Default)]
+    pub(crate) struct MemoryJournal {
+        state: Mutex<State>,
+        released: Condvar,
+    }
+
+    #[derive(Default)]
+    struct State {
+        entries: Vec<JournalEntry>,
+        last: u64,
+        transactions: usize,
+        failure: Option<String>,
+        held: bool,
+    }
+
+    impl MemoryJournal {
+        pub(crate) fn payloads(&self) -> Vec<String> {
+            let state = self.state.lock().unwrap();
+            state.entries.iter().map(|entry| String::from_utf8(entry.payload.clone()).unwrap()).collect()
+        }
+
+        pub(crate) fn transactions(&self) -> usize {
+            self.state.lock().unwrap().transactions
+        }
+
+        pub(crate) fn fail(&self, reason: Option<&str>) {
+            self.state.lock().unwrap().failure = reason.map(str::to_owned);
+        }
+
+        /// While held, a transaction does not end.
+        pub(crate) fn hold(&self, held: bool) {
+            self.state.lock().unwrap().held = held;
+            self.released.notify_all();
+        }
+    }
+
+    impl Journal for MemoryJournal {
+        fn append(&self, _source: &str, payloads: &[&[u8]], at: i64) -> Result<Range<u64>, String> {
+            let mut state = self.state.lock().unwrap();
+            state.transactions += 1;
+            let mut state = self.released.wait_while(state, |state| state.held).unwrap();
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
+            let start = state.last + 1;
+            for payload in payloads {
+                state.last += 1;
+                let seq = state.last;
+                state.entries.push(JournalEntry { seq, at, payload: payload.to_vec() });
+            }
+            Ok(start..state.last + 1)
+        }
+
+        fn read(
+            &self,
+            _source: &str,
+            from: u64,
+            max_records: usize,
+            max_bytes: usize,
+        ) -> Result<Vec<JournalEntry>, String> {
+            let state = self.state.lock().unwrap();
+            let mut bytes = 0;
+            let from = state.entries.iter().filter(|entry| entry.seq >= from).take(max_records);
+            let fits = from.enumerate().take_while(|(number, entry)| {
+                bytes += entry.payload.len();
+                *number == 0 || bytes <= max_bytes
+            });
+            Ok(fits.map(|(_, entry)| entry.clone()).collect())
+        }
+
+        fn trim(&self, _source: &str, before: u64) -> Result<(), String> {
+            self.state.lock().unwrap().entries.retain(|entry| entry.seq >= before);
+            Ok(())
+        }
+
+        fn len(&self, _source: &str) -> Result<u64, String> {
+            Ok(self.state.lock().unwrap().entries.len() as u64)
+        }
+    }
+}

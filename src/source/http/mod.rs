@@ -1,0 +1,228 @@
+//! The source that is fed by `POST /v1/events` and `DELETE /v1/documents/{id}`.
+//!
+//! What is accepted lies in the ledger's journal before the answer is sent. The source reads the journal in order and drops
+//! what was settled, so a crash between the answer and the index costs nothing but time.
+
+pub mod intake;
+pub mod journal;
+pub mod removal;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::document::Version;
+
+use super::{Committed, IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
+
+pub use intake::{Intake, IntakeError};
+pub use journal::Journal;
+pub use removal::Removal;
+
+use intake::Progress;
+use journal::on_blocking_thread;
+
+/// How many settled entries may lie in the journal before they are dropped: dropping is a transaction of its own.
+const TRIM_EVERY: u64 = 1_000;
+
+/// Reads what an [`Intake`] accepted.
+pub struct HttpSource {
+    journal: Arc<dyn Journal>,
+    source: Arc<str>,
+    progress: Arc<Progress>,
+    written: watch::Receiver<u64>,
+    partition: Arc<Partition>,
+    /// The number of the entry to read next.
+    next: u64,
+    /// Entries before this one are no longer in the journal.
+    trimmed: u64,
+    /// Whether everything that lay in the journal at the start was read: from then on, nothing is there that was not announced.
+    caught_up: bool,
+}
+
+impl HttpSource {
+    /// The source behind an intake. One at a time: the next generation of the pipeline makes a new one.
+    pub fn new(intake: &Intake) -> Self {
+        let progress = intake.progress().clone();
+        Self {
+            journal: intake.journal().clone(),
+            source: intake.source().clone(),
+            written: progress.written(),
+            progress,
+            partition: Arc::new(Partition { name: "journal".to_owned(), detail: String::new() }),
+            next: 0,
+            trimmed: 0,
+            caught_up: false,
+        }
+    }
+
+    async fn trim(&mut self, before: u64) -> Result<(), SourceError> {
+        let (journal, source) = (self.journal.clone(), self.source.clone());
+        on_blocking_thread(move || journal.trim(&source, before)).await.map_err(SourceError)?;
+        self.trimmed = before;
+        Ok(())
+    }
+
+    async fn open_at(&mut self, committed: Vec<Committed>) -> Result<(), SourceError> {
+        let settled = committed.iter().map(|position| position.offset).max().unwrap_or(0);
+        self.next = settled;
+        self.caught_up = false;
+        self.progress.settle(settled);
+        self.trim(settled).await
+    }
+
+    async fn read_up_to(&mut self, room: Room) -> Result<Read, SourceError> {
+        if self.caught_up && self.next >= *self.written.borrow_and_update() {
+            let next = self.next;
+            if timeout(IDLE_WAIT, self.written.wait_for(|written| *written > next)).await.is_err() {
+                return Ok(Read::Idle);
+            }
+        }
+        let (journal, source, from) = (self.journal.clone(), self.source.clone(), self.next);
+        let entries = on_blocking_thread(move || journal.read(&source, from, room.records, room.bytes))
+            .await
+            .map_err(SourceError)?;
+        let Some(last) = entries.last() else {
+            self.caught_up = true;
+            return Ok(Read::Idle);
+        };
+        self.next = last.seq + 1;
+        let records = entries.into_iter().map(|entry| {
+            // Entries that arrived in one millisecond keep their order by number, at the price of a nanosecond each.
+            let version = Version::from_nanos(i128::from(entry.at) * 1_000_000 + i128::from(entry.seq));
+            let payload = Bytes::from(entry.payload);
+            let change = Removal::from_payload(&payload).map(|removal| removal.into_change(version));
+            let position = Position { partition: self.partition.clone(), offset: entry.seq + 1, ordinal: entry.seq };
+            Record { payload, position, version, change, broken: None }
+        });
+        Ok(Read::Records(records.collect()))
+    }
+}
+
+impl Source for HttpSource {
+    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(self.open_at(committed))
+    }
+
+    fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
+        Box::pin(self.read_up_to(room))
+    }
+
+    fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
+        let settled = positions.iter().map(|position| position.offset).max().unwrap_or(0);
+        Box::pin(async move {
+            self.progress.settle(settled);
+            if settled >= self.trimmed + TRIM_EVERY { self.trim(settled).await } else { Ok(()) }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::journal::memory::MemoryJournal;
+    use super::*;
+    use crate::document::{DocumentId, Operation};
+
+    const ROOM: Room = Room { records: 100, bytes: 1 << 20 };
+
+    async fn accept(intake: &Intake, events: &[&str]) {
+        intake.accept(events.iter().map(|event| Bytes::from((*event).to_owned())).collect()).await.unwrap();
+    }
+
+    async fn records(source: &mut HttpSource, room: Room) -> Vec<Record> {
+        match source.read(room).await.unwrap() {
+            Read::Records(records) => records,
+            other => panic!("no records: {other:?}"),
+        }
+    }
+
+    fn payloads(records: &[Record]) -> Vec<&[u8]> {
+        records.iter().map(|record| &record.payload[..]).collect()
+    }
+
+    fn committed(record: &Record) -> Committed {
+        let Position { partition, offset, ordinal } = record.position.clone();
+        Committed { partition: partition.name.clone(), detail: partition.detail.clone(), offset, ordinal }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_what_was_accepted_in_order_and_as_much_as_there_is_room_for() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+        accept(&intake, &["{\"a\":1}", "{\"b\":1}", "{\"c\":1}"]).await;
+        let first = records(&mut source, Room { records: 2, bytes: 1 << 20 }).await;
+        assert_eq!(payloads(&first), [b"{\"a\":1}", b"{\"b\":1}"]);
+        assert!(first[0].version < first[1].version, "events of one request keep their order");
+        assert_eq!(first[1].position.to_string(), "journal:2");
+        let rest = records(&mut source, ROOM).await;
+        assert_eq!(payloads(&rest), [b"{\"c\":1}"]);
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_waits_wakes_when_something_is_accepted() {
+        let intake = Intake::open(Arc::new(MemoryJournal::default()), "api", 10).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+        let (records, ()) = tokio::join!(records(&mut source, ROOM), accept(&intake, &["{}"]));
+        assert_eq!(payloads(&records), [b"{}"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_crash_it_goes_on_behind_what_was_committed_and_drops_that() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        accept(&intake, &["1", "2", "3"]).await;
+        let before = records(&mut source, ROOM).await;
+        let positions = vec![committed(&before[0])];
+        drop((source, intake));
+
+        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        assert_eq!(intake.pending(), 3);
+        let mut source = HttpSource::new(&intake);
+        source.open(positions).await.unwrap();
+        assert_eq!(intake.pending(), 2, "the committed one takes no room");
+        assert_eq!(journal.payloads(), ["2", "3"]);
+        let again = records(&mut source, ROOM).await;
+        assert_eq!(payloads(&again), [b"2", b"3"]);
+        assert_eq!(again[0].version, before[1].version, "a redelivery is no newer than the first delivery");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_makes_room_ends_waiting_and_now_and_then_shortens_the_journal() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = Intake::open(journal.clone(), "api", 2_000).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        accept(&intake, &["{}"; 1_500]).await;
+        let all = records(&mut source, Room { records: 2_000, ..ROOM }).await;
+        source.committed(&[all[9].position.clone()]).await.unwrap();
+        intake.settled(11).await;
+        assert_eq!((intake.pending(), journal.payloads().len()), (1_490, 1_500));
+        source.committed(&[all[1_499].position.clone()]).await.unwrap();
+        intake.settled(1_501).await;
+        assert_eq!((intake.pending(), journal.payloads().len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_removal_is_a_change_that_needs_no_mapping() {
+        let intake = Intake::open(Arc::new(MemoryJournal::default()), "api", 10).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        let removal = Removal { id: DocumentId::new("p1").unwrap(), version: None };
+        intake.accept(vec![removal.to_payload()]).await.unwrap();
+        let records = records(&mut source, ROOM).await;
+        let change = records[0].change.as_ref().expect("a removal is a change");
+        assert_eq!((change.id.as_str(), change.operation), ("p1", Operation::Delete));
+        assert_eq!(change.version, records[0].version);
+    }
+}
