@@ -1,0 +1,186 @@
+//! Hashed character n-grams: vectors without a model, for any language.
+//!
+//! Every word is read as its runs of three to five letters, its ends included; each run is hashed to one of the vector's numbers and to a
+//! sign. Texts that share spelling are near each other, typing errors and endings do little harm, and that is all: it knows
+//! nothing of meaning, and `boots` and `wellingtons` have nothing in common.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::document::Vector;
+use crate::document::vector::normalise;
+
+use super::local;
+use super::provider::{InputType, Judgement, Provider};
+use super::space::Space;
+
+/// Letters in a run.
+const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
+
+/// Marks the start and the end of a word; no letter and no digit, so that it is in no word.
+const EDGE: char = ' ';
+
+/// Raised when the same text would give another vector than before.
+const REVISION: &str = "1";
+
+/// The provider.
+pub struct Hashed {
+    space: Space,
+}
+
+impl Hashed {
+    /// With so many numbers a vector: more keep more runs apart.
+    ///
+    /// # Errors
+    /// When `dimensions` is not from 16 to 4096; names the setting.
+    pub fn new(dimensions: usize) -> Result<Self, String> {
+        if !(16..=4096).contains(&dimensions) {
+            return Err(format!("embedding.dimensions: {dimensions} is not from 16 to 4096"));
+        }
+        Ok(Self { space: Space { model: "hashed/character-3-5-grams".into(), revision: REVISION.into(), dimensions } })
+    }
+}
+
+impl Provider for Hashed {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn model(&self) -> &str {
+        "character-3-5-grams"
+    }
+
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+        let dimensions = self.space.dimensions;
+        Box::pin(local::compute(texts, move |text| embed(text, dimensions)))
+    }
+
+    fn count_tokens(&self, _: &str) -> Option<usize> {
+        None
+    }
+
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
+    fn max_items(&self) -> usize {
+        1024
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
+    }
+}
+
+/// A text's vector and its number of words.
+fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
+    let (mut runs, words) = runs(text);
+    runs.sort_unstable();
+    let mut vector = vec![0f32; dimensions];
+    for same in runs.chunk_by(|a, b| a == b) {
+        // A run that comes ten times says little more than one that comes once.
+        let weight = 1.0 + (same.len() as f32).ln();
+        // Two halves of one well-mixed number, so that the place and the sign do not depend on each other.
+        let place = (same[0] >> 1) as usize % dimensions;
+        vector[place] += if same[0] & 1 == 0 { weight } else { -weight };
+    }
+    if !normalise(&mut vector) {
+        return Err("this text has no letter and no digit".into());
+    }
+    Ok((vector.into(), words))
+}
+
+/// The hash of every run of every word, and the number of words.
+fn runs(text: &str) -> (Vec<u64>, u64) {
+    // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it.
+    let lower = if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfkc().collect::<String>().to_lowercase() };
+    let mut hashes = Vec::with_capacity(3 * lower.len());
+    let (mut word, mut words) = (Vec::new(), 0);
+    for letters in lower.split(|c: char| !c.is_alphanumeric()).filter(|letters| !letters.is_empty()) {
+        words += 1;
+        word.clear();
+        word.push(EDGE);
+        word.extend(letters.chars());
+        word.push(EDGE);
+        for length in RUNS {
+            hashes.extend(word.windows(length).map(hash));
+        }
+    }
+    (hashes, words)
+}
+
+/// FNV-1a over the letters, then the finaliser of MurmurHash3, which FNV needs for its low bits. Written out here because
+/// vectors are kept for years and no library promises that its hash stays.
+fn hash(letters: &[char]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for letter in letters {
+        hash = (hash ^ u64::from(u32::from(*letter))).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(text: &str) -> Vector {
+        embed(text, 512).unwrap().0
+    }
+
+    fn cosine(a: &str, b: &str) -> f32 {
+        vector(a).iter().zip(vector(b).iter()).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn the_same_text_gives_the_same_vector_in_every_version() {
+        let places: Vec<(usize, bool)> =
+            vector("Ủng").iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(place, x)| (place, *x > 0.0)).collect();
+        assert_eq!(places, [(18, false), (38, false), (99, true), (109, true), (123, true), (234, false)]);
+    }
+
+    #[test]
+    fn shared_spelling_is_near_in_any_language() {
+        for (text, near, far) in [
+            ("waterproof boots", "water-proof boot", "wireless headphones"),
+            ("giày đi mưa", "Giày mưa chống nước", "tai nghe không dây"),
+            ("резиновые сапоги", "сапог резиновый", "наушники"),
+            ("防水雨靴", "雨靴 防水", "无线耳机"),
+        ] {
+            assert!(
+                cosine(text, near) > cosine(text, far) + 0.1,
+                "{text}: {} against {}",
+                cosine(text, near),
+                cosine(text, far)
+            );
+        }
+        assert_eq!(vector("u\u{309}ng"), vector("ủng"), "however it is encoded");
+        assert!((cosine("Boots, RED", "red boots") - 1.0).abs() < 1e-5, "case, order and punctuation do not count");
+    }
+
+    #[test]
+    fn vectors_have_length_one_or_there_is_a_reason() {
+        for text in ["a", "1", "雨", "a longer text with several words"] {
+            assert!((vector(text).iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5, "{text}");
+        }
+        for text in ["", "  ", "?!"] {
+            assert_eq!(embed(text, 512).unwrap_err(), "this text has no letter and no digit");
+        }
+    }
+
+    #[test]
+    fn repetition_counts_less_than_linearly() {
+        assert!(cosine("boots boots boots boots hat", "hat") > 0.25);
+    }
+
+    #[test]
+    fn dimensions_have_bounds() {
+        assert!(Hashed::new(16).is_ok() && Hashed::new(4096).is_ok());
+        for wrong in [0, 15, 4097] {
+            assert!(Hashed::new(wrong).err().unwrap().starts_with("embedding.dimensions: "));
+        }
+    }
+}

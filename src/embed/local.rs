@@ -1,0 +1,28 @@
+//! What models that compute here have in common.
+
+use std::sync::Arc;
+
+use crate::document::Vector;
+
+use super::provider::{Embeddings, Judgement};
+
+/// Computes a batch on a blocking thread. `embed` turns one text into its vector and a number of tokens.
+pub async fn compute(
+    texts: Vec<Arc<str>>,
+    embed: impl Fn(&str) -> Result<(Vector, u64), String> + Send + 'static,
+) -> Judgement {
+    let computed = tokio::task::spawn_blocking(move || {
+        let mut tokens = 0;
+        let vectors = texts.iter().map(|text| {
+            let (vector, count) = embed(text)?;
+            tokens += count;
+            Ok(vector)
+        });
+        Embeddings { vectors: vectors.collect(), tokens: Some(tokens) }
+    });
+    match computed.await {
+        Ok(embeddings) => Judgement::Done(embeddings),
+        // The runtime is shutting down, or the model has a fault that a certain text shows: the caller finds out which.
+        Err(error) => Judgement::Retry { reason: format!("the computation ended: {error}"), after: None, pause: false },
+    }
+}
