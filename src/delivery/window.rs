@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::source::{Partition, Position, Record, Room};
+use tokio::time::Instant;
+
+use crate::document::Operation;
+use crate::source::{Position, Record, Room};
 
 /// How much may be delivered and not yet settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub struct Limits {
 pub struct Delivery {
     /// Kept so that it can be delivered again or dead-lettered as the source gave it.
     pub record: Record,
+    /// What it does to its document; `None` when that was not found out.
+    pub operation: Option<Operation>,
+    /// When it was admitted.
+    pub since: Instant,
     /// How often it was reported lost.
     pub losses: u32,
     settled: bool,
@@ -52,10 +59,10 @@ impl Window {
     }
 
     /// Takes a record in and numbers it.
-    pub fn admit(&mut self, record: Record) -> u64 {
+    pub fn admit(&mut self, record: Record, operation: Option<Operation>, now: Instant) -> u64 {
         self.bytes += record.payload.len();
         self.open += 1;
-        self.deliveries.push_back(Delivery { record, losses: 0, settled: false });
+        self.deliveries.push_back(Delivery { record, operation, since: now, losses: 0, settled: false });
         self.first + self.deliveries.len() as u64 - 1
     }
 
@@ -124,11 +131,6 @@ impl Window {
     pub fn limits(&self) -> Limits {
         self.limits
     }
-
-    /// What a partition is known by, for tests and logs.
-    pub fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.deliveries.iter().map(|delivery| &delivery.record.position.partition)
-    }
 }
 
 #[cfg(test)]
@@ -138,14 +140,15 @@ mod tests {
 
     use super::*;
     use crate::document::Version;
+    use crate::source::Partition;
 
     fn record(partition: &Arc<Partition>, offset: u64) -> Record {
-        Record {
-            payload: Bytes::from_static(b"0123456789"),
-            position: Position { partition: partition.clone(), offset, ordinal: offset },
-            version: Version::default(),
-            broken: None,
-        }
+        let position = Position { partition: partition.clone(), offset, ordinal: offset };
+        Record::new(Bytes::from_static(b"0123456789"), position, Version::default())
+    }
+
+    fn admit(window: &mut Window, record: Record) -> u64 {
+        window.admit(record, None, Instant::now())
     }
 
     fn partition(name: &str) -> Arc<Partition> {
@@ -156,7 +159,7 @@ mod tests {
     fn is_full_by_records_or_by_bytes() {
         let file = partition("file");
         let mut window = Window::new(Limits { records: 3, bytes: 1000 });
-        let numbers: Vec<u64> = (1..=3).map(|offset| window.admit(record(&file, offset))).collect();
+        let numbers: Vec<u64> = (1..=3).map(|offset| admit(&mut window, record(&file, offset))).collect();
         assert!(window.room().is_none());
         window.settle(numbers[1]);
         assert!(window.room().is_none(), "what is settled behind an open delivery still counts");
@@ -164,16 +167,16 @@ mod tests {
         assert_eq!(window.room().unwrap().records, 2);
 
         let mut window = Window::new(Limits { records: 100, bytes: 15 });
-        window.admit(record(&file, 1));
+        admit(&mut window, record(&file, 1));
         assert_eq!(window.room().unwrap().bytes, 5);
-        window.admit(record(&file, 2));
+        admit(&mut window, record(&file, 2));
         assert!(window.room().is_none());
     }
 
     #[test]
     fn a_loss_is_counted_only_while_the_delivery_is_open() {
         let mut window = Window::new(Limits { records: 3, bytes: 1000 });
-        let number = window.admit(record(&partition("file"), 1));
+        let number = admit(&mut window, record(&partition("file"), 1));
         assert_eq!((window.lose(number), window.lose(number)), (Some(1), Some(2)));
         assert!(window.settle(number));
         assert_eq!(window.lose(number), None);
@@ -187,7 +190,7 @@ mod tests {
             let parts = [partition("a"), partition("b")];
             let mut window = Window::new(Limits { records: 100, bytes: 10_000 });
             for offset in 0..40 {
-                window.admit(record(&parts[offset as usize % 2], offset + 1));
+                admit(&mut window, record(&parts[offset as usize % 2], offset + 1));
             }
             let mut settled = vec![false; 40];
             let mut committed = [0, 0];

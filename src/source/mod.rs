@@ -1,7 +1,10 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
+pub mod actor;
 pub mod http;
 pub mod record;
+pub mod replan;
+pub mod replay;
 
 use std::time::Duration;
 

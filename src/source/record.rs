@@ -62,4 +62,29 @@ pub struct Record {
     /// Set when the source itself could not make a record of these bytes (a broken CSV row, a line over the limit,
     /// a file that cannot be decompressed further): the reason. Such a record is dead-lettered as it stands.
     pub broken: Option<String>,
+    /// Whether the document is compared with the index although the record may say nothing new.
+    pub refresh: bool,
+    /// Where a replayed dead letter first came from: it goes back there when it fails again.
+    pub origin: Option<Origin>,
+}
+
+/// Where a replayed dead letter first came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The source's name in the configuration.
+    pub source: String,
+    /// Where in that source.
+    pub position: String,
+}
+
+impl Record {
+    /// A record to be mapped.
+    pub fn new(payload: Bytes, position: Position, version: Version) -> Self {
+        Self { payload, position, version, change: None, broken: None, refresh: false, origin: None }
+    }
+
+    /// Bytes that are no record, for this reason.
+    pub fn broken(payload: Bytes, position: Position, version: Version, reason: impl Into<String>) -> Self {
+        Self { broken: Some(reason.into()), ..Self::new(payload, position, version) }
+    }
 }

@@ -1,0 +1,143 @@
+//! The graph, wired from its end to its beginning. To add an actor: spawn it here and put its outlet between its neighbours.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, watch};
+
+use super::Resources;
+use super::accounts::{Accounts, SharedAccounts};
+use super::resources::concurrency;
+use crate::actor::outlet::WaitMeter;
+use crate::actor::{Incident, Outlet, Watch, guard};
+use crate::batch::Batcher;
+use crate::dedup::{Changes, Deduplicator, Flights, Planner};
+use crate::delivery::Limits;
+use crate::document::fingerprint::Fingerprinter;
+use crate::embed::actor::{Desk, Embedder};
+use crate::index::actor::IndexWriter;
+use crate::source::actor::{Ingestor, MakeSource, StopReading, Wiring};
+
+/// Messages of up to 1,024 changes that are planned at once: one for each core keeps both at work.
+const PLANNING: usize = 2;
+/// Messages of texts on their way to the batcher, which takes them in at once.
+const BATCHING: usize = 4;
+/// Messages of finished work that wait for or are in a write.
+const WRITING: usize = 64;
+/// What each source may have on its way.
+pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
+
+/// The sources of a generation, to be stopped and asked whether they are done.
+pub struct Sources {
+    /// Told to stop reading.
+    pub stop: Vec<Recipient<StopReading>>,
+    /// One for each source: whether it has nothing left to do.
+    pub quiet: Vec<watch::Receiver<bool>>,
+}
+
+/// A source that is to be read, by its name.
+pub struct NamedSource {
+    /// As configured, or as an internal source calls itself.
+    pub name: Arc<str>,
+    /// Makes it.
+    pub make: MakeSource,
+}
+
+/// Starts every actor on the current arbiter. `failed` is told when one of them is given up.
+pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc::UnboundedSender<String>) -> Sources {
+    let r = resources;
+    let watch = watch(r, failed);
+    let meter = |edge: &str| -> WaitMeter {
+        let seconds = r.metrics.backpressure(edge);
+        Arc::new(move |waited| seconds.inc_by(waited))
+    };
+    let spawn = |name: &str| r.actors.register(name);
+
+    spawn("index_writer");
+    let writer = IndexWriter::new(r.index.clone(), r.health.clone());
+    let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
+    let writer = Outlet::new(writer, WRITING, meter("index_writer"));
+
+    spawn("embedder");
+    let calls = concurrency(&r.settings.embedding);
+    let price = r.provider.price_per_million_tokens();
+    let embedder = Embedder::new(Desk {
+        provider: r.provider.clone(),
+        limiter: r.limiter.clone(),
+        status: r.provider_status.clone(),
+        observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
+        cache: r.cache.clone(),
+        queue: r.metrics.embedding_queue.clone(),
+        writer: writer.clone(),
+    });
+    let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
+
+    spawn("batcher");
+    let limits = crate::batch::actor::limits(&r.settings.batching, r.provider.max_items());
+    let batcher = Batcher::new(limits, embedder, r.metrics.embedding_queue.clone());
+    let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
+
+    spawn("deduplicator");
+    let planner = Planner {
+        template: r.template.clone(),
+        chunker: r.chunker.clone(),
+        fingerprints: Fingerprinter::new(&r.provider.space().key()),
+        cache: r.cache.clone(),
+        flights: Arc::new(Flights::default()),
+        metrics: r.metrics.clone(),
+    };
+    let deduplicator =
+        Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
+    let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
+    let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
+
+    let started = sources.into_iter().map(|source| ingestor(r, source, deduplicator.clone(), &watch));
+    let (stop, quiet) = started.unzip();
+    Sources { stop, quiet }
+}
+
+fn ingestor(
+    r: &Arc<Resources>,
+    source: NamedSource,
+    deduplicator: Outlet<Changes>,
+    watch: &Watch,
+) -> (Recipient<StopReading>, watch::Receiver<bool>) {
+    let (quiet, is_quiet) = watch::channel(false);
+    let actor = format!("ingestor {}", source.name);
+    r.actors.register(&actor);
+    let ingestor = Ingestor::new(Wiring {
+        board: r.sources.register(&source.name),
+        name: source.name,
+        make: source.make,
+        mapper: r.mapper.clone(),
+        version_is_time: r.settings.document.version.is_some(),
+        ledger: r.ledger.clone(),
+        deduplicator,
+        limits: WINDOW,
+        metrics: r.metrics.clone(),
+        quiet,
+    });
+    (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), is_quiet)
+}
+
+/// Keeps the board, the metrics and the log, and passes failures on.
+fn watch(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<String>) -> Watch {
+    let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
+    Arc::new(move |actor, incident| {
+        let handle = board.register(actor);
+        match incident {
+            Incident::Panicked(reason) => {
+                tracing::error!(actor, reason, "actor panicked; restarting it");
+                metrics.restarts(actor).inc();
+                handle.panicked(&reason);
+            }
+            Incident::Restarted => tracing::info!(actor, "actor runs again"),
+            Incident::GaveUp(reason) => {
+                handle.panicked(&reason);
+                handle.stopped();
+                // Nobody listens when the generation is ending anyway.
+                let _ = failed.send(format!("actor {actor} panicked too often, at last with: {reason}"));
+            }
+        }
+    })
+}

@@ -1,0 +1,13 @@
+//! The graph of actors, what it rests on, and what keeps it alive.
+//!
+//! [`Resources`] outlive everything. A [`generation`] is one set of actors on an arbiter of its own, wired in [`build`]; the
+//! [`supervisor`] rebuilds it from committed positions when it fails, and ends it when there is nothing left to do.
+
+pub mod accounts;
+pub mod build;
+pub mod generation;
+pub mod resources;
+pub mod supervisor;
+
+pub use resources::Resources;
+pub use supervisor::{Ending, RunOptions, supervise};

@@ -1,0 +1,193 @@
+//! What outlives the actors: the ledger, the index, the provider, the caches, and what pages and metrics read.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::dedup::VectorCache;
+use crate::document::chunk::{Chunker, TokenCount};
+use crate::document::mapping::Mapper;
+use crate::document::template::Template;
+use crate::embed::limiter::Limiter;
+use crate::embed::status::ProviderStatus;
+use crate::embed::{Provider, Space};
+use crate::index::VectorIndex;
+use crate::ledger::{Ledger, LedgerOptions};
+use crate::settings::{EmbeddingSettings, IndexSettings, Settings, SourceSettings};
+use crate::source::http::Intake;
+use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
+
+/// Where the ledger keeps the space of its index.
+const SPACE_SETTING: &str = "space";
+
+/// Bumped when the same settings make other texts or chunks than before, so that documents are compared again.
+const PLAN_REVISION: u32 = 1;
+
+/// See the module. Share it as `Arc<Resources>`.
+pub struct Resources {
+    /// The configuration.
+    pub settings: Settings,
+    /// The durable record.
+    pub ledger: Arc<Ledger>,
+    /// What turns texts into vectors.
+    pub provider: Arc<dyn Provider>,
+    /// Lets calls out.
+    pub limiter: Arc<Limiter>,
+    /// How the provider is doing.
+    pub provider_status: Arc<ProviderStatus>,
+    /// Where vectors are kept and searched.
+    pub index: Arc<dyn VectorIndex>,
+    /// Vectors in memory.
+    pub cache: VectorCache,
+    /// Reads records.
+    pub mapper: Arc<Mapper>,
+    /// Renders texts and metadata.
+    pub template: Template,
+    /// Cuts long texts.
+    pub chunker: Chunker,
+    /// The HTTP source's way in, when one is configured.
+    pub intake: Option<Intake>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The state of each actor.
+    pub actors: ActorBoard,
+    /// The state of each source.
+    pub sources: SourceBoard,
+    /// Whether the process is ready, with reasons.
+    pub health: Arc<Health>,
+    /// When the process began its work.
+    pub since: Instant,
+    /// Names what documents are planned with: when it differs from what the ledger holds, all are compared anew.
+    pub plan: Arc<str>,
+}
+
+/// Why a run cannot start. Says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration asks for what cannot be: exit code 78.
+    #[error("{0}")]
+    Configuration(String),
+    /// Something else is in the way.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The model's own tokens, as the chunker counts them.
+struct ProviderTokens(Arc<dyn Provider>);
+
+impl TokenCount for ProviderTokens {
+    fn count(&self, text: &str) -> Option<usize> {
+        self.0.count_tokens(text)
+    }
+}
+
+/// What the ledger must keep for an index.
+pub fn ledger_options(settings: &Settings) -> LedgerOptions {
+    let embedded = matches!(settings.index, IndexSettings::Embedded(_));
+    LedgerOptions {
+        pipeline: settings.pipeline.clone(),
+        store_vectors: embedded || settings.dedup.persist,
+        persist_vectors: settings.dedup.persist,
+        store_points: embedded,
+    }
+}
+
+impl Resources {
+    /// Opens everything that the configuration names. Takes the data folder's lock for as long as the resources live.
+    pub async fn open(settings: Settings) -> Result<Self, StartError> {
+        let provider = crate::embed::build(&settings.embedding).map_err(StartError::Configuration)?;
+        Self::open_with(settings, provider).await
+    }
+
+    /// As [`Resources::open`], with this provider instead of the configured one.
+    pub async fn open_with(settings: Settings, provider: Arc<dyn Provider>) -> Result<Self, StartError> {
+        let mapper = Mapper::new(&settings.document).map_err(StartError::Configuration)?;
+        let template = Template::new(&settings.document).map_err(StartError::Configuration)?;
+        let tokens = Arc::new(ProviderTokens(provider.clone()));
+        let chunker = Chunker::new(&settings.chunking, tokens, provider.max_text_tokens());
+        let chunker = chunker.map_err(StartError::Configuration)?;
+        let folder = settings.state.path.clone();
+        let options = ledger_options(&settings);
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
+        let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
+        same_space(&ledger, provider.space())?;
+        let index = crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space())
+            .map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let intake = open_intake(&settings, &ledger).await?;
+        Ok(Self {
+            limiter: Arc::new(Limiter::new(rate_limits(&settings.embedding))),
+            provider_status: Arc::default(),
+            cache: VectorCache::new(&settings.dedup),
+            mapper: Arc::new(mapper),
+            plan: plan_of(&settings, provider.max_text_tokens()).into(),
+            template,
+            chunker,
+            intake,
+            metrics: Arc::new(Metrics::new()),
+            actors: ActorBoard::default(),
+            sources: SourceBoard::default(),
+            health: Arc::new(Health::default()),
+            since: Instant::now(),
+            settings,
+            ledger,
+            provider,
+            index,
+        })
+    }
+}
+
+async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option<Intake>, StartError> {
+    for (name, source) in &settings.sources {
+        if let SourceSettings::Http(http) = source {
+            let intake = Intake::open(ledger.clone(), name, http.max_pending).await;
+            return intake.map(Some).map_err(StartError::Unavailable);
+        }
+    }
+    Ok(None)
+}
+
+fn rate_limits(settings: &EmbeddingSettings) -> crate::settings::embedding::RateLimitSettings {
+    match settings {
+        EmbeddingSettings::Openai(openai) => openai.rate_limit,
+        EmbeddingSettings::Builtin(_) | EmbeddingSettings::Hashed(_) => Default::default(),
+    }
+}
+
+/// How many calls may be under way at once.
+pub fn concurrency(settings: &EmbeddingSettings) -> usize {
+    match settings {
+        EmbeddingSettings::Openai(openai) => openai.concurrency.max(1),
+        // They compute on this machine: more at once than cores only wait for each other.
+        EmbeddingSettings::Builtin(_) | EmbeddingSettings::Hashed(_) => {
+            std::thread::available_parallelism().map_or(2, usize::from)
+        }
+    }
+}
+
+/// Vectors of two spaces never meet: refuses a provider whose vectors cannot be compared with those in the index.
+fn same_space(ledger: &Ledger, space: &Space) -> Result<(), StartError> {
+    let unavailable = |error: crate::ledger::LedgerError| StartError::Unavailable(error.to_string());
+    let held = ledger.setting(SPACE_SETTING).map_err(unavailable)?;
+    let held: Option<Space> = held.and_then(|text| serde_json::from_str(&text).ok());
+    match held {
+        Some(held) if held == *space => Ok(()),
+        Some(held) if ledger.point_count().map_err(unavailable)? > 0 => Err(StartError::Configuration(format!(
+            "embedding: the index in {} was made with {held}, and the configuration names {space}. Vectors of two models cannot be \
+             compared: go back to that model, or name another folder in `state.path` to build a new index from the sources",
+            ledger.folder().display()
+        ))),
+        _ => {
+            let text = serde_json::to_string(space).expect("a space is two texts and a number");
+            ledger.set_setting(SPACE_SETTING, &text).map_err(unavailable)
+        }
+    }
+}
+
+/// A name for everything that decides which texts, chunks and metadata a document's fields make.
+fn plan_of(settings: &Settings, model_limit: Option<usize>) -> String {
+    let parts =
+        format!("{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}", settings.document.text, settings.document.metadata, settings.chunking);
+    Sha256::digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,113 @@
+//! Keeps a generation of actors alive until there is nothing left to do, someone asks it to stop, or it fails for good.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Resources;
+use super::build::NamedSource;
+use super::generation::Generation;
+use crate::actor::backoff::Backoff;
+use crate::source::replan::{PLAN_SETTING, ReplanSource};
+use crate::source::replay::ReplaySource;
+use crate::source::{replan, replay};
+use crate::telemetry::health::Component;
+
+/// Between generations.
+const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).at_least(Duration::from_secs(1));
+/// After so many generations in a row that settled nothing, rebuilding is no cure.
+const FRUITLESS: u32 = 5;
+
+/// How a run is to end.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOptions {
+    /// End when no source has anything left to read and everything read is settled.
+    pub until_idle: bool,
+    /// How long a stop waits for what is on its way.
+    pub grace: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything that was read is settled and committed.
+    Done,
+    /// It was stopped, and some work was left: it will be delivered again.
+    WorkLeft,
+    /// It cannot go on, for this reason.
+    Failed(String),
+}
+
+/// Runs the pipeline. `stop` completes when someone asks it to end.
+pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: impl Future<Output = ()>) -> Ending {
+    tokio::pin!(stop);
+    let (mut fruitless, mut settled) = (0, 0);
+    loop {
+        let sources = match sources(resources) {
+            Ok(sources) => sources,
+            Err(reason) => return Ending::Failed(reason),
+        };
+        let mut generation = match Generation::start(resources, sources).await {
+            Ok(generation) => generation,
+            Err(reason) => return Ending::Failed(reason),
+        };
+        resources.health.ok(Component::Pipeline);
+        let reason = tokio::select! {
+            biased;
+            () = generation.quiet(), if options.until_idle => {
+                generation.end();
+                return Ending::Done;
+            }
+            () = &mut stop => return wind_down(generation, options.grace).await,
+            reason = generation.failure() => reason,
+        };
+        generation.end();
+        let now = resources.metrics.events.settled();
+        fruitless = if now > settled { 0 } else { fruitless + 1 };
+        settled = now;
+        if fruitless == FRUITLESS {
+            return Ending::Failed(format!("{FRUITLESS} generations of actors in a row settled nothing; the last one: {reason}"));
+        }
+        let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
+        tracing::error!(reason, pause_seconds = pause.as_secs(), "the pipeline failed; rebuilding it from committed positions");
+        resources.health.starting(Component::Pipeline, reason);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = &mut stop => return Ending::WorkLeft,
+        }
+    }
+}
+
+async fn wind_down(mut generation: Generation, grace: Duration) -> Ending {
+    tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
+    generation.stop_reading();
+    let ending = tokio::select! {
+        () = generation.quiet() => Ending::Done,
+        _ = generation.failure() => Ending::WorkLeft,
+        () = tokio::time::sleep(grace) => Ending::WorkLeft,
+    };
+    generation.end();
+    ending
+}
+
+/// The configured sources and the internal ones.
+fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
+    let mut sources = Vec::new();
+    for (name, settings) in &resources.settings.sources {
+        let make = crate::source::build(settings, resources.intake.as_ref())?;
+        sources.push(NamedSource { name: name.as_str().into(), make });
+    }
+    let ledger = resources.ledger.clone();
+    sources.push(NamedSource {
+        name: replay::NAME.into(),
+        make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone()))),
+    });
+    let planned = resources.ledger.setting(PLAN_SETTING).map_err(|error| error.to_string())?;
+    if planned.as_deref() != Some(&*resources.plan) {
+        let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
+        sources.push(NamedSource {
+            name: replan::NAME.into(),
+            make: Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), plan.clone()))),
+        });
+    }
+    Ok(sources)
+}

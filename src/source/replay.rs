@@ -1,0 +1,89 @@
+//! Dead letters that a person asked to be tried again: an internal source named [`NAME`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::record::Origin;
+use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
+use crate::ledger::patience::blocking;
+use crate::ledger::{DeadLetter, Ledger};
+
+/// What it is called on pages and in metrics.
+pub const NAME: &str = "dead-letters";
+
+/// How often the ledger is asked for new requests.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Gives every dead letter that is marked for a replay, once for each request. When it is settled its mark is looked at again: a letter
+/// that was buried anew has lost it and stays, the others are cleared.
+pub struct ReplaySource {
+    ledger: Arc<Ledger>,
+    partition: Arc<Partition>,
+    /// The last letter that was given.
+    after: i64,
+    /// Given and not yet known to be settled.
+    given: Vec<i64>,
+}
+
+impl ReplaySource {
+    /// Reads the marks in this ledger.
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        let partition = Arc::new(Partition { name: NAME.to_owned(), detail: String::new() });
+        Self { ledger, partition, after: 0, given: Vec::new() }
+    }
+
+    fn record(&self, letter: DeadLetter) -> Record {
+        let number = letter.id.cast_unsigned();
+        let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
+        let DeadLetter { letter, .. } = letter;
+        Record {
+            refresh: true,
+            origin: Some(Origin { source: letter.source, position: letter.position }),
+            ..Record::new(Bytes::from(letter.payload), position, letter.order)
+        }
+    }
+}
+
+impl Source for ReplaySource {
+    fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
+        async move {
+            let after = self.after;
+            let look = move |ledger: &Ledger| ledger.replays(after, room.records, room.bytes);
+            let letters = blocking(&self.ledger, look).await.map_err(|error| SourceError(error.to_string()))?;
+            let Some(last) = letters.last() else {
+                // A letter that failed again and was asked for again lies behind: look from the start next time.
+                if self.given.is_empty() {
+                    self.after = 0;
+                }
+                tokio::time::sleep(LOOK_EVERY.min(super::IDLE_WAIT)).await;
+                return Ok(Read::Idle);
+            };
+            self.after = last.id;
+            self.given.extend(letters.iter().map(|letter| letter.id));
+            Ok(Read::Records(letters.into_iter().map(|letter| self.record(letter)).collect()))
+        }
+        .boxed()
+    }
+
+    fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
+        let settled = positions.iter().map(|position| position.offset.cast_signed()).max().unwrap_or(0);
+        async move {
+            let done: Arc<[i64]> = self.given.iter().copied().filter(|id| *id <= settled).collect();
+            let clear = done.clone();
+            blocking(&self.ledger, move |ledger| ledger.finish_replay(&clear))
+                .await
+                .map_err(|error| SourceError(error.to_string()))?;
+            self.given.retain(|id| *id > settled);
+            Ok(())
+        }
+        .boxed()
+    }
+}
