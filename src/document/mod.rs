@@ -13,7 +13,7 @@ pub mod merge;
 pub mod template;
 pub mod vector;
 pub mod version;
-mod versioning;
+pub(crate) mod versioning;
 
 pub use change::{Change, DocumentId, Fields, Operation};
 pub use fingerprint::Fingerprint;

@@ -27,7 +27,7 @@ const CLOCKS: [(VersionUnit, &str, i128); 4] = [
 /// Integers are exact, and so are decimal fractions of up to 15 digits in all; digits beyond a billionth (of the number, for times
 /// of a second) are cut. A number in a unit that it does not seem to be in is refused: versions of two units in one pipeline
 /// would let old changes win for ever.
-pub(super) fn read(value: &Value, unit: VersionUnit) -> Result<Version, String> {
+pub(crate) fn read(value: &Value, unit: VersionUnit) -> Result<Version, String> {
     let billionths = match value {
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(integer), _) => i128::from(integer) * BILLION,

@@ -6,6 +6,7 @@ pub mod health;
 pub mod labels;
 pub mod metrics;
 pub mod process;
+pub mod report;
 pub mod sources;
 pub mod stats;
 
@@ -13,5 +14,6 @@ pub use actors::{ActorBoard, ActorHandle};
 pub use health::Health;
 pub use labels::{CacheTier, Outcome, Reason, RequestStatus};
 pub use metrics::Metrics;
+pub use report::Report;
 pub use sources::{SourceBoard, SourceHandle};
 pub use stats::Stats;

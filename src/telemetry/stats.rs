@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Totals;
+use crate::ledger::{Ledger, LedgerError, Totals};
 
 use super::actors::ActorStatus;
 use super::health::ComponentHealth;
@@ -56,6 +56,25 @@ pub struct TotalStats {
     pub money: f64,
     /// Events settled.
     pub events: u64,
+}
+
+impl Stats {
+    /// What the ledger alone tells: the whole answer when no process runs. Blocks.
+    pub fn of_ledger(pipeline: &str, ledger: &Ledger) -> Result<Self, LedgerError> {
+        let counts = ledger.counts()?;
+        Ok(Self {
+            pipeline: pipeline.to_owned(),
+            documents: counts.indexed,
+            points: counts.points,
+            dead_letters: counts.dead_letters,
+            total: ledger.totals()?.into(),
+            run: None,
+            sources: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            provider: None,
+            index: None,
+        })
+    }
 }
 
 impl From<Totals> for TotalStats {
@@ -173,6 +192,7 @@ pub struct IndexStats {
 mod tests {
     use super::*;
     use crate::document::Operation;
+    use crate::ledger::LedgerOptions;
     use crate::telemetry::{CacheTier, Outcome, Reason};
 
     #[test]
@@ -206,20 +226,18 @@ mod tests {
 
     #[test]
     fn without_a_process_the_ledger_alone_makes_the_answer() {
-        let stats = Stats {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LedgerOptions {
             pipeline: "products".into(),
-            documents: 2,
-            points: 3,
-            dead_letters: 1,
-            total: Totals { texts: 3, tokens: 40, money: 0.25, cache_hits: 5, events: 8 }.into(),
-            run: None,
-            sources: BTreeMap::new(),
-            actors: BTreeMap::new(),
-            provider: None,
-            index: None,
+            store_vectors: true,
+            persist_vectors: true,
+            store_points: true,
         };
+        let ledger = Ledger::open(folder.path(), options).unwrap();
+        ledger.add_totals(&Totals { texts: 3, tokens: 40, money: 0.25, cache_hits: 5, events: 8 }).unwrap();
+        let stats = Stats::of_ledger("products", &ledger).unwrap();
         let expected = serde_json::json!({
-            "pipeline": "products", "documents": 2, "points": 3, "dead_letters": 1,
+            "pipeline": "products", "documents": 0, "points": 0, "dead_letters": 0,
             "total": {"texts_sent": 3, "tokens_sent": 40, "cache_hits": 5, "money": 0.25, "events": 8},
         });
         assert_eq!(serde_json::to_value(&stats).unwrap(), expected);

@@ -2,16 +2,7 @@
 
 use std::ops::Range;
 
-/// One accepted event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// Its number: grows within a source and is never used again.
-    pub seq: u64,
-    /// When it was accepted, Unix milliseconds.
-    pub at: i64,
-    /// Its bytes.
-    pub payload: Vec<u8>,
-}
+use crate::ledger::{JournalEntry, Ledger};
 
 /// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
 pub trait Journal: Send + Sync + 'static {
@@ -26,6 +17,24 @@ pub trait Journal: Send + Sync + 'static {
 
     /// How many entries there are.
     fn len(&self, source: &str) -> Result<u64, String>;
+}
+
+impl Journal for Ledger {
+    fn append(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, String> {
+        self.append_journal(source, payloads, at_ms).map_err(|error| error.to_string())
+    }
+
+    fn read(&self, source: &str, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<JournalEntry>, String> {
+        self.journal(source, from, max_records, max_bytes).map_err(|error| error.to_string())
+    }
+
+    fn trim(&self, source: &str, before: u64) -> Result<(), String> {
+        self.trim_journal(source, before).map_err(|error| error.to_string())
+    }
+
+    fn len(&self, source: &str) -> Result<u64, String> {
+        self.journal_len(source).map_err(|error| error.to_string())
+    }
 }
 
 /// Runs a call that blocks where it may.

@@ -1,0 +1,72 @@
+//! Reads statistics and metrics of a running process.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::embed::provider::Provider;
+use crate::index::VectorIndex;
+use crate::ledger::{Ledger, LedgerError};
+
+use super::health::{Component, Health};
+use super::stats::{IndexStats, ProviderStats, RunStats};
+use super::{ActorBoard, Metrics, SourceBoard, Stats};
+
+/// Everything that statistics are read from.
+pub struct Report {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Counts and totals.
+    pub ledger: Arc<Ledger>,
+    /// Counts of this run.
+    pub metrics: Arc<Metrics>,
+    /// How provider and index are doing.
+    pub health: Arc<Health>,
+    /// How actors are doing.
+    pub actors: ActorBoard,
+    /// How sources are doing.
+    pub sources: SourceBoard,
+    /// The number of points.
+    pub index: Arc<dyn VectorIndex>,
+    /// The model.
+    pub provider: Arc<dyn Provider>,
+    /// When the process started.
+    pub started: Instant,
+}
+
+impl Report {
+    /// The statistics of this moment. Blocks.
+    pub fn stats(&self) -> Result<Stats, LedgerError> {
+        let space = self.provider.space();
+        Ok(Stats {
+            points: self.index.points(),
+            run: Some(RunStats::read(&self.metrics, self.started.elapsed().as_secs_f64())),
+            sources: self.sources.snapshot(),
+            actors: self.actors.snapshot(),
+            provider: Some(ProviderStats {
+                model: self.provider.model().to_owned(),
+                dimensions: space.dimensions,
+                health: self.health.of(Component::Provider),
+            }),
+            index: Some(IndexStats {
+                graph_lag_points: u64::try_from(self.metrics.graph_lag.get()).unwrap_or(0),
+                health: self.health.of(Component::Index),
+            }),
+            ..Stats::of_ledger(&self.pipeline, &self.ledger)?
+        })
+    }
+
+    /// All metrics of this moment in the Prometheus text format. Blocks.
+    pub fn metrics(&self) -> Result<String, LedgerError> {
+        let counts = self.ledger.counts()?;
+        let metrics = &self.metrics;
+        for (gauge, count) in [
+            (&metrics.documents, counts.indexed),
+            (&metrics.points, self.index.points()),
+            (&metrics.dead_letters, counts.dead_letters),
+        ] {
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        Ok(metrics.render())
+    }
+}
