@@ -231,8 +231,8 @@ mod tests {
         );
         let markdown = chunker(8, 0, TextFormat::Markdown, Words);
         assert_eq!(
-            markdown.cut("# One\na b c d\n\n# Two\ne f g h i j k"),
-            ["# One\na b c d", "# Two\ne f g h i j", "k"],
+            markdown.cut("# One\na b c d\n\n# Two\ne f g h i j"),
+            ["# One\na b c d", "# Two\ne f g h i j"],
             "a heading starts a chunk"
         );
     }
