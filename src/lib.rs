@@ -3,9 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod document;
 pub mod embed;
 pub mod index;
 pub mod ledger;
 pub mod settings;
 pub mod source;
+pub mod telemetry;

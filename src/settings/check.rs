@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
@@ -12,6 +13,12 @@ use super::{Settings, Span};
 
 /// The most numbers that a vector may have.
 const MAX_DIMENSIONS: usize = 65_536;
+
+/// More calls at once than any provider serves, and fewer than a semaphore holds.
+const MAX_CONCURRENCY: usize = 10_000;
+
+/// More than any provider takes in a call; a batch is held in memory.
+const MAX_BATCH_ITEMS: usize = 100_000;
 
 /// The name of the source that replays dead letters.
 const RESERVED_SOURCE: &str = "dead-letters";
@@ -28,10 +35,7 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
     match &settings.embedding {
         EmbeddingSettings::Builtin(_) => {}
         EmbeddingSettings::Hashed(hashed) => {
-            let (least, most) = (*HASHED_DIMENSIONS.start(), *HASHED_DIMENSIONS.end());
-            if !HASHED_DIMENSIONS.contains(&hashed.dimensions) {
-                checker.note("embedding.dimensions", format!("must be from {least} to {most}"));
-            }
+            checker.within("embedding.dimensions", hashed.dimensions, HASHED_DIMENSIONS);
         }
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
     }
@@ -54,6 +58,12 @@ impl Checker {
         }
     }
 
+    fn within(&mut self, place: impl Into<Place>, number: usize, range: RangeInclusive<usize>) {
+        if !range.contains(&number) {
+            self.note(place, format!("must be from {} to {}", range.start(), range.end()));
+        }
+    }
+
     fn some_time(&mut self, place: &str, span: Span) {
         if span.as_duration().is_zero() {
             self.note(place, "must be longer than zero");
@@ -68,7 +78,7 @@ impl Checker {
             self.note("chunking.overlap", text);
         }
         self.some_time("dedup.ttl", settings.dedup.ttl);
-        self.at_least_one("batching.max_items", settings.batching.max_items);
+        self.within("batching.max_items", settings.batching.max_items, 1..=MAX_BATCH_ITEMS);
         self.at_least_one("batching.max_tokens", settings.batching.max_tokens);
         self.at_least_one("batching.max_bytes", settings.batching.max_bytes.as_u64());
         if settings.state.path.as_os_str().is_empty() {
@@ -115,7 +125,10 @@ impl Checker {
             let place = place.key("rename").key(from);
             self.field(place.clone(), from);
             if to.is_empty() || to.starts_with('/') || to.contains('\0') {
-                self.note(place.clone(), "the new name must be a plain field name, not empty and not starting with `/`");
+                self.note(
+                    place.clone(),
+                    "the new name must be a plain field name, not empty and not starting with `/`",
+                );
             }
             if let Some(other) = sources.insert(to, from) {
                 self.note(place, format!("becomes `{to}`, and so does `{other}`; give one another name"));
@@ -144,14 +157,20 @@ impl Checker {
         }
         let names = environment.get_template("text").map(|template| template.undeclared_variables(false));
         if names.is_ok_and(|names| names.is_empty()) {
-            self.note(place, "uses no field, so every document would have the same text; write fields as `{{ title }}`");
+            self.note(
+                place,
+                "uses no field, so every document would have the same text; write fields as `{{ title }}`",
+            );
         }
     }
 
     fn sources(&mut self, settings: &Settings) {
         let place = Place::from("sources");
         if settings.sources.is_empty() {
-            self.note(place.clone(), "lists no source; add one, like `catalogue: { type: file, path: products.jsonl }`");
+            self.note(
+                place.clone(),
+                "lists no source; add one, like `catalogue: { type: file, path: products.jsonl }`",
+            );
         }
         let mut paths: BTreeMap<&str, &str> = BTreeMap::new();
         let (mut stdin, mut http) = (None, None);
@@ -161,13 +180,17 @@ impl Checker {
                 self.note(place.clone(), "a source's name may hold letters, digits, `-` and `_` only");
             }
             if name == RESERVED_SOURCE {
-                self.note(place.clone(), format!("`{RESERVED_SOURCE}` is the name of Vectide's own source; choose another"));
+                self.note(
+                    place.clone(),
+                    format!("`{RESERVED_SOURCE}` is the name of Vectide's own source; choose another"),
+                );
             }
             match source {
                 SourceSettings::File(file) => {
                     self.file(&place, file);
                     if let Some(other) = paths.insert(&file.path, name).filter(|_| !file.path.is_empty()) {
-                        let text = format!("is the path of `{other}` too, and would be read twice; remove one of the sources");
+                        let text =
+                            format!("is the path of `{other}` too, and would be read twice; remove one of the sources");
                         self.note(place.key("path"), text);
                     }
                 }
@@ -216,7 +239,10 @@ impl Checker {
         if file.follow && parquet {
             self.note(place.key("follow"), "a Parquet file does not grow, so it cannot be followed; remove `follow`");
         } else if file.follow && compressed {
-            self.note(place.key("follow"), "a compressed file cannot be followed; remove `follow`, or read the plain file");
+            self.note(
+                place.key("follow"),
+                "a compressed file cannot be followed; remove `follow`, or read the plain file",
+            );
         }
         if parquet && !cfg!(feature = "parquet") {
             self.note(path, "this build reads no Parquet; build it with `--features parquet`");
@@ -227,10 +253,7 @@ impl Checker {
         let place = Place::from("embedding");
         match &openai.preset {
             Some(preset) if !PRESETS.contains(&preset.as_str()) => {
-                let text = format!(
-                    "unknown preset `{preset}`{}",
-                    suggestion(preset, PRESETS.iter().copied())
-                );
+                let text = format!("is no known preset{}", suggestion(preset, PRESETS.iter().copied()));
                 self.note(place.key("preset"), text);
             }
             None if openai.model.is_none() => {
@@ -248,8 +271,8 @@ impl Checker {
         if let Some(address) = &openai.base_url {
             self.address(place.key("base_url"), address);
         }
-        if openai.dimensions.is_some_and(|count| !(1..=MAX_DIMENSIONS).contains(&count)) {
-            self.note(place.key("dimensions"), format!("must be from 1 to {MAX_DIMENSIONS}"));
+        if let Some(dimensions) = openai.dimensions {
+            self.within(place.key("dimensions"), dimensions, 1..=MAX_DIMENSIONS);
         }
         match (&openai.api_key, &openai.api_key_file) {
             (Some(_), Some(_)) => {
@@ -265,7 +288,7 @@ impl Checker {
         if openai.api_key.as_ref().is_some_and(|key| key.reveal().trim().is_empty()) {
             self.note(place.key("api_key"), "is empty; remove it where no key is needed");
         }
-        self.at_least_one("embedding.concurrency", openai.concurrency);
+        self.within("embedding.concurrency", openai.concurrency, 1..=MAX_CONCURRENCY);
         self.some_time("embedding.connect_timeout", openai.connect_timeout);
         self.some_time("embedding.timeout", openai.timeout);
         let limits = [

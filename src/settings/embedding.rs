@@ -18,6 +18,7 @@ pub const HASHED_DIMENSIONS: RangeInclusive<usize> = 16..=4096;
 /// What turns texts into vectors, chosen by `provider`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "provider", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum EmbeddingSettings {
     /// The English model that Vectide ships: 128 dimensions, no key, no network.
     Builtin(BuiltinSettings),
@@ -76,7 +77,7 @@ pub struct OpenaiSettings {
     /// Sent as `OpenAI-Project`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The most calls at once.
+    /// The most calls at once: 1 to 10,000.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
     /// How long a connection may take to open.

@@ -15,7 +15,9 @@ pub enum ExpandError {
     #[error("the environment variable `{0}` is not UTF-8")]
     NotUtf8(String),
     /// `${` without a name and an end.
-    #[error("`${{` starts an environment variable like `${{NAME}}` or `${{NAME:-default}}`; write `$${{` for the characters themselves")]
+    #[error(
+        "`${{` starts an environment variable like `${{NAME}}` or `${{NAME:-default}}`; write `$${{` for the characters themselves"
+    )]
     Malformed,
 }
 
@@ -96,7 +98,7 @@ pub fn escape(text: &str) -> String {
 
 /// Where the next `$${`, `${` or `{{` starts; a `$` before `{{` is an ordinary character.
 fn next_mark(text: &str) -> Option<usize> {
-    let found = text.match_indices('{').find_map(|(at, _)| {
+    text.match_indices('{').find_map(|(at, _)| {
         if text[at..].starts_with("{{") {
             return Some(at);
         }
@@ -105,8 +107,7 @@ fn next_mark(text: &str) -> Option<usize> {
             return Some(at - 2);
         }
         before.ends_with('$').then(|| at - 1)
-    });
-    found
+    })
 }
 
 fn is_name(name: &str) -> bool {

@@ -143,9 +143,7 @@ fn with_origin(value: Value, origin: &String) -> Value {
         ValueKind::Table(map) => {
             ValueKind::Table(map.into_iter().map(|(key, value)| (key, with_origin(value, origin))).collect())
         }
-        ValueKind::Array(list) => {
-            ValueKind::Array(list.into_iter().map(|value| with_origin(value, origin)).collect())
-        }
+        ValueKind::Array(list) => ValueKind::Array(list.into_iter().map(|value| with_origin(value, origin)).collect()),
         scalar => scalar,
     };
     Value::new(Some(origin), kind)
@@ -234,7 +232,11 @@ mod tests {
 
     #[test]
     fn the_later_layer_wins_and_the_others_stay() {
-        let node = set("a: { b: file, c: file, d: file }", &[("VECTIDE__A__B", "env"), ("VECTIDE__A__C", "env")], &["a.c=set"]);
+        let node = set(
+            "a: { b: file, c: file, d: file }",
+            &[("VECTIDE__A__B", "env"), ("VECTIDE__A__C", "env")],
+            &["a.c=set"],
+        );
         assert_eq!(["b", "c", "d"].map(|key| text(&node, &["a", key])), ["env", "set", "file"]);
     }
 

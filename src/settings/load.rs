@@ -10,7 +10,7 @@ use super::embedding::EmbeddingSettings;
 use super::expand::{Environment, expand};
 use super::index::IndexSettings;
 use super::layers::layered;
-use super::nearest::suggestion;
+use super::nearest::{nearest, suggestion};
 use super::node::{Kind, Node, is_variable, variable};
 use super::problem::{Place, Problem, Problems, Step};
 use super::read::{Form, Reader};
@@ -62,7 +62,7 @@ pub fn load_text(
     overrides: &[String],
 ) -> Result<Settings, Problems> {
     let mut parsed: serde_yaml::Value =
-        serde_yaml::from_str(yaml).map_err(|error| of_file(path, format!("it is not YAML as it should be: {error}")))?;
+        serde_yaml::from_str(yaml).map_err(|error| of_file(path, broken_yaml(yaml, &error)))?;
     if parsed.is_null() {
         parsed = serde_yaml::Mapping::new().into();
     }
@@ -75,9 +75,11 @@ pub fn load_text(
     let mut root = layered(parsed, environment, overrides, &mut reader.problems);
     expand_all(&mut root, &Place::root(), environment, &mut reader);
 
+    let mut list = std::mem::take(&mut reader.problems);
     let (settings, order) = sections(root, &mut reader);
-    let mut list = reader.problems;
-    // What was already said about a place explains what a check finds there.
+    // What was already said about a place explains what is found there later.
+    reader.problems.retain(|found| !list.iter().any(|known| known.path == found.path));
+    list.append(&mut reader.problems);
     let found = check(&settings).into_iter().filter(|found| !list.iter().any(|known| covers(known, found)));
     let found: Vec<Problem> = found.collect();
     list.extend(found);
@@ -90,6 +92,16 @@ pub fn load_text(
 
 fn of_file(path: &Path, text: String) -> Problems {
     Problems { file: path.to_owned(), list: vec![Problem::new("", text)] }
+}
+
+/// The parser's words, which name the line; for a key that is twice at the top level they do not.
+fn broken_yaml(yaml: &str, error: &serde_yaml::Error) -> String {
+    let words = error.to_string();
+    let key = words.strip_prefix("duplicate entry with key \"").and_then(|rest| rest.strip_suffix('"'));
+    let starts = |line: &str| key.is_some_and(|key| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let twice = yaml.lines().enumerate().filter(|(_, line)| starts(line)).nth(1);
+    let line = twice.map(|(index, _)| format!(" at line {}", index + 1)).unwrap_or_default();
+    format!("the YAML is broken: {words}{line}")
 }
 
 fn covers(known: &Problem, found: &Problem) -> bool {
@@ -114,17 +126,15 @@ fn expand_all(node: &mut Node, place: &Place, environment: &Environment, reader:
             let items = list.iter_mut().enumerate();
             items.for_each(|(index, node)| expand_all(node, &place.index(index), environment, reader));
         }
-        Kind::Text(text) if !node.origin.as_deref().is_some_and(is_variable) => {
-            match expand(text, environment) {
-                Ok(expanded) => {
-                    *text = expanded.text;
-                    if let Some(name) = expanded.names.first() {
-                        node.origin = Some(variable(name));
-                    }
+        Kind::Text(text) if !node.origin.as_deref().is_some_and(is_variable) => match expand(text, environment) {
+            Ok(expanded) => {
+                *text = expanded.text;
+                if let Some(name) = expanded.names.first() {
+                    node.origin = Some(variable(name));
                 }
-                Err(error) => reader.note(place.clone(), error.to_string()),
             }
-        }
+            Err(error) => reader.note(place.clone(), error.to_string()),
+        },
         _ => {}
     }
 }
@@ -132,7 +142,7 @@ fn expand_all(node: &mut Node, place: &Place, environment: &Environment, reader:
 /// Reads section by section. A section that is of no use is replaced by its default or example: the problem is noted, and the
 /// settings serve to find more problems only. Also answers the names of the sections in their order.
 fn sections(root: Node, reader: &mut Reader) -> (Settings, Vec<&'static str>) {
-    let mut sections = Sections { reader, root, names: Vec::new() };
+    let mut sections = Sections { reader, root, names: Vec::new(), missing: Vec::new() };
     let settings = Settings {
         pipeline: sections.required("pipeline", Reader::read),
         document: sections.required("document", Reader::read::<DocumentSettings>),
@@ -167,6 +177,7 @@ struct Sections<'a> {
     reader: &'a mut Reader,
     root: Node,
     names: Vec<&'static str>,
+    missing: Vec<Place>,
 }
 
 impl Sections<'_> {
@@ -194,9 +205,11 @@ impl Sections<'_> {
         let value = self.section(name, read);
         if !present {
             self.reader.note(place.clone(), required.missing());
+            self.missing.push(place.clone());
         }
         value.unwrap_or_else(|| {
-            read(&mut Reader::default(), &place, required.stand_in()).expect("the examples are whole, which a test checks")
+            read(&mut Reader::default(), &place, required.stand_in())
+                .expect("the examples are whole, which a test checks")
         })
     }
 
@@ -205,8 +218,14 @@ impl Sections<'_> {
         if let Kind::Map(map) = &self.root.kind {
             for (key, node) in map {
                 let origin = node.origin().map(|origin| format!(" (set by {origin})")).unwrap_or_default();
-                let text = format!("unknown key `{key}`{}{origin}", suggestion(key, self.names.iter().copied()));
-                self.reader.note(Place::root().key(key), text);
+                let names = self.names.iter().copied();
+                if let Some(meant) = nearest(key, names.clone()) {
+                    // The slip explains why the section that was meant is missing.
+                    let meant = Place::root().key(meant);
+                    self.reader.problems.retain(|problem| !(problem.path == meant && self.missing.contains(&meant)));
+                }
+                self.reader
+                    .note(Place::root().key(key), format!("unknown key `{key}`{}{origin}", suggestion(key, names)));
             }
         }
         self.names

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_problem_of_the_file_has_no_place() {
-        let problems = Problems { file: "a.yaml".into(), list: vec![Problem::new("", "is empty"), Problem::new("a.b", "is odd")] };
+        let problems =
+            Problems { file: "a.yaml".into(), list: vec![Problem::new("", "is empty"), Problem::new("a.b", "is odd")] };
         assert_eq!(problems.to_string(), "a.yaml has 2 problems:\n  is empty\n  a.b: is odd");
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 
-use super::nearest::{list, suggestion};
+use super::nearest::{list, nearest, suggestion};
 use super::node::{Kind, Node};
 use super::problem::{Place, Problem, Step};
 use super::required::required;
@@ -59,6 +59,13 @@ impl Reader {
                         }
                         _ => inside,
                     };
+                    if let Fault::UnknownKey { key, known } = &fault
+                        && let Some(meant) = nearest(key, known.iter().copied())
+                        && let Some((_, parent)) = inside.steps().split_last()
+                    {
+                        // The slip explains why the key that was meant is missing.
+                        left_out.insert(parent.iter().cloned().collect::<Place>().key(meant));
+                    }
                     let shown = place.join(&as_written(&inside, &removed_before));
                     let text = in_words(fault, node.at(&inside));
                     self.note(shown, text);
@@ -79,8 +86,8 @@ impl Reader {
             self.note(place.clone(), format!("needs keys below it, first of all `{tag}`, one of {}", list(names())));
             return None;
         };
-        let name = match node.remove(&Place::root().key(tag)) {
-            Some(Node { kind: Kind::Text(name), .. }) => name,
+        let (name, origin) = match node.remove(&Place::root().key(tag)) {
+            Some(Node { kind: Kind::Text(name), origin }) => (name, origin),
             None | Some(Node { kind: Kind::Null, .. }) => {
                 self.note(place.key(tag), format!("is missing: one of {}", list(names())));
                 return None;
@@ -93,8 +100,10 @@ impl Reader {
         match forms.iter().find(|(known, _)| *known == name) {
             Some((_, read)) => read(self, place, node),
             None => {
-                let near = super::nearest::nearest(&name, names()).map(|near| format!("; did you mean `{near}`?"));
-                let text = format!("unknown {tag} `{name}`{}; there are {}", near.unwrap_or_default(), list(names()));
+                let text = match origin {
+                    Some(origin) => format!("needs one of {} (set by {origin})", list(names())),
+                    None => unknown_name(tag, &name, names()),
+                };
                 self.note(place.key(tag), text);
                 None
             }
@@ -124,6 +133,11 @@ fn as_written(place: &Place, removed_before: &BTreeMap<Vec<Step>, usize>) -> Pla
     steps.iter().enumerate().map(step).collect()
 }
 
+fn unknown_name<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    let near = nearest(name, known.clone()).map(|near| format!("; did you mean `{near}`?"));
+    format!("unknown {what} `{name}`{} (one of {})", near.unwrap_or_default(), list(known))
+}
+
 fn in_words(fault: Fault, node: Option<&Node>) -> String {
     let origin = node.and_then(Node::origin);
     let text = match fault {
@@ -135,11 +149,7 @@ fn in_words(fault: Fault, node: Option<&Node>) -> String {
             "has no value; give it one or remove the key".to_owned()
         }
         Fault::UnknownName { known, .. } if origin.is_some() => format!("needs one of {}", list(known.iter().copied())),
-        Fault::UnknownName { name, known } => {
-            let near = super::nearest::nearest(&name, known.iter().copied());
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            format!("unknown name `{name}`{near}; there are {}", list(known.iter().copied()))
-        }
+        Fault::UnknownName { name, known } => unknown_name("name", &name, known.iter().copied()),
         Fault::Unfit { expected, .. } if origin.is_some() => format!("needs {expected}"),
         Fault::Unfit { found, expected } => {
             let quotes = expected == "a text" && found.starts_with(['`', 't']) && !found.starts_with("the text");

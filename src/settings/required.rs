@@ -28,7 +28,11 @@ pub const REQUIRED: &[Required] = &[
         purpose: "the minijinja template of the text that is embedded",
         example: r#""{{ title }} {{ description }}""#,
     },
-    Required { path: "document.version.field", purpose: "the field", example: "timestamp" },
+    Required {
+        path: "document.version.field",
+        purpose: "the field: a number or an RFC 3339 time",
+        example: "timestamp",
+    },
     Required {
         path: "document.events.field",
         purpose: "the field whose value names the kind of event",
@@ -36,7 +40,7 @@ pub const REQUIRED: &[Required] = &[
     },
     Required {
         path: "document.events.*.operation",
-        purpose: "what the event does to its document",
+        purpose: "`upsert` (the whole document), `patch` (some fields), `delete`, or `ignore` (settled as filtered)",
         example: "upsert",
     },
     Required {
@@ -44,7 +48,11 @@ pub const REQUIRED: &[Required] = &[
         purpose: "where records come from, by a name of your own",
         example: "{ catalogue: { type: file, path: products.jsonl } }",
     },
-    Required { path: "sources.*.path", purpose: "a file, a folder", example: "products.jsonl" },
+    Required {
+        path: "sources.*.path",
+        purpose: "a file, a folder (every file in it with a known ending) or a glob",
+        example: "products.jsonl",
+    },
     Required { path: "embedding", purpose: "what turns texts into vectors", example: "{ provider: builtin }" },
 ];
 

@@ -100,7 +100,6 @@ fn expected_in_words(expected: &str) -> String {
         "f64" => "a number",
         "a sequence" => "a list like `[a, b]`",
         "a map" => "a group of keys",
-        "socket address" => "an address and port like `127.0.0.1:9090`",
         other if other.starts_with("struct ") => "a group of keys",
         other if other.ends_with(" enum") || other.starts_with("enum ") => "a name",
         other => other,
@@ -134,9 +133,7 @@ fn visit<'de, V: Visitor<'de>>(kind: &'de Kind, visitor: V) -> Result<V::Value, 
         Kind::Null => visitor.visit_unit(),
         Kind::Text(text) => visitor.visit_borrowed_str(text),
         Kind::List(list) => visitor.visit_seq(SeqDeserializer::new(list.iter())),
-        Kind::Map(map) => {
-            visitor.visit_map(MapDeserializer::new(map.iter().map(|(key, value)| (key.as_str(), value))))
-        }
+        Kind::Map(map) => visitor.visit_map(MapDeserializer::new(map.iter().map(|(key, value)| (key.as_str(), value)))),
         scalar => visit_scalar(scalar, visitor),
     }
 }

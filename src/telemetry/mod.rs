@@ -1,0 +1,3 @@
+//! What a running Vectide tells about itself.
+
+pub mod logging;
