@@ -4,14 +4,15 @@
 #![forbid(unsafe_code)]
 
 pub mod actor;
+pub mod batch;
+pub mod cli;
+pub mod dedup;
 pub mod delivery;
 pub mod document;
 pub mod embed;
 pub mod index;
 pub mod ledger;
-pub mod search;
-pub mod server;
+pub mod pipeline;
 pub mod settings;
 pub mod source;
 pub mod telemetry;
-pub mod view;

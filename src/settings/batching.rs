@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::units::{ByteSize, Span};
 
 /// How texts are grouped into calls. A batch is sent when any limit is reached.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchingSettings {
-    /// The most texts in a batch. A lower limit of the provider goes first.
+    /// The most texts in a batch: 1 to 100,000. A lower limit of the provider goes first.
     pub max_items: usize,
     /// The most tokens in a batch, estimated. A single text may exceed it and then goes alone.
     pub max_tokens: usize,

@@ -1,9 +1,9 @@
 //! The `chunking` section: how long texts are cut.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// How long texts are cut into chunks. A text within `max_tokens` is one chunk.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkingSettings {
     /// The most tokens a chunk has, in the model's own tokens where its tokenizer is known, else in bytes divided by four.
@@ -16,7 +16,7 @@ pub struct ChunkingSettings {
 }
 
 /// The structure of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextFormat {
     /// Paragraphs, sentences, words.

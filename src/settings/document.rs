@@ -1,20 +1,23 @@
 //! The `document` section: how a record becomes a change to a document.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use crate::document::Operation;
 
 /// How records become documents. A field is named by its key (`title`) or, when it is nested, by a JSON pointer (`/product/title`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentSettings {
     /// The field with the document's id: a text or a whole number.
     pub id: String,
     /// The field that orders changes, newest wins: `version: timestamp`, or `version: { field: timestamp, unit: milliseconds }`.
     /// Absent: the source's own order.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionSettings>,
     /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":
     /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
@@ -23,13 +26,12 @@ pub struct DocumentSettings {
     #[serde(default)]
     pub metadata: Vec<String>,
     /// What to do by the kind of event. Absent: every record is an upsert.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventSettings>,
 }
 
 /// Which field orders changes, and how it is read.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "VersionForm")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionSettings {
     /// The field: a number or an RFC 3339 time.
     pub field: String,
@@ -38,7 +40,7 @@ pub struct VersionSettings {
 }
 
 /// How the number in a version field is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionUnit {
     /// By its size: a Unix time in seconds, milliseconds, microseconds or nanoseconds, or a counter below 5,000,000,000.
@@ -58,31 +60,39 @@ pub enum VersionUnit {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum VersionForm {
-    Field(String),
-    Full(VersionFull),
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct VersionFull {
+struct VersionKeys {
     field: String,
     #[serde(default)]
     unit: VersionUnit,
 }
 
-impl From<VersionForm> for VersionSettings {
-    fn from(form: VersionForm) -> Self {
-        match form {
-            VersionForm::Field(field) => Self { field, unit: VersionUnit::default() },
-            VersionForm::Full(VersionFull { field, unit }) => Self { field, unit },
+/// By hand, so that an error names the key that is wrong.
+impl<'de> Deserialize<'de> for VersionSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = VersionSettings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a field's name, or `{ field: timestamp, unit: milliseconds }`")
+            }
+
+            fn visit_str<E: de::Error>(self, field: &str) -> Result<VersionSettings, E> {
+                Ok(VersionSettings { field: field.to_owned(), unit: VersionUnit::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<VersionSettings, A::Error> {
+                let VersionKeys { field, unit } = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(VersionSettings { field, unit })
+            }
         }
+        deserializer.deserialize_any(Form)
     }
 }
 
 /// What to do by the kind of event: `field` and, beside it, one entry for every kind.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventSettings {
     /// The field whose value names the kind of event. A record whose kind is not listed is dead-lettered.
     pub field: String,
@@ -91,8 +101,36 @@ pub struct EventSettings {
     pub kinds: BTreeMap<String, EventKindSettings>,
 }
 
+/// By hand, so that an error names the kind that is wrong: serde's `flatten` forgets it.
+impl<'de> Deserialize<'de> for EventSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = EventSettings;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`field` and one entry for every kind of event")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventSettings, A::Error> {
+                let (mut field, mut kinds) = (None, BTreeMap::new());
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "field" {
+                        field = Some(map.next_value()?);
+                    } else {
+                        kinds.insert(key, map.next_value()?);
+                    }
+                }
+                let field = field.ok_or_else(|| de::Error::missing_field("field"))?;
+                Ok(EventSettings { field, kinds })
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
 /// What one kind of event does.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventKindSettings {
     /// `upsert` (the whole document), `patch` (some fields), `delete`, or `ignore` (settled as filtered).
@@ -109,7 +147,7 @@ pub struct EventKindSettings {
 }
 
 /// What a kind of event does to its document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventOperation {
     /// The event holds the whole document: fields it does not name go.

@@ -1,16 +1,24 @@
 //! The `embedding` section: what turns texts into vectors.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::secret::Secret;
 use super::units::Span;
 
+/// The presets that `embedding.preset` may name.
+pub const PRESETS: &[&str] = &["openai-small", "openai-large", "holysheep-small", "holysheep-large"];
+
+/// How many numbers a hashed vector may have.
+pub const HASHED_DIMENSIONS: RangeInclusive<usize> = 16..=4096;
+
 /// What turns texts into vectors, chosen by `provider`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "provider", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum EmbeddingSettings {
     /// The English model that Vectide ships: 128 dimensions, no key, no network.
     Builtin(BuiltinSettings),
@@ -21,12 +29,12 @@ pub enum EmbeddingSettings {
 }
 
 /// The built-in model.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BuiltinSettings {}
 
 /// Hashed character n-grams.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HashedSettings {
     /// Numbers a vector, 16 to 4096.
@@ -40,36 +48,36 @@ impl Default for HashedSettings {
 }
 
 /// An OpenAI-compatible endpoint.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenaiSettings {
     /// Known values for `base_url`, `dimensions`, limits and price: `openai-small`, `openai-large`, `holysheep-small`,
     /// `holysheep-large`. What is set beside it goes first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// The address before `/embeddings`. Default: `https://api.openai.com/v1`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// The model's name as the endpoint knows it. Needed without a preset.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// Numbers a vector; sent with every call when the model's own number is another, and checked in every answer. Needed for
     /// a model that no preset knows.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
     /// The key, best as `${OPENAI_API_KEY}`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
     /// A file that holds the key.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// Sent as `OpenAI-Organization`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
     /// Sent as `OpenAI-Project`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The most calls at once.
+    /// The most calls at once: 1 to 10,000.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
     /// How long a connection may take to open.
@@ -82,20 +90,22 @@ pub struct OpenaiSettings {
     #[serde(default)]
     pub rate_limit: RateLimitSettings,
     /// What a million tokens cost, in US dollars; for the reports only.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
     /// The most tokens that the model takes in one text. Default: 8191, or the preset's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text_tokens: Option<usize>,
 }
 
 /// What the account allows in a minute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitSettings {
     /// Calls a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
     /// Tokens a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
 }
 

@@ -1,9 +1,9 @@
 //! The `index` section: where vectors are kept and searched.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Where vectors are kept and searched, chosen by `type`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum IndexSettings {
     /// In Vectide's own ledger, with a graph for fast search.
@@ -19,7 +19,7 @@ impl Default for IndexSettings {
 }
 
 /// The embedded index.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddedSettings {
     /// How nearness is measured.
@@ -27,12 +27,12 @@ pub struct EmbeddedSettings {
 }
 
 /// The discarding index.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiscardSettings {}
 
 /// How nearness is measured. A score is always larger for what is nearer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// The cosine of the angle, from -1 to 1.

@@ -1,20 +1,31 @@
 //! `config.yaml` as types. The doc comments here are the user's reference: `docs/configuration.md` is made from them.
 
 pub mod batching;
+mod check;
 pub mod chunking;
 pub mod dedup;
 pub mod document;
 pub mod embedding;
+pub mod expand;
 pub mod index;
+mod layers;
+mod load;
+mod nearest;
+mod node;
+mod print;
+pub mod problem;
+mod read;
+pub mod required;
 pub mod secret;
 pub mod server;
 pub mod source;
 pub mod state;
+mod typed;
 pub mod units;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use batching::BatchingSettings;
 pub use chunking::ChunkingSettings;
@@ -22,6 +33,9 @@ pub use dedup::DedupSettings;
 pub use document::DocumentSettings;
 pub use embedding::EmbeddingSettings;
 pub use index::IndexSettings;
+pub use load::{load, load_text};
+pub use print::print;
+pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use server::ServerSettings;
 pub use source::SourceSettings;
@@ -29,7 +43,7 @@ pub use state::StateSettings;
 pub use units::{ByteSize, Span};
 
 /// The whole of `config.yaml`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The pipeline's name: part of every point's id, so that two pipelines may share an index. Letters, digits, `-` and `_`.
@@ -56,6 +70,6 @@ pub struct Settings {
     #[serde(default)]
     pub state: StateSettings,
     /// The HTTP address for events, search, health and metrics; absent: none is opened.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
 }

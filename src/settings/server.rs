@@ -2,16 +2,17 @@
 
 use std::net::SocketAddr;
 
-use serde::Deserialize;
+use serde::de::{Deserializer, Error, Unexpected};
+use serde::{Deserialize, Serialize};
 
 use super::units::{ByteSize, Span};
 
 /// The HTTP address for events, search, health and metrics.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
     /// Address and port. Vectide asks nobody for a password: keep it on `127.0.0.1` or behind a proxy.
-    #[serde(default = "default_listen")]
+    #[serde(default = "default_listen", deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// The largest request body, after decompression; a larger one is answered 413.
     #[serde(default = "default_max_body")]
@@ -19,6 +20,13 @@ pub struct ServerSettings {
     /// How long `?wait=indexed` waits before it answers 202.
     #[serde(default = "default_wait_timeout")]
     pub wait_timeout: Span,
+}
+
+/// By hand for the sake of the error: the standard one shows no example.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"an address and port like `127.0.0.1:9090`"))
 }
 
 fn default_listen() -> SocketAddr {

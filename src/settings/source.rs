@@ -1,11 +1,11 @@
 //! The `sources` section: where records come from.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::units::ByteSize;
 
 /// One source, chosen by `type`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SourceSettings {
     /// Files: JSON lines, CSV or Parquet; a path, a folder or a glob.
@@ -17,14 +17,14 @@ pub enum SourceSettings {
 }
 
 /// Files.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
     /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Endings: `.jsonl`, `.ndjson`,
     /// `.csv`, `.parquet`; `.gz` and `.zst` behind any of them.
     pub path: String,
     /// The format, for files whose ending does not tell.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
     #[serde(default)]
@@ -35,7 +35,7 @@ pub struct FileSettings {
 }
 
 /// How a file is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileFormat {
     /// One JSON object a line.
@@ -47,7 +47,7 @@ pub enum FileFormat {
 }
 
 /// Standard input.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdinSettings {
     /// The longest line that is read; a longer one is dead-lettered.
@@ -56,7 +56,7 @@ pub struct StdinSettings {
 }
 
 /// Events over HTTP.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The most events that are accepted and not yet settled; more are answered 429.

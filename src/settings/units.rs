@@ -1,26 +1,20 @@
 //! Sizes and times as people write them: `256MiB`, `50ms`.
 
 use std::fmt;
+use std::marker::PhantomData;
+use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{self, Deserializer, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A number of bytes: `1048576`, `1MiB`, `64KiB`, `2GiB`, or with powers of ten `1MB`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 
-/// A length of time: `50ms`, `30s`, `5m`, `1h`, `7d`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "Written")]
+/// A length of time in whole milliseconds: `50ms`, `30s`, `5m`, `1h`, `7d`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Number(u64),
-    Text(String),
-}
 
 impl ByteSize {
     /// So many bytes.
@@ -56,15 +50,12 @@ impl Span {
     }
 }
 
-impl TryFrom<Written> for ByteSize {
-    type Error = String;
+impl FromStr for ByteSize {
+    type Err = &'static str;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let text = match written {
-            Written::Number(bytes) => return Ok(Self(bytes)),
-            Written::Text(text) => text,
-        };
-        let (number, unit) = split(&text);
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const NEEDS: &str = "a size like `256MiB`";
+        let (number, unit) = split(text);
         let factor = match unit.to_ascii_lowercase().as_str() {
             "" | "b" => 1.0,
             "kib" | "k" => 1024.0,
@@ -73,34 +64,87 @@ impl TryFrom<Written> for ByteSize {
             "kb" => 1e3,
             "mb" => 1e6,
             "gb" => 1e9,
-            _ => return Err(format!("`{text}` is not a size; write it like `256MiB`")),
+            _ => return Err(NEEDS),
         };
-        match number.parse::<f64>() {
-            Ok(count) if count >= 0.0 => Ok(Self((count * factor) as u64)),
-            _ => Err(format!("`{text}` is not a size; write it like `256MiB`")),
+        if let (1.0, Ok(bytes)) = (factor, number.parse()) {
+            return Ok(Self(bytes));
         }
+        number.parse::<f64>().map(|count| Self((count * factor) as u64)).map_err(|_| NEEDS)
     }
 }
 
-impl TryFrom<Written> for Span {
-    type Error = String;
+impl FromStr for Span {
+    type Err = &'static str;
 
-    fn try_from(written: Written) -> Result<Self, String> {
-        let text = match written {
-            Written::Number(number) => number.to_string(),
-            Written::Text(text) => text,
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        const NEEDS: &str = "a time like `50ms`, `30s` or `1h`";
+        let (number, unit) = split(text);
+        let factor = match unit {
+            "ms" => 1.0,
+            "s" => 1e3,
+            "m" | "min" => 60e3,
+            "h" => 3600e3,
+            "d" => 86400e3,
+            _ => return Err(NEEDS),
         };
-        let (number, unit) = split(&text);
-        let seconds = match unit {
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" | "min" => 60.0,
-            "h" => 3600.0,
-            "d" => 86400.0,
-            _ => return Err(format!("`{text}` is not a time; write it like `50ms`, `30s` or `1h`")),
-        };
-        let length = number.parse::<f64>().ok().and_then(|count| Duration::try_from_secs_f64(count * seconds).ok());
-        length.map(Self).ok_or_else(|| format!("`{text}` is not a time; write it like `50ms`, `30s` or `1h`"))
+        let millis = number.parse::<f64>().map_err(|_| NEEDS)? * factor;
+        if (millis - millis.round()).abs() > 1e-6 {
+            return Err("a time in whole milliseconds");
+        }
+        // Times are added to clocks: a century is as good as for ever and cannot overflow one.
+        if millis > 100.0 * 366.0 * 86400e3 {
+            return Err("a time of at most a hundred years");
+        }
+        Ok(Self(Duration::from_millis(millis.round() as u64)))
+    }
+}
+
+/// Reads a text, or a bare number as its digits.
+fn deserialize_written<'de, T, D>(deserializer: D, expecting: &'static str) -> Result<T, D::Error>
+where
+    T: FromStr<Err = &'static str>,
+    D: Deserializer<'de>,
+{
+    struct Written<T>(&'static str, PhantomData<T>);
+    impl<T: FromStr<Err = &'static str>> Visitor<'_> for Written<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(|needs| E::invalid_value(Unexpected::Str(text), &needs))
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+            number.to_string().parse().map_err(|needs| E::invalid_value(Unexpected::Unsigned(number), &needs))
+        }
+    }
+    deserializer.deserialize_any(Written(expecting, PhantomData))
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_written(deserializer, "a size like `256MiB`")
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_written(deserializer, "a time like `50ms`, `30s` or `1h`")
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -157,10 +201,14 @@ mod tests {
         assert_eq!(size("1MB").unwrap(), 1_000_000);
         assert_eq!(size("17").unwrap(), 17);
         assert!(size("many").is_err());
+        assert!(size("-1").is_err());
         let span = |text: &str| serde_yaml::from_str::<Span>(text).map(|span| span.as_duration().as_millis());
         assert_eq!(span("50ms").unwrap(), 50);
         assert_eq!(span("1h").unwrap(), 3_600_000);
         assert_eq!(span("0.5s").unwrap(), 500);
+        assert_eq!(span("1.001s").unwrap(), 1001);
+        assert!(span("0.5ms").is_err(), "what cannot be kept is refused");
+        assert!(span("999999999999h").is_err());
         assert!(span("50").is_err(), "a time without a unit is a mistake waiting to be read both ways");
     }
 

@@ -4,6 +4,7 @@
 pub mod actors;
 pub mod health;
 pub mod labels;
+pub mod logging;
 pub mod metrics;
 pub mod process;
 pub mod report;

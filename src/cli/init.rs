@@ -1,0 +1,65 @@
+//! `vectide init`: writes a commented configuration to start from.
+
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::exit;
+
+/// What is written.
+pub const STARTER: &str = include_str!("init.yaml");
+
+/// The options of `init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Writes the file that `--config` names. A file that is there stays, unless forced.
+pub fn run(args: Args, file: &Path) -> anyhow::Result<ExitCode> {
+    let shown = file.display();
+    let mut options = OpenOptions::new();
+    options.write(true);
+    let opened =
+        if args.force { options.create(true).truncate(true).open(file) } else { options.create_new(true).open(file) };
+    let mut out = match opened {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            anyhow::bail!("{shown} is there already; `vectide init --force` writes over it")
+        }
+        opened => opened.with_context(|| format!("{shown} cannot be written"))?,
+    };
+    out.write_all(STARTER.as_bytes()).with_context(|| format!("{shown} cannot be written"))?;
+    writeln!(io::stdout().lock(), "{shown} is written; edit it, then try `vectide check` and `vectide run`")?;
+    Ok(ExitCode::from(exit::DONE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_there_stays_unless_forced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, "mine").unwrap();
+        let refused = run(Args { force: false }, &file).unwrap_err();
+        assert!(refused.to_string().contains("--force"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+        run(Args { force: true }, &file).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), STARTER);
+    }
+
+    #[test]
+    fn what_is_written_loads() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        run(Args { force: false }, &file).unwrap();
+        let settings = crate::settings::load_text(&file, STARTER, &Default::default(), &[]).unwrap();
+        assert_eq!(settings.pipeline, "products");
+    }
+}

@@ -1,0 +1,328 @@
+//! What each value may be, beyond its type, and how values must fit together. Finds all problems, stops at none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use super::document::{DocumentSettings, EventKindSettings};
+use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
+use super::nearest::{list, suggestion};
+use super::problem::{Place, Problem};
+use super::source::{FileFormat, FileSettings, SourceSettings};
+use super::{Settings, Span};
+
+/// The most numbers that a vector may have.
+const MAX_DIMENSIONS: usize = 65_536;
+
+/// More calls at once than any provider serves, and fewer than a semaphore holds.
+const MAX_CONCURRENCY: usize = 10_000;
+
+/// More than any provider takes in a call; a batch is held in memory.
+const MAX_BATCH_ITEMS: usize = 100_000;
+
+/// The name of the source that replays dead letters.
+const RESERVED_SOURCE: &str = "dead-letters";
+
+/// Everything that is wrong with settings whose types are right.
+pub fn check(settings: &Settings) -> Vec<Problem> {
+    let mut checker = Checker { problems: Vec::new() };
+    if !is_plain_name(&settings.pipeline) {
+        checker.note("pipeline", "may hold letters, digits, `-` and `_` only, and at least one of them");
+    }
+    checker.document(&settings.document);
+    checker.sources(settings);
+    checker.sizes(settings);
+    match &settings.embedding {
+        EmbeddingSettings::Builtin(_) => {}
+        EmbeddingSettings::Hashed(hashed) => {
+            checker.within("embedding.dimensions", hashed.dimensions, HASHED_DIMENSIONS);
+        }
+        EmbeddingSettings::Openai(openai) => checker.openai(openai),
+    }
+    checker.problems
+}
+
+struct Checker {
+    problems: Vec<Problem>,
+}
+
+impl Checker {
+    fn note(&mut self, place: impl Into<Place>, text: impl Into<String>) {
+        self.problems.push(Problem::new(place, text));
+    }
+
+    /// Zero would stop everything.
+    fn at_least_one<N: Default + PartialEq + Display>(&mut self, place: impl Into<Place>, number: N) {
+        if number == N::default() {
+            self.note(place, "must be at least 1");
+        }
+    }
+
+    fn within(&mut self, place: impl Into<Place>, number: usize, range: RangeInclusive<usize>) {
+        if !range.contains(&number) {
+            self.note(place, format!("must be from {} to {}", range.start(), range.end()));
+        }
+    }
+
+    fn some_time(&mut self, place: &str, span: Span) {
+        if span.as_duration().is_zero() {
+            self.note(place, "must be longer than zero");
+        }
+    }
+
+    fn sizes(&mut self, settings: &Settings) {
+        let chunking = &settings.chunking;
+        self.at_least_one("chunking.max_tokens", chunking.max_tokens);
+        if chunking.overlap > 0 && chunking.overlap >= chunking.max_tokens {
+            let text = format!("must be less than `chunking.max_tokens` ({})", chunking.max_tokens);
+            self.note("chunking.overlap", text);
+        }
+        self.some_time("dedup.ttl", settings.dedup.ttl);
+        self.within("batching.max_items", settings.batching.max_items, 1..=MAX_BATCH_ITEMS);
+        self.at_least_one("batching.max_tokens", settings.batching.max_tokens);
+        self.at_least_one("batching.max_bytes", settings.batching.max_bytes.as_u64());
+        if settings.state.path.as_os_str().is_empty() {
+            self.note("state.path", "is empty; name a folder, like `data`");
+        }
+        if let Some(server) = &settings.server {
+            self.at_least_one("server.max_body", server.max_body.as_u64());
+        }
+    }
+
+    fn document(&mut self, document: &DocumentSettings) {
+        let place = Place::from("document");
+        self.field(place.key("id"), &document.id);
+        if let Some(version) = &document.version {
+            self.field(place.key("version"), &version.field);
+        }
+        self.template(place.key("text"), &document.text);
+        let mut seen = BTreeSet::new();
+        for (index, name) in document.metadata.iter().enumerate() {
+            let place = place.key("metadata").index(index);
+            self.field(place.clone(), name);
+            if !seen.insert(name) {
+                self.note(place, format!("`{name}` is listed twice; keep one"));
+            }
+        }
+        if let Some(events) = &document.events {
+            let place = place.key("events");
+            self.field(place.key("field"), &events.field);
+            if events.kinds.is_empty() {
+                self.note(place.clone(), "lists no kind of event, like `product_update: { operation: patch }`; remove it to take every record as an upsert");
+            }
+            for (kind, settings) in &events.kinds {
+                self.kind(&place.key(kind), settings);
+            }
+        }
+    }
+
+    fn kind(&mut self, place: &Place, kind: &EventKindSettings) {
+        if kind.priority > 9 {
+            self.note(place.key("priority"), format!("must be at most 9, not {}", kind.priority));
+        }
+        let mut sources = BTreeMap::new();
+        for (from, to) in &kind.rename {
+            let place = place.key("rename").key(from);
+            self.field(place.clone(), from);
+            if to.is_empty() || to.starts_with('/') || to.contains('\0') {
+                self.note(
+                    place.clone(),
+                    "the new name must be a plain field name, not empty and not starting with `/`",
+                );
+            }
+            if let Some(other) = sources.insert(to, from) {
+                self.note(place, format!("becomes `{to}`, and so does `{other}`; give one another name"));
+            }
+        }
+    }
+
+    /// The name of a field of a record: a key, or a JSON pointer.
+    fn field(&mut self, place: Place, name: &str) {
+        if name.is_empty() {
+            self.note(place, "is empty; name a field, like `title`, or a nested one, like `/product/title`");
+        } else if name.contains('\0') {
+            self.note(place, "holds a NUL character, and no field can; remove it");
+        } else if name.starts_with('/') && name.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
+            self.note(place, "is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
+        }
+    }
+
+    fn template(&mut self, place: Place, template: &str) {
+        let mut environment = minijinja::Environment::new();
+        if let Err(error) = environment.add_template("text", template) {
+            let line = error.line().filter(|_| template.contains('\n')).map(|line| format!(" in line {line}"));
+            let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+            self.note(place, format!("is no minijinja template{}: {why}", line.unwrap_or_default()));
+            return;
+        }
+        let names = environment.get_template("text").map(|template| template.undeclared_variables(false));
+        if names.is_ok_and(|names| names.is_empty()) {
+            self.note(
+                place,
+                "uses no field, so every document would have the same text; write fields as `{{ title }}`",
+            );
+        }
+    }
+
+    fn sources(&mut self, settings: &Settings) {
+        let place = Place::from("sources");
+        if settings.sources.is_empty() {
+            self.note(
+                place.clone(),
+                "lists no source; add one, like `catalogue: { type: file, path: products.jsonl }`",
+            );
+        }
+        let mut paths: BTreeMap<&str, &str> = BTreeMap::new();
+        let (mut stdin, mut http) = (None, None);
+        for (name, source) in &settings.sources {
+            let place = place.key(name);
+            if !is_plain_name(name) {
+                self.note(place.clone(), "a source's name may hold letters, digits, `-` and `_` only");
+            }
+            if name == RESERVED_SOURCE {
+                self.note(
+                    place.clone(),
+                    format!("`{RESERVED_SOURCE}` is the name of Vectide's own source; choose another"),
+                );
+            }
+            match source {
+                SourceSettings::File(file) => {
+                    self.file(&place, file);
+                    if let Some(other) = paths.insert(&file.path, name).filter(|_| !file.path.is_empty()) {
+                        let text =
+                            format!("is the path of `{other}` too, and would be read twice; remove one of the sources");
+                        self.note(place.key("path"), text);
+                    }
+                }
+                SourceSettings::Stdin(it) => {
+                    self.at_least_one(place.key("max_record"), it.max_record.as_u64());
+                    self.single(&place, "stdin", "there is one standard input", &mut stdin, name);
+                }
+                SourceSettings::Http(it) => {
+                    self.at_least_one(place.key("max_pending"), it.max_pending);
+                    self.single(&place, "http", "there is one `POST /v1/events`", &mut http, name);
+                    if settings.server.is_none() {
+                        let text = format!(
+                            "is missing: source `{name}` needs an address; for example `server: {{ listen: \"127.0.0.1:9090\" }}`"
+                        );
+                        self.note("server", text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn single<'a>(&mut self, place: &Place, kind: &str, why: &str, first: &mut Option<&'a str>, name: &'a str) {
+        match first {
+            Some(first) => {
+                let text = format!("a second source of type `{kind}` beside `{first}`, but {why}; remove one");
+                self.note(place.key("type"), text);
+            }
+            None => *first = Some(name),
+        }
+    }
+
+    fn file(&mut self, place: &Place, file: &FileSettings) {
+        let path = place.key("path");
+        self.at_least_one(place.key("max_record"), file.max_record.as_u64());
+        if file.path.is_empty() {
+            self.note(path, "is empty; name a file, a folder or a glob, like `data/*.jsonl`");
+            return;
+        }
+        if let Err(error) = glob::Pattern::new(&file.path) {
+            self.note(path.clone(), format!("is no glob: {} at character {}", error.msg, error.pos + 1));
+        }
+        let lower = file.path.to_lowercase();
+        let compressed = lower.ends_with(".gz") || lower.ends_with(".zst");
+        let parquet = file.format == Some(FileFormat::Parquet)
+            || (file.format.is_none() && lower.trim_end_matches(".gz").trim_end_matches(".zst").ends_with(".parquet"));
+        if file.follow && parquet {
+            self.note(place.key("follow"), "a Parquet file does not grow, so it cannot be followed; remove `follow`");
+        } else if file.follow && compressed {
+            self.note(
+                place.key("follow"),
+                "a compressed file cannot be followed; remove `follow`, or read the plain file",
+            );
+        }
+        if parquet && !cfg!(feature = "parquet") {
+            self.note(path, "this build reads no Parquet; build it with `--features parquet`");
+        }
+    }
+
+    fn openai(&mut self, openai: &OpenaiSettings) {
+        let place = Place::from("embedding");
+        match &openai.preset {
+            Some(preset) if !PRESETS.contains(&preset.as_str()) => {
+                let text = format!("is no known preset{}", suggestion(preset, PRESETS.iter().copied()));
+                self.note(place.key("preset"), text);
+            }
+            None if openai.model.is_none() => {
+                let text = format!(
+                    "is missing: name the model, like `text-embedding-3-small`, or set `preset` to one of {}",
+                    list(PRESETS.iter().copied())
+                );
+                self.note(place.key("model"), text);
+            }
+            _ => {}
+        }
+        if openai.model.as_ref().is_some_and(String::is_empty) {
+            self.note(place.key("model"), "is empty; name the model, like `text-embedding-3-small`");
+        }
+        if let Some(address) = &openai.base_url {
+            self.address(place.key("base_url"), address);
+        }
+        if let Some(dimensions) = openai.dimensions {
+            self.within(place.key("dimensions"), dimensions, 1..=MAX_DIMENSIONS);
+        }
+        match (&openai.api_key, &openai.api_key_file) {
+            (Some(_), Some(_)) => {
+                self.note(place.key("api_key_file"), "is set beside `api_key`; keep one of them");
+            }
+            // An own server may need no key; the public ones do.
+            (None, None) if openai.base_url.is_none() => {
+                let text = "is missing: this provider needs a key; for example `api_key: ${OPENAI_API_KEY}`";
+                self.note(place.key("api_key"), text);
+            }
+            _ => {}
+        }
+        if openai.api_key.as_ref().is_some_and(|key| key.reveal().trim().is_empty()) {
+            self.note(place.key("api_key"), "is empty; remove it where no key is needed");
+        }
+        self.within("embedding.concurrency", openai.concurrency, 1..=MAX_CONCURRENCY);
+        self.some_time("embedding.connect_timeout", openai.connect_timeout);
+        self.some_time("embedding.timeout", openai.timeout);
+        let limits = [
+            ("embedding.rate_limit.requests_per_minute", openai.rate_limit.requests_per_minute),
+            ("embedding.rate_limit.tokens_per_minute", openai.rate_limit.tokens_per_minute),
+            ("embedding.max_text_tokens", openai.max_text_tokens.map(|count| count as u64)),
+        ];
+        for (place, limit) in limits {
+            if let Some(limit) = limit {
+                self.at_least_one(place, limit);
+            }
+        }
+        if openai.price_per_million_tokens.is_some_and(|price| !price.is_finite() || price < 0.0) {
+            self.note(place.key("price_per_million_tokens"), "must be an amount of US dollars, 0 or more");
+        }
+    }
+
+    /// The address is not shown: it may hold a password.
+    fn address(&mut self, place: Place, address: &str) {
+        let Some(rest) = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme)) else {
+            self.note(place, "must start with `http://` or `https://`");
+            return;
+        };
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if host.is_empty() || address.contains(char::is_whitespace) {
+            self.note(place, "is no address; write it like `https://api.openai.com/v1`");
+        } else if host.contains('@') {
+            self.note(place, "holds a user and a password; put the key into `api_key` instead");
+        } else if rest.contains(['?', '#']) {
+            self.note(place, "must end before `/embeddings`, without `?` and `#`");
+        }
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+}

@@ -1,0 +1,268 @@
+//! The layers of a configuration: the file, then the environment, then `--set`; the later one wins.
+
+use std::collections::BTreeMap;
+
+use config::{Config, ConfigError, Map, Source, Value, ValueKind};
+
+use super::expand::Environment;
+use super::node::{Node, variable};
+use super::problem::{Place, Problem};
+
+/// Environment variables that set a key start with this; two underscores lead one level down.
+const PREFIX: &str = "VECTIDE__";
+
+/// Puts the layers on top of each other.
+pub fn layered(
+    file: serde_yaml::Value,
+    environment: &Environment,
+    overrides: &[String],
+    problems: &mut Vec<Problem>,
+) -> Node {
+    let file = FileLayer(plain(file, &Place::root(), problems));
+    let mut builder = Config::builder().add_source(file);
+    for (name, value) in environment {
+        let Some(keys) = name.strip_prefix(PREFIX) else { continue };
+        let Some(value) = value else {
+            problems.push(Problem::new("", format!("the environment variable `{name}` is not UTF-8")));
+            continue;
+        };
+        let keys = keys.split("__").map(str::to_lowercase).collect();
+        let origin = variable(name);
+        builder = builder.add_source(Setting { keys, text: value.clone(), origin });
+    }
+    for written in overrides {
+        let Some((key, value)) = written.split_once('=').filter(|(key, _)| !key.trim().is_empty()) else {
+            problems.push(Problem::new("", "`--set` needs `key=value`, like `--set batching.max_items=50`"));
+            continue;
+        };
+        let keys = key.trim().split('.').map(str::to_owned).collect();
+        let origin = format!("`--set {}`", key.trim());
+        builder = builder.add_source(Setting { keys, text: value.to_owned(), origin });
+    }
+    match builder.build() {
+        Ok(config) => config.cache.into(),
+        Err(error) => {
+            problems.push(Problem::new("", error.to_string()));
+            Config::default().cache.into()
+        }
+    }
+}
+
+/// A YAML value that is known to be plain, as a tree.
+pub fn node(value: serde_yaml::Value) -> Node {
+    plain(value, &Place::root(), &mut Vec::new()).into()
+}
+
+/// The file as it stands.
+#[derive(Debug, Clone)]
+struct FileLayer(Value);
+
+impl Source for FileLayer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        self.0.clone().into_table()
+    }
+
+    /// As it is: keys with dots in them, like kinds of events, are no paths.
+    fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
+        *cache = self.0.clone();
+        Ok(())
+    }
+}
+
+/// One value from outside the file.
+#[derive(Clone)]
+struct Setting {
+    keys: Vec<String>,
+    text: String,
+    origin: String,
+}
+
+/// Without the text, which may be a secret.
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+impl Source for Setting {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let mut cache = Value::new(None, Map::<String, Value>::new());
+        self.collect_to(&mut cache)?;
+        cache.into_table()
+    }
+
+    fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
+        let mut rest = self.keys.as_slice();
+        let mut node = cache;
+        while !rest.is_empty() {
+            if let ValueKind::Array(list) = &node.kind
+                && let Ok(index) = rest[0].parse::<usize>()
+                && index < list.len()
+            {
+                let ValueKind::Array(list) = &mut node.kind else { unreachable!("it was a list on the line above") };
+                node = &mut list[index];
+                rest = &rest[1..];
+                continue;
+            }
+            if !matches!(node.kind, ValueKind::Table(_)) {
+                *node = Value::new(None, Map::<String, Value>::new());
+            }
+            let ValueKind::Table(map) = &mut node.kind else { unreachable!("it was made a map on the line above") };
+            let (key, used) = existing_key(map, rest).unwrap_or_else(|| (rest[0].clone(), 1));
+            node = map.entry(key).or_insert_with(|| Value::new(None, ValueKind::Nil));
+            rest = &rest[used..];
+        }
+        *node = self.value();
+        Ok(())
+    }
+}
+
+impl Setting {
+    /// The text, or what it stands for when it is written as a YAML list, map or quoted text. Other texts take their type
+    /// from the key that reads them.
+    fn value(&self) -> Value {
+        let text = self.text.trim();
+        let structured = text.starts_with(['[', '{', '"', '\'']) && !text.starts_with("{{");
+        if structured && let Ok(parsed) = serde_yaml::from_str::<serde_yaml::Value>(text) {
+            return with_origin(plain(parsed, &Place::root(), &mut Vec::new()), &self.origin);
+        }
+        Value::new(Some(&self.origin), ValueKind::String(self.text.clone()))
+    }
+}
+
+fn with_origin(value: Value, origin: &String) -> Value {
+    let kind = match value.kind {
+        ValueKind::Table(map) => {
+            ValueKind::Table(map.into_iter().map(|(key, value)| (key, with_origin(value, origin))).collect())
+        }
+        ValueKind::Array(list) => ValueKind::Array(list.into_iter().map(|value| with_origin(value, origin)).collect()),
+        scalar => scalar,
+    };
+    Value::new(Some(origin), kind)
+}
+
+/// The key that the next steps name, and how many of them it takes: a variable's name has no capitals, dashes or dots, and
+/// a key may (`product.created`). The longest that is there goes first.
+fn existing_key(map: &Map<String, Value>, steps: &[String]) -> Option<(String, usize)> {
+    let fold = |key: &str| key.to_lowercase().replace(['-', '.'], "_");
+    (1..=steps.len()).rev().find_map(|used| {
+        let dotted = steps[..used].join(".");
+        if map.contains_key(&dotted) {
+            return Some((dotted, used));
+        }
+        let folded = fold(&dotted);
+        let mut alike = map.keys().filter(|key| fold(key) == folded);
+        // Two keys that differ in such characters only: neither is meant more than the other.
+        alike.next().filter(|_| alike.next().is_none()).map(|key| (key.clone(), used))
+    })
+}
+
+/// YAML as plain values. Keys become texts; what has no plain form is a problem.
+fn plain(value: serde_yaml::Value, place: &Place, problems: &mut Vec<Problem>) -> Value {
+    use serde_yaml::Value as Yaml;
+    let kind = match value {
+        Yaml::Null => ValueKind::Nil,
+        Yaml::Bool(value) => ValueKind::Boolean(value),
+        Yaml::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => ValueKind::I64(number),
+            (None, Some(number)) => ValueKind::U64(number),
+            (None, None) => ValueKind::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Yaml::String(text) => ValueKind::String(text),
+        Yaml::Sequence(list) => {
+            let items = list.into_iter().enumerate();
+            ValueKind::Array(items.map(|(index, item)| plain(item, &place.index(index), problems)).collect())
+        }
+        Yaml::Mapping(map) => {
+            let mut table: BTreeMap<String, Value> = BTreeMap::new();
+            for (key, item) in map {
+                let key = match key {
+                    Yaml::String(key) => key,
+                    Yaml::Number(number) => number.to_string(),
+                    Yaml::Bool(value) => value.to_string(),
+                    _ => {
+                        problems.push(Problem::new(place.clone(), "a key is no text; put it in quotes"));
+                        continue;
+                    }
+                };
+                let place = place.key(&key);
+                let item = plain(item, &place, problems);
+                if table.insert(key, item).is_some() {
+                    problems.push(Problem::new(place, "is there twice; keep one"));
+                }
+            }
+            ValueKind::Table(table.into_iter().collect())
+        }
+        Yaml::Tagged(tagged) => {
+            problems.push(Problem::new(place.clone(), "has a YAML tag, and none is known here; remove it"));
+            return plain(tagged.value, place, problems);
+        }
+    };
+    Value::new(None, kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(yaml: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Node {
+        let environment = variables.iter().map(|(name, value)| (name.to_string(), Some(value.to_string()))).collect();
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        let mut problems = Vec::new();
+        let node = layered(serde_yaml::from_str(yaml).unwrap(), &environment, &overrides, &mut problems);
+        assert_eq!(problems, []);
+        node
+    }
+
+    fn text(node: &Node, steps: &[&str]) -> String {
+        let place = steps.iter().map(|step| super::super::problem::Step::Key(step.to_string())).collect();
+        match node.at(&place).map(|node| &node.kind) {
+            Some(super::super::node::Kind::Text(text)) => text.clone(),
+            other => panic!("{other:?} is no text"),
+        }
+    }
+
+    #[test]
+    fn the_later_layer_wins_and_the_others_stay() {
+        let node = set(
+            "a: { b: file, c: file, d: file }",
+            &[("VECTIDE__A__B", "env"), ("VECTIDE__A__C", "env")],
+            &["a.c=set"],
+        );
+        assert_eq!(["b", "c", "d"].map(|key| text(&node, &["a", key])), ["env", "set", "file"]);
+    }
+
+    #[test]
+    fn a_later_set_wins_over_an_earlier_one() {
+        let node = set("{}", &[], &["a={b: one, c: one}", "a.b=two"]);
+        assert_eq!(["b", "c"].map(|key| text(&node, &["a", key])), ["two", "one"]);
+    }
+
+    #[test]
+    fn keys_of_the_file_are_found_whatever_their_case_dashes_and_dots() {
+        let yaml = "kinds: { product.created: { to: x }, My-Source: { to: x } }";
+        let node = set(yaml, &[("VECTIDE__KINDS__MY_SOURCE__TO", "env")], &["kinds.product.created.to=set"]);
+        assert_eq!(text(&node, &["kinds", "My-Source", "to"]), "env");
+        assert_eq!(text(&node, &["kinds", "product.created", "to"]), "set");
+    }
+
+    #[test]
+    fn a_template_is_a_text_and_not_a_map() {
+        let node = set("{}", &[], &["document.text={{ title }}"]);
+        assert_eq!(text(&node, &["document", "text"]), "{{ title }}");
+    }
+
+    #[test]
+    fn what_a_setting_holds_is_not_in_its_debug_form() {
+        let setting = Setting { keys: vec!["a".into()], text: "s3cret".into(), origin: String::new() };
+        assert!(!format!("{setting:?}").contains("s3cret"));
+    }
+}

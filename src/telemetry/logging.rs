@@ -1,0 +1,86 @@
+//! Log lines, on standard error: standard output is for results.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// With colours, for people.
+    Pretty,
+    /// A JSON object a line, for machines.
+    Json,
+    /// Pretty on a terminal, plain lines elsewhere.
+    #[default]
+    Auto,
+}
+
+/// Why logging cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The filter is not one.
+    #[error(
+        "`{filter}` does not say what to log ({reason}); write a level like `debug` or a filter like `vectide=debug,reqwest=info`"
+    )]
+    Filter {
+        /// As it was written.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something in this process logs already.
+    #[error("logging is started already")]
+    Started,
+}
+
+/// Starts logging for the whole process. `filter` is a level for Vectide's own lines (other code then logs warnings only), or a
+/// filter as `tracing` has it. Without one: `info`.
+pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
+    let filter = parse(filter.unwrap_or("info"))?;
+    // A failed write is not told on standard error: that is where it failed, and telling would panic.
+    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let started = match format {
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Pretty => lines.with_target(false).with_ansi(true).try_init(),
+        LogFormat::Auto => lines.with_target(false).with_ansi(colours).try_init(),
+    };
+    started.map_err(|_| LoggingError::Started)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
+    let directives = match filter.trim().parse::<LevelFilter>() {
+        Ok(LevelFilter::OFF) => "off".to_owned(),
+        Ok(level) => format!("warn,vectide={level}"),
+        Err(_) => filter.to_owned(),
+    };
+    EnvFilter::builder()
+        .parse(&directives)
+        .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_for_our_own_lines_and_a_filter_is_taken_as_it_is() {
+        for (written, meant) in [
+            ("info", "warn,vectide=info"),
+            ("DEBUG", "warn,vectide=debug"),
+            ("off", "off"),
+            ("error,reqwest=trace", "error,reqwest=trace"),
+        ] {
+            assert_eq!(parse(written).unwrap().to_string(), EnvFilter::new(meant).to_string(), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused_with_an_example() {
+        let error = parse("vectide=loud").unwrap_err().to_string();
+        assert!(error.contains("vectide=loud") && error.contains("vectide=debug"), "{error}");
+    }
+}
