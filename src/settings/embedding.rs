@@ -11,6 +11,7 @@ use super::units::Span;
 /// What turns texts into vectors, chosen by `provider`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(tag = "provider", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum EmbeddingSettings {
     /// The English model that Vectide ships: 128 dimensions, no key, no network.
     Builtin(BuiltinSettings),
@@ -57,6 +58,10 @@ pub struct OpenaiSettings {
     /// a model that no preset knows.
     #[serde(default)]
     pub dimensions: Option<usize>,
+    /// Whether calls ask for `dimensions`. Default: where the model's own number is another or not known. Set it to `false` for a
+    /// server that refuses to be asked.
+    #[serde(default)]
+    pub send_dimensions: Option<bool>,
     /// The key, best as `${OPENAI_API_KEY}`.
     #[serde(default)]
     pub api_key: Option<Secret>,
@@ -97,6 +102,24 @@ pub struct RateLimitSettings {
     pub requests_per_minute: Option<u64>,
     /// Tokens a minute.
     pub tokens_per_minute: Option<u64>,
+}
+
+impl EmbeddingSettings {
+    /// The most calls at once. A local model computes on this machine's processors, and more calls than those gain nothing.
+    pub fn concurrency(&self) -> usize {
+        match self {
+            Self::Openai(settings) => settings.concurrency,
+            Self::Builtin(_) | Self::Hashed(_) => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// What the account allows; a local model has no limit.
+    pub fn rate_limit(&self) -> RateLimitSettings {
+        match self {
+            Self::Openai(settings) => settings.rate_limit,
+            Self::Builtin(_) | Self::Hashed(_) => RateLimitSettings::default(),
+        }
+    }
 }
 
 fn default_concurrency() -> usize {
