@@ -133,3 +133,25 @@ fn default_connect_timeout() -> Span {
 fn default_timeout() -> Span {
     Span::new(Duration::from_secs(60))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_limits_follow_the_provider() {
+        let settings = |yaml: &str| serde_yaml::from_str::<EmbeddingSettings>(yaml).unwrap();
+        let remote = settings("{ provider: openai, concurrency: 3, rate_limit: { tokens_per_minute: 5 } }");
+        assert_eq!((remote.concurrency(), remote.rate_limit().tokens_per_minute), (3, Some(5)));
+        assert_eq!(settings("provider: openai").concurrency(), 16);
+        let local = settings("provider: builtin");
+        assert!(local.concurrency() >= 1 && local.rate_limit() == RateLimitSettings::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        for yaml in ["{ provider: openai, modell: m }", "{ provider: builtin, model: m }", "provider: open_ai"] {
+            assert!(serde_yaml::from_str::<EmbeddingSettings>(yaml).is_err(), "{yaml}");
+        }
+    }
+}

@@ -45,6 +45,13 @@ impl Endpoint {
             return Err("embedding.dimensions: a vector has at least one number".into());
         }
         let base_url = settings.base_url.as_deref().or(preset.map(|preset| preset.base_url)).unwrap_or(OPENAI_URL);
+        let api_key = api_key(settings)?;
+        if api_key.is_none() && presets::needs_key(base_url) {
+            return Err(format!(
+                "embedding.api_key: `{base_url}` answers nobody without a key; set it, best as `${{OPENAI_API_KEY}}`"
+            ));
+        }
+        check_limits(settings)?;
         // A preset's price is that of its model at its address, and says nothing about another.
         let priced = preset.filter(|preset| preset.model == model && preset.base_url == base_url);
         Ok(Self {
@@ -52,7 +59,7 @@ impl Endpoint {
             model: model.to_owned(),
             dimensions,
             send_dimensions: settings.send_dimensions.unwrap_or(own != Some(dimensions)),
-            api_key: api_key(settings)?,
+            api_key,
             counts_tokens: known.is_some(),
             max_text_tokens: settings
                 .max_text_tokens
@@ -64,6 +71,24 @@ impl Endpoint {
                 .unwrap_or_default(),
         })
     }
+}
+
+/// Limits under which no call would ever go out.
+fn check_limits(settings: &OpenaiSettings) -> Result<(), String> {
+    let limits = settings.rate_limit;
+    for (setting, is_nothing) in [
+        ("concurrency", settings.concurrency == 0),
+        ("rate_limit.requests_per_minute", limits.requests_per_minute == Some(0)),
+        ("rate_limit.tokens_per_minute", limits.tokens_per_minute == Some(0)),
+        ("connect_timeout", settings.connect_timeout.as_duration().is_zero()),
+        ("timeout", settings.timeout.as_duration().is_zero()),
+        ("max_text_tokens", settings.max_text_tokens == Some(0)),
+    ] {
+        if is_nothing {
+            return Err(format!("embedding.{setting}: with 0, no text would ever be embedded; raise it"));
+        }
+    }
+    Ok(())
 }
 
 /// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept.
@@ -129,8 +154,9 @@ mod tests {
         );
         assert_eq!((small.price_per_million_tokens, small.max_text_tokens, small.counts_tokens), (0.02, 8191, true));
 
-        let short =
-            endpoint("{ preset: openai-large, dimensions: 256, price_per_million_tokens: 1, max_text_tokens: 100 }");
+        let short = endpoint(
+            "{ preset: openai-large, api_key: k, dimensions: 256, price_per_million_tokens: 1, max_text_tokens: 100 }",
+        );
         let short = short.unwrap();
         assert_eq!((short.dimensions, short.send_dimensions), (256, true));
         assert_eq!((short.price_per_million_tokens, short.max_text_tokens), (1.0, 100));
@@ -148,7 +174,8 @@ mod tests {
         let other = endpoint("{ base_url: 'http://localhost:8000/v1/', model: bge-m3, dimensions: 1024 }").unwrap();
         assert_eq!(other.url.as_str(), "http://localhost:8000/v1/embeddings");
         assert!(other.send_dimensions && !other.counts_tokens && other.api_key.is_none());
-        let other = endpoint("{ model: bge-m3, dimensions: 1024, send_dimensions: false }").unwrap();
+        let other =
+            endpoint("{ base_url: 'http://x', model: bge-m3, dimensions: 1024, send_dimensions: false }").unwrap();
         assert!(!other.send_dimensions);
         let azure =
             endpoint("{ base_url: 'https://x.example/openai/deployments/d?api-version=1', preset: openai-small }");
@@ -168,6 +195,14 @@ mod tests {
             ("{ preset: openai-small, base_url: 'https://u:p@x' }", "embedding.base_url: ", "api_key"),
             ("{ preset: openai-small, api_key: ' ' }", "embedding.api_key: ", "environment variable"),
             ("{ preset: openai-small, api_key: a, api_key_file: b }", "embedding.api_key: ", "one of the two"),
+            ("{ preset: openai-small }", "embedding.api_key: ", "${OPENAI_API_KEY}"),
+            ("{ preset: openai-small, base_url: 'https://api.openai.com/v1/' }", "embedding.api_key: ", "set it"),
+            ("{ preset: openai-small, api_key: k, concurrency: 0 }", "embedding.concurrency: ", "raise it"),
+            (
+                "{ preset: openai-small, api_key: k, rate_limit: { tokens_per_minute: 0 } }",
+                "embedding.rate_limit.tokens_per_minute: ",
+                "raise it",
+            ),
             ("{ preset: openai-small, api_key_file: /no/such/file }", "embedding.api_key_file: ", "/no/such/file"),
             ("{ preset: openai-small, api_key_file: /dev/null }", "embedding.api_key_file: ", "empty"),
         ] {

@@ -87,6 +87,11 @@ pub fn preset(name: &str) -> Result<&'static Preset, String> {
     })
 }
 
+/// Whether nothing is answered at this address without a key.
+pub fn needs_key(base_url: &str) -> bool {
+    PRESETS.iter().any(|preset| preset.base_url == base_url.trim_end_matches('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

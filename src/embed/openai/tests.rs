@@ -213,10 +213,10 @@ async fn an_endless_answer_does_not_fill_the_memory() {
 #[test]
 fn tokens_are_counted_for_openais_models_alone() {
     let provider = |yaml: &str| Openai::new(&serde_yaml::from_str(yaml).unwrap()).unwrap();
-    let small = provider("{ preset: openai-small }");
+    let small = provider("{ preset: openai-small, api_key: k }");
     assert_eq!(small.count_tokens("hello world"), Some(2));
     assert_eq!(small.space().key(), "openai/text-embedding-3-small@#1536");
-    let other = provider("{ model: m, dimensions: 2 }");
+    let other = provider("{ base_url: 'http://x', model: m, dimensions: 2 }");
     assert_eq!((other.count_tokens("hello world"), other.max_text_tokens()), (None, Some(8191)));
 }
 
