@@ -95,7 +95,8 @@ fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
 /// The hash of every run of every word, and the number of words.
 fn runs(text: &str) -> (Vec<u64>, u64) {
     // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it.
-    let lower = if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfkc().collect::<String>().to_lowercase() };
+    let lower =
+        if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfkc().collect::<String>().to_lowercase() };
     let mut hashes = Vec::with_capacity(3 * lower.len());
     let (mut word, mut words) = (Vec::new(), 0);
     for letters in lower.split(|c: char| !c.is_alphanumeric()).filter(|letters| !letters.is_empty()) {

@@ -141,7 +141,7 @@ struct Bucket {
 
 impl Bucket {
     fn new(per_minute: u64) -> Self {
-        // A limit of zero is refused where settings are checked; here it must only not divide by zero.
+        // A limit of zero is refused by `embed::build`; here it must only not divide by zero.
         let per_second = per_minute.max(1) as f64 / 60.0;
         let capacity = per_second.max(1.0);
         Self { capacity, per_second, level: capacity, at: Duration::ZERO }

@@ -65,6 +65,10 @@ pub struct OpenaiSettings {
     /// a model that no preset knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
+    /// Whether calls ask for `dimensions`. Default: where the model's own number is another or not known. Set it to `false` for a
+    /// server that refuses to be asked.
+    #[serde(default)]
+    pub send_dimensions: Option<bool>,
     /// The key, best as `${OPENAI_API_KEY}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
@@ -109,6 +113,24 @@ pub struct RateLimitSettings {
     pub tokens_per_minute: Option<u64>,
 }
 
+impl EmbeddingSettings {
+    /// The most calls at once. A local model computes on this machine's processors, and more calls than those gain nothing.
+    pub fn concurrency(&self) -> usize {
+        match self {
+            Self::Openai(settings) => settings.concurrency,
+            Self::Builtin(_) | Self::Hashed(_) => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// What the account allows; a local model has no limit.
+    pub fn rate_limit(&self) -> RateLimitSettings {
+        match self {
+            Self::Openai(settings) => settings.rate_limit,
+            Self::Builtin(_) | Self::Hashed(_) => RateLimitSettings::default(),
+        }
+    }
+}
+
 fn default_concurrency() -> usize {
     16
 }
@@ -119,4 +141,26 @@ fn default_connect_timeout() -> Span {
 
 fn default_timeout() -> Span {
     Span::new(Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_and_limits_follow_the_provider() {
+        let settings = |yaml: &str| serde_yaml::from_str::<EmbeddingSettings>(yaml).unwrap();
+        let remote = settings("{ provider: openai, concurrency: 3, rate_limit: { tokens_per_minute: 5 } }");
+        assert_eq!((remote.concurrency(), remote.rate_limit().tokens_per_minute), (3, Some(5)));
+        assert_eq!(settings("provider: openai").concurrency(), 16);
+        let local = settings("provider: builtin");
+        assert!(local.concurrency() >= 1 && local.rate_limit() == RateLimitSettings::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        for yaml in ["{ provider: openai, modell: m }", "{ provider: builtin, model: m }", "provider: open_ai"] {
+            assert!(serde_yaml::from_str::<EmbeddingSettings>(yaml).is_err(), "{yaml}");
+        }
+    }
 }

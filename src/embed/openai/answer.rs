@@ -1,0 +1,227 @@
+//! The body of a successful answer: read in place, checked, and turned into vectors.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::GeneralPurpose;
+use base64::engine::general_purpose::GeneralPurposeConfig;
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+
+use crate::document::Vector;
+
+/// What was wrong with a body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Another try may do better.
+    Garbled(String),
+    /// The vectors have another number of dimensions than the settings say: so many.
+    Dimensions(usize),
+}
+
+/// The checked vectors in the order of the texts, and the tokens that were charged.
+#[derive(Debug, PartialEq)]
+pub struct Answer {
+    pub vectors: Vec<Vector>,
+    pub tokens: Option<u64>,
+}
+
+/// Base64 as the standard says, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
+
+#[derive(serde::Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    data: Vec<Item<'a>>,
+    usage: Option<Usage>,
+}
+
+#[derive(serde::Deserialize)]
+struct Item<'a> {
+    /// Absent at some servers, which then answer in order.
+    index: Option<usize>,
+    #[serde(borrow)]
+    embedding: Numbers<'a>,
+}
+
+#[derive(serde::Deserialize)]
+struct Usage {
+    total_tokens: Option<u64>,
+    prompt_tokens: Option<u64>,
+}
+
+/// A vector as it was sent: base64 of little-endian `f32`s as asked for, or an array by a server that does not know the option.
+enum Numbers<'a> {
+    Base64(Cow<'a, str>),
+    Array(Vec<f32>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Numbers<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("base64 or an array of numbers")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Numbers::Base64(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Numbers::Base64(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+                let mut numbers = Vec::with_capacity(1536);
+                while let Some(number) = array.next_element()? {
+                    numbers.push(number);
+                }
+                Ok(Numbers::Array(numbers))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// Reads the body of an answer to `count` texts. Every text has exactly one vector, of `dimensions` finite numbers that are not
+/// all zero.
+///
+/// # Errors
+/// The first fault that was found.
+pub fn read(body: &[u8], count: usize, dimensions: usize) -> Result<Answer, Fault> {
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|error| Fault::Garbled(format!("the answer is not what `/embeddings` gives: {error}")))?;
+    if body.data.len() != count {
+        return Err(Fault::Garbled(format!("{} vectors came for {count} texts", body.data.len())));
+    }
+    let mut vectors: Vec<Option<Vector>> = vec![None; count];
+    let mut bytes = Vec::with_capacity(4 * dimensions);
+    for (position, item) in body.data.into_iter().enumerate() {
+        let index = item.index.unwrap_or(position);
+        let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
+        let slot =
+            slot.ok_or_else(|| Fault::Garbled(format!("the answer has the index {index} twice or out of range")))?;
+        *slot = Some(vector(item.embedding, index, dimensions, &mut bytes)?);
+    }
+    let vectors = vectors.into_iter().flatten().collect();
+    Ok(Answer { vectors, tokens: body.usage.and_then(|usage| usage.total_tokens.or(usage.prompt_tokens)) })
+}
+
+fn vector(numbers: Numbers, index: usize, dimensions: usize, bytes: &mut Vec<u8>) -> Result<Vector, Fault> {
+    let vector: Vector = match numbers {
+        Numbers::Base64(text) => {
+            bytes.clear();
+            let decoded = BASE64.decode_vec(text.as_bytes(), bytes);
+            decoded.map_err(|error| Fault::Garbled(format!("vector {index} is not base64: {error}")))?;
+            let (numbers, rest) = bytes.as_chunks::<4>();
+            if !rest.is_empty() {
+                return Err(Fault::Garbled(format!(
+                    "vector {index} has {} bytes, which are no whole numbers",
+                    bytes.len()
+                )));
+            }
+            numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()
+        }
+        Numbers::Array(numbers) => numbers.into(),
+    };
+    if vector.len() != dimensions {
+        return Err(Fault::Dimensions(vector.len()));
+    }
+    // Without their sign, the bits of floats are ordered like their values, with what is not finite at the end: one pass of whole
+    // numbers, which the compiler can do several at a time.
+    let largest = vector.iter().map(|number| number.to_bits() & !(1 << 31)).max().unwrap_or(0);
+    if largest >= f32::INFINITY.to_bits() {
+        return Err(Fault::Garbled(format!("vector {index} has a number that is not finite")));
+    }
+    if largest == 0 {
+        return Err(Fault::Garbled(format!("vector {index} is all zeros")));
+    }
+    Ok(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn base64(numbers: &[f32]) -> String {
+        BASE64.encode(crate::document::vector::to_bytes(numbers))
+    }
+
+    fn read_json(body: serde_json::Value, count: usize) -> Result<Answer, Fault> {
+        read(body.to_string().as_bytes(), count, 2)
+    }
+
+    #[test]
+    fn base64_and_arrays_in_any_order_are_understood() {
+        let answer = read_json(
+            json!({
+                "object": "list", "model": "m",
+                "data": [
+                    { "object": "embedding", "index": 1, "embedding": [3, -0.25] },
+                    { "object": "embedding", "index": 0, "embedding": base64(&[1.0, 2.0]) },
+                ],
+                "usage": { "prompt_tokens": 7, "total_tokens": 8 },
+            }),
+            2,
+        );
+        let answer = answer.unwrap();
+        assert_eq!(answer.vectors, [Vector::from([1.0, 2.0]), Vector::from([3.0, -0.25])]);
+        assert_eq!(answer.tokens, Some(8));
+        let bare = read_json(json!({ "data": [{ "embedding": [1, 0] }, { "embedding": [0, 1] }] }), 2).unwrap();
+        assert_eq!((bare.vectors[1][1], bare.tokens), (1.0, None), "without index and usage");
+        let escaped = base64(&[f32::from_bits(0x3fff_ffff); 2]).replace('/', "\\/");
+        assert!(escaped.contains('\\'));
+        let escaped = format!(r#"{{"data":[{{"embedding":"{escaped}"}}]}}"#);
+        assert_eq!(read(escaped.as_bytes(), 1, 2).unwrap().vectors[0][0].to_bits(), 0x3fff_ffff);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let one = |embedding: serde_json::Value| json!({ "data": [{ "index": 0, "embedding": embedding }] });
+        let index = |a: usize, b: usize| json!({ "data": [{ "index": a, "embedding": [1, 0] }, { "index": b, "embedding": [1, 0] }] });
+        for (body, count, words) in [
+            (json!({}), 1, "missing field `data`"),
+            (json!({ "data": "x" }), 1, "not what `/embeddings` gives"),
+            (json!({ "data": [] }), 1, "0 vectors came for 1 texts"),
+            (index(0, 1), 1, "2 vectors came for 1 texts"),
+            (index(0, 0), 2, "index 0 twice"),
+            (index(0, 2), 2, "index 2 twice or out of range"),
+            (one(json!("?!")), 1, "not base64"),
+            (one(json!("AAAA")), 1, "3 bytes"),
+            (one(json!([0, -0.0])), 1, "all zeros"),
+            (one(json!(base64(&[1.0, f32::NAN]))), 1, "not finite"),
+            (one(json!(base64(&[1.0, f32::NEG_INFINITY]))), 1, "not finite"),
+            (one(json!([1e300, 0])), 1, "out of range"),
+            (one(json!(["a", "b"])), 1, "not what `/embeddings` gives"),
+            (one(json!(null)), 1, "not what `/embeddings` gives"),
+        ] {
+            let Err(Fault::Garbled(reason)) = read_json(body.clone(), count) else { panic!("{body}") };
+            assert!(reason.contains(words), "{body}: {reason}");
+        }
+        assert_eq!(read_json(one(json!([1, 2, 3])), 1), Err(Fault::Dimensions(3)));
+        assert_eq!(read_json(one(json!("")), 1), Err(Fault::Dimensions(0)));
+    }
+
+    proptest! {
+        #[test]
+        fn vectors_survive_base64_bit_by_bit(numbers in prop::collection::vec(prop::num::f32::NORMAL, 1..50)) {
+            let body = json!({ "data": [{ "index": 0, "embedding": base64(&numbers) }] }).to_string();
+            let answer = read(body.as_bytes(), 1, numbers.len()).unwrap();
+            prop_assert_eq!(&*answer.vectors[0], &numbers[..]);
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(read(&body, 1, 2).is_err());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The settings of an endpoint with every gap filled: from the preset, from what is known of the model, from defaults.
+
+use reqwest::Url;
+
+use crate::settings::Secret;
+use crate::settings::embedding::OpenaiSettings;
+
+use super::presets::{self, OPENAI_URL};
+
+/// The most tokens in a text when nothing else is known.
+const DEFAULT_MAX_TEXT_TOKENS: usize = 8191;
+
+/// Everything that a call needs to know.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub url: Url,
+    pub model: String,
+    pub dimensions: usize,
+    /// Whether every call says how many numbers a vector shall have.
+    pub send_dimensions: bool,
+    pub api_key: Option<Secret>,
+    /// Whether the model's tokens are those of `cl100k_base`.
+    pub counts_tokens: bool,
+    pub max_text_tokens: usize,
+    pub price_per_million_tokens: f64,
+}
+
+impl Endpoint {
+    /// Fills the gaps and reads the key's file.
+    ///
+    /// # Errors
+    /// Names the setting and what to do.
+    pub fn new(settings: &OpenaiSettings) -> Result<Self, String> {
+        let preset = settings.preset.as_deref().map(presets::preset).transpose()?;
+        let model = settings.model.as_deref().or(preset.map(|preset| preset.model));
+        let model = model.filter(|model| !model.is_empty()).ok_or(
+            "embedding.model: name the model, as in `model: text-embedding-3-small`, or choose a preset with `embedding.preset`",
+        )?;
+        let known = presets::model(model);
+        let own = known.map(|known| known.dimensions);
+        let dimensions = settings.dimensions.or(own).ok_or_else(|| {
+            format!("embedding.dimensions: Vectide does not know `{model}`; set how many numbers its vectors have")
+        })?;
+        if dimensions == 0 {
+            return Err("embedding.dimensions: a vector has at least one number".into());
+        }
+        let base_url = settings.base_url.as_deref().or(preset.map(|preset| preset.base_url)).unwrap_or(OPENAI_URL);
+        let api_key = api_key(settings)?;
+        if api_key.is_none() && presets::needs_key(base_url) {
+            return Err(format!(
+                "embedding.api_key: `{base_url}` answers nobody without a key; set it, best as `${{OPENAI_API_KEY}}`"
+            ));
+        }
+        check_limits(settings)?;
+        // A preset's price is that of its model at its address, and says nothing about another.
+        let priced = preset.filter(|preset| preset.model == model && preset.base_url == base_url);
+        Ok(Self {
+            url: embeddings_url(base_url)?,
+            model: model.to_owned(),
+            dimensions,
+            send_dimensions: settings.send_dimensions.unwrap_or(own != Some(dimensions)),
+            api_key,
+            counts_tokens: known.is_some(),
+            max_text_tokens: settings
+                .max_text_tokens
+                .or(known.map(|known| known.max_text_tokens))
+                .unwrap_or(DEFAULT_MAX_TEXT_TOKENS),
+            price_per_million_tokens: settings
+                .price_per_million_tokens
+                .or(priced.map(|preset| preset.price_per_million_tokens))
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// Limits under which no call would ever go out.
+fn check_limits(settings: &OpenaiSettings) -> Result<(), String> {
+    let limits = settings.rate_limit;
+    for (setting, is_nothing) in [
+        ("concurrency", settings.concurrency == 0),
+        ("rate_limit.requests_per_minute", limits.requests_per_minute == Some(0)),
+        ("rate_limit.tokens_per_minute", limits.tokens_per_minute == Some(0)),
+        ("connect_timeout", settings.connect_timeout.as_duration().is_zero()),
+        ("timeout", settings.timeout.as_duration().is_zero()),
+        ("max_text_tokens", settings.max_text_tokens == Some(0)),
+    ] {
+        if is_nothing {
+            return Err(format!("embedding.{setting}: with 0, no text would ever be embedded; raise it"));
+        }
+    }
+    Ok(())
+}
+
+/// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept.
+fn embeddings_url(base_url: &str) -> Result<Url, String> {
+    let wrong = |what: &str| format!("embedding.base_url: `{base_url}` {what}; write it like `{OPENAI_URL}`");
+    let mut url = Url::parse(base_url).map_err(|error| wrong(&format!("is not an address ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("is neither http nor https"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("embedding.base_url: it holds a name or a password; put the key into `embedding.api_key`".into());
+    }
+    let path = url.path().trim_end_matches('/');
+    if !path.ends_with("/embeddings") {
+        let path = format!("{path}/embeddings");
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+/// The key, without the spaces and the line end that a file or a shell leaves around it.
+fn api_key(settings: &OpenaiSettings) -> Result<Option<Secret>, String> {
+    let key = match (&settings.api_key, &settings.api_key_file) {
+        (Some(_), Some(_)) => {
+            return Err("embedding.api_key: `api_key_file` is set as well; keep one of the two".into());
+        }
+        (Some(key), None) => key.reveal().trim().to_owned(),
+        (None, Some(file)) => {
+            let read = std::fs::read_to_string(file)
+                .map_err(|error| format!("embedding.api_key_file: cannot read `{}`: {error}", file.display()))?;
+            let key = read.trim().to_owned();
+            if key.is_empty() {
+                return Err(format!("embedding.api_key_file: `{}` is empty; it must hold the key", file.display()));
+            }
+            key
+        }
+        (None, None) => return Ok(None),
+    };
+    match key.is_empty() {
+        // An environment variable that is not set is the usual cause; the endpoint would only say 401.
+        true => Err("embedding.api_key: it is empty; is the environment variable set? Leave `api_key` out for an \
+                     endpoint without a key"
+            .into()),
+        false => Ok(Some(Secret::new(key))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(yaml: &str) -> Result<Endpoint, String> {
+        Endpoint::new(&serde_yaml::from_str(yaml).unwrap())
+    }
+
+    #[test]
+    fn a_preset_fills_the_gaps_and_settings_go_first() {
+        let small = endpoint("{ preset: openai-small, api_key: k }").unwrap();
+        assert_eq!(small.url.as_str(), "https://api.openai.com/v1/embeddings");
+        assert_eq!(
+            (small.model.as_str(), small.dimensions, small.send_dimensions),
+            ("text-embedding-3-small", 1536, false)
+        );
+        assert_eq!((small.price_per_million_tokens, small.max_text_tokens, small.counts_tokens), (0.02, 8191, true));
+
+        let short = endpoint(
+            "{ preset: openai-large, api_key: k, dimensions: 256, price_per_million_tokens: 1, max_text_tokens: 100 }",
+        );
+        let short = short.unwrap();
+        assert_eq!((short.dimensions, short.send_dimensions), (256, true));
+        assert_eq!((short.price_per_million_tokens, short.max_text_tokens), (1.0, 100));
+
+        let sheep = endpoint("{ preset: holysheep-large, api_key: k }").unwrap();
+        assert_eq!(sheep.url.as_str(), "https://api.holysheep.ai/v1/embeddings");
+        assert_eq!(sheep.dimensions, 3072);
+
+        let elsewhere = endpoint("{ preset: openai-small, base_url: 'http://localhost:1' }").unwrap();
+        assert_eq!(elsewhere.price_per_million_tokens, 0.0, "a preset's price is not that of another endpoint");
+    }
+
+    #[test]
+    fn an_unknown_model_needs_its_dimensions() {
+        let other = endpoint("{ base_url: 'http://localhost:8000/v1/', model: bge-m3, dimensions: 1024 }").unwrap();
+        assert_eq!(other.url.as_str(), "http://localhost:8000/v1/embeddings");
+        assert!(other.send_dimensions && !other.counts_tokens && other.api_key.is_none());
+        let other =
+            endpoint("{ base_url: 'http://x', model: bge-m3, dimensions: 1024, send_dimensions: false }").unwrap();
+        assert!(!other.send_dimensions);
+        let azure =
+            endpoint("{ base_url: 'https://x.example/openai/deployments/d?api-version=1', preset: openai-small }");
+        assert_eq!(azure.unwrap().url.as_str(), "https://x.example/openai/deployments/d/embeddings?api-version=1");
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_what_to_do() {
+        for (yaml, start, hint) in [
+            ("{}", "embedding.model: ", "embedding.preset"),
+            ("{ model: '' }", "embedding.model: ", "embedding.preset"),
+            ("{ model: bge-m3 }", "embedding.dimensions: ", "bge-m3"),
+            ("{ model: bge-m3, dimensions: 0 }", "embedding.dimensions: ", "at least one"),
+            ("{ preset: big }", "embedding.preset: ", "openai-large"),
+            ("{ preset: openai-small, base_url: localhost }", "embedding.base_url: ", "https://"),
+            ("{ preset: openai-small, base_url: 'ftp://x' }", "embedding.base_url: ", "neither"),
+            ("{ preset: openai-small, base_url: 'https://u:p@x' }", "embedding.base_url: ", "api_key"),
+            ("{ preset: openai-small, api_key: ' ' }", "embedding.api_key: ", "environment variable"),
+            ("{ preset: openai-small, api_key: a, api_key_file: b }", "embedding.api_key: ", "one of the two"),
+            ("{ preset: openai-small }", "embedding.api_key: ", "${OPENAI_API_KEY}"),
+            ("{ preset: openai-small, base_url: 'https://api.openai.com/v1/' }", "embedding.api_key: ", "set it"),
+            ("{ preset: openai-small, api_key: k, concurrency: 0 }", "embedding.concurrency: ", "raise it"),
+            (
+                "{ preset: openai-small, api_key: k, rate_limit: { tokens_per_minute: 0 } }",
+                "embedding.rate_limit.tokens_per_minute: ",
+                "raise it",
+            ),
+            ("{ preset: openai-small, api_key_file: /no/such/file }", "embedding.api_key_file: ", "/no/such/file"),
+            ("{ preset: openai-small, api_key_file: /dev/null }", "embedding.api_key_file: ", "empty"),
+        ] {
+            let error = endpoint(yaml).unwrap_err();
+            assert!(error.starts_with(start) && error.contains(hint), "{yaml}: {error}");
+        }
+        assert!(!endpoint("{ preset: openai-small, base_url: 'https://u:p4ss@x' }").unwrap_err().contains("p4ss"));
+    }
+
+    #[test]
+    fn a_key_from_a_file_loses_its_line_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "sk-secret \n").unwrap();
+        let endpoint =
+            endpoint(&format!("{{ preset: openai-small, api_key_file: {} }}", file.path().display())).unwrap();
+        assert_eq!(endpoint.api_key.as_ref().unwrap().reveal(), "sk-secret");
+        assert!(!format!("{endpoint:?}").contains("sk-secret"));
+    }
+}

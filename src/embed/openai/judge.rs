@@ -1,0 +1,261 @@
+//! What an answer means: a pure function of status, headers and body.
+
+use std::time::SystemTime;
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+use crate::embed::provider::{Embeddings, Judgement};
+
+use super::answer::{self, Fault};
+use super::endpoint::Endpoint;
+use super::retry_after::retry_after;
+
+/// The most characters of a provider's own words in a reason.
+const MAX_WORDS: usize = 300;
+
+/// Judges the answer to a call with `count` texts.
+pub fn judge(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    count: usize,
+    endpoint: &Endpoint,
+    now: SystemTime,
+) -> Judgement {
+    if status.is_success() {
+        return judge_vectors(body, count, endpoint);
+    }
+    let complaint = Complaint::read(body, endpoint);
+    let said = complaint.said(status);
+    let retry = |pause| Judgement::Retry { reason: said.clone(), after: retry_after(headers, now), pause };
+    let refused = || Judgement::Refused { reason: said.clone() };
+    let fatal = |advice: &str| Judgement::Fatal { reason: format!("{said}; {advice}") };
+
+    if let Some(advice) = complaint.for_a_person() {
+        return fatal(advice);
+    }
+    match status.as_u16() {
+        // Not "wait", but "never": the call alone is larger than the quota of a minute.
+        429 if complaint.message.starts_with("Request too large") => refused(),
+        429 | 503 | 529 => retry(true),
+        400 | 413 | 422 => refused(),
+        // Providers repeat keys in the message, masked or not: it is left out.
+        401 => Judgement::Fatal {
+            reason: format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`"),
+        },
+        402 => fatal("the account has no credit left"),
+        403 => fatal("the key may not use this model or endpoint; check `embedding.model` and the rights of the key"),
+        404 => fatal("there is no such endpoint or model; check `embedding.base_url` and `embedding.model`"),
+        408 | 409 | 425 | 500.. => retry(false),
+        300..=399 => {
+            let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("an unknown address");
+            fatal(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
+        }
+        _ => fatal("the endpoint does not take this request; check `embedding.base_url`"),
+    }
+}
+
+fn judge_vectors(body: &[u8], count: usize, endpoint: &Endpoint) -> Judgement {
+    match answer::read(body, count, endpoint.dimensions) {
+        Ok(answer) => {
+            Judgement::Done(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens })
+        }
+        Err(Fault::Dimensions(came)) => Judgement::Fatal {
+            reason: format!(
+                "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or \
+                 choose a model that gives {}",
+                endpoint.model, endpoint.dimensions, endpoint.dimensions
+            ),
+        },
+        Err(Fault::Garbled(reason)) => {
+            // Some relays answer 200 with the error of the server behind them.
+            let complaint = Complaint::read(body, endpoint);
+            let reason = if complaint.message.is_empty() { reason } else { complaint.said(StatusCode::OK) };
+            match complaint.for_a_person() {
+                Some(advice) => Judgement::Fatal { reason: format!("{reason}; {advice}") },
+                None => Judgement::Retry { reason, after: None, pause: false },
+            }
+        }
+    }
+}
+
+/// What an answer says went wrong: `{"error": {"message", "code", "type", "param"}}` as OpenAI writes it, and the forms that others
+/// use. Every part is empty when it is not there.
+struct Complaint {
+    message: String,
+    /// OpenAI's `code` and `type`; which of the two tells varies.
+    codes: [String; 2],
+    param: String,
+}
+
+impl Complaint {
+    fn read(body: &[u8], endpoint: &Endpoint) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(&body);
+        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let message = ["message", "detail"].map(|key| error.get(key)).into_iter().flatten().next().unwrap_or(error);
+        let mut message = match message {
+            Value::String(message) => message.clone(),
+            // A list of problems, as some frameworks give it; an answer that is no complaint at all has none of these keys.
+            Value::Array(_) => message.to_string(),
+            _ => String::new(),
+        };
+        if let Some(key) = &endpoint.api_key {
+            message = message.replace(key.reveal(), "***");
+        }
+        Self { message: shortened(&message), codes: [text("code"), text("type")], param: text("param") }
+    }
+
+    /// What a person must do before any call succeeds, when the complaint is of that kind.
+    fn for_a_person(&self) -> Option<&'static str> {
+        let is = |code: &str| self.codes.iter().any(|known| known == code);
+        if is("insufficient_quota") || is("billing_hard_limit_reached") || is("billing_not_active") {
+            return Some("the account has no credit left, or no valid payment");
+        }
+        if is("invalid_api_key") || is("account_deactivated") {
+            return Some("the key is not accepted; check `embedding.api_key`");
+        }
+        if is("model_not_found") || self.param == "model" {
+            return Some("the endpoint has no such model for this key; check `embedding.model`");
+        }
+        if self.param == "dimensions" || self.message.contains("matryoshka") {
+            return Some(
+                "the model does not take this number of dimensions; set `embedding.dimensions` to the model's own, and \
+                 `embedding.send_dimensions: false` if it knows no other",
+            );
+        }
+        (self.param == "encoding_format").then_some("the endpoint cannot answer in base64 and does not ignore it")
+    }
+
+    /// The status and the provider's own words.
+    fn said(&self, status: StatusCode) -> String {
+        match (self.message.is_empty(), self.codes.contains(&"invalid_api_key".to_owned())) {
+            (false, false) => format!("HTTP {status}: {}", self.message),
+            _ => format!("HTTP {status}"),
+        }
+    }
+}
+
+/// On one line, and not longer than a person reads.
+fn shortened(message: &str) -> String {
+    let mut words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS + 1).collect();
+    if words.chars().count() > MAX_WORDS {
+        words.pop();
+        words.push('…');
+    }
+    words.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use reqwest::header::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    fn endpoint() -> Endpoint {
+        let settings = serde_yaml::from_str("{ model: m, dimensions: 2, api_key: sk-secret }").unwrap();
+        Endpoint::new(&settings).unwrap()
+    }
+
+    fn judged(status: u16, body: Value) -> Judgement {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", HeaderValue::from_static("7"));
+        headers.insert("location", HeaderValue::from_static("https://elsewhere.example"));
+        let status = StatusCode::from_u16(status).unwrap();
+        judge(status, &headers, body.to_string().as_bytes(), 1, &endpoint(), SystemTime::UNIX_EPOCH)
+    }
+
+    fn error(code: &str, kind: &str, param: &str, message: &str) -> Value {
+        json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
+    }
+
+    /// The kind of a judgement and its reason.
+    fn kind(judgement: Judgement) -> (&'static str, String) {
+        match judgement {
+            Judgement::Done(_) => ("done", String::new()),
+            Judgement::Retry { reason, after, pause } => {
+                assert!(after.is_none_or(|after| after == Duration::from_secs(7)));
+                (if pause { "pause" } else { "retry" }, reason)
+            }
+            Judgement::Refused { reason } => ("refused", reason),
+            Judgement::Fatal { reason } => ("fatal", reason),
+        }
+    }
+
+    #[test]
+    fn every_answer_has_its_meaning() {
+        let none = || json!({});
+        let good = json!({ "data": [{ "index": 0, "embedding": [1, 0] }] });
+        let wide = json!({ "data": [{ "index": 0, "embedding": [1, 0, 0] }] });
+        let table: Vec<(u16, Value, &str, &str)> = vec![
+            (200, good.clone(), "done", ""),
+            (201, good, "done", ""),
+            (200, wide, "fatal", "set it to 3"),
+            (200, none(), "retry", "missing field"),
+            (200, error("502", "", "", "upstream died"), "retry", "upstream died"),
+            (200, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
+            (307, none(), "fatal", "https://elsewhere.example"),
+            (
+                400,
+                error("", "invalid_request_error", "input", "'$.input' is invalid"),
+                "refused",
+                "'$.input' is invalid",
+            ),
+            (400, json!({ "detail": "too long" }), "refused", "too long"),
+            (400, json!({ "error": "input is empty" }), "refused", "input is empty"),
+            (400, json!({ "object": "error", "message": "max context length", "code": 400 }), "refused", "max context"),
+            (400, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
+            (400, error("", "", "dimensions", "not allowed"), "fatal", "send_dimensions"),
+            (400, json!({ "message": "Model does not support matryoshka" }), "fatal", "send_dimensions"),
+            (400, error("", "", "encoding_format", "no"), "fatal", "base64"),
+            (400, error("invalid_api_key", "", "", "wrong key sk-other"), "fatal", "embedding.api_key"),
+            (400, error("billing_hard_limit_reached", "", "", "x"), "fatal", "credit"),
+            (401, error("invalid_api_key", "", "", "wrong key sk-secret"), "fatal", "embedding.api_key"),
+            (401, none(), "fatal", "embedding.api_key"),
+            (402, none(), "fatal", "credit"),
+            (403, error("", "", "", "country not supported"), "fatal", "country not supported"),
+            (404, none(), "fatal", "embedding.base_url"),
+            (405, none(), "fatal", "embedding.base_url"),
+            (408, none(), "retry", "408"),
+            (409, none(), "retry", "409"),
+            (413, none(), "refused", "413"),
+            (422, json!({ "detail": [{ "loc": ["input"], "msg": "bad" }] }), "refused", "bad"),
+            (425, none(), "retry", "425"),
+            (429, error("rate_limit_exceeded", "tokens", "", "Rate limit reached"), "pause", "Rate limit reached"),
+            (429, error("rate_limit_exceeded", "tokens", "", "Request too large for m"), "refused", "too large"),
+            (429, error("insufficient_quota", "insufficient_quota", "", "quota"), "fatal", "no credit left"),
+            (429, none(), "pause", "429"),
+            (500, error("", "server_error", "", "oops"), "retry", "oops"),
+            (502, none(), "retry", "502"),
+            (503, none(), "pause", "503"),
+            (504, none(), "retry", "504"),
+            (529, none(), "pause", "529"),
+            (599, none(), "retry", "599"),
+        ];
+        for (status, body, expected, words) in table {
+            let (kind, reason) = kind(judged(status, body.clone()));
+            assert_eq!(kind, expected, "{status} {body}: {reason}");
+            assert!(reason.contains(words), "{status} {body}: {reason}");
+            assert!(!reason.contains("sk-"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_wait_that_was_asked_for_is_passed_on() {
+        let Judgement::Retry { after, pause, .. } = judged(429, json!({})) else { panic!() };
+        assert_eq!((after, pause), (Some(Duration::from_secs(7)), true));
+    }
+
+    #[test]
+    fn a_reason_is_short_on_one_line_and_without_the_key() {
+        let (_, reason) = kind(judged(400, error("", "", "", &format!("a\nb sk-secret {}", "ü".repeat(1000)))));
+        assert!(reason.starts_with("HTTP 400 Bad Request: a b *** ü") && reason.chars().count() < 350, "{reason}");
+        let html = judge(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>", 1, &endpoint(), SystemTime::UNIX_EPOCH);
+        assert_eq!(kind(html), ("retry", "HTTP 502 Bad Gateway".into()));
+    }
+}

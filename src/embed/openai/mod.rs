@@ -1,0 +1,238 @@
+//! Any endpoint that speaks OpenAI's `POST /embeddings`.
+
+mod answer;
+mod endpoint;
+mod judge;
+mod presets;
+mod retry_after;
+
+use std::sync::{Arc, Once};
+use std::time::SystemTime;
+
+use futures_util::future::BoxFuture;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Response, StatusCode, redirect};
+use serde::Serialize;
+
+use crate::settings::Secret;
+use crate::settings::embedding::OpenaiSettings;
+
+use super::provider::{InputType, Judgement, Provider};
+use super::space::Space;
+
+use endpoint::Endpoint;
+
+/// The most texts that OpenAI takes in one call.
+const MAX_ITEMS: usize = 2048;
+
+/// The most that is read of an answer, beside what its vectors take.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The bytes a number takes in a JSON array at most, spaces and line ends included: base64 takes less than six.
+const BYTES_A_NUMBER: usize = 32;
+
+/// The most that is read of an answer that is an error.
+const MAX_COMPLAINT: usize = 64 << 10;
+
+/// The provider: one pool of connections to one endpoint.
+pub struct Openai {
+    client: Client,
+    endpoint: Arc<Endpoint>,
+    space: Space,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [Arc<str>],
+    encoding_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
+}
+
+impl Openai {
+    /// Fills the gaps of the settings and prepares the connections; opens none.
+    ///
+    /// # Errors
+    /// Names the setting and what to do.
+    pub fn new(settings: &OpenaiSettings) -> Result<Self, String> {
+        let endpoint = Endpoint::new(settings)?;
+        let space = Space {
+            model: format!("openai/{}", endpoint.model),
+            // The endpoint tells nobody when it changes a model, so there is nothing to write here.
+            revision: String::new(),
+            dimensions: endpoint.dimensions,
+        };
+        Ok(Self { client: client(settings, endpoint.api_key.as_ref())?, endpoint: Arc::new(endpoint), space })
+    }
+
+    async fn call(&self, texts: Vec<Arc<str>>) -> Judgement {
+        let count = texts.len();
+        let endpoint = Arc::clone(&self.endpoint);
+        // A batch may hold megabytes, and its answer does: reading and writing them is work for a blocking thread.
+        let Ok(body) = tokio::task::spawn_blocking(move || request(&texts, &endpoint)).await else {
+            return interrupted();
+        };
+        let sent =
+            self.client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body).send();
+        let response = match sent.await {
+            Ok(response) => response,
+            Err(error) => return unreachable_for_now(error),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = match read(response, self.most(status, count)).await {
+            Ok(body) => body,
+            Err(judgement) => return judgement,
+        };
+        let endpoint = Arc::clone(&self.endpoint);
+        let now = SystemTime::now();
+        let judged = tokio::task::spawn_blocking(move || judge::judge(status, &headers, &body, count, &endpoint, now));
+        judged.await.unwrap_or_else(|_| interrupted())
+    }
+
+    /// The most bytes that are read of an answer.
+    fn most(&self, status: StatusCode, count: usize) -> usize {
+        match status.is_success() {
+            true => MAX_ANSWER + count * self.space.dimensions * BYTES_A_NUMBER,
+            false => MAX_COMPLAINT,
+        }
+    }
+}
+
+impl Provider for Openai {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn model(&self) -> &str {
+        &self.endpoint.model
+    }
+
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+        Box::pin(self.call(texts))
+    }
+
+    fn count_tokens(&self, text: &str) -> Option<usize> {
+        self.endpoint.counts_tokens.then(|| bpe_openai::cl100k_base().count(text))
+    }
+
+    fn max_text_tokens(&self) -> Option<usize> {
+        Some(self.endpoint.max_text_tokens)
+    }
+
+    fn max_items(&self) -> usize {
+        MAX_ITEMS
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        self.endpoint.price_per_million_tokens
+    }
+}
+
+fn client(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<Client, String> {
+    install_cryptography();
+    Client::builder()
+        .user_agent(concat!("vectide/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers(settings, key)?)
+        .connect_timeout(settings.connect_timeout.as_duration())
+        .timeout(settings.timeout.as_duration())
+        .pool_max_idle_per_host(settings.concurrency)
+        // A redirected POST would lose its body or send the key to someone else.
+        .redirect(redirect::Policy::none())
+        .build()
+        .map_err(|error| format!("embedding: cannot prepare connections: {}", causes(error)))
+}
+
+fn headers(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<HeaderMap, String> {
+    let bearer = key.map(|key| format!("Bearer {}", key.reveal()));
+    let api_key = bearer.as_ref().map(|_| "embedding.api_key");
+    let mut headers = HeaderMap::new();
+    for (name, value, setting) in [
+        (AUTHORIZATION, bearer.as_deref(), api_key.unwrap_or_default()),
+        (HeaderName::from_static("openai-organization"), settings.organization.as_deref(), "embedding.organization"),
+        (HeaderName::from_static("openai-project"), settings.project.as_deref(), "embedding.project"),
+    ] {
+        let Some(value) = value else { continue };
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| format!("{setting}: it has a character that no HTTP header may have, such as a line end"))?;
+        value.set_sensitive(name == AUTHORIZATION);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// TLS with ring, once a process; a provider that the program around us installed before is kept.
+fn install_cryptography() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// The body of a call, straight to bytes.
+fn request(texts: &[Arc<str>], endpoint: &Endpoint) -> Vec<u8> {
+    let request = Request {
+        model: &endpoint.model,
+        input: texts,
+        encoding_format: "base64",
+        dimensions: endpoint.send_dimensions.then_some(endpoint.dimensions),
+    };
+    let size: usize = texts.iter().map(|text| text.len() + 8).sum();
+    let mut body = Vec::with_capacity(size + size / 8 + 256);
+    serde_json::to_writer(&mut body, &request).expect("texts and numbers always have a JSON form, and a Vec takes all");
+    body
+}
+
+/// Reads the body; of an error, only as much as `most`; of vectors, all or nothing.
+async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Judgement> {
+    let success = response.status().is_success();
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
+    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(most));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= most => body.extend_from_slice(&chunk),
+            Ok(Some(_)) if success => {
+                return Err(Judgement::Retry {
+                    reason: format!("the answer is larger than {most} bytes, which no answer to this call can be"),
+                    after: None,
+                    pause: false,
+                });
+            }
+            Ok(_) => return Ok(body),
+            // The status of an error says enough without its words.
+            Err(_) if !success => return Ok(body),
+            Err(error) => return Err(unreachable_for_now(error)),
+        }
+    }
+}
+
+fn interrupted() -> Judgement {
+    Judgement::Retry { reason: "the call was interrupted".into(), after: None, pause: false }
+}
+
+fn unreachable_for_now(error: reqwest::Error) -> Judgement {
+    let what = if error.is_timeout() {
+        "the endpoint did not answer in time (`embedding.timeout`)"
+    } else if error.is_connect() {
+        "cannot connect to the endpoint (`embedding.base_url`)"
+    } else {
+        "the connection broke"
+    };
+    Judgement::Retry { reason: format!("{what}: {}", causes(error)), after: None, pause: false }
+}
+
+/// The error and what caused it, without the address, which may hold a secret in its query.
+fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
