@@ -28,8 +28,8 @@ const SLOW_RETRY: Backoff =
 /// answer 500 to one certain text for ever, or time out on a batch that is too large for them.
 const DOUBT_AFTER: u32 = 10;
 
-/// So many failures of a lone text, each right after a harmless one succeeded, prove that the text is the cause.
-const STRIKES: u32 = 3;
+/// So many failures of a lone text in a row, each right after a harmless one succeeded, prove that the text is the cause.
+const STRIKES: u32 = 5;
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other text.
 const HARMLESS: &str = "hello";
@@ -171,17 +171,16 @@ impl Caller<'_> {
     async fn embed_part(&self, texts: &[Arc<str>]) -> Part {
         let (mut failures, mut doubts) = (0, 0);
         loop {
-            failures += 1;
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
                 Judgement::Refused { reason } => return Part::Refused(reason),
-                Judgement::Fatal { reason } => self.wait_for_a_person(&reason, failures),
-                Judgement::Retry { reason, after, pause } => {
-                    doubts += u32::from(!pause);
+                failure => {
+                    failures += 1;
+                    doubts += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
                     if doubts == DOUBT_AFTER {
                         return Part::Doubtful;
                     }
-                    self.wait(&reason, after, pause, failures).await;
+                    self.wait_after(failure, failures).await;
                 }
             }
         }
@@ -193,37 +192,31 @@ impl Caller<'_> {
         let (mut failures, mut strikes) = (0, 0);
         loop {
             failures += 1;
-            match self.call(&[HARMLESS.into()]).await {
-                Judgement::Done(_) => {}
-                Judgement::Refused { reason } => {
-                    let reason = format!(
+            let harmless = match self.call(&[HARMLESS.into()]).await {
+                Judgement::Refused { reason } => Judgement::Fatal {
+                    reason: format!(
                         "the provider refuses even the text `{HARMLESS}`, so the fault is in the settings: check \
                          `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
-                    );
-                    self.wait_for_a_person(&reason, failures);
-                    continue;
-                }
-                Judgement::Fatal { reason } => {
-                    self.wait_for_a_person(&reason, failures);
-                    continue;
-                }
-                Judgement::Retry { reason, after, pause } => {
-                    self.wait(&reason, after, pause, failures).await;
-                    continue;
-                }
+                    ),
+                },
+                judgement => judgement,
+            };
+            if !matches!(harmless, Judgement::Done(_)) {
+                strikes = 0;
+                self.wait_after(harmless, failures).await;
+                continue;
             }
             match self.call(std::slice::from_ref(text)).await {
                 Judgement::Done(embeddings) => {
                     return embeddings.vectors.into_iter().next().expect("a call gives as many vectors as texts");
                 }
                 Judgement::Refused { reason } => return Err(reason),
-                Judgement::Fatal { reason } => self.wait_for_a_person(&reason, failures),
-                Judgement::Retry { reason, after, pause } => {
-                    strikes += u32::from(!pause);
-                    if strikes == STRIKES {
-                        return Err(format!("the provider fails with this text and with no other: {reason}"));
-                    }
-                    self.wait(&reason, after, pause, failures).await;
+                Judgement::Retry { reason, pause: false, .. } if strikes + 1 == STRIKES => {
+                    return Err(format!("the provider fails with this text and with no other: {reason}"));
+                }
+                failure => {
+                    strikes += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
+                    self.wait_after(failure, failures).await;
                 }
             }
         }
@@ -261,21 +254,25 @@ impl Caller<'_> {
         judgement
     }
 
-    /// Waits alone, or holds all calls back, this one among them.
-    async fn wait(&self, reason: &str, after: Option<Duration>, pause: bool, failures: u32) {
-        self.status.failed(reason);
-        let delay = RETRY.delay(failures, fastrand::f64()).max(after.unwrap_or_default());
-        tracing::debug!(reason, ?delay, pause, "an embedding call failed");
-        if pause {
-            self.limiter.pause(delay);
-        } else {
-            tokio::time::sleep(delay).await;
+    /// Waits as a failed call demands: alone, or by holding back all calls, this one among them.
+    async fn wait_after(&self, failure: Judgement, failures: u32) {
+        match failure {
+            Judgement::Retry { reason, after, pause } => {
+                self.status.failed(&reason);
+                let delay = RETRY.delay(failures, fastrand::f64()).max(after.unwrap_or_default());
+                tracing::debug!(reason, ?delay, pause, "an embedding call failed");
+                if pause {
+                    self.limiter.pause(delay);
+                } else {
+                    tokio::time::sleep(delay).await;
+                }
+            }
+            Judgement::Fatal { reason } | Judgement::Refused { reason } => {
+                self.status.needs_a_person(&reason);
+                self.limiter.pause(SLOW_RETRY.delay(failures, fastrand::f64()));
+            }
+            Judgement::Done(_) => {}
         }
-    }
-
-    fn wait_for_a_person(&self, reason: &str, failures: u32) {
-        self.status.needs_a_person(reason);
-        self.limiter.pause(SLOW_RETRY.delay(failures, fastrand::f64()));
     }
 }
 

@@ -22,7 +22,8 @@ use super::space::Space;
 
 use endpoint::Endpoint;
 
-/// The most texts that OpenAI takes in one call.
+/// The most texts that OpenAI's API description allows in one call. It also allows 300,000 tokens, which `batching.max_tokens` keeps;
+/// a call above either is refused and halved.
 const MAX_ITEMS: usize = 2048;
 
 /// The most that is read of an answer, beside what its vectors take.

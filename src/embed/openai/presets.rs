@@ -11,8 +11,8 @@ pub struct Model {
     pub max_text_tokens: usize,
 }
 
-/// OpenAI's embedding models (its model pages and the reference of `POST /v1/embeddings`, read in 2026). The reference gives 8192 as the
-/// most tokens, the model pages 8191; the lower one is safe under both.
+/// OpenAI's embedding models. Dimensions and prices are those that several model catalogues agree on. For the longest text OpenAI's own
+/// API description says 8192 tokens and the catalogues 8191: the lower one is safe under both.
 const MODELS: [Model; 3] = [
     Model { name: "text-embedding-3-small", dimensions: 1536, max_text_tokens: 8191 },
     Model { name: "text-embedding-3-large", dimensions: 3072, max_text_tokens: 8191 },
@@ -42,8 +42,7 @@ const HOLYSHEEP_URL: &str = "https://api.holysheep.ai/v1";
 /// models), and no price list was found. Set `embedding.price_per_million_tokens` to what your account says.
 const HOLYSHEEP_PRICE: f64 = 0.42;
 
-/// OpenAI's prices are those of its price list in 2026. That HolySheep serves OpenAI's models under their own names is what
-/// its articles say; it was not tried.
+/// That HolySheep serves OpenAI's models under OpenAI's names is what its articles say; it was not tried.
 const PRESETS: [Preset; 4] = [
     Preset {
         name: "openai-small",

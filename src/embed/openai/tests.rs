@@ -7,7 +7,12 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::document::Vector;
+use crate::embed::call::embed_batch;
+use crate::embed::limiter::Limiter;
 use crate::embed::provider::Embeddings;
+use crate::embed::status::ProviderStatus;
+use crate::settings::embedding::RateLimitSettings;
 
 /// What the server does with one connection's next request.
 enum Reply {
@@ -208,6 +213,25 @@ async fn an_endless_answer_does_not_fill_the_memory() {
     let judgement = embed(&server.provider("model: m, dimensions: 2"), &["a"]).await;
     let Judgement::Retry { reason, .. } = judgement else { panic!("{judgement:?}") };
     assert!(reason.contains("larger than"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_batch_gets_through_a_busy_and_picky_endpoint() {
+    let answer = json!({ "data": [{ "index": 0, "embedding": [1, 0] }], "usage": { "total_tokens": 3 } }).to_string();
+    let complaint = json!({ "error": { "message": "no such text" } }).to_string();
+    let server = Server::start(vec![
+        reply("429 Too Many Requests", "retry-after-ms: 1\r\n", ""),
+        reply("400 Bad Request", "", &complaint),
+        reply("200 OK", "", answer),
+        reply("400 Bad Request", "", &complaint),
+    ]);
+    let provider = server.provider("model: m, dimensions: 2");
+    let limiter = Limiter::new(RateLimitSettings::default());
+    let texts = vec!["good".into(), "bad".into()];
+    let vectors = embed_batch(&provider, &limiter, &ProviderStatus::default(), &(), texts).await;
+    assert_eq!(vectors, [Ok(Vector::from([1.0, 0.0])), Err("HTTP 400 Bad Request: no such text".into())]);
+    let inputs: Vec<Value> = (0..4).map(|number| server.request(number).1["input"].clone()).collect();
+    assert_eq!(inputs, [json!(["good", "bad"]), json!(["good", "bad"]), json!(["good"]), json!(["bad"])]);
 }
 
 #[test]
