@@ -137,6 +137,10 @@ fn one_mistake_gives_one_problem() {
             "document.events.a.operation: is missing: `upsert` (the whole document), `patch` (some fields), `delete`, or `ignore` (settled as filtered); for example `operation: upsert`",
         ),
         (
+            sources("a: { typ: file, path: x }"),
+            "sources.a.typ: unknown key `typ`; did you mean `type`? (one of `file`, `stdin`, `http`)",
+        ),
+        (
             sources("a: { type: file }"),
             "sources.a.path: is missing: a file, a folder (every file in it with a known ending) or a glob; for example `path: products.jsonl`",
         ),

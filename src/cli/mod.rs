@@ -132,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn dead_letters_are_named_one_by_one_or_all_together() {
+        for (line, ids, all) in [("replay 3 5", vec![3, 5], false), ("drop --all", vec![], true)] {
+            let words = ["vectide", "dead-letters"].into_iter().chain(line.split(' '));
+            let which = match Arguments::try_parse_from(words).unwrap().command {
+                Command::DeadLetters(dead_letters::Args::Replay(which) | dead_letters::Args::Drop(which)) => which,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((which.ids, which.all), (ids, all), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_lines_are_refused() {
         for line in [
             "vectide",

@@ -100,29 +100,34 @@ impl Source for Setting {
     }
 
     fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
-        let mut rest = self.keys.as_slice();
-        let mut node = cache;
-        while !rest.is_empty() {
-            if let ValueKind::Array(list) = &node.kind
-                && let Ok(index) = rest[0].parse::<usize>()
-                && index < list.len()
-            {
-                let ValueKind::Array(list) = &mut node.kind else { unreachable!("it was a list on the line above") };
-                node = &mut list[index];
-                rest = &rest[1..];
-                continue;
-            }
-            if !matches!(node.kind, ValueKind::Table(_)) {
-                *node = Value::new(None, Map::<String, Value>::new());
-            }
-            let ValueKind::Table(map) = &mut node.kind else { unreachable!("it was made a map on the line above") };
-            let (key, used) = existing_key(map, rest).unwrap_or_else(|| (rest[0].clone(), 1));
-            node = map.entry(key).or_insert_with(|| Value::new(None, ValueKind::Nil));
-            rest = &rest[used..];
-        }
-        *node = self.value();
+        let below = std::mem::replace(cache, Value::new(None, ValueKind::Nil));
+        *cache = placed(below, &self.keys, self.value());
         Ok(())
     }
+}
+
+/// The tree with a value put where the keys lead. What has nothing below it gives way.
+fn placed(node: Value, keys: &[String], value: Value) -> Value {
+    let Some(first) = keys.first() else { return value };
+    let position = first.parse::<usize>();
+    let kind = match node.kind {
+        ValueKind::Array(list) if position.as_ref().is_ok_and(|position| *position < list.len()) => {
+            let mut value = Some(value);
+            let place = |(index, item)| match value.take_if(|_| Ok(index) == position) {
+                Some(value) => placed(item, &keys[1..], value),
+                None => item,
+            };
+            ValueKind::Array(list.into_iter().enumerate().map(place).collect())
+        }
+        kind => {
+            let mut map = if let ValueKind::Table(map) = kind { map } else { Map::new() };
+            let (key, used) = existing_key(&map, keys).unwrap_or_else(|| (first.clone(), 1));
+            let below = map.remove(&key).unwrap_or_else(|| Value::new(None, ValueKind::Nil));
+            map.insert(key, placed(below, &keys[used..], value));
+            ValueKind::Table(map)
+        }
+    };
+    Value::new(None, kind)
 }
 
 impl Setting {
@@ -132,7 +137,12 @@ impl Setting {
         let text = self.text.trim();
         let structured = text.starts_with(['[', '{', '"', '\'']) && !text.starts_with("{{");
         if structured && let Ok(parsed) = serde_yaml::from_str::<serde_yaml::Value>(text) {
-            return with_origin(plain(parsed, &Place::root(), &mut Vec::new()), &self.origin);
+            let mut problems = Vec::new();
+            let value = plain(parsed, &Place::root(), &mut problems);
+            // What has no plain form stays a text, and is refused by the key that reads it.
+            if problems.is_empty() {
+                return with_origin(value, &self.origin);
+            }
         }
         Value::new(Some(&self.origin), ValueKind::String(self.text.clone()))
     }
@@ -211,6 +221,8 @@ fn plain(value: serde_yaml::Value, place: &Place, problems: &mut Vec<Problem>) -
 
 #[cfg(test)]
 mod tests {
+    use super::super::node::Kind;
+    use super::super::problem::Step;
     use super::*;
 
     fn set(yaml: &str, variables: &[(&str, &str)], overrides: &[&str]) -> Node {
@@ -223,9 +235,9 @@ mod tests {
     }
 
     fn text(node: &Node, steps: &[&str]) -> String {
-        let place = steps.iter().map(|step| super::super::problem::Step::Key(step.to_string())).collect();
+        let place = steps.iter().map(|step| Step::Key(step.to_string())).collect();
         match node.at(&place).map(|node| &node.kind) {
-            Some(super::super::node::Kind::Text(text)) => text.clone(),
+            Some(Kind::Text(text)) => text.clone(),
             other => panic!("{other:?} is no text"),
         }
     }
@@ -252,6 +264,14 @@ mod tests {
         let node = set(yaml, &[("VECTIDE__KINDS__MY_SOURCE__TO", "env")], &["kinds.product.created.to=set"]);
         assert_eq!(text(&node, &["kinds", "My-Source", "to"]), "env");
         assert_eq!(text(&node, &["kinds", "product.created", "to"]), "set");
+    }
+
+    #[test]
+    fn an_item_of_a_list_is_set_by_its_position_and_a_plain_value_gives_way() {
+        let node = set("{ list: [a, b], plain: x }", &[], &["list.1=c", "plain.below=y"]);
+        let item = |index| node.at(&Place::from("list").index(index)).map(|node| node.kind.clone());
+        assert_eq!([item(0), item(1)], ["a", "c"].map(|text| Some(Kind::Text(text.into()))));
+        assert_eq!(text(&node, &["plain", "below"]), "y");
     }
 
     #[test]

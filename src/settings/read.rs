@@ -89,7 +89,14 @@ impl Reader {
         let (name, origin) = match node.remove(&Place::root().key(tag)) {
             Some(Node { kind: Kind::Text(name), origin }) => (name, origin),
             None | Some(Node { kind: Kind::Null, .. }) => {
-                self.note(place.key(tag), format!("is missing: one of {}", list(names())));
+                let Kind::Map(others) = &node.kind else { return None };
+                match others.keys().find(|key| nearest(key, [tag]).is_some()) {
+                    Some(slip) => {
+                        let text = format!("unknown key `{slip}`; did you mean `{tag}`? (one of {})", list(names()));
+                        self.note(place.key(slip), text);
+                    }
+                    None => self.note(place.key(tag), format!("is missing: one of {}", list(names()))),
+                }
                 return None;
             }
             Some(_) => {
