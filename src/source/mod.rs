@@ -1,6 +1,8 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
+pub mod file;
 pub mod record;
+pub mod stdin;
 
 use std::time::Duration;
 
