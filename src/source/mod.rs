@@ -1,10 +1,16 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
+<<<<<<< HEAD
 pub mod actor;
 pub mod http;
 pub mod record;
 pub mod replan;
 pub mod replay;
+=======
+pub mod file;
+pub mod record;
+pub mod stdin;
+>>>>>>> 918628079e2dbd1a22ea4b3fb95f19d971aa228d
 
 use std::time::Duration;
 

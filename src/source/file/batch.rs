@@ -1,0 +1,61 @@
+//! Records as they are gathered for one read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::document::Version;
+use crate::source::{Partition, Position, Record, Room};
+
+/// The records of one read, as many as there is room for.
+pub(in crate::source) struct Batch {
+    records: Vec<Record>,
+    bytes: usize,
+    room: Room,
+}
+
+impl Batch {
+    /// An empty batch for this room.
+    pub fn new(room: Room) -> Self {
+        Self { records: Vec::new(), bytes: 0, room }
+    }
+
+    /// Whether a record of so many bytes may be added: one always may.
+    pub fn fits(&self, length: usize) -> bool {
+        self.records.is_empty()
+            || (self.records.len() < self.room.records && self.bytes.saturating_add(length) <= self.room.bytes)
+    }
+
+    /// Whether no record more can be added.
+    pub fn is_full(&self) -> bool {
+        !self.fits(1)
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, record: Record) {
+        self.bytes += record.payload.len();
+        self.records.push(record);
+    }
+
+    /// The records, if there are any.
+    pub fn records(self) -> Option<Vec<Record>> {
+        (!self.records.is_empty()).then_some(self.records)
+    }
+}
+
+/// What the records of one partition have in common.
+pub(in crate::source) struct Place {
+    /// The partition.
+    pub partition: Arc<Partition>,
+    /// The version before the first record, in nanoseconds.
+    pub base: i64,
+}
+
+impl Place {
+    /// The record that ends at `offset`, with the place in the source's own order that `ordinal` gives it.
+    pub fn record(&self, payload: Bytes, offset: u64, ordinal: u64, broken: Option<String>) -> Record {
+        let position = Position { partition: Arc::clone(&self.partition), offset, ordinal };
+        let version = Version::from_nanos(i128::from(self.base) + i128::from(ordinal));
+        Record { payload, position, version, broken }
+    }
+}

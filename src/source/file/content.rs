@@ -1,0 +1,151 @@
+//! One open file as records, whatever its format.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
+
+use super::batch::{Batch, Place};
+use super::csv;
+use super::decompress::Compression;
+use super::lines::{Boundary, Cutter, Quoting};
+#[cfg(feature = "parquet")]
+use super::parquet;
+use super::scan::Kind;
+use crate::settings::source::FileFormat;
+
+/// Where reading goes on: behind the record that ends here.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mark {
+    /// Bytes, or rows of a Parquet file.
+    pub offset: u64,
+    /// The line or row.
+    pub ordinal: u64,
+}
+
+type Input = Box<dyn Read + Send>;
+
+/// An open file.
+pub(super) enum Content {
+    Lines(Cutter<Input>),
+    Csv(Box<csv::Rows<Input>>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<parquet::Rows>),
+}
+
+impl Content {
+    /// The records behind the mark.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what its name says: the reason, without the name.
+    pub fn open(file: &Arc<File>, kind: Kind, max_record: usize, from: Mark) -> Result<Self, String> {
+        let said = |error: std::io::Error| error.to_string();
+        let seekable = kind.format == FileFormat::Jsonl && kind.compression == Compression::None;
+        let start = if seekable { from } else { Mark::default() };
+        file.as_ref().seek(SeekFrom::Start(start.offset)).map_err(said)?;
+        match kind.format {
+            FileFormat::Jsonl => {
+                let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
+                let mut cutter = Cutter::new(input, Boundary::Line, max_record, start.offset, start.ordinal);
+                cutter.advance_to(from.offset).map_err(said)?;
+                Ok(Self::Lines(cutter))
+            }
+            // Always from the start: the header line is there, and only the line feeds before a row tell its line.
+            FileFormat::Csv => {
+                let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
+                let cutter = Cutter::new(input, Boundary::Row(Quoting::Start), max_record, 0, 0);
+                Ok(Self::Csv(Box::new(csv::Rows::new(cutter, from.offset))))
+            }
+            #[cfg(feature = "parquet")]
+            FileFormat::Parquet if kind.compression == Compression::None => {
+                let file = file.try_clone().map_err(said)?;
+                Ok(Self::Parquet(Box::new(parquet::Rows::open(file, from.offset)?)))
+            }
+            #[cfg(feature = "parquet")]
+            FileFormat::Parquet => {
+                Err("a Parquet file is compressed inside; decompress it, and drop the `.gz` or `.zst` from its name"
+                    .into())
+            }
+            #[cfg(not(feature = "parquet"))]
+            FileFormat::Parquet => Err("this build reads no Parquet; build it with `--features parquet`".into()),
+        }
+    }
+
+    /// The same for a file that grows: what stands behind the last line feed is not read yet.
+    pub fn open_growing(file: &Arc<File>, kind: Kind, max_record: usize, from: Mark) -> Result<Self, String> {
+        Ok(match Self::open(file, kind, max_record, from)? {
+            Self::Lines(cutter) => Self::Lines(cutter.growing()),
+            Self::Csv(rows) => Self::Csv(Box::new(rows.growing())),
+            #[cfg(feature = "parquet")]
+            parquet => parquet,
+        })
+    }
+
+    /// Adds records to the batch while there is room; says whether the end was reached.
+    pub fn read(&mut self, batch: &mut Batch, place: &Place, given: &mut Mark) -> Result<bool, String> {
+        while !batch.is_full() {
+            let (cut, payload) = match self {
+                Self::Lines(cutter) => match cutter.next().map_err(|error| error.to_string())? {
+                    Some(cut) => (cut, None),
+                    None => return Ok(true),
+                },
+                Self::Csv(rows) => match rows.next()? {
+                    Some((cut, json)) => (cut, Some(json)),
+                    None => return Ok(true),
+                },
+                #[cfg(feature = "parquet")]
+                Self::Parquet(rows) => match rows.next() {
+                    Some(cut) => (cut, None),
+                    None => return Ok(true),
+                },
+            };
+            let length = payload.as_ref().map_or(cut.bytes.len(), |payload| payload.len());
+            if !batch.fits(length) {
+                match self {
+                    Self::Lines(cutter) => cutter.put_back(cut),
+                    Self::Csv(rows) => rows.put_back(cut),
+                    #[cfg(feature = "parquet")]
+                    Self::Parquet(rows) => rows.put_back(cut),
+                }
+                return Ok(false);
+            }
+            *given = Mark { offset: cut.end, ordinal: cut.line };
+            batch.push(place.record(payload.unwrap_or(cut.bytes), cut.end, cut.line, cut.broken));
+        }
+        Ok(false)
+    }
+
+    /// How far an uncompressed text file was read.
+    pub fn read_to(&self) -> u64 {
+        match self {
+            Self::Lines(cutter) => cutter.read_to(),
+            Self::Csv(rows) => rows.read_to(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => 0,
+        }
+    }
+
+    /// Says how many bytes there are to read, so that no more memory is taken for them.
+    pub fn expect(&mut self, bytes: u64) {
+        match self {
+            Self::Lines(cutter) => cutter.expect(bytes),
+            Self::Csv(rows) => rows.expect(bytes),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => {}
+        }
+    }
+
+    /// How many of the bytes of the file on disk are left to read.
+    pub fn remaining(&self, file: &File, size: u64) -> u64 {
+        match self {
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => {
+                let share = u128::from(size) * u128::from(rows.left()) / u128::from(rows.total().max(1));
+                u64::try_from(share).unwrap_or(size)
+            }
+            Self::Lines(_) | Self::Csv(_) => {
+                let mut file = file;
+                size.saturating_sub(file.stream_position().unwrap_or(size))
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Rows of a CSV file as JSON objects.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use csv_core::{ReadRecordResult, Terminator};
+
+use super::lines::{Cut, Cutter};
+
+/// How much memory rows share.
+const SHARED: usize = 64 << 10;
+
+/// The rows of a file behind its header line.
+pub(super) struct Rows<R> {
+    cutter: Cutter<R>,
+    /// The names of the columns, each as JSON with its colon; none until the header line is read.
+    columns: Option<Vec<String>>,
+    /// Rows that end at or before this offset were given before.
+    from: u64,
+    fields: Fields,
+    json: BytesMut,
+}
+
+impl<R: Read> Rows<R> {
+    /// The rows that end behind `from`. The cutter begins at the header line.
+    pub fn new(cutter: Cutter<R>, from: u64) -> Self {
+        Self { cutter, columns: None, from, fields: Fields::new(), json: BytesMut::new() }
+    }
+
+    /// Takes the bytes behind the last line feed for a row that is still being written.
+    pub fn growing(mut self) -> Self {
+        self.cutter = self.cutter.growing();
+        self
+    }
+
+    /// Gives a row back, to be the next again.
+    pub fn put_back(&mut self, cut: Cut) {
+        self.cutter.put_back(cut);
+    }
+
+    /// Says how many bytes there are to read, so that no more memory is taken for them.
+    pub fn expect(&mut self, bytes: u64) {
+        self.cutter.expect(bytes);
+    }
+
+    /// How far the input was read.
+    pub fn read_to(&self) -> u64 {
+        self.cutter.read_to()
+    }
+
+    /// The next row, as it is in the file, and as JSON unless it is broken.
+    ///
+    /// # Errors
+    /// The file could not be read, or its header line makes no columns.
+    pub fn next(&mut self) -> Result<Option<(Cut, Bytes)>, String> {
+        if self.columns.is_none() {
+            let Some(header) = self.cutter.next().map_err(|error| error.to_string())? else { return Ok(None) };
+            self.columns = Some(columns(&header, &mut self.fields)?);
+            self.cutter.advance_to(self.from).map_err(|error| error.to_string())?;
+        }
+        let Some(mut cut) = self.cutter.next().map_err(|error| error.to_string())? else { return Ok(None) };
+        let columns = self.columns.as_deref().unwrap_or_default();
+        if cut.broken.is_none() {
+            self.fields.split(&cut.bytes);
+            cut.broken = self.fields.write(columns, &mut self.json).err();
+        }
+        let payload = if cut.broken.is_some() { cut.bytes.clone() } else { self.json.split().freeze() };
+        self.json.clear();
+        Ok(Some((cut, payload)))
+    }
+}
+
+fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<String>, String> {
+    if let Some(reason) = &header.broken {
+        return Err(format!("the header line is broken: {reason}"));
+    }
+    fields.split(&header.bytes);
+    let mut seen = HashSet::new();
+    let mut columns = Vec::new();
+    for name in fields.iter() {
+        let name =
+            std::str::from_utf8(name).map_err(|_| "the header line is not UTF-8; save the file as UTF-8".to_owned())?;
+        if !seen.insert(name) {
+            return Err(format!("the header line names the column `{name}` twice; rename or remove one of the two"));
+        }
+        columns.push(format!("{}:", serde_json::Value::from(name)));
+    }
+    Ok(columns)
+}
+
+/// The fields of one row, their memory used again for the next.
+struct Fields {
+    reader: csv_core::Reader,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+    count: usize,
+}
+
+impl Fields {
+    fn new() -> Self {
+        let reader = csv_core::ReaderBuilder::new().terminator(Terminator::Any(b'\n')).build();
+        Self { reader, text: Vec::new(), ends: vec![0; 16], count: 0 }
+    }
+
+    /// Splits one row, which has no line feed at its end.
+    fn split(&mut self, row: &[u8]) {
+        self.reader.reset();
+        self.text.resize(self.text.len().max(row.len()), 0);
+        let (mut input, mut written, mut ended) = (row, 0, 0);
+        loop {
+            let (result, read, wrote, ends) =
+                self.reader.read_record(input, &mut self.text[written..], &mut self.ends[ended..]);
+            input = &input[read..];
+            written += wrote;
+            ended += ends;
+            match result {
+                // No input left: the next call, with nothing, says so.
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2 + 64, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::Record | ReadRecordResult::End => break,
+            }
+        }
+        self.count = ended;
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut start = 0;
+        self.ends[..self.count].iter().map(move |&end| {
+            let field = &self.text[start..end];
+            start = end;
+            field
+        })
+    }
+
+    /// Writes the row as a JSON object; an empty value is a field that is not there.
+    fn write(&self, columns: &[String], json: &mut BytesMut) -> Result<(), String> {
+        if self.count != columns.len() {
+            let (expected, found) = (columns.len(), self.count);
+            return Err(format!("the row has {found} columns where the header line has {expected}"));
+        }
+        json.reserve(SHARED.min(self.text.len() * 2 + 256));
+        let mut before = b'{';
+        for (name, value) in columns.iter().zip(self.iter()) {
+            if value.is_empty() {
+                continue;
+            }
+            let value = std::str::from_utf8(value)
+                .map_err(|_| format!("the value of column {} is not UTF-8", name.trim_end_matches(':')))?;
+            json.put_u8(before);
+            json.put_slice(name.as_bytes());
+            serde_json::to_writer(json.writer(), value).map_err(|error| error.to_string())?;
+            before = b',';
+        }
+        if before == b'{' {
+            json.put_u8(before);
+        }
+        json.put_u8(b'}');
+        Ok(())
+    }
+}

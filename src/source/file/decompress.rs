@@ -1,0 +1,36 @@
+//! Compressed files as streams.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use flate2::bufread::MultiGzDecoder;
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Gzip,
+    Zstandard,
+}
+
+impl Compression {
+    /// How a file of this name is compressed.
+    pub fn of(path: &Path) -> Self {
+        match path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("gz") => Self::Gzip,
+            Some("zst") => Self::Zstandard,
+            _ => Self::None,
+        }
+    }
+
+    /// The bytes of the file as they were before. Damage shows as an error that is none of the operating system.
+    pub fn decompress(self, file: Arc<File>) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::None => Box::new(file),
+            Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, file))),
+            Self::Zstandard => Box::new(zstd::Decoder::new(file)?),
+        })
+    }
+}

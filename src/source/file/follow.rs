@@ -1,0 +1,364 @@
+//! Files that are read on as they grow, through rotation.
+//!
+//! A file is known by its place in the file system and its beginning, and stays open when it is renamed or removed, so
+//! that its last lines are read. A name belongs to one open file at a time: what appears under it is read when the file
+//! that had it is read to its end. Positions carry what else had the name before, so that a restart knows those files too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::Step;
+use super::batch::{Batch, Place};
+use super::content::{Content, Mark};
+use super::identity::{self, Detail, Identity, Progress};
+use super::scan::{Kind, cannot_read, scan};
+use crate::settings::source::FileSettings;
+use crate::source::{Committed, Partition, Room, SourceError};
+
+/// How long a file that is gone is watched for last lines of a writer that still has it open.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// How often new files are looked for while there is always something to read.
+const SCAN_EVERY: Duration = Duration::from_secs(1);
+
+/// The files of one source, each followed.
+pub(super) struct Follow {
+    settings: FileSettings,
+    files: Vec<Followed>,
+    /// The file that is read first in the next step, so that each has its turn.
+    turn: usize,
+    /// By name: the file that gave records under it last, as far as it was read, then those that had it before.
+    known: BTreeMap<String, Vec<Progress>>,
+    /// What cannot be read now: each is told once.
+    problems: BTreeSet<String>,
+    untold: Vec<String>,
+    /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
+    scanned: Option<Instant>,
+}
+
+struct Followed {
+    path: PathBuf,
+    kind: Kind,
+    file: Arc<File>,
+    identity: Identity,
+    content: Content,
+    place: Place,
+    earlier: Vec<Progress>,
+    given: Mark,
+    /// Whether all was read, as far as is known.
+    drained: bool,
+    gone_since: Option<Instant>,
+}
+
+/// A file as it was seen in a scan.
+struct Seen {
+    path: PathBuf,
+    kind: Kind,
+    place: (u64, u64),
+}
+
+impl Follow {
+    pub fn new(settings: FileSettings) -> Self {
+        Self {
+            settings,
+            files: Vec::new(),
+            turn: 0,
+            known: BTreeMap::new(),
+            problems: BTreeSet::new(),
+            untold: Vec::new(),
+            scanned: None,
+        }
+    }
+
+    /// Remembers the committed positions and opens the files.
+    pub fn open(&mut self, committed: &[Committed], now: Instant) -> Result<(), SourceError> {
+        for row in committed {
+            match Progress::of(row) {
+                Ok((progress, earlier)) => {
+                    self.known.insert(row.partition.clone(), std::iter::once(progress).chain(earlier).collect());
+                }
+                Err(error) => {
+                    warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
+                }
+            }
+        }
+        self.scan(now).map(drop)
+    }
+
+    /// The next records, as many as there is room for.
+    pub fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
+        let mut batch = Batch::new(room);
+        if self.scanned.is_some_and(|last| now.duration_since(last) >= SCAN_EVERY) {
+            self.scan(now)?;
+        }
+        self.read(&mut batch);
+        let mut waiting = false;
+        if batch.fits(1) {
+            waiting = self.scan(now)?;
+            self.read(&mut batch);
+        }
+        match batch.records() {
+            Some(records) => Ok(Step::Records(records)),
+            None if !self.untold.is_empty() => Err(SourceError(std::mem::take(&mut self.untold).join("; "))),
+            None if waiting => Ok(Step::Waiting),
+            None => Ok(Step::Nothing),
+        }
+    }
+
+    /// How many bytes are there and not given.
+    pub fn remaining(&self) -> u64 {
+        let left = |file: &Followed| file.file.metadata().map_or(0, |now| now.len().saturating_sub(file.given.offset));
+        self.files.iter().map(left).sum()
+    }
+
+    fn read(&mut self, batch: &mut Batch) {
+        let count = self.files.len();
+        let mut broken = Vec::new();
+        for index in (0..count).map(|step| (self.turn + step) % count) {
+            if batch.is_full() {
+                break;
+            }
+            if let Err(reason) = self.files[index].read(batch, self.settings.max_record.as_usize()) {
+                broken.push((index, reason));
+            }
+        }
+        self.turn = (self.turn + 1) % count.max(1);
+        broken.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+        for (index, reason) in broken {
+            let file = self.files.remove(index);
+            self.tell(format!("`{}` cannot be read: {reason}", file.name()));
+            self.leave_name(&file);
+        }
+    }
+
+    /// Looks at what is there now; says whether a file waits for its name to become free.
+    fn scan(&mut self, now: Instant) -> Result<bool, SourceError> {
+        let found = match scan(&self.settings) {
+            Ok(found) => found,
+            Err(error) if self.scanned.is_none() => return Err(error),
+            Err(_) => Default::default(),
+        };
+        let first = self.scanned.replace(now).is_none();
+        found.problems.into_iter().for_each(|problem| self.tell(problem));
+        let seen = found.files.into_iter().filter_map(|(path, kind)| {
+            let place = identity::place(&path.metadata().ok()?);
+            Some(Seen { path, kind, place })
+        });
+        let seen = seen.collect::<Vec<_>>();
+        self.rename(&seen, now);
+        let mut waiting = false;
+        for file in &seen {
+            waiting |= !self.follow(file, &seen);
+        }
+        if first {
+            self.warn_of_lost();
+        }
+        Ok(waiting)
+    }
+
+    /// Gives files that are read to their end the name they have now, and lets go of those that are gone.
+    fn rename(&mut self, seen: &[Seen], now: Instant) {
+        for mut file in std::mem::take(&mut self.files) {
+            let here = seen.iter().filter(|seen| seen.place == file.identity.place());
+            let here = here.max_by_key(|seen| seen.path == file.path);
+            let gone_since = match here {
+                Some(_) => None,
+                None => Some(file.gone_since.unwrap_or(now)),
+            };
+            file.gone_since = gone_since;
+            match here {
+                Some(here) if here.path != file.path && file.drained => {
+                    self.leave_name(&file);
+                    info!(from = file.name(), to = %here.path.display(), "a file was renamed");
+                    file.path.clone_from(&here.path);
+                    file.earlier = self.earlier(&here.path.display().to_string(), file.identity.place(), seen);
+                    file.set_place(file.place.base);
+                }
+                None if file.drained && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) => {
+                    info!(file = file.name(), "a file is gone; it was read to its end");
+                    self.leave_name(&file);
+                    continue;
+                }
+                _ => {}
+            }
+            self.files.push(file);
+        }
+    }
+
+    /// Opens a file that is not followed yet; false if its name is not free.
+    fn follow(&mut self, seen: &Seen, all: &[Seen]) -> bool {
+        // Without file numbers, the path tells files apart.
+        let numbered = seen.place != (0, 0);
+        if self
+            .files
+            .iter()
+            .any(|file| if numbered { file.identity.place() == seen.place } else { file.path == seen.path })
+        {
+            return true;
+        }
+        if self.files.iter().any(|file| file.path == seen.path) {
+            return false;
+        }
+        match self.open_file(seen, all) {
+            Ok(file) => {
+                // Rotated between the scan and now: the next scan sees it as it is.
+                if file.identity.place() == seen.place {
+                    self.problems.retain(|problem| !problem.contains(&format!("`{}`", file.name())));
+                    self.files.push(file);
+                }
+            }
+            Err(reason) => self.tell(reason),
+        }
+        true
+    }
+
+    fn open_file(&self, seen: &Seen, all: &[Seen]) -> Result<Followed, String> {
+        let name = seen.path.display().to_string();
+        let said = |error: std::io::Error| cannot_read(&name, &error);
+        let file = Arc::new(File::open(&seen.path).map_err(said)?);
+        let identity = Identity::of(&file).map_err(said)?;
+        let before = self.known.get(&name).and_then(|known| known.first());
+        let (base, given) = match self.progress(&file).map_err(said)? {
+            Some(progress) if progress.offset <= identity.size() => (progress.base, progress.mark()),
+            Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
+            None => {
+                let modified = identity.modified();
+                (before.map_or(modified, |before| before.base_behind(modified)), Mark::default())
+            }
+        };
+        let content = Content::open_growing(&file, seen.kind, self.settings.max_record.as_usize(), given)
+            .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
+        let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
+        let mut followed = Followed {
+            path: seen.path.clone(),
+            kind: seen.kind,
+            file,
+            earlier: self.earlier(&name, identity.place(), all),
+            identity,
+            content,
+            place: Place { partition, base },
+            given,
+            drained: false,
+            gone_since: None,
+        };
+        followed.set_place(base);
+        Ok(followed)
+    }
+
+    /// How far this file was read under any name.
+    ///
+    /// A position says nothing about records that the file gave under an earlier name. So of positions under several
+    /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
+    fn progress(&self, file: &File) -> std::io::Result<Option<&Progress>> {
+        let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
+        for known in self.known.values() {
+            for (depth, progress) in known.iter().enumerate() {
+                if !progress.identity.is_same_file(file)? {
+                    continue;
+                }
+                if depth == 0 {
+                    first = first.into_iter().chain([progress]).min_by_key(|progress| progress.offset);
+                } else {
+                    settled = settled.into_iter().chain([progress]).max_by_key(|progress| progress.offset);
+                }
+            }
+        }
+        Ok(first.into_iter().chain(settled).max_by_key(|progress| progress.offset))
+    }
+
+    /// The files that had this name before and are still there under another.
+    fn earlier(&self, name: &str, own: (u64, u64), seen: &[Seen]) -> Vec<Progress> {
+        let still_there = |progress: &&Progress| {
+            let place = progress.identity.place();
+            place != own && seen.iter().any(|seen| seen.place == place)
+        };
+        self.known.get(name).into_iter().flatten().filter(still_there).cloned().collect()
+    }
+
+    /// Remembers how far a file was read under the name it has, unless it gave nothing under it.
+    fn leave_name(&mut self, file: &Followed) {
+        if file.given.offset == 0 {
+            return;
+        }
+        let Mark { offset, ordinal } = file.given;
+        let last = Progress { identity: file.identity.clone(), base: file.place.base, offset, ordinal };
+        self.known.insert(file.name().to_owned(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
+    }
+
+    fn warn_of_lost(&self) {
+        for (name, known) in &self.known {
+            let Some(last) = known.first() else { continue };
+            if !self.files.iter().any(|file| file.identity.place() == last.identity.place()) {
+                warn!(
+                    file = name,
+                    line = last.ordinal,
+                    "the file read before is not there any more under any name that `path` matches; lines written to it behind \
+                     this one are not read. Let `path` match rotated files too (`app.log*`) to have them after a restart"
+                );
+            }
+        }
+    }
+
+    fn tell(&mut self, problem: String) {
+        if self.problems.insert(problem.clone()) {
+            warn!(problem, "a file cannot be read; going on with the others");
+            self.untold.push(problem);
+        }
+    }
+}
+
+impl Followed {
+    fn name(&self) -> &str {
+        &self.place.partition.name
+    }
+
+    /// Reads what is there, as far as there is room.
+    fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
+        let size = self.file.metadata().map_err(|error| error.to_string())?.len();
+        let mut read_to = self.content.read_to();
+        if size < read_to {
+            self.start_again("the file is shorter than what was read of it", max_record)?;
+            read_to = 0;
+        } else if self.drained && size > read_to {
+            if !self.identity.begins(&self.file).map_err(|error| error.to_string())? {
+                self.start_again("the file does not begin as it did", max_record)?;
+                read_to = 0;
+            }
+        } else if self.drained {
+            return Ok(());
+        }
+        if self.identity.head_may_grow(size) {
+            self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
+            self.set_place(self.place.base);
+        }
+        self.content.expect(size - read_to);
+        self.drained = self.content.read(batch, &self.place, &mut self.given)?;
+        Ok(())
+    }
+
+    fn start_again(&mut self, why: &str, max_record: usize) -> Result<(), String> {
+        info!(file = self.name(), line = self.given.ordinal, why, "a file was overwritten; reading it from the start");
+        let before = self.given;
+        self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
+        self.given = Mark::default();
+        let old = self.identity.clone();
+        self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
+        let Mark { offset, ordinal } = before;
+        let base =
+            Progress { identity: old, base: self.place.base, offset, ordinal }.base_behind(self.identity.modified());
+        self.set_place(base);
+        Ok(())
+    }
+
+    fn set_place(&mut self, base: i64) {
+        let detail = Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone() }.to_json();
+        let name = self.path.display().to_string();
+        self.place = Place { partition: Arc::new(Partition { name, detail }), base };
+    }
+}

@@ -1,0 +1,161 @@
+//! What makes a file the same file as at the last start.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::content::Mark;
+use crate::source::Committed;
+
+/// How much of a file's beginning is compared.
+const HEAD: u64 = 64 << 10;
+
+/// What is remembered of a file to know it again: under another name when it is followed, unchanged when it is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// The file system and the number of the file in it.
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Nanoseconds since the Unix epoch.
+    modified: i64,
+    /// The SHA-256 of its first `head_bytes` bytes.
+    head: String,
+    head_bytes: u64,
+}
+
+/// A file that was read so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The version before its first record.
+    pub base: i64,
+    pub offset: u64,
+    pub ordinal: u64,
+}
+
+/// `Partition::detail` of a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Detail {
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// The version before the first record.
+    pub base: i64,
+    /// Files that had this name before and are still there under another: without them, a restart would read them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Progress>,
+}
+
+impl Identity {
+    /// The identity of an open file as it is now.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let (device, inode) = place(&metadata);
+        let head = head(file, HEAD.min(metadata.len()))?;
+        let head_bytes = head.len() as u64;
+        Ok(Self { device, inode, size: metadata.len(), modified: modified(&metadata), head: hash(&head), head_bytes })
+    }
+
+    /// Whether nothing was written to the file in between.
+    pub fn is_unchanged(&self, now: &Self) -> bool {
+        self.size == now.size
+            && self.modified == now.modified
+            && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
+    }
+
+    /// Whether the open file is this one, grown or not.
+    pub fn is_same_file(&self, file: &File) -> io::Result<bool> {
+        Ok(self.place() == place(&file.metadata()?) && self.begins(file)?)
+    }
+
+    /// Whether the open file begins with the head.
+    pub fn begins(&self, file: &File) -> io::Result<bool> {
+        Ok(hash(&head(file, self.head_bytes)?) == self.head)
+    }
+
+    /// Whether a longer file would have a longer head.
+    pub fn head_may_grow(&self, size: u64) -> bool {
+        self.head_bytes < HEAD.min(size)
+    }
+
+    /// The file system and the number of the file in it.
+    pub fn place(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// When the file was last written, in nanoseconds since the Unix epoch.
+    pub fn modified(&self) -> i64 {
+        self.modified
+    }
+
+    /// How long the file was.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Progress {
+    /// What a committed position says, and the files that had its name before.
+    pub fn of(committed: &Committed) -> serde_json::Result<(Self, Vec<Self>)> {
+        let Detail { identity, base, earlier } = serde_json::from_str(&committed.detail)?;
+        Ok((Self { identity, base, offset: committed.offset, ordinal: committed.ordinal }, earlier))
+    }
+
+    /// Where to read on.
+    pub fn mark(&self) -> Mark {
+        Mark { offset: self.offset, ordinal: self.ordinal }
+    }
+
+    /// The version before the first record of what took this file's place: newer than all of this file.
+    pub fn base_behind(&self, modified: i64) -> i64 {
+        let last = self.base.saturating_add(i64::try_from(self.ordinal).unwrap_or(i64::MAX));
+        modified.max(last.saturating_add(1))
+    }
+}
+
+impl Detail {
+    /// As the ledger keeps it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("numbers and texts are always JSON")
+    }
+}
+
+/// The file system of a file and its number there; all files have the same where the system has no such numbers.
+pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (metadata.dev(), metadata.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        (0, 0)
+    }
+}
+
+fn modified(metadata: &Metadata) -> i64 {
+    let Ok(modified) = metadata.modified() else { return 0 };
+    match modified.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first bytes of a file; reading goes on where it was.
+fn head(mut file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let before = file.stream_position()?;
+    file.seek(SeekFrom::Start(0))?;
+    let mut head = Vec::new();
+    let outcome = file.take(length).read_to_end(&mut head);
+    file.seek(SeekFrom::Start(before))?;
+    outcome.map(|_| head)
+}

@@ -1,0 +1,383 @@
+//! Records out of bytes: a line, or a CSV row that may span lines.
+
+use std::io::{self, ErrorKind, Read};
+
+use bytes::Bytes;
+use memchr::{memchr, memchr_iter, memchr2};
+
+/// How much is read at once.
+pub(in crate::source) const CHUNK: usize = 1 << 20;
+
+/// How much of a record over the limit is kept to show.
+const KEPT: usize = 64 << 10;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What ends a record.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::source) enum Boundary {
+    /// A line feed.
+    Line,
+    /// A line feed outside quotation marks.
+    Row(Quoting),
+}
+
+/// Where a search for the end of a CSV row stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::source) enum Quoting {
+    /// At the start of a field, the only place where a quotation mark opens one.
+    Start,
+    /// In a field without quotation marks, or behind its closing one.
+    Bare,
+    /// Between quotation marks.
+    Open,
+    /// Behind a quotation mark inside a field: it closed the field, or the next one makes it a literal.
+    Closing,
+}
+
+impl Boundary {
+    /// The index of the line feed that ends the record, if these bytes hold it; the search goes on with the bytes behind them.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        let Self::Row(state) = self else { return memchr(b'\n', bytes) };
+        let mut at = 0;
+        loop {
+            let byte = *bytes.get(at)?;
+            *state = match (*state, byte) {
+                (Quoting::Start | Quoting::Closing, b'"') => Quoting::Open,
+                (Quoting::Open, b'"') => Quoting::Closing,
+                (Quoting::Open, _) => {
+                    at = memchr(b'"', &bytes[at..]).map_or(bytes.len(), |found| at + found);
+                    continue;
+                }
+                (_, b'\n') => {
+                    *state = Quoting::Start;
+                    return Some(at);
+                }
+                (_, b',') => Quoting::Start,
+                (_, _) => {
+                    *state = Quoting::Bare;
+                    at = memchr2(b',', b'\n', &bytes[at..]).map_or(bytes.len(), |found| at + found);
+                    continue;
+                }
+            };
+            at += 1;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Row(Quoting::Open))
+    }
+
+    /// How many line feeds lie in a record, its end included.
+    fn lines(&self, record: &[u8]) -> u64 {
+        match self {
+            Self::Line => 1,
+            Self::Row(_) => memchr_iter(b'\n', record).count() as u64,
+        }
+    }
+
+    fn is_blank(&self, record: &[u8]) -> bool {
+        match self {
+            Self::Line => record.first().is_none_or(u8::is_ascii_whitespace) && record.trim_ascii().is_empty(),
+            Self::Row(_) => record.is_empty(),
+        }
+    }
+}
+
+/// One record as it was cut out.
+#[derive(Debug)]
+pub(in crate::source) struct Cut {
+    /// Its bytes without the line ending; what is kept of it when it is broken.
+    pub bytes: Bytes,
+    /// The offset behind it.
+    pub end: u64,
+    /// The line on which it begins, counted from 1.
+    pub line: u64,
+    /// Why it is none.
+    pub broken: Option<String>,
+}
+
+/// A record over the limit, of which only the beginning is kept.
+#[derive(Debug)]
+struct Passed {
+    head: Bytes,
+    length: u64,
+    lines: u64,
+}
+
+/// Cuts records out of bytes as they come. Records share the buffer they were read into.
+///
+/// A decoder that fails gives what was read before as records, then one broken record that ends one byte behind the
+/// last byte that could be read, so that a position can say that the damage was reported.
+pub(in crate::source) struct Cutter<R> {
+    input: R,
+    boundary: Boundary,
+    max: usize,
+    chunk: usize,
+    /// Whether one read is enough for a chunk, because the rest may be long in coming.
+    live: bool,
+    /// Whether the bytes behind the last line feed are a record when the input ends.
+    whole: bool,
+    /// Bytes that hold the end of a record; what lies before `cursor` is cut.
+    block: Bytes,
+    cursor: usize,
+    /// A record whose end is not read yet.
+    begun: Vec<u8>,
+    /// How far `block` or `begun` was searched for the end of the record.
+    searched: usize,
+    passed: Option<Passed>,
+    /// Where the next record begins.
+    offset: u64,
+    line: u64,
+    failure: Option<io::Error>,
+    ended: bool,
+    held: Option<Cut>,
+}
+
+impl<R: Read> Cutter<R> {
+    /// Cuts `input`, whose first byte has this offset, after so many lines.
+    pub fn new(input: R, boundary: Boundary, max: usize, offset: u64, lines: u64) -> Self {
+        Self {
+            input,
+            boundary,
+            max,
+            chunk: CHUNK,
+            live: false,
+            whole: true,
+            block: Bytes::new(),
+            cursor: 0,
+            begun: Vec::new(),
+            searched: 0,
+            passed: None,
+            offset,
+            line: lines + 1,
+            failure: None,
+            ended: false,
+            held: None,
+        }
+    }
+
+    /// Gives records as soon as they come in, for a pipe or a terminal.
+    pub fn live(mut self, chunk: usize) -> Self {
+        (self.live, self.chunk) = (true, chunk);
+        self
+    }
+
+    /// Takes the bytes behind the last line feed for a record that is still being written.
+    pub fn growing(mut self) -> Self {
+        self.whole = false;
+        self
+    }
+
+    /// Says how many bytes are there to read, so that no more memory is taken for them.
+    pub fn expect(&mut self, bytes: u64) {
+        self.chunk = usize::try_from(bytes).unwrap_or(CHUNK).clamp(1, CHUNK);
+    }
+
+    /// How far the input was read.
+    pub fn read_to(&self) -> u64 {
+        let before = self.passed.as_ref().map_or(0, |passed| passed.length);
+        self.offset + before + (self.block.len() - self.cursor + self.begun.len()) as u64
+    }
+
+    /// The next record, or none when the input has no more of them for now.
+    ///
+    /// # Errors
+    /// The input could not be read. Damage inside a compressed stream is no error but a broken record.
+    pub fn next(&mut self) -> io::Result<Option<Cut>> {
+        loop {
+            if let Some(cut) = self.at_hand() {
+                return Ok(Some(cut));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            if self.begun.len() > self.max || self.passed.is_some() {
+                self.pass_over();
+            }
+            match self.fill() {
+                Ok(0) if self.whole => {
+                    self.ended = true;
+                    return Ok(self.last());
+                }
+                Ok(0) => return Ok(None),
+                Ok(_) => self.seal(),
+                Err(error) if error.raw_os_error().is_none() => {
+                    self.ended = true;
+                    return Ok(Some(self.damage(&error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next record that was read already.
+    pub fn at_hand(&mut self) -> Option<Cut> {
+        if let Some(cut) = self.held.take() {
+            return Some(cut);
+        }
+        if self.block.is_empty() {
+            return None;
+        }
+        while let Some(found) = self.boundary.find(&self.block[self.searched..]) {
+            if let Some(cut) = self.cut(self.searched + found + 1, 1) {
+                return Some(cut);
+            }
+        }
+        self.begun.extend_from_slice(&self.block[self.cursor..]);
+        (self.block, self.cursor, self.searched) = (Bytes::new(), 0, self.begun.len());
+        None
+    }
+
+    /// Gives a record back, to be the next again.
+    pub fn put_back(&mut self, cut: Cut) {
+        self.held = Some(cut);
+    }
+
+    /// Goes on until a record ends at this offset: how input that cannot seek is resumed.
+    pub fn advance_to(&mut self, offset: u64) -> io::Result<()> {
+        while let Some(cut) = self.next()? {
+            if cut.end > offset {
+                self.put_back(cut);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts `block` at `end`, where a line ending of so many bytes lies; a blank line is none.
+    fn cut(&mut self, end: usize, ending: usize) -> Option<Cut> {
+        let from = self.cursor;
+        let raw = &self.block[from..end];
+        let mut text = from..end - ending;
+        if self.block[text.clone()].last() == Some(&b'\r') {
+            text.end -= 1;
+        }
+        if self.offset == 0 && self.passed.is_none() && self.block[text.clone()].starts_with(BYTE_ORDER_MARK) {
+            text.start += BYTE_ORDER_MARK.len();
+        }
+        let (line, mut length, mut lines) = (self.line, raw.len() as u64, self.boundary.lines(raw));
+        let passed = self.passed.take();
+        if let Some(passed) = &passed {
+            length += passed.length;
+            lines += passed.lines;
+        }
+        self.offset += length;
+        self.line += lines;
+        (self.cursor, self.searched) = (end, end);
+        let (bytes, broken) = match passed {
+            Some(passed) => (passed.head, Some(self.too_long(length - ending as u64))),
+            None if text.len() > self.max => {
+                let reason = self.too_long(text.len() as u64);
+                (self.block.slice(text.start..text.start + KEPT.min(text.len())), Some(reason))
+            }
+            None if self.boundary.is_blank(&self.block[text.clone()]) => return None,
+            None => (self.block.slice(text), None),
+        };
+        Some(Cut { bytes, end: self.offset, line, broken })
+    }
+
+    /// The bytes behind the last line feed as a record.
+    fn last(&mut self) -> Option<Cut> {
+        if self.begun.is_empty() && self.passed.is_none() {
+            return None;
+        }
+        let unclosed = self.boundary.is_open();
+        self.block = std::mem::take(&mut self.begun).into();
+        let mut cut = self.cut(self.block.len(), 0)?;
+        if unclosed && cut.broken.is_none() {
+            cut.broken =
+                Some(format!("the row that begins in line {} opens a quotation mark that is never closed", cut.line));
+        }
+        Some(cut)
+    }
+
+    fn damage(&mut self, error: &io::Error) -> Cut {
+        let at = self.read_to();
+        let kept = self.begun.len().min(KEPT);
+        let head = self.passed.take().map(|passed| passed.head);
+        let bytes = head.unwrap_or_else(|| Bytes::copy_from_slice(&self.begun[..kept]));
+        self.begun = Vec::new();
+        self.offset = at + 1;
+        let broken = format!(
+            "the file cannot be decompressed further: {error} (line {}, after {at} decompressed bytes); what follows is not \
+             read until the file is replaced by a sound one",
+            self.line
+        );
+        Cut { bytes, end: self.offset, line: self.line, broken: Some(broken) }
+    }
+
+    fn too_long(&self, length: u64) -> String {
+        let (what, hint) = match self.boundary {
+            Boundary::Line => ("line", ""),
+            Boundary::Row(_) => ("row", ", or close the quotation mark it may have opened"),
+        };
+        format!(
+            "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {KEPT} bytes are kept. Raise \
+             `max_record`{hint}",
+            self.max
+        )
+    }
+
+    /// Lets go of the bytes of a record over the limit but its beginning.
+    fn pass_over(&mut self) {
+        let begun = &self.begun;
+        let kept = begun.len().min(KEPT);
+        let passed = self.passed.get_or_insert_with(|| Passed {
+            head: Bytes::copy_from_slice(&begun[..kept]),
+            length: 0,
+            lines: 0,
+        });
+        passed.length += self.begun.len() as u64;
+        passed.lines += memchr_iter(b'\n', &self.begun).count() as u64;
+        self.begun.clear();
+        self.searched = 0;
+    }
+
+    /// Reads the next chunk behind what is begun.
+    fn fill(&mut self) -> io::Result<usize> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let from = self.begun.len();
+        let mut filled = from;
+        self.begun.resize(from + self.chunk, 0);
+        while filled < self.begun.len() {
+            match self.input.read(&mut self.begun[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.failure = Some(error);
+                    break;
+                }
+            }
+            if self.live {
+                break;
+            }
+        }
+        self.begun.truncate(filled);
+        match (filled - from, self.failure.take()) {
+            (0, Some(failure)) => Err(failure),
+            (read, failure) => {
+                self.failure = failure;
+                Ok(read)
+            }
+        }
+    }
+
+    /// Turns what is begun into a block to cut, once it holds the end of a record.
+    fn seal(&mut self) {
+        let before = self.boundary;
+        match self.boundary.find(&self.begun[self.searched..]) {
+            None => self.searched = self.begun.len(),
+            Some(_) => {
+                self.boundary = before;
+                if self.begun.len() < self.begun.capacity() / 2 {
+                    self.begun.shrink_to_fit();
+                }
+                self.block = std::mem::take(&mut self.begun).into();
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Files as a source: JSON lines, CSV and Parquet; a path, a folder or a glob; read once or followed as they grow.
+//!
+//! A partition is a file, named by its path. Positions of one name come in the order of reading, and start again at 0 when
+//! another file, or another content, takes the name: commit them in that order.
+//!
+//! `scan` finds the files, `identity` knows them again, `lines`, `csv` and `parquet` cut records out of them, and `once`
+//! and `follow` are the two ways to go through them.
+
+mod batch;
+mod content;
+mod csv;
+mod decompress;
+mod follow;
+mod identity;
+pub(super) mod lines;
+pub(super) mod offload;
+mod once;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
+
+use self::follow::Follow;
+use self::offload::Offload;
+use self::once::Once;
+use super::{Committed, IDLE_WAIT, Read, Room, Source, SourceError};
+use crate::settings::source::FileSettings;
+
+pub(super) use self::batch::{Batch, Place};
+
+/// How often followed files are looked at.
+const POLL: Duration = Duration::from_millis(125);
+
+/// Reads files.
+pub struct FileSource {
+    reader: Offload<Reader, Answer>,
+    remaining: Option<u64>,
+}
+
+enum Reader {
+    Once(Once),
+    Follow(Follow),
+}
+
+/// What a step gave, and how many bytes were left behind it.
+struct Answer {
+    step: Result<Step, SourceError>,
+    remaining: u64,
+}
+
+/// What one look at the files gave.
+enum Step {
+    Records(Vec<super::Record>),
+    /// Something is there that cannot be read just yet.
+    Waiting,
+    Nothing,
+    Finished,
+}
+
+impl FileSource {
+    /// A source of these files. Nothing is touched before it is opened.
+    pub fn new(settings: &FileSettings) -> Self {
+        let settings = settings.clone();
+        let reader = match settings.follow {
+            true => Reader::Follow(Follow::new(settings)),
+            false => Reader::Once(Once::new(settings)),
+        };
+        Self { reader: Offload::new(reader), remaining: None }
+    }
+
+    async fn step(
+        &mut self,
+        work: impl FnOnce(&mut Reader) -> Result<Step, SourceError> + Send + 'static,
+    ) -> Result<Step, SourceError> {
+        let answer = self.reader.run(|reader| {
+            let step = work(reader);
+            Answer { step, remaining: reader.remaining() }
+        });
+        let Answer { step, remaining } = answer.await?;
+        self.remaining = Some(remaining);
+        step
+    }
+}
+
+impl Reader {
+    fn open(&mut self, committed: &[Committed], now: Instant) -> Result<(), SourceError> {
+        match self {
+            Self::Once(once) => once.open(committed),
+            Self::Follow(follow) => follow.open(committed, now),
+        }
+    }
+
+    fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
+        match self {
+            Self::Once(once) => once.step(room),
+            Self::Follow(follow) => follow.step(room, now),
+        }
+    }
+
+    fn remaining(&self) -> u64 {
+        match self {
+            Self::Once(once) => once.remaining(),
+            Self::Follow(follow) => follow.remaining(),
+        }
+    }
+}
+
+impl Source for FileSource {
+    /// Looks for the files. After an error, [`Source::read`] looks again; the positions are remembered.
+    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        let now = Instant::now();
+        self.step(move |reader| reader.open(&committed, now).map(|()| Step::Nothing))
+            .map(|opened| opened.map(drop))
+            .boxed()
+    }
+
+    fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
+        async move {
+            let idle = Instant::now() + IDLE_WAIT;
+            loop {
+                let now = Instant::now();
+                match self.step(move |reader| reader.step(room, now)).await? {
+                    Step::Records(records) => return Ok(Read::Records(records)),
+                    Step::Finished => return Ok(Read::Finished),
+                    Step::Nothing if now >= idle => return Ok(Read::Idle),
+                    Step::Nothing | Step::Waiting => sleep(POLL).await,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn remaining_bytes(&self) -> Option<u64> {
+        self.remaining
+    }
+}

@@ -1,0 +1,62 @@
+//! Work on blocking threads that survives a caller who stops waiting.
+
+use std::panic::resume_unwind;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::source::SourceError;
+
+/// A state whose work blocks. It moves to a blocking thread and back for each piece of work.
+///
+/// When the caller drops the future of [`Offload::run`], the work goes on, and the next call gives its answer: what was
+/// read is not lost.
+pub(in crate::source) struct Offload<S, T> {
+    state: State<S, T>,
+}
+
+enum State<S, T> {
+    Here(Box<S>),
+    Away(JoinHandle<(Box<S>, T)>),
+    Lost,
+}
+
+impl<S: Send + 'static, T: Send + 'static> Offload<S, T> {
+    pub fn new(state: S) -> Self {
+        Self { state: State::Here(Box::new(state)) }
+    }
+
+    /// Does the work, or waits for the answer of work begun before.
+    ///
+    /// # Errors
+    /// The state is gone: the work panicked before, or the runtime is shutting down.
+    ///
+    /// # Panics
+    /// When the work panics.
+    pub async fn run(&mut self, work: impl FnOnce(&mut S) -> T + Send + 'static) -> Result<T, SourceError> {
+        self.state = match std::mem::replace(&mut self.state, State::Lost) {
+            State::Here(mut state) => State::Away(spawn_blocking(move || {
+                let answer = work(&mut state);
+                (state, answer)
+            })),
+            other => other,
+        };
+        let State::Away(task) = &mut self.state else {
+            return Err(SourceError(
+                "reading broke off by a fault in an earlier read; the source must be opened again".into(),
+            ));
+        };
+        match task.await {
+            Ok((state, answer)) => {
+                self.state = State::Here(state);
+                Ok(answer)
+            }
+            Err(failure) => {
+                self.state = State::Lost;
+                match failure.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(_) => Err(SourceError("reading broke off because Vectide is shutting down".into())),
+                }
+            }
+        }
+    }
+}

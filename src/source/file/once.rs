@@ -1,0 +1,175 @@
+//! Files that are read to their end, one after the other.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::Step;
+use super::batch::{Batch, Place};
+use super::content::{Content, Mark};
+use super::identity::{Detail, Identity, Progress};
+use super::scan::{Kind, cannot_read, scan};
+use crate::settings::source::FileSettings;
+use crate::source::{Committed, Partition, Room, SourceError};
+
+/// The files of one source, each read once.
+pub(super) struct Once {
+    settings: FileSettings,
+    known: HashMap<String, Progress>,
+    /// Whether the files were looked for.
+    scanned: bool,
+    queue: VecDeque<(PathBuf, Kind)>,
+    queued_bytes: u64,
+    current: Option<Open>,
+    /// What could not be read, to be tried again and told when the others are done.
+    failed: Vec<(PathBuf, String)>,
+    problems: Vec<String>,
+}
+
+struct Open {
+    path: PathBuf,
+    file: Arc<File>,
+    identity: Identity,
+    content: Content,
+    place: Place,
+    given: Mark,
+}
+
+impl Once {
+    pub fn new(settings: FileSettings) -> Self {
+        Self {
+            settings,
+            known: HashMap::new(),
+            scanned: false,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            current: None,
+            failed: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Remembers the committed positions and looks for the files.
+    pub fn open(&mut self, committed: &[Committed]) -> Result<(), SourceError> {
+        for row in committed {
+            match Progress::of(row) {
+                Ok((progress, _)) => drop(self.known.insert(row.partition.clone(), progress)),
+                Err(error) => {
+                    warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
+                }
+            }
+        }
+        self.scan(None)
+    }
+
+    /// The next records, as many as there is room for.
+    pub fn step(&mut self, room: Room) -> Result<Step, SourceError> {
+        if !self.scanned {
+            self.scan(None)?;
+        }
+        let mut batch = Batch::new(room);
+        while !batch.is_full() {
+            if self.current.is_none() && !self.open_next() {
+                break;
+            }
+            let Some(open) = &mut self.current else { continue };
+            match open.content.read(&mut batch, &open.place, &mut open.given) {
+                Ok(false) => {}
+                Ok(true) => self.current = None,
+                Err(reason) => self.give_up(&reason),
+            }
+        }
+        match batch.records() {
+            Some(records) => Ok(Step::Records(records)),
+            None => self.finish(),
+        }
+    }
+
+    /// How many bytes on disk are left.
+    pub fn remaining(&self) -> u64 {
+        let current = self.current.as_ref().map_or(0, |open| open.content.remaining(&open.file, open.identity.size()));
+        self.queued_bytes + current
+    }
+
+    /// Queues all files, or those of them that failed before.
+    fn scan(&mut self, only: Option<&[(PathBuf, String)]>) -> Result<(), SourceError> {
+        let found = scan(&self.settings)?;
+        self.scanned = true;
+        self.problems = found.problems;
+        for (path, kind) in found.files {
+            if only.is_none_or(|failed| failed.iter().any(|(failed, _)| *failed == path)) {
+                self.queued_bytes += size(&path);
+                self.queue.push_back((path, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the next file of the queue; false when the queue is empty.
+    fn open_next(&mut self) -> bool {
+        let Some((path, kind)) = self.queue.pop_front() else { return false };
+        self.queued_bytes = if self.queue.is_empty() { 0 } else { self.queued_bytes.saturating_sub(size(&path)) };
+        let name = path.display().to_string();
+        match self.open_file(&path, kind, &name) {
+            Ok(open) => self.current = Some(open),
+            Err(reason) => self.fail(path, reason),
+        }
+        true
+    }
+
+    fn open_file(&self, path: &Path, kind: Kind, name: &str) -> Result<Open, String> {
+        let said = |error: std::io::Error| cannot_read(name, &error);
+        let file = File::open(path).map_err(said)?;
+        let identity = Identity::of(&file).map_err(said)?;
+        let (base, given) = match self.known.get(name) {
+            Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark()),
+            Some(known) => {
+                info!(file = name, "the file changed since it was read; reading it from the start");
+                (known.base_behind(identity.modified()), Mark::default())
+            }
+            None => (identity.modified(), Mark::default()),
+        };
+        let file = Arc::new(file);
+        let content = Content::open(&file, kind, self.settings.max_record.as_usize(), given)
+            .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
+        let detail = Detail { identity: identity.clone(), base, earlier: Vec::new() }.to_json();
+        let place = Place { partition: Arc::new(Partition { name: name.to_owned(), detail }), base };
+        Ok(Open { path: path.to_owned(), file, identity, content, place, given })
+    }
+
+    /// Leaves the current file; the next attempt goes on where this one ended.
+    fn give_up(&mut self, reason: &str) {
+        let Some(Open { path, identity, place, given, .. }) = self.current.take() else { return };
+        let name = &place.partition.name;
+        let reason = format!("`{name}` cannot be read: {reason}");
+        let Mark { offset, ordinal } = given;
+        self.known.insert(name.clone(), Progress { identity, base: place.base, offset, ordinal });
+        self.fail(path, reason);
+    }
+
+    fn fail(&mut self, path: PathBuf, reason: String) {
+        warn!(file = %path.display(), reason, "a file cannot be read; going on with the others");
+        self.failed.push((path, reason));
+    }
+
+    /// All is read, or what could not be is told and queued again. A file that is gone by then needs no reading any more.
+    fn finish(&mut self) -> Result<Step, SourceError> {
+        if self.failed.is_empty() && self.problems.is_empty() {
+            return Ok(Step::Finished);
+        }
+        let failed = std::mem::take(&mut self.failed);
+        let reasons = failed.iter().map(|(_, reason)| reason).chain(&self.problems).cloned().collect::<Vec<_>>();
+        if let Err(error) = self.scan(Some(&failed)) {
+            self.failed = failed;
+            return Err(error);
+        }
+        Err(SourceError(reasons.join("; ")))
+    }
+}
+
+fn size(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
+}

@@ -1,0 +1,137 @@
+//! Which files a configured path stands for.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::decompress::Compression;
+use crate::settings::source::{FileFormat, FileSettings};
+use crate::source::SourceError;
+
+/// How the content of a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub format: FileFormat,
+    pub compression: Compression,
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Files to read, in the order of their paths.
+    pub files: Vec<(PathBuf, Kind)>,
+    /// What is meant too and cannot be read: a sentence each, with the path.
+    pub problems: Vec<String>,
+}
+
+impl Kind {
+    /// How a file of this name is read; `fallback` is the format of names that do not tell.
+    fn of(path: &Path, fallback: Option<FileFormat>) -> Option<Self> {
+        let compression = Compression::of(path);
+        let inner = if compression == Compression::None { path } else { Path::new(path.file_stem()?) };
+        let format = match inner.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref()
+        {
+            Some("jsonl" | "ndjson") => FileFormat::Jsonl,
+            Some("csv") => FileFormat::Csv,
+            Some("parquet") => FileFormat::Parquet,
+            _ => fallback?,
+        };
+        Some(Self { format, compression })
+    }
+
+    /// Whether a file of this kind can be read while it grows.
+    fn can_grow(self) -> bool {
+        self.format != FileFormat::Parquet && self.compression == Compression::None
+    }
+}
+
+/// Looks for the files. Folders are not searched below; hidden files in them are left out.
+///
+/// # Errors
+/// The path stands for nothing that can be read now.
+pub(super) fn scan(settings: &FileSettings) -> Result<Found, SourceError> {
+    let written = settings.path.as_str();
+    let mut found = Found::default();
+    match fs::metadata(written) {
+        Ok(metadata) if metadata.is_dir() => in_folder(settings, &mut found)?,
+        Ok(metadata) if metadata.is_file() => take(settings, PathBuf::from(written), &mut found),
+        Ok(_) => {
+            return Err(SourceError(format!(
+                "`{written}` is neither a file nor a folder; to read from a pipe, use a source of `type: stdin`"
+            )));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && written.contains(['*', '?', '[']) => {
+            by_glob(settings, &mut found)?
+        }
+        Err(error) => return Err(SourceError(cannot_read(written, &error))),
+    }
+    found.files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    if found.files.is_empty() && !found.problems.is_empty() {
+        return Err(SourceError(found.problems.join("; ")));
+    }
+    Ok(found)
+}
+
+fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError> {
+    let folder = &settings.path;
+    let entries = fs::read_dir(folder).map_err(|error| SourceError(cannot_read(folder, &error)))?;
+    for entry in entries {
+        let path = entry.map_err(|error| SourceError(cannot_read(folder, &error)))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && path.is_file() && Kind::of(&path, settings.format).is_some() {
+            take(settings, path, found);
+        }
+    }
+    if found.files.is_empty() && found.problems.is_empty() && !settings.follow {
+        return Err(SourceError(format!(
+            "the folder `{folder}` holds no file that ends in .jsonl, .ndjson, .csv or .parquet (.gz or .zst may follow); put one \
+             there, or set `format` to read files whatever their ending"
+        )));
+    }
+    Ok(())
+}
+
+fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError> {
+    let pattern = &settings.path;
+    let paths = glob::glob(pattern).map_err(|error| SourceError(format!("`{pattern}` is not a glob: {error}")))?;
+    for path in paths {
+        match path {
+            Ok(path) if path.is_dir() => {}
+            Ok(path) => take(settings, path, found),
+            Err(error) => found.problems.push(cannot_read(&error.path().display().to_string(), error.error())),
+        }
+    }
+    if found.files.is_empty() && found.problems.is_empty() {
+        return Err(SourceError(format!(
+            "no file matches `{pattern}`; check `path`, which starts at the folder Vectide was started in"
+        )));
+    }
+    Ok(())
+}
+
+fn take(settings: &FileSettings, path: PathBuf, found: &mut Found) {
+    let shown = path.display();
+    match Kind::of(&path, settings.format) {
+        None => found.problems.push(format!(
+            "the name of `{shown}` does not tell its format; set `format` to jsonl, csv or parquet, or narrow `path`"
+        )),
+        Some(kind) if settings.follow && !kind.can_grow() => found.problems.push(format!(
+            "`{shown}` cannot be followed: only JSON lines and CSV without compression can; leave it out of `path`, or read it \
+             by a source of its own without `follow`"
+        )),
+        Some(kind) => found.files.push((path, kind)),
+    }
+}
+
+/// Why a path cannot be read and what to do.
+pub(super) fn cannot_read(path: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            format!("there is no file `{path}`; check `path`, which starts at the folder Vectide was started in")
+        }
+        ErrorKind::PermissionDenied => {
+            format!("`{path}` may not be read: {error}; give this user the right to read it")
+        }
+        _ => format!("`{path}` cannot be read: {error}"),
+    }
+}
