@@ -1,5 +1,6 @@
 //! The index: where vectors are kept and searched.
 
+pub mod actor;
 pub mod filter;
 pub mod target;
 

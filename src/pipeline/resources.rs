@@ -113,7 +113,7 @@ impl Resources {
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
         let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
         same_space(&ledger, provider.space())?;
-        let index = crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space())
+        let index = crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
             .map_err(|error| StartError::Unavailable(error.to_string()))?;
         let intake = open_intake(&settings, &ledger).await?;
         Ok(Self {

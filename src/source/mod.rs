@@ -1,22 +1,34 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
-<<<<<<< HEAD
 pub mod actor;
+pub mod file;
 pub mod http;
 pub mod record;
 pub mod replan;
 pub mod replay;
-=======
-pub mod file;
-pub mod record;
 pub mod stdin;
->>>>>>> 918628079e2dbd1a22ea4b3fb95f19d971aa228d
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::settings::SourceSettings;
+
+pub use actor::MakeSource;
 pub use record::{Committed, Partition, Position, Record};
+
+/// Makes a configured source, again after every failure. `intake`: the way in of the HTTP source.
+pub fn build(settings: &SourceSettings, intake: Option<&http::Intake>) -> Result<MakeSource, String> {
+    Ok(match settings.clone() {
+        SourceSettings::File(settings) => Arc::new(move || Box::new(file::FileSource::new(&settings))),
+        SourceSettings::Stdin(settings) => Arc::new(move || Box::new(stdin::StdinSource::new(&settings))),
+        SourceSettings::Http(_) => {
+            let intake = intake.cloned().ok_or("the HTTP source has no intake")?;
+            Arc::new(move || Box::new(http::HttpSource::new(intake.clone())))
+        }
+    })
+}
 
 /// How much a source may give at once.
 #[derive(Debug, Clone, Copy)]
