@@ -86,14 +86,17 @@ impl Searcher {
 
     async fn embed(&self, text: Arc<str>) -> Result<Vector, SearchError> {
         let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
+        let mut attempt = 1;
+        loop {
             let (reason, after) = match self.provider.embed(vec![text.clone()], InputType::Query).await {
                 Judgement::Done(embeddings) => {
-                    let vector = embeddings.vectors.into_iter().next();
-                    let vector =
-                        vector.ok_or_else(|| SearchError::unavailable("the provider answered without a vector"))?;
-                    return vector
-                        .map_err(|reason| SearchError::Invalid(format!("the text cannot be embedded: {reason}")));
+                    return match embeddings.vectors.into_iter().next() {
+                        Some(Ok(vector)) => Ok(vector),
+                        Some(Err(reason)) => {
+                            Err(SearchError::Invalid(format!("the text cannot be embedded: {reason}")))
+                        }
+                        None => Err(SearchError::unavailable("the provider answered without a vector")),
+                    };
                 }
                 Judgement::Refused { reason } => {
                     return Err(SearchError::Invalid(format!("the provider refused the text: {reason}")));
@@ -106,8 +109,8 @@ impl Searcher {
             }
             tokio::time::sleep(after.unwrap_or(pause)).await;
             pause *= 2;
+            attempt += 1;
         }
-        unreachable!("the loop ends by returning")
     }
 
     async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {

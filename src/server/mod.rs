@@ -1,1 +1,276 @@
-//! x
+//! The HTTP interface: events come in, searches are answered, and the state of the process is told.
+//!
+//! One file a resource. `openapi.json` describes all of it.
+
+mod body;
+mod documents;
+mod error;
+mod events;
+mod health;
+mod lines;
+mod metrics;
+mod openapi;
+mod search;
+mod stats;
+#[cfg(test)]
+mod testing;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::error::{PathError, QueryPayloadError};
+use actix_web::http::{Method, StatusCode, header};
+use actix_web::web::{Data, PathConfig, QueryConfig, ServiceConfig};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, Route, guard, web};
+use tokio::task::JoinHandle;
+
+use crate::search::Searcher;
+use crate::settings::ServerSettings;
+use crate::settings::document::VersionUnit;
+use crate::source::http::Intake;
+use crate::telemetry::Report;
+
+use error::ApiError;
+
+/// Threads that answer requests. They parse and wait; what computes runs on blocking threads.
+const WORKERS: usize = 2;
+/// The most connections a worker holds.
+const CONNECTIONS: usize = 1_024;
+/// How many bodies of the largest size may be in memory at once. Others wait unread.
+const LARGE_BODIES: u64 = 4;
+/// How long requests may take to end when the server stops, in seconds.
+const STOP_SECONDS: u64 = 5;
+
+/// What the server answers from: shared handles only, no actor is asked.
+pub struct ServerContext {
+    /// Searches; its ledger also tells documents.
+    pub searcher: Searcher,
+    /// Statistics, metrics and health.
+    pub report: Arc<Report>,
+    /// Where events go; `None` when no source of type `http` is configured.
+    pub intake: Option<Intake>,
+    /// How `?version=` of a deletion is read: `document.version.unit`.
+    pub version_unit: VersionUnit,
+}
+
+/// A server that listens.
+pub struct RunningServer {
+    /// Where, with the port that was given when port 0 was asked for.
+    pub address: SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl RunningServer {
+    /// Takes no more connections, lets requests end for some seconds, and waits until the server is gone.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        // It ends with an error only when it could not start, and it did.
+        let _ = self.task.await;
+    }
+}
+
+/// Starts the server. Must be called inside an actix system.
+pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<RunningServer, String> {
+    let shared = Data::new(Shared {
+        context,
+        settings: settings.clone(),
+        bodies: body::Memory::new(settings.max_body, LARGE_BODIES),
+    });
+    let server = HttpServer::new(move || App::new().app_data(shared.clone()).configure(configure))
+        .workers(WORKERS)
+        .max_connections(CONNECTIONS)
+        .client_request_timeout(Duration::from_secs(10))
+        .shutdown_timeout(STOP_SECONDS)
+        .disable_signals()
+        .bind(settings.listen)
+        .map_err(|error| cannot_listen(settings.listen, &error))?;
+    let address = server.addrs().first().copied().unwrap_or(settings.listen);
+    let server = server.run();
+    let handle = server.handle();
+    Ok(RunningServer { address, handle, task: actix_rt::spawn(server) })
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there: end it, or set `server.listen` to another port",
+        io::ErrorKind::PermissionDenied => "this user may not: set `server.listen` to a port above 1023",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address: set `server.listen` to one it has",
+        _ => "set `server.listen` to another address",
+    };
+    format!("cannot listen on {address} ({error}); {advice}")
+}
+
+/// What every handler sees.
+struct Shared {
+    context: ServerContext,
+    settings: ServerSettings,
+    bodies: body::Memory,
+}
+
+impl Shared {
+    fn intake(&self) -> Result<&Intake, ApiError> {
+        self.context.intake.as_ref().ok_or_else(|| {
+            ApiError::not_found("no source of type `http` is configured: add `api: { type: http }` to `sources`")
+        })
+    }
+}
+
+/// What is served: paths with their methods.
+fn resources() -> Vec<(&'static str, Vec<(Method, Route)>)> {
+    use Method as M;
+    vec![
+        ("/v1/events", vec![(M::POST, web::to(events::post))]),
+        ("/v1/documents/{id}", vec![(M::GET, web::to(documents::get)), (M::DELETE, web::to(documents::delete))]),
+        ("/v1/documents/{id}/similar", vec![(M::GET, web::to(search::similar))]),
+        ("/v1/search", vec![(M::GET, web::to(search::get)), (M::POST, web::to(search::post))]),
+        ("/v1/stats", vec![(M::GET, web::to(stats::get))]),
+        ("/health/live", vec![(M::GET, web::to(health::live))]),
+        ("/health/ready", vec![(M::GET, web::to(health::ready))]),
+        ("/metrics", vec![(M::GET, web::to(metrics::get))]),
+        ("/openapi.json", vec![(M::GET, web::to(openapi::get))]),
+    ]
+}
+
+fn configure(service: &mut ServiceConfig) {
+    service
+        .app_data(QueryConfig::default().error_handler(|error, _| wrong_query(&error).into()))
+        .app_data(PathConfig::default().error_handler(|error, _| wrong_path(&error).into()));
+    for (path, routes) in resources() {
+        let allowed: Vec<String> = routes.iter().map(|(method, _)| method.to_string()).collect();
+        let allowed = allowed.join(", ");
+        let mut resource = web::resource(path);
+        for (method, route) in routes {
+            // Whoever may GET may ask for the head alone.
+            resource = resource.route(match method {
+                Method::GET => route.guard(guard::Any(guard::Get()).or(guard::Head())),
+                method => route.guard(guard::Method(method)),
+            });
+        }
+        service.service(resource.default_service(web::to(move |request| wrong_method(request, allowed.clone()))));
+    }
+    service.default_service(web::to(unknown_path));
+}
+
+async fn unknown_path(request: HttpRequest) -> HttpResponse {
+    let reason = format!("there is nothing at `{}`; `/openapi.json` lists what there is", request.path());
+    ApiError::not_found(reason).error_response()
+}
+
+async fn wrong_method(request: HttpRequest, allowed: String) -> HttpResponse {
+    let reason = format!("`{}` is not possible here; possible: {allowed}", request.method());
+    let mut response = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, reason).error_response();
+    if let Ok(allowed) = header::HeaderValue::from_str(&allowed) {
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+fn wrong_query(error: &QueryPayloadError) -> ApiError {
+    ApiError::bad_request(format!("the query string is wrong: {error}"))
+}
+
+fn wrong_path(error: &PathError) -> ApiError {
+    ApiError::bad_request(format!("the path is wrong: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::testing::{Ground, Setup};
+    use super::*;
+    use crate::settings::{ByteSize, Span};
+    use crate::telemetry::health::Component;
+
+    #[actix_rt::test]
+    async fn unknown_paths_and_wrong_methods_are_json_too() {
+        let ground = Ground::new(Setup::default()).await;
+        let unknown = ground.get("/v1/nothing").await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+        assert!(unknown.error().contains("`/v1/nothing`"), "{}", unknown.error());
+        let wrong = ground.request(Method::PUT, "/v1/search").await;
+        assert_eq!((wrong.status, wrong.headers["allow"].as_str()), (StatusCode::METHOD_NOT_ALLOWED, "GET, POST"));
+        assert!(wrong.error().contains("`PUT`"), "{}", wrong.error());
+        assert_eq!(ground.request(Method::HEAD, "/health/live").await.status, StatusCode::OK);
+    }
+
+    #[actix_rt::test]
+    async fn readiness_tells_what_is_missing_and_liveness_does_not_care() {
+        let ground = Ground::new(Setup::default()).await;
+        let starting = ground.get("/health/ready").await;
+        assert_eq!(starting.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(starting.json(), json!({"status": "starting", "components": {"pipeline": {"state": "starting"}}}));
+        ground.health.ok(Component::Pipeline);
+        let ready = ground.get("/health/ready").await;
+        assert_eq!(ready.status, StatusCode::OK);
+        assert_eq!(ready.json(), json!({"status": "ok", "components": {"pipeline": {"state": "ok"}}}));
+        ground.health.unhealthy(Component::Provider, "401: check the key");
+        let unhealthy = ground.get("/health/ready").await;
+        assert_eq!(unhealthy.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(unhealthy.json()["components"]["provider"]["reason"], "401: check the key");
+        let live = ground.get("/health/live").await;
+        assert_eq!((live.status, live.json()), (StatusCode::OK, json!({"status": "ok"})));
+    }
+
+    #[actix_rt::test]
+    async fn statistics_and_metrics_are_those_of_the_moment() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.hold("p1", 1, &["Boots"]);
+        let stats = ground.get("/v1/stats").await.json();
+        assert_eq!((&stats["documents"], &stats["points"], &stats["dead_letters"]), (&json!(1), &json!(3), &json!(0)));
+        assert_eq!((&stats["run"]["texts_sent"], &stats["total"]["texts_sent"]), (&json!(0), &json!(0)));
+        assert_eq!(stats["provider"], json!({"model": "fake", "dimensions": 2, "state": "ok"}));
+        let metrics = ground.get("/metrics").await;
+        assert_eq!(metrics.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        let text = String::from_utf8(metrics.body).unwrap();
+        assert!(text.contains("\nvectide_documents 1\n") && text.contains("\nvectide_points 3\n"), "{text}");
+    }
+
+    fn settings(listen: SocketAddr) -> ServerSettings {
+        let wait_timeout = Span::new(Duration::from_secs(1));
+        ServerSettings { listen, max_body: ByteSize::mebibytes(1), wait_timeout }
+    }
+
+    /// One request over a real connection.
+    async fn talk(address: SocketAddr, request: &'static str) -> io::Result<String> {
+        let talk = move || {
+            use std::io::{Read, Write};
+            let mut stream = std::net::TcpStream::connect(address)?;
+            stream.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        tokio::task::spawn_blocking(talk).await.unwrap()
+    }
+
+    #[actix_rt::test]
+    async fn a_server_listens_until_it_is_stopped() {
+        let ground = Ground::new(Setup::default()).await;
+        let journal = ground.journal.clone();
+        let (context, _folder) = ground.into_context();
+        let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        let address = server.address;
+        assert_ne!(address.port(), 0);
+        let request = "POST /v1/events HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 8\r\n\r\n{\"id\":1}";
+        let answer = talk(address, request).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202 Accepted") && answer.ends_with("{\"accepted\":1}"), "{answer}");
+        assert_eq!(journal.payloads(), ["{\"id\":1}"]);
+        server.stop().await;
+        assert!(talk(address, request).await.is_err());
+    }
+
+    #[actix_rt::test]
+    async fn a_port_in_use_is_named_with_its_setting() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let (context, _folder) = Ground::new(Setup::default()).await.into_context();
+        let Err(error) = start(context, &settings(address)) else { panic!("the port is taken") };
+        assert!(error.contains(&address.to_string()) && error.contains("`server.listen`"), "{error}");
+        assert!(error.contains("another program listens there"), "{error}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Request bodies: bounded, also after decompression.
+
+use std::io::Read;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use flate2::read::MultiGzDecoder;
+use futures_util::StreamExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::settings::ByteSize;
+
+use super::error::{ApiError, blocking};
+
+/// The longest that a caller may take to send a body.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The memory that bodies may take, all together.
+pub struct Memory {
+    limit: ByteSize,
+    kibibytes: Semaphore,
+}
+
+/// A body, and its share of the memory.
+pub struct Body<'a> {
+    /// The bytes, decompressed.
+    pub bytes: Bytes,
+    _share: SemaphorePermit<'a>,
+}
+
+impl Memory {
+    /// Room for so many bodies of the largest size, or for more that say that they are smaller.
+    pub fn new(limit: ByteSize, largest: u64) -> Self {
+        let kibibytes = u64::from(kibibytes(limit.as_u64())).saturating_mul(largest);
+        let permits = usize::try_from(kibibytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { limit, kibibytes: Semaphore::new(permits) }
+    }
+
+    /// Reads a body of at most the largest size, sent as it is or as gzip. Waits, with the body unread, while there is no room.
+    pub async fn read(&self, request: &HttpRequest, payload: Payload) -> Result<Body<'_>, ApiError> {
+        let limit = self.limit;
+        let gzip = is_gzip(request)?;
+        let length = header(request, CONTENT_LENGTH).parse().ok();
+        if length.is_some_and(|length: u64| length > limit.as_u64()) {
+            return Err(too_large(limit));
+        }
+        // A body that does not tell its size, or grows, may take all that one body may.
+        let size = length.filter(|_| !gzip).unwrap_or(limit.as_u64());
+        let share = self.kibibytes.acquire_many(kibibytes(size)).await.expect("the semaphore is never closed");
+        let body = match timeout(TIMEOUT, collect(payload, limit)).await {
+            Ok(body) => body?,
+            Err(_) => {
+                let reason = format!("the body took longer than {} seconds to arrive", TIMEOUT.as_secs());
+                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, reason));
+            }
+        };
+        let bytes = if gzip { blocking(move || gunzip(&body, limit)).await? } else { body };
+        Ok(Body { bytes, _share: share })
+    }
+}
+
+fn kibibytes(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+}
+
+fn is_gzip(request: &HttpRequest) -> Result<bool, ApiError> {
+    match header(request, CONTENT_ENCODING).to_ascii_lowercase().as_str() {
+        "" | "identity" => Ok(false),
+        "gzip" | "x-gzip" => Ok(true),
+        other => {
+            let reason = format!("the body is encoded as `{other}`, and only `gzip` and `identity` are understood");
+            Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
+        }
+    }
+}
+
+async fn collect(mut payload: Payload, limit: ByteSize) -> Result<Bytes, ApiError> {
+    let mut body = BytesMut::new();
+    while let Some(part) = payload.next().await {
+        let part = part.map_err(|error| ApiError::bad_request(format!("the body did not arrive whole: {error}")))?;
+        if body.len() + part.len() > limit.as_usize() {
+            return Err(too_large(limit));
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.freeze())
+}
+
+fn gunzip(body: &[u8], limit: ByteSize) -> Result<Bytes, ApiError> {
+    let mut plain = Vec::new();
+    // One byte more than allowed is enough to know, however much a few bytes would grow into.
+    let read = MultiGzDecoder::new(body).take(limit.as_u64().saturating_add(1)).read_to_end(&mut plain);
+    read.map_err(|error| ApiError::bad_request(format!("the body is not whole gzip: {error}")))?;
+    if plain.len() > limit.as_usize() { Err(too_large(limit)) } else { Ok(Bytes::from(plain)) }
+}
+
+fn too_large(limit: ByteSize) -> ApiError {
+    let reason = format!("the body is larger than {limit}; send less at once, or raise `server.max_body`");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
+}
+
+pub(super) fn header(request: &HttpRequest, name: HeaderName) -> &str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}

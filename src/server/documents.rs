@@ -1,0 +1,181 @@
+//! `/v1/documents/{id}`: what is held of a document, and taking it out of the index.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Query};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::document::{Document, DocumentId, Version, versioning};
+use crate::ledger::HeldDocument;
+use crate::settings::document::VersionUnit;
+use crate::source::http::Removal;
+use crate::view::DocumentView;
+
+use super::Shared;
+use super::error::{ApiError, blocking};
+use super::events::{Wait, wait};
+
+/// How a document is deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteQuery {
+    /// What the deletion is newer than, written as in `document.version`.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What to wait for before answering.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+}
+
+/// What is held of a document.
+pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let id = document_id(&id)?;
+    match held(&shared, id.clone()).await? {
+        Some(held) => Ok(HttpResponse::Ok().json(DocumentView::new(&id, &held))),
+        None => Err(ApiError::not_found(format!("there is no document `{id}`"))),
+    }
+}
+
+/// Deletes a document; answers once that is on the disk.
+pub async fn delete(
+    id: Path<String>,
+    query: Query<DeleteQuery>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let intake = shared.intake()?;
+    let id = document_id(&id)?;
+    let DeleteQuery { version, wait: asked } = query.into_inner();
+    let unit = shared.context.version_unit;
+    let version = match version {
+        Some(text) => Some(versioning::read(&Value::String(text), unit).map_err(ApiError::bad_request)?),
+        None => {
+            let held = held(&shared, id.clone()).await?.map(|held| held.document);
+            newer_than_all(held.as_ref(), unit, unix_millis())
+                .map_err(|reason| ApiError::not_found(format!("document `{id}`: {reason}")))?
+        }
+    };
+    let end = intake.accept(vec![Removal { id, version }.to_payload()]).await?.end;
+    Ok(wait(intake, asked, end, &shared).await.response(1))
+}
+
+/// The version of a deletion that does not say one: it must win over all that is held. `None`: its place in the journal, which is
+/// its time of arrival, does.
+///
+/// Versions that are counters tell nothing about time, so the deletion takes the newest version that is held: a deletion wins over
+/// changes of its own version, and the next change may come after it.
+fn newer_than_all(held: Option<&Document>, unit: VersionUnit, now_ms: i64) -> Result<Option<Version>, String> {
+    match (held.map(Document::newest), unit) {
+        (Some(newest), VersionUnit::Counter) => Ok(Some(newest)),
+        (None, VersionUnit::Counter) => {
+            Err("nothing is held of it yet, so only `?version=` can say what the deletion is \
+            newer than, because `document.version.unit` is `counter`"
+                .to_owned())
+        }
+        (Some(newest), _) if newest.as_nanos() >= i128::from(now_ms) * 1_000_000 => Ok(Some(newest)),
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn document_id(text: &str) -> Result<DocumentId, ApiError> {
+    DocumentId::new(text).map_err(|error| ApiError::bad_request(error.to_string()))
+}
+
+async fn held(shared: &Shared, id: DocumentId) -> Result<Option<HeldDocument>, ApiError> {
+    let ledger = shared.context.searcher.ledger.clone();
+    let found = blocking(move || ledger.documents(&[id])).await?;
+    Ok(found.into_iter().flatten().next())
+}
+
+fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::{Method, StatusCode};
+    use serde_json::json;
+
+    use super::super::testing::{Ground, Setup};
+    use super::*;
+    use crate::document::{Change, Fields, Operation};
+
+    #[test]
+    fn a_deletion_without_a_version_wins_over_all_that_is_held_and_over_nothing_that_is_to_come() {
+        let held = |nanos| {
+            Document::from(Change {
+                id: DocumentId::new("a").unwrap(),
+                operation: Operation::Upsert,
+                version: Version::from_nanos(nanos),
+                fields: Fields::new(),
+                priority: 0,
+                immediate: false,
+            })
+        };
+        let now_ms = 1_000;
+        let now = i128::from(now_ms) * 1_000_000;
+        let exactly = |nanos| Ok(Some(Version::from_nanos(nanos)));
+        for (held, unit, expected) in [
+            (None, VersionUnit::Auto, Ok(None)),
+            (Some(held(now - 1)), VersionUnit::Auto, Ok(None)),
+            (Some(held(now)), VersionUnit::Seconds, exactly(now)),
+            (Some(held(now + 5)), VersionUnit::Milliseconds, exactly(now + 5)),
+            (Some(held(7)), VersionUnit::Counter, exactly(7)),
+        ] {
+            assert_eq!(newer_than_all(held.as_ref(), unit, now_ms), expected, "{held:?} {unit:?}");
+        }
+        assert!(newer_than_all(None, VersionUnit::Counter, now_ms).unwrap_err().contains("?version="));
+    }
+
+    #[actix_rt::test]
+    async fn a_document_is_shown_as_it_is_held() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.hold("a/b %2F", 7_000_000_000, &["Boots"]);
+        let answer = ground.get("/v1/documents/a%2Fb%20%252F").await;
+        let json = answer.json();
+        assert_eq!((answer.status, &json["id"], &json["indexed"]), (StatusCode::OK, &json!("a/b %2F"), &json!(true)));
+        assert_eq!((&json["version"], &json["versions"]), (&json!(7), &json!({"title": 7})));
+        assert_eq!((&json["fields"], &json["metadata"]), (&json!({"title": "Boots"}), &json!({"category": "shoes"})));
+        assert_eq!(json["chunks"][0]["fingerprint"].as_str().map(str::len), Some(64));
+
+        let unknown = ground.get("/v1/documents/p2").await;
+        assert_eq!((unknown.status, unknown.error()), (StatusCode::NOT_FOUND, "there is no document `p2`".into()));
+        let nul = ground.get("/v1/documents/a%00").await;
+        assert_eq!(nul.status, StatusCode::BAD_REQUEST);
+    }
+
+    #[actix_rt::test]
+    async fn a_deletion_is_in_the_journal_before_it_is_answered() {
+        let ground = Ground::new(Setup::default()).await;
+        let answer = ground.request(Method::DELETE, "/v1/documents/p1").await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 1})));
+        let answer = ground.request(Method::DELETE, "/v1/documents/p1?version=2024-11-23T08:40:34Z").await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        let removals: Vec<_> = ground
+            .journal
+            .payloads()
+            .iter()
+            .map(|payload| Removal::from_payload(payload.as_bytes()).expect("a removal"))
+            .collect();
+        let id = DocumentId::new("p1").unwrap();
+        let version = Some(Version::from_nanos(1_732_351_234_000_000_000));
+        assert_eq!(removals, [Removal { id: id.clone(), version: None }, Removal { id, version }]);
+
+        let wrong = ground.request(Method::DELETE, "/v1/documents/p1?version=soon").await;
+        assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+        assert!(wrong.error().contains("`soon`"), "{}", wrong.error());
+    }
+
+    #[actix_rt::test]
+    async fn with_counters_a_deletion_is_as_new_as_what_is_held() {
+        let ground = Ground::new(Setup { version_unit: VersionUnit::Counter, ..Setup::default() }).await;
+        let unknown = ground.request(Method::DELETE, "/v1/documents/p1").await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+        ground.hold("p1", 7_000_000_000, &["Boots"]);
+        assert_eq!(ground.request(Method::DELETE, "/v1/documents/p1").await.status, StatusCode::ACCEPTED);
+        let removal = Removal::from_payload(ground.journal.payloads()[0].as_bytes()).unwrap();
+        assert_eq!(removal.version, Some(Version::from_nanos(7_000_000_000)));
+    }
+}

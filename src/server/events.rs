@@ -1,0 +1,269 @@
+//! `POST /v1/events`: changes come in.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::source::http::Intake;
+
+use super::Shared;
+use super::body::header;
+use super::error::{ApiError, blocking};
+use super::lines::{LineError, split};
+
+/// What a caller may ask for beside accepting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// What to wait for before answering.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+}
+
+/// What to wait for before answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Until the events are searchable, or settled in another way: superseded, filtered, dead-lettered.
+    Indexed,
+}
+
+#[derive(Debug, Serialize)]
+struct Accepted {
+    accepted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct PartlyWrong {
+    error: String,
+    accepted: usize,
+    rejected: usize,
+    errors: Vec<LineError>,
+}
+
+/// Media types of one JSON object a line.
+const LINES: [&str; 5] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/jsonlines",
+];
+
+/// Accepts an object, an array or lines; answers once they are on the disk.
+pub async fn post(
+    request: HttpRequest,
+    payload: Payload,
+    query: Query<EventsQuery>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let intake = shared.intake()?;
+    let body = shared.bodies.read(&request, payload).await?;
+    let media_type = header(&request, CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let declared_lines = LINES.contains(&media_type.as_str());
+    let bytes = body.bytes.clone();
+    let events = blocking(move || Ok::<_, ApiError>(split(bytes, declared_lines))).await?;
+    let accepted = events.good.len();
+    let end = if events.good.is_empty() { 0 } else { intake.accept(events.good).await?.end };
+    // What was accepted is on the disk: its memory is free for others while this request waits.
+    drop(body);
+    let settled = wait(intake, query.wait, end, &shared).await;
+    if events.wrong > 0 {
+        let first = &events.errors[0];
+        let error = match accepted {
+            0 => format!("nothing was accepted; line {}: {}", first.line, first.reason),
+            _ => format!(
+                "the first event that is wrong starts in line {}: {}; the others were accepted",
+                first.line, first.reason
+            ),
+        };
+        let answer = PartlyWrong { error, accepted, rejected: events.wrong, errors: events.errors };
+        return Ok(HttpResponse::BadRequest().json(answer));
+    }
+    Ok(settled.response(accepted))
+}
+
+/// How waiting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Everything is settled.
+    Yes,
+    /// Nobody asked.
+    NotAsked,
+    /// It takes longer than `server.wait_timeout`.
+    NotYet,
+}
+
+impl Settled {
+    pub(super) fn response(self, accepted: usize) -> HttpResponse {
+        let (status, note) = match self {
+            Self::Yes => (StatusCode::OK, None),
+            Self::NotAsked => (StatusCode::ACCEPTED, None),
+            Self::NotYet => {
+                (StatusCode::ACCEPTED, Some("accepted, and not searchable yet: `server.wait_timeout` is over"))
+            }
+        };
+        HttpResponse::build(status).json(Accepted { accepted, note })
+    }
+}
+
+pub(super) async fn wait(intake: &Intake, asked: Option<Wait>, end: u64, shared: &Shared) -> Settled {
+    match asked {
+        None => Settled::NotAsked,
+        Some(Wait::Indexed) => match timeout(shared.settings.wait_timeout.as_duration(), intake.settled(end)).await {
+            Ok(()) => Settled::Yes,
+            Err(_) => Settled::NotYet,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use actix_web::http::header::CONTENT_ENCODING;
+    use actix_web::test::TestRequest;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use serde_json::json;
+
+    use super::super::testing::{Ground, Setup};
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[actix_rt::test]
+    async fn what_is_answered_202_is_in_the_journal() {
+        let ground = Ground::new(Setup::default()).await;
+        let answer = ground.post("/v1/events", "{\"id\":1}").await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 1})));
+        let answer = ground.post("/v1/events", "[{\"id\":2}, {\"id\":3}]").await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 2})));
+        assert_eq!(ground.journal.payloads(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+        assert_eq!(ground.post("/v1/events", "[]").await.json(), json!({"accepted": 0}));
+    }
+
+    #[actix_rt::test]
+    async fn a_bad_line_is_named_and_the_others_are_accepted() {
+        let ground = Ground::new(Setup::default()).await;
+        let body = "{\"id\":1}\n{\"id\":2}\n{\"id\":\n{\"id\":4}\n";
+        let answer = ground.post("/v1/events", body).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        let json = answer.json();
+        assert_eq!((&json["accepted"], &json["rejected"]), (&json!(3), &json!(1)));
+        assert_eq!(json["errors"][0]["line"], 3);
+        assert!(answer.error().contains("line 3"), "{}", answer.error());
+        assert_eq!(ground.journal.payloads(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":4}"]);
+    }
+
+    #[actix_rt::test]
+    async fn a_body_with_nothing_good_is_refused_whole() {
+        let ground = Ground::new(Setup::default()).await;
+        for body in ["", "7", "{\"id\":1", "[{\"id\":1}", "[7]"] {
+            let answer = ground.post("/v1/events", body).await;
+            assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::BAD_REQUEST, &json!(0)), "{body}");
+            assert!(answer.error().starts_with("nothing was accepted; line 1: "), "{}", answer.error());
+        }
+        assert!(ground.journal.payloads().is_empty());
+    }
+
+    #[actix_rt::test]
+    async fn lines_that_are_declared_are_taken_as_lines() {
+        let ground = Ground::new(Setup::default()).await;
+        let request =
+            TestRequest::post().uri("/v1/events").insert_header((CONTENT_TYPE, "Application/X-NDJSON; charset=utf-8"));
+        let answer = ground.send(request.set_payload("[{\"id\":1}]\n{\"id\":2}")).await;
+        assert_eq!((answer.status, &answer.json()["errors"][0]["line"]), (StatusCode::BAD_REQUEST, &json!(1)));
+        assert_eq!(ground.journal.payloads(), ["{\"id\":2}"]);
+    }
+
+    #[actix_rt::test]
+    async fn bodies_are_bounded_before_and_after_decompression() {
+        let ground = Ground::new(Setup { max_body: 10_000, ..Setup::default() }).await;
+        let event = |size: usize| format!("{{\"text\":\"{}\"}}", "a".repeat(size));
+        let send = |encoding: &'static str, body: Vec<u8>| {
+            ground.send(
+                TestRequest::post().uri("/v1/events").insert_header((CONTENT_ENCODING, encoding)).set_payload(body),
+            )
+        };
+        let truncated = gzip(event(100).as_bytes())[..20].to_vec();
+        let two_members = [gzip(b"{\"a\":1}\n"), gzip(b"{\"b\":2}\n")].concat();
+        for (encoding, body, status) in [
+            ("identity", event(9_000).into_bytes(), StatusCode::ACCEPTED),
+            ("identity", event(10_000).into_bytes(), StatusCode::PAYLOAD_TOO_LARGE),
+            ("gzip", gzip(event(9_000).as_bytes()), StatusCode::ACCEPTED),
+            ("gzip", gzip(event(10_000).as_bytes()), StatusCode::PAYLOAD_TOO_LARGE),
+            ("gzip", gzip(&vec![b'a'; 9_000_000]), StatusCode::PAYLOAD_TOO_LARGE),
+            ("gzip", two_members, StatusCode::ACCEPTED),
+            ("gzip", truncated, StatusCode::BAD_REQUEST),
+            ("gzip", b"{\"id\":1}".to_vec(), StatusCode::BAD_REQUEST),
+            ("br", b"{\"id\":1}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ] {
+            let length = body.len();
+            assert_eq!(send(encoding, body).await.status, status, "{encoding} {length}");
+        }
+        assert_eq!(ground.journal.payloads().len(), 4);
+    }
+
+    #[actix_rt::test]
+    async fn a_full_window_is_429_until_events_are_settled() {
+        let ground = Ground::new(Setup { max_pending: 2, ..Setup::default() }).await;
+        assert_eq!(ground.post("/v1/events", "{}\n{}").await.status, StatusCode::ACCEPTED);
+        let full = ground.post("/v1/events", "{}").await;
+        assert_eq!((full.status, full.headers["retry-after"].as_str()), (StatusCode::TOO_MANY_REQUESTS, "1"));
+        assert!(full.error().contains("at most 2"), "{}", full.error());
+        ground.settle_all().await;
+        assert_eq!(ground.post("/v1/events", "{}").await.status, StatusCode::ACCEPTED);
+        let never = ground.post("/v1/events", "{}\n{}\n{}").await;
+        assert_eq!(never.status, StatusCode::PAYLOAD_TOO_LARGE, "waiting would not help");
+    }
+
+    #[actix_rt::test]
+    async fn waiting_answers_200_once_everything_is_settled() {
+        let ground = Ground::new(Setup::default()).await;
+        let (answer, ()) = tokio::join!(ground.post("/v1/events?wait=indexed", "{}\n{}"), async {
+            while ground.journal.payloads().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            ground.settle_all().await;
+        });
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"accepted": 2})));
+    }
+
+    #[actix_rt::test]
+    async fn waiting_too_long_answers_202_with_a_note() {
+        let ground = Ground::new(Setup { wait_timeout: Duration::from_millis(1), ..Setup::default() }).await;
+        let answer = ground.post("/v1/events?wait=indexed", "{}").await;
+        assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::ACCEPTED, &json!(1)));
+        assert!(answer.json()["note"].as_str().unwrap().contains("not searchable yet"));
+    }
+
+    #[actix_rt::test]
+    async fn what_cannot_be_written_down_is_not_accepted() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.journal.fail(Some("cannot append to the journal: the disk is full; make room on the disk"));
+        let answer = ground.post("/v1/events", "{}").await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.error().contains("the disk is full"));
+        ground.intake.close();
+        assert_eq!(ground.post("/v1/events", "{}").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[actix_rt::test]
+    async fn without_an_http_source_the_answer_says_how_to_have_one() {
+        let ground = Ground::new(Setup { http_source: false, ..Setup::default() }).await;
+        let answer = ground.post("/v1/events", "{}").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert!(answer.error().contains("type: http"), "{}", answer.error());
+    }
+}

@@ -1,0 +1,33 @@
+//! `GET /health/live` and `GET /health/ready`.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use serde::Serialize;
+
+use crate::telemetry::health::{Component, ComponentHealth, HealthState};
+
+use super::Shared;
+
+#[derive(Serialize)]
+struct HealthView {
+    status: HealthState,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    components: BTreeMap<Component, ComponentHealth>,
+}
+
+/// The process answers: do not restart it.
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(HealthView { status: HealthState::Ok, components: BTreeMap::new() })
+}
+
+/// Whether every component works; 503 with the reasons while one does not.
+pub async fn ready(shared: Data<Shared>) -> HttpResponse {
+    let health = &shared.context.report.health;
+    let view = HealthView { status: health.worst(), components: health.snapshot() };
+    match view.status {
+        HealthState::Ok => HttpResponse::Ok().json(view),
+        _ => HttpResponse::ServiceUnavailable().json(view),
+    }
+}

@@ -1,0 +1,14 @@
+//! `GET /metrics` for Prometheus.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+
+use super::Shared;
+use super::error::{ApiError, blocking};
+
+/// All metrics in the Prometheus text format.
+pub async fn get(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let report = shared.context.report.clone();
+    let text = blocking(move || report.metrics()).await?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}

@@ -1,0 +1,144 @@
+//! `GET /openapi.json`.
+
+use actix_web::HttpResponse;
+
+/// The description of the interface. A test compares it with what is served.
+pub const DOCUMENT: &str = include_str!("openapi.json");
+
+/// The description of the interface.
+pub async fn get() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use actix_web::http::{Method, StatusCode};
+    use serde_json::Value;
+
+    use super::super::resources;
+    use super::super::testing::{Answer, Ground, Setup};
+    use super::*;
+    use crate::telemetry::health::Component;
+
+    fn document() -> Value {
+        serde_json::from_str(DOCUMENT).expect("it is JSON")
+    }
+
+    #[test]
+    fn describes_exactly_what_is_served() {
+        let served: BTreeSet<(String, String)> = resources()
+            .iter()
+            .flat_map(|(path, routes)| {
+                routes.iter().map(|(method, _)| ((*path).to_owned(), method.as_str().to_ascii_lowercase()))
+            })
+            .collect();
+        let document = document();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let described: BTreeSet<(String, String)> = paths
+            .flat_map(|(path, operations)| {
+                operations.as_object().unwrap().keys().map(|method| (path.clone(), method.clone()))
+            })
+            .collect();
+        assert_eq!(described, served);
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[actix_rt::test]
+    async fn every_answer_is_as_described() {
+        let ground = Ground::new(Setup { max_pending: 4, max_body: 1_000, ..Setup::default() }).await;
+        ground.hold("p1", 7, &["Boots"]);
+        ground.hold("gone", 7, &[]);
+        let large = "{\"text\":\"".to_owned() + &"a".repeat(1_000);
+        for (status, method, path, uri, body) in [
+            (202, Method::POST, "/v1/events", "/v1/events", "{}"),
+            (400, Method::POST, "/v1/events", "/v1/events", "{}\n7"),
+            (400, Method::POST, "/v1/events", "/v1/events?wait=forever", "{}"),
+            (413, Method::POST, "/v1/events", "/v1/events", large.as_str()),
+            (202, Method::DELETE, "/v1/documents/{id}", "/v1/documents/p1", ""),
+            (400, Method::DELETE, "/v1/documents/{id}", "/v1/documents/p1?version=soon", ""),
+            (429, Method::POST, "/v1/events", "/v1/events", "{}\n{}"),
+            (200, Method::GET, "/v1/documents/{id}", "/v1/documents/p1", ""),
+            (200, Method::GET, "/v1/documents/{id}", "/v1/documents/gone", ""),
+            (404, Method::GET, "/v1/documents/{id}", "/v1/documents/nobody", ""),
+            (200, Method::GET, "/v1/documents/{id}/similar", "/v1/documents/p1/similar", ""),
+            (404, Method::GET, "/v1/documents/{id}/similar", "/v1/documents/gone/similar", ""),
+            (200, Method::GET, "/v1/search", "/v1/search?text=a&vectors=true", ""),
+            (400, Method::GET, "/v1/search", "/v1/search", ""),
+            (200, Method::POST, "/v1/search", "/v1/search", "{\"text\":\"a\"}"),
+            (400, Method::POST, "/v1/search", "/v1/search", "{}"),
+            (200, Method::GET, "/v1/stats", "/v1/stats", ""),
+            (200, Method::GET, "/health/live", "/health/live", ""),
+            (503, Method::GET, "/health/ready", "/health/ready", ""),
+            (200, Method::GET, "/metrics", "/metrics", ""),
+            (200, Method::GET, "/openapi.json", "/openapi.json", ""),
+        ] {
+            let request = actix_web::test::TestRequest::default().method(method.clone()).uri(uri);
+            let answer = ground.send(request.set_payload(body.to_owned())).await;
+            assert_eq!(answer.status, StatusCode::from_u16(status).unwrap(), "{method} {uri}");
+            check(&method, path, &answer);
+        }
+        ground.health.ok(Component::Pipeline);
+        check(&Method::GET, "/health/ready", &ground.get("/health/ready").await);
+    }
+
+    /// Compares an answer with its description.
+    fn check(method: &Method, path: &str, answer: &Answer) {
+        let document = document();
+        let operation = &document["paths"][path][method.as_str().to_ascii_lowercase()];
+        let described = &operation["responses"][answer.status.as_str()];
+        let content = described["content"].as_object().unwrap_or_else(|| panic!("{method} {path} {}", answer.status));
+        let (media_type, content) = content.iter().next().expect("one media type");
+        assert!(answer.headers["content-type"].starts_with(media_type), "{method} {path} {:?}", answer.headers);
+        if media_type == "application/json" {
+            conforms(&document, &content["schema"], &answer.json(), &format!("{method} {path}"));
+        }
+    }
+
+    /// As much of JSON Schema as the description uses.
+    fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let schema = document.pointer(reference.strip_prefix('#').expect("within the document"));
+            return conforms(document, schema.unwrap_or_else(|| panic!("{reference}")), value, at);
+        }
+        let kinds: Vec<&str> = match &schema["type"] {
+            Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+            kind => kind.as_str().into_iter().collect(),
+        };
+        assert!(kinds.iter().any(|kind| is(value, kind)), "{at}: {value} is no {kinds:?}");
+        if let Some(allowed) = schema["enum"].as_array() {
+            assert!(allowed.contains(value), "{at}: {value} is none of {allowed:?}");
+        }
+        if let Some(items) = value.as_array() {
+            items.iter().for_each(|item| conforms(document, &schema["items"], item, &format!("{at}[]")));
+        }
+        if let Some(members) = value.as_object() {
+            for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                assert!(members.contains_key(name), "{at} has no {name}");
+            }
+            for (name, member) in members {
+                let at = format!("{at}.{name}");
+                match (&schema["properties"][name], &schema["additionalProperties"]) {
+                    (Value::Null, Value::Null) => {}
+                    (Value::Null, Value::Bool(false)) => panic!("{at} is not described"),
+                    (Value::Null, others) => conforms(document, others, member, &at),
+                    (described, _) => conforms(document, described, member, &at),
+                }
+            }
+        }
+    }
+
+    fn is(value: &Value, kind: &str) -> bool {
+        match kind {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "number" => value.is_number(),
+            "null" => value.is_null(),
+            other => panic!("the description uses {other}, which this test does not know"),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! `/v1/search` and `/v1/documents/{id}/similar`.
+
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::index::Filter;
+use crate::search::SearchOptions;
+use crate::view::HitsView;
+
+use super::Shared;
+use super::documents::document_id;
+use super::error::ApiError;
+
+/// The most documents that one search returns.
+const MAX_K: usize = 1_000;
+
+/// A search as JSON.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchBody {
+    /// What to search for.
+    pub text: String,
+    /// How many documents to return at most.
+    #[serde(default = "default_k")]
+    pub k: usize,
+    /// Which documents count, by their metadata.
+    #[serde(default)]
+    pub filter: Option<Value>,
+    /// Whether to return the vectors.
+    #[serde(default)]
+    pub vectors: bool,
+}
+
+/// A search as a query string.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchQuery {
+    /// What to search for.
+    pub text: String,
+    /// How many documents to return at most.
+    #[serde(default = "default_k")]
+    pub k: usize,
+    /// Which documents count, as JSON text.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Whether to return the vectors.
+    #[serde(default)]
+    pub vectors: bool,
+}
+
+/// What to return beside the documents' ids.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimilarQuery {
+    /// How many documents to return at most.
+    #[serde(default = "default_k")]
+    pub k: usize,
+    /// Which documents count, as JSON text.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Whether to return the vectors.
+    #[serde(default)]
+    pub vectors: bool,
+}
+
+fn default_k() -> usize {
+    10
+}
+
+/// `GET /v1/search`.
+pub async fn get(query: Query<SearchQuery>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let SearchQuery { text, k, filter, vectors } = query.into_inner();
+    let filter = filter.as_deref().map(parse_filter).transpose()?;
+    search(&shared, &text, options(k, filter, vectors)?).await
+}
+
+/// `POST /v1/search`.
+pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let body = shared.bodies.read(&request, payload).await?;
+    let SearchBody { text, k, filter, vectors } = serde_json::from_slice(&body.bytes)
+        .map_err(|error| ApiError::bad_request(format!("the body is no search: {error}")))?;
+    search(&shared, &text, options(k, filter, vectors)?).await
+}
+
+/// `GET /v1/documents/{id}/similar`.
+pub async fn similar(
+    id: Path<String>,
+    query: Query<SimilarQuery>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let SimilarQuery { k, filter, vectors } = query.into_inner();
+    let filter = filter.as_deref().map(parse_filter).transpose()?;
+    let hits = shared.context.searcher.similar(document_id(&id)?, options(k, filter, vectors)?).await?;
+    Ok(HttpResponse::Ok().json(HitsView::from(hits)))
+}
+
+async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
+    let hits = shared.context.searcher.search(text, options).await?;
+    Ok(HttpResponse::Ok().json(HitsView::from(hits)))
+}
+
+fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<SearchOptions, ApiError> {
+    if !(1..=MAX_K).contains(&k) {
+        return Err(ApiError::bad_request(format!("`k` is {k}, and must be from 1 to {MAX_K}")));
+    }
+    let filter = filter.as_ref().map(Filter::from_json).transpose().map_err(ApiError::bad_request)?;
+    Ok(SearchOptions { k, filter, with_vectors })
+}
+
+fn parse_filter(text: &str) -> Result<Value, ApiError> {
+    serde_json::from_str(text).map_err(|error| ApiError::bad_request(format!("`filter` is not JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::http::StatusCode;
+    use serde_json::json;
+
+    use super::super::testing::{Ground, Setup};
+    use crate::embed::provider::{Embeddings, Judgement};
+
+    #[actix_rt::test]
+    async fn a_search_by_query_string_or_body_is_the_same() {
+        let ground = Ground::new(Setup::default()).await;
+        let by_query = "/v1/search?text=dry%20feet&k=3&vectors=true&filter=%7B%22category%22%3A%22shoes%22%7D";
+        let by_body = json!({"text": "dry feet", "k": 3, "vectors": true, "filter": {"category": "shoes"}});
+        let expected = json!({"hits": [
+            {"id": "p1", "score": 0.5, "metadata": {"category": "shoes"}, "chunk": 0, "vector": [8.0, 1.0]}
+        ]});
+        assert_eq!(ground.get(by_query).await.json(), expected);
+        assert_eq!(ground.post("/v1/search", by_body.to_string()).await.json(), expected);
+        let queries = ground.index.queries.lock().unwrap();
+        assert_eq!(queries[0].filter, queries[1].filter);
+        assert!(queries.iter().all(|query| query.k == 3 && query.filter.is_some() && query.except.is_none()));
+    }
+
+    #[actix_rt::test]
+    async fn a_search_without_wishes_returns_ten_documents_and_no_vectors() {
+        let ground = Ground::new(Setup::default()).await;
+        let answer = ground.get("/v1/search?text=boots").await;
+        assert_eq!(answer.json()["hits"][0].get("vector"), None);
+        assert_eq!(ground.index.queries.lock().unwrap()[0].k, 10);
+    }
+
+    #[actix_rt::test]
+    async fn a_wrong_search_says_what_is_wrong() {
+        let ground = Ground::new(Setup::default()).await;
+        for (uri, reason) in [
+            ("/v1/search", "missing field `text`"),
+            ("/v1/search?text=%20", "empty"),
+            ("/v1/search?text=a&k=0", "from 1 to 1000"),
+            ("/v1/search?text=a&k=1001", "from 1 to 1000"),
+            ("/v1/search?text=a&k=many", "invalid digit"),
+            ("/v1/search?text=a&limit=5", "unknown field `limit`"),
+            ("/v1/search?text=a&filter=shoes", "`filter` is not JSON"),
+            ("/v1/search?text=a&filter=7", "filter"),
+        ] {
+            let answer = ground.get(uri).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{uri}");
+            assert!(answer.error().contains(reason), "{uri}: {}", answer.error());
+        }
+        let answer = ground.post("/v1/search", "{\"k\":1}").await;
+        assert_eq!((answer.status, answer.error().contains("missing field `text`")), (StatusCode::BAD_REQUEST, true));
+    }
+
+    fn retry(after: Option<Duration>) -> Judgement {
+        Judgement::Retry { reason: "too many requests".into(), after, pause: true }
+    }
+
+    #[actix_rt::test]
+    async fn a_provider_that_has_to_be_asked_again_is_and_one_that_cannot_answer_is_told() {
+        let ground = Ground::new(Setup::default()).await;
+        let soon = Some(Duration::from_millis(1));
+        ground.provider.answer(vec![retry(soon), retry(soon)]);
+        assert_eq!(ground.get("/v1/search?text=a").await.status, StatusCode::OK);
+        let none = Embeddings { vectors: vec![Err("no known word".into())], tokens: None };
+        for (answers, status, reason) in [
+            (vec![retry(soon), retry(soon), retry(soon)], StatusCode::SERVICE_UNAVAILABLE, "too many requests"),
+            (vec![retry(Some(Duration::from_secs(60)))], StatusCode::SERVICE_UNAVAILABLE, "too many requests"),
+            (vec![Judgement::Fatal { reason: "wrong key".into() }], StatusCode::SERVICE_UNAVAILABLE, "wrong key"),
+            (vec![Judgement::Refused { reason: "too long".into() }], StatusCode::BAD_REQUEST, "too long"),
+            (vec![Judgement::Done(none)], StatusCode::BAD_REQUEST, "no known word"),
+        ] {
+            ground.provider.answer(answers);
+            let answer = ground.get("/v1/search?text=a").await;
+            assert_eq!(answer.status, status, "{reason}");
+            assert!(answer.error().contains(reason), "{}", answer.error());
+        }
+        ground.provider.answer(vec![retry(Some(Duration::from_millis(59_001)))]);
+        let answer = ground.get("/v1/search?text=a").await;
+        assert_eq!(answer.headers["retry-after"], "60", "whole seconds, rounded up");
+        *ground.index.failure.lock().unwrap() = Some("the index is away".into());
+        let answer = ground.get("/v1/search?text=a").await;
+        assert_eq!((answer.status, answer.error()), (StatusCode::SERVICE_UNAVAILABLE, "the index is away".into()));
+    }
+
+    #[actix_rt::test]
+    async fn similar_asks_with_the_mean_of_the_documents_chunks_and_not_for_itself() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.hold("p7", 1, &["ab", "abcd"]);
+        ground.hold("gone", 1, &[]);
+        assert_eq!(ground.get("/v1/documents/p7/similar?k=5").await.status, StatusCode::OK);
+        let query = ground.index.queries.lock().unwrap().pop().unwrap();
+        assert_eq!(query.vector.to_vec(), [3.0, 0.0]);
+        assert_eq!((query.k, query.except.unwrap().as_str()), (5, "p7"));
+        for (id, reason) in [("nobody", "there is no document `nobody`"), ("gone", "is not in the index")] {
+            let answer = ground.get(&format!("/v1/documents/{id}/similar")).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND);
+            assert!(answer.error().contains(reason), "{}", answer.error());
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A server whose provider, index and journal a test holds in its hands.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::App;
+use actix_web::http::{Method, StatusCode};
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::web::Data;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::document::fingerprint::Fingerprinter;
+use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
+use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
+use crate::embed::space::Space;
+use crate::index::{Hit, IndexError, Query, VectorIndex};
+use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
+use crate::search::Searcher;
+use crate::settings::document::VersionUnit;
+use crate::settings::{ByteSize, ServerSettings, Span};
+use crate::source::Source;
+use crate::source::http::journal::memory::MemoryJournal;
+use crate::source::http::{HttpSource, Intake};
+use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
+
+use super::{LARGE_BODIES, ServerContext, Shared, body, configure};
+
+/// Answers what it was told to, in order, and then a vector with the length of the text.
+pub(super) struct FakeProvider {
+    space: Space,
+    answers: Mutex<Vec<Judgement>>,
+}
+
+impl FakeProvider {
+    /// What the next calls answer.
+    pub(super) fn answer(&self, answers: Vec<Judgement>) {
+        *self.answers.lock().unwrap() = answers.into_iter().rev().collect();
+    }
+}
+
+impl Provider for FakeProvider {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn model(&self) -> &str {
+        "fake"
+    }
+
+    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement> {
+        assert_eq!(input, InputType::Query);
+        let next = self.answers.lock().unwrap().pop();
+        let vectors = texts.iter().map(|text| Ok(Vector::from([text.len() as f32, 1.0]))).collect();
+        async move { next.unwrap_or(Judgement::Done(Embeddings { vectors, tokens: None })) }.boxed()
+    }
+
+    fn count_tokens(&self, _text: &str) -> Option<usize> {
+        None
+    }
+
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
+    fn max_items(&self) -> usize {
+        1
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
+    }
+}
+
+/// Finds one document always, and remembers what it was asked.
+#[derive(Default)]
+pub(super) struct FakeIndex {
+    pub(super) queries: Mutex<Vec<Query>>,
+    pub(super) failure: Mutex<Option<String>>,
+}
+
+impl VectorIndex for FakeIndex {
+    fn write(&self, _writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>> {
+        async { Err(IndexError::Fatal("the server writes nothing".into())) }.boxed()
+    }
+
+    fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+        let vector = query.with_vectors.then(|| query.vector.clone());
+        self.queries.lock().unwrap().push(query);
+        let failure = self.failure.lock().unwrap().clone();
+        let hit = Hit {
+            id: DocumentId::new("p1").unwrap(),
+            score: 0.5,
+            metadata: serde_json::json!({"category": "shoes"}),
+            chunk: 0,
+            vector,
+        };
+        async move { failure.map_or(Ok(vec![hit]), |failure| Err(IndexError::Unavailable(failure))) }.boxed()
+    }
+
+    fn points(&self) -> u64 {
+        3
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// All that a server stands on.
+pub(super) struct Ground {
+    pub(super) journal: Arc<MemoryJournal>,
+    pub(super) intake: Intake,
+    pub(super) provider: Arc<FakeProvider>,
+    pub(super) index: Arc<FakeIndex>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) health: Arc<Health>,
+    shared: Data<Shared>,
+    _folder: TempDir,
+}
+
+/// How a test's server differs from the usual one.
+pub(super) struct Setup {
+    pub(super) max_body: u64,
+    pub(super) max_pending: usize,
+    pub(super) wait_timeout: Duration,
+    pub(super) version_unit: VersionUnit,
+    pub(super) http_source: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            max_body: 1 << 20,
+            max_pending: 1_000,
+            wait_timeout: Duration::from_secs(30),
+            version_unit: VersionUnit::Auto,
+            http_source: true,
+        }
+    }
+}
+
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub(super) fn error(&self) -> String {
+        self.json()["error"].as_str().expect("an error has a sentence").to_owned()
+    }
+}
+
+impl Ground {
+    pub(super) async fn new(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            LedgerOptions { pipeline: "test".into(), store_vectors: true, persist_vectors: true, store_points: true };
+        let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = Intake::open(journal.clone(), "api", setup.max_pending).await.unwrap();
+        let space = Space { model: "fake".into(), revision: String::new(), dimensions: 2 };
+        let provider = Arc::new(FakeProvider { space, answers: Mutex::default() });
+        let index = Arc::new(FakeIndex::default());
+        let health = Arc::new(Health::default());
+        let report = Report {
+            pipeline: "test".into(),
+            ledger: ledger.clone(),
+            metrics: Arc::new(Metrics::new()),
+            health: health.clone(),
+            actors: ActorBoard::default(),
+            sources: SourceBoard::default(),
+            index: index.clone(),
+            provider: provider.clone(),
+            started: Instant::now(),
+        };
+        let searcher = Searcher { provider: provider.clone(), index: index.clone(), ledger: ledger.clone() };
+        let context = ServerContext {
+            searcher,
+            report: Arc::new(report),
+            intake: setup.http_source.then(|| intake.clone()),
+            version_unit: setup.version_unit,
+        };
+        let settings = ServerSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            max_body: ByteSize::bytes(setup.max_body),
+            wait_timeout: Span::new(setup.wait_timeout),
+        };
+        let bodies = body::Memory::new(settings.max_body, LARGE_BODIES);
+        let shared = Data::new(Shared { context, settings, bodies });
+        Self { journal, intake, provider, index, ledger, health, shared, _folder: folder }
+    }
+
+    pub(super) async fn send(&self, request: TestRequest) -> Answer {
+        let app = init_service(App::new().app_data(self.shared.clone()).configure(configure)).await;
+        let response = call_service(&app, request.to_request()).await;
+        let status = response.status();
+        let header = |(name, value): (&actix_web::http::header::HeaderName, &actix_web::http::header::HeaderValue)| {
+            (name.to_string(), value.to_str().unwrap().to_owned())
+        };
+        let headers = response.headers().iter().map(header).collect();
+        Answer { status, headers, body: read_body(response).await.to_vec() }
+    }
+
+    pub(super) async fn request(&self, method: Method, uri: &str) -> Answer {
+        self.send(TestRequest::default().method(method).uri(uri)).await
+    }
+
+    pub(super) async fn get(&self, uri: &str) -> Answer {
+        self.request(Method::GET, uri).await
+    }
+
+    pub(super) async fn post(&self, uri: &str, body: impl Into<actix_web::web::Bytes>) -> Answer {
+        self.send(TestRequest::post().uri(uri).set_payload(body)).await
+    }
+
+    /// What the pipeline would do: read everything and settle it.
+    pub(super) async fn settle_all(&self) {
+        let mut source = HttpSource::new(&self.intake);
+        source.open(Vec::new()).await.unwrap();
+        let room = crate::source::Room { records: 10_000, bytes: 1 << 30 };
+        if let crate::source::Read::Records(records) = source.read(room).await.unwrap() {
+            source.committed(&[records.last().unwrap().position.clone()]).await.unwrap();
+        }
+    }
+
+    /// A document in the index, with a chunk for every text.
+    pub(super) fn hold(&self, id: &str, nanos: i128, texts: &[&str]) {
+        let id = DocumentId::new(id).unwrap();
+        let change = Change {
+            id: id.clone(),
+            operation: Operation::Upsert,
+            version: Version::from_nanos(nanos),
+            fields: serde_json::Map::from_iter([("title".to_owned(), Value::from("Boots"))]),
+            priority: 0,
+            immediate: false,
+        };
+        let document = Document::from(change);
+        let chunks = texts.iter().map(|text| ChunkWrite {
+            fingerprint: Fingerprinter::new("test").of(text),
+            vector: VectorSource::Here(Vector::from([text.len() as f32, 0.0])),
+        });
+        let write = DocumentWrite {
+            id,
+            document: document.to_json(),
+            newest: document.newest(),
+            metadata: (!texts.is_empty()).then(|| r#"{"category":"shoes"}"#.to_owned()),
+            chunks: chunks.collect(),
+        };
+        self.ledger.write(&[write]).unwrap();
+    }
+
+    pub(super) fn into_context(self) -> (ServerContext, TempDir) {
+        let Self { shared, _folder, .. } = self;
+        let shared = Arc::into_inner(shared.into_inner()).expect("nobody else holds it");
+        (shared.context, _folder)
+    }
+}
