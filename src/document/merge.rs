@@ -36,10 +36,9 @@ struct Field {
 
 impl Field {
     fn wins_over(&self, other: &Self) -> bool {
+        let text = |field: &Self| field.value.to_string();
         self.version > other.version
-            || (self.version == other.version
-                && self.value != other.value
-                && self.value.to_string() > other.value.to_string())
+            || (self.version == other.version && self.value != other.value && text(self) > text(other))
     }
 }
 
