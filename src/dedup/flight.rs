@@ -20,15 +20,21 @@ use crate::telemetry::Reason;
 pub struct Work {
     /// What the index and the ledger shall hold.
     pub write: DocumentWrite,
-    /// What the receipts are told when it is held.
+    /// Who is told when they do.
+    pub settlement: Settlement,
+}
+
+/// Who is told what when a write is done.
+pub struct Settlement {
+    /// What the receipts are told.
     pub verdict: Verdict,
-    /// One for every change in it.
+    /// One for every change in the write.
     pub receipts: Vec<Receipt>,
     /// The right to work on the document; dropped after the receipts were told.
     pub claim: Claim,
 }
 
-impl Work {
+impl Settlement {
     /// Tells everyone that it is done.
     pub fn settle(self) {
         for receipt in self.receipts {
@@ -72,7 +78,8 @@ impl Draft {
             metadata: self.metadata,
             chunks: chunks.collect(),
         };
-        Ok(Work { write, verdict: Verdict::Indexed, receipts: self.receipts, claim: self.claim })
+        let settlement = Settlement { verdict: Verdict::Indexed, receipts: self.receipts, claim: self.claim };
+        Ok(Work { write, settlement })
     }
 
     /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
@@ -84,7 +91,8 @@ impl Draft {
             metadata: None,
             chunks: Vec::new(),
         };
-        Work { write, verdict: Verdict::Rejected(reason.into()), receipts: self.receipts, claim: self.claim }
+        let verdict = Verdict::Rejected(reason.into());
+        Work { write, settlement: Settlement { verdict, receipts: self.receipts, claim: self.claim } }
     }
 }
 

@@ -11,7 +11,7 @@ use super::cache::VectorCache;
 use super::claim::Group;
 use super::flight::{Boarding, Draft, Flights, PendingText, SharedDraft, Work};
 use crate::delivery::Verdict;
-use crate::document::chunk::Chunker;
+use crate::document::chunk::{Chunker, MAX_TEXT_BYTES};
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
 use crate::document::{Document, Fingerprint, Vector};
@@ -22,9 +22,9 @@ use crate::telemetry::{CacheTier, Metrics, Reason};
 /// What turns documents into chunks, and where vectors are found. One per generation, shared by its planning tasks.
 pub struct Planner {
     /// Renders texts and metadata.
-    pub template: Template,
+    pub template: Arc<Template>,
     /// Cuts long texts.
-    pub chunker: Chunker,
+    pub chunker: Arc<Chunker>,
     /// Names texts in the provider's space.
     pub fingerprints: Fingerprinter,
     /// Vectors in memory.
@@ -107,18 +107,21 @@ impl Planner {
             Ok(None) => return diffed.ready.extend(draft.finish().ok()),
             Err(reason) => return diffed.ready.push(draft.reject(&reason)),
         };
-        let cut = match self.chunker.cut(&text) {
-            Ok(cut) if cut.is_empty() => return diffed.ready.push(draft.reject("the document's text is empty")),
-            Ok(cut) => cut,
-            Err(reason) => return diffed.ready.push(draft.reject(&reason)),
-        };
+        if text.len() > MAX_TEXT_BYTES {
+            let reason = format!("the document's text has {} bytes, and at most {MAX_TEXT_BYTES} are taken", text.len());
+            return diffed.ready.push(draft.reject(&reason));
+        }
+        let cut = self.chunker.cut(&text);
+        if cut.is_empty() {
+            return diffed.ready.push(draft.reject("the document's text is empty"));
+        }
         draft.metadata = Some(self.template.metadata(&document));
         let mut texts = Vec::new();
         for (number, text) in cut.iter().enumerate() {
             let fingerprint = self.fingerprints.of(text);
             let vector = kept(&chunks, number, &fingerprint).map(|chunk| VectorSource::Held(chunk.key));
             if vector.is_none() {
-                texts.push((number, Arc::from(text.as_ref())));
+                texts.push((number, Arc::from(*text)));
             }
             draft.chunks.push((fingerprint, vector));
         }

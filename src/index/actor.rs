@@ -9,9 +9,11 @@ use actix::prelude::*;
 use super::target::{IndexError, VectorIndex};
 use crate::actor::backoff::Backoff;
 use crate::actor::{Credit, Parcel};
+use crate::dedup::flight::Settlement;
 use crate::dedup::{Work, Works};
 use crate::ledger::DocumentWrite;
 use crate::telemetry::Health;
+use crate::telemetry::health::Component;
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
@@ -38,8 +40,9 @@ impl IndexWriter {
         let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
         let (index, health) = (self.index.clone(), self.health.clone());
         let write = async move {
-            write_patiently(&*index, &health, &works).await;
-            works.into_iter().for_each(Work::settle);
+            let (writes, settlements): (Vec<_>, Vec<_>) = works.into_iter().map(|work| (work.write, work.settlement)).unzip();
+            write_patiently(&*index, &health, writes.into()).await;
+            settlements.into_iter().for_each(Settlement::settle);
             drop(credits);
         };
         ctx.spawn(write.into_actor(self).map(|(), writer, ctx| {
@@ -50,20 +53,21 @@ impl IndexWriter {
 }
 
 /// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
-async fn write_patiently(index: &dyn VectorIndex, health: &Health, works: &[Work]) {
+async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[DocumentWrite]>) {
     let mut failures = 0;
-    loop {
-        let writes: Vec<DocumentWrite> = works.iter().map(|work| work.write.clone()).collect();
-        let error = match index.write(writes).await {
-            Ok(()) => return health.index_works(),
-            Err(error) => error,
-        };
+    while let Err(error) = index.write(writes.clone()).await {
         failures += 1;
-        match &error {
-            IndexError::Unavailable(reason) => health.index_fails(reason),
-            IndexError::Fatal(reason) => health.index_is_broken(reason),
+        let news = match &error {
+            IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
+            IndexError::Fatal(reason) => health.unhealthy(Component::Index, reason),
+        };
+        if news {
+            tracing::error!(%error, "the index cannot be written to; waiting until it can");
         }
         tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
+    }
+    if health.ok(Component::Index) {
+        tracing::info!("the index can be written to again");
     }
 }
 

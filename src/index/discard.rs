@@ -24,7 +24,7 @@ impl DiscardIndex {
 }
 
 impl VectorIndex for DiscardIndex {
-    fn write(&self, writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
         let ledger = Arc::clone(&self.ledger);
         Box::pin(async move {
             let written = blocking(move || Ok(ledger.write(&writes)?)).await?;

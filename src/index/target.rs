@@ -1,5 +1,7 @@
 //! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build`.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -67,7 +69,7 @@ pub struct IndexStatus {
 /// Holds points and finds the nearest. Every write is idempotent.
 pub trait VectorIndex: Send + Sync + 'static {
     /// Makes the index and the ledger hold what is written, durably, and answers what the ledger holds then.
-    fn write(&self, writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>>;
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>>;
 
     /// The nearest documents, best first. Sees every write that was answered.
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>>;

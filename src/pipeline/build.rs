@@ -7,7 +7,6 @@ use tokio::sync::{mpsc, watch};
 
 use super::Resources;
 use super::accounts::{Accounts, SharedAccounts};
-use super::resources::concurrency;
 use crate::actor::outlet::WaitMeter;
 use crate::actor::{Incident, Outlet, Watch, guard};
 use crate::batch::Batcher;
@@ -59,7 +58,7 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
     let writer = Outlet::new(writer, WRITING, meter("index_writer"));
 
     spawn("embedder");
-    let calls = concurrency(&r.settings.embedding);
+    let calls = r.settings.embedding.concurrency();
     let price = r.provider.price_per_million_tokens();
     let embedder = Embedder::new(Desk {
         provider: r.provider.clone(),

@@ -33,16 +33,19 @@ impl Generation {
     }
 
     /// Waits until no source has anything left to do: nothing to read, and everything settled and committed.
-    pub async fn quiet(&mut self) {
-        loop {
-            for quiet in &mut self.quiet {
-                if quiet.wait_for(|quiet| *quiet).await.is_err() {
-                    // Its ingestor is gone for good: only a failure can end the generation now.
-                    return std::future::pending().await;
+    pub fn quiet(&self) -> impl Future<Output = ()> + use<> {
+        let mut sources = self.quiet.clone();
+        async move {
+            loop {
+                for quiet in &mut sources {
+                    if quiet.wait_for(|quiet| *quiet).await.is_err() {
+                        // Its ingestor is gone for good: only a failure can end the generation now.
+                        return std::future::pending().await;
+                    }
                 }
-            }
-            if self.quiet.iter().all(|quiet| *quiet.borrow()) {
-                return;
+                if sources.iter().all(|quiet| *quiet.borrow()) {
+                    return;
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::embed::status::ProviderStatus;
 use crate::embed::{Provider, Space};
 use crate::index::VectorIndex;
 use crate::ledger::{Ledger, LedgerOptions};
-use crate::settings::{EmbeddingSettings, IndexSettings, Settings, SourceSettings};
+use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::http::Intake;
 use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
@@ -43,9 +43,9 @@ pub struct Resources {
     /// Reads records.
     pub mapper: Arc<Mapper>,
     /// Renders texts and metadata.
-    pub template: Template,
+    pub template: Arc<Template>,
     /// Cuts long texts.
-    pub chunker: Chunker,
+    pub chunker: Arc<Chunker>,
     /// The HTTP source's way in, when one is configured.
     pub intake: Option<Intake>,
     /// Counters.
@@ -117,13 +117,13 @@ impl Resources {
             .map_err(|error| StartError::Unavailable(error.to_string()))?;
         let intake = open_intake(&settings, &ledger).await?;
         Ok(Self {
-            limiter: Arc::new(Limiter::new(rate_limits(&settings.embedding))),
+            limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
             provider_status: Arc::default(),
             cache: VectorCache::new(&settings.dedup),
             mapper: Arc::new(mapper),
             plan: plan_of(&settings, provider.max_text_tokens()).into(),
-            template,
-            chunker,
+            template: Arc::new(template),
+            chunker: Arc::new(chunker),
             intake,
             metrics: Arc::new(Metrics::new()),
             actors: ActorBoard::default(),
@@ -146,24 +146,6 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
         }
     }
     Ok(None)
-}
-
-fn rate_limits(settings: &EmbeddingSettings) -> crate::settings::embedding::RateLimitSettings {
-    match settings {
-        EmbeddingSettings::Openai(openai) => openai.rate_limit,
-        EmbeddingSettings::Builtin(_) | EmbeddingSettings::Hashed(_) => Default::default(),
-    }
-}
-
-/// How many calls may be under way at once.
-pub fn concurrency(settings: &EmbeddingSettings) -> usize {
-    match settings {
-        EmbeddingSettings::Openai(openai) => openai.concurrency.max(1),
-        // They compute on this machine: more at once than cores only wait for each other.
-        EmbeddingSettings::Builtin(_) | EmbeddingSettings::Hashed(_) => {
-            std::thread::available_parallelism().map_or(2, usize::from)
-        }
-    }
 }
 
 /// Vectors of two spaces never meet: refuses a provider whose vectors cannot be compared with those in the index.

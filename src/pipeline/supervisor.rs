@@ -51,9 +51,10 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
             Err(reason) => return Ending::Failed(reason),
         };
         resources.health.ok(Component::Pipeline);
+        let quiet = generation.quiet();
         let reason = tokio::select! {
             biased;
-            () = generation.quiet(), if options.until_idle => {
+            () = quiet, if options.until_idle => {
                 generation.end();
                 return Ending::Done;
             }
@@ -80,8 +81,9 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
 async fn wind_down(mut generation: Generation, grace: Duration) -> Ending {
     tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
     generation.stop_reading();
+    let quiet = generation.quiet();
     let ending = tokio::select! {
-        () = generation.quiet() => Ending::Done,
+        () = quiet => Ending::Done,
         _ = generation.failure() => Ending::WorkLeft,
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };

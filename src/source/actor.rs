@@ -9,7 +9,7 @@ use actix::prelude::*;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Position, Read, Record, Room, Source, SourceError};
+use super::{OnCommit, Position, Read, Record, Room, Source, SourceError};
 use crate::actor::backoff::Backoff;
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
@@ -71,6 +71,7 @@ pub struct Ingestor {
 struct State {
     /// Absent while a read is under way.
     source: Option<Box<dyn Source>>,
+    on_commit: Option<OnCommit>,
     opened: bool,
     read_failures: u32,
     /// See [`Source::remaining_bytes`].
@@ -417,6 +418,9 @@ impl Ingestor {
         ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
             ingestor.state.committing = false;
             ingestor.state.committed_at = Some(Instant::now());
+            if let Some(on_commit) = &ingestor.state.on_commit {
+                on_commit(&positions);
+            }
             ingestor.state.untold.extend(positions.iter().cloned());
             ingestor.tell_source(ctx);
             ingestor.drive(ctx);
@@ -473,8 +477,10 @@ impl Ingestor {
 
 impl State {
     fn new(wiring: &Wiring) -> Self {
+        let source = (wiring.make)();
         Self {
-            source: Some((wiring.make)()),
+            on_commit: source.on_commit(),
+            source: Some(source),
             opened: false,
             read_failures: 0,
             remaining: None,

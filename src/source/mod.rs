@@ -18,6 +18,9 @@ use crate::settings::SourceSettings;
 pub use actor::MakeSource;
 pub use record::{Committed, Partition, Position, Record};
 
+/// See [`Source::on_commit`].
+pub type OnCommit = Arc<dyn Fn(&[Position]) + Send + Sync>;
+
 /// Makes a configured source, again after every failure. `intake`: the way in of the HTTP source.
 pub fn build(settings: &SourceSettings, intake: Option<&http::Intake>) -> Result<MakeSource, String> {
     Ok(match settings.clone() {
@@ -25,7 +28,7 @@ pub fn build(settings: &SourceSettings, intake: Option<&http::Intake>) -> Result
         SourceSettings::Stdin(settings) => Arc::new(move || Box::new(stdin::StdinSource::new(&settings))),
         SourceSettings::Http(_) => {
             let intake = intake.cloned().ok_or("the HTTP source has no intake")?;
-            Arc::new(move || Box::new(http::HttpSource::new(intake.clone())))
+            Arc::new(move || Box::new(http::HttpSource::new(&intake)))
         }
     })
 }
@@ -71,6 +74,12 @@ pub trait Source: Send + 'static {
     /// Told when positions were committed in the ledger, newest per partition: a journal may drop what lies before.
     fn committed(&mut self, _positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// Called from the ingestor's thread at the moment positions were committed, also while a read is under way: for whoever waits
+    /// for it. Must not block.
+    fn on_commit(&self) -> Option<OnCommit> {
+        None
     }
 
     /// How many bytes are left to read, where the source knows: progress shows the time left from it.

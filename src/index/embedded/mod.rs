@@ -330,7 +330,7 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl VectorIndex for EmbeddedIndex {
-    fn write(&self, writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
         Box::pin(async move {
             let mut room = self.core.waiting_bytes.subscribe();
             // The sender lives as long as the index.

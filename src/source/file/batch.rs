@@ -56,6 +56,6 @@ impl Place {
     pub fn record(&self, payload: Bytes, offset: u64, ordinal: u64, broken: Option<String>) -> Record {
         let position = Position { partition: Arc::clone(&self.partition), offset, ordinal };
         let version = Version::from_nanos(i128::from(self.base) + i128::from(ordinal));
-        Record { payload, position, version, broken }
+        Record { broken, ..Record::new(payload, position, version) }
     }
 }

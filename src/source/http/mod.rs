@@ -96,7 +96,7 @@ impl HttpSource {
             let payload = Bytes::from(entry.payload);
             let change = Removal::from_payload(&payload).map(|removal| removal.into_change(version));
             let position = Position { partition: self.partition.clone(), offset: entry.seq + 1, ordinal: entry.seq };
-            Record { payload, position, version, change, broken: None }
+            Record { change, ..Record::new(payload, position, version) }
         });
         Ok(Read::Records(records.collect()))
     }
@@ -111,10 +111,14 @@ impl Source for HttpSource {
         Box::pin(self.read_up_to(room))
     }
 
+    fn on_commit(&self) -> Option<OnCommit> {
+        let progress = self.progress.clone();
+        Some(Arc::new(move |positions| positions.iter().for_each(|position| progress.settle(position.offset))))
+    }
+
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         let settled = positions.iter().map(|position| position.offset).max().unwrap_or(0);
         Box::pin(async move {
-            self.progress.settle(settled);
             if settled >= self.trimmed + TRIM_EVERY { self.trim(settled).await } else { Ok(()) }
         })
     }
