@@ -1,8 +1,21 @@
 //! `vectide run`: brings the index in step with the sources, and keeps it there.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::exit;
+use crate::pipeline::accounts::TotalsKeeper;
+use crate::pipeline::resources::StartError;
+use crate::pipeline::{Ending, Resources, RunOptions, supervise};
+use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
+
+/// How long a stop waits for what is on its way.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
@@ -13,6 +26,66 @@ pub struct Args {
 }
 
 /// Runs the pipeline until it is told to stop, or is idle. Exit code 3 when work was left.
-pub fn run(_args: Args, _settings: Settings) -> anyhow::Result<ExitCode> {
-    super::not_built_yet("run")
+pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    actix::System::new().block_on(drive(args, settings))
+}
+
+async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let resources = match Resources::open(settings).await {
+        Ok(resources) => Arc::new(resources),
+        Err(error @ StartError::Configuration(_)) => return Ok(exit::failed(exit::CONFIGURATION, &error)),
+        Err(error) => return Err(error.into()),
+    };
+    let server = serve(&resources)?;
+    let options = RunOptions { until_idle: args.until_idle, grace: GRACE };
+    let stop = stop_signal().context("listening for signals")?;
+    let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
+    let ending = tokio::select! {
+        ending = supervise(&resources, options, stop) => ending,
+        () = totals.run() => unreachable!("totals are kept for as long as the run lasts"),
+    };
+    if let Some(server) = server {
+        server.stop().await;
+    }
+    totals.flush().await;
+    resources.index.close().await?;
+    Ok(match ending {
+        Ending::Done => ExitCode::from(exit::DONE),
+        Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),
+        Ending::Failed(reason) => exit::failed(exit::INTERNAL, &reason),
+    })
+}
+
+/// Opens the HTTP address, if one is configured.
+fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
+    let Some(settings) = &resources.settings.server else { return Ok(None) };
+    let context = ServerContext {
+        searcher: resources.searcher(),
+        report: Arc::new(resources.report()),
+        intake: resources.intake.clone(),
+        version_unit: resources.settings.document.version.as_ref().map(|version| version.unit).unwrap_or_default(),
+    };
+    let server = crate::server::start(context, settings).map_err(anyhow::Error::msg)?;
+    tracing::info!(address = %server.address, "listening");
+    Ok(Some(server))
+}
+
+/// Completes at the first SIGTERM or Ctrl-C. A second one ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        any(&mut terminate, &mut interrupt).await;
+        tokio::spawn(async move {
+            any(&mut terminate, &mut interrupt).await;
+            tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
+            std::process::exit(i32::from(exit::WORK_LEFT));
+        });
+    })
+}
+
+async fn any(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
 }

@@ -14,9 +14,10 @@ use crate::embed::status::ProviderStatus;
 use crate::embed::{Provider, Space};
 use crate::index::VectorIndex;
 use crate::ledger::{Ledger, LedgerOptions};
+use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::http::Intake;
-use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
+use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
 /// Where the ledger keeps the space of its index.
 const SPACE_SETTING: &str = "space";
@@ -135,6 +136,28 @@ impl Resources {
             provider,
             index,
         })
+    }
+}
+
+impl Resources {
+    /// Answers questions.
+    pub fn searcher(&self) -> Searcher {
+        Searcher { provider: self.provider.clone(), index: self.index.clone(), ledger: self.ledger.clone() }
+    }
+
+    /// Reads statistics and metrics.
+    pub fn report(&self) -> Report {
+        Report {
+            pipeline: self.settings.pipeline.clone(),
+            ledger: self.ledger.clone(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            actors: self.actors.clone(),
+            sources: self.sources.clone(),
+            index: self.index.clone(),
+            provider: self.provider.clone(),
+            started: self.since,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::document::Version;
 
-use super::{Committed, IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{Committed, IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source, SourceError};
 
 pub use intake::{Intake, IntakeError};
 pub use journal::Journal;
