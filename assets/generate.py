@@ -390,11 +390,11 @@ def truth(lines):
             continue  # a dead letter
 
     never = float("-inf")
-    for name, events in sorted(changes.items()):
-        whole = max((e["timestamp"] for e in events if e["type"] == "product_create"), default=never)
-        deleted = max((e["timestamp"] for e in events if e["type"] == "product_delete"), default=never)
+    for name, told in sorted(changes.items()):
+        whole = max((event["timestamp"] for event in told if event["type"] == "product_create"), default=never)
+        deleted = max((event["timestamp"] for event in told if event["type"] == "product_delete"), default=never)
         values = {}
-        for event in events:
+        for event in told:
             if event["timestamp"] < whole or event["timestamp"] <= deleted or event["type"] == "product_delete":
                 continue
             for field, value in event.items():
@@ -435,8 +435,7 @@ def main(arguments):
             for name, lines in generate().items():
                 (FOLDER / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         case ["--check"]:
-            written = {name: (FOLDER / name).read_text(encoding="utf-8").splitlines() for name in generate()}
-            stale = [name for name, lines in generate().items() if written[name] != lines]
+            stale = [name for name, lines in generate().items() if (FOLDER / name).read_text(encoding="utf-8").splitlines() != lines]
             if stale:
                 sys.exit(f"{' and '.join(stale)}: not what products.toml gives; run python3 assets/generate.py")
         case ["--truth", _, *_]:
