@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::document::{DocumentId, Vector};
 
@@ -85,6 +85,12 @@ impl Ledger {
         })
     }
 
+    /// Takes every document out of the index, which is another or empty from now on: no point is held any more, so planning
+    /// the documents again fills it. Vectors stay, and so nothing has to be embedded again.
+    pub fn forget_index(&self) -> Result<(), LedgerError> {
+        self.change("forget the index", |transaction| Ok(forget_index(transaction)?))
+    }
+
     /// Shows every document in the index with its metadata (canonical JSON text) and the keys of its points in the order of
     /// its chunks. One consistent view; `each` must not call the ledger.
     pub fn for_each_document(&self, mut each: impl FnMut(&str, &str, &[PointKey])) -> Result<(), LedgerError> {
@@ -102,6 +108,14 @@ impl Ledger {
             Ok(())
         })
     }
+}
+
+pub(super) fn forget_index(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "UPDATE documents SET metadata = NULL, chunks = x'' WHERE metadata IS NOT NULL;
+         DELETE FROM points;
+         UPDATE counts SET writes = writes + 1, indexed = 0, points = 0;",
+    )
 }
 
 #[cfg(test)]
