@@ -208,7 +208,7 @@ mod tests {
         ledger.bury(&[letter("f:1", "x"), letter("f:1", "y")], 5).unwrap();
         ledger.request_replay(Some(&[1])).unwrap();
         let again = NewDeadLetter { reason: "still broken".to_owned(), attempts: 2, ..letter("f:1", "x") };
-        ledger.bury(&[again.clone()], 9).unwrap();
+        ledger.bury(std::slice::from_ref(&again), 9).unwrap();
         let expected = DeadLetter { id: 1, at: 9, replay: false, letter: NewDeadLetter { attempts: 3, ..again } };
         assert_eq!(ledger.dead_letter(1).unwrap(), Some(expected));
         assert_eq!(ledger.dead_letter_count().unwrap(), 2);

@@ -296,11 +296,12 @@ mod tests {
         };
         let garbage = |file: &Path| fs::write(file, vec![7; 20_000]).unwrap();
         let nothing = |_: &Path| {};
-        let cases: [(&str, &dyn Fn(&Path), LedgerOptions, LedgerErrorKind); 4] = [
-            ("pipeline `test`", &nothing, other, LedgerErrorKind::Schema),
-            ("schema 99", &newer, options(), LedgerErrorKind::Schema),
-            ("not made by Vectide", &foreign, options(), LedgerErrorKind::Corrupt),
-            ("damaged", &garbage, options(), LedgerErrorKind::Corrupt),
+        type Case<'a> = (&'a str, fn(&Path), LedgerOptions, LedgerErrorKind);
+        let cases: [Case; 4] = [
+            ("pipeline `test`", nothing, other, LedgerErrorKind::Schema),
+            ("schema 99", newer, options(), LedgerErrorKind::Schema),
+            ("not made by Vectide", foreign, options(), LedgerErrorKind::Corrupt),
+            ("damaged", garbage, options(), LedgerErrorKind::Corrupt),
         ];
         for (expected, spoil, options, kind_expected) in cases {
             let (folder, ledger) = open();
