@@ -103,3 +103,31 @@ impl Ledger {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing::{here, open, vector, write};
+
+    #[test]
+    fn gives_points_in_pages_and_tells_whose_they_are() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("three")])]).unwrap();
+        assert_eq!(ledger.points_after(0, 2).unwrap(), [(1, vector("one")), (2, vector("two"))]);
+        assert_eq!(ledger.points_after(2, 2).unwrap(), [(3, vector("three"))]);
+        assert_eq!(ledger.point_keys_after(1, 9).unwrap(), [2, 3]);
+        let owner = ledger.resolve(&[9, 2]).unwrap();
+        let expected =
+            PointOwner { document: DocumentId::new("a").unwrap(), chunk: 1, metadata: Arc::from(r#"{"id":"a"}"#) };
+        assert_eq!(owner, [None, Some(expected)]);
+    }
+
+    #[test]
+    fn shows_the_documents_in_the_index_only() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one"), here("two")]), write("gone", vec![])]).unwrap();
+        let mut seen = Vec::new();
+        ledger.for_each_document(|id, metadata, keys| seen.push(format!("{id} {metadata} {keys:?}"))).unwrap();
+        assert_eq!(seen, [r#"a {"id":"a"} [1, 2]"#]);
+    }
+}

@@ -240,25 +240,10 @@ impl<'t> Writing<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{DocumentId, Version};
-    use crate::ledger::testing::{fingerprint, open, vector};
-
-    fn here(text: &str) -> ChunkWrite {
-        ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Here(vector(text)) }
-    }
+    use crate::ledger::testing::{fingerprint, here, open, vector, write};
 
     fn held(text: &str, key: PointKey) -> ChunkWrite {
         ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) }
-    }
-
-    fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
-        DocumentWrite {
-            id: DocumentId::new(id).unwrap(),
-            document: r#"{"fields":[]}"#.to_owned(),
-            newest: Version::from_nanos(1),
-            metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
-            chunks,
-        }
     }
 
     #[test]
