@@ -78,12 +78,12 @@ impl TokenCount for Cl100k {
     }
 }
 
-/// A text of 10 MB, counted by OpenAI's tokenizer.
+/// A text of 4 MB, counted by OpenAI's tokenizer.
 fn chunks(c: &mut Criterion) {
     let paragraph =
         "Full-grain leather boots keep feet dry. The lugged sole grips on wet rock, even in rain.\n".repeat(5) + "\n";
-    let text = paragraph.repeat(10_000_000 / paragraph.len());
-    let mut group = c.benchmark_group("chunks of 10 MB");
+    let text = paragraph.repeat(4_000_000 / paragraph.len());
+    let mut group = c.benchmark_group("chunks of 4 MB");
     group.sample_size(10);
     for (name, max_tokens, format) in [
         ("plain 8192", 8192, TextFormat::Plain),

@@ -8,9 +8,9 @@ use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
 use crate::settings::ChunkingSettings;
 use crate::settings::chunking::TextFormat;
 
-/// The longest text that is embedded. A longer one is dead-lettered: it is a broken record, or a book that should be split
-/// where it comes from.
-pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
+/// The longest text that is embedded, some million tokens; it bounds the time that one document may take to cut. A longer one is
+/// dead-lettered: it is a broken record, or a book that should be split where it comes from.
+pub const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
 
 /// The least `max_tokens`: any one character fits into it, so that every text can be cut.
 pub const MIN_CHUNK_TOKENS: usize = 8;
@@ -18,9 +18,9 @@ pub const MIN_CHUNK_TOKENS: usize = 8;
 /// How many bytes a token is taken for where the tokenizer is not known.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// How many chunks are looked for at once. The splitter looks at all that is ahead for each chunk, so its work on a whole
+/// How many chunks are looked for at once. For each chunk the splitter looks at all that is ahead, so its work on a whole
 /// text would grow with the square of the length.
-const CHUNKS_AHEAD: usize = 16;
+const CHUNKS_AHEAD: usize = 4;
 
 /// Counts tokens as a model does.
 pub trait TokenCount: Send + Sync {
@@ -86,14 +86,17 @@ impl Chunker {
         if max_tokens < MIN_CHUNK_TOKENS {
             return Err(format!("chunking.max_tokens is {max_tokens}; at least {MIN_CHUNK_TOKENS} are needed"));
         }
+        if settings.overlap > max_tokens / 2 {
+            return Err(format!(
+                "chunking.overlap is {}; at most half of the {max_tokens} tokens of a chunk may be shared",
+                settings.overlap
+            ));
+        }
         let measure = Measure { counter: tokens.count("").is_some().then_some(tokens) };
-        let config =
-            ChunkConfig::new(max_tokens).with_sizer(measure.clone()).with_overlap(settings.overlap).map_err(|_| {
-                format!(
-                    "chunking.overlap is {}; it must be less than the {max_tokens} tokens of a chunk",
-                    settings.overlap
-                )
-            })?;
+        let config = ChunkConfig::new(max_tokens)
+            .with_sizer(measure.clone())
+            .with_overlap(settings.overlap)
+            .expect("half of a chunk is less than a chunk");
         let splitter = Arc::new(match settings.format {
             TextFormat::Plain => Splitter::Plain(TextSplitter::new(config)),
             TextFormat::Markdown => Splitter::Markdown(MarkdownSplitter::new(config)),
@@ -107,7 +110,8 @@ impl Chunker {
     }
 
     /// The chunks of a text in order, each a part of it. Nothing but white space is left out; no chunk is longer than the
-    /// maximum, none is empty, and a text that fits is one chunk as it stands. A text of nothing but white space has no chunks.
+    /// maximum, none is empty, and a text that fits is one chunk as it stands (if it has not
+    /// more than 16 bytes for every token that a chunk may have). A text of nothing but white space has no chunks.
     pub fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
         if text.trim().is_empty() {
             return Vec::new();
@@ -116,9 +120,9 @@ impl Chunker {
         if text.len() <= sure {
             return vec![text];
         }
-        // Many times the bytes that surely fit are not counted only to learn that they do not: a token is seldom that long.
-        let window =
-            sure.saturating_mul(CHUNKS_AHEAD).max(self.max_tokens.saturating_mul(CHUNKS_AHEAD * BYTES_PER_TOKEN));
+        // A text of many times the usual length of a chunk is not counted only to learn that it does not fit.
+        let usual = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
+        let mut window = usual.saturating_mul(CHUNKS_AHEAD);
         if text.len() <= window && self.measure.of(text) <= self.max_tokens {
             return vec![text];
         }
@@ -128,6 +132,8 @@ impl Chunker {
             let rest = &text[start..];
             let end = rest.floor_char_boundary(window);
             let mut cut = self.splitter.cut(&rest[..end]);
+            let longest = cut.iter().map(|(_, chunk)| chunk.len()).max().unwrap_or_default();
+            window = longest.max(usual / CHUNKS_AHEAD).saturating_mul(CHUNKS_AHEAD);
             // The last chunk ends where the window does, not where the text is best cut: it is cut again with what follows.
             let again = if end < rest.len() && cut.len() > 1 { cut.pop() } else { None };
             chunks.extend(cut.into_iter().map(|(_, chunk)| chunk));
@@ -231,8 +237,8 @@ mod tests {
         );
         let markdown = chunker(8, 0, TextFormat::Markdown, Words);
         assert_eq!(
-            markdown.cut("# One\na b c d\n\n# Two\ne f g h i j k"),
-            ["# One\na b c d", "# Two\ne f g h i j", "k"],
+            markdown.cut("# One\na b c d\n\n# Two\ne f g h i j"),
+            ["# One\na b c d", "# Two\ne f g h i j"],
             "a heading starts a chunk"
         );
     }
@@ -260,8 +266,9 @@ mod tests {
         assert_eq!(new(256, 0, Some(512)), Ok(256));
         assert_eq!(new(256, 0, None), Ok(256));
         assert_eq!(new(7, 0, None).unwrap_err(), "chunking.max_tokens is 7; at least 8 are needed");
-        let error = new(1024, 512, Some(512)).unwrap_err();
-        assert_eq!(error, "chunking.overlap is 512; it must be less than the 512 tokens of a chunk");
+        assert_eq!(new(512, 256, None), Ok(512));
+        let error = new(1024, 257, Some(512)).unwrap_err();
+        assert_eq!(error, "chunking.overlap is 257; at most half of the 512 tokens of a chunk may be shared");
     }
 
     #[test]
@@ -303,7 +310,7 @@ mod tests {
         }
 
         #[test]
-        fn with_overlap_every_word_is_in_some_chunk_in_order(count in 1..400_usize, max in 8..20_usize, overlap in 0..8_usize) {
+        fn with_overlap_every_word_is_in_some_chunk_in_order(count in 1..400_usize, max in 8..20_usize, overlap in 0..=4_usize) {
             let text = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
             let chunks = chunker(max, overlap, TextFormat::Plain, Words).cut(&text).join(" ");
             let mut next = 0;

@@ -1,7 +1,8 @@
 //! What a document is and how changes become one: pure code, no I/O, no async.
 //!
-//! A record's bytes are read by [`decode`] and become a [`Change`] by [`mapping`]; changes are joined into a [`Document`] by [`merge`], a document
-//! is rendered to a text by [`template`], the text is cut by [`chunk`], and each chunk is named by its [`fingerprint`].
+//! A record's bytes are read by [`decode`] and become a [`Change`] by [`mapping`]; changes are joined into a [`Document`] by
+//! [`merge`], a document is rendered to a text by [`template`], the text is cut by [`chunk`], and each chunk is named by its
+//! [`fingerprint`].
 
 pub mod change;
 pub mod chunk;

@@ -9,7 +9,7 @@ pub struct ChunkingSettings {
     /// The most tokens a chunk has, in the model's own tokens where its tokenizer is known, else in bytes divided by four.
     /// A lower limit of the model itself goes first.
     pub max_tokens: usize,
-    /// How many tokens the end of a chunk shares with the start of the next. Less than `max_tokens`.
+    /// How many tokens the end of a chunk shares with the start of the next. At most half of `max_tokens`.
     pub overlap: usize,
     /// Where a text may be cut: `plain` (paragraphs, sentences, words) or `markdown` (headings and blocks first).
     pub format: TextFormat,
