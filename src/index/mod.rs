@@ -1,7 +1,71 @@
 //! The index: where vectors are kept and searched.
+//!
+//! To add one: implement [`VectorIndex`] in a file beside these, add a variant to `settings::index` and an arm to [`build`].
 
+pub mod discard;
+pub mod distance;
+pub mod embedded;
 pub mod filter;
 pub mod target;
 
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ledger::{Ledger, LedgerError};
+use crate::settings::IndexSettings;
+
+pub use discard::DiscardIndex;
+pub use embedded::EmbeddedIndex;
 pub use filter::Filter;
-pub use target::{Hit, IndexError, Query, VectorIndex};
+pub use target::{Hit, IndexError, IndexStatus, Query, VectorIndex};
+
+/// The index that the configuration asks for, to write to and to search. `folder` is where it may keep what it derives from the ledger;
+/// vectors have `dimensions` numbers. Blocks; to be called inside a Tokio runtime, where the index runs its own work.
+pub fn build(
+    settings: &IndexSettings,
+    ledger: Arc<Ledger>,
+    folder: &Path,
+    dimensions: usize,
+) -> Result<Arc<dyn VectorIndex>, IndexError> {
+    Ok(match settings {
+        IndexSettings::Embedded(embedded) => {
+            Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
+        }
+        IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+    })
+}
+
+/// The index that the configuration asks for, to search only: beside a process that writes, or without one. Blocks.
+pub fn build_to_read(
+    settings: &IndexSettings,
+    ledger: Arc<Ledger>,
+    folder: &Path,
+    dimensions: usize,
+) -> Result<Arc<dyn VectorIndex>, IndexError> {
+    Ok(match settings {
+        IndexSettings::Embedded(embedded) => {
+            Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
+        }
+        IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+    })
+}
+
+impl From<LedgerError> for IndexError {
+    fn from(error: LedgerError) -> Self {
+        if error.is_temporary() { Self::Unavailable(error.to_string()) } else { Self::Fatal(error.to_string()) }
+    }
+}
+
+/// Runs work that blocks where it may. A panic in it goes on in the caller.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
+) -> Result<T, IndexError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(IndexError::Unavailable("the process is ending".to_owned())),
+        },
+    }
+}

@@ -49,6 +49,21 @@ pub enum IndexError {
     Fatal(String),
 }
 
+/// How an index is doing, for people and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct IndexStatus {
+    /// Points it holds.
+    pub points: u64,
+    /// Of these, about how many are not in the search graph yet. They are searched all the same, one by one.
+    pub waiting: u64,
+    /// Bytes of vectors that wait for the graph in memory. Writes wait when they are too many.
+    pub waiting_bytes: u64,
+    /// The newest point up to which the graph has all.
+    pub covered: u64,
+    /// Whether the graph is being made anew or caught up from the ledger: searches are slower meanwhile.
+    pub rebuilding: bool,
+}
+
 /// Holds points and finds the nearest. Every write is idempotent.
 pub trait VectorIndex: Send + Sync + 'static {
     /// Makes the index and the ledger hold what is written, durably, and answers what the ledger holds then.
@@ -59,6 +74,11 @@ pub trait VectorIndex: Send + Sync + 'static {
 
     /// How many points it holds.
     fn points(&self) -> u64;
+
+    /// How it is doing. Never blocks.
+    fn status(&self) -> IndexStatus {
+        IndexStatus { points: self.points(), ..IndexStatus::default() }
+    }
 
     /// Saves what is derived, so that the next start is fast. Called at a graceful end.
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>>;

@@ -1,0 +1,213 @@
+//! The graph on the disk: what usearch writes, then the keys in it, then a footer.
+//!
+//! usearch trusts what it reads, so nothing is given to it before the checksum over the whole file was found right. A file that is missing,
+//! damaged or of another ledger costs time, never data: the graph is built again.
+//!
+//! Footer, little-endian: magic (8 bytes), version (4), metric (4), dimensions (8), bytes of usearch (8), keys (8), covered (8), ledger (16),
+//! CRC-32 of all before (4).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::ledger::PointKey;
+use crate::settings::index::Metric;
+
+use super::graph::{Graph, Shape};
+
+const MAGIC: &[u8; 8] = b"VctdGrph";
+/// Grows whenever a graph that an older Vectide saved must not be used: another layout, scalar or metric.
+const VERSION: u32 = 1;
+const FOOTER_BYTES: usize = 68;
+const KEY_BYTES: u64 = 8;
+/// Read at once.
+const BLOCK: usize = 256 * 1024;
+
+/// Which ledger a graph was made from: a random number kept in both.
+pub(super) type LedgerMark = u128;
+
+/// Whether a graph is read to be changed, or looked at where it lies: at once, and only to search it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Change,
+    Search,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Footer {
+    metric: u32,
+    dimensions: u64,
+    body: u64,
+    keys: u64,
+    covered: PointKey,
+    ledger: LedgerMark,
+}
+
+impl Footer {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FOOTER_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.metric.to_le_bytes());
+        for number in [self.dimensions, self.body, self.keys, self.covered] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.ledger.to_le_bytes());
+        bytes
+    }
+
+    /// The footer and the checksum behind it.
+    fn from_bytes(bytes: &[u8; FOOTER_BYTES]) -> Result<(Self, u32), String> {
+        let mut rest = &bytes[..];
+        let mut next = |length: usize| {
+            let (field, tail) = rest.split_at(length);
+            rest = tail;
+            let mut wide = [0; 16];
+            wide[..length].copy_from_slice(field);
+            u128::from_le_bytes(wide)
+        };
+        if next(MAGIC.len()) != u128::from(u64::from_le_bytes(*MAGIC)) {
+            return Err("it is cut off, or no graph".to_owned());
+        }
+        let version = next(4);
+        if version != u128::from(VERSION) {
+            return Err(format!("it has format {version}, and this Vectide knows format {VERSION}"));
+        }
+        let metric = next(4) as u32;
+        let mut number = || next(8) as u64;
+        let (dimensions, body, keys, covered) = (number(), number(), number(), number());
+        let ledger = next(16);
+        let checksum = next(4) as u32;
+        Ok((Self { metric, dimensions, body, keys, covered, ledger }, checksum))
+    }
+}
+
+fn number_of(metric: Metric) -> u32 {
+    match metric {
+        Metric::Cosine => 1,
+        Metric::Dot => 2,
+        Metric::L2 => 3,
+    }
+}
+
+/// Puts the graph in the place of the file, whole or not at all, durably.
+pub(super) fn save(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
+    let temporary = path.with_extension("saving");
+    let saved = write(graph, ledger, &temporary).and_then(|()| {
+        let put = || -> io::Result<()> {
+            fs::rename(&temporary, path)?;
+            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        put().map_err(|error| error.to_string())
+    });
+    saved.map_err(|error| {
+        // What is left of it is written over by the next save.
+        let _ = fs::remove_file(&temporary);
+        format!("cannot save the search graph as {}: {error}", path.display())
+    })
+}
+
+fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
+    graph.index().save(text_of(path)?).map_err(|error| error.to_string())?;
+    let append = || -> io::Result<()> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let body = file.metadata()?.len();
+        let mut checksum = crc32fast::Hasher::new();
+        feed(&mut checksum, &mut file, body)?;
+        let shape = graph.shape();
+        let footer = Footer {
+            metric: number_of(shape.metric),
+            dimensions: shape.dimensions as u64,
+            body,
+            keys: graph.keys().len() as u64,
+            covered: graph.covered,
+            ledger,
+        };
+        let mut out = BufWriter::with_capacity(BLOCK, &mut file);
+        let mut put = |bytes: &[u8]| {
+            checksum.update(bytes);
+            out.write_all(bytes)
+        };
+        for key in graph.keys() {
+            put(&key.to_le_bytes())?;
+        }
+        put(&footer.to_bytes())?;
+        out.write_all(&checksum.finalize().to_le_bytes())?;
+        out.flush()?;
+        drop(out);
+        file.sync_all()
+    };
+    append().map_err(|error| error.to_string())
+}
+
+/// The graph in the file; nothing when there is no file.
+///
+/// # Errors
+/// Why it cannot be used, as the end of a sentence about the file.
+pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access) -> Result<Option<Graph>, String> {
+    let (footer, keys) = match check(path) {
+        Ok(checked) => checked?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    if footer.ledger != ledger {
+        return Err("it belongs to another ledger".to_owned());
+    }
+    if (footer.metric, footer.dimensions) != (number_of(shape.metric), shape.dimensions as u64) {
+        return Err("it was made for another metric or number of dimensions".to_owned());
+    }
+    let path = text_of(path)?;
+    let graph = Graph::restore(shape, keys, footer.covered, |index| {
+        let read = if access == Access::Change { index.load(path) } else { index.view(path) };
+        read.map_err(|error| error.to_string())
+    })?;
+    Ok(Some(graph))
+}
+
+/// Reads the whole file and compares its checksum.
+fn check(path: &Path) -> io::Result<Result<(Footer, Vec<PointKey>), String>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let Some(before_footer) = length.checked_sub(FOOTER_BYTES as u64) else {
+        return Ok(Err("it is cut off".to_owned()));
+    };
+    let mut bytes = [0; FOOTER_BYTES];
+    file.seek(SeekFrom::Start(before_footer))?;
+    file.read_exact(&mut bytes)?;
+    let (footer, checksum) = match Footer::from_bytes(&bytes) {
+        Ok(read) => read,
+        Err(why) => return Ok(Err(why)),
+    };
+    let keys = footer.keys.checked_mul(KEY_BYTES);
+    if keys.and_then(|keys| keys.checked_add(footer.body)) != Some(before_footer) {
+        return Ok(Err("it is cut off".to_owned()));
+    }
+    let mut found = crc32fast::Hasher::new();
+    file.seek(SeekFrom::Start(0))?;
+    feed(&mut found, &mut file, footer.body)?;
+    let mut keys = vec![0; (before_footer - footer.body) as usize];
+    file.read_exact(&mut keys)?;
+    found.update(&keys);
+    found.update(&bytes[..FOOTER_BYTES - 4]);
+    if found.finalize() != checksum {
+        return Ok(Err("it is damaged: its checksum is wrong".to_owned()));
+    }
+    let (keys, _) = keys.as_chunks();
+    Ok(Ok((footer, keys.iter().map(|key| PointKey::from_le_bytes(*key)).collect())))
+}
+
+fn feed(checksum: &mut crc32fast::Hasher, file: &mut File, length: u64) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
+    let mut left = length;
+    while left > 0 {
+        let block = &mut block[..left.min(BLOCK as u64) as usize];
+        file.read_exact(block)?;
+        checksum.update(block);
+        left -= block.len() as u64;
+    }
+    Ok(())
+}
+
+fn text_of(path: &Path) -> Result<&str, String> {
+    path.to_str().ok_or_else(|| format!("the path {} is no UTF-8 text", path.display()))
+}

@@ -1,0 +1,214 @@
+//! Growing the graph behind the writes, on a blocking thread: at most one at a time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use tracing::{error, info, warn};
+
+use crate::document::Vector;
+use crate::ledger::PointKey;
+
+use super::graph::Graph;
+use super::{Core, Segment, Tail, file, lock, read, write};
+
+/// Points read from the ledger at once: small enough that new points, which wait in memory, are not kept waiting.
+const PAGE: usize = 64;
+/// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to catch up.
+const SAVE_PART: usize = 4;
+/// But not for fewer new points.
+const SAVE_POINTS: usize = 20_000;
+/// A graph is replaced when more than three of ten points in it are dead,
+const DEAD_OF_TEN: usize = 3;
+/// but not for fewer dead ones.
+const DEAD_POINTS: usize = 1_000;
+
+/// What to do next for the graph.
+enum Step {
+    Add(Arc<Segment>),
+    CatchUp(Tail),
+    Replace,
+    Rest,
+}
+
+/// A graph without dead points, on its way to replace the one in use.
+struct Replacement {
+    graph: Graph,
+    after: PointKey,
+}
+
+impl Core {
+    /// Starts growing, unless it goes on or there is nothing to do.
+    pub(super) fn grow_in_background(self: &Arc<Self>) {
+        let start = {
+            // Whoever stops growing decides so while it holds this.
+            let waiting = lock(&self.waiting);
+            let work = !waiting.segments.is_empty() || waiting.tail.is_some() || self.has_too_many_dead();
+            work && !waiting.closed && !waiting.broken && !self.growing.send_replace(true)
+        };
+        if start {
+            let core = Arc::clone(self);
+            tokio::task::spawn_blocking(move || core.grow());
+        }
+    }
+
+    fn grow(&self) {
+        let mut replacement = None;
+        let mut new = 0;
+        let caught_up = self.rebuilding.load(Relaxed);
+        if caught_up {
+            info!("catching up the search graph with {} points of the ledger", self.waiting_points.load(Relaxed));
+        }
+        let mut added = false;
+        loop {
+            let step = self.next_step(added, replacement.is_some());
+            added = matches!(step, Step::Add(_));
+            let done = match step {
+                Step::Add(segment) => self.add_segment(&segment),
+                Step::CatchUp(tail) => self.catch_up(tail),
+                Step::Replace => self.replace(&mut replacement).map(|()| 0),
+                Step::Rest => break,
+            };
+            match done {
+                Ok(points) => new += points,
+                Err(why) => return self.give_up(&why),
+            }
+            if new >= SAVE_POINTS.max(read(&self.graph).keys().len() / SAVE_PART) {
+                new = 0;
+                if let Err(why) = self.save() {
+                    warn!("{why}; the graph goes on in memory");
+                }
+            }
+        }
+        if caught_up && !self.rebuilding.load(Relaxed) {
+            info!("the search graph has every point");
+        }
+    }
+
+    /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the other. New points and
+    /// what is behind them take turns.
+    fn next_step(&self, added: bool, replacing: bool) -> Step {
+        let waiting = lock(&self.waiting);
+        if !waiting.closed {
+            let segment = waiting.segments.front().map(Arc::clone);
+            if let Some(segment) = segment.clone().filter(|_| !added) {
+                return Step::Add(segment);
+            }
+            if let Some(tail) = waiting.tail {
+                return Step::CatchUp(tail);
+            }
+            if replacing || self.has_too_many_dead() {
+                return Step::Replace;
+            }
+            if let Some(segment) = segment {
+                return Step::Add(segment);
+            }
+            self.waiting_points.store(0, Relaxed);
+        }
+        self.growing.send_replace(false);
+        Step::Rest
+    }
+
+    fn add_segment(&self, segment: &Segment) -> Result<usize, String> {
+        self.add(&segment.points)?;
+        let mut waiting = lock(&self.waiting);
+        waiting.segments.pop_front();
+        if waiting.tail.is_none()
+            && let Some((last, _)) = segment.points.last()
+        {
+            write(&self.graph).covered = *last;
+        }
+        self.waiting_bytes.send_modify(|bytes| *bytes -= segment.bytes);
+        Ok(segment.points.len())
+    }
+
+    /// Takes a page of the tail into the graph, and what waits in memory before the next page.
+    fn catch_up(&self, tail: Tail) -> Result<usize, String> {
+        let mut points = self.ledger.points_after(tail.after, PAGE).map_err(|error| error.to_string())?;
+        let full = points.len() == PAGE;
+        points.retain(|(key, _)| *key <= tail.end);
+        self.add(&points)?;
+        let after = points.last().filter(|_| full).map_or(tail.end, |(last, _)| *last);
+        let mut waiting = lock(&self.waiting);
+        write(&self.graph).covered = after;
+        waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
+        if waiting.tail.is_none() {
+            // What was written meanwhile went into the graph in the order of its keys, up to the first that still waits.
+            let last = read(&self.graph).keys().iter().copied().max().unwrap_or(after);
+            let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
+            let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
+            write(&self.graph).covered = covered.max(after);
+            self.rebuilding.store(false, Relaxed);
+        }
+        Ok(points.len())
+    }
+
+    /// Adds points, locking out searches for one point at a time. Points that died waiting are left out.
+    fn add(&self, points: &[(PointKey, Vector)]) -> Result<(), String> {
+        for (key, vector) in points {
+            if !read(&self.dead).contains(key) {
+                write(&self.graph).add(*key, vector)?;
+            }
+            let _ = self.waiting_points.fetch_update(Relaxed, Relaxed, |waiting| waiting.checked_sub(1));
+        }
+        Ok(())
+    }
+
+    fn has_too_many_dead(&self) -> bool {
+        let dead = self.dead_points.load(Relaxed);
+        dead >= DEAD_POINTS && dead * 10 > read(&self.graph).keys().len() * DEAD_OF_TEN
+    }
+
+    /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph in use has.
+    fn replace(&self, replacement: &mut Option<Replacement>) -> Result<(), String> {
+        let Replacement { mut graph, after } = match replacement.take() {
+            Some(begun) => begun,
+            None => {
+                info!("replacing the search graph: {} points in it are gone", self.dead_points.load(Relaxed));
+                self.rebuilding.store(true, Relaxed);
+                Replacement { graph: Graph::new(self.shape)?, after: 0 }
+            }
+        };
+        let covered = read(&self.graph).covered;
+        let mut points = self.ledger.points_after(after, PAGE).map_err(|error| error.to_string())?;
+        points.retain(|(key, _)| *key <= covered);
+        for (key, vector) in &points {
+            graph.add(*key, vector)?;
+        }
+        if let Some((last, _)) = points.last() {
+            *replacement = Some(Replacement { graph, after: *last });
+            return Ok(());
+        }
+        graph.covered = covered;
+        let in_place: HashSet<PointKey> = graph.keys().iter().copied().collect();
+        *write(&self.graph) = graph;
+        // Waiting points are newer than all in the graph.
+        let mut dead = write(&self.dead);
+        dead.retain(|key| *key > covered || in_place.contains(key));
+        self.dead_points.store(dead.len(), Relaxed);
+        self.rebuilding.store(false, Relaxed);
+        info!("the search graph was replaced");
+        Ok(())
+    }
+
+    /// Goes on without growing: every point is found from the ledger, only slower.
+    fn give_up(&self, why: &str) {
+        error!("the search graph cannot grow, and searches get slower until the next start: {why}");
+        let mut waiting = lock(&self.waiting);
+        let newest = waiting.segments.iter().filter_map(|segment| segment.points.last()).map(|(key, _)| *key).max();
+        let after = read(&self.graph).covered;
+        if let Some(end) = newest {
+            waiting.tail = Some(Tail { after, end });
+        }
+        waiting.segments.clear();
+        waiting.broken = true;
+        self.waiting_bytes.send_replace(0);
+        self.growing.send_replace(false);
+    }
+
+    /// Saves the graph, if this process may write. Nothing grows meanwhile, because only the thread that grows it, or the end, saves.
+    pub(super) fn save(&self) -> Result<(), String> {
+        let Some((path, mark)) = &self.home else { return Ok(()) };
+        file::save(&read(&self.graph), *mark, path)
+    }
+}

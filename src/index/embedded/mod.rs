@@ -1,0 +1,384 @@
+//! The embedded index: points and vectors in the ledger, and a graph over them for fast search.
+//!
+//! The ledger is the truth. The [`graph`] is derived from it, grows behind the writes and is saved now and then; a point is in one
+//! of three places, and a search looks into all of them:
+//!
+//! - in the graph;
+//! - in memory, *waiting* for the graph, where it is scanned;
+//! - in the *tail*: in the ledger, not read since the index was opened. It is scanned from there until the graph has it.
+//!
+//! Keys of points grow and are never used again, so nothing in the graph is ever wrong, only dead. Dead points are left out of searches, and
+//! a graph with too many of them is replaced.
+
+mod exact;
+mod file;
+mod graph;
+mod grow;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, watch};
+use tracing::warn;
+
+use crate::document::Vector;
+use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource, Written};
+use crate::settings::index::Metric;
+
+use super::{Hit, IndexError, IndexStatus, Query, VectorIndex, blocking};
+
+use file::{Access, LedgerMark};
+use graph::{Graph, Shape};
+
+/// The graph's file in the index's folder.
+const FILE: &str = "graph.usearch";
+/// The setting of the ledger that holds its mark.
+const MARK: &str = "index.mark";
+/// Bytes of vectors that may wait for the graph: scanning them all costs a search a few milliseconds.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
+/// What a waiting point takes beside its numbers.
+const POINT_OVERHEAD: usize = 48;
+/// How long a graceful end waits for the points in memory to get into the graph. Those that do not are taken from the ledger at the
+/// next start.
+const CLOSING: Duration = Duration::from_secs(5);
+/// Keys read at once to compare the graph with the ledger.
+const KEY_PAGE: usize = 65_536;
+
+/// Vectors in the ledger, with a graph for fast search.
+pub struct EmbeddedIndex {
+    core: Arc<Core>,
+    /// One permit for each thread that the graph has room for.
+    searches: Arc<Semaphore>,
+}
+
+/// What writing, searching and growing share. A thread that holds one of the locks takes only later ones of `publishing`, `dead`,
+/// `waiting`, `graph`.
+struct Core {
+    ledger: Arc<Ledger>,
+    shape: Shape,
+    /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
+    home: Option<(PathBuf, LedgerMark)>,
+    /// Held from before a commit until memory tells of it.
+    publishing: Mutex<()>,
+    /// Points that are gone, and may still be in the graph or waiting for it.
+    dead: RwLock<HashSet<PointKey>>,
+    /// How many, to be read under any lock.
+    dead_points: AtomicUsize,
+    waiting: Mutex<Waiting>,
+    graph: RwLock<Graph>,
+    /// Bytes of vectors that wait in memory.
+    waiting_bytes: watch::Sender<usize>,
+    /// Whether the graph grows at this moment.
+    growing: watch::Sender<bool>,
+    points: AtomicU64,
+    waiting_points: AtomicU64,
+    rebuilding: AtomicBool,
+}
+
+/// What the graph has not got yet.
+#[derive(Default)]
+struct Waiting {
+    /// What each write added, oldest first.
+    segments: VecDeque<Arc<Segment>>,
+    tail: Option<Tail>,
+    /// Nothing more goes into the graph: the index is closed.
+    closed: bool,
+    /// The graph cannot grow: new points join the tail.
+    broken: bool,
+}
+
+/// The points that one write added.
+struct Segment {
+    points: Vec<(PointKey, Vector)>,
+    bytes: usize,
+}
+
+/// Points in the ledger with keys above `after`, up to `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tail {
+    after: PointKey,
+    end: PointKey,
+}
+
+impl EmbeddedIndex {
+    /// Opens the index of this ledger to write and to search it. The graph is kept in `folder`, which exists. Blocks while it reads the graph; to
+    /// be called inside a Tokio runtime, on whose blocking threads the graph catches up with the ledger.
+    pub fn open(ledger: Arc<Ledger>, folder: &Path, metric: Metric, dimensions: usize) -> Result<Self, IndexError> {
+        let mark = match mark_of(&ledger)? {
+            Some(mark) => mark,
+            None => {
+                let mark = fastrand::u128(..);
+                ledger.set_setting(MARK, &format!("{mark:032x}"))?;
+                mark
+            }
+        };
+        let path = folder.join(FILE);
+        let core = Core::open(ledger, shape(metric, dimensions), &path, Some(mark), Access::Change)?;
+        let index = Self::around(Core { home: Some((path, mark)), ..core });
+        index.core.grow_in_background();
+        Ok(index)
+    }
+
+    /// Opens the index of this ledger to search it, beside a process that writes or without one. What that process writes later is found too. Blocks
+    /// while it checks the graph; quick, because the graph is searched where it lies on the disk.
+    pub fn open_to_read(
+        ledger: Arc<Ledger>,
+        folder: &Path,
+        metric: Metric,
+        dimensions: usize,
+    ) -> Result<Self, IndexError> {
+        let mark = mark_of(&ledger)?;
+        let core = Core::open(ledger, shape(metric, dimensions), &folder.join(FILE), mark, Access::Search)?;
+        {
+            let after = read(&core.graph).covered;
+            let mut waiting = lock(&core.waiting);
+            waiting.tail = Some(Tail { after, end: PointKey::MAX });
+            waiting.closed = true;
+        }
+        Ok(Self::around(core))
+    }
+
+    fn around(core: Core) -> Self {
+        let searches = Arc::new(Semaphore::new(core.shape.searches));
+        Self { core: Arc::new(core), searches }
+    }
+}
+
+fn shape(metric: Metric, dimensions: usize) -> Shape {
+    let cores = available_parallelism().map_or(1, |cores| cores.get());
+    Shape { metric, dimensions, searches: cores.max(4) }
+}
+
+fn mark_of(ledger: &Ledger) -> Result<Option<LedgerMark>, IndexError> {
+    Ok(ledger.setting(MARK)?.and_then(|text| LedgerMark::from_str_radix(&text, 16).ok()))
+}
+
+impl Core {
+    fn open(
+        ledger: Arc<Ledger>,
+        shape: Shape,
+        path: &Path,
+        mark: Option<LedgerMark>,
+        access: Access,
+    ) -> Result<Self, IndexError> {
+        // The points before the graph: what is committed between the two is in the tail.
+        let last = ledger.last_point_key()?;
+        let loaded = match mark.map(|mark| file::load(path, shape, mark, access)) {
+            None | Some(Ok(None)) => None,
+            // A process that only reads may find a graph that is newer than what it just asked the ledger.
+            Some(Ok(Some(graph))) if access == Access::Change && graph.covered > last => {
+                warn!("making the search graph anew: {} knows more points than the ledger", path.display());
+                None
+            }
+            Some(Ok(graph)) => graph,
+            Some(Err(why)) if access == Access::Change => {
+                warn!("making the search graph anew: {} cannot be used: {why}", path.display());
+                None
+            }
+            Some(Err(why)) => {
+                warn!("searching without the graph {}: {why}", path.display());
+                None
+            }
+        };
+        let graph = match loaded {
+            Some(graph) => graph,
+            None => Graph::new(shape).map_err(|error| unusable(&error))?,
+        };
+        let points = ledger.point_count()?;
+        let dead = if graph.keys().is_empty() { HashSet::new() } else { dead_in(&graph, &ledger)? };
+        let alive = (graph.keys().len() - dead.len()) as u64;
+        let tail = (graph.covered < last).then_some(Tail { after: graph.covered, end: last });
+        Ok(Self {
+            ledger,
+            shape,
+            home: None,
+            publishing: Mutex::default(),
+            dead_points: AtomicUsize::new(dead.len()),
+            dead: RwLock::new(dead),
+            rebuilding: AtomicBool::new(tail.is_some()),
+            waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
+            graph: RwLock::new(graph),
+            waiting_bytes: watch::Sender::new(0),
+            growing: watch::Sender::new(false),
+            points: AtomicU64::new(points),
+            waiting_points: AtomicU64::new(points.saturating_sub(alive)),
+        })
+    }
+
+    /// Commits the writes and tells memory.
+    fn write(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
+        self.check_dimensions(writes)?;
+        let _publishing = lock(&self.publishing);
+        let written = self.ledger.write(writes)?;
+        self.publish(writes, &written);
+        Ok(())
+    }
+
+    fn check_dimensions(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
+        for write in writes {
+            for chunk in &write.chunks {
+                if let VectorSource::Here(vector) = &chunk.vector {
+                    let of = || format!("a vector of document `{}`", write.id);
+                    self.check_length(vector, of)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, vector: &[f32], of: impl FnOnce() -> String) -> Result<(), IndexError> {
+        let (found, wanted) = (vector.len(), self.shape.dimensions);
+        if found == wanted {
+            return Ok(());
+        }
+        let of = of();
+        Err(IndexError::Fatal(format!(
+            "{of} has {found} dimensions, and the index has {wanted}: use the embedding model that the index was made with"
+        )))
+    }
+
+    /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one.
+    fn publish(&self, writes: &[DocumentWrite], written: &Written) {
+        let vector = |(key, write, chunk): &(PointKey, usize, usize)| match &writes[*write].chunks[*chunk].vector {
+            VectorSource::Here(vector) => Some((*key, Arc::clone(vector))),
+            VectorSource::Held(_) => None,
+        };
+        let points: Vec<_> = written.added.iter().filter_map(vector).collect();
+        self.points.fetch_add(points.len() as u64, Relaxed);
+        self.points.fetch_sub(written.removed.len() as u64, Relaxed);
+        self.waiting_points.fetch_add(points.len() as u64, Relaxed);
+        if let Some((last, _)) = points.last() {
+            let mut waiting = lock(&self.waiting);
+            if waiting.broken {
+                let after = read(&self.graph).covered;
+                waiting.tail.get_or_insert(Tail { after, end: 0 }).end = *last;
+            } else {
+                let bytes = points.len() * (self.shape.dimensions * size_of::<f32>() + POINT_OVERHEAD);
+                waiting.segments.push_back(Arc::new(Segment { points, bytes }));
+                self.waiting_bytes.send_modify(|waiting| *waiting += bytes);
+            }
+        }
+        if !written.removed.is_empty() {
+            let mut dead = write(&self.dead);
+            dead.extend(&written.removed);
+            self.dead_points.store(dead.len(), Relaxed);
+        }
+    }
+
+    fn status(&self) -> IndexStatus {
+        // The graph is locked only while one point is added; whoever asks while that happens gets the last number.
+        let covered = self.graph.try_read().map_or(0, |graph| graph.covered);
+        IndexStatus {
+            points: self.points.load(Relaxed),
+            waiting: self.waiting_points.load(Relaxed),
+            waiting_bytes: *self.waiting_bytes.borrow() as u64,
+            covered,
+            rebuilding: self.rebuilding.load(Relaxed),
+        }
+    }
+}
+
+/// The points of the graph that the ledger no longer has.
+fn dead_in(graph: &Graph, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
+    let mut keys = graph.keys().to_vec();
+    keys.sort_unstable();
+    let mut dead = HashSet::new();
+    let mut unseen = keys.as_slice();
+    let mut after = 0;
+    while !unseen.is_empty() {
+        let page = ledger.point_keys_after(after, KEY_PAGE)?;
+        for alive in &page {
+            let before = unseen.partition_point(|key| key < alive);
+            dead.extend(&unseen[..before]);
+            unseen = &unseen[before..];
+            unseen = unseen.strip_prefix(&[*alive]).unwrap_or(unseen);
+        }
+        match page.last() {
+            Some(last) => after = *last,
+            None => {
+                dead.extend(unseen);
+                break;
+            }
+        }
+    }
+    Ok(dead)
+}
+
+fn unusable(error: &str) -> IndexError {
+    IndexError::Fatal(format!("the search graph cannot be used: {error}"))
+}
+
+// A panic while a lock is held leaves nothing half done that a search could trip over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl VectorIndex for EmbeddedIndex {
+    fn write(&self, writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>> {
+        Box::pin(async move {
+            let mut room = self.core.waiting_bytes.subscribe();
+            // The sender lives as long as the index.
+            let _ = room.wait_for(|waiting| *waiting <= MAX_WAITING).await;
+            let core = Arc::clone(&self.core);
+            blocking(move || core.write(&writes)).await?;
+            self.core.grow_in_background();
+            Ok(())
+        })
+    }
+
+    fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+        Box::pin(async move {
+            let permit = Arc::clone(&self.searches).acquire_owned().await;
+            let core = Arc::clone(&self.core);
+            blocking(move || {
+                // Held by the thread and not by the caller, who may stop waiting.
+                let _permit = permit;
+                search::search(&core, &query)
+            })
+            .await
+        })
+    }
+
+    fn points(&self) -> u64 {
+        self.core.points.load(Relaxed)
+    }
+
+    fn status(&self) -> IndexStatus {
+        self.core.status()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+        Box::pin(async move {
+            let mut growing = self.core.growing.subscribe();
+            let caught_up = tokio::time::timeout(CLOSING, growing.wait_for(|growing| !growing)).await.is_ok();
+            lock(&self.core.waiting).closed = true;
+            if !caught_up {
+                let _ = growing.wait_for(|growing| !growing).await;
+            }
+            let core = Arc::clone(&self.core);
+            blocking(move || core.save().map_err(IndexError::Unavailable)).await
+        })
+    }
+}
+
+impl Drop for EmbeddedIndex {
+    fn drop(&mut self) {
+        lock(&self.core.waiting).closed = true;
+    }
+}

@@ -1,0 +1,261 @@
+//! Answering a query: candidates from the graph and from what it has not got yet, then the ledger for whose they are and how near exactly.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use crate::document::{DocumentId, Vector};
+use crate::index::distance::Scorer;
+use crate::index::{Filter, Hit, IndexError, Query};
+use crate::ledger::{LedgerError, PointKey, PointOwner};
+
+use super::exact::{Nearest, Scored};
+use super::{Core, lock, read};
+
+/// Candidates of an ordinary search, at least: what recall is made of.
+const WIDTH: usize = 128;
+/// Candidates of a filtered search, at least: most will not count.
+const FILTERED_WIDTH: usize = 512;
+/// Candidates per document wanted: several chunks of one document may be near.
+const PER_DOCUMENT: usize = 4;
+/// How much wider to ask when no candidate counted.
+const WIDER: usize = 8;
+/// A candidate costs about as much as so many documents that are only held against a filter. So from this part of all points on, it is
+/// cheaper to look at every document.
+const SCAN_PART: usize = 8;
+/// Candidates that are always few enough.
+const ALWAYS_FEW: usize = 2_048;
+/// Points or vectors read from the ledger at once.
+const PAGE: usize = 1_024;
+/// Candidates looked up at once.
+const LOOK_UP: usize = 64;
+/// How often to begin anew when documents change under a search, before writes are held up for it.
+const TRIES: usize = 3;
+
+/// Why there is no answer.
+enum Miss {
+    /// A point went while it was looked at: its document may have a new one. Begin anew.
+    Moved,
+    Error(IndexError),
+}
+
+impl From<LedgerError> for Miss {
+    fn from(error: LedgerError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// The nearest documents.
+pub(super) fn search(core: &Core, query: &Query) -> Result<Vec<Hit>, IndexError> {
+    core.check_length(&query.vector, || "the query's vector".to_owned())?;
+    if query.k == 0 {
+        return Ok(Vec::new());
+    }
+    let scorer = Scorer::new(core.shape.metric, &query.vector);
+    for _ in 0..TRIES {
+        match (Search { core, query, scorer: &scorer, still: false }).run() {
+            Ok(hits) => return Ok(hits),
+            Err(Miss::Error(error)) => return Err(error),
+            Err(Miss::Moved) => {}
+        }
+    }
+    let _still = lock(&core.publishing);
+    match (Search { core, query, scorer: &scorer, still: true }).run() {
+        Ok(hits) => Ok(hits),
+        Err(Miss::Error(error)) => Err(error),
+        Err(Miss::Moved) => unreachable!("nothing moves while nothing is published"),
+    }
+}
+
+struct Search<'a> {
+    core: &'a Core,
+    query: &'a Query,
+    scorer: &'a Scorer,
+    /// No write of this process is under way. A process that only reads may still see points go, and then does without them.
+    still: bool,
+}
+
+/// A point that counts.
+struct Found {
+    score: f32,
+    owner: PointOwner,
+    metadata: Value,
+    vector: Vector,
+}
+
+impl Search<'_> {
+    fn run(&self) -> Result<Vec<Hit>, Miss> {
+        let k = self.query.k;
+        let few = ALWAYS_FEW.max(self.core.points.load(std::sync::atomic::Ordering::Relaxed) as usize / SCAN_PART);
+        let least = if self.query.filter.is_some() { FILTERED_WIDTH } else { WIDTH };
+        let mut width = least.max(k.saturating_mul(PER_DOCUMENT));
+        while width <= few {
+            let (candidates, all) = self.candidates(width)?;
+            let hits = self.hits(&candidates)?;
+            if hits.len() >= k {
+                return Ok(self.best(hits));
+            }
+            if all {
+                break;
+            }
+            let enough = width * k * 3 / 2 / hits.len().max(1);
+            width = if hits.is_empty() { width * WIDER } else { enough.max(width * 2) };
+        }
+        self.every_document()
+    }
+
+    /// The nearest points, nearest first, and whether there are no more.
+    fn candidates(&self, width: usize) -> Result<(Vec<Scored>, bool), Miss> {
+        let mut nearest = Nearest::new(width);
+        let tail = lock(&self.core.waiting).tail;
+        if let Some(tail) = tail {
+            let mut after = tail.after;
+            while after < tail.end {
+                let points = self.core.ledger.points_after(after, PAGE)?;
+                let Some((last, _)) = points.last() else { break };
+                after = *last;
+                for (key, vector) in points.iter().filter(|(key, _)| *key <= tail.end) {
+                    nearest.offer(Scored { score: self.scorer.score(vector), key: *key });
+                }
+            }
+            // Whatever commit was seen there is told of in memory before memory is looked at.
+            if !self.still {
+                drop(lock(&self.core.publishing));
+            }
+        }
+        {
+            // What is dead first: a point that is gone for it has its successor among those that wait.
+            let dead = read(&self.core.dead);
+            let segments: Vec<_> = lock(&self.core.waiting).segments.iter().cloned().collect();
+            // What waited when the segments were taken is in them, or in the graph by now.
+            let points = read(&self.core.graph).nearest(&self.query.vector, width, &dead);
+            points.map_err(|error| Miss::Error(super::unusable(&error)))?.for_each(|point| nearest.offer(point));
+            for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
+                if !dead.contains(key) {
+                    nearest.offer(Scored { score: self.scorer.score(vector), key: *key });
+                }
+            }
+        }
+        let all = !nearest.is_full();
+        let mut points = nearest.into_sorted();
+        // A point that got into the graph meanwhile was seen twice.
+        let mut seen = HashSet::with_capacity(points.len());
+        points.retain(|point| seen.insert(point.key));
+        Ok((points, all))
+    }
+
+    /// Those candidates that count, each document once, exactly scored: at least `k` documents if there are so many, in no order.
+    fn hits(&self, candidates: &[Scored]) -> Result<HashMap<DocumentId, Found>, Miss> {
+        // The candidates' own scores are rounded, so a few more than wanted are scored again.
+        let wanted = self.query.k + self.query.k / 2 + 8;
+        let mut counted: Vec<(PointKey, PointOwner, Value)> = Vec::new();
+        let mut documents = HashSet::new();
+        for candidates in candidates.chunks(LOOK_UP) {
+            let keys: Vec<PointKey> = candidates.iter().map(|point| point.key).collect();
+            for (key, owner) in keys.iter().zip(self.core.ledger.resolve(&keys)?) {
+                let Some(owner) = self.here(owner)? else { continue };
+                if self.query.except.as_ref() == Some(&owner.document) {
+                    continue;
+                }
+                let metadata = parse(&owner.metadata, owner.document.as_str())?;
+                if self.counts(&metadata) {
+                    documents.insert(owner.document.clone());
+                    counted.push((*key, owner, metadata));
+                }
+            }
+            if documents.len() >= wanted {
+                break;
+            }
+        }
+        let keys: Vec<PointKey> = counted.iter().map(|(key, ..)| *key).collect();
+        let mut hits: HashMap<DocumentId, Found> = HashMap::with_capacity(documents.len());
+        for ((_, owner, metadata), vector) in counted.into_iter().zip(self.core.ledger.vectors_of(&keys)?) {
+            let Some(vector) = self.here(vector)? else { continue };
+            let score = self.scorer.score(&vector);
+            if hits.get(&owner.document).is_none_or(|other| score > other.score) {
+                hits.insert(owner.document.clone(), Found { score, owner, metadata, vector });
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Looks at every document: for filters that few documents pass, and for more documents than the graph can tell.
+    fn every_document(&self) -> Result<Vec<Hit>, Miss> {
+        // The points of the documents that count, each with the number of its document.
+        let mut points: Vec<(PointKey, u32)> = Vec::new();
+        let mut broken = None;
+        let mut number = 0;
+        self.core.ledger.for_each_document(|id, metadata, keys| {
+            if broken.is_some() || self.query.except.as_ref().is_some_and(|except| except.as_str() == id) {
+                return;
+            }
+            if let Some(filter) = &self.query.filter {
+                match parse(metadata, id) {
+                    Ok(metadata) if filter.matches(&metadata) => {}
+                    Ok(_) => return,
+                    Err(error) => return broken = Some(error),
+                }
+            }
+            points.extend(keys.iter().map(|key| (*key, number)));
+            number += 1;
+        })?;
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        let mut nearest = Nearest::new(self.query.k);
+        let mut current: Option<(u32, Scored)> = None;
+        for page in points.chunks(PAGE) {
+            let keys: Vec<PointKey> = page.iter().map(|(key, _)| *key).collect();
+            for ((key, number), vector) in page.iter().zip(self.core.ledger.vectors_of(&keys)?) {
+                let Some(vector) = self.here(vector)? else { continue };
+                let point = Scored { score: self.scorer.score(&vector), key: *key };
+                // The points of a document follow each other, and only the nearest stands for it.
+                current = match current {
+                    Some((of, best)) if of == *number => Some((of, best.max(point))),
+                    other => {
+                        other.into_iter().for_each(|(_, best)| nearest.offer(best));
+                        Some((*number, point))
+                    }
+                };
+            }
+        }
+        current.into_iter().for_each(|(_, best)| nearest.offer(best));
+        let hits = self.hits(&nearest.into_sorted())?;
+        Ok(self.best(hits))
+    }
+
+    /// What the ledger said of a point, if it still has it.
+    fn here<T>(&self, found: Option<T>) -> Result<Option<T>, Miss> {
+        match found {
+            None if !self.still => Err(Miss::Moved),
+            found => Ok(found),
+        }
+    }
+
+    fn counts(&self, metadata: &Value) -> bool {
+        self.query.filter.as_ref().is_none_or(|filter: &Filter| filter.matches(metadata))
+    }
+
+    fn best(&self, hits: HashMap<DocumentId, Found>) -> Vec<Hit> {
+        let mut hits: Vec<Found> = hits.into_values().collect();
+        hits.sort_by(|a, b| {
+            b.score.total_cmp(&a.score).then_with(|| a.owner.document.as_str().cmp(b.owner.document.as_str()))
+        });
+        hits.truncate(self.query.k);
+        let hit = |found: Found| Hit {
+            id: found.owner.document,
+            score: found.score,
+            metadata: found.metadata,
+            chunk: found.owner.chunk,
+            vector: self.query.with_vectors.then_some(found.vector),
+        };
+        hits.into_iter().map(hit).collect()
+    }
+}
+
+fn parse(metadata: &str, document: &str) -> Result<Value, Miss> {
+    serde_json::from_str(metadata).map_err(|error| {
+        let what = format!("the metadata of document `{document}` in the ledger cannot be read: {error}");
+        Miss::Error(IndexError::Fatal(what))
+    })
+}

@@ -1,0 +1,461 @@
+//! The index as a whole, against brute force.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use fastrand::Rng;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::document::fingerprint::Fingerprinter;
+use crate::document::{DocumentId, Version};
+use crate::index::Filter;
+use crate::index::distance::Scorer;
+use crate::ledger::{ChunkWrite, LedgerOptions};
+
+use super::*;
+
+/// An index in a folder of its own, and what it should hold: metadata and the vectors of the chunks, by document.
+struct World {
+    folder: TempDir,
+    metric: Metric,
+    dimensions: usize,
+    index: EmbeddedIndex,
+    truth: BTreeMap<String, (Value, Vec<Vector>)>,
+}
+
+fn open_ledger(folder: &Path) -> Arc<Ledger> {
+    let options =
+        LedgerOptions { pipeline: "test".to_owned(), store_vectors: true, persist_vectors: true, store_points: true };
+    Arc::new(Ledger::open(folder, options).unwrap())
+}
+
+impl World {
+    fn new(metric: Metric, dimensions: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let index = EmbeddedIndex::open(open_ledger(folder.path()), folder.path(), metric, dimensions).unwrap();
+        Self { folder, metric, dimensions, index, truth: BTreeMap::new() }
+    }
+
+    fn graph_file(&self) -> PathBuf {
+        self.folder.path().join(FILE)
+    }
+
+    /// Ends the process in thought, with or without `close`, does something to its folder, and starts the next.
+    async fn restart(self, close: bool, meanwhile: impl FnOnce(&Path)) -> Self {
+        let Self { folder, metric, dimensions, index, truth } = self;
+        if close {
+            index.close().await.unwrap();
+        }
+        let ledger = Arc::clone(&index.core.ledger);
+        drop(index);
+        while Arc::strong_count(&ledger) > 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(ledger);
+        meanwhile(&folder.path().join(FILE));
+        let index = EmbeddedIndex::open(open_ledger(folder.path()), folder.path(), metric, dimensions).unwrap();
+        Self { folder, metric, dimensions, index, truth }
+    }
+
+    async fn put(&mut self, documents: Vec<(String, Value, Vec<Vector>)>) {
+        let writes = documents.iter().map(|(id, metadata, vectors)| write_of(id, Some(metadata), vectors)).collect();
+        self.index.write(writes).await.unwrap();
+        self.truth.extend(documents.into_iter().map(|(id, metadata, vectors)| (id, (metadata, vectors))));
+    }
+
+    async fn remove(&mut self, id: &str) {
+        self.index.write(vec![write_of(id, None, &[])]).await.unwrap();
+        self.truth.remove(id);
+    }
+
+    /// Until the graph has every point.
+    async fn settle(&self) {
+        self.index.core.growing.subscribe().wait_for(|growing| !growing).await.unwrap();
+        assert_eq!((self.index.status().waiting_bytes, self.index.status().rebuilding), (0, false));
+    }
+
+    fn exact(&self, query: &Query) -> Vec<(String, f32, usize)> {
+        let scorer = Scorer::new(self.metric, &query.vector);
+        let mut all: Vec<(String, f32, usize)> = self
+            .truth
+            .iter()
+            .filter(|(_, (metadata, _))| query.filter.as_ref().is_none_or(|filter| filter.matches(metadata)))
+            .filter(|(id, _)| query.except.as_ref().is_none_or(|except| except.as_str() != *id))
+            .map(|(id, (_, vectors))| {
+                let chunks = vectors.iter().map(|vector| scorer.score(vector)).enumerate();
+                let (chunk, score) = chunks.reduce(|best, other| if other.1 > best.1 { other } else { best }).unwrap();
+                (id.clone(), score, chunk)
+            })
+            .collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        all.truncate(query.k);
+        all
+    }
+
+    async fn found(&self, query: &Query) -> Vec<(String, f32, usize)> {
+        let hits = self.index.search(query.clone()).await.unwrap();
+        hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect()
+    }
+
+    /// Of what brute force finds, the part that the index finds.
+    async fn recall(&self, queries: &[Query]) -> f64 {
+        let (mut wanted, mut hit) = (0, 0);
+        for query in queries {
+            let (exact, found) = (self.exact(query), self.found(query).await);
+            assert_eq!(found.len(), exact.len());
+            wanted += exact.len();
+            hit += exact.iter().filter(|(id, ..)| found.iter().any(|(other, ..)| other == id)).count();
+        }
+        hit as f64 / wanted as f64
+    }
+}
+
+fn write_of(id: &str, metadata: Option<&Value>, vectors: &[Vector]) -> DocumentWrite {
+    let name = |vector: &Vector| Fingerprinter::new("test").of(&format!("{vector:?}"));
+    let chunk = |vector: &Vector| ChunkWrite { fingerprint: name(vector), vector: VectorSource::Here(vector.clone()) };
+    DocumentWrite {
+        id: DocumentId::new(id).unwrap(),
+        document: r#"{"fields":[]}"#.to_owned(),
+        newest: Version::default(),
+        metadata: metadata.map(Value::to_string),
+        chunks: vectors.iter().map(chunk).collect(),
+    }
+}
+
+fn query(vector: &[f32], k: usize) -> Query {
+    Query { vector: Arc::from(vector), k, filter: None, except: None, with_vectors: false }
+}
+
+fn filter(json: Value) -> Option<Filter> {
+    Some(Filter::from_json(&json).unwrap())
+}
+
+/// Vectors as embeddings lie: around centres, and not of one length.
+struct Clusters {
+    random: Rng,
+    centres: Vec<Vec<f32>>,
+}
+
+impl Clusters {
+    fn new(centres: usize, dimensions: usize) -> Self {
+        let mut random = Rng::with_seed(7);
+        let mut centre = || (0..dimensions).map(|_| random.f32() * 2.0 - 1.0).collect();
+        let centres = (0..centres).map(|_| centre()).collect();
+        Self { random, centres }
+    }
+
+    fn next(&mut self) -> Vector {
+        let centre = &self.centres[self.random.usize(..self.centres.len())];
+        let length = 0.9 + self.random.f32() * 0.2;
+        centre.iter().map(|x| (x + (self.random.f32() * 2.0 - 1.0) * 0.6) * length).collect()
+    }
+
+    fn documents(&mut self, numbers: std::ops::Range<usize>) -> Vec<(String, Value, Vec<Vector>)> {
+        let document =
+            |number: usize| (format!("d{number}"), json!({"number": number, "tenth": number % 10}), vec![self.next()]);
+        numbers.map(document).collect()
+    }
+
+    fn queries(&mut self, count: usize, k: usize) -> Vec<Query> {
+        (0..count).map(|_| query(&self.next(), k)).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_graph_finds_what_brute_force_finds() {
+    for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+        let mut clusters = Clusters::new(100, 64);
+        let mut world = World::new(metric, 64);
+        for start in (0..6_000).step_by(500) {
+            world.put(clusters.documents(start..start + 500)).await;
+        }
+        world.settle().await;
+        assert_eq!(world.index.core.waiting.lock().unwrap().segments.len(), 0);
+        let queries = clusters.queries(60, 10);
+        let recall = world.recall(&queries).await;
+        assert!(recall >= 0.98, "{metric:?}: recall {recall}");
+        for query in &queries[..5] {
+            for (id, score, _) in world.found(query).await {
+                let scorer = Scorer::new(metric, &query.vector);
+                assert_eq!(score, scorer.score(&world.truth[&id].1[0]), "scores are those of the whole vectors");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn filters_are_kept_and_nothing_that_matches_is_missed() {
+    let mut clusters = Clusters::new(50, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    for start in (0..10_000).step_by(1_000) {
+        world.put(clusters.documents(start..start + 1_000)).await;
+    }
+    world.settle().await;
+    let query = clusters.queries(1, 10).remove(0);
+    for (json, matches) in [
+        (json!({"number": 4_321}), 1),
+        (json!({"number": {"in": [1, 2, 9_999]}}), 3),
+        (json!({"number": {"gte": 9_000, "lt": 9_100}}), 100),
+        (json!({"number": -1}), 0),
+    ] {
+        let query = Query { filter: filter(json.clone()), k: 10, ..query.clone() };
+        let (found, exact) = (world.found(&query).await, world.exact(&query));
+        assert_eq!(found, exact, "{json}");
+        assert_eq!(found.len(), matches.min(10), "{json}");
+    }
+    let tenth = Query { filter: filter(json!({"tenth": 3})), ..query.clone() };
+    assert!(world.recall(&[tenth]).await >= 0.9);
+    let all = Query { k: 20_000, ..query };
+    assert_eq!(world.found(&all).await.len(), 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_while_writing_sees_every_write_that_was_answered() {
+    let mut clusters = Clusters::new(20, 16);
+    let world = World::new(Metric::Cosine, 16);
+    let documents: Vec<Vec<_>> = (0..60).map(|at| clusters.documents(at * 20..at * 20 + 20)).collect();
+    // Another writer replaces one document again and again: it must never be missing.
+    let pinned = [clusters.next(), clusters.next()];
+    world.index.write(vec![write_of("pinned", Some(&json!({"pinned": true})), &pinned[..1])]).await.unwrap();
+    let index = &world.index;
+    let replace = async {
+        for round in 0..150 {
+            let vector = std::slice::from_ref(&pinned[round % 2]);
+            index.write(vec![write_of("pinned", Some(&json!({"pinned": true})), vector)]).await.unwrap();
+        }
+    };
+    let watch = async {
+        for _ in 0..150 {
+            let near = Query { filter: filter(json!({"pinned": true})), ..query(&pinned[0], 1) };
+            assert_eq!(index.search(near).await.unwrap().len(), 1);
+        }
+    };
+    let write = async {
+        for batch in &documents {
+            index.write(batch.iter().map(|(id, metadata, v)| write_of(id, Some(metadata), v)).collect()).await.unwrap();
+            for (id, _, vectors) in batch {
+                let hits = index.search(query(&vectors[0], 1)).await.unwrap();
+                assert_eq!(hits[0].id.as_str(), id);
+            }
+        }
+    };
+    futures_util::future::join3(replace, watch, write).await;
+    assert_eq!(index.points(), 1_201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_metadata_and_chunks() {
+    let mut world = World::new(Metric::L2, 2);
+    let at = |x: f32, y: f32| -> Vector { Arc::from([x, y]) };
+    world
+        .put(vec![
+            ("a".to_owned(), json!({"colour": "red"}), vec![at(0.0, 0.0), at(10.0, 0.0)]),
+            ("b".to_owned(), json!({"colour": "red"}), vec![at(9.0, 0.0), at(9.5, 0.0), at(9.6, 0.0)]),
+            ("c".to_owned(), json!({}), vec![at(5.0, 5.0)]),
+        ])
+        .await;
+    world.settle().await;
+    let near = Query { with_vectors: true, ..query(&[10.0, 0.0], 3) };
+    let hits = world.index.search(near.clone()).await.unwrap();
+    let names: Vec<_> = hits.iter().map(|hit| (hit.id.as_str(), hit.chunk)).collect();
+    assert_eq!(names, [("a", 1), ("b", 2), ("c", 0)], "a document once, by its nearest chunk");
+    assert_eq!(hits[0].vector, Some(at(10.0, 0.0)));
+    assert_eq!(hits[0].score, 0.0);
+
+    // Metadata alone, then a chunk less, then the document.
+    let held = world.index.core.ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap().remove(0).unwrap().chunks;
+    let keep = |number: usize| ChunkWrite {
+        fingerprint: held[number].fingerprint,
+        vector: VectorSource::Held(held[number].key),
+    };
+    let colour = json!({"colour": "blue"});
+    let write = DocumentWrite { chunks: vec![keep(0), keep(1)], ..write_of("a", Some(&colour), &[]) };
+    world.index.write(vec![write]).await.unwrap();
+    let blue = Query { filter: filter(colour.clone()), ..near.clone() };
+    assert_eq!(world.found(&blue).await, [("a".to_owned(), 0.0, 1)]);
+    let write = DocumentWrite { chunks: vec![keep(0)], ..write_of("a", Some(&colour), &[]) };
+    world.index.write(vec![write]).await.unwrap();
+    assert_eq!(world.found(&blue).await, [("a".to_owned(), -10.0, 0)]);
+    world.remove("a").await;
+    assert_eq!(world.found(&blue).await, []);
+    assert_eq!(world.index.points(), 4);
+
+    let like_b = Query { except: Some(DocumentId::new("b").unwrap()), ..near };
+    assert_eq!(world.found(&like_b).await.iter().map(|hit| hit.0.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_start_finds_every_point_whatever_became_of_the_graph() {
+    type Meanwhile = fn(&Path);
+    let cases: [(&str, bool, Meanwhile); 8] = [
+        ("closed", true, |path| assert!(path.exists())),
+        ("not closed", false, |path| assert!(!path.exists())),
+        ("removed", true, |path| fs::remove_file(path).unwrap()),
+        ("empty", true, |path| fs::write(path, []).unwrap()),
+        ("cut off", true, |path| {
+            let bytes = fs::read(path).unwrap();
+            fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("one bit wrong", true, |path| {
+            let mut bytes = fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 16;
+            fs::write(path, bytes).unwrap();
+        }),
+        ("noise", true, |path| fs::write(path, Rng::with_seed(1).u64(..).to_le_bytes().repeat(5_000)).unwrap()),
+        ("the head of another", true, |path| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[..64].fill(0xff);
+            fs::write(path, bytes).unwrap();
+        }),
+    ];
+    for (name, close, meanwhile) in cases {
+        let mut clusters = Clusters::new(20, 16);
+        let mut world = World::new(Metric::Cosine, 16);
+        world.put(clusters.documents(0..700)).await;
+        world.settle().await;
+        world = world.restart(close, meanwhile).await;
+        let query = clusters.queries(1, 5).remove(0);
+        assert_eq!(world.found(&query).await, world.exact(&query), "{name}: while it catches up");
+        world.put(clusters.documents(700..800)).await;
+        world.remove("d3").await;
+        world.settle().await;
+        assert!(world.recall(&clusters.queries(10, 10)).await >= 0.98, "{name}");
+        assert_eq!(world.index.points(), 799, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_of_another_ledger_metric_or_dimension_is_not_used() {
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    world.put(clusters.documents(0..300)).await;
+    world.index.close().await.unwrap();
+    let (shape, path) = (world.index.core.shape, world.graph_file());
+    let (_, mark) = world.index.core.home.clone().unwrap();
+    let load = |shape, mark| file::load(&path, shape, mark, Access::Search).map(|graph| graph.map(|g| g.keys().len()));
+    assert_eq!(load(shape, mark), Ok(Some(300)));
+    assert!(load(shape, mark + 1).unwrap_err().contains("another ledger"));
+    assert!(load(Shape { metric: Metric::L2, ..shape }, mark).unwrap_err().contains("another metric"));
+    assert!(load(Shape { dimensions: 8, ..shape }, mark).unwrap_err().contains("another metric"));
+
+    // A ledger from a backup that is older than the graph.
+    let old = World::new(Metric::Cosine, 16);
+    fs::copy(&path, old.graph_file()).unwrap();
+    old.index.core.ledger.set_setting(MARK, &format!("{mark:032x}")).unwrap();
+    let mut old = old.restart(false, |_| {}).await;
+    assert_eq!(old.index.status().covered, 0);
+    old.put(clusters.documents(0..10)).await;
+    assert_eq!(old.found(&query(&clusters.next(), 20)).await.len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_beside_the_writer_finds_what_is_committed() {
+    let mut clusters = Clusters::new(20, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    world.put(clusters.documents(0..500)).await;
+    world.index.close().await.unwrap();
+    let open = |world: &World| {
+        let ledger = Arc::new(Ledger::open_to_read(world.folder.path()).unwrap());
+        EmbeddedIndex::open_to_read(ledger, world.folder.path(), Metric::Cosine, 16).unwrap()
+    };
+    let reader = open(&world);
+    assert_eq!(reader.status().covered, 500);
+    let again = "d7".to_owned();
+    world.index.write(vec![write_of("d3", None, &[])]).await.unwrap();
+    world.truth.remove("d3");
+    world.put(vec![(again, json!({"number": 7}), vec![clusters.next()])]).await;
+    for reader in [reader, open(&world)] {
+        for query in clusters.queries(5, 10) {
+            let hits = reader.search(query.clone()).await.unwrap();
+            let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
+            assert_eq!(found, world.exact(&query));
+        }
+        let write = reader.write(vec![write_of("x", Some(&json!({})), &[clusters.next()])]).await;
+        assert!(matches!(write, Err(IndexError::Fatal(text)) if text.contains("read only")));
+        reader.close().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graph_with_many_dead_points_is_replaced() {
+    let mut clusters = Clusters::new(20, 8);
+    let mut world = World::new(Metric::Cosine, 8);
+    for _ in 0..4 {
+        world.put(clusters.documents(0..1_500)).await;
+        world.settle().await;
+    }
+    assert_eq!(world.index.points(), 1_500);
+    let in_graph = read(&world.index.core.graph).keys().len();
+    assert!(in_graph <= 3_000, "{in_graph} points in the graph, 1500 of them alive");
+    assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
+    // What was dead when it was saved is known as dead by the next start.
+    world = world.restart(true, |_| {}).await;
+    assert_eq!(read(&world.index.core.dead).len(), read(&world.index.core.graph).keys().len() - 1_500);
+    assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
+}
+
+#[tokio::test(start_paused = true)]
+async fn vectors_of_another_length_are_refused() {
+    let world = World::new(Metric::Cosine, 4);
+    let short: Vector = Arc::from([1.0_f32; 3]);
+    let write = world.index.write(vec![write_of("a", Some(&json!({})), std::slice::from_ref(&short))]).await;
+    assert!(
+        matches!(write, Err(IndexError::Fatal(text)) if text.contains("`a` has 3 dimensions, and the index has 4"))
+    );
+    let search = world.index.search(query(&short, 1)).await;
+    assert!(matches!(search, Err(IndexError::Fatal(text)) if text.contains("the query's vector has 3 dimensions")));
+    assert_eq!(world.index.points(), 0);
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Put(u8, u8, Vec<[i8; 2]>),
+    Remove(u8),
+    Search([i8; 2], usize, u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let point = || proptest::array::uniform2(-9_i8..9);
+    prop_oneof![
+        3 => (0..12_u8, 0..3_u8, proptest::collection::vec(point(), 1..4)).prop_map(|(id, m, v)| Act::Put(id, m, v)),
+        1 => (0..12_u8).prop_map(Act::Remove),
+        3 => (point(), 1..6_usize, 0..4_u8).prop_map(|(at, k, m)| Act::Search(at, k, m)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_history_is_answered_like_brute_force(
+        acts in proptest::collection::vec(act(), 1..25),
+        metric in prop_oneof![Just(Metric::Cosine), Just(Metric::Dot), Just(Metric::L2)],
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new(metric, 2);
+            let vector = |at: &[i8; 2]| -> Vector { at.iter().map(|x| f32::from(*x)).collect() };
+            for act in &acts {
+                match act {
+                    Act::Put(id, kind, at) => {
+                        // Two chunks with one text are one text: keep them apart.
+                        let mut at = at.clone();
+                        at.dedup();
+                        let vectors = at.iter().map(vector).collect();
+                        world.put(vec![(id.to_string(), json!({"kind": kind}), vectors)]).await;
+                    }
+                    Act::Remove(id) => world.remove(&id.to_string()).await,
+                    Act::Search(at, k, kind) => {
+                        let filter = (*kind < 3).then(|| filter(json!({"kind": kind})).unwrap());
+                        let query = Query { filter, ..query(&vector(at), *k) };
+                        let scores = |found: Vec<(String, f32, usize)>| found.into_iter().map(|hit| hit.1).collect::<Vec<_>>();
+                        // Equal scores may be answered by either document.
+                        assert_eq!(scores(world.found(&query).await), scores(world.exact(&query)));
+                    }
+                }
+            }
+        });
+    }
+}
