@@ -73,11 +73,13 @@ fn split_sniffed(body: Bytes, events: &mut Events) {
 }
 
 fn split_lines(body: &Bytes, events: &mut Events) {
-    for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
-        let line = trimmed(body, line);
+    let mut start = 0;
+    for (index, end) in memchr::memchr_iter(b'\n', body).chain([body.len()]).enumerate() {
+        let line = trimmed(body, &body[start..end]);
         if !line.is_empty() {
             events.take(index + 1, line);
         }
+        start = end + 1;
     }
 }
 
