@@ -14,7 +14,8 @@ use super::{Core, Segment, Tail, file, lock, read, write};
 
 /// Points read from the ledger at once: small enough that new points, which wait in memory, are not kept waiting.
 const PAGE: usize = 64;
-/// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to catch up.
+/// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to
+/// catch up.
 const SAVE_PART: usize = 4;
 /// But not for fewer new points.
 const SAVE_POINTS: usize = 20_000;
@@ -85,8 +86,8 @@ impl Core {
         }
     }
 
-    /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the other. New points and
-    /// what is behind them take turns.
+    /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the
+    /// other. New points and what is behind them take turns.
     fn next_step(&self, added: bool, replacing: bool) -> Step {
         let waiting = lock(&self.waiting);
         if !waiting.closed {
@@ -116,7 +117,7 @@ impl Core {
         if waiting.tail.is_none()
             && let Some((last, _)) = segment.points.last()
         {
-            write(&self.graph).covered = *last;
+            self.cover(*last);
         }
         self.waiting_bytes.send_modify(|bytes| *bytes -= segment.bytes);
         Ok(segment.points.len())
@@ -130,17 +131,23 @@ impl Core {
         self.add(&points)?;
         let after = points.last().filter(|_| full).map_or(tail.end, |(last, _)| *last);
         let mut waiting = lock(&self.waiting);
-        write(&self.graph).covered = after;
+        self.cover(after);
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
         if waiting.tail.is_none() {
-            // What was written meanwhile went into the graph in the order of its keys, up to the first that still waits.
+            // What was written meanwhile went into the graph in the order of its keys, up to the first that still
+            // waits.
             let last = read(&self.graph).keys().iter().copied().max().unwrap_or(after);
             let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
             let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
-            write(&self.graph).covered = covered.max(after);
+            self.cover(covered.max(after));
             self.rebuilding.store(false, Relaxed);
         }
         Ok(points.len())
+    }
+
+    fn cover(&self, key: PointKey) {
+        write(&self.graph).covered = key;
+        self.covered.store(key, Relaxed);
     }
 
     /// Adds points, locking out searches for one point at a time. Points that died waiting are left out.
@@ -159,7 +166,8 @@ impl Core {
         dead >= DEAD_POINTS && dead * 10 > read(&self.graph).keys().len() * DEAD_OF_TEN
     }
 
-    /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph in use has.
+    /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
+    /// in use has.
     fn replace(&self, replacement: &mut Option<Replacement>) -> Result<(), String> {
         let Replacement { mut graph, after } = match replacement.take() {
             Some(begun) => begun,
@@ -206,7 +214,8 @@ impl Core {
         self.growing.send_replace(false);
     }
 
-    /// Saves the graph, if this process may write. Nothing grows meanwhile, because only the thread that grows it, or the end, saves.
+    /// Saves the graph, if this process may write. Nothing grows meanwhile, because only the thread that grows it, or
+    /// the end, saves.
     pub(super) fn save(&self) -> Result<(), String> {
         let Some((path, mark)) = &self.home else { return Ok(()) };
         file::save(&read(&self.graph), *mark, path)

@@ -450,7 +450,9 @@ proptest! {
                     Act::Search(at, k, kind) => {
                         let filter = (*kind < 3).then(|| filter(json!({"kind": kind})).unwrap());
                         let query = Query { filter, ..query(&vector(at), *k) };
-                        let scores = |found: Vec<(String, f32, usize)>| found.into_iter().map(|hit| hit.1).collect::<Vec<_>>();
+                        let scores = |found: Vec<(String, f32, usize)>| -> Vec<f32> {
+                            found.into_iter().map(|hit| hit.1).collect()
+                        };
                         // Equal scores may be answered by either document.
                         assert_eq!(scores(world.found(&query).await), scores(world.exact(&query)));
                     }
