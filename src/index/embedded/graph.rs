@@ -142,6 +142,10 @@ impl Graph {
         Ok(matches.keys.into_iter().zip(matches.distances).map(scored))
     }
 
+    pub(super) fn contains(&self, key: PointKey) -> bool {
+        self.index.contains(key)
+    }
+
     /// The points that were ever added, dead or not.
     pub(super) fn keys(&self) -> &[PointKey] {
         &self.keys

@@ -75,6 +75,8 @@ struct Core {
     dead_points: AtomicUsize,
     waiting: Mutex<Waiting>,
     graph: RwLock<Graph>,
+    /// [`MAX_WAITING`].
+    max_waiting: usize,
     /// Bytes of vectors that wait in memory.
     waiting_bytes: watch::Sender<usize>,
     /// Whether the graph grows at this moment.
@@ -212,6 +214,7 @@ impl Core {
             rebuilding: AtomicBool::new(tail.is_some()),
             waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
             graph: RwLock::new(graph),
+            max_waiting: MAX_WAITING,
             waiting_bytes: watch::Sender::new(0),
             growing: watch::Sender::new(false),
             points: AtomicU64::new(points),
@@ -339,7 +342,7 @@ impl VectorIndex for EmbeddedIndex {
         Box::pin(async move {
             let mut room = self.core.waiting_bytes.subscribe();
             // The sender lives as long as the index.
-            let _ = room.wait_for(|waiting| *waiting <= MAX_WAITING).await;
+            let _ = room.wait_for(|waiting| *waiting <= self.core.max_waiting).await;
             let core = Arc::clone(&self.core);
             blocking(move || {
                 core.write(&writes)?;
