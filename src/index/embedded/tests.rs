@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use fastrand::Rng;
+use futures_util::future::FutureExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -397,6 +398,35 @@ async fn a_graph_with_many_dead_points_is_replaced() {
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
+#[test]
+fn writes_wait_while_too_much_waits_for_the_graph() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _inside = runtime.enter();
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    Arc::get_mut(&mut world.index.core).unwrap().max_waiting = 1_000;
+    let [first, second] = [0..50, 50..100].map(|numbers| {
+        let documents = clusters.documents(numbers);
+        documents.iter().map(|(id, metadata, vectors)| write_of(id, Some(metadata), vectors)).collect()
+    });
+
+    let core = Arc::clone(&world.index.core);
+    let searching = read(&core.graph);
+    runtime.block_on(world.index.write(first)).unwrap();
+    assert!(world.index.status().waiting_bytes > 1_000);
+    let mut second = world.index.write(second);
+    for _ in 0..5 {
+        assert!((&mut second).now_or_never().is_none());
+        let ledger = Arc::clone(&core.ledger);
+        let last = runtime.block_on(blocking(move || Ok(ledger.last_point_key()?))).unwrap();
+        assert_eq!(last, 50, "nothing of the second write was begun");
+    }
+    drop(searching);
+    runtime.block_on(second).unwrap();
+    assert_eq!(world.index.points(), 100);
+    runtime.block_on(world.settle());
+}
+
 #[tokio::test(start_paused = true)]
 async fn vectors_of_another_length_are_refused() {
     let world = World::new(Metric::Cosine, 4);
@@ -450,7 +480,9 @@ proptest! {
                     Act::Search(at, k, kind) => {
                         let filter = (*kind < 3).then(|| filter(json!({"kind": kind})).unwrap());
                         let query = Query { filter, ..query(&vector(at), *k) };
-                        let scores = |found: Vec<(String, f32, usize)>| found.into_iter().map(|hit| hit.1).collect::<Vec<_>>();
+                        let scores = |found: Vec<(String, f32, usize)>| -> Vec<f32> {
+                            found.into_iter().map(|hit| hit.1).collect()
+                        };
                         // Equal scores may be answered by either document.
                         assert_eq!(scores(world.found(&query).await), scores(world.exact(&query)));
                     }
