@@ -53,8 +53,9 @@ async fn a_damaged_compressed_file_gives_what_is_sound_and_one_broken_record_onc
             let broken = records.iter().position(|record| record.broken.is_some()).unwrap();
             assert_eq!(broken, records.len() - 2, "{name}: the damage ends the file and not the source");
             assert!(broken > 100, "{name}: {broken}");
-            let sound = records[..broken].iter().zip(text.lines());
-            assert!(sound.into_iter().all(|(record, line)| record.payload == line), "{name}");
+            // Only its end tells that gzip decoded overwritten bytes to something else.
+            let sound = if cut { broken } else { 100 };
+            assert!(records[..sound].iter().zip(text.lines()).all(|(record, line)| record.payload == line), "{name}");
             let reason = records[broken].broken.as_deref().unwrap();
             assert!(reason.contains("decompressed"), "{reason}");
             assert_eq!(records[broken].position.ordinal, broken as u64 + 1);
@@ -189,7 +190,11 @@ mod parquet {
     }
 
     fn rows(records: &[Record]) -> Vec<serde_json::Value> {
-        records.iter().map(|record| serde_json::from_slice(&record.payload).unwrap()).collect()
+        let row = |record: &Record| {
+            assert_eq!(record.broken, None);
+            serde_json::from_slice(&record.payload).unwrap()
+        };
+        records.iter().map(row).collect()
     }
 
     #[tokio::test]
