@@ -77,7 +77,7 @@ mod tests {
             metadata: Some("{}".to_owned()),
             chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(&vector)) }],
         };
-        index.write(vec![write]).await.unwrap();
+        index.write([write].into()).await.unwrap();
         let held = ledger.documents(&[id]).unwrap().remove(0).unwrap();
         assert_eq!(held.chunks[0].fingerprint, fingerprint);
         assert_eq!(ledger.vectors(&[fingerprint]).unwrap(), [None]);

@@ -62,12 +62,12 @@ impl World {
 
     async fn put(&mut self, documents: Vec<(String, Value, Vec<Vector>)>) {
         let writes = documents.iter().map(|(id, metadata, vectors)| write_of(id, Some(metadata), vectors)).collect();
-        self.index.write(writes.into()).await.unwrap();
+        self.index.write(writes).await.unwrap();
         self.truth.extend(documents.into_iter().map(|(id, metadata, vectors)| (id, (metadata, vectors))));
     }
 
     async fn remove(&mut self, id: &str) {
-        self.index.write(vec![write_of(id, None, &[])].into()).await.unwrap();
+        self.index.write([write_of(id, None, &[])].into()).await.unwrap();
         self.truth.remove(id);
     }
 
@@ -219,12 +219,12 @@ async fn a_search_while_writing_sees_every_write_that_was_answered() {
     let documents: Vec<Vec<_>> = (0..60).map(|at| clusters.documents(at * 20..at * 20 + 20)).collect();
     // Another writer replaces one document again and again: it must never be missing.
     let pinned = [clusters.next(), clusters.next()];
-    world.index.write(vec![write_of("pinned", Some(&json!({"pinned": true})), &pinned[..1])].into()).await.unwrap();
+    world.index.write([write_of("pinned", Some(&json!({"pinned": true})), &pinned[..1])].into()).await.unwrap();
     let index = &world.index;
     let replace = async {
         for round in 0..150 {
             let vector = std::slice::from_ref(&pinned[round % 2]);
-            index.write(vec![write_of("pinned", Some(&json!({"pinned": true})), vector)].into()).await.unwrap();
+            index.write([write_of("pinned", Some(&json!({"pinned": true})), vector)].into()).await.unwrap();
         }
     };
     let watch = async {
@@ -235,7 +235,7 @@ async fn a_search_while_writing_sees_every_write_that_was_answered() {
     };
     let write = async {
         for batch in &documents {
-            index.write(batch.iter().map(|(id, metadata, v)| write_of(id, Some(metadata), v)).collect().into()).await.unwrap();
+            index.write(batch.iter().map(|(id, metadata, v)| write_of(id, Some(metadata), v)).collect()).await.unwrap();
             for (id, _, vectors) in batch {
                 let hits = index.search(query(&vectors[0], 1)).await.unwrap();
                 assert_eq!(hits[0].id.as_str(), id);
@@ -273,11 +273,11 @@ async fn deletes_metadata_and_chunks() {
     };
     let colour = json!({"colour": "blue"});
     let write = DocumentWrite { chunks: vec![keep(0), keep(1)], ..write_of("a", Some(&colour), &[]) };
-    world.index.write(vec![write].into()).await.unwrap();
+    world.index.write([write].into()).await.unwrap();
     let blue = Query { filter: filter(colour.clone()), ..near.clone() };
     assert_eq!(world.found(&blue).await, [("a".to_owned(), 0.0, 1)]);
     let write = DocumentWrite { chunks: vec![keep(0)], ..write_of("a", Some(&colour), &[]) };
-    world.index.write(vec![write].into()).await.unwrap();
+    world.index.write([write].into()).await.unwrap();
     assert_eq!(world.found(&blue).await, [("a".to_owned(), -10.0, 0)]);
     world.remove("a").await;
     assert_eq!(world.found(&blue).await, []);
@@ -365,7 +365,7 @@ async fn a_reader_beside_the_writer_finds_what_is_committed() {
     let reader = open(&world);
     assert_eq!(reader.status().covered, 500);
     let again = "d7".to_owned();
-    world.index.write(vec![write_of("d3", None, &[])].into()).await.unwrap();
+    world.index.write([write_of("d3", None, &[])].into()).await.unwrap();
     world.truth.remove("d3");
     world.put(vec![(again, json!({"number": 7}), vec![clusters.next()])]).await;
     for reader in [reader, open(&world)] {
@@ -374,7 +374,7 @@ async fn a_reader_beside_the_writer_finds_what_is_committed() {
             let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
             assert_eq!(found, world.exact(&query));
         }
-        let write = reader.write(vec![write_of("x", Some(&json!({})), &[clusters.next()])]).await;
+        let write = reader.write([write_of("x", Some(&json!({})), &[clusters.next()])].into()).await;
         assert!(matches!(write, Err(IndexError::Fatal(text)) if text.contains("read only")));
         reader.close().await.unwrap();
     }
@@ -431,7 +431,7 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
 async fn vectors_of_another_length_are_refused() {
     let world = World::new(Metric::Cosine, 4);
     let short: Vector = Arc::from([1.0_f32; 3]);
-    let write = world.index.write(vec![write_of("a", Some(&json!({})), std::slice::from_ref(&short))].into()).await;
+    let write = world.index.write([write_of("a", Some(&json!({})), std::slice::from_ref(&short))].into()).await;
     assert!(
         matches!(write, Err(IndexError::Fatal(text)) if text.contains("`a` has 3 dimensions, and the index has 4"))
     );
