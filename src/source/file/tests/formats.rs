@@ -45,7 +45,8 @@ async fn a_damaged_compressed_file_gives_what_is_sound_and_one_broken_record_onc
         bytes
     };
     for (name, compress) in [("a.jsonl.gz", gzip as fn(&str) -> Vec<u8>), ("a.jsonl.zst", zstandard)] {
-        for cut in [true, false] {
+        // Zstandard without a checksum does not tell that bytes were overwritten.
+        for &cut in if name.ends_with("gz") { &[true, false][..] } else { &[true] } {
             let folder = Folder::new();
             folder.write(name, damaged(compress(&text), cut), 1);
             folder.write("b.jsonl", "{\"other\":1}\n", 1);

@@ -152,7 +152,7 @@ async fn room_is_kept_except_for_a_single_large_record() {
     folder.write("a.jsonl", "1234\n1234\n123456789\n1\n", 1);
     let mut source = folder.open("a.jsonl", vec![]).await;
     let mut lengths = Vec::new();
-    while let Read::Records(records) = source.read(Room { records: 3, bytes: 8 }).await.unwrap() {
+    while let Read::Records(records) = source.read(Room { records: 3, bytes: 10 }).await.unwrap() {
         lengths.push(records.iter().map(|record| record.payload.len()).collect::<Vec<_>>());
     }
     assert_eq!(lengths, [vec![4, 4], vec![9], vec![1]]);
