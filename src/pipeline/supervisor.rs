@@ -51,12 +51,12 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
             Err(reason) => return Ending::Failed(reason),
         };
         resources.health.ok(Component::Pipeline);
-        let quiet = generation.quiet();
+        let rest = generation.rest();
         let reason = tokio::select! {
             biased;
-            () = quiet, if options.until_idle => {
+            failing = rest, if options.until_idle => {
                 generation.end();
-                return Ending::Done;
+                return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
             }
             () = &mut stop => return wind_down(generation, options.grace).await,
             reason = generation.failure() => reason,
@@ -81,9 +81,9 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
 async fn wind_down(mut generation: Generation, grace: Duration) -> Ending {
     tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
     generation.stop_reading();
-    let quiet = generation.quiet();
+    let rest = generation.rest();
     let ending = tokio::select! {
-        () = quiet => Ending::Done,
+        _ = rest => Ending::Done,
         _ = generation.failure() => Ending::WorkLeft,
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };
