@@ -178,7 +178,7 @@ impl Core {
             if read(&self.dead).contains(key) {
                 left_out.push(*key);
             } else {
-                write(&self.graph).add(*key, vector)?;
+                self.graph_to_grow().add(*key, vector)?;
             }
             let _ = self.waiting_points.fetch_update(Relaxed, Relaxed, |waiting| waiting.checked_sub(1));
         }
