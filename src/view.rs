@@ -1,23 +1,35 @@
 //! What people and programs see of documents and search results: the JSON of the HTTP interface, of `--json` and of `export`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use crate::document::{DocumentId, Vector, Version};
+use crate::document::{Document, DocumentId, Vector, Version, versioning};
 use crate::index::Hit;
-use crate::ledger::HeldDocument;
+use crate::ledger::{DeadLetter, HeldChunk, HeldDocument};
+use crate::settings::document::VersionUnit;
 
-/// A version as the number that the event carried, with all its digits.
+/// A version as a JSON number with all its digits, in the unit of `document.version`: times are Unix times in that unit, with `auto` in
+/// seconds. Read with the same unit it is the same version.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct VersionView(Box<RawValue>);
 
-impl From<Version> for VersionView {
-    fn from(version: Version) -> Self {
-        Self(RawValue::from_string(version.to_string()).expect("a decimal number is JSON"))
+impl VersionView {
+    /// In this unit.
+    pub fn new(version: Version, unit: VersionUnit) -> Self {
+        Self(RawValue::from_string(versioning::shown(version, unit)).expect("a decimal number is JSON"))
+    }
+}
+
+impl fmt::Display for VersionView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get())
     }
 }
 
@@ -90,23 +102,99 @@ pub struct ChunkView {
 }
 
 impl DocumentView {
-    /// A document without its vectors.
-    pub fn new(id: &DocumentId, held: &HeldDocument) -> Self {
+    /// A document without its vectors, its versions in this unit.
+    pub fn new(id: &DocumentId, held: &HeldDocument, unit: VersionUnit) -> Self {
+        let shown = |version| VersionView::new(version, unit);
         let HeldDocument { document, metadata, chunks } = held;
         Self {
             id: id.as_str().to_owned(),
             indexed: metadata.is_some(),
-            version: document.newest().into(),
-            deleted: document.deleted().map(VersionView::from),
-            fields: document.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect(),
-            versions: document.versions().map(|(name, version)| (name.to_owned(), version.into())).collect(),
-            metadata: metadata.as_deref().and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
-            chunks: chunks
-                .iter()
-                .map(|chunk| ChunkView { fingerprint: chunk.fingerprint.to_string(), vector: None })
-                .collect(),
+            version: shown(document.newest()),
+            deleted: document.deleted().map(shown),
+            fields: fields(document),
+            versions: document.versions().map(|(name, version)| (name.to_owned(), shown(version))).collect(),
+            metadata: parsed(metadata.as_deref()),
+            chunks: chunk_views(chunks),
         }
     }
+}
+
+/// One document as `export` writes it. Shapes of lines are what scripts rely on.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportedDocument {
+    /// The document.
+    pub id: String,
+    /// The newest version that wrote anything.
+    pub version: VersionView,
+    /// The fields that it has.
+    pub fields: BTreeMap<String, Value>,
+    /// The metadata in the index; `null` when it is not in the index.
+    pub metadata: Value,
+    /// What the index holds, by chunk number.
+    pub chunks: Vec<ChunkView>,
+}
+
+impl ExportedDocument {
+    /// A document without its vectors, its version in this unit.
+    pub fn new(id: DocumentId, held: &HeldDocument, unit: VersionUnit) -> Self {
+        let HeldDocument { document, metadata, chunks } = held;
+        Self {
+            id: id.as_str().to_owned(),
+            version: VersionView::new(document.newest(), unit),
+            fields: fields(document),
+            metadata: parsed(metadata.as_deref()),
+            chunks: chunk_views(chunks),
+        }
+    }
+}
+
+fn fields(document: &Document) -> BTreeMap<String, Value> {
+    document.fields().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+}
+
+fn parsed(metadata: Option<&str>) -> Value {
+    metadata.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
+}
+
+fn chunk_views(chunks: &[HeldChunk]) -> Vec<ChunkView> {
+    chunks.iter().map(|chunk| ChunkView { fingerprint: chunk.fingerprint.to_string(), vector: None }).collect()
+}
+
+/// A dead letter without its record.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetterView {
+    /// Its number.
+    pub id: i64,
+    /// The source's name in the configuration.
+    pub source: String,
+    /// Where in the source.
+    pub position: String,
+    /// Why it could not be processed.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it last failed, RFC 3339 in UTC.
+    pub at: String,
+}
+
+impl From<&DeadLetter> for DeadLetterView {
+    fn from(dead: &DeadLetter) -> Self {
+        let letter = &dead.letter;
+        Self {
+            id: dead.id,
+            source: letter.source.clone(),
+            position: letter.position.clone(),
+            reason: letter.reason.clone(),
+            attempts: letter.attempts,
+            at: rfc3339(dead.at),
+        }
+    }
+}
+
+/// A time of Unix milliseconds in UTC; one that no calendar has stays a number.
+fn rfc3339(unix_ms: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).ok();
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
 }
 
 #[cfg(test)]
@@ -114,8 +202,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::document::{Change, Document, Fingerprint, Operation};
-    use crate::ledger::HeldChunk;
+    use crate::document::{Change, Fingerprint, Operation};
 
     #[test]
     fn a_document_shows_its_fields_versions_and_chunks() {
@@ -142,6 +229,17 @@ mod tests {
             r#""metadata":{"price":5},"chunks":[{"fingerprint":"#,
             r#""0101010101010101010101010101010101010101010101010101010101010101"}]}"#
         );
-        assert_eq!(serde_json::to_string(&DocumentView::new(&id, &held)).unwrap(), expected);
+        assert_eq!(serde_json::to_string(&DocumentView::new(&id, &held, VersionUnit::Auto)).unwrap(), expected);
+    }
+
+    #[test]
+    fn times_are_those_of_a_calendar() {
+        for (unix_ms, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_732_351_234_567, "2024-11-23T08:40:34.567Z"),
+            (i64::MAX, "9223372036854775807"),
+        ] {
+            assert_eq!(rfc3339(unix_ms), shown);
+        }
     }
 }

@@ -43,6 +43,17 @@ pub(crate) fn read(value: &Value, unit: VersionUnit) -> Result<Version, String> 
     number(billionths, unit).map(Version::from_nanos)
 }
 
+/// A version as the decimal number that [`read`] takes for it in this unit: Unix times in the configured unit, with `auto` in seconds.
+pub(crate) fn shown(version: Version, unit: VersionUnit) -> String {
+    let clock = CLOCKS.into_iter().find(|(clock, ..)| *clock == unit);
+    let per_second = clock.map_or(1, |(_, _, per_second)| per_second);
+    match version.as_nanos().checked_mul(per_second) {
+        Some(billionths) => Version::from_nanos(billionths).to_string(),
+        // No time is that far from 1970: only a version of a counter, under a configuration that was changed since.
+        None => version.to_string(),
+    }
+}
+
 fn time(text: &str, unit: VersionUnit) -> Result<Version, String> {
     if unit == VersionUnit::Counter {
         return Err(format!("version {} is no number, and document.version.unit is counter", quoted(text)));
@@ -207,6 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_shown_in_the_configured_unit() {
+        use VersionUnit::*;
+        let instant = NOW * BILLION + 500_000_000;
+        for (nanos, unit, text) in [
+            (instant, Auto, "1732351234.5"),
+            (instant, Seconds, "1732351234.5"),
+            (instant, Milliseconds, "1732351234500"),
+            (instant + 1, Milliseconds, "1732351234500.000001"),
+            (instant, Nanoseconds, "1732351234500000000"),
+            (7 * BILLION, Counter, "7"),
+            (i128::MAX, Nanoseconds, "170141183460469231731687303715.884105727"),
+        ] {
+            assert_eq!(shown(Version::from_nanos(nanos), unit), text);
+        }
+    }
+
+    #[test]
     fn only_plain_decimal_numbers_are_numbers() {
         for (text, billionths) in [
             ("1", Some(BILLION)),
@@ -243,6 +271,14 @@ mod tests {
         fn the_order_of_fractions_is_the_order_of_versions(a in 0.0..4e9_f64, b in 0.0..4e9_f64) {
             let version = |number: f64| read(&json!(number), VersionUnit::Auto).unwrap();
             prop_assert_eq!(a <= b, version(a) <= version(b) || (a - b) < 1e-9);
+        }
+
+        #[test]
+        fn what_is_shown_reads_as_the_same_version(nanos in BILLION * BILLION..5 * BILLION * BILLION - 1) {
+            for unit in [VersionUnit::Auto].into_iter().chain(CLOCKS.map(|(unit, ..)| unit)) {
+                let shown = shown(Version::from_nanos(nanos), unit);
+                prop_assert_eq!(read(&json!(shown), unit), Ok(Version::from_nanos(nanos)));
+            }
         }
 
         #[test]

@@ -8,6 +8,7 @@ pub mod discard;
 pub mod distance;
 pub mod embedded;
 pub mod filter;
+pub mod space;
 pub mod target;
 
 use std::panic::resume_unwind;

@@ -13,6 +13,9 @@ use super::packed::StoredVersion;
 
 const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay FROM dead_letters"#;
 
+/// Payload read at once: a page of large records must fit into memory.
+const PAGE_BYTES: usize = 32 << 20;
+
 impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
     /// to the attempts, renews the reason and the time, and takes a replay back.
@@ -47,11 +50,12 @@ impl Ledger {
         })
     }
 
-    /// The dead letters with numbers above `after`, in ascending order, at most `max`.
+    /// The dead letters with numbers above `after`, in ascending order: at most `max`, and no more than [`PAGE_BYTES`] of payload unless
+    /// the first alone is larger.
     pub fn dead_letters(&self, after: i64, max: usize) -> Result<Vec<DeadLetter>, LedgerError> {
         self.read("read the dead letters", |connection| {
             let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE id > ?1 ORDER BY id LIMIT ?2"))?;
-            collect(&mut statement, after, max, usize::MAX)
+            collect(&mut statement, after, max, PAGE_BYTES)
         })
     }
 

@@ -11,16 +11,14 @@ use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
-use crate::embed::{Provider, Space};
+use crate::embed::Provider;
 use crate::index::VectorIndex;
+use crate::index::space::{self, SpaceError};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::http::Intake;
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
-
-/// Where the ledger keeps the space of its index.
-const SPACE_SETTING: &str = "space";
 
 /// Bumped when the same settings make other texts or chunks than before, so that documents are compared again.
 const PLAN_REVISION: u32 = 1;
@@ -74,6 +72,15 @@ pub enum StartError {
     Unavailable(String),
 }
 
+impl From<SpaceError> for StartError {
+    fn from(error: SpaceError) -> Self {
+        match error {
+            SpaceError::Differs { .. } => Self::Configuration(error.to_string()),
+            SpaceError::Ledger(error) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
 /// The model's own tokens, as the chunker counts them.
 struct ProviderTokens(Arc<dyn Provider>);
 
@@ -113,7 +120,7 @@ impl Resources {
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
         let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
-        same_space(&ledger, provider.space())?;
+        space::claim(&ledger, provider.space())?;
         let index = crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
             .map_err(|error| StartError::Unavailable(error.to_string()))?;
         let intake = open_intake(&settings, &ledger).await?;
@@ -169,25 +176,6 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
         }
     }
     Ok(None)
-}
-
-/// Vectors of two spaces never meet: refuses a provider whose vectors cannot be compared with those in the index.
-fn same_space(ledger: &Ledger, space: &Space) -> Result<(), StartError> {
-    let unavailable = |error: crate::ledger::LedgerError| StartError::Unavailable(error.to_string());
-    let held = ledger.setting(SPACE_SETTING).map_err(unavailable)?;
-    let held: Option<Space> = held.and_then(|text| serde_json::from_str(&text).ok());
-    match held {
-        Some(held) if held == *space => Ok(()),
-        Some(held) if ledger.point_count().map_err(unavailable)? > 0 => Err(StartError::Configuration(format!(
-            "embedding: the index in {} was made with {held}, and the configuration names {space}. Vectors of two models cannot be \
-             compared: go back to that model, or name another folder in `state.path` to build a new index from the sources",
-            ledger.folder().display()
-        ))),
-        _ => {
-            let text = serde_json::to_string(space).expect("a space is two texts and a number");
-            ledger.set_setting(SPACE_SETTING, &text).map_err(unavailable)
-        }
-    }
 }
 
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.

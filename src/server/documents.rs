@@ -33,7 +33,7 @@ pub struct DeleteQuery {
 pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let id = document_id(&id)?;
     match held(&shared, id.clone()).await? {
-        Some(held) => Ok(HttpResponse::Ok().json(DocumentView::new(&id, &held))),
+        Some(held) => Ok(HttpResponse::Ok().json(DocumentView::new(&id, &held, shared.context.version_unit))),
         None => Err(ApiError::not_found(format!("there is no document `{id}`"))),
     }
 }

@@ -163,7 +163,7 @@ fn headers(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<HeaderMap,
 }
 
 /// TLS with ring, once a process; a provider that the program around us installed before is kept.
-fn install_cryptography() {
+pub(crate) fn install_cryptography() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();

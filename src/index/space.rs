@@ -1,0 +1,90 @@
+//! Which vectors an index holds. Vectors of two spaces cannot be compared, so they never meet in one index.
+
+use crate::embed::Space;
+use crate::ledger::{Ledger, LedgerError};
+
+/// Where the ledger keeps the space of its index.
+const SETTING: &str = "space";
+
+/// Why an index cannot be used with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum SpaceError {
+    /// Its vectors are of another space.
+    #[error(
+        "embedding: the index in {folder} was made with {held}, and the configuration names {named}. Vectors of two models cannot \
+         be compared: go back to that model, or name another folder in `state.path` to build a new index from the sources"
+    )]
+    Differs {
+        /// The index's folder.
+        folder: String,
+        /// What is in the index.
+        held: Box<Space>,
+        /// What the configuration names.
+        named: Box<Space>,
+    },
+    /// The ledger cannot tell.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+}
+
+/// Refuses a space whose vectors cannot be compared with those in the index. Answers whether the index is known to be of this space; when it
+/// is not, it holds nothing.
+pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
+    let held = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Space>(&text).ok());
+    match held {
+        Some(held) if held == *space => Ok(true),
+        Some(held) if ledger.point_count()? > 0 => Err(SpaceError::Differs {
+            folder: ledger.folder().display().to_string(),
+            held: Box::new(held),
+            named: Box::new(space.clone()),
+        }),
+        _ => Ok(false),
+    }
+}
+
+/// As [`compare`], and from now on the index is of this space.
+pub fn claim(ledger: &Ledger, space: &Space) -> Result<(), SpaceError> {
+    if !compare(ledger, space)? {
+        let text = serde_json::to_string(space).expect("a space is two texts and a number");
+        ledger.set_setting(SETTING, &text)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{DocumentId, Fingerprint, Version};
+    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, VectorSource};
+
+    fn space(model: &str) -> Space {
+        Space { model: model.into(), revision: String::new(), dimensions: 2 }
+    }
+
+    #[test]
+    fn an_index_with_vectors_keeps_its_space_and_an_empty_one_takes_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            LedgerOptions { pipeline: "p".into(), store_vectors: true, persist_vectors: true, store_points: true };
+        let ledger = Ledger::open(folder.path(), options).unwrap();
+        assert!(!compare(&ledger, &space("a")).unwrap());
+        claim(&ledger, &space("a")).unwrap();
+        assert!(compare(&ledger, &space("a")).unwrap());
+        claim(&ledger, &space("b")).unwrap();
+        let vector = VectorSource::Here([1.0, 2.0].into());
+        let write = DocumentWrite {
+            id: DocumentId::new("p1").unwrap(),
+            document: r#"{"fields":[]}"#.into(),
+            newest: Version::from_nanos(1),
+            metadata: Some("{}".into()),
+            chunks: vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([1; 32]), vector }],
+        };
+        ledger.write(&[write]).unwrap();
+        assert!(compare(&ledger, &space("b")).unwrap());
+        let refused = claim(&ledger, &space("a")).unwrap_err().to_string();
+        for part in ["b with 2 dimensions", "a with 2 dimensions", "`state.path`"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert!(compare(&ledger, &space("b")).unwrap(), "a refusal changes nothing");
+    }
+}
