@@ -15,7 +15,7 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
 use crate::settings::IndexSettings;
 
 pub use discard::DiscardIndex;
@@ -57,7 +57,11 @@ pub fn build_to_read(
 
 impl From<LedgerError> for IndexError {
     fn from(error: LedgerError) -> Self {
-        if error.is_temporary() { Self::Unavailable(error.to_string()) } else { Self::Fatal(error.to_string()) }
+        match error.kind() {
+            LedgerErrorKind::Stale => Self::Stale(error.to_string()),
+            _ if error.is_temporary() => Self::Unavailable(error.to_string()),
+            _ => Self::Fatal(error.to_string()),
+        }
     }
 }
 

@@ -49,6 +49,9 @@ pub enum IndexError {
     /// It will not work until a person acts.
     #[error("{0}")]
     Fatal(String),
+    /// Something was planned on what is no longer so: what was to be written must be planned again.
+    #[error("{0}")]
+    Stale(String),
 }
 
 /// How an index is doing, for people and metrics.

@@ -9,9 +9,9 @@ use crate::dedup::VectorCache;
 use crate::document::chunk::{Chunker, TokenCount};
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
+use crate::embed::Provider;
 use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
-use crate::embed::Provider;
 use crate::index::VectorIndex;
 use crate::index::space::{self, SpaceError};
 use crate::ledger::{Ledger, LedgerOptions};
@@ -121,8 +121,9 @@ impl Resources {
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
         let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
         space::claim(&ledger, provider.space())?;
-        let index = crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
-            .map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let index =
+            crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
+                .map_err(|error| StartError::Unavailable(error.to_string()))?;
         let intake = open_intake(&settings, &ledger).await?;
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
@@ -180,7 +181,9 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
 
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.
 fn plan_of(settings: &Settings, model_limit: Option<usize>) -> String {
-    let parts =
-        format!("{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}", settings.document.text, settings.document.metadata, settings.chunking);
+    let parts = format!(
+        "{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}",
+        settings.document.text, settings.document.metadata, settings.chunking
+    );
     Sha256::digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }
