@@ -133,7 +133,11 @@ impl Planner {
         match draft.finish() {
             Ok(work) => diffed.ready.push(work),
             Err(draft) => {
-                let reason = if chunks.is_empty() { Reason::New } else { Reason::Changed };
+                let reason = match changed {
+                    _ if chunks.is_empty() => Reason::New,
+                    true => Reason::Changed,
+                    false => Reason::Migrated,
+                };
                 diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
             }
         }
