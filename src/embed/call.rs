@@ -98,31 +98,6 @@ pub async fn embed_batch(
     Caller { provider, limiter, status, observer }.embed(&texts).await
 }
 
-/// Embeds one question. A person waits for it, so a failure is repeated twice and then told.
-///
-/// # Errors
-/// Why there is no vector: the provider's reason, or that the text has no token the model knows.
-pub async fn embed_query(provider: &dyn Provider, text: &str) -> Result<Vector, String> {
-    const TRIES: u32 = 3;
-    let quick = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
-    let mut failures = 0;
-    loop {
-        match provider.embed(vec![text.into()], InputType::Query).await {
-            Judgement::Done(Embeddings { mut vectors, .. }) => {
-                return vectors.pop().unwrap_or_else(|| Err("the provider gave no vector for the question".into()));
-            }
-            Judgement::Refused { reason } | Judgement::Fatal { reason } => return Err(reason),
-            Judgement::Retry { reason, .. } => {
-                failures += 1;
-                if failures == TRIES {
-                    return Err(reason);
-                }
-                tokio::time::sleep(quick.delay(failures, fastrand::f64())).await;
-            }
-        }
-    }
-}
-
 struct Caller<'a> {
     provider: &'a dyn Provider,
     limiter: &'a Limiter,
@@ -536,16 +511,6 @@ mod tests {
         let outcomes: Vec<_> = calls.iter().map(|call| (call.outcome.label(), call.tokens)).collect();
         assert_eq!(outcomes, [("rate_limited", 0), ("failed", 0), ("fatal", 0), ("ok", 7)]);
         assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_question_is_answered_or_told_why_not() {
-        let recovers = Scripted::new(|number, texts| if number < 2 { retry(false, None) } else { done(texts) });
-        assert_eq!(embed_query(&recovers, "why").await, Ok(vector("why")));
-        let down = Scripted::new(|_, _| retry(false, None));
-        assert_eq!(embed_query(&down, "why").await, Err("not now".into()));
-        assert_eq!(down.calls(), 3);
-        assert_eq!(embed_query(&Scripted::refusing(&["why"]), "why").await, Err("bad text".into()));
     }
 
     proptest! {

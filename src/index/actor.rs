@@ -41,8 +41,9 @@ impl IndexWriter {
         let (index, health) = (self.index.clone(), self.health.clone());
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) = works.into_iter().map(|work| (work.write, work.settlement)).unzip();
-            write_patiently(&*index, &health, writes.into()).await;
-            settlements.into_iter().for_each(Settlement::settle);
+            if write_patiently(&*index, &health, writes.into()).await {
+                settlements.into_iter().for_each(Settlement::settle);
+            }
             drop(credits);
         };
         ctx.spawn(write.into_actor(self).map(|(), writer, ctx| {
@@ -52,14 +53,19 @@ impl IndexWriter {
     }
 }
 
-/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
-async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[DocumentWrite]>) {
+/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. Answers false when the
+/// documents must be planned again: their receipts, dropped, see to it.
+async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[DocumentWrite]>) -> bool {
     let mut failures = 0;
     while let Err(error) = index.write(writes.clone()).await {
         failures += 1;
         let news = match &error {
             IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
             IndexError::Fatal(reason) => health.unhealthy(Component::Index, reason),
+            IndexError::Stale(reason) => {
+                tracing::warn!(reason, "planning documents again");
+                return false;
+            }
         };
         if news {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
@@ -69,6 +75,7 @@ async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[
     if health.ok(Component::Index) {
         tracing::info!("the index can be written to again");
     }
+    true
 }
 
 impl Actor for IndexWriter {

@@ -11,11 +11,10 @@ pub mod filter;
 pub mod space;
 pub mod target;
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
 use crate::settings::IndexSettings;
 
 pub use discard::DiscardIndex;
@@ -57,19 +56,10 @@ pub fn build_to_read(
 
 impl From<LedgerError> for IndexError {
     fn from(error: LedgerError) -> Self {
-        if error.is_temporary() { Self::Unavailable(error.to_string()) } else { Self::Fatal(error.to_string()) }
-    }
-}
-
-/// Runs work that blocks where it may. A panic in it goes on in the caller.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
-) -> Result<T, IndexError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(IndexError::Unavailable("the process is ending".to_owned())),
-        },
+        match error.kind() {
+            LedgerErrorKind::Stale => Self::Stale(error.to_string()),
+            _ if error.is_temporary() => Self::Unavailable(error.to_string()),
+            _ => Self::Fatal(error.to_string()),
+        }
     }
 }

@@ -49,6 +49,9 @@ pub enum IndexError {
     /// It will not work until a person acts.
     #[error("{0}")]
     Fatal(String),
+    /// A write wants to keep a point that is gone: plan its documents again.
+    #[error("{0}")]
+    Stale(String),
 }
 
 /// How an index is doing, for people and metrics.

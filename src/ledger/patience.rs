@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::backoff::Backoff;
+use crate::actor::offload::on_blocking_thread;
 
 use super::{Ledger, LedgerError};
 
@@ -47,16 +48,4 @@ where
 {
     let ledger = ledger.clone();
     on_blocking_thread(move || call(&ledger)).await
-}
-
-/// Runs CPU work or blocking I/O off the arbiter. A panic in it goes on in the caller.
-pub async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down and will not poll this task again.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use super::{OnCommit, Position, Read, Record, Room, Source, SourceError};
 use crate::actor::backoff::Backoff;
+use crate::actor::offload::on_blocking_thread;
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
 use crate::document::mapping::{Mapped, Mapper, Refusal};
-use crate::ledger::patience::{on_blocking_thread, patiently};
+use crate::ledger::patience::patiently;
 use crate::ledger::{Ledger, NewDeadLetter};
 use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
