@@ -65,9 +65,7 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
         intake: resources.intake.clone(),
         version_unit: resources.settings.document.version.as_ref().map(|version| version.unit).unwrap_or_default(),
     };
-    let server = crate::server::start(context, settings).map_err(anyhow::Error::msg)?;
-    tracing::info!(address = %server.address, "listening");
-    Ok(Some(server))
+    Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
 }
 
 /// Completes at the first SIGTERM or Ctrl-C. A second one ends the process at once.

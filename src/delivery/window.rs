@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::document::Operation;
-use crate::source::{Position, Record, Room};
+use crate::source::{Partition, Position, Record, Room};
 
 /// How much may be delivered and not yet settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,8 +100,10 @@ impl Window {
     }
 
     fn pass(&mut self, position: Position) {
-        // Few partitions are in a window at once and neighbours mostly share one, so the search from the end finds it at once.
-        match self.settled.iter_mut().rev().find(|held| Arc::ptr_eq(&held.partition, &position.partition)) {
+        // Few partitions are in a window at once and neighbours mostly share one, so the search from the end finds it at once. By name: a
+        // file that was replaced starts over under the same one, and the ledger keeps one position a name.
+        let same = |a: &Arc<Partition>, b: &Arc<Partition>| Arc::ptr_eq(a, b) || a.name == b.name;
+        match self.settled.iter_mut().rev().find(|held| same(&held.partition, &position.partition)) {
             Some(held) => *held = position,
             None => self.settled.push(position),
         }
@@ -140,7 +142,6 @@ mod tests {
 
     use super::*;
     use crate::document::Version;
-    use crate::source::Partition;
 
     fn record(partition: &Arc<Partition>, offset: u64) -> Record {
         let position = Position { partition: partition.clone(), offset, ordinal: offset };

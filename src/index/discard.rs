@@ -9,7 +9,8 @@ use crate::ledger::{DocumentWrite, Ledger};
 
 use super::{Hit, IndexError, Query, VectorIndex, blocking};
 
-/// Writes the ledger and no index, so that a later run still knows what changed. Open the ledger without vectors and points.
+/// Writes the ledger and no index, so that a later run still knows what changed. Open the ledger without vectors and
+/// points.
 pub struct DiscardIndex {
     ledger: Arc<Ledger>,
     points: AtomicU64,
@@ -45,5 +46,46 @@ impl VectorIndex for DiscardIndex {
 
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
         Box::pin(async { Ok(()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::{Document, DocumentId, Fingerprint, Version};
+    use crate::ledger::{ChunkWrite, LedgerOptions, VectorSource};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn documents_are_kept_and_nothing_can_be_searched() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LedgerOptions {
+            pipeline: "test".to_owned(),
+            store_vectors: false,
+            persist_vectors: false,
+            store_points: false,
+        };
+        let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
+        let index = DiscardIndex::open(Arc::clone(&ledger)).unwrap();
+        let vector = Arc::from([1.0_f32, 2.0]);
+        let id = DocumentId::new("a").unwrap();
+        let fingerprint = Fingerprint::from_bytes([7; Fingerprint::BYTES]);
+        let write = DocumentWrite {
+            id: id.clone(),
+            document: Document::default().to_json(),
+            newest: Version::default(),
+            metadata: Some("{}".to_owned()),
+            chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(&vector)) }],
+        };
+        index.write([write].into()).await.unwrap();
+        let held = ledger.documents(&[id]).unwrap().remove(0).unwrap();
+        assert_eq!(held.chunks[0].fingerprint, fingerprint);
+        assert_eq!(ledger.vectors(&[fingerprint]).unwrap(), [None]);
+        assert_eq!((index.points(), DiscardIndex::open(ledger).unwrap().points()), (1, 1));
+
+        let query = Query { vector, k: 1, filter: None, except: None, with_vectors: false };
+        let search = index.search(query).await;
+        assert!(matches!(search, Err(IndexError::Fatal(text)) if text.contains("keeps nothing")));
+        index.close().await.unwrap();
     }
 }

@@ -14,9 +14,9 @@
 //! | `{}` | always |
 //!
 //! Texts compare by their characters' code points, so RFC 3339 times of one offset and one precision compare as times.
-//! A field that is a list matches when any of its elements does. A key that starts with `/` is a JSON pointer into nested metadata:
-//! `{"/maker/country": "SE"}`; it also reaches a field that is called `and`: `{"/and": 1}`. A number never equals
-//! a text, and a field that the document has not is neither equal to anything nor in any range.
+//! A field that is a list matches when any of its elements does. A key that starts with `/` is a JSON pointer into
+//! nested metadata: `{"/maker/country": "SE"}`; it also reaches a field that is called `and`: `{"/and": 1}`. A number
+//! never equals a text, and a field that the document has not is neither equal to anything nor in any range.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -349,8 +349,9 @@ mod tests {
     #[test]
     fn what_matches_what() {
         let shoe = json!({
-            "category": "shoes", "price": 49.5, "stock": 3, "sale": true, "brand": null, "sizes": [38, 39.0, "XL"], "none": [],
-            "added": "2026-03-01T10:00:00Z", "maker": {"country": "SE", "a/b": 1}, "and": 7, "big": 9_007_199_254_740_993_u64,
+            "category": "shoes", "price": 49.5, "stock": 3, "sale": true, "brand": null, "sizes": [38, 39.0, "XL"],
+            "none": [], "added": "2026-03-01T10:00:00Z", "maker": {"country": "SE", "a/b": 1}, "and": 7,
+            "big": 9_007_199_254_740_993_u64,
         });
         for (json, expected) in [
             (json!({}), true),

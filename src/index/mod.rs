@@ -1,6 +1,7 @@
 //! The index: where vectors are kept and searched.
 //!
-//! To add one: implement [`VectorIndex`] in a file beside these, add a variant to `settings::index` and an arm to [`build`].
+//! To add one: implement [`VectorIndex`] in a file beside these, add a variant to `settings::index` and an arm to
+//! [`build`].
 
 pub mod actor;
 pub mod discard;
@@ -22,8 +23,9 @@ pub use embedded::EmbeddedIndex;
 pub use filter::Filter;
 pub use target::{Hit, IndexError, IndexStatus, Query, VectorIndex};
 
-/// The index that the configuration asks for, to write to and to search. `folder` is where it may keep what it derives from the ledger;
-/// vectors have `dimensions` numbers. Blocks; to be called inside a Tokio runtime, where the index runs its own work.
+/// The index that the configuration asks for, to write to and to search. `folder` is where it may keep what it derives
+/// from the ledger; vectors have `dimensions` numbers. Blocks; to be called inside a Tokio runtime, where the index
+/// runs its own work.
 pub fn build(
     settings: &IndexSettings,
     ledger: Arc<Ledger>,

@@ -105,3 +105,31 @@ impl Ledger {
         Ok(database + size("-wal").unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing::{here, open, write};
+
+    #[test]
+    fn counts_follow_the_writes() {
+        let (_folder, ledger) = open();
+        assert_eq!(ledger.counts().unwrap(), Counts::default());
+        ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![])]).unwrap();
+        assert_eq!(ledger.counts().unwrap(), Counts { documents: 2, indexed: 1, points: 2, dead_letters: 0 });
+        assert_eq!((ledger.commit_number().unwrap(), ledger.last_point_key().unwrap()), (1, 2));
+        ledger.write(&[write("a", vec![])]).unwrap();
+        assert_eq!(ledger.counts().unwrap(), Counts { documents: 2, indexed: 0, points: 0, dead_letters: 0 });
+        assert_eq!((ledger.commit_number().unwrap(), ledger.last_point_key().unwrap()), (2, 2));
+        assert!(ledger.size_on_disk().unwrap() > 0);
+    }
+
+    #[test]
+    fn totals_add_up() {
+        let (_folder, ledger) = open();
+        let some = Totals { texts: 1, tokens: 20, money: 0.25, cache_hits: 3, events: 4 };
+        ledger.add_totals(&some).unwrap();
+        ledger.add_totals(&some).unwrap();
+        assert_eq!(ledger.totals().unwrap(), Totals { texts: 2, tokens: 40, money: 0.5, cache_hits: 6, events: 8 });
+    }
+}

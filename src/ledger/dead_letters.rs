@@ -177,3 +177,73 @@ pub(super) fn clear(connection: &Connection, document: &DocumentId, newest: Vers
     let mut delete = connection.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
     moot.iter().try_for_each(|(id, _)| delete.execute([id]).map(drop))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::DocumentWrite;
+    use crate::ledger::testing::{open, write};
+
+    fn letter(position: &str, payload: &str) -> NewDeadLetter {
+        NewDeadLetter {
+            source: "files".to_owned(),
+            position: position.to_owned(),
+            document: None,
+            version: None,
+            reason: "it is broken".to_owned(),
+            payload: payload.as_bytes().to_vec(),
+            attempts: 1,
+            order: Version::from_nanos(i128::MAX),
+        }
+    }
+
+    fn of_document(position: &str, version: i128) -> NewDeadLetter {
+        let document = Some(DocumentId::new("a").unwrap());
+        NewDeadLetter { document, version: Some(Version::from_nanos(version)), ..letter(position, "x") }
+    }
+
+    fn ids(letters: &[DeadLetter]) -> Vec<i64> {
+        letters.iter().map(|letter| letter.id).collect()
+    }
+
+    #[test]
+    fn the_same_record_is_kept_once() {
+        let (_folder, ledger) = open();
+        ledger.bury(&[letter("f:1", "x"), letter("f:1", "y")], 5).unwrap();
+        ledger.request_replay(Some(&[1])).unwrap();
+        let again = NewDeadLetter { reason: "still broken".to_owned(), attempts: 2, ..letter("f:1", "x") };
+        ledger.bury(std::slice::from_ref(&again), 9).unwrap();
+        let expected = DeadLetter { id: 1, at: 9, replay: false, letter: NewDeadLetter { attempts: 3, ..again } };
+        assert_eq!(ledger.dead_letter(1).unwrap(), Some(expected));
+        assert_eq!(ledger.dead_letter_count().unwrap(), 2);
+        assert_eq!(ids(&ledger.dead_letters(1, 10).unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_replay_ends_unless_the_record_failed_again() {
+        let (_folder, ledger) = open();
+        ledger.bury(&["f:1", "f:2", "f:3"].map(|position| letter(position, "four")), 1).unwrap();
+        assert_eq!(ledger.request_replay(Some(&[3])).unwrap(), 1);
+        assert_eq!(ledger.request_replay(None).unwrap(), 2);
+        assert_eq!(ids(&ledger.replays(0, 10, 8).unwrap()), [1, 2]);
+        assert_eq!(ids(&ledger.replays(1, 1, 0).unwrap()), [2]);
+        ledger.bury(&[letter("f:2", "four")], 2).unwrap();
+        ledger.finish_replay(&[1, 2]).unwrap();
+        assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), [2, 3]);
+        assert_eq!(ids(&ledger.replays(0, 10, 100).unwrap()), [3]);
+        assert_eq!(ledger.drop_dead_letters(&[2, 3, 9]).unwrap(), 2);
+        assert_eq!(ledger.dead_letter_count().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_document_clears_its_letters_that_are_not_newer() {
+        let (_folder, ledger) = open();
+        ledger
+            .bury(&[of_document("f:1", 9), of_document("f:2", 10), of_document("f:3", 11), letter("f:4", "x")], 1)
+            .unwrap();
+        ledger.write(&[write("b", vec![])]).unwrap();
+        assert_eq!(ledger.dead_letter_count().unwrap(), 4);
+        ledger.write(&[DocumentWrite { newest: Version::from_nanos(10), ..write("a", vec![]) }]).unwrap();
+        assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), [3, 4]);
+    }
+}

@@ -115,3 +115,61 @@ pub(super) fn document_id(row: &Row<'_>, column: usize) -> Result<DocumentId, Tr
     DocumentId::new(name)
         .map_err(|error| Trouble::Known(LedgerErrorKind::Corrupt, format!("a document has a broken name: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Change, Operation, Version};
+    use crate::ledger::DocumentWrite;
+    use crate::ledger::testing::{here, open, write};
+
+    fn document(version: i128) -> Document {
+        let fields = serde_json::json!({"title": "Boot", "note": "\u{0}☂"}).as_object().unwrap().clone();
+        let id = DocumentId::new("a").unwrap();
+        let version = Version::from_nanos(version);
+        Document::from(Change { id, operation: Operation::Upsert, version, fields, priority: 0, immediate: false })
+    }
+
+    #[test]
+    fn gives_back_what_was_written_in_the_order_asked() {
+        let (_folder, ledger) = open();
+        // A version in milliseconds needs more than 64 bits.
+        let state = document(1_732_351_234_567 * 1_000_000_000);
+        let stored = DocumentWrite { document: state.to_json(), ..write("a", vec![here("one")]) };
+        ledger.write(&[stored, write("b", vec![])]).unwrap();
+        let ids = ["b", "none", "a"].map(|id| DocumentId::new(id).unwrap());
+        let found = ledger.documents(&ids).unwrap();
+        assert_eq!(found[0].as_ref().unwrap().metadata, None);
+        assert_eq!(found[1], None);
+        let a = found[2].as_ref().unwrap();
+        assert_eq!((&a.document, a.metadata.as_deref(), a.chunks.len()), (&state, Some(r#"{"id":"a"}"#), 1));
+
+        let mut seen = Vec::new();
+        ledger.documents_with(&ids, |index, stored| seen.push((index, stored.map(|s| s.document.to_owned())))).unwrap();
+        assert_eq!(seen, [(0, Some(write("b", vec![]).document)), (1, None), (2, Some(state.to_json()))]);
+    }
+
+    #[test]
+    fn scans_in_the_order_of_ids() {
+        let (_folder, ledger) = open();
+        ledger.write(&["c", "a", "é", "b"].map(|id| write(id, vec![]))).unwrap();
+        let mut after = None;
+        let mut seen = Vec::new();
+        loop {
+            let page = ledger.scan_documents(after.as_ref(), 3).unwrap();
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            seen.extend(page.iter().map(|(id, _)| id.to_string()));
+        }
+        assert_eq!(seen, ["a", "b", "c", "é"]);
+    }
+
+    #[test]
+    fn a_broken_row_is_told_with_its_name() {
+        let (_folder, ledger) = open();
+        ledger.write(&[DocumentWrite { document: "{".to_owned(), ..write("a", vec![]) }]).unwrap();
+        let error = ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        assert!(error.to_string().contains("`a`"), "{error}");
+    }
+}

@@ -129,3 +129,42 @@ impl Trouble {
 
 const DAMAGED: &str = "the file is damaged or was not written by Vectide: restore a copy, or move the folder away and run again \
 to build the index anew (its texts are embedded again)";
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn each_trouble_has_its_kind_and_names_the_file() {
+        for (code, kind) in [
+            (ffi::SQLITE_BUSY, LedgerErrorKind::Busy),
+            (ffi::SQLITE_FULL, LedgerErrorKind::Full),
+            (ffi::SQLITE_READONLY, LedgerErrorKind::ReadOnly),
+            (ffi::SQLITE_CANTOPEN, LedgerErrorKind::ReadOnly),
+            (ffi::SQLITE_CORRUPT, LedgerErrorKind::Corrupt),
+            (ffi::SQLITE_NOTADB, LedgerErrorKind::Corrupt),
+            (ffi::SQLITE_IOERR, LedgerErrorKind::Other),
+        ] {
+            let trouble = Trouble::Sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            let error = trouble.explain("write documents", Path::new("data/ledger.sqlite"));
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("cannot write documents in data/ledger.sqlite: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_told() {
+        for (met, kind) in [
+            (io::ErrorKind::PermissionDenied, LedgerErrorKind::ReadOnly),
+            (io::ErrorKind::ReadOnlyFilesystem, LedgerErrorKind::ReadOnly),
+            (io::ErrorKind::StorageFull, LedgerErrorKind::Full),
+            (io::ErrorKind::NotADirectory, LedgerErrorKind::Other),
+        ] {
+            let error = LedgerError::from_io("create the folder", Path::new("data"), &met.into());
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().starts_with("cannot create the folder data: "), "{error}");
+        }
+    }
+}

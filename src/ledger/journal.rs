@@ -85,3 +85,54 @@ impl Ledger {
 pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing::{open, options};
+
+    fn seqs(ledger: &Ledger, from: u64, max_records: usize, max_bytes: usize) -> Vec<u64> {
+        ledger.journal("api", from, max_records, max_bytes).unwrap().iter().map(|entry| entry.seq).collect()
+    }
+
+    #[test]
+    fn gives_records_in_order_within_the_limits() {
+        let (_folder, ledger) = open();
+        assert_eq!(ledger.append_journal("api", &[b"one", b"two"], 7).unwrap(), 1..3);
+        assert_eq!(ledger.append_journal("other", &[b"theirs"], 8).unwrap(), 3..4);
+        assert_eq!(ledger.append_journal("api", &[b"three"], 9).unwrap(), 4..5);
+        assert_eq!(
+            ledger.journal("api", 4, 10, 100).unwrap(),
+            [JournalEntry { seq: 4, at: 9, payload: b"three".to_vec() }]
+        );
+        for (from, max_records, max_bytes, expected) in [
+            (0, 10, 100, &[1, 2, 4][..]),
+            (0, 2, 100, &[1, 2]),
+            (2, 10, 100, &[2, 4]),
+            (0, 10, 6, &[1, 2]),
+            (0, 10, 0, &[1]),
+            (5, 10, 100, &[]),
+        ] {
+            assert_eq!(seqs(&ledger, from, max_records, max_bytes), expected);
+        }
+    }
+
+    #[test]
+    fn appending_nothing_gives_no_numbers() {
+        let (_folder, ledger) = open();
+        assert!(ledger.append_journal("api", &[], 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn never_uses_a_number_again() {
+        let (folder, ledger) = open();
+        ledger.append_journal("api", &[b"a", b"b"], 1).unwrap();
+        ledger.trim_journal("api", 2).unwrap();
+        assert_eq!(ledger.journal_len("api").unwrap(), 1);
+        ledger.trim_journal("api", 3).unwrap();
+        assert_eq!(ledger.journal_len("api").unwrap(), 0);
+        drop(ledger);
+        let ledger = Ledger::open(folder.path(), options()).unwrap();
+        assert_eq!(ledger.append_journal("api", &[b"c"], 1).unwrap(), 3..4);
+    }
+}

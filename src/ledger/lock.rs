@@ -44,3 +44,20 @@ fn held_by_another(folder: &Path, file: &mut File) -> LedgerError {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_told_who_the_first_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = FolderLock::take(folder.path()).unwrap();
+        let error = FolderLock::take(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Locked);
+        let expected = [format!("process {}", std::process::id()), folder.path().display().to_string()];
+        assert!(expected.iter().all(|part| error.to_string().contains(part)), "{error}");
+        drop(first);
+        assert!(FolderLock::take(folder.path()).is_ok());
+    }
+}

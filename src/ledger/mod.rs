@@ -10,6 +10,7 @@ mod error;
 pub mod held;
 mod journal;
 mod lock;
+mod log;
 mod open;
 mod packed;
 pub mod patience;
@@ -40,6 +41,7 @@ pub use write::Written;
 
 use error::Trouble;
 use lock::FolderLock;
+use log::LogBound;
 use readers::Readers;
 
 /// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
@@ -48,11 +50,18 @@ pub struct Ledger {
     folder: PathBuf,
     file: PathBuf,
     options: LedgerOptions,
-    /// Absent in a ledger that was opened to read.
-    writer: Option<Mutex<Connection>>,
+    // Fields are dropped in this order: the writer closes last and tidies the log away before the lock is let go.
     readers: Readers,
+    /// Absent in a ledger that was opened to read.
+    writer: Option<Mutex<Writer>>,
     /// Held as long as the ledger is open for writing.
     _lock: Option<FolderLock>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    connection: Connection,
+    log: LogBound,
 }
 
 impl Ledger {
@@ -82,13 +91,19 @@ impl Ledger {
             return Err(LedgerError::opened_to_read(doing, &self.file));
         };
         // A panic in the middle rolled its transaction back, so the connection is as good as before.
-        let mut connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Writer { connection, log } = &mut *writer;
         let run = || -> Result<T, Trouble> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
             Ok(done)
         };
-        run().map_err(|trouble| trouble.explain(doing, &self.file))
+        let done = run().map_err(|trouble| trouble.explain(doing, &self.file))?;
+        if let Err(error) = log.keep(connection, open::BUSY) {
+            // The work is done and durable: the next one tries again.
+            tracing::warn!(file = %self.file.display(), %error, "the log of the ledger could not be shortened");
+        }
+        Ok(done)
     }
 }

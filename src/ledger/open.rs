@@ -9,9 +9,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::lock::FolderLock;
+use super::log::LogBound;
 use super::readers::Readers;
 use super::settings::{set_setting, setting};
-use super::{Ledger, vectors};
+use super::{Ledger, Writer, points, vectors};
 
 /// What a ledger keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,10 @@ const PAGE_BYTES: i64 = 8192;
 /// After so many pages the write-ahead log is copied into the database. Pages that were written several times are copied once,
 /// so a longer log is less work in all; it costs disk space and time at the next start after a crash.
 const CHECKPOINT_PAGES: i64 = 4096;
+/// Beyond this many bytes the log is made to start anew.
+const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;
 /// How long a call waits for another process before it answers that the ledger is busy.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Page caches, in KiB.
 const WRITER_CACHE: i64 = 32 * 1024;
 const READER_CACHE: i64 = 8 * 1024;
@@ -48,6 +51,8 @@ const FILE: &str = "ledger.sqlite";
 impl Ledger {
     /// Opens the ledger of this folder for writing, and makes both when they do not exist. One process at a time can; another is
     /// told who has it.
+    ///
+    /// When [`LedgerOptions::store_points`] is not what it was, the index is another: see [`Ledger::forget_index`].
     pub fn open(folder: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         fs::create_dir_all(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
         let lock = FolderLock::take(folder)?;
@@ -85,7 +90,8 @@ impl Ledger {
     fn assemble(folder: &Path, options: LedgerOptions, writer: Option<Connection>, lock: Option<FolderLock>) -> Self {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
-        Self { folder: folder.to_owned(), file, options, writer: writer.map(Mutex::new), readers, _lock: lock }
+        let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
+        Self { folder: folder.to_owned(), file, options, readers, writer, _lock: lock }
     }
 }
 
@@ -121,6 +127,9 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
             options.pipeline
         );
         return Err(Trouble::Known(LedgerErrorKind::Schema, message));
+    }
+    if tables > 0 && recorded_options(&transaction)?.store_points != options.store_points {
+        points::forget_index(&transaction)?;
     }
     set_setting(&transaction, STORES, &stores(options))?;
     if options.store_points && !options.persist_vectors {
@@ -196,4 +205,154 @@ pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE)?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::DocumentId;
+    use crate::ledger::testing::{here, open, open_with, options, write};
+
+    fn kind(result: Result<Ledger, LedgerError>) -> (LedgerErrorKind, String) {
+        let error = result.unwrap_err();
+        (error.kind(), error.to_string())
+    }
+
+    #[test]
+    fn a_second_process_is_refused_and_may_read_and_edit() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert_eq!(kind(Ledger::open(folder.path(), options())).0, LedgerErrorKind::Locked);
+
+        let reader = Ledger::open_to_read(folder.path()).unwrap();
+        assert_eq!(reader.counts().unwrap().documents, 1);
+        ledger.write(&[write("b", vec![here("two")])]).unwrap();
+        assert_eq!((reader.counts().unwrap().documents, reader.commit_number().unwrap()), (2, 2));
+        let error = reader.set_setting("a", "b").unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::ReadOnly);
+
+        let editor = Ledger::open_to_edit(folder.path()).unwrap();
+        assert_eq!(editor.request_replay(None).unwrap(), 0);
+        drop((reader, editor));
+        ledger.write(&[write("c", vec![])]).unwrap();
+    }
+
+    #[test]
+    fn reading_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let nowhere = folder.path().join("nowhere");
+        for result in [Ledger::open_to_read(&nowhere), Ledger::open_to_edit(&nowhere)] {
+            let (kind, message) = kind(result);
+            assert_eq!(kind, LedgerErrorKind::Missing);
+            assert!(message.contains("vectide run"), "{message}");
+        }
+        assert!(!nowhere.exists());
+    }
+
+    #[test]
+    fn a_graceful_end_leaves_one_file_and_the_lock() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        ledger.counts().unwrap();
+        drop(ledger);
+        let reader = Ledger::open_to_read(folder.path()).unwrap();
+        assert_eq!(reader.counts().unwrap().documents, 1);
+        drop(reader);
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["ledger.sqlite", "lock"]);
+    }
+
+    #[test]
+    fn what_was_answered_is_there_after_a_crash() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        // What is on the disk at this moment is what a killed process leaves.
+        for opened in ["write", "read"] {
+            let crashed = tempfile::tempdir().unwrap();
+            for name in ["ledger.sqlite", "ledger.sqlite-wal"] {
+                fs::copy(folder.path().join(name), crashed.path().join(name)).unwrap();
+            }
+            let ledger = match opened {
+                "write" => open_with(&crashed, options()),
+                _ => Ledger::open_to_read(crashed.path()).unwrap(),
+            };
+            let held = ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap();
+            assert_eq!(held[0].as_ref().unwrap().chunks.len(), 1, "{opened}");
+            assert_eq!(ledger.points_after(0, 9).unwrap().len(), 1, "{opened}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_ledger_of_this_pipeline_is_refused() {
+        let other = LedgerOptions { pipeline: "other".to_owned(), ..options() };
+        let newer = |file: &Path| Connection::open(file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        let foreign = |file: &Path| {
+            fs::remove_file(file).unwrap();
+            Connection::open(file).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
+        };
+        let garbage = |file: &Path| fs::write(file, vec![7; 20_000]).unwrap();
+        let nothing = |_: &Path| {};
+        type Case<'a> = (&'a str, fn(&Path), LedgerOptions, LedgerErrorKind);
+        let cases: [Case; 4] = [
+            ("pipeline `test`", nothing, other, LedgerErrorKind::Schema),
+            ("schema 99", newer, options(), LedgerErrorKind::Schema),
+            ("not made by Vectide", foreign, options(), LedgerErrorKind::Corrupt),
+            ("damaged", garbage, options(), LedgerErrorKind::Corrupt),
+        ];
+        for (expected, spoil, options, kind_expected) in cases {
+            let (folder, ledger) = open();
+            drop(ledger);
+            spoil(&folder.path().join(FILE));
+            let (kind, message) = kind(Ledger::open(folder.path(), options));
+            assert_eq!(kind, kind_expected, "{message}");
+            assert!(message.contains(expected) && message.contains(FILE), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (kind, message) = kind(Ledger::open(file.path(), options()));
+        assert_eq!(kind, LedgerErrorKind::Other);
+        assert!(message.contains("state.path"), "{message}");
+    }
+
+    #[test]
+    fn another_kind_of_index_starts_empty() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        drop(ledger);
+        let ledger = open_with(&folder, LedgerOptions { store_points: false, ..options() });
+        let counts = ledger.counts().unwrap();
+        assert_eq!((counts.documents, counts.indexed, counts.points), (1, 0, 0));
+        let held = ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap().remove(0).unwrap();
+        assert_eq!((held.metadata, held.chunks), (None, vec![]));
+        assert_eq!(ledger.points_after(0, 9).unwrap(), []);
+        assert_eq!(
+            ledger.write(&[write("a", vec![here("one")])]).unwrap().added,
+            [(2, 0, 0)],
+            "keys are not used again"
+        );
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_writing_goes_on_when_there_is_room() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("before", vec![here("before")])]).unwrap();
+        let limit = |pages: i64| {
+            let writer = ledger.writer.as_ref().unwrap().lock().unwrap();
+            writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        let large = write("large", vec![here(&"x".repeat(100_000))]);
+        limit(20);
+        let error = ledger.write(std::slice::from_ref(&large)).unwrap_err();
+        assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
+        assert_eq!(ledger.counts().unwrap().documents, 1, "all or nothing");
+        limit(10_000);
+        assert_eq!(ledger.write(&[large]).unwrap().added, [(2, 0, 0)]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::document::{DocumentId, Vector};
 
@@ -85,6 +85,12 @@ impl Ledger {
         })
     }
 
+    /// Takes every document out of the index, which is another or empty from now on: no point is held any more, so planning
+    /// the documents again fills it. Vectors stay, and so nothing has to be embedded again.
+    pub fn forget_index(&self) -> Result<(), LedgerError> {
+        self.change("forget the index", |transaction| Ok(forget_index(transaction)?))
+    }
+
     /// Shows every document in the index with its metadata (canonical JSON text) and the keys of its points in the order of
     /// its chunks. One consistent view; `each` must not call the ledger.
     pub fn for_each_document(&self, mut each: impl FnMut(&str, &str, &[PointKey])) -> Result<(), LedgerError> {
@@ -101,5 +107,41 @@ impl Ledger {
             }
             Ok(())
         })
+    }
+}
+
+pub(super) fn forget_index(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "UPDATE documents SET metadata = NULL, chunks = x'' WHERE metadata IS NOT NULL;
+         DELETE FROM points;
+         UPDATE counts SET writes = writes + 1, indexed = 0, points = 0;",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing::{here, open, vector, write};
+
+    #[test]
+    fn gives_points_in_pages_and_tells_whose_they_are() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("three")])]).unwrap();
+        assert_eq!(ledger.points_after(0, 2).unwrap(), [(1, vector("one")), (2, vector("two"))]);
+        assert_eq!(ledger.points_after(2, 2).unwrap(), [(3, vector("three"))]);
+        assert_eq!(ledger.point_keys_after(1, 9).unwrap(), [2, 3]);
+        let owner = ledger.resolve(&[9, 2]).unwrap();
+        let expected =
+            PointOwner { document: DocumentId::new("a").unwrap(), chunk: 1, metadata: Arc::from(r#"{"id":"a"}"#) };
+        assert_eq!(owner, [None, Some(expected)]);
+    }
+
+    #[test]
+    fn shows_the_documents_in_the_index_only() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one"), here("two")]), write("gone", vec![])]).unwrap();
+        let mut seen = Vec::new();
+        ledger.for_each_document(|id, metadata, keys| seen.push(format!("{id} {metadata} {keys:?}"))).unwrap();
+        assert_eq!(seen, [r#"a {"id":"a"} [1, 2]"#]);
     }
 }

@@ -57,3 +57,34 @@ impl Ledger {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ledger::testing::open;
+    use crate::source::Partition;
+
+    fn position(name: &str, detail: &str, offset: u64) -> Position {
+        let partition = Arc::new(Partition { name: name.to_owned(), detail: detail.to_owned() });
+        Position { partition, offset, ordinal: offset / 2 }
+    }
+
+    fn committed(name: &str, detail: &str, offset: u64) -> Committed {
+        Committed { partition: name.to_owned(), detail: detail.to_owned(), offset, ordinal: offset / 2 }
+    }
+
+    #[test]
+    fn keeps_one_position_a_partition_of_each_source() {
+        let (_folder, ledger) = open();
+        let (big, small) = (u64::MAX, 8);
+        ledger.commit_positions("files", &[position("b", "1", small), position("a", "1", 2)]).unwrap();
+        ledger.commit_positions("files", &[position("a", "2", big)]).unwrap();
+        ledger.commit_positions("other", &[position("a", "x", 4)]).unwrap();
+        assert_eq!(ledger.positions("files").unwrap(), [committed("a", "2", big), committed("b", "1", small)]);
+        ledger.forget_positions("files").unwrap();
+        assert_eq!(ledger.positions("files").unwrap(), []);
+        assert_eq!(ledger.positions("other").unwrap(), [committed("a", "x", 4)]);
+    }
+}

@@ -30,3 +30,18 @@ pub(super) fn set_setting(connection: &Connection, key: &str, value: &str) -> ru
         .execute([key, value])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::testing::open;
+
+    #[test]
+    fn keeps_the_last_text_under_each_name() {
+        let (_folder, ledger) = open();
+        assert_eq!(ledger.setting("space").unwrap(), None);
+        for value in ["a", "b"] {
+            ledger.set_setting("space", value).unwrap();
+            assert_eq!(ledger.setting("space").unwrap().as_deref(), Some(value));
+        }
+    }
+}

@@ -3,9 +3,9 @@
 use tempfile::TempDir;
 
 use crate::document::fingerprint::Fingerprinter;
-use crate::document::{Fingerprint, Vector};
+use crate::document::{DocumentId, Fingerprint, Vector, Version};
 
-use super::{Ledger, LedgerOptions};
+use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
 
 pub(super) fn options() -> LedgerOptions {
     LedgerOptions { pipeline: "test".to_owned(), store_vectors: true, persist_vectors: true, store_points: true }
@@ -14,8 +14,12 @@ pub(super) fn options() -> LedgerOptions {
 /// A new ledger; the folder goes when it is dropped.
 pub(super) fn open() -> (TempDir, Ledger) {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(folder.path(), options()).unwrap();
+    let ledger = open_with(&folder, options());
     (folder, ledger)
+}
+
+pub(super) fn open_with(folder: &TempDir, options: LedgerOptions) -> Ledger {
+    Ledger::open(folder.path(), options).unwrap()
 }
 
 pub(super) fn fingerprint(text: &str) -> Fingerprint {
@@ -25,4 +29,20 @@ pub(super) fn fingerprint(text: &str) -> Fingerprint {
 /// A vector that tells its text.
 pub(super) fn vector(text: &str) -> Vector {
     text.bytes().map(f32::from).collect()
+}
+
+/// A chunk with a vector that has to be kept.
+pub(super) fn here(text: &str) -> ChunkWrite {
+    ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Here(vector(text)) }
+}
+
+/// A document of these chunks; not in the index when there are none.
+pub(super) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
+    DocumentWrite {
+        id: DocumentId::new(id).unwrap(),
+        document: r#"{"fields":[]}"#.to_owned(),
+        newest: Version::from_nanos(1),
+        metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
+        chunks,
+    }
 }

@@ -75,3 +75,64 @@ pub(super) fn keep_only_used(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn keep_all(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("DROP INDEX IF EXISTS points_vector")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
+    use crate::ledger::{Ledger, LedgerOptions};
+
+    fn texts(ledger: &Ledger) -> Vec<bool> {
+        let vectors = ledger.vectors(&[fingerprint("one"), fingerprint("two")]).unwrap();
+        vectors.iter().map(Option::is_some).collect()
+    }
+
+    #[test]
+    fn a_text_of_two_documents_is_kept_once() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")]), write("b", vec![here("one")])]).unwrap();
+        assert_eq!(ledger.vectors(&[fingerprint("none"), fingerprint("one")]).unwrap(), [None, Some(vector("one"))]);
+        let kept: i64 =
+            ledger.read("count", |c| Ok(c.query_row("SELECT count(*) FROM vectors", [], |r| r.get(0))?)).unwrap();
+        assert_eq!(kept, 1);
+        assert_eq!(ledger.vectors_of(&[2, 9, 1]).unwrap(), [Some(vector("one")), None, Some(vector("one"))]);
+    }
+
+    #[test]
+    fn an_unused_vector_stays_when_vectors_persist() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        ledger.write(&[write("a", vec![])]).unwrap();
+        assert_eq!(texts(&ledger), [true, false]);
+    }
+
+    #[test]
+    fn a_vector_goes_with_its_last_point_when_vectors_do_not_persist() {
+        let forgetful = LedgerOptions { persist_vectors: false, ..options() };
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")]), write("b", vec![here("one")])]).unwrap();
+        ledger.write(&[write("c", vec![here("two")])]).unwrap();
+        ledger.write(&[write("c", vec![])]).unwrap();
+        assert_eq!(texts(&ledger), [true, true]);
+        drop(ledger);
+        let ledger = open_with(&folder, forgetful);
+        assert_eq!(texts(&ledger), [true, false], "the unused one goes at the start");
+        ledger.write(&[write("a", vec![])]).unwrap();
+        assert_eq!(texts(&ledger), [true, false], "`b` still has it");
+        ledger.write(&[write("b", vec![])]).unwrap();
+        assert_eq!(texts(&ledger), [false, false]);
+    }
+
+    #[test]
+    fn without_vectors_the_chunks_are_known_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let discard = LedgerOptions { store_vectors: false, persist_vectors: false, store_points: false, ..options() };
+        let ledger = open_with(&folder, discard);
+        let written = ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert_eq!(written.added, [(1, 0, 0)]);
+        assert_eq!(texts(&ledger), [false, false]);
+        let held = ledger.documents(&[write("a", vec![]).id]).unwrap().remove(0).unwrap();
+        assert_eq!(held.chunks[0].fingerprint, fingerprint("one"));
+        assert_eq!(ledger.points_after(0, 10).unwrap(), []);
+        assert_eq!(ledger.write(&[write("a", vec![])]).unwrap().removed, [1]);
+    }
+}

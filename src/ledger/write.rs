@@ -239,26 +239,14 @@ impl<'t> Writing<'t> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::document::{DocumentId, Version};
-    use crate::ledger::testing::{fingerprint, open, vector};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-    fn here(text: &str) -> ChunkWrite {
-        ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Here(vector(text)) }
-    }
+    use super::*;
+    use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
 
     fn held(text: &str, key: PointKey) -> ChunkWrite {
         ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) }
-    }
-
-    fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
-        DocumentWrite {
-            id: DocumentId::new(id).unwrap(),
-            document: r#"{"fields":[]}"#.to_owned(),
-            newest: Version::from_nanos(1),
-            metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
-            chunks,
-        }
     }
 
     #[test]
@@ -276,5 +264,76 @@ mod tests {
         let third = ledger.write(&[write("a", vec![])]).unwrap();
         assert_eq!(third, Written { added: vec![], removed: vec![4, 1] });
         assert_eq!(ledger.points_after(0, 10).unwrap(), [(3, vector("one"))]);
+    }
+
+    #[test]
+    fn a_repeated_write_changes_nothing_and_the_later_of_two_counts() {
+        let (_folder, ledger) = open();
+        let twice = [write("a", vec![here("old")]), write("a", vec![here("one"), here("one")])];
+        assert_eq!(ledger.write(&twice).unwrap().added, [(1, 1, 0), (2, 1, 1)]);
+        assert_eq!(ledger.write(&twice).unwrap(), Written::default());
+        assert_eq!(ledger.vectors(&[fingerprint("old")]).unwrap(), [None]);
+    }
+
+    #[test]
+    fn a_point_that_is_gone_or_of_another_text_cannot_be_kept() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        for chunks in [vec![held("one", 9)], vec![held("other", 1)], vec![held("one", 1), held("one", 1)]] {
+            let error = ledger.write(&[write("b", vec![here("two")]), write("a", chunks)]).unwrap_err();
+            assert_eq!(error.kind(), LedgerErrorKind::Stale);
+            assert_eq!(ledger.counts().unwrap().documents, 1, "all or nothing");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// After any writes the ledger holds what a map would, and its points are exactly the chunks of its documents.
+        #[test]
+        fn holds_what_a_map_would(
+            batches in vec(vec((0..4_usize, vec((0..5_usize, any::<bool>()), 0..4)), 1..4), 1..8),
+            persist_vectors in any::<bool>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = open_with(&folder, LedgerOptions { persist_vectors, ..options() });
+            let mut model: HashMap<String, Vec<Fingerprint>> = HashMap::new();
+            for batch in batches {
+                let mut writes = Vec::new();
+                for (document, texts) in batch {
+                    let id = format!("document {document}");
+                    let before = ledger.documents(&[write(&id, vec![]).id]).unwrap().remove(0);
+                    let mut free = before.map_or(vec![], |before| before.chunks);
+                    let chunks = texts.iter().map(|(text, keep)| {
+                        let text = format!("text {text}");
+                        match free.iter().position(|held| *keep && held.fingerprint == fingerprint(&text)) {
+                            Some(place) => held(&text, free.remove(place).key),
+                            None => here(&text),
+                        }
+                    });
+                    let write = write(&id, chunks.collect());
+                    model.insert(id, write.chunks.iter().map(|chunk| chunk.fingerprint).collect());
+                    writes.push(write);
+                }
+                ledger.write(&writes).unwrap();
+            }
+            let mut points = Vec::new();
+            for (id, document) in ledger.scan_documents(None, 100).unwrap() {
+                let chunks: Vec<_> = document.chunks.iter().map(|chunk| chunk.fingerprint).collect();
+                prop_assert_eq!(Some(chunks), model.remove(id.as_str()));
+                for (number, chunk) in document.chunks.iter().enumerate() {
+                    let owner = ledger.resolve(&[chunk.key]).unwrap().remove(0).unwrap();
+                    prop_assert_eq!((owner.document, owner.chunk), (id.clone(), number));
+                    let vector = ledger.vectors_of(&[chunk.key]).unwrap().remove(0);
+                    prop_assert!(vector.is_some());
+                    prop_assert_eq!(vector, ledger.vectors(&[chunk.fingerprint]).unwrap().remove(0));
+                    points.push(chunk.key);
+                }
+            }
+            prop_assert!(model.is_empty());
+            points.sort_unstable();
+            prop_assert_eq!(ledger.point_count().unwrap(), points.len() as u64);
+            prop_assert_eq!(ledger.point_keys_after(0, 1000).unwrap(), points);
+        }
     }
 }

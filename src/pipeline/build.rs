@@ -15,7 +15,7 @@ use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::actor::{Desk, Embedder};
 use crate::index::actor::IndexWriter;
-use crate::source::actor::{Ingestor, MakeSource, StopReading, Wiring};
+use crate::source::actor::{Ingestor, MakeSource, Rest, StopReading, Wiring};
 
 /// Messages of up to 1,024 changes that are planned at once: one for each core keeps both at work.
 const PLANNING: usize = 2;
@@ -30,8 +30,8 @@ pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
 pub struct Sources {
     /// Told to stop reading.
     pub stop: Vec<Recipient<StopReading>>,
-    /// One for each source: whether it has nothing left to do.
-    pub quiet: Vec<watch::Receiver<bool>>,
+    /// One for each source: whether it has anything left to do.
+    pub rests: Vec<watch::Receiver<Rest>>,
 }
 
 /// A source that is to be read, by its name.
@@ -91,8 +91,8 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 
     let started = sources.into_iter().map(|source| ingestor(r, source, deduplicator.clone(), &watch));
-    let (stop, quiet) = started.unzip();
-    Sources { stop, quiet }
+    let (stop, rests) = started.unzip();
+    Sources { stop, rests }
 }
 
 fn ingestor(
@@ -100,8 +100,8 @@ fn ingestor(
     source: NamedSource,
     deduplicator: Outlet<Changes>,
     watch: &Watch,
-) -> (Recipient<StopReading>, watch::Receiver<bool>) {
-    let (quiet, is_quiet) = watch::channel(false);
+) -> (Recipient<StopReading>, watch::Receiver<Rest>) {
+    let (rest, resting) = watch::channel(Rest::Busy);
     let actor = format!("ingestor {}", source.name);
     r.actors.register(&actor);
     let ingestor = Ingestor::new(Wiring {
@@ -114,9 +114,9 @@ fn ingestor(
         deduplicator,
         limits: WINDOW,
         metrics: r.metrics.clone(),
-        quiet,
+        rest,
     });
-    (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), is_quiet)
+    (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), resting)
 }
 
 /// Keeps the board, the metrics and the log, and passes failures on.

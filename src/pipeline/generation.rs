@@ -7,13 +7,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Resources;
 use super::build::{NamedSource, build};
-use crate::source::actor::StopReading;
+use crate::source::actor::{Rest, StopReading};
 
 /// See the module.
 pub struct Generation {
     arbiter: Arbiter,
     stop: Vec<Recipient<StopReading>>,
-    quiet: Vec<watch::Receiver<bool>>,
+    rests: Vec<watch::Receiver<Rest>>,
     failures: mpsc::UnboundedReceiver<String>,
 }
 
@@ -29,22 +29,28 @@ impl Generation {
             let _ = started.send(build(&resources, sources, failed));
         });
         let sources = start.await.map_err(|_| "the actors could not be started".to_owned())?;
-        Ok(Self { arbiter, stop: sources.stop, quiet: sources.quiet, failures })
+        Ok(Self { arbiter, stop: sources.stop, rests: sources.rests, failures })
     }
 
-    /// Waits until no source has anything left to do: nothing to read, and everything settled and committed.
-    pub fn quiet(&self) -> impl Future<Output = ()> + use<> {
-        let mut sources = self.quiet.clone();
+    /// Waits until no source has anything left to do: nothing to read, and everything settled and committed. Answers what is
+    /// wrong with the sources that could not be read to their end.
+    pub fn rest(&self) -> impl Future<Output = Vec<String>> + use<> {
+        let mut sources = self.rests.clone();
         async move {
             loop {
-                for quiet in &mut sources {
-                    if quiet.wait_for(|quiet| *quiet).await.is_err() {
+                for rest in &mut sources {
+                    if rest.wait_for(|rest| *rest != Rest::Busy).await.is_err() {
                         // Its ingestor is gone for good: only a failure can end the generation now.
                         return std::future::pending().await;
                     }
                 }
-                if sources.iter().all(|quiet| *quiet.borrow()) {
-                    return;
+                let rests: Vec<Rest> = sources.iter().map(|rest| rest.borrow().clone()).collect();
+                if !rests.contains(&Rest::Busy) {
+                    let failing = rests.into_iter().filter_map(|rest| match rest {
+                        Rest::Failing(reason) => Some(reason),
+                        Rest::Busy | Rest::Quiet => None,
+                    });
+                    return failing.collect();
                 }
             }
         }

@@ -7,6 +7,7 @@ use super::Resources;
 use super::build::NamedSource;
 use super::generation::Generation;
 use crate::actor::backoff::Backoff;
+use crate::ledger::LedgerError;
 use crate::source::replan::{PLAN_SETTING, ReplanSource};
 use crate::source::replay::ReplaySource;
 use crate::source::{replan, replay};
@@ -51,12 +52,12 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
             Err(reason) => return Ending::Failed(reason),
         };
         resources.health.ok(Component::Pipeline);
-        let quiet = generation.quiet();
+        let rest = generation.rest();
         let reason = tokio::select! {
             biased;
-            () = quiet, if options.until_idle => {
+            failing = rest, if options.until_idle => {
                 generation.end();
-                return Ending::Done;
+                return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
             }
             () = &mut stop => return wind_down(generation, options.grace).await,
             reason = generation.failure() => reason,
@@ -81,9 +82,9 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
 async fn wind_down(mut generation: Generation, grace: Duration) -> Ending {
     tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
     generation.stop_reading();
-    let quiet = generation.quiet();
+    let rest = generation.rest();
     let ending = tokio::select! {
-        () = quiet => Ending::Done,
+        _ = rest => Ending::Done,
         _ = generation.failure() => Ending::WorkLeft,
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };
@@ -103,8 +104,7 @@ fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
         name: replay::NAME.into(),
         make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone()))),
     });
-    let planned = resources.ledger.setting(PLAN_SETTING).map_err(|error| error.to_string())?;
-    if planned.as_deref() != Some(&*resources.plan) {
+    if must_replan(resources).map_err(|error| error.to_string())? {
         let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
         sources.push(NamedSource {
             name: replan::NAME.into(),
@@ -112,4 +112,15 @@ fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
         });
     }
     Ok(sources)
+}
+
+/// Whether the documents in the ledger were planned with another configuration. A new ledger notes its own.
+fn must_replan(resources: &Resources) -> Result<bool, LedgerError> {
+    let (ledger, plan) = (&resources.ledger, &*resources.plan);
+    let planned = ledger.setting(PLAN_SETTING)?;
+    if planned.is_none() && ledger.counts()?.documents == 0 {
+        ledger.set_setting(PLAN_SETTING, plan)?;
+        return Ok(false);
+    }
+    Ok(planned.as_deref() != Some(plan))
 }

@@ -50,7 +50,7 @@ impl Memory {
         }
         // A body that does not tell its size, or grows, may take all that one body may.
         let size = length.filter(|_| !gzip).unwrap_or(limit.as_u64());
-        let share = self.kibibytes.acquire_many(kibibytes(size)).await.expect("the semaphore is never closed");
+        let mut share = self.kibibytes.acquire_many(kibibytes(size)).await.expect("the semaphore is never closed");
         let body = match timeout(TIMEOUT, collect(payload, limit)).await {
             Ok(body) => body?,
             Err(_) => {
@@ -59,6 +59,9 @@ impl Memory {
             }
         };
         let bytes = if gzip { blocking(move || gunzip(&body, limit)).await? } else { body };
+        // From here on it takes what it is, and not what it could have been.
+        let surplus = share.num_permits().saturating_sub(kibibytes(bytes.len() as u64) as usize);
+        drop(share.split(surplus));
         Ok(Body { bytes, _share: share })
     }
 }
@@ -105,4 +108,53 @@ fn too_large(limit: ByteSize) -> ApiError {
 
 pub(super) fn header(request: &HttpRequest, name: HeaderName) -> &str {
     request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use actix_web::FromRequest;
+    use actix_web::test::TestRequest;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    /// A body of about 100 bytes that, being gzip, does not tell how large it becomes.
+    async fn request(plain: usize) -> (HttpRequest, Payload) {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&vec![b'a'; plain]).unwrap();
+        let request = TestRequest::post().insert_header((CONTENT_ENCODING, "gzip"));
+        let (request, mut payload) = request.set_payload(encoder.finish().unwrap()).to_http_parts();
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        (request, payload)
+    }
+
+    #[actix_rt::test]
+    async fn bodies_wait_unread_while_others_fill_the_memory() {
+        let memory = Memory::new(ByteSize::bytes(10_240), 1);
+        let (large, payload) = request(10_000).await;
+        let held = memory.read(&large, payload).await.unwrap();
+        assert_eq!(held.bytes.len(), 10_000);
+        let (next, payload) = request(10).await;
+        let mut waiting = pin!(memory.read(&next, payload));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(held);
+        let small = waiting.await.unwrap();
+        assert_eq!(memory.kibibytes.available_permits(), 9, "a small body keeps only what it takes");
+        drop(small);
+        assert_eq!(memory.kibibytes.available_permits(), 10);
+    }
+
+    #[actix_rt::test]
+    async fn a_body_that_is_refused_leaves_no_trace_in_the_memory() {
+        let memory = Memory::new(ByteSize::bytes(1_024), 1);
+        let (bomb, payload) = request(5_000_000).await;
+        let refused = memory.read(&bomb, payload).await.err().expect("it is too large");
+        assert!(refused.to_string().contains("larger than 1KiB"), "{refused}");
+        assert_eq!(memory.kibibytes.available_permits(), 1);
+    }
 }

@@ -74,14 +74,8 @@ pub async fn post(
     drop(body);
     let settled = wait(intake, query.wait, end, &shared).await;
     if events.wrong > 0 {
-        let first = &events.errors[0];
-        let error = match accepted {
-            0 => format!("nothing was accepted; line {}: {}", first.line, first.reason),
-            _ => format!(
-                "the first event that is wrong starts in line {}: {}; the others were accepted",
-                first.line, first.reason
-            ),
-        };
+        let (wrong, LineError { line, reason }) = (events.wrong, &events.errors[0]);
+        let error = format!("{accepted} events were accepted and {wrong} are wrong; line {line}: {reason}");
         let answer = PartlyWrong { error, accepted, rejected: events.wrong, errors: events.errors };
         return Ok(HttpResponse::BadRequest().json(answer));
     }
@@ -172,7 +166,11 @@ mod tests {
         for body in ["", "7", "{\"id\":1", "[{\"id\":1}", "[7]"] {
             let answer = ground.post("/v1/events", body).await;
             assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::BAD_REQUEST, &json!(0)), "{body}");
-            assert!(answer.error().starts_with("nothing was accepted; line 1: "), "{}", answer.error());
+            assert!(
+                answer.error().starts_with("0 events were accepted and 1 are wrong; line 1: "),
+                "{}",
+                answer.error()
+            );
         }
         assert!(ground.journal.payloads().is_empty());
     }

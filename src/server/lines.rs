@@ -1,5 +1,7 @@
 //! From a request's body to events: one JSON object, an array of them, or one a line.
 
+use std::str::Utf8Error;
+
 use actix_web::web::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -21,25 +23,46 @@ pub struct Events {
 /// What is wrong with one part of a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LineError {
-    /// The line of the body where the part starts, from 1.
+    /// The line of the body that is wrong, from 1.
     pub line: usize,
     /// What is wrong.
     pub reason: String,
 }
 
 impl Events {
-    fn refuse(&mut self, line: usize, reason: impl Into<String>) {
+    fn refuse(&mut self, error: LineError) {
         self.wrong += 1;
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(LineError { line, reason: reason.into() });
+            self.errors.push(error);
         }
     }
 
     fn take(&mut self, line: usize, event: Bytes) {
-        match object(&event) {
+        match object(&event, line) {
             Ok(()) => self.good.push(event),
-            Err(reason) => self.refuse(line, reason),
+            Err(error) => self.refuse(error),
         }
+    }
+}
+
+impl LineError {
+    fn new(line: usize, reason: impl Into<String>) -> Self {
+        Self { line, reason: reason.into() }
+    }
+
+    fn not_utf8(line: usize, text: &[u8], error: Utf8Error) -> Self {
+        Self::new(line + count_lines(&text[..error.valid_up_to()]), "not UTF-8")
+    }
+
+    /// What a JSON reader says of a text that starts in a line.
+    fn syntax(line: usize, error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let (what, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
+        let what = match what {
+            "trailing characters" => "more follows behind its end; several events need a line each, or an array",
+            what => what,
+        };
+        Self::new(line + error.line().saturating_sub(1), format!("not valid JSON: {what} (column {})", error.column()))
     }
 }
 
@@ -49,10 +72,11 @@ impl Events {
 /// Only the JSON is checked here. An object that the configuration cannot make a change of (no id, an unknown event type) goes to the
 /// dead letters, as it would from any source.
 pub fn split(body: Bytes, declared_lines: bool) -> Events {
-    let body = trimmed(&body, body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body));
+    // What stands before the first event stays, so that lines are counted as the caller counts them.
+    let body = body.slice_ref(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body));
     let mut events = Events::default();
-    match body.first() {
-        None => events.refuse(1, "the body is empty"),
+    match body.trim_ascii_start().first() {
+        None => events.refuse(LineError::new(1, "the body is empty")),
         Some(b'[') if !declared_lines => split_array(&body, &mut events),
         Some(_) if declared_lines => split_lines(&body, &mut events),
         Some(_) => split_sniffed(body, &mut events),
@@ -60,35 +84,39 @@ pub fn split(body: Bytes, declared_lines: bool) -> Events {
     events
 }
 
-/// One object over any number of lines, or one a line.
+/// One object over any number of lines, or one a line: lines when the first or most of them are objects. A broken object
+/// over many lines may have an object within on one of them, which is no event.
 fn split_sniffed(body: Bytes, events: &mut Events) {
-    let Err(reason) = object(&body) else {
-        return events.good.push(body);
+    let Err(whole) = object(&body, 1) else {
+        return events.good.push(trimmed(&body, &body));
     };
     split_lines(&body, events);
-    if events.good.is_empty() {
+    let first = body.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if events.good.len() <= events.wrong && object(first, 1).is_err() {
         *events = Events::default();
-        events.refuse(1, reason);
+        events.refuse(whole);
     }
 }
 
 fn split_lines(body: &Bytes, events: &mut Events) {
-    for (index, line) in body.split(|byte| *byte == b'\n').enumerate() {
-        let line = trimmed(body, line);
+    let mut start = 0;
+    for (index, end) in memchr::memchr_iter(b'\n', body).chain([body.len()]).enumerate() {
+        let line = trimmed(body, &body[start..end]);
         if !line.is_empty() {
             events.take(index + 1, line);
         }
+        start = end + 1;
     }
 }
 
 fn split_array(body: &Bytes, events: &mut Events) {
     let text = match std::str::from_utf8(body) {
         Ok(text) => text,
-        Err(error) => return events.refuse(line_of(body, error.valid_up_to()), "not UTF-8"),
+        Err(error) => return events.refuse(LineError::not_utf8(1, body, error)),
     };
     let items: Vec<&RawValue> = match serde_json::from_str(text) {
         Ok(items) => items,
-        Err(error) => return events.refuse(error.line(), format!("the array is not valid JSON: {error}")),
+        Err(error) => return events.refuse(LineError::syntax(1, &error)),
     };
     let (mut line, mut seen) = (1, 0);
     for item in items {
@@ -98,10 +126,6 @@ fn split_array(body: &Bytes, events: &mut Events) {
         seen = start;
         events.take(line, item);
     }
-}
-
-fn line_of(body: &[u8], offset: usize) -> usize {
-    1 + count_lines(&body[..offset])
 }
 
 fn count_lines(bytes: &[u8]) -> usize {
@@ -115,22 +139,22 @@ fn trimmed(body: &Bytes, part: &[u8]) -> Bytes {
     }
 }
 
-fn object(event: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(event).map_err(|_| "not UTF-8".to_owned())?;
-    if !text.starts_with('{') {
-        return Err("an event is a JSON object, and this is none".to_owned());
+fn object(event: &[u8], line: usize) -> Result<(), LineError> {
+    let text = std::str::from_utf8(event).map_err(|error| LineError::not_utf8(line, event, error))?;
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(LineError::new(line, "an event is a JSON object, and this is none"));
     }
     match serde_json::from_str::<&RawValue>(text) {
         Ok(_) => Ok(()),
-        Err(error) if error.is_syntax() && error.to_string().starts_with("trailing characters") => {
-            Err("more follows behind the JSON object; several events need a line each, or an array".to_owned())
-        }
-        Err(error) => Err(format!("not valid JSON: {error}")),
+        Err(error) => Err(LineError::syntax(line, &error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn outcome(body: &'static [u8], declared_lines: bool) -> (Vec<String>, Vec<usize>) {
@@ -143,7 +167,7 @@ mod tests {
     #[test]
     fn a_body_tells_by_itself_what_it_is() {
         let (a, b) = (r#"{"a":1}"#, r#"{"b":2}"#);
-        let cases: [(&'static [u8], &[&str], &[usize]); 16] = [
+        let cases: [(&'static [u8], &[&str], &[usize]); 22] = [
             (br#"{"a":1}"#, &[a], &[]),
             (b" \n{\"a\":1}\n\n", &[a], &[]),
             (b"\xef\xbb\xbf{\"a\":1}", &[a], &[]),
@@ -152,14 +176,20 @@ mod tests {
             (b"{\"a\":1}\r\n\r\n{\"b\":2}\r\n", &[a, b], &[]),
             (b"[{\"a\":1},\n {\"b\":2}]", &[a, b], &[]),
             (b"[]", &[], &[]),
-            (b"{\"a\":1}\n\n{\"b\":\n{\"b\":2}\n7", &[a, b], &[3, 5]),
-            (b"{\"a\":\n{\"b\":2}", &[b], &[1]),
+            (b"{\"a\":1}\n\n{\"b\":\n{\"b\":2}", &[a, b], &[3]),
+            (b"{\"a\":\n{\"a\":1}\n{\"b\":2}", &[a, b], &[1]),
+            (b"\n{\"a\":1}\n7\n8", &[a], &[3, 4]),
+            (b"{\n\"a\":\n{\"a\":1}", &[], &[3]),
             (b"[{\"a\":1},\n\n7, null,\n{\"b\":2}]", &[a, b], &[3, 3]),
             (b"[{\"a\":1},\n{\"b\":2]", &[], &[2]),
             (b"[{\"a\":1},\n{\"b\":\"\xff\"}]", &[], &[2]),
             (b"{\"a\":1}\n{\"b\":\"\xff\"}\n{\"b\":2}", &[a, b], &[2]),
             (b"{\"a\":1}{\"b\":2}", &[], &[1]),
+            (b"{\n\"a\":1,\n}", &[], &[3]),
+            (b"{\n\"a\":\n\"\xff\"}", &[], &[3]),
             (b" \n ", &[], &[1]),
+            (b"\n[{\"a\":1}, 7]", &[a], &[2]),
+            (b"\n\n{\"a\":", &[], &[3]),
         ];
         for (body, good, lines) in cases {
             let shown = String::from_utf8_lossy(body);
@@ -173,13 +203,32 @@ mod tests {
 
     #[test]
     fn declared_lines_are_lines_whatever_they_look_like() {
-        let cases: [(&'static [u8], &[&str], &[usize]); 3] = [
+        let cases: [(&'static [u8], &[&str], &[usize]); 4] = [
             (b"[{\"a\":1}]\n{\"b\":2}", &[r#"{"b":2}"#], &[1]),
             (b"{\n\"a\":1}", &[], &[1, 2]),
+            (b"7\n8\n{\"a\":1}", &[r#"{"a":1}"#], &[1, 2]),
             (b"{\"a\":1}", &[r#"{"a":1}"#], &[]),
         ];
         for (body, good, lines) in cases {
             assert_eq!(outcome(body, true), (good.iter().map(|s| (*s).to_owned()).collect(), lines.to_vec()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_out_as_they_went_in_however_they_are_written(
+            texts in proptest::collection::vec(".*", 1..20),
+        ) {
+            let objects: Vec<Value> = texts.iter().map(|text| json!({ "text": text })).collect();
+            let lines = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
+            let written = [lines, json!(objects).to_string(), serde_json::to_string_pretty(&objects).unwrap()];
+            for body in written {
+                let events = split(Bytes::from(body), false);
+                prop_assert_eq!(events.wrong, 0);
+                let read: Vec<Value> =
+                    events.good.iter().map(|event| serde_json::from_slice(event).unwrap()).collect();
+                prop_assert_eq!(&read, &objects);
+            }
         }
     }
 
@@ -197,8 +246,16 @@ mod tests {
     }
 
     #[test]
-    fn objects_without_a_line_each_are_told_what_is_missing() {
-        let events = split(Bytes::from_static(b"{\"a\":1}{\"b\":2}"), false);
-        assert!(events.errors[0].reason.contains("need a line each"), "{}", events.errors[0].reason);
+    fn an_error_says_where_in_the_body_and_what() {
+        for (body, line, reason) in [
+            ("{\"a\":1}{\"b\":2}", 1, "more follows behind its end; several events need a line each"),
+            ("{\"a\":1}\n{\"b\":x}\n{}", 2, "not valid JSON: expected value (column 6)"),
+            ("[{\"a\":1},\n{\"b\":x}]", 2, "not valid JSON: expected value (column 6)"),
+            ("\n\n{\"a\":1}\n7\n{}", 4, "an event is a JSON object, and this is none"),
+        ] {
+            let error = split(Bytes::from(body), false).errors.remove(0);
+            assert_eq!(error.line, line, "{body}");
+            assert!(error.reason.contains(reason), "{}", error.reason);
+        }
     }
 }

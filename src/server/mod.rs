@@ -89,6 +89,7 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
         .bind(settings.listen)
         .map_err(|error| cannot_listen(settings.listen, &error))?;
     let address = server.addrs().first().copied().unwrap_or(settings.listen);
+    tracing::info!(%address, "listening for HTTP");
     let server = server.run();
     let handle = server.handle();
     Ok(RunningServer { address, handle, task: actix_rt::spawn(server) })

@@ -84,7 +84,7 @@ pub(super) struct FakeIndex {
 }
 
 impl VectorIndex for FakeIndex {
-    fn write(&self, _writes: Vec<DocumentWrite>) -> BoxFuture<'_, Result<(), IndexError>> {
+    fn write(&self, _writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
         async { Err(IndexError::Fatal("the server writes nothing".into())) }.boxed()
     }
 

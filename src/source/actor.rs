@@ -30,6 +30,8 @@ pub const LOSSES_UNTIL_ALONE: u32 = 3;
 pub const LOSSES_UNTIL_DEAD: u32 = 5;
 /// How often settled positions are committed while more is on its way.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+/// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
+const FAILURES_UNTIL_FAILING: u32 = 4;
 const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 const REDELIVERY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
@@ -56,8 +58,19 @@ pub struct Wiring {
     pub metrics: Arc<Metrics>,
     /// Shows what the source is doing.
     pub board: SourceHandle,
-    /// Told whether there is nothing left to do: nothing to read now and everything settled and committed.
-    pub quiet: watch::Sender<bool>,
+    /// Told whether there is anything left to do.
+    pub rest: watch::Sender<Rest>,
+}
+
+/// Whether an ingestor has anything left to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rest {
+    /// It has, or may have.
+    Busy,
+    /// Nothing to read now, and everything settled and committed.
+    Quiet,
+    /// Everything read is settled and committed, and the source cannot be read, for this reason, several times in a row.
+    Failing(String),
 }
 
 /// See the module.
@@ -74,6 +87,7 @@ struct State {
     on_commit: Option<OnCommit>,
     opened: bool,
     read_failures: u32,
+    read_failure: String,
     /// See [`Source::remaining_bytes`].
     remaining: Option<u64>,
     end: End,
@@ -200,6 +214,7 @@ impl Ingestor {
         if self.state.read_failures == 1 {
             tracing::warn!(source = %self.wiring.name, %error, "source cannot be read; trying again");
         }
+        self.state.read_failure = format!("source {}: {error}", self.wiring.name);
         self.wiring.board.failing(&error.to_string());
         // Without its source the ingestor does not read.
         let source = self.state.source.take();
@@ -461,17 +476,26 @@ impl Ingestor {
                 _ => SourceState::Reading,
             });
         }
-        let quiet = self.is_quiet();
-        self.wiring.quiet.send_if_modified(|before| std::mem::replace(before, quiet) != quiet);
+        let rest = self.rest();
+        self.wiring.rest.send_if_modified(|before| {
+            let news = *before != rest;
+            *before = rest;
+            news
+        });
     }
 
-    fn is_quiet(&self) -> bool {
+    fn rest(&self) -> Rest {
         let state = &self.state;
-        let committed = !state.committing && !state.window.has_settled() && state.untold.is_empty();
+        if state.window.open() > 0 || state.committing || state.window.has_settled() {
+            return Rest::Busy;
+        }
+        if state.read_failures >= FAILURES_UNTIL_FAILING {
+            return Rest::Failing(state.read_failure.clone());
+        }
         // A source that will not be asked again is away only while it is told what was committed.
-        let told = state.end != End::Finished || state.source.is_some();
+        let told = state.untold.is_empty() && (state.end != End::Finished || state.source.is_some());
         let nothing_to_read = state.end != End::Reading && state.read_failures == 0;
-        state.window.open() == 0 && committed && (state.stopping || (nothing_to_read && told))
+        if state.stopping || (nothing_to_read && told) { Rest::Quiet } else { Rest::Busy }
     }
 }
 
@@ -483,6 +507,7 @@ impl State {
             source: Some(source),
             opened: false,
             read_failures: 0,
+            read_failure: String::new(),
             remaining: None,
             end: End::Reading,
             stopping: false,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::http::Removal;
 use super::record::Origin;
 use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::ledger::patience::blocking;
@@ -40,10 +41,12 @@ impl ReplaySource {
         let number = letter.id.cast_unsigned();
         let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
         let DeadLetter { letter, .. } = letter;
+        let payload = Bytes::from(letter.payload);
         Record {
+            change: Removal::from_payload(&payload).map(|removal| removal.into_change(letter.order)),
             refresh: true,
             origin: Some(Origin { source: letter.source, position: letter.position }),
-            ..Record::new(Bytes::from(letter.payload), position, letter.order)
+            ..Record::new(payload, position, letter.order)
         }
     }
 }

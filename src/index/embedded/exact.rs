@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 
 use crate::ledger::PointKey;
 
-/// A point and how near it is. The greater one is nearer; of equal scores the older point counts as nearer, so that equal
-/// questions have equal answers.
+/// A point and how near it is. The greater one is nearer; of equal scores the older point counts as nearer, so that
+/// equal questions have equal answers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scored {
     pub(super) score: f32,
@@ -74,7 +74,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keeps_what_sorting_all_would_put_first(scores in proptest::collection::vec(-3_i8..3, 0..60), width in 0_usize..20) {
+        fn keeps_what_sorting_all_would_put_first(
+            scores in proptest::collection::vec(-3_i8..3, 0..60),
+            width in 0_usize..20,
+        ) {
             let mut all: Vec<Scored> =
                 scores.iter().zip(1..).map(|(score, key)| Scored { score: f32::from(*score), key }).collect();
             let mut nearest = Nearest::new(width);

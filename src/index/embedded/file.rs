@@ -1,10 +1,10 @@
 //! The graph on the disk: what usearch writes, then the keys in it, then a footer.
 //!
-//! usearch trusts what it reads, so nothing is given to it before the checksum over the whole file was found right. A file that is missing,
-//! damaged or of another ledger costs time, never data: the graph is built again.
+//! usearch trusts what it reads, so nothing is given to it before the checksum over the whole file was found right. A
+//! file that is missing, damaged or of another ledger costs time, never data: the graph is built again.
 //!
-//! Footer, little-endian: magic (8 bytes), version (4), metric (4), dimensions (8), bytes of usearch (8), keys (8), covered (8), ledger (16),
-//! CRC-32 of all before (4).
+//! Footer, little-endian: magic (8 bytes), version (4), metric (4), dimensions (8), bytes of usearch (8), keys (8),
+//! covered (8), ledger (16), CRC-32 of all before (4).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};

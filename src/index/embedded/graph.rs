@@ -18,8 +18,8 @@ const CONNECTIVITY: usize = 16;
 const EXPANSION_ADD: usize = 96;
 /// Candidates weighed in a search, at least. A search that wants more points weighs as many.
 const EXPANSION_SEARCH: usize = 64;
-/// Half the memory of 32-bit floats and the same range, so that no vector overflows. What it loses in precision is made good by
-/// scoring the best candidates again with the ledger's vectors.
+/// Half the memory of 32-bit floats and the same range, so that no vector overflows. What it loses in precision is
+/// made good by scoring the best candidates again with the ledger's vectors.
 const SCALAR: ScalarKind = ScalarKind::BF16;
 /// The room made when a graph gets its first point; doubled whenever it is full.
 const FIRST_CAPACITY: usize = 1024;
@@ -121,7 +121,8 @@ impl Graph {
         Ok(())
     }
 
-    /// About the nearest points that are not dead, at most `width`, in no order, with scores as near as the graph's numbers allow.
+    /// About the nearest points that are not dead, at most `width`, in no order, with scores as near as the graph's
+    /// numbers allow.
     pub(super) fn nearest(
         &self,
         query: &[f32],
@@ -139,6 +140,10 @@ impl Graph {
         let shape = self.shape;
         let scored = move |(key, distance)| Scored { key, score: shape.score(distance) };
         Ok(matches.keys.into_iter().zip(matches.distances).map(scored))
+    }
+
+    pub(super) fn contains(&self, key: PointKey) -> bool {
+        self.index.contains(key)
     }
 
     /// The points that were ever added, dead or not.

@@ -1,6 +1,7 @@
 //! Growing the graph behind the writes, on a blocking thread: at most one at a time.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -14,7 +15,8 @@ use super::{Core, Segment, Tail, file, lock, read, write};
 
 /// Points read from the ledger at once: small enough that new points, which wait in memory, are not kept waiting.
 const PAGE: usize = 64;
-/// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to catch up.
+/// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to
+/// catch up.
 const SAVE_PART: usize = 4;
 /// But not for fewer new points.
 const SAVE_POINTS: usize = 20_000;
@@ -48,7 +50,12 @@ impl Core {
         };
         if start {
             let core = Arc::clone(self);
-            tokio::task::spawn_blocking(move || core.grow());
+            tokio::task::spawn_blocking(move || {
+                // Else every write would wait for a thread that is gone.
+                if catch_unwind(AssertUnwindSafe(|| core.grow())).is_err() {
+                    core.give_up("it panicked");
+                }
+            });
         }
     }
 
@@ -85,8 +92,8 @@ impl Core {
         }
     }
 
-    /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the other. New points and
-    /// what is behind them take turns.
+    /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the
+    /// other. New points and what is behind them take turns.
     fn next_step(&self, added: bool, replacing: bool) -> Step {
         let waiting = lock(&self.waiting);
         if !waiting.closed {
@@ -110,15 +117,24 @@ impl Core {
     }
 
     fn add_segment(&self, segment: &Segment) -> Result<usize, String> {
-        self.add(&segment.points)?;
-        let mut waiting = lock(&self.waiting);
-        waiting.segments.pop_front();
-        if waiting.tail.is_none()
-            && let Some((last, _)) = segment.points.last()
+        let left_out = self.add(&segment.points)?;
         {
-            write(&self.graph).covered = *last;
+            let mut waiting = lock(&self.waiting);
+            waiting.segments.pop_front();
+            if waiting.tail.is_none()
+                && let Some((last, _)) = segment.points.last()
+            {
+                self.cover(*last);
+            }
         }
         self.waiting_bytes.send_modify(|bytes| *bytes -= segment.bytes);
+        if !left_out.is_empty() {
+            self.forget_dead(|dead| {
+                for key in &left_out {
+                    dead.remove(key);
+                }
+            });
+        }
         Ok(segment.points.len())
     }
 
@@ -130,28 +146,55 @@ impl Core {
         self.add(&points)?;
         let after = points.last().filter(|_| full).map_or(tail.end, |(last, _)| *last);
         let mut waiting = lock(&self.waiting);
-        write(&self.graph).covered = after;
+        self.cover(after);
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
-        if waiting.tail.is_none() {
-            // What was written meanwhile went into the graph in the order of its keys, up to the first that still waits.
+        let done = waiting.tail.is_none();
+        if done {
+            // What was written meanwhile went into the graph in the order of its keys, up to the first that still
+            // waits.
             let last = read(&self.graph).keys().iter().copied().max().unwrap_or(after);
             let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
             let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
-            write(&self.graph).covered = covered.max(after);
+            self.cover(covered.max(after));
             self.rebuilding.store(false, Relaxed);
+        }
+        drop(waiting);
+        if done {
+            self.forget_dead_outside_graph();
         }
         Ok(points.len())
     }
 
-    /// Adds points, locking out searches for one point at a time. Points that died waiting are left out.
-    fn add(&self, points: &[(PointKey, Vector)]) -> Result<(), String> {
+    fn cover(&self, key: PointKey) {
+        write(&self.graph).covered = key;
+        self.covered.store(key, Relaxed);
+    }
+
+    /// Adds points, locking out searches for one point at a time. Answers which were left out because they died
+    /// waiting.
+    fn add(&self, points: &[(PointKey, Vector)]) -> Result<Vec<PointKey>, String> {
+        let mut left_out = Vec::new();
         for (key, vector) in points {
-            if !read(&self.dead).contains(key) {
-                write(&self.graph).add(*key, vector)?;
+            if read(&self.dead).contains(key) {
+                left_out.push(*key);
+            } else {
+                self.graph_to_grow().add(*key, vector)?;
             }
             let _ = self.waiting_points.fetch_update(Relaxed, Relaxed, |waiting| waiting.checked_sub(1));
         }
-        Ok(())
+        Ok(left_out)
+    }
+
+    /// Nothing that is neither in the graph nor on its way there has to be known as dead.
+    fn forget_dead_outside_graph(&self) {
+        let covered = read(&self.graph).covered;
+        self.forget_dead(|dead| dead.retain(|key| *key > covered || read(&self.graph).contains(*key)));
+    }
+
+    fn forget_dead(&self, forget: impl FnOnce(&mut HashSet<PointKey>)) {
+        let mut dead = write(&self.dead);
+        forget(&mut dead);
+        self.dead_points.store(dead.len(), Relaxed);
     }
 
     fn has_too_many_dead(&self) -> bool {
@@ -159,7 +202,8 @@ impl Core {
         dead >= DEAD_POINTS && dead * 10 > read(&self.graph).keys().len() * DEAD_OF_TEN
     }
 
-    /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph in use has.
+    /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
+    /// in use has.
     fn replace(&self, replacement: &mut Option<Replacement>) -> Result<(), String> {
         let Replacement { mut graph, after } = match replacement.take() {
             Some(begun) => begun,
@@ -180,12 +224,8 @@ impl Core {
             return Ok(());
         }
         graph.covered = covered;
-        let in_place: HashSet<PointKey> = graph.keys().iter().copied().collect();
         *write(&self.graph) = graph;
-        // Waiting points are newer than all in the graph.
-        let mut dead = write(&self.dead);
-        dead.retain(|key| *key > covered || in_place.contains(key));
-        self.dead_points.store(dead.len(), Relaxed);
+        self.forget_dead_outside_graph();
         self.rebuilding.store(false, Relaxed);
         info!("the search graph was replaced");
         Ok(())
@@ -206,7 +246,8 @@ impl Core {
         self.growing.send_replace(false);
     }
 
-    /// Saves the graph, if this process may write. Nothing grows meanwhile, because only the thread that grows it, or the end, saves.
+    /// Saves the graph, if this process may write. Nothing grows meanwhile, because only the thread that grows it, or
+    /// the end, saves.
     pub(super) fn save(&self) -> Result<(), String> {
         let Some((path, mark)) = &self.home else { return Ok(()) };
         file::save(&read(&self.graph), *mark, path)

@@ -1,14 +1,15 @@
 //! The embedded index: points and vectors in the ledger, and a graph over them for fast search.
 //!
-//! The ledger is the truth. The [`graph`] is derived from it, grows behind the writes and is saved now and then; a point is in one
-//! of three places, and a search looks into all of them:
+//! The ledger is the truth. The [`graph`] is derived from it, grows behind the writes and is saved now and then; a
+//! point is in one of three places, and a search looks into all of them:
 //!
 //! - in the graph;
 //! - in memory, *waiting* for the graph, where it is scanned;
-//! - in the *tail*: in the ledger, not read since the index was opened. It is scanned from there until the graph has it.
+//! - in the *tail*: in the ledger, not read since the index was opened. It is scanned from there until the graph has
+//!   it.
 //!
-//! Keys of points grow and are never used again, so nothing in the graph is ever wrong, only dead. Dead points are left out of searches, and
-//! a graph with too many of them is replaced.
+//! Keys of points grow and are never used again, so nothing in the graph is ever wrong, only dead. Dead points are
+//! left out of searches, and a graph with too many of them is replaced.
 
 mod exact;
 mod file;
@@ -46,9 +47,11 @@ const MARK: &str = "index.mark";
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 /// What a waiting point takes beside its numbers.
 const POINT_OVERHEAD: usize = 48;
-/// How long a graceful end waits for the points in memory to get into the graph. Those that do not are taken from the ledger at the
-/// next start.
+/// How long a graceful end waits for the points in memory to get into the graph. Those that do not are taken from the
+/// ledger at the next start.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How often growing looks again whether searches still wait: without an end, many searches could keep it from growing.
+const PATIENCE: usize = 200;
 /// Keys read at once to compare the graph with the ledger.
 const KEY_PAGE: usize = 65_536;
 
@@ -59,8 +62,8 @@ pub struct EmbeddedIndex {
     searches: Arc<Semaphore>,
 }
 
-/// What writing, searching and growing share. A thread that holds one of the locks takes only later ones of `publishing`, `dead`,
-/// `waiting`, `graph`.
+/// What writing, searching and growing share. A thread that holds one of the locks takes only later ones of
+/// `publishing`, `dead`, `waiting`, `graph`.
 struct Core {
     ledger: Arc<Ledger>,
     shape: Shape,
@@ -74,12 +77,18 @@ struct Core {
     dead_points: AtomicUsize,
     waiting: Mutex<Waiting>,
     graph: RwLock<Graph>,
+    /// Searches that want the graph and have not got it: the thread that grows it lets them pass.
+    asking: AtomicUsize,
+    /// [`MAX_WAITING`].
+    max_waiting: usize,
     /// Bytes of vectors that wait in memory.
     waiting_bytes: watch::Sender<usize>,
     /// Whether the graph grows at this moment.
     growing: watch::Sender<bool>,
+    // What the status tells, readable without a lock.
     points: AtomicU64,
     waiting_points: AtomicU64,
+    covered: AtomicU64,
     rebuilding: AtomicBool,
 }
 
@@ -109,8 +118,9 @@ struct Tail {
 }
 
 impl EmbeddedIndex {
-    /// Opens the index of this ledger to write and to search it. The graph is kept in `folder`, which exists. Blocks while it reads the graph; to
-    /// be called inside a Tokio runtime, on whose blocking threads the graph catches up with the ledger.
+    /// Opens the index of this ledger to write and to search it. The graph is kept in `folder`, which exists. Blocks
+    /// while it reads the graph; to be called inside a Tokio runtime, on whose blocking threads the graph catches up
+    /// with the ledger.
     pub fn open(ledger: Arc<Ledger>, folder: &Path, metric: Metric, dimensions: usize) -> Result<Self, IndexError> {
         let mark = match mark_of(&ledger)? {
             Some(mark) => mark,
@@ -127,8 +137,9 @@ impl EmbeddedIndex {
         Ok(index)
     }
 
-    /// Opens the index of this ledger to search it, beside a process that writes or without one. What that process writes later is found too. Blocks
-    /// while it checks the graph; quick, because the graph is searched where it lies on the disk.
+    /// Opens the index of this ledger to search it, beside a process that writes or without one. What that process
+    /// writes later is found too. Blocks while it checks the graph; quick, because the graph is searched where it lies
+    /// on the disk.
     pub fn open_to_read(
         ledger: Arc<Ledger>,
         folder: &Path,
@@ -203,14 +214,37 @@ impl Core {
             publishing: Mutex::default(),
             dead_points: AtomicUsize::new(dead.len()),
             dead: RwLock::new(dead),
+            covered: AtomicU64::new(graph.covered),
             rebuilding: AtomicBool::new(tail.is_some()),
             waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
             graph: RwLock::new(graph),
+            asking: AtomicUsize::new(0),
+            max_waiting: MAX_WAITING,
             waiting_bytes: watch::Sender::new(0),
             growing: watch::Sender::new(false),
             points: AtomicU64::new(points),
             waiting_points: AtomicU64::new(points.saturating_sub(alive)),
         })
+    }
+
+    /// The graph, to search it.
+    fn graph_to_search(&self) -> RwLockReadGuard<'_, Graph> {
+        self.asking.fetch_add(1, Relaxed);
+        let graph = read(&self.graph);
+        self.asking.fetch_sub(1, Relaxed);
+        graph
+    }
+
+    /// The graph, to add one point. The lock alone is not fair: who adds point after point would take it again before a
+    /// search that waits for it is awake.
+    fn graph_to_grow(&self) -> RwLockWriteGuard<'_, Graph> {
+        for _ in 0..PATIENCE {
+            if self.asking.load(Relaxed) == 0 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        write(&self.graph)
     }
 
     /// Commits the writes and tells memory.
@@ -241,7 +275,8 @@ impl Core {
         }
         let of = of();
         Err(IndexError::Fatal(format!(
-            "{of} has {found} dimensions, and the index has {wanted}: use the embedding model that the index was made with"
+            "{of} has {found} dimensions, and the index has {wanted}: use the embedding model that the index was made \
+             with"
         )))
     }
 
@@ -274,13 +309,11 @@ impl Core {
     }
 
     fn status(&self) -> IndexStatus {
-        // The graph is locked only while one point is added; whoever asks while that happens gets the last number.
-        let covered = self.graph.try_read().map_or(0, |graph| graph.covered);
         IndexStatus {
             points: self.points.load(Relaxed),
             waiting: self.waiting_points.load(Relaxed),
             waiting_bytes: *self.waiting_bytes.borrow() as u64,
-            covered,
+            covered: self.covered.load(Relaxed),
             rebuilding: self.rebuilding.load(Relaxed),
         }
     }
@@ -334,11 +367,14 @@ impl VectorIndex for EmbeddedIndex {
         Box::pin(async move {
             let mut room = self.core.waiting_bytes.subscribe();
             // The sender lives as long as the index.
-            let _ = room.wait_for(|waiting| *waiting <= MAX_WAITING).await;
+            let _ = room.wait_for(|waiting| *waiting <= self.core.max_waiting).await;
             let core = Arc::clone(&self.core);
-            blocking(move || core.write(&writes)).await?;
-            self.core.grow_in_background();
-            Ok(())
+            blocking(move || {
+                core.write(&writes)?;
+                core.grow_in_background();
+                Ok(())
+            })
+            .await
         })
     }
 

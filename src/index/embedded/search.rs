@@ -1,6 +1,8 @@
-//! Answering a query: candidates from the graph and from what it has not got yet, then the ledger for whose they are and how near exactly.
+//! Answering a query: candidates from the graph and from what it has not got yet, then the ledger for whose they are
+//! and how near exactly.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::Value;
 
@@ -18,10 +20,8 @@ const WIDTH: usize = 128;
 const FILTERED_WIDTH: usize = 512;
 /// Candidates per document wanted: several chunks of one document may be near.
 const PER_DOCUMENT: usize = 4;
-/// How much wider to ask when no candidate counted.
-const WIDER: usize = 8;
-/// A candidate costs about as much as so many documents that are only held against a filter. So from this part of all points on, it is
-/// cheaper to look at every document.
+/// A candidate costs about as much as so many documents that are only held against a filter. So from this part of all
+/// points on, it is cheaper to look at every document.
 const SCAN_PART: usize = 8;
 /// Candidates that are always few enough.
 const ALWAYS_FEW: usize = 2_048;
@@ -71,7 +71,8 @@ struct Search<'a> {
     core: &'a Core,
     query: &'a Query,
     scorer: &'a Scorer,
-    /// No write of this process is under way. A process that only reads may still see points go, and then does without them.
+    /// No write of this process is under way. A process that only reads may still see points go, and then does without
+    /// them.
     still: bool,
 }
 
@@ -86,7 +87,7 @@ struct Found {
 impl Search<'_> {
     fn run(&self) -> Result<Vec<Hit>, Miss> {
         let k = self.query.k;
-        let few = ALWAYS_FEW.max(self.core.points.load(std::sync::atomic::Ordering::Relaxed) as usize / SCAN_PART);
+        let few = ALWAYS_FEW.max(self.core.points.load(Relaxed) as usize / SCAN_PART);
         let least = if self.query.filter.is_some() { FILTERED_WIDTH } else { WIDTH };
         let mut width = least.max(k.saturating_mul(PER_DOCUMENT));
         while width <= few {
@@ -98,8 +99,10 @@ impl Search<'_> {
             if all {
                 break;
             }
-            let enough = width * k * 3 / 2 / hits.len().max(1);
-            width = if hits.is_empty() { width * WIDER } else { enough.max(width * 2) };
+            // As if the next candidates count as often as these, with half as many again for luck; none is taken for
+            // half a one.
+            let enough = (width * k).saturating_mul(3) / (2 * hits.len()).max(1);
+            width = enough.max(width * 2);
         }
         self.every_document()
     }
@@ -128,7 +131,7 @@ impl Search<'_> {
             let dead = read(&self.core.dead);
             let segments: Vec<_> = lock(&self.core.waiting).segments.iter().cloned().collect();
             // What waited when the segments were taken is in them, or in the graph by now.
-            let points = read(&self.core.graph).nearest(&self.query.vector, width, &dead);
+            let points = self.core.graph_to_search().nearest(&self.query.vector, width, &dead);
             points.map_err(|error| Miss::Error(super::unusable(&error)))?.for_each(|point| nearest.offer(point));
             for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
                 if !dead.contains(key) {
@@ -144,7 +147,8 @@ impl Search<'_> {
         Ok((points, all))
     }
 
-    /// Those candidates that count, each document once, exactly scored: at least `k` documents if there are so many, in no order.
+    /// Those candidates that count, each document once, exactly scored: at least `k` documents if there are so many,
+    /// in no order.
     fn hits(&self, candidates: &[Scored]) -> Result<HashMap<DocumentId, Found>, Miss> {
         // The candidates' own scores are rounded, so a few more than wanted are scored again.
         let wanted = self.query.k + self.query.k / 2 + 8;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use fastrand::Rng;
+use futures_util::future::FutureExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -66,7 +67,7 @@ impl World {
     }
 
     async fn remove(&mut self, id: &str) {
-        self.index.write(vec![write_of(id, None, &[])]).await.unwrap();
+        self.index.write([write_of(id, None, &[])].into()).await.unwrap();
         self.truth.remove(id);
     }
 
@@ -218,12 +219,12 @@ async fn a_search_while_writing_sees_every_write_that_was_answered() {
     let documents: Vec<Vec<_>> = (0..60).map(|at| clusters.documents(at * 20..at * 20 + 20)).collect();
     // Another writer replaces one document again and again: it must never be missing.
     let pinned = [clusters.next(), clusters.next()];
-    world.index.write(vec![write_of("pinned", Some(&json!({"pinned": true})), &pinned[..1])]).await.unwrap();
+    world.index.write([write_of("pinned", Some(&json!({"pinned": true})), &pinned[..1])].into()).await.unwrap();
     let index = &world.index;
     let replace = async {
         for round in 0..150 {
             let vector = std::slice::from_ref(&pinned[round % 2]);
-            index.write(vec![write_of("pinned", Some(&json!({"pinned": true})), vector)]).await.unwrap();
+            index.write([write_of("pinned", Some(&json!({"pinned": true})), vector)].into()).await.unwrap();
         }
     };
     let watch = async {
@@ -272,11 +273,11 @@ async fn deletes_metadata_and_chunks() {
     };
     let colour = json!({"colour": "blue"});
     let write = DocumentWrite { chunks: vec![keep(0), keep(1)], ..write_of("a", Some(&colour), &[]) };
-    world.index.write(vec![write]).await.unwrap();
+    world.index.write([write].into()).await.unwrap();
     let blue = Query { filter: filter(colour.clone()), ..near.clone() };
     assert_eq!(world.found(&blue).await, [("a".to_owned(), 0.0, 1)]);
     let write = DocumentWrite { chunks: vec![keep(0)], ..write_of("a", Some(&colour), &[]) };
-    world.index.write(vec![write]).await.unwrap();
+    world.index.write([write].into()).await.unwrap();
     assert_eq!(world.found(&blue).await, [("a".to_owned(), -10.0, 0)]);
     world.remove("a").await;
     assert_eq!(world.found(&blue).await, []);
@@ -364,7 +365,7 @@ async fn a_reader_beside_the_writer_finds_what_is_committed() {
     let reader = open(&world);
     assert_eq!(reader.status().covered, 500);
     let again = "d7".to_owned();
-    world.index.write(vec![write_of("d3", None, &[])]).await.unwrap();
+    world.index.write([write_of("d3", None, &[])].into()).await.unwrap();
     world.truth.remove("d3");
     world.put(vec![(again, json!({"number": 7}), vec![clusters.next()])]).await;
     for reader in [reader, open(&world)] {
@@ -373,7 +374,7 @@ async fn a_reader_beside_the_writer_finds_what_is_committed() {
             let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
             assert_eq!(found, world.exact(&query));
         }
-        let write = reader.write(vec![write_of("x", Some(&json!({})), &[clusters.next()])]).await;
+        let write = reader.write([write_of("x", Some(&json!({})), &[clusters.next()])].into()).await;
         assert!(matches!(write, Err(IndexError::Fatal(text)) if text.contains("read only")));
         reader.close().await.unwrap();
     }
@@ -397,11 +398,40 @@ async fn a_graph_with_many_dead_points_is_replaced() {
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
+#[test]
+fn writes_wait_while_too_much_waits_for_the_graph() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _inside = runtime.enter();
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    Arc::get_mut(&mut world.index.core).unwrap().max_waiting = 1_000;
+    let [first, second] = [0..50, 50..100].map(|numbers| {
+        let documents = clusters.documents(numbers);
+        documents.iter().map(|(id, metadata, vectors)| write_of(id, Some(metadata), vectors)).collect()
+    });
+
+    let core = Arc::clone(&world.index.core);
+    let searching = read(&core.graph);
+    runtime.block_on(world.index.write(first)).unwrap();
+    assert!(world.index.status().waiting_bytes > 1_000);
+    let mut second = world.index.write(second);
+    for _ in 0..5 {
+        assert!((&mut second).now_or_never().is_none());
+        let ledger = Arc::clone(&core.ledger);
+        let last = runtime.block_on(blocking(move || Ok(ledger.last_point_key()?))).unwrap();
+        assert_eq!(last, 50, "nothing of the second write was begun");
+    }
+    drop(searching);
+    runtime.block_on(second).unwrap();
+    assert_eq!(world.index.points(), 100);
+    runtime.block_on(world.settle());
+}
+
 #[tokio::test(start_paused = true)]
 async fn vectors_of_another_length_are_refused() {
     let world = World::new(Metric::Cosine, 4);
     let short: Vector = Arc::from([1.0_f32; 3]);
-    let write = world.index.write(vec![write_of("a", Some(&json!({})), std::slice::from_ref(&short))]).await;
+    let write = world.index.write([write_of("a", Some(&json!({})), std::slice::from_ref(&short))].into()).await;
     assert!(
         matches!(write, Err(IndexError::Fatal(text)) if text.contains("`a` has 3 dimensions, and the index has 4"))
     );
@@ -450,7 +480,9 @@ proptest! {
                     Act::Search(at, k, kind) => {
                         let filter = (*kind < 3).then(|| filter(json!({"kind": kind})).unwrap());
                         let query = Query { filter, ..query(&vector(at), *k) };
-                        let scores = |found: Vec<(String, f32, usize)>| found.into_iter().map(|hit| hit.1).collect::<Vec<_>>();
+                        let scores = |found: Vec<(String, f32, usize)>| -> Vec<f32> {
+                            found.into_iter().map(|hit| hit.1).collect()
+                        };
                         // Equal scores may be answered by either document.
                         assert_eq!(scores(world.found(&query).await), scores(world.exact(&query)));
                     }

@@ -42,17 +42,22 @@ impl Content {
         let seekable = kind.format == FileFormat::Jsonl && kind.compression == Compression::None;
         let start = if seekable { from } else { Mark::default() };
         file.as_ref().seek(SeekFrom::Start(start.offset)).map_err(said)?;
+        // A small file needs no large buffer; a compressed one is longer inside.
+        let size = file.metadata().map_err(said)?.len();
+        let expected = if kind.compression == Compression::None { size } else { size.saturating_mul(8) };
         match kind.format {
             FileFormat::Jsonl => {
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
                 let mut cutter = Cutter::new(input, Boundary::Line, max_record, start.offset, start.ordinal);
+                cutter.expect(expected);
                 cutter.advance_to(from.offset).map_err(said)?;
                 Ok(Self::Lines(cutter))
             }
             // Always from the start: the header line is there, and only the line feeds before a row tell its line.
             FileFormat::Csv => {
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
-                let cutter = Cutter::new(input, Boundary::Row(Quoting::Start), max_record, 0, 0);
+                let mut cutter = Cutter::new(input, Boundary::Row(Quoting::Start), max_record, 0, 0);
+                cutter.expect(expected);
                 Ok(Self::Csv(Box::new(csv::Rows::new(cutter, from.offset))))
             }
             #[cfg(feature = "parquet")]

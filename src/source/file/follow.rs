@@ -51,8 +51,10 @@ struct Followed {
     place: Place,
     earlier: Vec<Progress>,
     given: Mark,
-    /// Whether all was read, as far as is known.
+    /// Whether all was read that was there at the last look.
     drained: bool,
+    /// When the file had been written last at the last look.
+    modified: i64,
     gone_since: Option<Instant>,
 }
 
@@ -124,8 +126,15 @@ impl Follow {
             if batch.is_full() {
                 break;
             }
-            if let Err(reason) = self.files[index].read(batch, self.settings.max_record.as_usize()) {
-                broken.push((index, reason));
+            let file = &mut self.files[index];
+            match file.read(batch, self.settings.max_record.as_usize()) {
+                Err(reason) => broken.push((index, reason)),
+                // It can be read again: trouble with it from now on is news.
+                Ok(()) if file.given.offset > 0 && !self.problems.is_empty() => {
+                    let quoted = format!("`{}`", file.name());
+                    self.problems.retain(|problem| !problem.contains(&quoted));
+                }
+                Ok(()) => {}
             }
         }
         self.turn = (self.turn + 1) % count.max(1);
@@ -209,7 +218,6 @@ impl Follow {
             Ok(file) => {
                 // Rotated between the scan and now: the next scan sees it as it is.
                 if file.identity.place() == seen.place {
-                    self.problems.retain(|problem| !problem.contains(&format!("`{}`", file.name())));
                     self.files.push(file);
                 }
             }
@@ -240,6 +248,7 @@ impl Follow {
             kind: seen.kind,
             file,
             earlier: self.earlier(&name, identity.place(), all),
+            modified: identity.modified(),
             identity,
             content,
             place: Place { partition, base },
@@ -320,19 +329,24 @@ impl Followed {
 
     /// Reads what is there, as far as there is room.
     fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
-        let size = self.file.metadata().map_err(|error| error.to_string())?.len();
+        let metadata = self.file.metadata().map_err(|error| error.to_string())?;
+        let (size, modified) = (metadata.len(), identity::modified(&metadata));
         let mut read_to = self.content.read_to();
-        if size < read_to {
-            self.start_again("the file is shorter than what was read of it", max_record)?;
-            read_to = 0;
-        } else if self.drained && size > read_to {
-            if !self.identity.begins(&self.file).map_err(|error| error.to_string())? {
-                self.start_again("the file does not begin as it did", max_record)?;
-                read_to = 0;
-            }
-        } else if self.drained {
+        if self.drained && (size, modified) == (read_to, self.modified) {
             return Ok(());
         }
+        let overwritten = if size < read_to {
+            Some("the file is shorter than what was read of it")
+        } else if self.drained && !self.identity.begins(&self.file).map_err(|error| error.to_string())? {
+            Some("the file does not begin as it did")
+        } else {
+            None
+        };
+        if let Some(why) = overwritten {
+            self.start_again(why, max_record)?;
+            read_to = 0;
+        }
+        self.modified = modified;
         if self.identity.head_may_grow(size) {
             self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
             self.set_place(self.place.base);

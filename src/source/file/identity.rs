@@ -138,7 +138,8 @@ pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     }
 }
 
-fn modified(metadata: &Metadata) -> i64 {
+/// When the file was last written, in nanoseconds since the Unix epoch.
+pub(super) fn modified(metadata: &Metadata) -> i64 {
     let Ok(modified) = metadata.modified() else { return 0 };
     match modified.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),

@@ -171,7 +171,7 @@ impl<R: Read> Cutter<R> {
 
     /// Says how many bytes are there to read, so that no more memory is taken for them.
     pub fn expect(&mut self, bytes: u64) {
-        self.chunk = usize::try_from(bytes).unwrap_or(CHUNK).clamp(1, CHUNK);
+        self.chunk = usize::try_from(bytes).unwrap_or(CHUNK).clamp(4 << 10, CHUNK);
     }
 
     /// How far the input was read.

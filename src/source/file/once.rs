@@ -77,7 +77,8 @@ impl Once {
             }
             let Some(open) = &mut self.current else { continue };
             match open.content.read(&mut batch, &open.place, &mut open.given) {
-                Ok(false) => {}
+                // The next record does not fit, however much room is left.
+                Ok(false) => break,
                 Ok(true) => self.current = None,
                 Err(reason) => self.give_up(&reason),
             }

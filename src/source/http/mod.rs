@@ -129,6 +129,7 @@ mod tests {
     use super::journal::memory::MemoryJournal;
     use super::*;
     use crate::document::{DocumentId, Operation};
+    use crate::ledger::{Ledger, LedgerOptions};
 
     const ROOM: Room = Room { records: 100, bytes: 1 << 20 };
 
@@ -228,5 +229,41 @@ mod tests {
         let change = records[0].change.as_ref().expect("a removal is a change");
         assert_eq!((change.id.as_str(), change.operation), ("p1", Operation::Delete));
         assert_eq!(change.version, records[0].version);
+    }
+
+    #[tokio::test]
+    async fn what_was_accepted_into_a_ledger_is_there_when_it_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let options = LedgerOptions {
+                pipeline: "test".into(),
+                store_vectors: true,
+                persist_vectors: true,
+                store_points: true,
+            };
+            Arc::new(Ledger::open(folder.path(), options).unwrap())
+        };
+        let ledger = open();
+        let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
+        accept(&intake, &["1", "2", "3"]).await;
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        let first = records(&mut source, Room { records: 1, ..ROOM }).await;
+        ledger.commit_positions("api", &[first[0].position.clone()]).unwrap();
+        drop((source, intake));
+        // The task that writes ends by itself, and it holds the ledger until then.
+        while Arc::strong_count(&ledger) > 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(ledger);
+
+        let ledger = open();
+        let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(ledger.positions("api").unwrap()).await.unwrap();
+        assert_eq!(payloads(&records(&mut source, ROOM).await), [b"2", b"3"]);
+        source.committed(&[]).await.unwrap();
+        assert_eq!(intake.accept(vec![Bytes::from_static(b"4")]).await, Ok(4..5), "a number is never used again");
+        assert_eq!(payloads(&records(&mut source, ROOM).await), [b"4"]);
     }
 }

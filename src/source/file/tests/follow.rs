@@ -1,0 +1,186 @@
+use super::super::follow::GRACE;
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn appended_lines_are_read_when_they_are_whole() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n{2", 1);
+    let mut source = folder.open("app.log", vec![]).await;
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+    folder.append("app.log", "}\n{3}\n");
+    let more = drain(&mut source).await.unwrap();
+    assert_eq!(texts(&more), ["{2}", "{3}"]);
+    assert_eq!(more[1].version.as_nanos(), 1_000_000_003, "a version does not change with the file");
+    assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+    assert_eq!(source.remaining_bytes(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_knows_a_file_that_grew() {
+    let folder = Folder::followed();
+    for first in ["", "{1}\n", &"{1}\n".repeat(40_000)] {
+        folder.write("app.log", first, 1);
+        let before = folder.read("app.log", vec![]).await;
+        folder.append("app.log", "{2}\n");
+        assert_eq!(texts(&folder.read("app.log", positions(&before)).await), ["{2}"], "{} bytes before", first.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotation_by_rename_loses_and_repeats_nothing() {
+    for pattern in ["app.log", "app.log*"] {
+        let folder = Folder::followed();
+        folder.write("app.log", "{1}\n", 1);
+        let mut source = folder.open(pattern, vec![]).await;
+        let mut records = drain(&mut source).await.unwrap();
+        folder.append("app.log", "{2}\n");
+        folder.rename("app.log", "app.log.1");
+        folder.write("app.log", "{3}\n", 2);
+        records.extend(drain(&mut source).await.unwrap());
+        assert_eq!(texts(&records), ["{1}", "{2}", "{3}"], "{pattern}");
+        assert!(records.windows(2).all(|pair| pair[0].version < pair[1].version), "{pattern}");
+        folder.append("app.log", "{4}\n");
+        records.extend(drain(&mut source).await.unwrap());
+        assert_eq!(texts(&records)[3..], ["{4}"], "{pattern}");
+        // The restart knows both, whichever of their positions was committed last.
+        assert!(folder.read(pattern, positions(&records)).await.is_empty(), "{pattern}");
+        assert_eq!(texts(&folder.read(pattern, positions(&records[..3])).await), ["{4}"], "{pattern}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_rotations_while_running_or_not_are_followed() {
+    for restarts in [false, true] {
+        let folder = Folder::followed();
+        folder.write("app.log", "{0}\n", 1);
+        let mut source = folder.open("app.log*", vec![]).await;
+        let mut records = drain(&mut source).await.unwrap();
+        for round in 1..5 {
+            for age in (1..round).rev() {
+                folder.rename(&format!("app.log.{age}"), &format!("app.log.{}", age + 1));
+            }
+            folder.rename("app.log", "app.log.1");
+            folder.write("app.log", format!("{{{round}}}\n"), 1 + round);
+            if restarts {
+                source = folder.open("app.log*", positions(&records)).await;
+            }
+            records.extend(drain(&mut source).await.unwrap());
+        }
+        assert_eq!(texts(&records), ["{0}", "{1}", "{2}", "{3}", "{4}"], "restarts: {restarts}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_renamed_during_a_restart_is_read_on_under_its_new_name() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let before = folder.read("app.log*", vec![]).await;
+    folder.append("app.log", "{2}\n");
+    folder.rename("app.log", "app.log.1");
+    folder.write("app.log", "{3}\n", 2);
+    let mut after = folder.read("app.log*", positions(&before)).await;
+    after.sort_by_key(|record| record.version);
+    assert_eq!(texts(&after), ["{2}", "{3}"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_lines_of_a_writer_that_keeps_the_old_file_are_read() {
+    for pattern in ["app.log", "app.log*"] {
+        let folder = Folder::followed();
+        folder.write("app.log", "{1}\n", 1);
+        let mut source = folder.open(pattern, vec![]).await;
+        let mut records = drain(&mut source).await.unwrap();
+        folder.rename("app.log", "app.log.1");
+        records.extend(drain(&mut source).await.unwrap());
+        folder.append("app.log.1", "{2}\n");
+        folder.write("app.log", "{3}\n", 2);
+        records.extend(drain(&mut source).await.unwrap());
+        let mut given = texts(&records);
+        given.sort_unstable();
+        assert_eq!(given, ["{1}", "{2}", "{3}"], "{pattern}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overwritten_file_is_read_from_the_start_as_newer() {
+    // (what happens, the new content)
+    let cases = [
+        ("copytruncate", "{3}\n"),
+        ("longer than before", "{3}\n{4}\n{5}\n{6}\n"),
+        ("as long as before", "{3}\n{4}\n"),
+    ];
+    for (case, content) in cases {
+        let folder = Folder::followed();
+        folder.write("app.log", "{1}\n{2}\n", 5);
+        let mut source = folder.open("app.log", vec![]).await;
+        let before = drain(&mut source).await.unwrap();
+        folder.write("app.log", content, 6);
+        let after = drain(&mut source).await.unwrap();
+        assert_eq!(texts(&after), content.lines().collect::<Vec<_>>(), "{case}");
+        assert!(after[0].version > before[1].version, "{case}");
+        assert!(folder.read("app.log", positions(&after)).await.is_empty(), "{case}: known after a restart");
+        assert_eq!(
+            folder.read("app.log", positions(&before)).await.len(),
+            after.len(),
+            "{case}: not taken for the old one"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_appear_later_are_read() {
+    let folder = Folder::followed();
+    let mut source = folder.open("", vec![]).await;
+    assert!(drain(&mut source).await.unwrap().is_empty(), "an empty folder may be followed");
+    folder.write("a.log", "{1}\n", 1);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+    folder.write("b.log", "{2}\n", 1);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_vanishes_is_read_to_its_end_and_its_name_is_free_again() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n{2}\n", 1);
+    let mut source = folder.open("app.log", vec![]).await;
+    let Ok(Read::Records(first)) = source.read(Room { records: 1, bytes: 100 }).await else {
+        panic!("a line is there")
+    };
+    fs::remove_file(folder.path("app.log")).unwrap();
+    assert_eq!(texts(&first), ["{1}"]);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+    tokio::time::sleep(GRACE).await;
+    assert!(drain(&mut source).await.unwrap().is_empty());
+    folder.write("app.log", "{3}\n", 2);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{3}"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_followed_is_told_once_and_the_others_go_on() {
+    let folder = Folder { format: None, ..Folder::followed() };
+    folder.write("a.jsonl.gz", "", 1);
+    let error = folder.source("a.jsonl.gz").open(vec![]).await.unwrap_err().to_string();
+    assert!(error.contains("cannot be followed"), "{error}");
+    folder.write("b.jsonl", "{1}\n", 1);
+    folder.write("c.csv", "id,id\n", 1);
+    let mut source = folder.open("", vec![]).await;
+    let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the sound file is read") };
+    assert_eq!(texts(&records), ["{1}"]);
+    let error = source.read(ROOM).await.unwrap_err().to_string();
+    assert!(error.contains("a.jsonl.gz") && error.contains("c.csv"), "{error}");
+    assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_growing_csv_file_gives_whole_rows() {
+    let folder = Folder { format: None, ..Folder::followed() };
+    folder.write("a.csv", "id,te", 1);
+    let mut source = folder.open("a.csv", vec![]).await;
+    assert!(drain(&mut source).await.unwrap().is_empty());
+    folder.append("a.csv", "xt\n1,\"two\nlin");
+    assert!(drain(&mut source).await.unwrap().is_empty());
+    folder.append("a.csv", "es\"\n2,b\n");
+    let records = drain(&mut source).await.unwrap();
+    assert_eq!(texts(&records), ["{\"id\":\"1\",\"text\":\"two\\nlines\"}", "{\"id\":\"2\",\"text\":\"b\"}"]);
+    assert_eq!(records.iter().map(|record| record.position.ordinal).collect::<Vec<_>>(), [2, 4]);
+}

@@ -1,0 +1,233 @@
+use flate2::write::GzEncoder;
+
+use super::*;
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstandard(text: &str) -> Vec<u8> {
+    zstd::encode_all(text.as_bytes(), 1).unwrap()
+}
+
+/// Lines that do not compress well, so that a file cut in half still holds many of them.
+fn many_lines() -> String {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..20_000).map(|line| format!("{{\"{line}\":\"{:x}\"}}\n", random.u128(..))).collect()
+}
+
+#[tokio::test]
+async fn compressed_files_of_several_members_are_read_and_resumed() {
+    for (name, compress) in [("a.jsonl.gz", gzip as fn(&str) -> Vec<u8>), ("a.jsonl.zst", zstandard)] {
+        let folder = Folder::new();
+        folder.write(name, [compress("{1}\n{2"), compress("}\n\n{3}\n")].concat(), 1);
+        let records = folder.read(name, vec![]).await;
+        assert_eq!(texts(&records), ["{1}", "{2}", "{3}"]);
+        let again = folder.read(name, vec![committed(&records[0])]).await;
+        assert_eq!(texts(&again), ["{2}", "{3}"]);
+        assert_eq!(again[1].position.ordinal, 4);
+        assert!(folder.read(name, positions(&records)).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_compressed_file_gives_what_is_sound_and_one_broken_record_once() {
+    let text = many_lines();
+    let damaged = |mut bytes: Vec<u8>, cut: bool| {
+        let half = bytes.len() / 2;
+        if cut {
+            bytes.truncate(half)
+        } else {
+            bytes[half..half + 200].fill(0xFF)
+        }
+        bytes
+    };
+    for (name, compress) in [("a.jsonl.gz", gzip as fn(&str) -> Vec<u8>), ("a.jsonl.zst", zstandard)] {
+        // Zstandard without a checksum does not tell that bytes were overwritten.
+        for &cut in if name.ends_with("gz") { &[true, false][..] } else { &[true] } {
+            let folder = Folder::new();
+            folder.write(name, damaged(compress(&text), cut), 1);
+            folder.write("b.jsonl", "{\"other\":1}\n", 1);
+            let records = folder.read("", vec![]).await;
+            let broken = records.iter().position(|record| record.broken.is_some()).unwrap();
+            assert_eq!(broken, records.len() - 2, "{name}: the damage ends the file and not the source");
+            assert!(broken > 100, "{name}: {broken}");
+            // Only its end tells that gzip decoded overwritten bytes to something else.
+            let sound = if cut { broken } else { 100 };
+            assert!(records[..sound].iter().zip(text.lines()).all(|(record, line)| record.payload == line), "{name}");
+            let reason = records[broken].broken.as_deref().unwrap();
+            assert!(reason.contains("decompressed"), "{reason}");
+            assert_eq!(records[broken].position.ordinal, broken as u64 + 1);
+            assert!(folder.read("", positions(&records)).await.is_empty(), "{name}: the damage is told once");
+            let again = folder.read(name, vec![committed(&records[broken - 2])]).await;
+            assert_eq!(again.len(), 2, "{name}: the record before the damage, and the damage");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_become_objects() {
+    let cases: [(&str, &str, &[&str]); 7] = [
+        ("plain", "id,text\n1,a\n2,b\n", &[r#"{"id":"1","text":"a"}"#, r#"{"id":"2","text":"b"}"#]),
+        ("an empty value", "id,text\r\n1,\r\n,\r\n", &[r#"{"id":"1"}"#, "{}"]),
+        (
+            "quotation marks",
+            "id,text\n1,\"a, \"\"b\"\"\nc\"\n2,d\"e",
+            &[r#"{"id":"1","text":"a, \"b\"\nc"}"#, r#"{"id":"2","text":"d\"e"}"#],
+        ),
+        ("a byte order mark", "\u{feff}id\n1\n", &[r#"{"id":"1"}"#]),
+        ("blank lines", "id\n\n1\n\n", &[r#"{"id":"1"}"#]),
+        ("a header line alone", "id,text\n", &[]),
+        ("an empty file", "", &[]),
+    ];
+    for (case, content, expected) in cases {
+        let folder = Folder::new();
+        folder.write("a.csv", content, 1);
+        assert_eq!(texts(&folder.read("a.csv", vec![]).await), expected, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_row_is_kept_as_it_is_and_the_next_ones_are_sound() {
+    let cases: [(&[u8], &[u8], &str); 4] = [
+        (b"1,2,3", b"1,2,3", "3 columns where the header line has 2"),
+        (b"1", b"1", "1 columns where the header line has 2"),
+        (b"1,\xFF", b"1,\xFF", "not UTF-8"),
+        (b"1,\"\xFF\n\"\r", b"1,\"\xFF\n\"", "\"text\" is not UTF-8"),
+    ];
+    for (row, payload, reason) in cases {
+        let folder = Folder::new();
+        folder.write("a.csv", [&b"id,text\n"[..], row, b"\n9,z\n"].concat(), 1);
+        let records = folder.read("a.csv", vec![]).await;
+        assert_eq!(records[0].payload, payload);
+        assert!(records[0].broken.as_deref().unwrap().contains(reason), "{:?}", records[0].broken);
+        assert_eq!(texts(&records[1..]), [r#"{"id":"9","text":"z"}"#]);
+    }
+}
+
+#[tokio::test]
+async fn an_open_quotation_mark_costs_one_record_and_no_memory() {
+    let mut folder = Folder::new();
+    folder.write("a.csv", "id\n1\n\"2\n3\n", 1);
+    let records = folder.read("a.csv", vec![]).await;
+    assert_eq!(records[1].payload, "\"2\n3\n");
+    assert!(records[1].broken.as_deref().unwrap().contains("line 3"), "{:?}", records[1].broken);
+    folder.max_record = 1000;
+    folder.write("a.csv", format!("id\n1\n\"2{}", "\n3".repeat(2 << 20)), 1);
+    let records = folder.read("a.csv", vec![]).await;
+    assert_eq!((records.len(), records[1].payload.len()), (2, 64 << 10));
+    assert!(records[1].broken.as_deref().unwrap().contains("max_record"), "{:?}", records[1].broken);
+}
+
+#[tokio::test]
+async fn rows_are_resumed_with_their_lines_and_the_header() {
+    for name in ["a.csv", "a.csv.gz"] {
+        let folder = Folder::new();
+        let text = "id,text\n1,\"a\nb\"\n\n2,c\n3,d\n";
+        folder.write(name, if name == "a.csv" { text.as_bytes().to_vec() } else { gzip(text) }, 1);
+        let records = folder.read(name, vec![]).await;
+        assert_eq!(records.iter().map(|record| record.position.ordinal).collect::<Vec<_>>(), [2, 5, 6]);
+        for done in 0..3 {
+            let again = folder.read(name, vec![committed(&records[done])]).await;
+            assert_eq!(texts(&again), texts(&records[done + 1..]));
+            let versions = |records: &[Record]| records.iter().map(|record| record.version).collect::<Vec<_>>();
+            assert_eq!(versions(&again), versions(&records[done + 1..]));
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+mod parquet {
+    use std::sync::Arc;
+
+    use ::parquet::basic::{Compression, ZstdLevel};
+    use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use ::parquet::file::properties::WriterProperties;
+    use ::parquet::file::writer::SerializedFileWriter;
+    use ::parquet::schema::parser::parse_message_type;
+
+    use super::*;
+
+    /// Row groups of ids, with a title for even ids, and two times.
+    fn write(groups: &[std::ops::Range<i64>]) -> Vec<u8> {
+        let schema = "message rows { required int64 id; optional binary title (UTF8); \
+                      required int64 at (TIMESTAMP(MILLIS,true)); required int64 local (TIMESTAMP(MICROS,false)); }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+        let mut bytes = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties)).unwrap();
+        for ids in groups {
+            let ids = ids.clone().collect::<Vec<_>>();
+            let mut group = writer.next_row_group().unwrap();
+            for column in 0.. {
+                let Some(mut writer) = group.next_column().unwrap() else { break };
+                if column == 1 {
+                    let even = ids.iter().filter(|id| *id % 2 == 0);
+                    let titles = even.map(|id| ByteArray::from(format!("\"{id}\"\n").as_str())).collect::<Vec<_>>();
+                    let levels = ids.iter().map(|id| i16::from(id % 2 == 0)).collect::<Vec<_>>();
+                    writer.typed::<ByteArrayType>().write_batch(&titles, Some(&levels), None).unwrap();
+                } else {
+                    let factor = [1, 0, 1_000, 1_000_000][column];
+                    let values = ids.iter().map(|id| id * factor).collect::<Vec<_>>();
+                    writer.typed::<Int64Type>().write_batch(&values, None, None).unwrap();
+                }
+                writer.close().unwrap();
+            }
+            group.close().unwrap();
+        }
+        writer.close().unwrap();
+        bytes
+    }
+
+    fn row(id: i64) -> serde_json::Value {
+        let time = format!("1970-01-01T00:{:02}:{:02}Z", id / 60, id % 60);
+        let mut row = serde_json::json!({ "id": id, "at": time, "local": time });
+        if id % 2 == 0 {
+            row["title"] = format!("\"{id}\"\n").into();
+        }
+        row
+    }
+
+    fn rows(records: &[Record]) -> Vec<serde_json::Value> {
+        let row = |record: &Record| {
+            assert_eq!(record.broken, None);
+            serde_json::from_slice(&record.payload).unwrap()
+        };
+        records.iter().map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn rows_become_objects_with_times_as_texts_and_are_resumed_by_number() {
+        let folder = Folder::new();
+        folder.write("a.parquet", write(&[0..3, 3..3, 3..1500]), 1);
+        let records = folder.read("a.parquet", vec![]).await;
+        assert_eq!(rows(&records), (0..1500).map(row).collect::<Vec<_>>());
+        assert_eq!((records[4].position.offset, records[4].position.ordinal), (5, 5));
+        for done in [1, 3, 4, 1100, 1500] {
+            let again = folder.read("a.parquet", vec![committed(&records[done - 1])]).await;
+            assert_eq!(rows(&again), rows(&records[done..]), "after {done} rows");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_row_group_is_one_broken_record_and_the_next_group_is_read() {
+        let folder = Folder::new();
+        let mut bytes = write(&[0..1000, 1000..1010]);
+        bytes[10..400].fill(0xFF);
+        folder.write("a.parquet", bytes, 1);
+        let records = folder.read("a.parquet", vec![]).await;
+        assert!(records[0].broken.as_deref().unwrap().contains("rows 1 to 1000"), "{:?}", records[0].broken);
+        assert_eq!(rows(&records[1..]), (1000..1010).map(row).collect::<Vec<_>>());
+        assert_eq!(folder.read("a.parquet", vec![committed(&records[0])]).await.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_parquet_file_is_an_error_that_names_it() {
+        let folder = Folder::new();
+        folder.write("a.parquet", "{1}\n", 1);
+        let error = drain(&mut folder.open("a.parquet", vec![]).await).await.unwrap_err().to_string();
+        assert!(error.contains("a.parquet"), "{error}");
+    }
+}

@@ -1,0 +1,118 @@
+//! What a file source promises, seen through `Source` alone.
+
+mod any_split;
+mod follow;
+mod formats;
+mod once;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use super::FileSource;
+use crate::settings::source::{FileFormat, FileSettings};
+use crate::settings::units::ByteSize;
+use crate::source::{Committed, Read, Record, Room, Source, SourceError};
+
+const ROOM: Room = Room { records: 1000, bytes: 64 << 20 };
+
+/// A folder of files that are read by one source after the other.
+struct Folder {
+    dir: TempDir,
+    follow: bool,
+    format: Option<FileFormat>,
+    max_record: u64,
+}
+
+impl Folder {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), follow: false, format: None, max_record: 1 << 20 }
+    }
+
+    fn followed() -> Self {
+        Self { follow: true, format: Some(FileFormat::Jsonl), ..Self::new() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn name(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Writes a whole file, last modified at this second.
+    fn write(&self, name: &str, content: impl AsRef<[u8]>, second: u64) {
+        fs::write(self.path(name), content).unwrap();
+        touch(&self.path(name), second);
+    }
+
+    fn append(&self, name: &str, content: &str) {
+        File::options().append(true).open(self.path(name)).unwrap().write_all(content.as_bytes()).unwrap();
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn source(&self, path: &str) -> FileSource {
+        FileSource::new(&FileSettings {
+            path: self.name(path),
+            format: self.format,
+            follow: self.follow,
+            max_record: ByteSize::bytes(self.max_record),
+        })
+    }
+
+    async fn open(&self, path: &str, committed: Vec<Committed>) -> FileSource {
+        let mut source = self.source(path);
+        source.open(committed).await.unwrap();
+        source
+    }
+
+    /// Everything that a source gives from these positions.
+    async fn read(&self, path: &str, committed: Vec<Committed>) -> Vec<Record> {
+        drain(&mut self.open(path, committed).await).await.unwrap()
+    }
+}
+
+fn touch(path: &Path, second: u64) {
+    File::options().write(true).open(path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+}
+
+/// Reads until there is nothing more, for now or ever.
+async fn drain(source: &mut FileSource) -> Result<Vec<Record>, SourceError> {
+    let mut records = Vec::new();
+    loop {
+        match source.read(ROOM).await? {
+            Read::Records(more) => records.extend(more),
+            Read::Idle | Read::Finished => return Ok(records),
+        }
+    }
+}
+
+fn committed(record: &Record) -> Committed {
+    let partition = &record.position.partition;
+    Committed {
+        partition: partition.name.clone(),
+        detail: partition.detail.clone(),
+        offset: record.position.offset,
+        ordinal: record.position.ordinal,
+    }
+}
+
+/// The last position of each partition, as the ledger would keep it.
+fn positions(records: &[Record]) -> Vec<Committed> {
+    let mut newest = std::collections::BTreeMap::new();
+    for record in records {
+        newest.insert(record.position.partition.name.clone(), committed(record));
+    }
+    newest.into_values().collect()
+}
+
+fn texts(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|record| std::str::from_utf8(&record.payload).unwrap()).collect()
+}

@@ -1,0 +1,169 @@
+use futures_util::FutureExt;
+
+use super::*;
+
+#[tokio::test]
+async fn lines_are_given_whatever_their_endings() {
+    let cases: [(&str, &[u8], &[&str]); 7] = [
+        ("line feeds", b"{1}\n{2}\n", &["{1}", "{2}"]),
+        ("CRLF", b"{1}\r\n{2}\r\n", &["{1}", "{2}"]),
+        ("no line feed at the end", b"{1}\n{2}", &["{1}", "{2}"]),
+        ("a byte order mark", b"\xEF\xBB\xBF{1}\n{2}\n", &["{1}", "{2}"]),
+        ("blank lines", b"\n{1}\n \t\r\n\n{2}\n\n", &["{1}", "{2}"]),
+        ("an empty file", b"", &[]),
+        ("blank lines alone", b"\n\n", &[]),
+    ];
+    for (case, content, expected) in cases {
+        let folder = Folder::new();
+        folder.write("a.jsonl", content, 1);
+        assert_eq!(texts(&folder.read("a.jsonl", vec![]).await), expected, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_tells_its_line_and_its_version() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n\n{3}\n", 7);
+    let records = folder.read("a.jsonl", vec![]).await;
+    assert_eq!(records[1].position.to_string(), format!("{}:3", folder.name("a.jsonl")));
+    assert_eq!(records[1].position.offset, 9);
+    assert_eq!(records[1].version.as_nanos(), 7_000_000_003);
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_behind_the_committed_record_with_the_same_versions() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n{2}\n{3}\n", 7);
+    let first = folder.read("a.jsonl", vec![]).await;
+    let again = folder.read("a.jsonl", vec![committed(&first[0])]).await;
+    assert_eq!(texts(&again), ["{2}", "{3}"]);
+    for (before, now) in first[1..].iter().zip(&again) {
+        assert_eq!((before.version, before.position.ordinal), (now.version, now.position.ordinal));
+    }
+    assert!(folder.read("a.jsonl", positions(&first)).await.is_empty(), "a file that was read is not read again");
+}
+
+#[tokio::test]
+async fn a_changed_file_is_read_from_the_start_as_newer_than_before() {
+    // (what changed, the new content, the second of its last write)
+    let cases = [
+        ("content", "{9}\n{2}\n", 8),
+        ("size", "{1}\n{2}\n{3}\n", 8),
+        ("an older file put back", "{0}\n{2}\n", 3),
+        ("content behind the back of the clock", "{8}\n{2}\n", 7),
+    ];
+    for (case, content, second) in cases {
+        let folder = Folder::new();
+        folder.write("a.jsonl", "{1}\n{2}\n", 7);
+        let before = folder.read("a.jsonl", vec![]).await;
+        folder.write("a.jsonl", content, second);
+        let after = folder.read("a.jsonl", positions(&before)).await;
+        assert_eq!(texts(&after), content.lines().collect::<Vec<_>>(), "{case}");
+        assert!(after[0].version > before[1].version, "{case}: what is there now counts");
+    }
+}
+
+#[tokio::test]
+async fn files_are_read_in_the_order_of_their_paths_and_others_left_alone() {
+    let folder = Folder::new();
+    for name in ["b.jsonl", "a.ndjson", "notes.txt", ".hidden.jsonl"] {
+        folder.write(name, format!("{name}\n"), 1);
+    }
+    fs::create_dir(folder.path("c.jsonl")).unwrap();
+    assert_eq!(texts(&folder.read("", vec![]).await), ["a.ndjson", "b.jsonl"]);
+    assert_eq!(texts(&folder.read("*.jsonl", vec![]).await), [".hidden.jsonl", "b.jsonl"]);
+}
+
+#[tokio::test]
+async fn a_finished_source_stays_finished_and_knows_what_was_left() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n{2}\n", 1);
+    folder.write("b.jsonl", "{3}\n", 1);
+    let mut source = folder.open("", vec![]).await;
+    assert_eq!(source.remaining_bytes(), Some(12));
+    drain(&mut source).await.unwrap();
+    assert_eq!(source.remaining_bytes(), Some(0));
+    assert!(matches!(source.read(ROOM).await, Ok(Read::Finished)));
+}
+
+#[tokio::test]
+async fn a_path_that_stands_for_nothing_is_an_error_until_it_does() {
+    let folder = Folder::new();
+    for path in ["a.jsonl", "*.jsonl", ""] {
+        let mut source = folder.source(path);
+        let error = source.open(vec![]).await.unwrap_err().to_string();
+        assert!(error.contains(folder.dir.path().to_str().unwrap()), "{error}");
+        assert!(source.read(ROOM).await.is_err(), "{path}: not finished while nothing was read");
+        folder.write("a.jsonl", "{1}\n", 1);
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+        fs::remove_file(folder.path("a.jsonl")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_told_after_the_others_and_tried_again() {
+    let folder = Folder::new();
+    folder.write("a.csv", "id,id\n1,2\n", 1);
+    folder.write("b.jsonl", "{1}\n", 1);
+    let mut source = folder.open("", vec![]).await;
+    let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the sound file is read") };
+    assert_eq!(texts(&records), ["{1}"]);
+    for _ in 0..2 {
+        let error = source.read(ROOM).await.unwrap_err().to_string();
+        assert!(error.contains("a.csv") && error.contains("`id` twice"), "{error}");
+    }
+    folder.write("a.csv", "id\n1\n", 2);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{\"id\":\"1\"}"]);
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_before_it_is_opened_is_told_and_then_forgotten() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n", 1);
+    folder.write("b.jsonl", "{2}\n", 1);
+    let mut source = folder.open("", vec![]).await;
+    fs::remove_file(folder.path("a.jsonl")).unwrap();
+    let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the other file is read") };
+    assert_eq!(texts(&records), ["{2}"]);
+    assert!(source.read(ROOM).await.unwrap_err().to_string().contains("a.jsonl"));
+    assert!(matches!(source.read(ROOM).await, Ok(Read::Finished)));
+}
+
+#[tokio::test]
+async fn a_long_line_is_one_broken_record_and_the_next_line_is_sound() {
+    for (length, max) in [(10 << 20, 1 << 20), (5000, 1000)] {
+        let mut folder = Folder::new();
+        folder.max_record = max;
+        folder.write("a.jsonl", format!("{{1}}\n{}\n{{3}}\n", "x".repeat(length)), 1);
+        let records = folder.read("a.jsonl", vec![]).await;
+        assert_eq!(records.len(), 3);
+        assert_eq!(records[1].payload.len(), length.min(64 << 10));
+        let reason = records[1].broken.as_deref().unwrap();
+        assert!(reason.contains(&length.to_string()) && reason.contains("max_record"), "{reason}");
+        assert_eq!((&records[2].payload[..], records[2].position.ordinal), (&b"{3}"[..], 3));
+        let again = folder.read("a.jsonl", vec![committed(&records[1])]).await;
+        assert_eq!(texts(&again), ["{3}"]);
+    }
+}
+
+#[tokio::test]
+async fn room_is_kept_except_for_a_single_large_record() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "1234\n1234\n123456789\n1\n", 1);
+    let mut source = folder.open("a.jsonl", vec![]).await;
+    let mut lengths = Vec::new();
+    while let Read::Records(records) = source.read(Room { records: 3, bytes: 10 }).await.unwrap() {
+        lengths.push(records.iter().map(|record| record.payload.len()).collect::<Vec<_>>());
+    }
+    assert_eq!(lengths, [vec![4, 4], vec![9], vec![1]]);
+}
+
+#[tokio::test]
+async fn what_an_abandoned_read_took_is_given_by_the_next() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n{2}\n", 1);
+    let mut source = folder.open("a.jsonl", vec![]).await;
+    let first = source.read(ROOM).now_or_never();
+    assert!(first.is_none(), "the file is read on another thread");
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}", "{2}"]);
+}

@@ -1,0 +1,81 @@
+//! What happens to an index when `config.yaml` is edited.
+
+use std::collections::BTreeSet;
+
+use crate::shop::{Shop, assert_same, catalogue, text, truth_of_catalogue};
+
+#[test]
+fn a_typo_is_answered_with_the_key_that_was_meant() {
+    let mut shop = Shop::new();
+    shop.set("batchng.max_items=50");
+    for command in [&["run", "--until-idle"][..], &["check"], &["search", "boots"]] {
+        let output = shop.attempt(command);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{command:?}: {told}");
+        assert!(told.contains("batchng") && told.contains("`batching`"), "{command:?}: {told}");
+    }
+    assert!(!shop.state_folder().exists(), "a broken configuration left something behind");
+}
+
+#[test]
+fn check_tells_all_problems_at_once() {
+    let mut shop = Shop::new();
+    shop.set("batching.max_items=0");
+    shop.set("index.metric=cosin");
+    shop.set("chunking.max_tokns=10");
+    let told = text(&shop.attempt(&["check"]).stderr);
+    for key in ["batching.max_items", "index.metric", "chunking.max_tokns"] {
+        assert!(told.contains(key), "{key} is not told:\n{told}");
+    }
+}
+
+#[test]
+fn the_shipped_configuration_is_right() {
+    Shop::new().vectide(&["check"]);
+}
+
+#[test]
+fn a_new_template_embeds_each_new_text_once_and_the_old_one_is_still_there_to_go_back_to() {
+    let mut shop = Shop::opened();
+    let before = shop.texts_sent();
+    let products = catalogue();
+    let titles: BTreeSet<_> = products.iter().map(|product| product["title"].as_str()).collect();
+
+    shop.set("document.text={{ title }}");
+    shop.run_until_idle();
+    let with_titles = shop.texts_sent();
+    assert_eq!(with_titles - before, titles.len() as u64);
+    assert_same(&shop.documents(), &truth_of_catalogue());
+
+    shop.unset();
+    shop.run_until_idle();
+    assert_eq!(shop.texts_sent(), with_titles);
+    assert_same(&shop.documents(), &truth_of_catalogue());
+}
+
+#[test]
+fn another_list_of_metadata_costs_no_embedding() {
+    let mut shop = Shop::opened();
+    let before = shop.texts_sent();
+    shop.set("document.metadata=[title]");
+    shop.run_until_idle();
+    assert_eq!(shop.texts_sent(), before);
+    let product = &catalogue()[0];
+    let exported = &shop.exported()[product["product_id"].as_str().unwrap()];
+    assert_eq!(exported["metadata"], serde_json::json!({ "title": product["title"] }));
+}
+
+#[test]
+fn another_model_is_refused_and_the_index_stays_as_it_was() {
+    let mut shop = Shop::opened();
+    let before = shop.exported();
+    shop.set("embedding={provider: hashed}");
+    let output = shop.attempt(&["run", "--until-idle"]);
+    let told = text(&output.stderr);
+    assert_ne!(output.status.code(), Some(0), "{told}");
+    assert!(told.contains("builtin") && told.contains("hashed"), "both models should be named: {told}");
+
+    shop.unset();
+    shop.run_until_idle();
+    assert!(shop.exported() == before, "the refused run changed the index");
+}
