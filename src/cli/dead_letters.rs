@@ -119,13 +119,7 @@ struct Shown<'a> {
     payload_lossy: bool,
 }
 
-fn show(
-    out: &mut impl Write,
-    ledger: &Ledger,
-    id: i64,
-    json: bool,
-    settings: &Settings,
-) -> anyhow::Result<ExitCode> {
+fn show(out: &mut impl Write, ledger: &Ledger, id: i64, json: bool, settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(dead) = ledger.dead_letter(id)? else { return Ok(unknown(id)) };
     let payload = String::from_utf8_lossy(&dead.letter.payload);
     let unit = settings.document.version_unit();
@@ -187,7 +181,10 @@ fn replay(out: &mut impl Write, ledger: &Ledger, which: &Which) -> anyhow::Resul
         0 => writeln!(out, "already asked for: a running process or the next `vectide run` takes them")?,
         marked => {
             let marked = counted(marked as u64, "dead letter");
-            writeln!(out, "{marked} to go through the pipeline again: a running process takes them within a second, otherwise the next `vectide run`")?;
+            writeln!(
+                out,
+                "{marked} to go through the pipeline again: a running process takes them within a second, otherwise the next `vectide run`"
+            )?;
         }
     }
     Ok(ExitCode::from(exit::DONE))

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod connect;
 pub mod dead_letters;
 pub mod exit;
 pub mod export;

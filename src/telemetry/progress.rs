@@ -79,12 +79,7 @@ pub struct Holdings {
 
 impl Progress {
     /// Of a run that begins now, which counts in these.
-    pub fn new(
-        metrics: Arc<Metrics>,
-        sources: SourceBoard,
-        ledger: Arc<Ledger>,
-        index: Arc<dyn VectorIndex>,
-    ) -> Self {
+    pub fn new(metrics: Arc<Metrics>, sources: SourceBoard, ledger: Arc<Ledger>, index: Arc<dyn VectorIndex>) -> Self {
         Self { metrics, sources, ledger, index, started: Instant::now() }
     }
 
@@ -238,7 +233,10 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     ];
     let kinds = kinds.map(|(outcome, meaning)| (count(run.of(outcome)), meaning));
     let width = kinds.iter().map(|(number, _)| number.len()).max().unwrap_or(0);
-    kinds.iter().filter(|(number, _)| number != "0").for_each(|(number, meaning)| say(format_args!("  {number:>width$} {meaning}")));
+    kinds
+        .iter()
+        .filter(|(number, _)| number != "0")
+        .for_each(|(number, meaning)| say(format_args!("  {number:>width$} {meaning}")));
 
     let mut spent = format!("{} sent", counted(run.texts, "text"));
     if run.tokens > 0 {
@@ -246,7 +244,13 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     }
     say(format_args!("Embedding: {spent}"));
     let tiers = ["did not change", "in memory", "in the ledger", "on their way already"];
-    let hits: Vec<String> = run.hits.iter().zip(tiers).filter(|(hits, _)| **hits > 0).map(|(hits, tier)| format!("{} {tier}", count(*hits))).collect();
+    let hits: Vec<String> = run
+        .hits
+        .iter()
+        .zip(tiers)
+        .filter(|(hits, _)| **hits > 0)
+        .map(|(hits, tier)| format!("{} {tier}", count(*hits)))
+        .collect();
     if !hits.is_empty() {
         say(format_args!("  {} needed no call: {}", counted(run.hits.iter().sum(), "text"), hits.join(", ")));
     }
@@ -254,7 +258,10 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     let (documents, points) = (counted(documents, "document"), counted(points, "chunk"));
     say(format_args!("Index: {documents} in {points}, {} on disk", bytes(size)));
     if dead_letters > 0 {
-        say(format_args!("Dead letters: {}; `vectide dead-letters list` shows them with their reasons", count(dead_letters)));
+        say(format_args!(
+            "Dead letters: {}; `vectide dead-letters list` shows them with their reasons",
+            count(dead_letters)
+        ));
     }
     for (source, reason) in &run.failing {
         say(format_args!("Source `{}` cannot read: {}", printable(source), printable(reason)));
@@ -294,7 +301,11 @@ mod tests {
         let grown = meter.pace(&snapshot(30, 1_100, Some(5_000)));
         assert_eq!(grown, Pace { records: 0.0, left: None }, "a file that grows faster than it is read has no end");
         assert_eq!(meter.pace(&snapshot(40, 1_200, None)).left, None);
-        assert_eq!(Meter::default().pace(&snapshot(4, 8, None)).records, 2.0, "before anything was measured: since the start");
+        assert_eq!(
+            Meter::default().pace(&snapshot(4, 8, None)).records,
+            2.0,
+            "before anything was measured: since the start"
+        );
     }
 
     #[test]
