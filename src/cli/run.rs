@@ -48,7 +48,9 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         server.stop().await;
     }
     totals.flush().await;
-    resources.index.close().await?;
+    if let Err(error) = resources.index.close().await {
+        tracing::warn!(%error, "nothing is lost; the next start takes longer");
+    }
     Ok(match ending {
         Ending::Done => ExitCode::from(exit::DONE),
         Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),
