@@ -1,5 +1,6 @@
 //! `vectide run`: brings the index in step with the sources, and keeps it there.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +41,10 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let options = RunOptions { until_idle: args.until_idle, grace: GRACE };
     let stop = stop_signal().context("listening for signals")?;
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
+    let progress = resources.progress();
     let ending = tokio::select! {
         ending = supervise(&resources, options, stop) => ending,
-        () = totals.run() => unreachable!("totals are kept for as long as the run lasts"),
+        never = async { tokio::join!(totals.run(), progress.run()) } => match never.0 {},
     };
     if let Some(server) = server {
         server.stop().await;
@@ -51,6 +53,8 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if let Err(error) = resources.index.close().await {
         tracing::warn!(%error, "nothing is lost; the next start takes longer");
     }
+    // Nobody is left to be told when standard error is closed.
+    let _ = writeln!(io::stderr().lock(), "{}", progress.summary(&ending).await);
     Ok(match ending {
         Ending::Done => ExitCode::from(exit::DONE),
         Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),

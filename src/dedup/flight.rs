@@ -68,9 +68,10 @@ impl Draft {
         if self.chunks.iter().any(|(_, vector)| vector.is_none()) {
             return Err(self);
         }
-        let chunks = self.chunks.into_iter().filter_map(|(fingerprint, vector)| {
-            vector.map(|vector| ChunkWrite { fingerprint, vector })
-        });
+        let chunks = self
+            .chunks
+            .into_iter()
+            .filter_map(|(fingerprint, vector)| vector.map(|vector| ChunkWrite { fingerprint, vector }));
         let write = DocumentWrite {
             id: self.claim.id().clone(),
             document: self.document,

@@ -108,7 +108,8 @@ impl Planner {
             Err(reason) => return diffed.ready.push(draft.reject(&reason)),
         };
         if text.len() > MAX_TEXT_BYTES {
-            let reason = format!("the document's text has {} bytes, and at most {MAX_TEXT_BYTES} are taken", text.len());
+            let reason =
+                format!("the document's text has {} bytes, and at most {MAX_TEXT_BYTES} are taken", text.len());
             return diffed.ready.push(draft.reject(&reason));
         }
         let cut = self.chunker.cut(&text);

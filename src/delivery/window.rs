@@ -83,7 +83,8 @@ impl Window {
     /// Settles a delivery; a second time does nothing. Returns whether it was open.
     pub fn settle(&mut self, number: u64) -> bool {
         let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let Some(delivery) = index.and_then(|index| self.deliveries.get_mut(index)).filter(|delivery| !delivery.settled)
+        let Some(delivery) =
+            index.and_then(|index| self.deliveries.get_mut(index)).filter(|delivery| !delivery.settled)
         else {
             return false;
         };

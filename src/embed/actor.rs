@@ -81,8 +81,7 @@ impl Desk {
     async fn embed(&self, batch: Batch) {
         let queued = Queued(&self.queue, batch.0.len() as i64);
         let observer = self.observer.of(&batch);
-        let vectors =
-            embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
+        let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
         drop(queued);
         let mut works = Vec::with_capacity(batch.0.len());
         for (pending, vector) in batch.0.into_iter().zip(vectors) {

@@ -261,8 +261,8 @@ mod tests {
 
     use super::*;
     use crate::embed::space::Space;
-    use crate::embed::status::Health;
     use crate::settings::embedding::RateLimitSettings;
+    use crate::telemetry::health::{ComponentHealth, HealthState};
 
     type Answer = dyn Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync;
 
@@ -391,7 +391,7 @@ mod tests {
         let storm = futures_util::future::join_all((0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "b"])));
         let late = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            assert!(matches!(status.health(), Health::Degraded(_)));
+            assert_eq!(status.health().state, HealthState::Degraded);
             provider.embed_with(&limiter, &status, &["late"]).await
         };
         let (batches, late) = tokio::join!(storm, late);
@@ -401,7 +401,7 @@ mod tests {
         assert!(calls[8..].iter().all(|(at, _)| *at - began >= Duration::from_secs(20)), "the late one waits too");
         let resumed: BTreeSet<_> = calls[8..].iter().map(|(at, _)| *at).collect();
         assert!(resumed.len() > 4, "they do not come back in one instant");
-        assert_eq!(status.health(), Health::Healthy);
+        assert_eq!(status.health().state, HealthState::Ok);
     }
 
     #[tokio::test(start_paused = true)]
@@ -452,12 +452,14 @@ mod tests {
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let watch = async {
             tokio::time::sleep(Duration::from_secs(4)).await;
-            let Health::Unhealthy(reason) = status.health() else { panic!("{:?}", status.health()) };
+            let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason) } = status.health() else {
+                panic!("{:?}", status.health())
+            };
             assert!(reason.contains("unknown argument") && reason.contains("embedding.dimensions"), "{reason}");
         };
         let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
         assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
-        assert_eq!(status.health(), Health::Healthy);
+        assert_eq!(status.health().state, HealthState::Ok);
     }
 
     #[tokio::test(start_paused = true)]
@@ -469,11 +471,11 @@ mod tests {
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let watch = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            assert_eq!(status.health(), Health::Unhealthy("wrong key".into()));
+            assert_eq!(status.health().reason.as_deref(), Some("wrong key"));
         };
         let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), watch);
         assert_eq!(vectors, [Ok(vector("a"))]);
-        assert_eq!(status.health(), Health::Healthy);
+        assert_eq!(status.health().state, HealthState::Ok);
         let calls = provider.calls.lock().unwrap();
         assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
         assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(61)));

@@ -40,7 +40,8 @@ impl IndexWriter {
         let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
         let (index, health) = (self.index.clone(), self.health.clone());
         let write = async move {
-            let (writes, settlements): (Vec<_>, Vec<_>) = works.into_iter().map(|work| (work.write, work.settlement)).unzip();
+            let (writes, settlements): (Vec<_>, Vec<_>) =
+                works.into_iter().map(|work| (work.write, work.settlement)).unzip();
             if write_patiently(&*index, &health, writes.into()).await {
                 settlements.into_iter().for_each(Settlement::settle);
             }

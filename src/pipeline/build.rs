@@ -85,8 +85,7 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
         flights: Arc::new(Flights::default()),
         metrics: r.metrics.clone(),
     };
-    let deduplicator =
-        Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
+    let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
     let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 

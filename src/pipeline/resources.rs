@@ -9,15 +9,16 @@ use crate::dedup::VectorCache;
 use crate::document::chunk::{Chunker, TokenCount};
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
+use crate::embed::Provider;
 use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
-use crate::embed::Provider;
 use crate::index::VectorIndex;
 use crate::index::space::{self, SpaceError};
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::http::Intake;
+use crate::telemetry::progress::Progress;
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
 /// Bumped when the same settings make other texts or chunks than before, so that documents are compared again.
@@ -121,12 +122,14 @@ impl Resources {
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
         let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
         space::claim(&ledger, provider.space())?;
-        let index = crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
-            .map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let index =
+            crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
+                .map_err(|error| StartError::Unavailable(error.to_string()))?;
         let intake = open_intake(&settings, &ledger).await?;
+        let health = Arc::new(Health::default());
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
-            provider_status: Arc::default(),
+            provider_status: Arc::new(ProviderStatus::new(health.clone())),
             cache: VectorCache::new(&settings.dedup),
             mapper: Arc::new(mapper),
             plan: plan_of(&settings, provider.max_text_tokens()).into(),
@@ -136,7 +139,7 @@ impl Resources {
             metrics: Arc::new(Metrics::new()),
             actors: ActorBoard::default(),
             sources: SourceBoard::default(),
-            health: Arc::new(Health::default()),
+            health,
             since: Instant::now(),
             settings,
             ledger,
@@ -150,6 +153,11 @@ impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
         Searcher { provider: self.provider.clone(), index: self.index.clone(), ledger: self.ledger.clone() }
+    }
+
+    /// Shows what the run does.
+    pub fn progress(&self) -> Progress {
+        Progress::new(self.metrics.clone(), self.sources.clone(), self.ledger.clone(), self.index.clone())
     }
 
     /// Reads statistics and metrics.
@@ -180,7 +188,9 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
 
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.
 fn plan_of(settings: &Settings, model_limit: Option<usize>) -> String {
-    let parts =
-        format!("{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}", settings.document.text, settings.document.metadata, settings.chunking);
+    let parts = format!(
+        "{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}",
+        settings.document.text, settings.document.metadata, settings.chunking
+    );
     Sha256::digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -59,7 +59,7 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
                 generation.end();
                 return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
             }
-            () = &mut stop => return wind_down(generation, options.grace).await,
+            () = &mut stop => return wind_down(resources, generation, options.grace).await,
             damage = resources.ledger.damaged() => {
                 generation.end();
                 return Ending::Failed(damage.to_string());
@@ -71,10 +71,16 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
         fruitless = if now > settled { 0 } else { fruitless + 1 };
         settled = now;
         if fruitless == FRUITLESS {
-            return Ending::Failed(format!("{FRUITLESS} generations of actors in a row settled nothing; the last one: {reason}"));
+            return Ending::Failed(format!(
+                "{FRUITLESS} generations of actors in a row settled nothing; the last one: {reason}"
+            ));
         }
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
-        tracing::error!(reason, pause_seconds = pause.as_secs(), "the pipeline failed; rebuilding it from committed positions");
+        tracing::error!(
+            reason,
+            pause_seconds = pause.as_secs(),
+            "the pipeline failed; rebuilding it from committed positions"
+        );
         resources.health.starting(Component::Pipeline, reason);
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -83,8 +89,11 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
     }
 }
 
-async fn wind_down(mut generation: Generation, grace: Duration) -> Ending {
+async fn wind_down(resources: &Resources, mut generation: Generation, grace: Duration) -> Ending {
     tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
+    if let Some(intake) = &resources.intake {
+        intake.close();
+    }
     generation.stop_reading();
     let rest = generation.rest();
     let ending = tokio::select! {

@@ -268,10 +268,7 @@ impl Ingestor {
     fn verdicts(&mut self, ctx: &mut Context<Self>) -> Arc<Verdicts> {
         let address = ctx.address();
         // Bounded: one message until its verdicts are taken.
-        self.state
-            .verdicts
-            .get_or_insert_with(|| Verdicts::new(move || address.do_send(VerdictsArrived)))
-            .clone()
+        self.state.verdicts.get_or_insert_with(|| Verdicts::new(move || address.do_send(VerdictsArrived))).clone()
     }
 
     fn judge(&mut self, ctx: &mut Context<Self>) {
@@ -323,7 +320,9 @@ impl Ingestor {
         match losses {
             LOSSES_UNTIL_DEAD.. => self.condemn(
                 number,
-                &format!("processing it failed {losses} times, the last times alone: it crashes a stage of the pipeline"),
+                &format!(
+                    "processing it failed {losses} times, the last times alone: it crashes a stage of the pipeline"
+                ),
             ),
             LOSSES_UNTIL_ALONE.. => self.state.suspects.push_back(number),
             _ => lost.push(number),
@@ -335,7 +334,8 @@ impl Ingestor {
             return;
         }
         self.state.pausing += lost.len();
-        let losses = lost.iter().filter_map(|number| self.state.window.get(*number)).map(|delivery| delivery.losses).max();
+        let losses =
+            lost.iter().filter_map(|number| self.state.window.get(*number)).map(|delivery| delivery.losses).max();
         tracing::warn!(source = %self.wiring.name, events = lost.len(), "events were lost on their way; delivering them again");
         ctx.run_later(REDELIVERY.delay(losses.unwrap_or(1), fastrand::f64()), move |ingestor, ctx| {
             ingestor.state.pausing -= lost.len();

@@ -1,6 +1,7 @@
 //! The progress of a run for people: a line that is rewritten on a terminal, log lines elsewhere, and a summary at the end.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ impl Progress {
     }
 
     /// Shows progress until it is dropped; takes its line away then.
-    pub async fn run(&self) {
+    pub async fn run(&self) -> Infallible {
         let _erased = EraseOnDrop;
         let mut meter = Meter::default();
         let every = if stderr_width().is_some() { REDRAW } else { LINE };

@@ -96,7 +96,7 @@ pub(super) mod tests {
                 let id = DocumentId::new(&format!("p{number:05}")).unwrap();
                 let operation = if number == 7 { Operation::Delete } else { Operation::Upsert };
                 let version = Version::from_nanos(1_500_000_000);
-                let fields = [("n".to_owned(), json!(number))].into();
+                let fields = [("n".to_owned(), json!(number))].into_iter().collect();
                 let document = Document::from(Change {
                     id: id.clone(),
                     operation,

@@ -118,9 +118,7 @@ impl Source for HttpSource {
 
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         let settled = positions.iter().map(|position| position.offset).max().unwrap_or(0);
-        Box::pin(async move {
-            if settled >= self.trimmed + TRIM_EVERY { self.trim(settled).await } else { Ok(()) }
-        })
+        Box::pin(async move { if settled >= self.trimmed + TRIM_EVERY { self.trim(settled).await } else { Ok(()) } })
     }
 }
 
