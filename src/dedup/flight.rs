@@ -58,7 +58,7 @@ pub struct Draft {
     pub metadata: Option<String>,
     /// The chunks in order; `None` where the vector is yet to come.
     pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
-    /// See [`Work::receipts`].
+    /// See [`Settlement::receipts`].
     pub receipts: Vec<Receipt>,
 }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::watch;
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::lock::FolderLock;
@@ -91,7 +92,8 @@ impl Ledger {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
         let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
-        Self { folder: folder.to_owned(), file, options, readers, writer, _lock: lock }
+        let (folder, damage) = (folder.to_owned(), watch::Sender::default());
+        Self { folder, file, options, readers, writer, damage, _lock: lock }
     }
 }
 

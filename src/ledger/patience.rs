@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_blocking_thread;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, LedgerErrorKind};
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// Runs a call on a blocking thread until it succeeds. A full or busy disk is waited for: whoever waits here takes no new work,
 /// so the pipeline slows down and nothing is lost. Logs the first failure and the recovery.
 ///
-/// Ends only with success: a caller whose generation ends is dropped while it waits. Trouble that waiting does not cure
-/// (a damaged file) is repeated too, slowly and with an error in the log, because to go on without the ledger would be to lose.
+/// Ends only with success: a caller whose generation ends is dropped while it waits. So it is when the file is damaged, which waiting
+/// does not cure: see [`Ledger::damaged`].
 pub async fn patiently<T, F>(ledger: &Arc<Ledger>, call: F) -> T
 where
     T: Send + 'static,
@@ -31,7 +31,7 @@ where
             }
             Err(error) => {
                 failures += 1;
-                if failures == 1 {
+                if failures == 1 && error.kind() != LedgerErrorKind::Corrupt {
                     tracing::error!(%error, "the ledger cannot be used; waiting until it can");
                 }
                 tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;

@@ -60,6 +60,10 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
                 return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
             }
             () = &mut stop => return wind_down(resources, generation, options.grace).await,
+            damage = resources.ledger.damaged() => {
+                generation.end();
+                return Ending::Failed(damage.to_string());
+            }
             reason = generation.failure() => reason,
         };
         generation.end();
