@@ -1,12 +1,14 @@
 //! A process that is killed, or told to stop, in the middle of its work: the next one ends in the index that the events make.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
+use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
 use vectide::document::fingerprint::Fingerprinter;
 use vectide::ledger::Ledger;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, sound};
 use crate::provider::Provider;
 
 const EVENTS: usize = 12_000;
@@ -176,4 +178,19 @@ fn told_to_stop_twice_it_ends_at_once_with_work_left_and_the_next_run_does_it() 
     provider.open();
     pipeline.run_well();
     assert_tells(&pipeline, &story);
+}
+
+#[test]
+fn told_to_stop_while_it_waits_for_standard_input_it_ends() {
+    let mut pipeline = Pipeline::new();
+    pipeline.set("sources={input: {type: stdin}}");
+    let mut command = pipeline.command(&["run"]);
+    command.stdin(Stdio::piped());
+    let mut run = pipeline.spawn(command);
+    let mut input = run.input();
+    input.write_all(sound("a").as_bytes()).unwrap();
+    run.wait_until("the line is indexed", || pipeline.indexed() == 1);
+    run.signal("TERM");
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
 }

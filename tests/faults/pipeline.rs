@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ impl Pipeline {
     /// The command that runs a program with Vectide's arguments.
     pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(self.folder.path());
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("VECTIDE_") {
                 command.env_remove(name);
@@ -81,7 +81,7 @@ impl Pipeline {
         let said = tempfile::NamedTempFile::new().unwrap();
         let out = || Stdio::from(said.reopen().unwrap());
         let mut command = command;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(out()).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(out()).spawn().unwrap();
         Running { child, said }
     }
 
@@ -106,16 +106,18 @@ impl Pipeline {
         Ledger::open_to_read(&self.path("data")).ok()
     }
 
-    /// The fields of every document in the index, but for those that name it and order its changes.
+    /// Title and price of every document in the index, by its id.
     pub fn documents(&self) -> BTreeMap<String, Value> {
-        let Some(ledger) = self.ledger() else { return BTreeMap::new() };
-        let all = ledger.scan_documents(None, usize::MAX).unwrap();
-        let indexed = all.into_iter().filter(|(_, held)| held.metadata.is_some());
-        let fields = indexed.map(|(id, held)| {
-            let fields = held.document.fields().filter(|(name, _)| *name == "title" || *name == "price");
-            (id.as_str().to_owned(), fields.map(|(name, value)| (name.to_owned(), value.clone())).collect())
+        let exported = self.command(&["export"]).output().unwrap();
+        assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+        let lines = serde_json::Deserializer::from_slice(&exported.stdout).into_iter::<Value>();
+        let indexed = lines.map(Result::unwrap).filter(|document| document["chunks"] != json!([]));
+        let documents = indexed.map(|mut document| {
+            let fields = document["fields"].as_object_mut().unwrap();
+            fields.retain(|name, _| ["title", "price"].contains(&name.as_str()));
+            (document["id"].as_str().unwrap().to_owned(), document["fields"].take())
         });
-        fields.collect()
+        documents.collect()
     }
 
     /// The ids of the documents in the index.
@@ -157,6 +159,11 @@ impl Running {
     /// The number of the process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where its standard input comes from, when that is a pipe.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
     }
 
     /// What it said on standard error so far.
