@@ -49,7 +49,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         tracing::warn!(%error, "nothing is lost; the next start takes longer");
     }
     // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "{}", progress.summary(&ending).await);
+    let _ = write!(io::stderr().lock(), "{}", progress.summary(&ending).await);
     Ok(match ending {
         Ending::Done => ExitCode::from(exit::DONE),
         Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),

@@ -133,7 +133,12 @@ impl Planner {
         if draft.is_complete() {
             return diffed.ready.push(draft.finish());
         }
-        let reason = if chunks.is_empty() { Reason::New } else { Reason::Changed };
+        let reason = match (chunks.is_empty(), changed) {
+            // Nobody said anything new: the configuration did.
+            (_, false) => Reason::Migrated,
+            (true, true) => Reason::New,
+            (false, true) => Reason::Changed,
+        };
         diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
     }
 

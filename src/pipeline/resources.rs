@@ -14,7 +14,7 @@ use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
 use crate::index::VectorIndex;
 use crate::index::space::{self, SpaceError};
-use crate::ledger::{Ledger, LedgerOptions};
+use crate::ledger::{Ledger, LedgerErrorKind, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::http::Intake;
@@ -120,7 +120,10 @@ impl Resources {
         let options = ledger_options(&settings);
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
-        let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
+        let ledger = Arc::new(ledger.map_err(|error| match error.kind() {
+            LedgerErrorKind::Schema => StartError::Configuration(error.to_string()),
+            _ => StartError::Unavailable(error.to_string()),
+        })?);
         space::claim(&ledger, provider.space())?;
         let index =
             crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
@@ -132,7 +135,7 @@ impl Resources {
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
             cache: VectorCache::new(&settings.dedup),
             mapper: Arc::new(mapper),
-            plan: plan_of(&settings, provider.max_text_tokens()).into(),
+            plan: plan_of(&settings, &*provider).into(),
             template: Arc::new(template),
             chunker: Arc::new(chunker),
             intake,
@@ -187,10 +190,16 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
 }
 
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.
-fn plan_of(settings: &Settings, model_limit: Option<usize>) -> String {
+fn plan_of(settings: &Settings, provider: &dyn Provider) -> String {
     let parts = format!(
-        "{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}",
-        settings.document.text, settings.document.metadata, settings.chunking
+        "{PLAN_REVISION} {:?} {:?} {:?} {:?} {} {}",
+        settings.document.text,
+        settings.document.metadata,
+        settings.chunking,
+        provider.max_text_tokens(),
+        provider.space().key(),
+        // An index that was left and is taken up again holds nothing.
+        ledger_options(settings).store_points,
     );
     Sha256::digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }
