@@ -329,7 +329,7 @@ impl Running {
         let address = loop {
             let from = said.len();
             assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended before it listened: {said}");
-            if let Some((_, address)) = said[from..].split_once("listening address=") {
+            if let Some((_, address)) = said[from..].split_once("listening for HTTP address=") {
                 break address.trim().to_owned();
             }
         };

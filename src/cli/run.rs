@@ -10,7 +10,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit;
 use crate::pipeline::accounts::TotalsKeeper;
-use crate::pipeline::resources::StartError;
 use crate::pipeline::{Ending, Resources, RunOptions, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
@@ -32,11 +31,7 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let resources = match Resources::open(settings).await {
-        Ok(resources) => Arc::new(resources),
-        Err(error @ StartError::Configuration(_)) => return Ok(exit::failed(exit::CONFIGURATION, &error)),
-        Err(error) => return Err(error.into()),
-    };
+    let resources = Arc::new(Resources::open(settings).await?);
     let server = serve(&resources)?;
     let options = RunOptions { until_idle: args.until_idle, grace: GRACE };
     let stop = stop_signal().context("listening for signals")?;
@@ -69,7 +64,7 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
         searcher: resources.searcher(),
         report: Arc::new(resources.report()),
         intake: resources.intake.clone(),
-        version_unit: resources.settings.document.version.as_ref().map(|version| version.unit).unwrap_or_default(),
+        version_unit: resources.settings.document.version_unit(),
     };
     Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
 }

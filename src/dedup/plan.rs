@@ -104,7 +104,7 @@ impl Planner {
             Ok(None) if !changed && metadata.is_none() => {
                 return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
             }
-            Ok(None) => return diffed.ready.extend(draft.finish().ok()),
+            Ok(None) => return diffed.ready.push(draft.finish()),
             Err(reason) => return diffed.ready.push(draft.reject(&reason)),
         };
         if text.len() > MAX_TEXT_BYTES {
@@ -130,13 +130,11 @@ impl Planner {
         if !changed && texts.is_empty() && chunks.len() == draft.chunks.len() && metadata == draft.metadata {
             return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
         }
-        match draft.finish() {
-            Ok(work) => diffed.ready.push(work),
-            Err(draft) => {
-                let reason = if chunks.is_empty() { Reason::New } else { Reason::Changed };
-                diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
-            }
+        if draft.is_complete() {
+            return diffed.ready.push(draft.finish());
         }
+        let reason = if chunks.is_empty() { Reason::New } else { Reason::Changed };
+        diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
     }
 
     /// The texts whose vectors are not in memory: the ledger may hold them.
@@ -183,10 +181,9 @@ impl Planner {
             *source = Some(VectorSource::Here(vector));
             false
         });
-        let draft = match draft.finish() {
-            Ok(work) => return planned.ready.push(work),
-            Err(draft) => draft,
-        };
+        if draft.is_complete() {
+            return planned.ready.push(draft.finish());
+        }
         let asked: Vec<(usize, Fingerprint, Arc<str>)> =
             texts.into_iter().map(|(chunk, text)| (chunk, draft.chunks[chunk].0, text)).collect();
         let shared = SharedDraft::new(draft);

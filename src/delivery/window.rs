@@ -194,7 +194,7 @@ mod tests {
             for offset in 0..40 {
                 admit(&mut window, record(&parts[offset as usize % 2], offset + 1));
             }
-            let mut settled = vec![false; 40];
+            let mut settled = [false; 40];
             let mut committed = [0, 0];
             for number in order {
                 window.settle(number);

@@ -42,7 +42,7 @@ pub enum FileFormat {
     Jsonl,
     /// A header line, then rows; every value is a text, an empty one is a field that is not there.
     Csv,
-    /// Parquet (cargo feature `parquet`).
+    /// Parquet. Needs a Vectide that was built with `--features parquet`.
     Parquet,
 }
 

@@ -1,6 +1,6 @@
 //! The embedded index: points and vectors in the ledger, and a graph over them for fast search.
 //!
-//! The ledger is the truth. The [`graph`] is derived from it, grows behind the writes and is saved now and then; a
+//! The ledger is the truth. The graph is derived from it, grows behind the writes and is saved now and then; a
 //! point is in one of three places, and a search looks into all of them:
 //!
 //! - in the graph;
