@@ -99,6 +99,7 @@ async fn wind_down(resources: &Resources, mut generation: Generation, grace: Dur
     let ending = tokio::select! {
         _ = rest => Ending::Done,
         _ = generation.failure() => Ending::WorkLeft,
+        damage = resources.ledger.damaged() => Ending::Failed(damage.to_string()),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };
     generation.end();

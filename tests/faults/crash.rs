@@ -1,7 +1,8 @@
 //! A process that is killed, or told to stop, in the middle of its work: the next one ends in the index that the events make.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 
 use serde_json::{Map, Value, json};
@@ -193,4 +194,34 @@ fn told_to_stop_while_it_waits_for_standard_input_it_ends() {
     run.signal("TERM");
     let ended = run.end();
     assert_eq!(ended.code, Some(0), "{}", ended.said);
+}
+
+#[test]
+fn what_was_accepted_over_http_outlives_a_kill() {
+    let provider = Provider::new();
+    let mut pipeline = Pipeline::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    pipeline.set(provider.setting());
+    pipeline.set(format!("server.listen={free}"));
+    pipeline.set("sources={api: {type: http}}");
+    provider.close_at(1);
+    let mut run = pipeline.start();
+    let mut server = None;
+    run.wait_until("it listens", || {
+        server = TcpStream::connect(free).ok();
+        server.is_some()
+    });
+    let mut server = server.unwrap();
+    let events = sound("a") + &sound("b");
+    let head = format!("POST /v1/events HTTP/1.1\r\nHost: {free}\r\nContent-Length: {}\r\n\r\n", events.len());
+    server.write_all((head + &events).as_bytes()).unwrap();
+    let mut status = [0; 12];
+    server.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 202");
+    run.signal("KILL");
+    assert_eq!(run.end().code, None);
+    assert_eq!(pipeline.ids(), [""; 0]);
+    provider.open();
+    pipeline.run_well();
+    assert_eq!(pipeline.ids(), ["a", "b"]);
 }

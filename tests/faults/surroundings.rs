@@ -3,7 +3,6 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -160,19 +159,13 @@ fn a_file_where_the_data_folder_should_be_is_named() {
 
 #[test]
 fn a_corrupt_graph_costs_time_and_no_data() {
-    let cases: [(&str, fn(&Path)); 3] = [
-        ("cut off", |path| fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap()),
-        ("damaged", |path| {
-            let mut bytes = fs::read(path).unwrap();
-            bytes[50] ^= 1;
-            fs::write(path, bytes).unwrap();
-        }),
-        ("no graph", |path| fs::write(path, vec![7; 5000]).unwrap()),
-    ];
     let pipeline = with_one_document();
     let graph = pipeline.path("data/graph.usearch");
-    for (case, spoil) in cases {
-        spoil(&graph);
+    let sound = fs::read(&graph).unwrap();
+    let mut damaged = sound.clone();
+    damaged[50] ^= 1;
+    for (case, spoilt) in [("cut off", sound[..100].to_vec()), ("damaged", damaged), ("no graph", vec![7; 5000])] {
+        fs::write(&graph, spoilt).unwrap();
         let searched = pipeline.command(&["search", "stockings for cold feet", "--json"]).output().unwrap();
         let hits: serde_json::Value = serde_json::from_slice(&searched.stdout).unwrap();
         assert_eq!(hits["hits"][0]["id"], "a", "{case}: a search goes on without the graph");
