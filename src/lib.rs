@@ -60,4 +60,6 @@ pub mod server;
 pub mod settings;
 pub mod source;
 pub mod telemetry;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 pub mod view;

@@ -91,13 +91,19 @@ impl<A: Supervised + Actor<Context = Context<A>>> Future for Guard<A> {
         loop {
             if let Some(pause) = this.pause.as_mut() {
                 ready!(pause.as_mut().poll(cx));
-                this.pause = None;
-                if !this.context.restart() {
-                    return Poll::Ready(());
-                }
-                (this.watch)(&this.name, Incident::Restarted);
             }
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut this.context).poll(cx))) {
+            let restarts = this.pause.take().is_some();
+            // A restart makes a new state, and so may panic as well.
+            let poll = catch_unwind(AssertUnwindSafe(|| {
+                if restarts {
+                    if !this.context.restart() {
+                        return Poll::Ready(());
+                    }
+                    (this.watch)(&this.name, Incident::Restarted);
+                }
+                Pin::new(&mut this.context).poll(cx)
+            }));
+            match poll {
                 Ok(poll) => return poll,
                 Err(panic) => {
                     if !this.survive(message(&*panic)) {

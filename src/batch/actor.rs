@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use super::plan::{Cost, Lanes, Limits};
@@ -21,7 +20,6 @@ pub struct Batch(pub Vec<PendingText>);
 pub struct Batcher {
     limits: Limits,
     embedder: Outlet<Batch>,
-    queue: IntGauge,
     lanes: Lanes<PendingText>,
     /// Whether a task waits for room at the embedder.
     reserving: bool,
@@ -29,9 +27,9 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// Between the deduplicator and the embedder. `queue` shows how many texts wait or are in calls; the embedder takes them off.
-    pub fn new(limits: Limits, embedder: Outlet<Batch>, queue: IntGauge) -> Self {
-        Self { limits, embedder, queue, lanes: Lanes::new(limits), reserving: false, alarm: None }
+    /// Between the deduplicator and the embedder.
+    pub fn new(limits: Limits, embedder: Outlet<Batch>) -> Self {
+        Self { limits, embedder, lanes: Lanes::new(limits), reserving: false, alarm: None }
     }
 
     /// Reserves room for the next batch when one is due, else sets the alarm for when it will be.
@@ -80,7 +78,6 @@ impl Actor for Batcher {
 
 impl Supervised for Batcher {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.queue.sub(self.lanes.len() as i64);
         self.lanes = Lanes::new(self.limits);
         self.reserving = false;
         self.alarm = None;
@@ -94,7 +91,6 @@ impl Handler<Parcel<Texts>> for Batcher {
     /// that waits to choose well.
     fn handle(&mut self, parcel: Parcel<Texts>, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        self.queue.add(parcel.body.0.len() as i64);
         for text in parcel.body.0 {
             let cost = Cost { tokens: text.tokens, bytes: text.text.len() };
             let (priority, immediate) = (text.priority, text.immediate);

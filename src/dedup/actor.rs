@@ -30,15 +30,10 @@ pub struct Incoming {
 /// A message of changes from an ingestor.
 pub struct Changes(pub Vec<Incoming>);
 
-/// Changes whose document was claimed when they arrived, and no longer is.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Resumed(Vec<Incoming>);
-
 /// See the module.
 pub struct Deduplicator {
     desk: Arc<Desk>,
-    claims: Option<Arc<Claims>>,
+    claims: Arc<Claims>,
 }
 
 /// What planning tasks share.
@@ -59,18 +54,30 @@ impl Deduplicator {
         batcher: Outlet<Texts>,
         writer: Outlet<Works>,
     ) -> Self {
-        Self { desk: Arc::new(Desk { ledger, planner, limiter, batcher, writer }), claims: None }
+        Self { desk: Arc::new(Desk { ledger, planner, limiter, batcher, writer }), claims: Arc::default() }
     }
 
-    fn claims(&mut self, ctx: &mut Context<Self>) -> Arc<Claims> {
-        let address = ctx.address();
-        // Bounded: every parked change holds a receipt, and receipts are bounded by the windows of the sources.
-        self.claims.get_or_insert_with(|| Claims::new(move |parked| address.do_send(Resumed(parked)))).clone()
+    /// Which documents are being worked on.
+    pub fn claims(&self) -> &Arc<Claims> {
+        &self.claims
     }
 }
 
 impl Actor for Deduplicator {
     type Context = Context<Self>;
+
+    /// Plans what was parked, all that is free at a time: one task, however many claims are dropped at once.
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let (desk, claims) = (self.desk.clone(), self.claims.clone());
+        let resume = async move {
+            loop {
+                let groups = claims.claim(claims.freed().await);
+                // A panic loses these changes, which are delivered again, and none that come later.
+                let _ = actix::spawn(desk.clone().work(groups)).await;
+            }
+        };
+        ctx.spawn(resume.into_actor(self));
+    }
 }
 
 // The claims are kept across a restart: work that is in flight still holds them.
@@ -79,11 +86,8 @@ impl Supervised for Deduplicator {}
 impl Handler<Parcel<Changes>> for Deduplicator {
     type Result = ();
 
-    fn handle(&mut self, parcel: Parcel<Changes>, ctx: &mut Context<Self>) {
-        let groups = self.claims(ctx).claim(parcel.body.0);
-        if groups.is_empty() {
-            return;
-        }
+    fn handle(&mut self, parcel: Parcel<Changes>, _: &mut Context<Self>) {
+        let groups = self.claims.claim(parcel.body.0);
         let desk = self.desk.clone();
         actix::spawn(async move {
             desk.work(groups).await;
@@ -92,20 +96,11 @@ impl Handler<Parcel<Changes>> for Deduplicator {
     }
 }
 
-impl Handler<Resumed> for Deduplicator {
-    type Result = ();
-
-    fn handle(&mut self, Resumed(parked): Resumed, ctx: &mut Context<Self>) {
-        let groups = self.claims(ctx).claim(parked);
-        if !groups.is_empty() {
-            let desk = self.desk.clone();
-            actix::spawn(async move { desk.work(groups).await });
-        }
-    }
-}
-
 impl Desk {
     async fn work(self: Arc<Self>, groups: Vec<Group>) {
+        if groups.is_empty() {
+            return;
+        }
         let planned = self.plan(groups).await;
         // Closed: the generation ends, and the receipts in what was not sent report themselves as lost.
         let _: Result<(), Closed> = self.route(planned).await;

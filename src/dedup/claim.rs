@@ -8,16 +8,20 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::actor::Incoming;
 use crate::delivery::Receipt;
 use crate::document::{Document, DocumentId};
 
 /// The documents that are being worked on. Shared; outlives a restart of the deduplicator.
+#[derive(Default)]
 pub struct Claims {
     /// By claimed document, the changes that arrived since.
     parked: Mutex<HashMap<DocumentId, Vec<Incoming>>>,
-    resume: Box<dyn Fn(Vec<Incoming>) + Send + Sync>,
+    /// Changes whose document was claimed when they arrived, and no longer is.
+    freed: Mutex<Vec<Incoming>>,
+    wake: Notify,
 }
 
 /// The sole right to plan one document. Dropped when its work is settled or lost, it lets the parked changes go on.
@@ -43,9 +47,15 @@ pub struct Group {
 }
 
 impl Claims {
-    /// `resume` is given the parked changes of a document when its claim is dropped; it must not block.
-    pub fn new(resume: impl Fn(Vec<Incoming>) + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { parked: Mutex::default(), resume: Box::new(resume) })
+    /// Waits for changes whose document is no longer claimed, and takes all there are. For one caller.
+    pub async fn freed(&self) -> Vec<Incoming> {
+        loop {
+            let freed = std::mem::take(&mut *self.freed.lock());
+            if !freed.is_empty() {
+                return freed;
+            }
+            self.wake.notified().await;
+        }
     }
 
     /// Claims the documents of these changes. Changes to a document that is claimed already are parked; several to one
@@ -89,7 +99,8 @@ impl Drop for Claim {
     fn drop(&mut self) {
         let parked = self.claims.parked.lock().remove(&self.id).unwrap_or_default();
         if !parked.is_empty() {
-            (self.claims.resume)(parked);
+            self.claims.freed.lock().extend(parked);
+            self.claims.wake.notify_one();
         }
     }
 }
@@ -118,6 +129,7 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -139,18 +151,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn changes_to_a_claimed_document_wait_until_its_claim_is_dropped() {
+    #[tokio::test]
+    async fn changes_to_a_claimed_document_wait_until_its_claim_is_dropped() {
         let verdicts = Verdicts::new(|| {});
-        let resumed = Arc::new(Mutex::new(Vec::new()));
-        let back = resumed.clone();
-        let claims = Claims::new(move |parked| back.lock().extend(parked));
+        let claims = Arc::new(Claims::default());
         let groups = claims.claim(vec![change("a", 1, 1, &verdicts), change("b", 1, 2, &verdicts)]);
         assert_eq!(groups.len(), 2);
         assert!(claims.claim(vec![change("a", 2, 3, &verdicts), change("a", 3, 4, &verdicts)]).is_empty());
-        assert!(resumed.lock().is_empty());
+        assert!(claims.freed().now_or_never().is_none());
         drop(groups);
-        let waiting = std::mem::take(&mut *resumed.lock());
+        let waiting = claims.freed().await;
         assert_eq!(waiting.len(), 2);
         assert_eq!(claims.claimed(), 0);
         let groups = claims.claim(waiting);
@@ -162,7 +172,7 @@ mod tests {
     #[test]
     fn a_burst_takes_the_highest_lane_and_is_immediate_when_one_of_it_is() {
         let verdicts = Verdicts::new(|| {});
-        let claims = Claims::new(|_| {});
+        let claims = Arc::new(Claims::default());
         let groups = claims.claim((1..=3).map(|n| change("a", i128::from(n), n, &verdicts)).collect());
         assert_eq!((groups[0].priority, groups[0].immediate), (3, true));
     }

@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 use super::cache::VectorCache;
 use super::claim::Claim;
@@ -129,8 +130,11 @@ struct Seat {
 }
 
 /// The texts that are on their way to the provider. Shared by all stages.
-#[derive(Default)]
-pub struct Flights(Mutex<HashMap<Fingerprint, Vec<Seat>>>);
+pub struct Flights {
+    seats: Mutex<HashMap<Fingerprint, Vec<Seat>>>,
+    /// Shows how many there are.
+    gauge: IntGauge,
+}
 
 /// What came of asking for a text.
 pub enum Boarding {
@@ -143,6 +147,11 @@ pub enum Boarding {
 }
 
 impl Flights {
+    /// None yet. `gauge` shows how many there are, those of an earlier generation that are still ending among them.
+    pub fn new(gauge: IntGauge) -> Self {
+        Self { seats: Mutex::default(), gauge }
+    }
+
     /// Asks for the vector of a text for one chunk of a draft.
     pub fn board(
         self: &Arc<Self>,
@@ -151,7 +160,7 @@ impl Flights {
         chunk: usize,
         cache: &VectorCache,
     ) -> Boarding {
-        let mut flights = self.0.lock();
+        let mut flights = self.seats.lock();
         match flights.entry(fingerprint) {
             Entry::Occupied(mut seats) => {
                 seats.get_mut().push(Seat { draft, chunk });
@@ -163,14 +172,15 @@ impl Flights {
                     return Boarding::Landed(draft.fill(chunk, &vector));
                 }
                 vacant.insert(vec![Seat { draft, chunk }]);
-                Boarding::Lead(Flight { fingerprint, flights: self.clone() })
+                self.gauge.inc();
+                Boarding::Lead(Flight { fingerprint, flights: Some(self.clone()) })
             }
         }
     }
 
     /// How many texts are on their way.
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.seats.lock().len()
     }
 
     /// Whether none is.
@@ -182,31 +192,33 @@ impl Flights {
 /// The duty to bring one text to the provider and its vector back.
 pub struct Flight {
     fingerprint: Fingerprint,
-    flights: Arc<Flights>,
+    /// Taken when it ends: the same text may be on its way again before this one is dropped.
+    flights: Option<Arc<Flights>>,
 }
 
 impl Flight {
     /// The vector is here: keeps it and returns the work that it finished.
-    pub fn land(self, vector: &Vector, cache: &VectorCache) -> Vec<Work> {
+    pub fn land(mut self, vector: &Vector, cache: &VectorCache) -> Vec<Work> {
         cache.insert(self.fingerprint, vector.clone());
-        self.empty().iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector)).collect()
+        self.end().iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector)).collect()
     }
 
     /// There will never be a vector: returns the work of every document that needed it.
-    pub fn reject(self, reason: &str) -> Vec<Work> {
-        self.empty().iter().filter_map(|seat| seat.draft.reject(reason)).collect()
+    pub fn reject(mut self, reason: &str) -> Vec<Work> {
+        self.end().iter().filter_map(|seat| seat.draft.reject(reason)).collect()
     }
 
-    fn empty(&self) -> Vec<Seat> {
-        self.flights.0.lock().remove(&self.fingerprint).unwrap_or_default()
+    fn end(&mut self) -> Vec<Seat> {
+        let Some(flights) = self.flights.take() else { return Vec::new() };
+        flights.gauge.dec();
+        // Outside the lock from here on: seats that are lost drop receipts and claims, which take locks of their own.
+        flights.seats.lock().remove(&self.fingerprint).unwrap_or_default()
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        // Outside the lock: losing the seats drops receipts and claims, which may take locks of their own.
-        let lost = self.empty();
-        drop(lost);
+        self.end();
     }
 }
 

@@ -8,6 +8,8 @@ pub mod cache;
 pub mod claim;
 pub mod flight;
 pub mod plan;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{Changes, Deduplicator, Incoming};
 pub use cache::VectorCache;

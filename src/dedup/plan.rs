@@ -16,7 +16,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
 use crate::document::{Document, Fingerprint, Vector};
 use crate::embed::estimate::Estimator;
-use crate::ledger::{HeldChunk, HeldDocument, VectorSource};
+use crate::ledger::{HeldChunk, HeldDocument, PointKey, VectorSource};
 use crate::telemetry::{CacheTier, Metrics, Reason};
 
 /// What turns documents into chunks, and where vectors are found. One per generation, shared by its planning tasks.
@@ -87,8 +87,11 @@ impl Planner {
         let Group { claim, delta, receipts, priority, immediate, refresh } = group;
         let newest = delta.newest();
         let changed = document.join(delta);
-        if !changed && !refresh {
-            let verdict = if newest < document.newest() { Verdict::Superseded } else { Verdict::Unchanged };
+        let superseded = newest < document.newest();
+        // The newest state of a document that is not in the index is planned again: it may have been rejected, and the process ended
+        // before the dead letter was written.
+        if !changed && !refresh && (superseded || metadata.is_some()) {
+            let verdict = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
             return receipts.into_iter().for_each(|receipt| receipt.settle(verdict.clone()));
         }
         let mut draft = Draft {
@@ -117,17 +120,14 @@ impl Planner {
             return diffed.ready.push(draft.reject("the document's text is empty"));
         }
         draft.metadata = Some(self.template.metadata(&document));
-        let mut texts = Vec::new();
-        for (number, text) in cut.iter().enumerate() {
-            let fingerprint = self.fingerprints.of(text);
-            let vector = kept(&chunks, number, &fingerprint).map(|chunk| VectorSource::Held(chunk.key));
-            if vector.is_none() {
-                texts.push((number, Arc::from(*text)));
-            }
-            draft.chunks.push((fingerprint, vector));
-        }
+        let fingerprints: Vec<Fingerprint> = cut.iter().map(|text| self.fingerprints.of(text)).collect();
+        let kept = kept(&chunks, &fingerprints);
+        let lacking = cut.iter().enumerate().filter(|(number, _)| kept[*number].is_none());
+        let texts: Vec<(usize, Arc<str>)> = lacking.map(|(number, text)| (number, Arc::from(*text))).collect();
+        let as_held = chunks.iter().map(|chunk| chunk.fingerprint).eq(fingerprints.iter().copied());
+        draft.chunks = fingerprints.into_iter().zip(kept.into_iter().map(|key| key.map(VectorSource::Held))).collect();
         self.metrics.cache_hits.of(CacheTier::Index).inc_by((draft.chunks.len() - texts.len()) as u64);
-        if !changed && texts.is_empty() && chunks.len() == draft.chunks.len() && metadata == draft.metadata {
+        if !changed && as_held && metadata == draft.metadata {
             return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
         }
         if draft.is_complete() {
@@ -208,8 +208,18 @@ impl Planner {
     }
 }
 
-/// The held chunk with this text: at the same place, or anywhere in the document.
-fn kept<'a>(held: &'a [HeldChunk], number: usize, fingerprint: &Fingerprint) -> Option<&'a HeldChunk> {
-    let here = held.get(number).filter(|chunk| chunk.fingerprint == *fingerprint);
-    here.or_else(|| held.iter().find(|chunk| chunk.fingerprint == *fingerprint))
+/// For each chunk the held point with its text: the one at the same place, else one that no other chunk keeps. A text that the
+/// document has twice needs two points.
+fn kept(held: &[HeldChunk], wanted: &[Fingerprint]) -> Vec<Option<PointKey>> {
+    let stays = |place: usize| held.get(place).is_some_and(|chunk| wanted.get(place) == Some(&chunk.fingerprint));
+    let mut free: Vec<&HeldChunk> =
+        held.iter().enumerate().filter(|(place, _)| !stays(*place)).map(|(_, chunk)| chunk).collect();
+    let mut keep = |(place, fingerprint): (usize, &Fingerprint)| {
+        if stays(place) {
+            return Some(held[place].key);
+        }
+        let moved = free.iter().position(|chunk| chunk.fingerprint == *fingerprint)?;
+        Some(free.swap_remove(moved).key)
+    };
+    wanted.iter().enumerate().map(&mut keep).collect()
 }

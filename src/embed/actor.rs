@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use actix::prelude::*;
-use prometheus::IntGauge;
 
 use super::call::{CallObserver, embed_batch};
 use super::limiter::Limiter;
@@ -31,8 +30,6 @@ pub struct Desk {
     pub observer: Arc<dyn BatchObserver>,
     /// Where vectors land.
     pub cache: VectorCache,
-    /// Texts that wait or are in calls: what a call is done with is taken off.
-    pub queue: IntGauge,
     /// Where finished work goes.
     pub writer: Outlet<Works>,
 }
@@ -68,21 +65,10 @@ impl Handler<Parcel<Batch>> for Embedder {
     }
 }
 
-/// Takes texts off the queue's gauge, also when their call panics.
-struct Queued<'a>(&'a IntGauge, i64);
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.sub(self.1);
-    }
-}
-
 impl Desk {
     async fn embed(&self, batch: Batch) {
-        let queued = Queued(&self.queue, batch.0.len() as i64);
         let observer = self.observer.of(&batch);
         let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
-        drop(queued);
         let mut works = Vec::with_capacity(batch.0.len());
         for (pending, vector) in batch.0.into_iter().zip(vectors) {
             match vector {

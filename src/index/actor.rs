@@ -42,31 +42,35 @@ impl IndexWriter {
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
-            if write_patiently(&*index, &health, writes.into()).await {
-                settlements.into_iter().for_each(Settlement::settle);
+            match write_patiently(&*index, &health, writes.into()).await {
+                Ok(()) => settlements.into_iter().for_each(Settlement::settle),
+                // Dropped unsettled, the changes are delivered again and planned on what is held now.
+                Err(Stale(reason)) => {
+                    tracing::warn!(reason, "a write was planned on what is no longer so; planning it again")
+                }
             }
             drop(credits);
         };
-        ctx.spawn(write.into_actor(self).map(|(), writer, ctx| {
+        // A task of its own: a panic loses what this write holds, and not what waits for the next one.
+        ctx.spawn(actix::spawn(write).into_actor(self).map(|_, writer, ctx| {
             writer.writing = false;
             writer.drive(ctx);
         }));
     }
 }
 
-/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. Answers false when the
-/// documents must be planned again: their receipts, dropped, see to it.
-async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[DocumentWrite]>) -> bool {
+/// Why a write must be planned again.
+struct Stale(String);
+
+/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
+async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[DocumentWrite]>) -> Result<(), Stale> {
     let mut failures = 0;
     while let Err(error) = index.write(writes.clone()).await {
         failures += 1;
         let news = match &error {
             IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
             IndexError::Fatal(reason) => health.unhealthy(Component::Index, reason),
-            IndexError::Stale(reason) => {
-                tracing::warn!(reason, "planning documents again");
-                return false;
-            }
+            IndexError::Stale(reason) => return Err(Stale(reason.clone())),
         };
         if news {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
@@ -76,7 +80,7 @@ async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[
     if health.ok(Component::Index) {
         tracing::info!("the index can be written to again");
     }
-    true
+    Ok(())
 }
 
 impl Actor for IndexWriter {

@@ -49,7 +49,7 @@ pub enum IndexError {
     /// It will not work until a person acts.
     #[error("{0}")]
     Fatal(String),
-    /// A write wants to keep a point that is gone: plan its documents again.
+    /// Something was planned on what is no longer so: what was to be written must be planned again.
     #[error("{0}")]
     Stale(String),
 }

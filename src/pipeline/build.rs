@@ -1,6 +1,7 @@
 //! The graph, wired from its end to its beginning. To add an actor: spawn it here and put its outlet between its neighbours.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, watch};
@@ -32,6 +33,8 @@ pub struct Sources {
     pub stop: Vec<Recipient<StopReading>>,
     /// One for each source: whether it has anything left to do.
     pub rests: Vec<watch::Receiver<Rest>>,
+    /// How often positions were committed.
+    pub commits: Arc<AtomicU64>,
 }
 
 /// A source that is to be read, by its name.
@@ -66,14 +69,13 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
         status: r.provider_status.clone(),
         observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
         cache: r.cache.clone(),
-        queue: r.metrics.embedding_queue.clone(),
         writer: writer.clone(),
     });
     let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
 
     spawn("batcher");
     let limits = crate::batch::actor::limits(&r.settings.batching, r.provider.max_items());
-    let batcher = Batcher::new(limits, embedder, r.metrics.embedding_queue.clone());
+    let batcher = Batcher::new(limits, embedder);
     let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
 
     spawn("deduplicator");
@@ -82,22 +84,24 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
         chunker: r.chunker.clone(),
         fingerprints: Fingerprinter::new(&r.provider.space().key()),
         cache: r.cache.clone(),
-        flights: Arc::new(Flights::default()),
+        flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone())),
         metrics: r.metrics.clone(),
     };
     let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
     let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 
-    let started = sources.into_iter().map(|source| ingestor(r, source, deduplicator.clone(), &watch));
+    let commits = Arc::<AtomicU64>::default();
+    let started = sources.into_iter().map(|source| ingestor(r, source, deduplicator.clone(), &commits, &watch));
     let (stop, rests) = started.unzip();
-    Sources { stop, rests }
+    Sources { stop, rests, commits }
 }
 
 fn ingestor(
     r: &Arc<Resources>,
     source: NamedSource,
     deduplicator: Outlet<Changes>,
+    commits: &Arc<AtomicU64>,
     watch: &Watch,
 ) -> (Recipient<StopReading>, watch::Receiver<Rest>) {
     let (rest, resting) = watch::channel(Rest::Busy);
@@ -114,6 +118,7 @@ fn ingestor(
         limits: WINDOW,
         metrics: r.metrics.clone(),
         rest,
+        commits: commits.clone(),
     });
     (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), resting)
 }

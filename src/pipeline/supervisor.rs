@@ -15,7 +15,7 @@ use crate::telemetry::health::Component;
 
 /// Between generations.
 const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).at_least(Duration::from_secs(1));
-/// After so many generations in a row that settled nothing, rebuilding is no cure.
+/// After so many generations in a row that committed nothing, rebuilding is no cure.
 const FRUITLESS: u32 = 5;
 
 /// How a run is to end.
@@ -41,7 +41,7 @@ pub enum Ending {
 /// Runs the pipeline. `stop` completes when someone asks it to end.
 pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: impl Future<Output = ()>) -> Ending {
     tokio::pin!(stop);
-    let (mut fruitless, mut settled) = (0, 0);
+    let mut fruitless = 0;
     loop {
         let sources = match sources(resources) {
             Ok(sources) => sources,
@@ -66,13 +66,12 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
             }
             reason = generation.failure() => reason,
         };
-        generation.end();
-        let now = resources.metrics.events.settled();
-        fruitless = if now > settled { 0 } else { fruitless + 1 };
-        settled = now;
+        // What is settled and not committed is done again by the next one, so it is no progress.
+        fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
+        generation.end_wholly().await;
         if fruitless == FRUITLESS {
             return Ending::Failed(format!(
-                "{FRUITLESS} generations of actors in a row settled nothing; the last one: {reason}"
+                "{FRUITLESS} generations of actors in a row got nowhere; the last one: {reason}"
             ));
         }
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());

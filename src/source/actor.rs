@@ -2,7 +2,9 @@
 //! every record until it is settled. What cannot be processed goes to the dead letters from here and nowhere else.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix::prelude::*;
@@ -12,7 +14,7 @@ use tokio::time::Instant;
 use super::{OnCommit, Position, Read, Record, Room, Source, SourceError};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_blocking_thread;
-use crate::actor::{Closed, Outlet};
+use crate::actor::{Closed, Outlet, guard};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
 use crate::document::mapping::{Mapped, Mapper, Refusal};
@@ -61,6 +63,8 @@ pub struct Wiring {
     pub board: SourceHandle,
     /// Told whether there is anything left to do.
     pub rest: watch::Sender<Rest>,
+    /// Counts commits of positions: the only progress that lasts.
+    pub commits: Arc<AtomicU64>,
 }
 
 /// Whether an ingestor has anything left to do.
@@ -94,6 +98,8 @@ struct State {
     end: End,
     stopping: bool,
     sending: bool,
+    /// The deduplicator is gone: the generation ends, and what comes back is nobody's fault.
+    closed: bool,
     window: Window,
     /// Replaced with the state, so that receipts of deliveries from before a restart speak to nobody.
     verdicts: Option<Arc<Verdicts>>,
@@ -110,6 +116,8 @@ struct State {
     commit_alarm: bool,
     /// Committed and not yet told to the source.
     untold: Vec<Position>,
+    /// Whether the read that is under way tells the source what was committed.
+    telling: bool,
 }
 
 /// What the last read said about what is left.
@@ -133,10 +141,11 @@ struct VerdictsArrived;
 /// A record and what it says.
 type Decoded = (Record, Result<Mapped, Refusal>);
 
-/// A source that comes back from a read, whether it is open now, and what it gave.
+/// A source that comes back from a read, whether it is open now, what it could not be told, and what it gave.
 struct ReadOutcome {
     source: Box<dyn Source>,
     opened: bool,
+    untold: Vec<Position>,
     found: Result<Found, SourceError>,
 }
 
@@ -165,12 +174,13 @@ impl Ingestor {
 
     fn read(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
-        if state.stopping || state.end == End::Finished || state.sending || state.is_isolating() {
+        if state.stopping || state.closed || state.end == End::Finished || state.sending || state.is_isolating() {
             return;
         }
         let Some(room) = state.window.room() else { return };
         let Some(source) = state.source.take() else { return };
         let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
+        state.telling = !state.untold.is_empty();
         let errand = Errand {
             opened: state.opened,
             untold: std::mem::take(&mut state.untold),
@@ -183,11 +193,13 @@ impl Ingestor {
     }
 
     fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
-        let ReadOutcome { source, opened, found } = outcome;
+        let ReadOutcome { source, opened, untold, found } = outcome;
         let state = &mut self.state;
         let remaining = source.remaining_bytes();
         state.source = Some(source);
         state.opened = opened;
+        state.telling = false;
+        state.untold.splice(0..0, untold);
         if state.stopping {
             // What was read is not admitted: it is not committed either, and will be read again.
             return self.drive(ctx);
@@ -250,7 +262,7 @@ impl Ingestor {
     }
 
     fn send(&mut self, changes: Vec<Incoming>, ctx: &mut Context<Self>) {
-        if changes.is_empty() {
+        if changes.is_empty() || self.state.closed {
             return;
         }
         self.state.sending = true;
@@ -258,10 +270,8 @@ impl Ingestor {
         let send = async move { deduplicator.send(Changes(changes)).await };
         ctx.spawn(send.into_actor(self).map(|sent: Result<(), Closed>, ingestor, ctx| {
             ingestor.state.sending = false;
-            // Closed: the generation ends. The receipts have reported the changes as lost; nothing more can be sent.
-            if sent.is_ok() {
-                ingestor.drive(ctx);
-            }
+            ingestor.state.closed = sent.is_err();
+            ingestor.drive(ctx);
         }));
     }
 
@@ -314,6 +324,9 @@ impl Ingestor {
     }
 
     fn lose(&mut self, number: u64, lost: &mut Vec<u64>) {
+        if self.state.closed {
+            return;
+        }
         let Some(losses) = self.state.window.lose(number) else { return };
         let operation = self.state.window.get(number).and_then(|delivery| delivery.operation);
         self.wiring.metrics.events.of(operation, Outcome::Redelivered).inc();
@@ -324,7 +337,6 @@ impl Ingestor {
                     "processing it failed {losses} times, the last times alone: it crashes a stage of the pipeline"
                 ),
             ),
-            LOSSES_UNTIL_ALONE.. => self.state.suspects.push_back(number),
             _ => lost.push(number),
         }
     }
@@ -339,7 +351,12 @@ impl Ingestor {
         tracing::warn!(source = %self.wiring.name, events = lost.len(), "events were lost on their way; delivering them again");
         ctx.run_later(REDELIVERY.delay(losses.unwrap_or(1), fastrand::f64()), move |ingestor, ctx| {
             ingestor.state.pausing -= lost.len();
-            ingestor.redeliver(&lost, ctx);
+            let losses = |number: &u64| ingestor.state.window.get(*number).map_or(0, |delivery| delivery.losses);
+            let (suspects, others): (Vec<_>, Vec<_>) =
+                lost.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
+            ingestor.state.suspects.extend(suspects);
+            ingestor.redeliver(&others, ctx);
+            ingestor.drive(ctx);
         });
     }
 
@@ -361,7 +378,12 @@ impl Ingestor {
     fn send_suspect(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
         let elsewhere = state.suspects.len() + state.condemned.len();
-        if state.alone.is_some() || state.sending || state.pausing > 0 || state.window.open() > elsewhere {
+        if state.alone.is_some()
+            || state.closed
+            || state.sending
+            || state.pausing > 0
+            || state.window.open() > elsewhere
+        {
             return;
         }
         if let Some(suspect) = state.suspects.pop_front() {
@@ -433,6 +455,7 @@ impl Ingestor {
         let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
         ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
             ingestor.state.committing = false;
+            ingestor.wiring.commits.fetch_add(1, Ordering::Relaxed);
             ingestor.state.committed_at = Some(Instant::now());
             if let Some(on_commit) = &ingestor.state.on_commit {
                 on_commit(&positions);
@@ -494,7 +517,7 @@ impl Ingestor {
             return Rest::Failing(state.read_failure.clone());
         }
         // A source that will not be asked again is away only while it is told what was committed.
-        let told = state.untold.is_empty() && (state.end != End::Finished || state.source.is_some());
+        let told = state.untold.is_empty() && !state.telling && (state.end != End::Finished || state.source.is_some());
         let nothing_to_read = state.end != End::Reading && state.read_failures == 0;
         if state.stopping || (nothing_to_read && told) { Rest::Quiet } else { Rest::Busy }
     }
@@ -513,6 +536,7 @@ impl State {
             end: End::Reading,
             stopping: false,
             sending: false,
+            closed: false,
             window: Window::new(wiring.limits),
             verdicts: None,
             pausing: 0,
@@ -524,6 +548,7 @@ impl State {
             committed_at: None,
             commit_alarm: false,
             untold: Vec::new(),
+            telling: false,
         }
     }
 
@@ -545,7 +570,7 @@ struct Errand {
 impl Errand {
     async fn run(mut self, mut source: Box<dyn Source>) -> ReadOutcome {
         let found = self.read(&mut *source).await;
-        ReadOutcome { source, opened: self.opened, found }
+        ReadOutcome { source, opened: self.opened, untold: self.untold, found }
     }
 
     async fn read(&mut self, source: &mut dyn Source) -> Result<Found, SourceError> {
@@ -557,6 +582,7 @@ impl Errand {
         }
         if !self.untold.is_empty() {
             source.committed(&self.untold).await?;
+            self.untold.clear();
         }
         match source.read(self.room).await? {
             Read::Idle => Ok(Found::Idle),
@@ -580,7 +606,13 @@ fn map(mapper: &Mapper, record: &Record) -> Result<Mapped, Refusal> {
     }
     match &record.change {
         Some(change) => Ok(Mapped::Change(change.clone())),
-        None => mapper.map(&record.payload, record.version),
+        // One record that crashes the mapper must not keep its neighbours from being read.
+        None => {
+            catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version))).unwrap_or_else(|panic| {
+                let reason = format!("reading the record crashed: {}", guard::message(&*panic));
+                Err(Refusal { reason, id: None, version: None })
+            })
+        }
     }
 }
 

@@ -1,0 +1,280 @@
+//! The deduplicator between two probes.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::plan::Planner;
+use super::{Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Work, Works};
+use crate::actor::Outlet;
+use crate::batch::Texts;
+use crate::delivery::Verdict;
+use crate::document::fingerprint::Fingerprinter;
+use crate::document::mapping::{Mapped, Mapper};
+use crate::document::{DocumentId, Version};
+use crate::index::VectorIndex;
+use crate::pipeline::Resources;
+use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
+use crate::testkit::world::Receipts;
+use crate::testkit::{Probe, World};
+
+/// The stage with its neighbours.
+struct Stage {
+    resources: Arc<Resources>,
+    index: Arc<FakeIndex>,
+    flights: Arc<Flights>,
+    claims: Arc<Claims>,
+    deduplicator: Outlet<Changes>,
+    batcher: Probe<Texts>,
+    writer: Probe<Works>,
+    receipts: Receipts,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn new(world: &World) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let (batcher, to_batcher) = world.probe("batcher", 4);
+        let (writer, to_writer) = world.probe("writer", 4);
+        let flights = Arc::new(Flights::new(resources.metrics.embedding_queue.clone()));
+        let planner = Planner {
+            template: resources.template.clone(),
+            chunker: resources.chunker.clone(),
+            fingerprints: Fingerprinter::new(&resources.provider.space().key()),
+            cache: resources.cache.clone(),
+            flights: flights.clone(),
+            metrics: resources.metrics.clone(),
+        };
+        let (ledger, limiter) = (resources.ledger.clone(), resources.limiter.clone());
+        let deduplicator = Deduplicator::new(ledger, Arc::new(planner), limiter, to_batcher, to_writer);
+        let claims = deduplicator.claims().clone();
+        let (claimed, flying, queue) = (claims.clone(), flights.clone(), resources.metrics.embedding_queue.clone());
+        world.must(move || {
+            let left = (claimed.claimed(), flying.len(), queue.get());
+            (left != (0, 0, 0)).then(|| format!("claims, flights and queue at the end: {left:?}"))
+        });
+        world.must_go("the claims", &claims);
+        world.must_go("the flights", &flights);
+        let deduplicator = world.stage("deduplicator", 2, deduplicator);
+        let receipts = world.receipts();
+        Self { resources, index, flights, claims, deduplicator, batcher, writer, receipts, _folder: folder }
+    }
+
+    fn incoming(&self, event: &Value) -> Incoming {
+        Incoming { change: change(&self.resources.mapper, event), receipt: self.receipts.issue(), refresh: false }
+    }
+
+    async fn send(&self, events: &[Value]) {
+        let changes = events.iter().map(|event| self.incoming(event)).collect();
+        self.deduplicator.send(Changes(changes)).await.unwrap();
+    }
+
+    async fn texts(&self) -> Vec<PendingText> {
+        self.batcher.next().await.0.0
+    }
+
+    async fn works(&self) -> Vec<Work> {
+        self.writer.next().await.0.0
+    }
+
+    /// As the embedder does.
+    fn land(&self, text: PendingText) -> Vec<Work> {
+        text.flight.land(&FakeProvider::vector(&text.text), &self.resources.cache)
+    }
+
+    /// As the index writer does.
+    async fn write(&self, works: Vec<Work>) {
+        let (writes, settlements): (Vec<_>, Vec<_>) =
+            works.into_iter().map(|work| (work.write, work.settlement)).unzip();
+        self.index.write(writes.into()).await.unwrap();
+        settlements.into_iter().for_each(|settlement| settlement.settle());
+    }
+
+    /// Brings events into the index.
+    async fn index(&self, events: &[Value]) {
+        self.send(events).await;
+        for text in self.texts().await {
+            self.write(self.land(text)).await;
+        }
+    }
+
+    fn chunks(&self, id: &str) -> Vec<f32> {
+        let held = self.index.holds(&[DocumentId::new(id).unwrap()]);
+        held.values().flat_map(|(_, vectors)| vectors.iter().map(|vector| vector[0])).collect()
+    }
+}
+
+fn change(mapper: &Mapper, event: &Value) -> crate::document::Change {
+    match mapper.map(event.to_string().as_bytes(), Version::default()) {
+        Ok(Mapped::Change(change)) => change,
+        other => panic!("{event} is no change: {other:?}"),
+    }
+}
+
+fn put(id: &str, version: u64, text: &str) -> Value {
+    json!({ "op": "put", "id": id, "v": version, "text": text })
+}
+
+fn first(text: &str) -> f32 {
+    FakeProvider::vector(text)[0]
+}
+
+#[test]
+fn what_says_nothing_new_is_settled_at_once() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.index(&[put("a", 2, "warm")]).await;
+        stage.send(&[put("a", 2, "warm"), put("b", 1, "unused")]).await;
+        for text in stage.texts().await {
+            assert_eq!(&*text.text, "unused");
+            stage.write(stage.land(text)).await;
+        }
+        stage.send(&[put("a", 1, "cold")]).await;
+        world.rest().await;
+        let verdicts: Vec<_> = stage.receipts.all().into_iter().flatten().collect();
+        assert_eq!(verdicts, [Verdict::Indexed, Verdict::Unchanged, Verdict::Indexed, Verdict::Superseded]);
+    });
+}
+
+#[test]
+fn a_patch_before_its_document_waits_in_the_ledger() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.send(&[json!({ "op": "patch", "id": "a", "v": 5, "tag": "sale" })]).await;
+        stage.write(stage.works().await).await;
+        assert!(stage.chunks("a").is_empty());
+        stage.index(&[put("a", 3, "warm")]).await;
+        let held = stage.index.holds(&[DocumentId::new("a").unwrap()]);
+        assert_eq!(held["a"].0, r#"{"tag":"sale"}"#);
+        assert_eq!(stage.chunks("a"), [first("warm")]);
+    });
+}
+
+#[test]
+fn changes_that_arrive_while_their_document_is_on_its_way_cost_one_embedding() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.send(&[put("a", 1, "one")]).await;
+        let mut on_its_way = stage.texts().await;
+        for version in 2..50 {
+            stage.send(&[put("a", version, &format!("text {version}"))]).await;
+        }
+        world.rest().await;
+        assert!(stage.batcher.is_empty(), "nothing more is planned meanwhile");
+        stage.write(stage.land(on_its_way.remove(0))).await;
+        let mut last = stage.texts().await;
+        assert_eq!(last.len(), 1);
+        assert_eq!(&*last[0].text, "text 49");
+        stage.write(stage.land(last.remove(0))).await;
+        assert_eq!(stage.receipts.all(), vec![Some(Verdict::Indexed); 49]);
+        assert_eq!(stage.chunks("a"), [first("text 49")]);
+    });
+}
+
+#[test]
+fn many_documents_that_become_free_at_once_are_planned_together() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let events = |version| {
+            (0..100).map(|n| put(&format!("d{n}"), version, &format!("{n} at {version}"))).collect::<Vec<_>>()
+        };
+        stage.send(&events(1)).await;
+        let works: Vec<_> = stage.texts().await.into_iter().flat_map(|text| stage.land(text)).collect();
+        stage.send(&events(2)).await;
+        world.rest().await;
+        stage.write(works).await;
+        let again = stage.texts().await;
+        assert_eq!(again.len(), 100, "one message, not one a document");
+        stage.write(again.into_iter().flat_map(|text| stage.land(text)).collect()).await;
+    });
+}
+
+#[test]
+fn equal_texts_share_one_flight_and_finish_both_documents() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.send(&[put("a", 1, "same"), put("b", 1, "same")]).await;
+        let mut texts = stage.texts().await;
+        stage.send(&[put("c", 1, "same")]).await;
+        world.rest().await;
+        assert_eq!((texts.len(), stage.batcher.len(), stage.flights.len()), (1, 0, 1));
+        let works = stage.land(texts.remove(0));
+        assert_eq!(works.len(), 3);
+        stage.write(works).await;
+        assert_eq!((stage.chunks("a"), stage.chunks("c")), (vec![first("same")], vec![first("same")]));
+        stage.send(&[put("d", 1, "same")]).await;
+        stage.write(stage.works().await).await;
+        assert!(stage.batcher.is_empty(), "the vector is at hand");
+    });
+}
+
+#[test]
+fn a_flight_that_is_dropped_loses_everyone_and_they_can_come_again() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.send(&[put("a", 1, "same"), put("b", 1, "same")]).await;
+        drop(stage.texts().await);
+        assert_eq!(stage.receipts.all(), vec![Some(Verdict::Lost); 2]);
+        assert_eq!((stage.claims.claimed(), stage.flights.len()), (0, 0));
+        stage.index(&[put("a", 1, "same"), put("b", 1, "same")]).await;
+        assert_eq!(stage.receipts.of(3), Some(Verdict::Indexed));
+    });
+}
+
+#[test]
+fn a_neighbour_that_panics_loses_its_parcel_and_nothing_stays_claimed() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.batcher.panic_once();
+        stage.send(&[put("a", 1, "warm")]).await;
+        world.rest().await;
+        assert_eq!(world.panics(), 1);
+        assert_eq!(stage.receipts.of(0), Some(Verdict::Lost));
+        stage.index(&[put("a", 1, "warm")]).await;
+    });
+}
+
+#[test]
+fn a_rejected_text_takes_its_document_out_and_is_rejected_again_when_it_is_redelivered() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.index(&[put("a", 1, "warm")]).await;
+        for _ in 0..2 {
+            // The second time stands for a crash after the write and before the dead letter.
+            stage.send(&[put("a", 2, "poison")]).await;
+            let text = stage.texts().await.remove(0);
+            stage.write(text.flight.reject("refused")).await;
+            assert!(stage.chunks("a").is_empty());
+        }
+        let rejected = Some(Verdict::Rejected("refused".into()));
+        assert_eq!(stage.receipts.all()[1..], [rejected.clone(), rejected]);
+        stage.send(&[put("a", 1, "warm")]).await;
+        world.rest().await;
+        assert_eq!(stage.receipts.of(3), Some(Verdict::Superseded), "what is older is not tried again");
+        stage.send(&[put("a", 3, "warm")]).await;
+        stage.write(stage.works().await).await;
+        assert_eq!(stage.chunks("a"), [first("warm")]);
+    });
+}
+
+#[test]
+fn a_text_that_a_document_has_twice_gets_two_points() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        // Chunks are made of whole paragraphs: at 64 tokens each is one of its own.
+        let (one, two) = (["one "; 60].concat(), ["two "; 60].concat());
+        let (one, two) = (one.trim(), two.trim());
+        stage.send(&[put("a", 1, &format!("{one}\n\n{two}"))]).await;
+        let texts = stage.texts().await;
+        assert_eq!(texts.len(), 2, "two chunks");
+        stage.write(texts.into_iter().flat_map(|text| stage.land(text)).collect()).await;
+        stage.send(&[put("a", 2, &format!("{one}\n\n{one}\n\n{two}"))]).await;
+        stage.write(stage.works().await).await;
+        assert_eq!(stage.chunks("a"), [first(one), first(one), first(two)]);
+        stage.send(&[put("a", 3, &format!("{two}\n\n{one}"))]).await;
+        stage.write(stage.works().await).await;
+        assert_eq!(stage.chunks("a"), [first(two), first(one)]);
+    });
+}

@@ -1,0 +1,11 @@
+//! For tests of actors: a [`World`] runs a whole actor system on paused time and fails when something leaks, a [`Probe`] stands in
+//! for a neighbour, and [`fakes`] stand in for what lies outside.
+//!
+//! In test builds, and behind the feature `testkit` for whoever extends Vectide.
+
+pub mod fakes;
+pub mod probe;
+pub mod world;
+
+pub use probe::Probe;
+pub use world::World;
