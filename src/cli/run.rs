@@ -46,7 +46,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     totals.flush().await;
     if let Err(error) = resources.index.close().await {
-        tracing::warn!(%error, "nothing is lost; the next start takes longer");
+        tracing::warn!(%error, "the next start takes longer");
     }
     // Nobody is left to be told when standard error is closed.
     let _ = write!(io::stderr().lock(), "{}", progress.summary(&ending).await);

@@ -86,6 +86,7 @@ impl Ledger {
     }
 
     fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {
+        let trouble = if self.is_gone() { gone() } else { trouble };
         let error = trouble.explain(doing, &self.file);
         if error.kind() == LedgerErrorKind::Corrupt {
             self.damage.send_if_modified(|first| {
@@ -95,6 +96,11 @@ impl Ledger {
             });
         }
         error
+    }
+
+    /// Whether the file is no longer where it was opened. The system goes on writing to a file that was removed, and then drops it.
+    fn is_gone(&self) -> bool {
+        matches!(self.file.try_exists(), Ok(false))
     }
 
     /// Runs `work` on what was committed when it began. Nothing that is written meanwhile shows.
@@ -124,7 +130,7 @@ impl Ledger {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
-            Ok(done)
+            if self.is_gone() { Err(gone()) } else { Ok(done) }
         };
         let done = run().map_err(|trouble| self.explain(trouble, doing))?;
         if let Err(error) = log.keep(connection, open::BUSY) {
@@ -133,4 +139,10 @@ impl Ledger {
         }
         Ok(done)
     }
+}
+
+fn gone() -> Trouble {
+    let message = "the file was removed or moved away while it was in use, so that nothing more is kept: put it back, or run again to \
+                   build the index anew";
+    Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned())
 }

@@ -211,6 +211,8 @@ pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::document::DocumentId;
     use crate::ledger::testing::{here, open, open_with, options, write};
@@ -313,6 +315,18 @@ mod tests {
             assert_eq!(kind, kind_expected, "{message}");
             assert!(message.contains(expected) && message.contains(FILE), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_removed_while_it_is_open_is_told() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert_eq!(ledger.damaged().now_or_never(), None);
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        assert!(error.to_string().contains("removed or moved away"), "{error}");
+        assert_eq!(ledger.damaged().now_or_never(), Some(error));
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn a_graph_that_cannot_be_saved_costs_time_and_no_data() {
     pipeline.write("input.jsonl", sound("a"));
     pipeline.write("data/graph.saving/in the way", "");
     let ended = pipeline.run_well();
-    assert_says(&ended, &["cannot save the search graph as data/graph.usearch", "nothing is lost"]);
+    assert_says(&ended, &["cannot save the search graph as data/graph.usearch", "the next start takes longer"]);
     assert_eq!(pipeline.ids(), ["a"]);
 }
 
@@ -219,6 +219,22 @@ fn a_ledger_that_is_damaged_inside_ends_the_run() {
     let ended = pipeline.run();
     assert_eq!(ended.code, FAILED, "{}", ended.said);
     assert_says(&ended, &["data/ledger.sqlite", "damaged"]);
+}
+
+#[test]
+fn a_ledger_that_is_removed_meanwhile_ends_the_run() {
+    let mut pipeline = Pipeline::new();
+    pipeline.set("sources.input.follow=true");
+    pipeline.write("input.jsonl", sound("a"));
+    let mut run = pipeline.start();
+    run.wait_until("the first document is there", || pipeline.indexed() == 1);
+    fs::remove_dir_all(pipeline.path("data")).unwrap();
+    pipeline.append("input.jsonl", sound("b"));
+    let ended = run.end();
+    assert_eq!(ended.code, FAILED, "{}", ended.said);
+    assert_says(&ended, &["data/ledger.sqlite", "removed or moved away while it was in use"]);
+    pipeline.run_well();
+    assert_eq!(pipeline.ids(), ["a", "b"]);
 }
 
 #[test]

@@ -1,5 +1,3 @@
-use futures_util::FutureExt;
-
 use super::*;
 
 #[tokio::test]
@@ -156,14 +154,4 @@ async fn room_is_kept_except_for_a_single_large_record() {
         lengths.push(records.iter().map(|record| record.payload.len()).collect::<Vec<_>>());
     }
     assert_eq!(lengths, [vec![4, 4], vec![12], vec![1]]);
-}
-
-#[tokio::test]
-async fn what_an_abandoned_read_took_is_given_by_the_next() {
-    let folder = Folder::new();
-    folder.write("a.jsonl", "{1}\n{2}\n", 1);
-    let mut source = folder.open("a.jsonl", vec![]).await;
-    let first = source.read(ROOM).now_or_never();
-    assert!(first.is_none(), "the file is read on another thread");
-    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}", "{2}"]);
 }
