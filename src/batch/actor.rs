@@ -117,3 +117,135 @@ impl Batch {
         self.0.iter().map(|pending| pending.text.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::IntGauge;
+
+    use super::*;
+    use crate::dedup::flight::{Boarding, Draft, SharedDraft};
+    use crate::dedup::{Claims, Flights, Group, Incoming, VectorCache};
+    use crate::delivery::Verdict;
+    use crate::document::fingerprint::Fingerprinter;
+    use crate::document::{Change, DocumentId, Fields, Operation, Version};
+    use crate::settings::DedupSettings;
+    use crate::telemetry::Reason;
+    use crate::testkit::world::Receipts;
+    use crate::testkit::{Probe, World};
+
+    const WAIT: Duration = Duration::from_millis(50);
+
+    struct Stage {
+        batcher: Outlet<Texts>,
+        embedder: Probe<Batch>,
+        flights: Arc<Flights>,
+        claims: Arc<Claims>,
+        cache: VectorCache,
+        receipts: Receipts,
+    }
+
+    impl Stage {
+        /// Batches of three, and two calls at once.
+        fn new(world: &World) -> Self {
+            let (embedder, to_embedder) = world.probe("embedder", 2);
+            let limits = Limits { items: 3, tokens: 1000, bytes: 100_000, max_wait: WAIT };
+            let batcher = world.stage("batcher", 4, Batcher::new(limits, to_embedder));
+            let gauge = IntGauge::new("queue", "texts on their way").unwrap();
+            let flights = Arc::new(Flights::new(gauge.clone()));
+            world.must_go("the flights", &flights);
+            world.must(move || (gauge.get() != 0).then(|| format!("the queue shows {}", gauge.get())));
+            let (claims, cache) = (Arc::default(), VectorCache::new(&DedupSettings::default()));
+            Self { batcher, embedder, flights, claims, cache, receipts: world.receipts() }
+        }
+
+        /// A document of one chunk that waits for the vector of this text.
+        fn pending(&self, text: &str, priority: u8, immediate: bool) -> PendingText {
+            let id = DocumentId::new(text).unwrap();
+            let (operation, version, fields) = (Operation::Upsert, Version::default(), Fields::new());
+            let change = Change { id, operation, version, fields, priority, immediate };
+            let incoming = Incoming { change, receipt: self.receipts.issue(), refresh: false };
+            let Group { claim, receipts, .. } = self.claims.claim(vec![incoming]).remove(0);
+            let fingerprint = Fingerprinter::new("test").of(text);
+            let (document, chunks) = (String::new(), vec![(fingerprint, None)]);
+            let draft = Draft { claim, document, newest: version, metadata: None, chunks, receipts };
+            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0, &self.cache)
+            else {
+                panic!("`{text}` is on its way already");
+            };
+            PendingText { text: text.into(), tokens: 1, priority, immediate, reason: Reason::New, flight }
+        }
+
+        async fn send(&self, texts: &[&str], priority: u8, immediate: bool) {
+            let texts = texts.iter().map(|text| self.pending(text, priority, immediate)).collect();
+            self.batcher.send(Texts(texts)).await.unwrap();
+        }
+    }
+
+    /// Ends the flights of a batch and names its texts.
+    fn land(batch: Batch) -> Vec<String> {
+        let texts = batch.texts().iter().map(|text| text.to_string()).collect();
+        let works = batch.0.into_iter().flat_map(|pending| pending.flight.reject("the test is over"));
+        works.for_each(|work| work.settlement.settle());
+        texts
+    }
+
+    #[test]
+    fn a_batch_waits_for_others_and_no_longer_than_it_may() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world);
+            let began = Instant::now();
+            stage.send(&["a"], 0, false).await;
+            stage.send(&["b"], 0, false).await;
+            assert_eq!(land(stage.embedder.next().await.0), ["a", "b"]);
+            assert_eq!(began.elapsed(), WAIT);
+            stage.send(&["c", "d", "e"], 0, false).await;
+            assert_eq!(land(stage.embedder.next().await.0), ["c", "d", "e"]);
+            stage.send(&["f"], 0, true).await;
+            assert_eq!(land(stage.embedder.next().await.0), ["f"]);
+            assert_eq!(began.elapsed(), WAIT, "a full batch and an immediate one do not wait");
+        });
+    }
+
+    #[test]
+    fn batches_are_sealed_when_there_is_room_and_the_highest_lane_goes_first() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world);
+            stage.embedder.hold();
+            stage.send(&["a", "b", "c", "d", "e", "f", "g", "h"], 0, false).await;
+            world.rest().await;
+            assert_eq!(stage.embedder.len(), 2, "as many batches as calls at once");
+            assert_eq!(stage.batcher.free(), 4, "what waits holds no credit");
+            stage.send(&["low", "high"], 0, false).await;
+            stage.send(&["urgent"], 9, true).await;
+            let (batch, credit) = stage.embedder.next().await;
+            assert_eq!(land(batch), ["a", "b", "c"]);
+            world.rest().await;
+            assert_eq!(stage.embedder.len(), 1, "an ended call makes no room until its credit is back");
+            drop(credit);
+            assert_eq!(land(stage.embedder.next().await.0), ["d", "e", "f"]);
+            assert_eq!(
+                land(stage.embedder.next().await.0),
+                ["urgent", "g", "h"],
+                "chosen when there was room, not when due"
+            );
+            assert_eq!(land(stage.embedder.next().await.0), ["low", "high"]);
+        });
+    }
+
+    #[test]
+    fn a_batch_that_is_lost_on_its_way_loses_its_texts_and_the_next_one_goes() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world);
+            stage.embedder.panic_once();
+            stage.send(&["a", "b", "c", "d"], 0, false).await;
+            assert_eq!(land(stage.embedder.next().await.0), ["d"]);
+            assert_eq!(world.panics(), 1);
+            let all = stage.receipts.all();
+            assert_eq!(all[..3], vec![Some(Verdict::Lost); 3]);
+            assert!(matches!(all[3], Some(Verdict::Rejected(_))));
+            assert!(stage.flights.is_empty());
+        });
+    }
+}

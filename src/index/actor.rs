@@ -104,3 +104,127 @@ impl Handler<Parcel<Works>> for IndexWriter {
         self.drive(ctx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::actor::Outlet;
+    use crate::dedup::{Claims, Incoming};
+    use crate::delivery::Verdict;
+    use crate::document::{Change, Document, DocumentId, Fingerprint, Operation, Version};
+    use crate::ledger::{ChunkWrite, VectorSource};
+    use crate::telemetry::health::HealthState;
+    use crate::testkit::World;
+    use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault};
+    use crate::testkit::world::Receipts;
+
+    struct Stage {
+        index: Arc<FakeIndex>,
+        health: Arc<Health>,
+        claims: Arc<Claims>,
+        receipts: Receipts,
+        writer: Outlet<Works>,
+        _folder: TempDir,
+    }
+
+    impl Stage {
+        async fn new(world: &World) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+            let (health, claims) = (resources.health.clone(), Arc::<Claims>::default());
+            let claimed = claims.clone();
+            world.must(move || (claimed.claimed() > 0).then(|| format!("{} claims are left", claimed.claimed())));
+            world.must_go("the index", &index);
+            let writer = world.stage("writer", 8, IndexWriter::new(index.clone(), health.clone()));
+            Self { index, health, claims, receipts: world.receipts(), writer, _folder: folder }
+        }
+
+        /// A document of one chunk with a vector.
+        fn work(&self, id: &str) -> Work {
+            let (id, version) = (DocumentId::new(id).unwrap(), Version::from_nanos(1));
+            let fields = json!({ "id": id.as_str() }).as_object().unwrap().clone();
+            let change =
+                Change { id: id.clone(), operation: Operation::Upsert, version, fields, priority: 0, immediate: false };
+            let document = Document::from(change.clone()).to_json();
+            let incoming = Incoming { change, receipt: self.receipts.issue(), refresh: false };
+            let group = self.claims.claim(vec![incoming]).remove(0);
+            let vector = VectorSource::Here(FakeProvider::vector(id.as_str()));
+            let chunks = vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([7; 32]), vector }];
+            let write = DocumentWrite { id, document, newest: version, metadata: Some("{}".into()), chunks };
+            let settlement = Settlement { verdict: Verdict::Indexed, receipts: group.receipts, claim: group.claim };
+            Work { write, settlement }
+        }
+
+        async fn send(&self, ids: &[&str]) {
+            self.writer.send(Works(ids.iter().map(|id| self.work(id)).collect())).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn what_comes_during_a_write_is_written_together_and_settled_after_it() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            stage.index.block();
+            stage.send(&["a"]).await;
+            world.rest().await;
+            for id in ["b", "c", "d"] {
+                stage.send(&[id]).await;
+            }
+            world.rest().await;
+            assert_eq!(stage.receipts.open(), [0, 1, 2, 3], "nothing is settled before it is written");
+            assert_eq!((stage.writer.free(), stage.claims.claimed()), (4, 4));
+            stage.index.unblock();
+            world.rest().await;
+            assert_eq!(stage.index.writes(), [vec!["a"], vec!["b", "c", "d"]]);
+            assert_eq!(stage.receipts.all(), vec![Some(Verdict::Indexed); 4]);
+        });
+    }
+
+    #[test]
+    fn an_index_that_is_down_keeps_everything_waiting_and_loses_nothing() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            stage.index.faults.order([Fault::Unavailable; 8]);
+            stage.send(&["a"]).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            stage.send(&["b"]).await;
+            assert_eq!(stage.health.snapshot()[&Component::Index].state, HealthState::Degraded);
+            assert_eq!(stage.receipts.open(), [0, 1]);
+            world.rest().await;
+            assert_eq!(stage.index.writes(), [["a"], ["b"]]);
+            assert_eq!(stage.health.snapshot()[&Component::Index].state, HealthState::Ok);
+        });
+    }
+
+    #[test]
+    fn a_write_that_panics_loses_its_own_and_not_what_waits() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            stage.index.faults.order([Fault::PanicBefore]);
+            stage.send(&["a"]).await;
+            stage.send(&["b"]).await;
+            world.rest().await;
+            let (lost, written) = (stage.receipts.of(0), stage.receipts.of(1));
+            assert_eq!((lost, written), (Some(Verdict::Lost), Some(Verdict::Indexed)));
+            assert_eq!(world.panics(), 0, "the actor itself goes on");
+        });
+    }
+
+    #[test]
+    fn a_write_that_was_planned_on_what_is_gone_is_lost_so_that_it_is_planned_again() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            let mut work = stage.work("a");
+            work.write.chunks[0].vector = VectorSource::Held(77);
+            stage.writer.send(Works(vec![work])).await.unwrap();
+            world.rest().await;
+            assert_eq!(stage.receipts.of(0), Some(Verdict::Lost));
+            stage.send(&["a"]).await;
+            world.rest().await;
+            assert_eq!(stage.receipts.of(1), Some(Verdict::Indexed));
+        });
+    }
+}

@@ -8,6 +8,8 @@ pub mod build;
 pub mod generation;
 pub mod resources;
 pub mod supervisor;
+#[cfg(test)]
+mod tests;
 
 pub use resources::Resources;
 pub use supervisor::{Ending, RunOptions, supervise};

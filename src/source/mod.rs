@@ -7,6 +7,8 @@ pub mod record;
 pub mod replan;
 pub mod replay;
 pub mod stdin;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

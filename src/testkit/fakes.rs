@@ -264,6 +264,16 @@ impl FakeIndex {
         ids.iter().zip(held).filter_map(holds).collect()
     }
 
+    /// Takes the vectors of an earlier life from the ledger, as an index that was saved.
+    pub fn recall(&self) {
+        let mut points = self.points.lock();
+        let ids = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
+        for chunk in ids.into_iter().flat_map(|(_, held)| held.chunks) {
+            let vector = self.ledger.vectors(&[chunk.fingerprint]).expect("the ledger can be read").remove(0);
+            points.insert(chunk.key, vector.expect("the vector of a chunk is kept"));
+        }
+    }
+
     async fn try_write(&self, writes: Arc<[DocumentWrite]>) -> Result<(), IndexError> {
         let fault = self.faults.next();
         tokio::time::sleep(self.latency).await;

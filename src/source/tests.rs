@@ -1,0 +1,289 @@
+//! The ingestor between a scripted source and a probe.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::actor::{Ingestor, LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD, Rest, StopReading, Wiring};
+use crate::dedup::{Changes, Incoming};
+use crate::delivery::{Limits, Verdict};
+use crate::ledger::Ledger;
+use crate::pipeline::Resources;
+use crate::testkit::fakes::{self, FakeProvider, Fault, Script};
+use crate::testkit::{Probe, World};
+
+const LIMITS: Limits = Limits { records: 10, bytes: 1 << 20 };
+
+struct Stage {
+    resources: Arc<Resources>,
+    deduplicator: Probe<Changes>,
+    ingestor: Addr<Ingestor>,
+    rest: watch::Receiver<Rest>,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn new(world: &World, script: &Script) -> Self {
+        Self::within(world, script, LIMITS).await
+    }
+
+    async fn within(world: &World, script: &Script, limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let (deduplicator, outlet) = world.probe("deduplicator", 64);
+        let (rest, resting) = watch::channel(Rest::Busy);
+        let ingestor = Ingestor::new(Wiring {
+            name: "script".into(),
+            make: script.make(),
+            mapper: resources.mapper.clone(),
+            version_is_time: false,
+            ledger: resources.ledger.clone(),
+            deduplicator: outlet,
+            limits,
+            metrics: resources.metrics.clone(),
+            board: resources.sources.register("script"),
+            rest,
+            commits: Arc::<AtomicU64>::default(),
+        });
+        let ingestor = world.spawn("ingestor", 1, ingestor);
+        Self { resources, deduplicator, ingestor, rest: resting, _folder: folder }
+    }
+
+    fn ledger(&self) -> &Ledger {
+        &self.resources.ledger
+    }
+
+    /// Up to where everything is committed.
+    fn committed(&self) -> u64 {
+        self.ledger().positions("script").unwrap().iter().map(|position| position.offset).max().unwrap_or(0)
+    }
+
+    /// The changes that lie at the deduplicator, of any number of messages.
+    async fn arrived(&self, world: &World) -> Vec<Incoming> {
+        world.rest().await;
+        let messages = self.deduplicator.settled(self.deduplicator.len()).await;
+        messages.into_iter().flat_map(|changes| changes.0).collect()
+    }
+
+    fn rests(&self) -> bool {
+        *self.rest.borrow() == Rest::Quiet
+    }
+}
+
+fn events(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|n| format!(r#"{{"op":"put","id":"d{n}","v":1,"text":"text {n}"}}"#)).collect()
+}
+
+fn script(events: &[String]) -> Script {
+    Script::with(events.iter().map(String::as_str), 4, true)
+}
+
+fn settle(changes: impl IntoIterator<Item = Incoming>) {
+    changes.into_iter().for_each(|incoming| incoming.receipt.settle(Verdict::Indexed));
+}
+
+fn ids(changes: &[Incoming]) -> Vec<&str> {
+    changes.iter().map(|incoming| incoming.change.id.as_str()).collect()
+}
+
+#[test]
+fn no_more_is_admitted_than_the_window_holds_and_no_commit_passes_an_open_delivery() {
+    World::run(1, async |world| {
+        let script = script(&events(0..25));
+        let stage = Stage::new(&world, &script).await;
+        let mut open = stage.arrived(&world).await;
+        assert_eq!((open.len(), script.given().len()), (LIMITS.records, LIMITS.records));
+        let oldest = open.remove(0);
+        settle(open);
+        assert!(stage.arrived(&world).await.is_empty(), "what is settled behind an open delivery still takes room");
+        assert_eq!((stage.committed(), stage.rests()), (0, false));
+        settle([oldest]);
+        settle(stage.arrived(&world).await);
+        settle(stage.arrived(&world).await);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (25, true));
+        assert_eq!(script.told().last(), Some(&25));
+        assert_eq!(script.given().len(), 25, "nothing was read twice");
+    });
+}
+
+#[test]
+fn the_window_is_bounded_in_bytes_too() {
+    World::run(1, async |world| {
+        let events = events(0..10);
+        let limits = Limits { records: 100, bytes: events[0].len() * 3 };
+        let stage = Stage::within(&world, &script(&events), limits).await;
+        let mut settled = 0;
+        while settled < 10 {
+            let open = stage.arrived(&world).await;
+            assert_eq!(open.len(), 3.min(10 - settled));
+            settled += open.len();
+            settle(open);
+        }
+    });
+}
+
+#[test]
+fn what_is_lost_comes_again_then_alone_and_then_goes_to_the_dead_letters() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world, &script(&events(0..3))).await;
+        for loss in 1..=LOSSES_UNTIL_DEAD {
+            let mut open = stage.arrived(&world).await;
+            match loss {
+                1 => assert_eq!(ids(&open), ["d0", "d1", "d2"]),
+                _ if loss <= LOSSES_UNTIL_ALONE => assert_eq!(ids(&open), ["d0", "d1"], "loss {loss}"),
+                _ => assert_eq!(ids(&open), ["d0"], "alone"),
+            }
+            drop(open.remove(0));
+            match loss {
+                1 => {
+                    drop(open.remove(0));
+                    settle(open);
+                }
+                _ if loss < LOSSES_UNTIL_ALONE => drop(open),
+                _ => settle(open),
+            }
+        }
+        world.rest().await;
+        let letters = stage.ledger().dead_letters(0, 10).unwrap();
+        assert_eq!(letters.len(), 1);
+        let letter = &letters[0].letter;
+        assert_eq!((letter.position.as_str(), letter.attempts), ("script:1", LOSSES_UNTIL_DEAD));
+        assert_eq!(letter.payload, events(0..1)[0].as_bytes());
+        assert!(letter.reason.contains("crashes a stage"), "{}", letter.reason);
+        assert_eq!((stage.committed(), stage.rests()), (3, true));
+    });
+}
+
+#[test]
+fn suspects_travel_one_by_one_and_nothing_is_read_meanwhile() {
+    World::run(1, async |world| {
+        let script = script(&events(0..8));
+        let stage = Stage::within(&world, &script, Limits { records: 4, ..LIMITS }).await;
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            let open = stage.arrived(&world).await;
+            assert_eq!(open.len(), 4);
+        }
+        for suspect in 0..4 {
+            let open = stage.arrived(&world).await;
+            assert_eq!(ids(&open), [format!("d{suspect}")]);
+            assert_eq!(script.given().len(), 4);
+            settle(open);
+        }
+        settle(stage.arrived(&world).await);
+        world.rest().await;
+        assert_eq!(stage.committed(), 8);
+    });
+}
+
+#[test]
+fn what_cannot_be_read_or_is_rejected_is_buried_before_it_is_settled() {
+    World::run(1, async |world| {
+        let mut events = events(0..2);
+        events.insert(1, "{ broken".into());
+        let stage = Stage::new(&world, &script(&events)).await;
+        let mut open = stage.arrived(&world).await;
+        assert_eq!(ids(&open), ["d0", "d1"]);
+        assert_eq!(stage.ledger().dead_letter_count().unwrap(), 1);
+        open.remove(0).receipt.settle(Verdict::Rejected("no such word".into()));
+        settle(open);
+        world.rest().await;
+        let letters = stage.ledger().dead_letters(0, 10).unwrap();
+        let told: Vec<_> =
+            letters.iter().map(|letter| (letter.letter.position.as_str(), letter.letter.document.is_some())).collect();
+        assert_eq!(told, [("script:2", false), ("script:1", true)]);
+        assert_eq!(stage.committed(), 3);
+    });
+}
+
+#[test]
+fn a_restart_reads_on_from_what_was_committed_and_old_receipts_speak_to_nobody() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..6).iter().map(String::as_str), 3, false);
+        let stage = Stage::within(&world, &script, Limits { records: 6, ..LIMITS }).await;
+        let mut open = stage.arrived(&world).await;
+        let old = open.split_off(2);
+        settle(open);
+        world.rest().await;
+        assert_eq!(stage.committed(), 2);
+        script.faults().order([Fault::PanicBefore]);
+        let again = stage.arrived(&world).await;
+        assert_eq!(world.panics(), 1);
+        assert_eq!(script.opened_at(), [0, 2]);
+        assert_eq!(ids(&again), ["d2", "d3", "d4", "d5"]);
+        settle(old);
+        world.rest().await;
+        assert_eq!(stage.committed(), 2, "the old deliveries count no more");
+        settle(again);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (6, true));
+    });
+}
+
+#[test]
+fn after_a_stop_nothing_is_read_and_it_rests_when_everything_is_settled() {
+    World::run(1, async |world| {
+        let script = script(&events(0..20));
+        let stage = Stage::new(&world, &script).await;
+        let open = stage.arrived(&world).await;
+        stage.ingestor.send(StopReading).await.unwrap();
+        assert!(!stage.rests());
+        settle(open);
+        world.rest().await;
+        assert!(stage.rests() && stage.deduplicator.is_empty());
+        assert_eq!((script.given().len(), stage.committed()), (10, 10));
+        assert_eq!(script.told().last(), Some(&10));
+    });
+}
+
+#[test]
+fn a_source_that_waits_for_more_is_quiet_and_then_busy_again() {
+    World::run(1, async |world| {
+        let script = Script::with([], 4, false);
+        let mut stage = Stage::new(&world, &script).await;
+        world.rest().await;
+        assert!(stage.rests());
+        script.push(&events(0..1)[0]);
+        let open = stage.deduplicator.settled(1).await.remove(0).0;
+        assert!(!stage.rests());
+        settle(open);
+        stage.rest.wait_for(|rest| *rest == Rest::Quiet).await.unwrap();
+        assert_eq!(script.told(), [1], "it is quiet only when the source knows what is committed");
+    });
+}
+
+#[test]
+fn a_source_that_cannot_be_read_is_tried_again_and_told_as_failing() {
+    World::run(1, async |world| {
+        let script = script(&events(0..1));
+        script.faults().order([Fault::Unavailable; 5]);
+        let mut stage = Stage::new(&world, &script).await;
+        stage
+            .rest
+            .wait_for(|rest| matches!(rest, Rest::Failing(reason) if reason.contains("told to fail")))
+            .await
+            .unwrap();
+        settle(stage.arrived(&world).await);
+        world.rest().await;
+        assert!(stage.rests());
+    });
+}
+
+#[test]
+fn a_deduplicator_that_is_gone_is_no_fault_of_what_was_sent() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world, &script(&events(0..4))).await;
+        // The budget of restarts is spent on one delivery after the other.
+        for _ in 0..=crate::actor::guard::BUDGET {
+            stage.deduplicator.panic_once();
+        }
+        stage.deduplicator.lose();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        world.incidents();
+        assert_eq!(stage.ledger().dead_letter_count().unwrap(), 0);
+    });
+}
