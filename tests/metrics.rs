@@ -22,7 +22,8 @@ fn promtool_has_nothing_to_say_about_the_metrics() {
         Ok(promtool) => promtool,
         Err(error) => {
             // Not through `println!`, which a passing test swallows.
-            writeln!(std::io::stderr(), "SKIPPED: promtool cannot be run ({error}); Debian has it in `prometheus`").unwrap();
+            writeln!(std::io::stderr(), "SKIPPED: promtool cannot be run ({error}); Debian has it in `prometheus`")
+                .unwrap();
             return;
         }
     };

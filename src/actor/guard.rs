@@ -186,6 +186,33 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_that_panics_is_tried_again() {
+        struct Stumbling(u32);
+        impl Actor for Stumbling {
+            type Context = Context<Self>;
+        }
+        impl Supervised for Stumbling {
+            fn restarting(&mut self, _: &mut Context<Self>) {
+                self.0 += 1;
+                assert!(self.0 > 2, "stumbled");
+            }
+        }
+        impl Handler<Parcel<bool>> for Stumbling {
+            type Result = ();
+            fn handle(&mut self, parcel: Parcel<bool>, _: &mut Context<Self>) {
+                assert!(!parcel.body, "told to");
+            }
+        }
+        crate::testkit::World::run(1, async |world| {
+            let outlet = world.stage("stumbling", 2, Stumbling(0));
+            outlet.send(true).await.unwrap();
+            outlet.send(false).await.unwrap();
+            world.rest().await;
+            assert_eq!(world.panics(), 3, "one over the message, two over the restart");
+        });
+    }
+
+    #[test]
     fn a_spent_budget_gives_the_actor_up_and_closes_its_outlets() {
         let (seen, incidents) = run(vec![1, 3, 5, 7, 9, 11, 2, 2, 2, 2]);
         assert_eq!(seen, [0; 0]);

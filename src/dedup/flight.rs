@@ -237,3 +237,65 @@ pub struct PendingText {
     /// Who waits for it.
     pub flight: Flight,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedup::{Claims, Incoming};
+    use crate::delivery::Verdicts;
+    use crate::document::fingerprint::Fingerprinter;
+    use crate::document::{Change, DocumentId, Fields, Operation};
+    use crate::settings::DedupSettings;
+
+    fn draft(
+        id: &str,
+        chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+        claims: &Arc<Claims>,
+        verdicts: &Arc<Verdicts>,
+    ) -> Draft {
+        let (id, version) = (DocumentId::new(id).unwrap(), Version::default());
+        let (operation, fields) = (Operation::Upsert, Fields::new());
+        let change = Change { id, operation, version, fields, priority: 0, immediate: false };
+        let receipt = Receipt::new(0, verdicts.clone());
+        let group = claims.claim(vec![Incoming { change, receipt, refresh: false }]).remove(0);
+        let (claim, receipts) = (group.claim, group.receipts);
+        Draft { claim, document: String::new(), newest: version, metadata: None, chunks, receipts }
+    }
+
+    #[test]
+    fn a_document_goes_on_with_its_last_chunk_and_a_late_drop_hurts_no_later_flight() {
+        let (claims, verdicts) = (Arc::default(), Verdicts::new(|| {}));
+        let gauge = IntGauge::new("queue", "texts on their way").unwrap();
+        let (flights, cache) = (Arc::new(Flights::new(gauge.clone())), VectorCache::new(&DedupSettings::default()));
+        let [one, two] = ["one", "two"].map(|text| Fingerprinter::new("test").of(text));
+        let shared = SharedDraft::new(draft("a", vec![(one, None), (two, None), (one, None)], &claims, &verdicts));
+        let lead = |fingerprint, shared: &SharedDraft, chunk| match flights.board(
+            fingerprint,
+            shared.clone(),
+            chunk,
+            &cache,
+        ) {
+            Boarding::Lead(flight) => flight,
+            _ => panic!("it is on its way, or has landed"),
+        };
+        let (first, second) = (lead(one, &shared, 0), lead(two, &shared, 1));
+        assert!(matches!(flights.board(one, shared.clone(), 2, &cache), Boarding::Joined));
+        assert_eq!(gauge.get(), 2);
+        let vector: Vector = Arc::from([1.0]);
+        assert!(first.land(&vector, &cache).is_empty(), "one chunk is still to come");
+        let works = second.reject("refused");
+        assert_eq!(works.len(), 1);
+        assert!(matches!(&works[0].settlement.verdict, Verdict::Rejected(reason) if &**reason == "refused"));
+        drop(works);
+        // A rejected text is not kept, so it may be on its way again; the flight before it is over and takes nobody along.
+        let other = SharedDraft::new(draft("b", vec![(two, None)], &claims, &verdicts));
+        let third = lead(two, &other, 0);
+        assert_eq!((flights.len(), gauge.get()), (1, 1));
+        assert_eq!(third.land(&vector, &cache).len(), 1);
+        assert!(
+            matches!(flights.board(two, other, 0, &cache), Boarding::Landed(None)),
+            "a text that landed is not sent again"
+        );
+        assert_eq!((flights.len(), gauge.get(), claims.claimed()), (0, 0, 0));
+    }
+}

@@ -133,11 +133,11 @@ impl Planner {
         if draft.is_complete() {
             return diffed.ready.push(draft.finish());
         }
-        let reason = match (chunks.is_empty(), changed) {
+        let reason = match changed {
+            _ if chunks.is_empty() => Reason::New,
+            true => Reason::Changed,
             // Nobody said anything new: the configuration did.
-            (_, false) => Reason::Migrated,
-            (true, true) => Reason::New,
-            (false, true) => Reason::Changed,
+            false => Reason::Migrated,
         };
         diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
     }

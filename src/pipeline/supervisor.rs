@@ -40,10 +40,20 @@ pub enum Ending {
 
 /// Runs the pipeline. `stop` completes when someone asks it to end.
 pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: impl Future<Output = ()>) -> Ending {
+    supervise_sources(resources, || sources(resources), options, stop).await
+}
+
+/// As [`supervise`], with the sources that every generation is to read.
+pub(super) async fn supervise_sources(
+    resources: &Arc<Resources>,
+    sources: impl Fn() -> Result<Vec<NamedSource>, String>,
+    options: RunOptions,
+    stop: impl Future<Output = ()>,
+) -> Ending {
     tokio::pin!(stop);
     let mut fruitless = 0;
     loop {
-        let sources = match sources(resources) {
+        let sources = match sources() {
             Ok(sources) => sources,
             Err(reason) => return Ending::Failed(reason),
         };

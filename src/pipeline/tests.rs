@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::Resources;
 use super::build::{NamedSource, Sources, WINDOW, build};
 use super::generation::at_rest;
+use super::supervisor::{Ending, RunOptions, supervise_sources};
 use crate::document::mapping::Mapped;
 use crate::document::{Document, DocumentId, Vector, Version};
 use crate::testkit::World;
@@ -46,6 +47,13 @@ impl Pipeline {
         let provider = Arc::new(provider);
         let (resources, index) = fakes::resources(folder.path(), provider.clone()).await;
         Self { resources, index, provider, folder: None }
+    }
+
+    /// Runs generation after generation of actors, each on an arbiter with a clock of its own.
+    async fn supervise(&self, script: &Script, until_idle: bool, stop: impl Future<Output = ()>) -> Ending {
+        let sources = || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
+        let options = RunOptions { until_idle, grace: Duration::from_secs(30) };
+        supervise_sources(&self.resources, sources, options, stop).await
     }
 
     /// Starts a generation of actors that reads these scripts.
@@ -171,8 +179,8 @@ fn panics_and_outages_anywhere_change_nothing_but_the_cost_of_what_was_in_flight
             pipeline.provider.faults.draw(random.u64(..), 0.1, &outside);
             pipeline.index.faults.draw(random.u64(..), 0.1, &outside);
             let script = script(&events, random.usize(1..40));
-            // Not more than the budget of restarts.
-            let reads = (0..4)
+            // Fewer than make the source count as failing, and than the budget of restarts.
+            let reads = (0..3)
                 .map(|_| random.choice([Fault::None, Fault::Unavailable, Fault::PanicBefore]).unwrap_or(Fault::None));
             script.faults().order(reads.collect::<Vec<_>>());
             pipeline.run(&[&script]).await;
@@ -208,9 +216,7 @@ fn a_generation_that_is_killed_at_any_moment_is_followed_by_one_that_ends_in_the
 fn a_document_that_crashes_the_index_is_dead_lettered_alone() {
     World::run(1, async |world| {
         let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
-        let events: Vec<Value> = (0..40)
-            .map(|n| json!({ "op": "put", "id": format!("d{n}"), "v": 1, "text": format!("text {n}") }))
-            .collect();
+        let events = puts(40);
         pipeline.index.crash_on("d7");
         pipeline.index.crash_on("d20");
         pipeline.run(&[&script(&events, 40)]).await;
@@ -229,9 +235,7 @@ fn a_document_that_crashes_the_index_is_dead_lettered_alone() {
 fn with_a_blocked_index_a_source_admits_exactly_its_window_and_nothing_grows() {
     World::run(1, async |world| {
         let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
-        let events: Vec<Value> = (0..WINDOW.records + 500)
-            .map(|n| json!({ "op": "put", "id": format!("d{n}"), "v": 1, "text": format!("text {n}") }))
-            .collect();
+        let events = puts(WINDOW.records + 500);
         let script = script(&events, 1024);
         pipeline.index.block();
         let (sources, _failures) = pipeline.start(&[&script]);
@@ -245,5 +249,51 @@ fn with_a_blocked_index_a_source_admits_exactly_its_window_and_nothing_grows() {
         assert!(at_rest(sources.rests).await.is_empty());
         assert_eq!(pipeline.index.writes().concat().len(), events.len());
         assert_eq!(pipeline.paid_again(), 0);
+    });
+}
+
+fn puts(number: usize) -> Vec<Value> {
+    (0..number).map(|n| json!({ "op": "put", "id": format!("d{n}"), "v": 1, "text": format!("text {n}") })).collect()
+}
+
+#[test]
+fn a_spent_budget_of_restarts_rebuilds_the_generation_from_committed_positions() {
+    World::run(1, async |world| {
+        let (pipeline, events) = (Pipeline::new(&world, FakeProvider::default()).await, puts(10));
+        let script = script(&events, 3);
+        let crashes = [Fault::PanicBefore; crate::actor::guard::BUDGET + 1];
+        script.faults().order([Fault::None].into_iter().chain(crashes));
+        assert_eq!(pipeline.supervise(&script, true, std::future::pending()).await, Ending::Done);
+        assert_eq!(pipeline.panics(), crashes.len() as u64);
+        pipeline.assert_in_step(&events);
+        assert_eq!(pipeline.paid_again(), 0);
+    });
+}
+
+#[test]
+fn generations_that_commit_nothing_end_the_run_with_the_reason() {
+    World::run(1, async |world| {
+        let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+        let script = script(&puts(10), 3);
+        script.faults().draw(1, 1.0, &[Fault::PanicBefore]);
+        let ending = pipeline.supervise(&script, true, std::future::pending()).await;
+        let Ending::Failed(reason) = ending else { panic!("{ending:?}") };
+        assert!(reason.contains("got nowhere") && reason.contains("told to panic"), "{reason}");
+    });
+}
+
+#[test]
+fn a_stop_that_cannot_finish_what_was_read_says_that_work_is_left() {
+    World::run(1, async |world| {
+        let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+        pipeline.index.block();
+        let script = script(&puts(10), 3);
+        let read = async {
+            while script.given().len() < 10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert_eq!(pipeline.supervise(&script, false, read).await, Ending::WorkLeft);
+        pipeline.index.unblock();
     });
 }

@@ -17,6 +17,7 @@ use crate::actor::offload::on_blocking_thread;
 use crate::actor::{Closed, Outlet, guard};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
+use crate::document::Version;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::patience::patiently;
 use crate::ledger::{Ledger, NewDeadLetter};
@@ -245,7 +246,7 @@ impl Ingestor {
             let refresh = record.refresh;
             match mapped {
                 Ok(Mapped::Change(change)) => {
-                    let number = self.state.window.admit(record, Some(change.operation), now);
+                    let number = self.state.window.admit(record, Some((change.operation, change.version)), now);
                     changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), refresh });
                 }
                 Ok(Mapped::Ignored) => {
@@ -302,10 +303,11 @@ impl Ingestor {
 
     fn settle(&mut self, number: u64, outcome: Outcome) {
         let Some(delivery) = self.state.window.get(number) else { return };
-        let (operation, since, version) = (delivery.operation, delivery.since, delivery.record.version);
-        self.wiring.metrics.events.of(operation, outcome).inc();
+        let (change, since) = (delivery.change, delivery.since);
+        self.wiring.metrics.events.of(change.map(|(operation, _)| operation), outcome).inc();
         if outcome == Outcome::Indexed {
-            let age = if self.wiring.version_is_time { age(version.as_nanos()) } else { since.elapsed() };
+            let event = change.and_then(|(_, version)| time_of(version)).filter(|_| self.wiring.version_is_time);
+            let age = event.map_or_else(|| since.elapsed(), |at| at.elapsed().unwrap_or_default());
             self.wiring.metrics.fresh_after(age);
         }
         self.state.window.settle(number);
@@ -328,7 +330,8 @@ impl Ingestor {
             return;
         }
         let Some(losses) = self.state.window.lose(number) else { return };
-        let operation = self.state.window.get(number).and_then(|delivery| delivery.operation);
+        let operation =
+            self.state.window.get(number).and_then(|delivery| delivery.change).map(|(operation, _)| operation);
         self.wiring.metrics.events.of(operation, Outcome::Redelivered).inc();
         match losses {
             LOSSES_UNTIL_DEAD.. => self.condemn(
@@ -616,11 +619,11 @@ fn map(mapper: &Mapper, record: &Record) -> Result<Mapped, Refusal> {
     }
 }
 
-/// How long ago this was, in nanoseconds since the Unix epoch; zero for the future.
-fn age(nanos: i128) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let age = i128::try_from(now).unwrap_or(i128::MAX).saturating_sub(nanos).max(0);
-    Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX))
+/// The time that a version stands for; `None` for a small number, which is a counter or older than any event of interest.
+fn time_of(version: Version) -> Option<SystemTime> {
+    const YEAR_2001: u64 = 1_000_000_000_000_000_000;
+    let nanos = u64::try_from(version.as_nanos()).ok().filter(|nanos| *nanos >= YEAR_2001)?;
+    UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))
 }
 
 fn unix_ms(at: SystemTime) -> i64 {
