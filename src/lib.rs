@@ -1,5 +1,47 @@
 //! Vectide keeps a vector index in step with the data it was made from, and pays for an embedding only when the embedded
 //! text changed.
+//!
+//! # The promise
+//!
+//! - **Convergence.** Whatever the order, the repetition and the grouping of events, the index ends as the newest version of every
+//!   document says.
+//! - **Nothing lost.** Delivery is at least once and every write is idempotent. A position in a source is committed only when
+//!   everything up to it is settled: in the index, found to change nothing, filtered out, or kept in the dead letters.
+//! - **No needless spending.** A text is embedded when no vector of it is at hand, and for no other reason.
+//! - **Bounded.** Configuration sets how much is in memory, not the length of the stream. What is slow slows the sources down.
+//! - **No mixed spaces.** Vectors of two models never meet in one index.
+//!
+//! `docs/guarantees.md` says how each is kept, and which test shows it.
+//!
+//! # The graph
+//!
+//! ```text
+//!      verdicts: how each delivery ended, told by its receipt
+//!   +---------------------------------------------------------------------------------------------+
+//!   v                                                                                             |
+//! Ingestor --Changes--> Deduplicator --Texts--> Batcher --Batch--> Embedder --Works--> IndexWriter
+//! one a source          what changed?           lanes, limits     one task a call      index + ledger
+//!   |                      |                                                              ^
+//!   |                      +------------ Works: nothing to embed -------------------------+
+//!   +--> the ledger: committed positions, dead letters
+//! ```
+//!
+//! Stages are actors of [actix]. Data moves through an [`Outlet`](actor::Outlet), which has a credit for every message that may be on the
+//! edge; it never moves against the arrows, so waiting for room cannot become a circle. Each change carries a
+//! [`Receipt`](delivery::Receipt): dropped unsettled, by a panic or by a forgotten branch, it reports its delivery as lost, and the
+//! ingestor delivers it again.
+//!
+//! # Where to start reading
+//!
+//! 1. [`pipeline::build`]: the graph, wired in one function.
+//! 2. [`document::merge`]: how changes in any order become one document; [`dedup::plan`]: what such a document needs done.
+//! 3. [`delivery`] and [`source::actor`]: what "nothing lost" rests on.
+//! 4. [`actor`]: the three pieces that actix lacks.
+//! 5. [`ledger`], with `src/ledger/schema.sql`: what is kept, and where.
+//!
+//! Every stage has the same shape: `actor.rs` is a thin shell that sends and waits, its neighbour is pure and takes time as an
+//! argument, and the trait in the folder is what an extension implements: [`Source`](source::Source),
+//! [`Provider`](embed::Provider), [`VectorIndex`](index::VectorIndex). `docs/extending.md` names the files to touch.
 
 #![forbid(unsafe_code)]
 

@@ -8,6 +8,9 @@ use crate::embed::provider::{InputType, Judgement, Provider};
 use crate::index::{Filter, Hit, IndexError, Query, VectorIndex};
 use crate::ledger::{HeldChunk, Ledger};
 
+/// The most documents that one search returns.
+pub const MAX_K: usize = 1_000;
+
 /// How often a question is sent to the provider before it is given up.
 const ATTEMPTS: u32 = 3;
 /// The pause before the second attempt; it doubles with each one.

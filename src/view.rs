@@ -136,7 +136,7 @@ pub struct ExportedDocument {
 
 impl ExportedDocument {
     /// A document without its vectors, its version in this unit.
-    pub fn new(id: DocumentId, held: &HeldDocument, unit: VersionUnit) -> Self {
+    pub fn new(id: &DocumentId, held: &HeldDocument, unit: VersionUnit) -> Self {
         let HeldDocument { document, metadata, chunks } = held;
         Self {
             id: id.as_str().to_owned(),

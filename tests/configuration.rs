@@ -279,9 +279,15 @@ fn one_mistake_gives_one_problem() {
             sources("a: { type: file, path: x.jsonl.gz, follow: true }"),
             "sources.a.follow: a compressed file cannot be followed; remove `follow`, or read the plain file",
         ),
+        #[cfg(feature = "parquet")]
         (
             sources("a: { type: file, path: x.parquet, follow: true }"),
             "sources.a.follow: a Parquet file does not grow, so it cannot be followed; remove `follow`",
+        ),
+        #[cfg(not(feature = "parquet"))]
+        (
+            sources("a: { type: file, path: x.parquet }"),
+            "sources.a.path: this build reads no Parquet; build it with `--features parquet`",
         ),
         (sources("a: { type: file, path: x, max_record: 0 }"), "sources.a.max_record: must be at least 1"),
         (

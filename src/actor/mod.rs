@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod guard;
+pub mod offload;
 pub mod outlet;
 
 pub use guard::{Incident, Watch};

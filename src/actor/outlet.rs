@@ -47,7 +47,7 @@ impl<M: Send + 'static> Clone for Outlet<M> {
 }
 
 impl<M: Send + 'static> Outlet<M> {
-    /// An edge to an actor whose mailbox holds at least `credits + 1` messages (see [`super::Guard::spawn`]).
+    /// An edge to an actor whose mailbox holds at least `credits + 1` messages (see [`super::guard::spawn`]).
     pub fn new<A>(to: Addr<A>, credits: usize, waited: WaitMeter) -> Self
     where
         A: Actor + Handler<Parcel<M>>,

@@ -4,15 +4,18 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::pipeline::resources::StartError;
 use crate::settings::Problems;
 
 /// Everything that was asked for is done.
 pub const DONE: u8 = 0;
+/// There is no such document or dead letter.
+pub const NOT_FOUND: u8 = 1;
 /// Stopped with work left; the next run does it.
 pub const WORK_LEFT: u8 = 3;
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
-/// It did not work.
+/// It did not work; of `check --connect`: something does not.
 pub const INTERNAL: u8 = 70;
 /// The configuration is wrong.
 pub const CONFIGURATION: u8 = 78;
@@ -39,10 +42,14 @@ pub fn of_error(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(closed_pipe) {
         return ExitCode::from(DONE);
     }
-    match error.downcast_ref::<Problems>() {
-        Some(problems) => failed(CONFIGURATION, problems),
-        None => failed(INTERNAL, &format_args!("{error:#}")),
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        return failed(CONFIGURATION, problems);
     }
+    let code = match error.downcast_ref() {
+        Some(StartError::Configuration(_)) => CONFIGURATION,
+        _ => INTERNAL,
+    };
+    failed(code, &format_args!("{error:#}"))
 }
 
 #[cfg(test)]
@@ -53,9 +60,13 @@ mod tests {
     fn every_kind_of_end_has_its_code() {
         let closed = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("writing the results");
         let problems = Problems { file: "config.yaml".into(), list: Vec::new() };
-        for (error, code) in
-            [(closed, DONE), (problems.into(), CONFIGURATION), (anyhow::anyhow!("the disk is full"), INTERNAL)]
-        {
+        for (error, code) in [
+            (closed, DONE),
+            (problems.into(), CONFIGURATION),
+            (StartError::Configuration("another model".into()).into(), CONFIGURATION),
+            (StartError::Unavailable("no room".into()).into(), INTERNAL),
+            (anyhow::anyhow!("the disk is full"), INTERNAL),
+        ] {
             // `ExitCode` has no equality; its debug form tells codes apart.
             assert_eq!(format!("{:?}", of_error(&error)), format!("{:?}", ExitCode::from(code)));
         }

@@ -1,20 +1,70 @@
 //! `vectide get`: shows what is held of a document.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use super::table::Table;
+use super::{exit, opened, print_json};
+use crate::document::DocumentId;
 use crate::settings::Settings;
+use crate::telemetry::terminal::{self, printable};
+use crate::view::DocumentView;
 
 /// The options of `get`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The document's id.
-    pub id: String,
+    #[arg(value_parser = super::document_id)]
+    pub id: DocumentId,
     /// Answer as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
 /// Shows the document's fields, their versions, its metadata and chunks.
-pub fn run(_args: Args, _settings: Settings) -> anyhow::Result<ExitCode> {
-    super::not_built_yet("get")
+pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let Args { id, json } = args;
+    let found = opened::ledger(&settings)?.documents(std::slice::from_ref(&id))?;
+    let Some(held) = found.into_iter().flatten().next() else {
+        return Ok(exit::failed(exit::NOT_FOUND, &format_args!("there is no document `{id}`")));
+    };
+    let view = DocumentView::new(&id, &held, settings.document.version_unit());
+    let mut out = io::stdout().lock();
+    match json {
+        true => print_json(&mut out, &view)?,
+        false => write(&mut out, &view, terminal::width())?,
+    }
+    out.flush()?;
+    Ok(ExitCode::from(exit::DONE))
+}
+
+fn write(out: &mut impl Write, document: &DocumentView, width: usize) -> io::Result<()> {
+    let DocumentView { id, indexed, version, deleted, fields, versions, metadata, chunks } = document;
+    let state = match (indexed, fields.is_empty()) {
+        (true, _) => "in the index",
+        (false, true) => "deleted: it has no field left",
+        (false, false) => "not in the index: its text is not complete yet, or cannot be embedded",
+    };
+    writeln!(out, "id        {}", printable(id))?;
+    writeln!(out, "state     {state}")?;
+    writeln!(out, "version   {version}")?;
+    if let Some(deleted) = deleted {
+        writeln!(out, "deleted   at version {deleted}; what came later counts")?;
+    }
+    if *indexed {
+        writeln!(out, "metadata  {metadata}")?;
+    }
+    for (number, chunk) in chunks.iter().enumerate() {
+        writeln!(out, "chunk {number:<3} {}", chunk.fingerprint)?;
+    }
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(["FIELD~", "VERSION", "VALUE~"]);
+    for (name, value) in fields {
+        let version = versions.get(name).map(ToString::to_string).unwrap_or_default();
+        table.row([name.clone(), version, value.to_string()]);
+    }
+    writeln!(out)?;
+    table.write(out, width)
 }

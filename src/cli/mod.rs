@@ -4,21 +4,27 @@
 
 pub mod check;
 pub mod completions;
+pub mod connect;
 pub mod dead_letters;
 pub mod exit;
 pub mod export;
 pub mod get;
 pub mod init;
+pub mod opened;
 pub mod run;
 pub mod search;
 pub mod similar;
 pub mod stats;
+pub mod table;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
+use crate::document::DocumentId;
 use crate::settings;
 use crate::telemetry::logging::LogFormat;
 
@@ -105,9 +111,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The answer of a command that has no body yet.
-fn not_built_yet(command: &str) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("`{command}` is not built yet")
+/// Writes a line of JSON.
+fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}
+
+fn document_id(text: &str) -> Result<DocumentId, String> {
+    DocumentId::new(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -152,6 +163,9 @@ mod tests {
             "vectide search boots -k 0",
             "vectide search boots --filter [1]",
             "vectide search boots --filter {",
+            "vectide search boots --filter {\"price\":{\"near\":3}}",
+            "vectide search boots --vectors",
+            "vectide search boots -k 1001",
             "vectide dead-letters replay",
             "vectide dead-letters replay 3 --all",
             "vectide export --format xml",

@@ -1,5 +1,6 @@
 //! `vectide run`: brings the index in step with the sources, and keeps it there.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit;
 use crate::pipeline::accounts::TotalsKeeper;
-use crate::pipeline::resources::StartError;
 use crate::pipeline::{Ending, Resources, RunOptions, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
@@ -31,24 +31,25 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let resources = match Resources::open(settings).await {
-        Ok(resources) => Arc::new(resources),
-        Err(error @ StartError::Configuration(_)) => return Ok(exit::failed(exit::CONFIGURATION, &error)),
-        Err(error) => return Err(error.into()),
-    };
+    let resources = Arc::new(Resources::open(settings).await?);
     let server = serve(&resources)?;
     let options = RunOptions { until_idle: args.until_idle, grace: GRACE };
     let stop = stop_signal().context("listening for signals")?;
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
+    let progress = resources.progress();
     let ending = tokio::select! {
         ending = supervise(&resources, options, stop) => ending,
-        () = totals.run() => unreachable!("totals are kept for as long as the run lasts"),
+        never = async { tokio::join!(totals.run(), progress.run()) } => match never.0 {},
     };
     if let Some(server) = server {
         server.stop().await;
     }
     totals.flush().await;
-    resources.index.close().await?;
+    if let Err(error) = resources.index.close().await {
+        tracing::warn!(%error, "the next start takes longer");
+    }
+    // Nobody is left to be told when standard error is closed.
+    let _ = write!(io::stderr().lock(), "{}", progress.summary(&ending).await);
     Ok(match ending {
         Ending::Done => ExitCode::from(exit::DONE),
         Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),
@@ -63,7 +64,7 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
         searcher: resources.searcher(),
         report: Arc::new(resources.report()),
         intake: resources.intake.clone(),
-        version_unit: resources.settings.document.version.as_ref().map(|version| version.unit).unwrap_or_default(),
+        version_unit: resources.settings.document.version_unit(),
     };
     Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
 }

@@ -2,20 +2,27 @@
 
 use std::process::ExitCode;
 
-use super::search::AnswerArgs;
+use super::opened::{block_on, searcher};
+use super::search::{self, AnswerArgs};
+use crate::document::DocumentId;
 use crate::settings::Settings;
 
 /// The options of `similar`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The document's id.
-    pub id: String,
+    #[arg(value_parser = super::document_id)]
+    pub id: DocumentId,
     /// How the answer looks.
     #[command(flatten)]
     pub answer: AnswerArgs,
 }
 
 /// Shows the documents nearest to one that the index holds.
-pub fn run(_args: Args, _settings: Settings) -> anyhow::Result<ExitCode> {
-    super::not_built_yet("similar")
+pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    block_on(async {
+        let searcher = searcher(&settings)?;
+        let answer = searcher.similar(args.id, args.answer.options()).await;
+        search::show(answer, &args.answer, &settings, &searcher.ledger)
+    })
 }

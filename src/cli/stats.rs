@@ -1,8 +1,20 @@
 //! `vectide stats`: shows what was done and what it cost.
 
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::time::Duration;
 
+use super::opened::{self, block_on};
+use super::table::Table;
+use super::{exit, print_json};
+use crate::embed::openai::install_cryptography;
 use crate::settings::Settings;
+use crate::telemetry::figures::{bytes, count, money, span};
+use crate::telemetry::{Stats, terminal};
+
+/// How long a process that runs here may take to answer. It answers from memory and a few rows.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The options of `stats`.
 #[derive(Debug, clap::Args)]
@@ -12,7 +24,105 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Shows texts, tokens, cache hits, money, documents, points and dead letters.
-pub fn run(_args: Args, _settings: Settings) -> anyhow::Result<ExitCode> {
-    super::not_built_yet("stats")
+/// Shows texts, tokens, cache hits, money, documents, points and dead letters: from the process that runs, which knows its run too, or else
+/// from the ledger.
+pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let stats = match block_on(async { Ok(of_running_process(&settings).await) })? {
+        Some(stats) => stats,
+        None => Stats::of_ledger(&settings.pipeline, &opened::ledger(&settings)?)?,
+    };
+    let mut out = io::stdout().lock();
+    match args.json {
+        true => print_json(&mut out, &stats)?,
+        false => write(&mut out, &stats)?,
+    }
+    out.flush()?;
+    Ok(ExitCode::from(exit::DONE))
+}
+
+/// Asks the process that runs this pipeline. `None`: none does, or it has no HTTP address that is known.
+pub(super) async fn of_running_process(settings: &Settings) -> Option<Stats> {
+    let address = reachable(settings.server.as_ref()?.listen)?;
+    install_cryptography();
+    // A proxy of the environment is no way to this machine.
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
+    let answer = client.get(format!("http://{address}/v1/stats")).send().await.ok()?;
+    let stats: Stats = serde_json::from_slice(&answer.error_for_status().ok()?.bytes().await.ok()?).ok()?;
+    // Another pipeline may have this address now.
+    (stats.pipeline == settings.pipeline).then_some(stats)
+}
+
+/// Where a process that listens there is reached from this machine; `None` when it chose its port itself.
+fn reachable(listen: SocketAddr) -> Option<SocketAddr> {
+    let here: IpAddr = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    (listen.port() != 0).then_some(SocketAddr::new(here, listen.port()))
+}
+
+fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
+    let Stats { pipeline, documents, points, dead_letters, total, run, sources, provider, index, .. } = stats;
+    writeln!(out, "pipeline      {pipeline}")?;
+    writeln!(out, "index         {} documents in {} chunks", count(*documents), count(*points))?;
+    writeln!(out, "dead letters  {}", count(*dead_letters))?;
+    for (name, health) in [
+        ("provider", provider.as_ref().map(|provider| &provider.health)),
+        ("index", index.as_ref().map(|index| &index.health)),
+    ] {
+        if let Some(reason) = health.and_then(|health| health.reason.as_ref()) {
+            writeln!(out, "problem       {name}: {}", terminal::printable(reason))?;
+        }
+    }
+    writeln!(out)?;
+    let run = run.as_ref();
+    let this_run = |shown: Option<String>| shown.unwrap_or_default();
+    let number = |number: u64| count(number);
+    let mut table = Table::new(["", if run.is_some() { "THIS RUN" } else { "" }, "IN ALL"]);
+    for (name, of_run, in_all) in [
+        ("events settled", run.map(|run| number(run.events)), number(total.events)),
+        ("texts sent", run.map(|run| number(run.texts_sent)), number(total.texts_sent)),
+        ("tokens sent", run.map(|run| number(run.tokens_sent)), number(total.tokens_sent)),
+        ("texts from cache", run.map(|run| number(run.cache_hits)), number(total.cache_hits)),
+        ("money", run.map(|run| money(run.money)), money(total.money)),
+    ] {
+        table.row([name.to_owned(), this_run(of_run), in_all]);
+    }
+    if let Some(run) = run {
+        table.row(["events a second".to_owned(), count(run.events_per_second.round() as u64), String::new()]);
+        table.row(["running for".to_owned(), span(Duration::from_secs_f64(run.uptime_seconds)), String::new()]);
+    }
+    table.write(out, terminal::width())?;
+    if sources.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let mut table = Table::new(["SOURCE~", "STATE", "ON ITS WAY", "LEFT TO READ", "PROBLEM~"]);
+    for (name, source) in sources {
+        let left = source.remaining_bytes.map(bytes).unwrap_or_default();
+        let reason = source.reason.clone().unwrap_or_default();
+        let state = format!("{:?}", source.state).to_lowercase();
+        table.row([name.clone(), state, count(source.window_documents), left, reason]);
+    }
+    table.write(out, terminal::width())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_all_is_reached_here_and_a_free_port_is_not() {
+        for (listen, reached) in [
+            ("127.0.0.1:9090", Some("127.0.0.1:9090")),
+            ("0.0.0.0:9090", Some("127.0.0.1:9090")),
+            ("[::]:9090", Some("[::1]:9090")),
+            ("192.0.2.7:80", Some("192.0.2.7:80")),
+            ("127.0.0.1:0", None),
+        ] {
+            let reached = reached.map(|address| address.parse().unwrap());
+            assert_eq!(reachable(listen.parse().unwrap()), reached, "{listen}");
+        }
+    }
 }

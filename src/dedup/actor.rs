@@ -7,13 +7,14 @@ use actix::prelude::*;
 use super::claim::{Claims, Group};
 use super::flight::Works;
 use super::plan::{Planned, Planner};
+use crate::actor::offload::on_blocking_thread;
 use crate::actor::{Closed, Outlet, Parcel};
 use crate::batch::Texts;
 use crate::delivery::Receipt;
 use crate::document::Change;
 use crate::embed::limiter::Limiter;
 use crate::ledger::Ledger;
-use crate::ledger::patience::{on_blocking_thread, patiently};
+use crate::ledger::patience::patiently;
 
 /// One change on its way.
 pub struct Incoming {

@@ -59,16 +59,19 @@ pub struct Draft {
     pub metadata: Option<String>,
     /// The chunks in order; `None` where the vector is yet to come.
     pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
-    /// See [`Work::receipts`].
+    /// See [`Settlement::receipts`].
     pub receipts: Vec<Receipt>,
 }
 
 impl Draft {
-    /// The finished work, when no vector is missing.
-    pub fn finish(self) -> Result<Work, Draft> {
-        if self.chunks.iter().any(|(_, vector)| vector.is_none()) {
-            return Err(self);
-        }
+    /// Whether no vector is missing.
+    pub fn is_complete(&self) -> bool {
+        self.chunks.iter().all(|(_, vector)| vector.is_some())
+    }
+
+    /// The finished work of a complete draft.
+    pub fn finish(self) -> Work {
+        debug_assert!(self.is_complete(), "a document must not be written without some of its chunks");
         let chunks = self
             .chunks
             .into_iter()
@@ -81,7 +84,7 @@ impl Draft {
             chunks: chunks.collect(),
         };
         let settlement = Settlement { verdict: Verdict::Indexed, receipts: self.receipts, claim: self.claim };
-        Ok(Work { write, settlement })
+        Work { write, settlement }
     }
 
     /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
@@ -110,15 +113,9 @@ impl SharedDraft {
 
     fn fill(&self, chunk: usize, vector: &Vector) -> Option<Work> {
         let mut shared = self.0.lock();
-        let mut draft = shared.take()?;
+        let draft = shared.as_mut()?;
         draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
-        match draft.finish() {
-            Ok(work) => Some(work),
-            Err(unfinished) => {
-                *shared = Some(unfinished);
-                None
-            }
-        }
+        if draft.is_complete() { shared.take().map(Draft::finish) } else { None }
     }
 
     fn reject(&self, reason: &str) -> Option<Work> {

@@ -107,7 +107,7 @@ impl Planner {
             Ok(None) if !changed && metadata.is_none() => {
                 return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
             }
-            Ok(None) => return diffed.ready.extend(draft.finish().ok()),
+            Ok(None) => return diffed.ready.push(draft.finish()),
             Err(reason) => return diffed.ready.push(draft.reject(&reason)),
         };
         if text.len() > MAX_TEXT_BYTES {
@@ -130,17 +130,16 @@ impl Planner {
         if !changed && as_held && metadata == draft.metadata {
             return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
         }
-        match draft.finish() {
-            Ok(work) => diffed.ready.push(work),
-            Err(draft) => {
-                let reason = match changed {
-                    _ if chunks.is_empty() => Reason::New,
-                    true => Reason::Changed,
-                    false => Reason::Migrated,
-                };
-                diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
-            }
+        if draft.is_complete() {
+            return diffed.ready.push(draft.finish());
         }
+        let reason = match changed {
+            _ if chunks.is_empty() => Reason::New,
+            true => Reason::Changed,
+            // Nobody said anything new: the configuration did.
+            false => Reason::Migrated,
+        };
+        diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
     }
 
     /// The texts whose vectors are not in memory: the ledger may hold them.
@@ -187,10 +186,9 @@ impl Planner {
             *source = Some(VectorSource::Here(vector));
             false
         });
-        let draft = match draft.finish() {
-            Ok(work) => return planned.ready.push(work),
-            Err(draft) => draft,
-        };
+        if draft.is_complete() {
+            return planned.ready.push(draft.finish());
+        }
         let asked: Vec<(usize, Fingerprint, Arc<str>)> =
             texts.into_iter().map(|(chunk, text)| (chunk, draft.chunks[chunk].0, text)).collect();
         let shared = SharedDraft::new(draft);

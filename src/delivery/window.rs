@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::document::Operation;
+use crate::document::{Operation, Version};
 use crate::source::{Partition, Position, Record, Room};
 
 /// How much may be delivered and not yet settled.
@@ -22,8 +22,8 @@ pub struct Limits {
 pub struct Delivery {
     /// Kept so that it can be delivered again or dead-lettered as the source gave it.
     pub record: Record,
-    /// What it does to its document; `None` when that was not found out.
-    pub operation: Option<Operation>,
+    /// What it does to its document and the version it carries; `None` when that was not found out.
+    pub change: Option<(Operation, Version)>,
     /// When it was admitted.
     pub since: Instant,
     /// How often it was reported lost.
@@ -59,10 +59,10 @@ impl Window {
     }
 
     /// Takes a record in and numbers it.
-    pub fn admit(&mut self, record: Record, operation: Option<Operation>, now: Instant) -> u64 {
+    pub fn admit(&mut self, record: Record, change: Option<(Operation, Version)>, now: Instant) -> u64 {
         self.bytes += record.payload.len();
         self.open += 1;
-        self.deliveries.push_back(Delivery { record, operation, since: now, losses: 0, settled: false });
+        self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, settled: false });
         self.first + self.deliveries.len() as u64 - 1
     }
 
@@ -142,7 +142,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::document::Version;
 
     fn record(partition: &Arc<Partition>, offset: u64) -> Record {
         let position = Position { partition: partition.clone(), offset, ordinal: offset };
@@ -194,7 +193,7 @@ mod tests {
             for offset in 0..40 {
                 admit(&mut window, record(&parts[offset as usize % 2], offset + 1));
             }
-            let mut settled = vec![false; 40];
+            let mut settled = [false; 40];
             let mut committed = [0, 0];
             for number in order {
                 window.settle(number);

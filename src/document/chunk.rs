@@ -84,11 +84,11 @@ impl Chunker {
     ) -> Result<Self, String> {
         let max_tokens = model_limit.map_or(settings.max_tokens, |limit| limit.min(settings.max_tokens));
         if max_tokens < MIN_CHUNK_TOKENS {
-            return Err(format!("chunking.max_tokens is {max_tokens}; at least {MIN_CHUNK_TOKENS} are needed"));
+            return Err(format!("chunking.max_tokens: is {max_tokens}; at least {MIN_CHUNK_TOKENS} are needed"));
         }
         if settings.overlap > max_tokens / 2 {
             return Err(format!(
-                "chunking.overlap is {}; at most half of the {max_tokens} tokens of a chunk may be shared",
+                "chunking.overlap: is {}; at most half of the {max_tokens} tokens of a chunk may be shared",
                 settings.overlap
             ));
         }
@@ -265,10 +265,10 @@ mod tests {
         assert_eq!(new(8192, 0, Some(512)), Ok(512));
         assert_eq!(new(256, 0, Some(512)), Ok(256));
         assert_eq!(new(256, 0, None), Ok(256));
-        assert_eq!(new(7, 0, None).unwrap_err(), "chunking.max_tokens is 7; at least 8 are needed");
+        assert_eq!(new(7, 0, None).unwrap_err(), "chunking.max_tokens: is 7; at least 8 are needed");
         assert_eq!(new(512, 256, None), Ok(512));
         let error = new(1024, 257, Some(512)).unwrap_err();
-        assert_eq!(error, "chunking.overlap is 257; at most half of the 512 tokens of a chunk may be shared");
+        assert_eq!(error, "chunking.overlap: is 257; at most half of the 512 tokens of a chunk may be shared");
     }
 
     #[test]

@@ -98,31 +98,6 @@ pub async fn embed_batch(
     Caller { provider, limiter, status, observer }.embed(&texts).await
 }
 
-/// Embeds one question. A person waits for it, so a failure is repeated twice and then told.
-///
-/// # Errors
-/// Why there is no vector: the provider's reason, or that the text has no token the model knows.
-pub async fn embed_query(provider: &dyn Provider, text: &str) -> Result<Vector, String> {
-    const TRIES: u32 = 3;
-    let quick = Backoff::new(Duration::from_millis(200), Duration::from_secs(1));
-    let mut failures = 0;
-    loop {
-        match provider.embed(vec![text.into()], InputType::Query).await {
-            Judgement::Done(Embeddings { mut vectors, .. }) => {
-                return vectors.pop().unwrap_or_else(|| Err("the provider gave no vector for the question".into()));
-            }
-            Judgement::Refused { reason } | Judgement::Fatal { reason } => return Err(reason),
-            Judgement::Retry { reason, .. } => {
-                failures += 1;
-                if failures == TRIES {
-                    return Err(reason);
-                }
-                tokio::time::sleep(quick.delay(failures, fastrand::f64())).await;
-            }
-        }
-    }
-}
-
 struct Caller<'a> {
     provider: &'a dyn Provider,
     limiter: &'a Limiter,
@@ -286,8 +261,8 @@ mod tests {
 
     use super::*;
     use crate::embed::space::Space;
-    use crate::embed::status::Health;
     use crate::settings::embedding::RateLimitSettings;
+    use crate::telemetry::health::{ComponentHealth, HealthState};
 
     type Answer = dyn Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync;
 
@@ -416,7 +391,7 @@ mod tests {
         let storm = futures_util::future::join_all((0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "b"])));
         let late = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            assert!(matches!(status.health(), Health::Degraded(_)));
+            assert_eq!(status.health().state, HealthState::Degraded);
             provider.embed_with(&limiter, &status, &["late"]).await
         };
         let (batches, late) = tokio::join!(storm, late);
@@ -426,7 +401,7 @@ mod tests {
         assert!(calls[8..].iter().all(|(at, _)| *at - began >= Duration::from_secs(20)), "the late one waits too");
         let resumed: BTreeSet<_> = calls[8..].iter().map(|(at, _)| *at).collect();
         assert!(resumed.len() > 4, "they do not come back in one instant");
-        assert_eq!(status.health(), Health::Healthy);
+        assert_eq!(status.health().state, HealthState::Ok);
     }
 
     #[tokio::test(start_paused = true)]
@@ -477,12 +452,14 @@ mod tests {
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let watch = async {
             tokio::time::sleep(Duration::from_secs(4)).await;
-            let Health::Unhealthy(reason) = status.health() else { panic!("{:?}", status.health()) };
+            let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason) } = status.health() else {
+                panic!("{:?}", status.health())
+            };
             assert!(reason.contains("unknown argument") && reason.contains("embedding.dimensions"), "{reason}");
         };
         let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
         assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
-        assert_eq!(status.health(), Health::Healthy);
+        assert_eq!(status.health().state, HealthState::Ok);
     }
 
     #[tokio::test(start_paused = true)]
@@ -494,11 +471,11 @@ mod tests {
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let watch = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            assert_eq!(status.health(), Health::Unhealthy("wrong key".into()));
+            assert_eq!(status.health().reason.as_deref(), Some("wrong key"));
         };
         let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), watch);
         assert_eq!(vectors, [Ok(vector("a"))]);
-        assert_eq!(status.health(), Health::Healthy);
+        assert_eq!(status.health().state, HealthState::Ok);
         let calls = provider.calls.lock().unwrap();
         assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
         assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(61)));
@@ -536,16 +513,6 @@ mod tests {
         let outcomes: Vec<_> = calls.iter().map(|call| (call.outcome.label(), call.tokens)).collect();
         assert_eq!(outcomes, [("rate_limited", 0), ("failed", 0), ("fatal", 0), ("ok", 7)]);
         assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_question_is_answered_or_told_why_not() {
-        let recovers = Scripted::new(|number, texts| if number < 2 { retry(false, None) } else { done(texts) });
-        assert_eq!(embed_query(&recovers, "why").await, Ok(vector("why")));
-        let down = Scripted::new(|_, _| retry(false, None));
-        assert_eq!(embed_query(&down, "why").await, Err("not now".into()));
-        assert_eq!(down.calls(), 3);
-        assert_eq!(embed_query(&Scripted::refusing(&["why"]), "why").await, Err("bad text".into()));
     }
 
     proptest! {

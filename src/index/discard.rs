@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 
+use crate::actor::offload::on_blocking_thread;
 use crate::ledger::{DocumentWrite, Ledger};
 
-use super::{Hit, IndexError, Query, VectorIndex, blocking};
+use super::{Hit, IndexError, Query, VectorIndex};
 
 /// Writes the ledger and no index, so that a later run still knows what changed. Open the ledger without vectors and
 /// points.
@@ -28,7 +29,7 @@ impl VectorIndex for DiscardIndex {
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
         let ledger = Arc::clone(&self.ledger);
         Box::pin(async move {
-            let written = blocking(move || Ok(ledger.write(&writes)?)).await?;
+            let written = on_blocking_thread(move || ledger.write(&writes)).await?;
             self.points.fetch_add(written.added.len() as u64, Ordering::Relaxed);
             self.points.fetch_sub(written.removed.len() as u64, Ordering::Relaxed);
             Ok(())

@@ -11,7 +11,6 @@ pub mod filter;
 pub mod space;
 pub mod target;
 
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -62,18 +61,5 @@ impl From<LedgerError> for IndexError {
             _ if error.is_temporary() => Self::Unavailable(error.to_string()),
             _ => Self::Fatal(error.to_string()),
         }
-    }
-}
-
-/// Runs work that blocks where it may. A panic in it goes on in the caller.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, IndexError> + Send + 'static,
-) -> Result<T, IndexError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(IndexError::Unavailable("the process is ending".to_owned())),
-        },
     }
 }

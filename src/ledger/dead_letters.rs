@@ -50,7 +50,7 @@ impl Ledger {
         })
     }
 
-    /// The dead letters with numbers above `after`, in ascending order: at most `max`, and no more than [`PAGE_BYTES`] of payload unless
+    /// The dead letters with numbers above `after`, in ascending order: at most `max`, and no more than 32 MiB of payload unless
     /// the first alone is larger.
     pub fn dead_letters(&self, after: i64, max: usize) -> Result<Vec<DeadLetter>, LedgerError> {
         self.read("read the dead letters", |connection| {

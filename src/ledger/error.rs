@@ -15,7 +15,7 @@ pub enum LedgerErrorKind {
     Full,
     /// The folder or the file cannot be written to.
     ReadOnly,
-    /// The file is damaged, or no ledger at all.
+    /// The file is damaged, no ledger at all, or gone. No waiting cures it.
     Corrupt,
     /// Another process holds the ledger for writing.
     Locked,

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::watch;
 
 pub use counts::Counts;
 pub use documents::StoredDocument;
@@ -54,6 +55,8 @@ pub struct Ledger {
     readers: Readers,
     /// Absent in a ledger that was opened to read.
     writer: Option<Mutex<Writer>>,
+    /// The first damage that a call met.
+    damage: watch::Sender<Option<LedgerError>>,
     /// Held as long as the ledger is open for writing.
     _lock: Option<FolderLock>,
 }
@@ -70,6 +73,36 @@ impl Ledger {
         &self.folder
     }
 
+    /// Waits until a call meets damage in the file, which no waiting cures: to go on would be to lose, or to make it worse.
+    pub async fn damaged(&self) -> LedgerError {
+        let mut damage = self.damage.subscribe();
+        loop {
+            if let Some(error) = &*damage.borrow_and_update() {
+                return error.clone();
+            }
+            // The sender lives in `self`, so there is always another change to wait for.
+            let _ = damage.changed().await;
+        }
+    }
+
+    fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {
+        let trouble = if self.is_gone() { gone() } else { trouble };
+        let error = trouble.explain(doing, &self.file);
+        if error.kind() == LedgerErrorKind::Corrupt {
+            self.damage.send_if_modified(|first| {
+                let news = first.is_none();
+                first.get_or_insert_with(|| error.clone());
+                news
+            });
+        }
+        error
+    }
+
+    /// Whether the file is no longer where it was opened. The system goes on writing to a file that was removed, and then drops it.
+    fn is_gone(&self) -> bool {
+        matches!(self.file.try_exists(), Ok(false))
+    }
+
     /// Runs `work` on what was committed when it began. Nothing that is written meanwhile shows.
     fn read<T>(&self, doing: &str, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, LedgerError> {
         self.readers
@@ -78,7 +111,7 @@ impl Ledger {
                 let transaction = connection.unchecked_transaction()?;
                 work(&transaction)
             })
-            .map_err(|trouble| trouble.explain(doing, &self.file))
+            .map_err(|trouble| self.explain(trouble, doing))
     }
 
     /// Runs `work` in one durable transaction: all of it is kept, or nothing.
@@ -97,13 +130,19 @@ impl Ledger {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
-            Ok(done)
+            if self.is_gone() { Err(gone()) } else { Ok(done) }
         };
-        let done = run().map_err(|trouble| trouble.explain(doing, &self.file))?;
+        let done = run().map_err(|trouble| self.explain(trouble, doing))?;
         if let Err(error) = log.keep(connection, open::BUSY) {
             // The work is done and durable: the next one tries again.
             tracing::warn!(file = %self.file.display(), %error, "the log of the ledger could not be shortened");
         }
         Ok(done)
     }
+}
+
+fn gone() -> Trouble {
+    let message = "the file was removed or moved away while it was in use, so that nothing more is kept: put it back, or run again to \
+                   build the index anew";
+    Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned())
 }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::watch;
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::lock::FolderLock;
@@ -91,7 +92,8 @@ impl Ledger {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
         let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
-        Self { folder: folder.to_owned(), file, options, readers, writer, _lock: lock }
+        let (folder, damage) = (folder.to_owned(), watch::Sender::default());
+        Self { folder, file, options, readers, writer, damage, _lock: lock }
     }
 }
 
@@ -209,6 +211,8 @@ pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::document::DocumentId;
     use crate::ledger::testing::{here, open, open_with, options, write};
@@ -311,6 +315,18 @@ mod tests {
             assert_eq!(kind, kind_expected, "{message}");
             assert!(message.contains(expected) && message.contains(FILE), "{message}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_removed_while_it_is_open_is_told() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert_eq!(ledger.damaged().now_or_never(), None);
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        assert!(error.to_string().contains("removed or moved away"), "{error}");
+        assert_eq!(ledger.damaged().now_or_never(), Some(error));
     }
 
     #[test]

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::backoff::Backoff;
+use crate::actor::offload::on_blocking_thread;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, LedgerErrorKind};
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// Runs a call on a blocking thread until it succeeds. A full or busy disk is waited for: whoever waits here takes no new work,
 /// so the pipeline slows down and nothing is lost. Logs the first failure and the recovery.
 ///
-/// Ends only with success: a caller whose generation ends is dropped while it waits. Trouble that waiting does not cure
-/// (a damaged file) is repeated too, slowly and with an error in the log, because to go on without the ledger would be to lose.
+/// Ends only with success: a caller whose generation ends is dropped while it waits. So it is when the file is damaged, which waiting
+/// does not cure: see [`Ledger::damaged`].
 pub async fn patiently<T, F>(ledger: &Arc<Ledger>, call: F) -> T
 where
     T: Send + 'static,
@@ -30,7 +31,7 @@ where
             }
             Err(error) => {
                 failures += 1;
-                if failures == 1 {
+                if failures == 1 && error.kind() != LedgerErrorKind::Corrupt {
                     tracing::error!(%error, "the ledger cannot be used; waiting until it can");
                 }
                 tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
@@ -47,16 +48,4 @@ where
 {
     let ledger = ledger.clone();
     on_blocking_thread(move || call(&ledger)).await
-}
-
-/// Runs CPU work or blocking I/O off the arbiter. A panic in it goes on in the caller.
-pub async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down and will not poll this task again.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

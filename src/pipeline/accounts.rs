@@ -1,5 +1,6 @@
 //! What calls cost and why: counters for this run, and totals in the ledger for all runs.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,7 @@ impl TotalsKeeper {
     }
 
     /// Writes every second until dropped.
-    pub async fn run(&mut self) {
+    pub async fn run(&mut self) -> Infallible {
         loop {
             tokio::time::sleep(FLUSH_EVERY).await;
             self.flush().await;

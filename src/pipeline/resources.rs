@@ -14,10 +14,11 @@ use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
 use crate::index::VectorIndex;
 use crate::index::space::{self, SpaceError};
-use crate::ledger::{Ledger, LedgerOptions};
+use crate::ledger::{Ledger, LedgerErrorKind, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::http::Intake;
+use crate::telemetry::progress::Progress;
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
 /// Bumped when the same settings make other texts or chunks than before, so that documents are compared again.
@@ -119,25 +120,29 @@ impl Resources {
         let options = ledger_options(&settings);
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
-        let ledger = Arc::new(ledger.map_err(|error| StartError::Unavailable(error.to_string()))?);
+        let ledger = Arc::new(ledger.map_err(|error| match error.kind() {
+            LedgerErrorKind::Schema => StartError::Configuration(error.to_string()),
+            _ => StartError::Unavailable(error.to_string()),
+        })?);
         space::claim(&ledger, provider.space())?;
         let index =
             crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
                 .map_err(|error| StartError::Unavailable(error.to_string()))?;
         let intake = open_intake(&settings, &ledger).await?;
+        let health = Arc::new(Health::default());
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
-            provider_status: Arc::default(),
+            provider_status: Arc::new(ProviderStatus::new(health.clone())),
             cache: VectorCache::new(&settings.dedup),
             mapper: Arc::new(mapper),
-            plan: plan_of(&settings, provider.max_text_tokens()).into(),
+            plan: plan_of(&settings, &*provider).into(),
             template: Arc::new(template),
             chunker: Arc::new(chunker),
             intake,
             metrics: Arc::new(Metrics::new()),
             actors: ActorBoard::default(),
             sources: SourceBoard::default(),
-            health: Arc::new(Health::default()),
+            health,
             since: Instant::now(),
             settings,
             ledger,
@@ -151,6 +156,11 @@ impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
         Searcher { provider: self.provider.clone(), index: self.index.clone(), ledger: self.ledger.clone() }
+    }
+
+    /// Shows what the run does.
+    pub fn progress(&self) -> Progress {
+        Progress::new(self.metrics.clone(), self.sources.clone(), self.ledger.clone(), self.index.clone())
     }
 
     /// Reads statistics and metrics.
@@ -180,10 +190,16 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
 }
 
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.
-fn plan_of(settings: &Settings, model_limit: Option<usize>) -> String {
+fn plan_of(settings: &Settings, provider: &dyn Provider) -> String {
     let parts = format!(
-        "{PLAN_REVISION} {:?} {:?} {:?} {model_limit:?}",
-        settings.document.text, settings.document.metadata, settings.chunking
+        "{PLAN_REVISION} {:?} {:?} {:?} {:?} {} {}",
+        settings.document.text,
+        settings.document.metadata,
+        settings.chunking,
+        provider.max_text_tokens(),
+        provider.space().key(),
+        // An index that was left and is taken up again holds nothing.
+        ledger_options(settings).store_points,
     );
     Sha256::digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }

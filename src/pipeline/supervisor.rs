@@ -69,7 +69,11 @@ pub(super) async fn supervise_sources(
                 generation.end();
                 return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
             }
-            () = &mut stop => return wind_down(generation, options.grace).await,
+            () = &mut stop => return wind_down(resources, generation, options.grace).await,
+            damage = resources.ledger.damaged() => {
+                generation.end();
+                return Ending::Failed(damage.to_string());
+            }
             reason = generation.failure() => reason,
         };
         // What is settled and not committed is done again by the next one, so it is no progress.
@@ -94,13 +98,17 @@ pub(super) async fn supervise_sources(
     }
 }
 
-async fn wind_down(mut generation: Generation, grace: Duration) -> Ending {
+async fn wind_down(resources: &Resources, mut generation: Generation, grace: Duration) -> Ending {
     tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
+    if let Some(intake) = &resources.intake {
+        intake.close();
+    }
     generation.stop_reading();
     let rest = generation.rest();
     let ending = tokio::select! {
         _ = rest => Ending::Done,
         _ = generation.failure() => Ending::WorkLeft,
+        damage = resources.ledger.damaged() => Ending::Failed(damage.to_string()),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };
     generation.end();

@@ -6,15 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::index::Filter;
-use crate::search::SearchOptions;
+use crate::search::{MAX_K, SearchOptions};
 use crate::view::HitsView;
 
 use super::Shared;
 use super::documents::document_id;
 use super::error::ApiError;
-
-/// The most documents that one search returns.
-const MAX_K: usize = 1_000;
 
 /// A search as JSON.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

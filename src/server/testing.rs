@@ -229,7 +229,9 @@ impl Ground {
         source.open(Vec::new()).await.unwrap();
         let room = crate::source::Room { records: 10_000, bytes: 1 << 30 };
         if let crate::source::Read::Records(records) = source.read(room).await.unwrap() {
-            source.committed(&[records.last().unwrap().position.clone()]).await.unwrap();
+            let positions = [records.last().unwrap().position.clone()];
+            (source.on_commit().unwrap())(&positions);
+            source.committed(&positions).await.unwrap();
         }
     }
 

@@ -10,13 +10,13 @@ use super::units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchingSettings {
-    /// The most texts in a batch: 1 to 100,000. A lower limit of the provider goes first.
+    /// The most texts in a batch, 1 to 100,000. A lower limit of the provider applies instead.
     pub max_items: usize,
     /// The most tokens in a batch, estimated. A single text may exceed it and then goes alone.
     pub max_tokens: usize,
     /// The most bytes of text in a batch. A single text may exceed it and then goes alone.
     pub max_bytes: ByteSize,
-    /// The longest that a text waits for others.
+    /// The longest that a text waits for others to fill its batch.
     pub max_wait: Span,
 }
 

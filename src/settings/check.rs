@@ -3,6 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::document::chunk::{Chunker, TokenCount};
+use crate::document::mapping::Mapper;
+use crate::document::template::Template;
+use crate::embed::openai::Openai;
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
@@ -39,7 +45,17 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
         }
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
     }
+    checker.trials(settings);
     checker.problems
+}
+
+/// Chunks are checked by their settings alone.
+struct NoTokenizer;
+
+impl TokenCount for NoTokenizer {
+    fn count(&self, _: &str) -> Option<usize> {
+        None
+    }
 }
 
 struct Checker {
@@ -306,6 +322,32 @@ impl Checker {
         }
     }
 
+    /// What only the parts themselves can tell: each is made once and thrown away. Where something is known to be wrong already, its
+    /// part would only say it again.
+    fn trials(&mut self, settings: &Settings) {
+        self.trial("document", || Template::new(&settings.document).map(drop));
+        self.trial("document", || Mapper::new(&settings.document).map(drop));
+        self.trial("chunking", || Chunker::new(&settings.chunking, Arc::new(NoTokenizer), None).map(drop));
+        if let EmbeddingSettings::Openai(openai) = &settings.embedding {
+            self.trial("embedding", || Openai::new(openai).map(drop));
+        }
+    }
+
+    fn trial(&mut self, section: &str, make: impl FnOnce() -> Result<(), String>) {
+        let section = Place::from(section);
+        if self.problems.iter().any(|problem| problem.path.touches(&section)) {
+            return;
+        }
+        if let Err(told) = make() {
+            // `document.text: what is wrong`
+            let (place, text) = match told.split_once(": ") {
+                Some((place, text)) if !place.contains(' ') => (Place::from(place), text.to_owned()),
+                _ => (section, told),
+            };
+            self.note(place, text);
+        }
+    }
+
     /// The address is not shown: it may hold a password.
     fn address(&mut self, place: Place, address: &str) {
         let Some(rest) = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme)) else {
@@ -317,8 +359,8 @@ impl Checker {
             self.note(place, "is no address; write it like `https://api.openai.com/v1`");
         } else if host.contains('@') {
             self.note(place, "holds a user and a password; put the key into `api_key` instead");
-        } else if rest.contains(['?', '#']) {
-            self.note(place, "must end before `/embeddings`, without `?` and `#`");
+        } else if rest.contains('#') {
+            self.note(place, "must end before `/embeddings`, without `#`");
         }
     }
 }

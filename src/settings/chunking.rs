@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkingSettings {
     /// The most tokens a chunk has, in the model's own tokens where its tokenizer is known, else in bytes divided by four.
-    /// A lower limit of the model itself goes first.
+    /// A lower limit of the model itself applies instead.
     pub max_tokens: usize,
     /// How many tokens the end of a chunk shares with the start of the next. At most half of `max_tokens`.
     pub overlap: usize,

@@ -12,10 +12,10 @@ use super::units::{ByteSize, Span};
 pub struct DedupSettings {
     /// How long a vector stays in memory after it was last used.
     pub ttl: Span,
-    /// How much memory vectors may take; the least used go first.
+    /// How much memory vectors may take; the least used are dropped first.
     pub max_memory: ByteSize,
-    /// Keep every vector in the ledger by its fingerprint, so that a text is paid for once, ever. Costs four bytes a
-    /// dimension a text on disk.
+    /// Keep every vector in the ledger by its fingerprint, also when no document has that text any more, so that a text is paid for
+    /// once, ever. A vector takes four bytes per dimension on disk.
     pub persist: bool,
 }
 

@@ -30,6 +30,13 @@ pub struct DocumentSettings {
     pub events: Option<EventSettings>,
 }
 
+impl DocumentSettings {
+    /// How versions are read and shown.
+    pub fn version_unit(&self) -> VersionUnit {
+        self.version.as_ref().map(|version| version.unit).unwrap_or_default()
+    }
+}
+
 /// Which field orders changes, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionSettings {

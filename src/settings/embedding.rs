@@ -37,7 +37,7 @@ pub struct BuiltinSettings {}
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HashedSettings {
-    /// Numbers a vector, 16 to 4096.
+    /// How many numbers a vector has: 16 to 4096.
     pub dimensions: usize,
 }
 
@@ -52,7 +52,7 @@ impl Default for HashedSettings {
 #[serde(deny_unknown_fields)]
 pub struct OpenaiSettings {
     /// Known values for `base_url`, `dimensions`, limits and price: `openai-small`, `openai-large`, `holysheep-small`,
-    /// `holysheep-large`. What is set beside it goes first.
+    /// `holysheep-large`. A key that is set beside it takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// The address before `/embeddings`. Default: `https://api.openai.com/v1`.
@@ -61,18 +61,18 @@ pub struct OpenaiSettings {
     /// The model's name as the endpoint knows it. Needed without a preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Numbers a vector; sent with every call when the model's own number is another, and checked in every answer. Needed for
-    /// a model that no preset knows.
+    /// How many numbers a vector has; checked in every answer. Needed for a model that Vectide does not know: it knows
+    /// `text-embedding-3-small`, `text-embedding-3-large` and `text-embedding-ada-002`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
-    /// Whether calls ask for `dimensions`. Default: where the model's own number is another or not known. Set it to `false` for a
-    /// server that refuses to be asked.
+    /// Whether calls ask for `dimensions`. Default: when the model's own number is another one or not known. Set it to `false` for a
+    /// server that refuses such calls.
     #[serde(default)]
     pub send_dimensions: Option<bool>,
-    /// The key, best as `${OPENAI_API_KEY}`.
+    /// The key, best written as `${OPENAI_API_KEY}`: its value comes from the environment and not from the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
-    /// A file that holds the key.
+    /// A file that holds the key and nothing else, in place of `api_key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// Sent as `OpenAI-Organization`.
@@ -96,7 +96,7 @@ pub struct OpenaiSettings {
     /// What a million tokens cost, in US dollars; for the reports only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
-    /// The most tokens that the model takes in one text. Default: 8191, or the preset's.
+    /// The most tokens that the model takes in one text; longer texts are cut into chunks. Default: 8191.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text_tokens: Option<usize>,
 }
@@ -105,10 +105,10 @@ pub struct OpenaiSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitSettings {
-    /// Calls a minute.
+    /// The most calls a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
-    /// Tokens a minute.
+    /// The most tokens a minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
 }

@@ -21,7 +21,7 @@ pub enum SourceSettings {
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
     /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Endings: `.jsonl`, `.ndjson`,
-    /// `.csv`, `.parquet`; `.gz` and `.zst` behind any of them.
+    /// `.csv`, `.parquet`; `.gz` and `.zst` behind any of them. Of a folder, hidden files and folders below it are left out.
     pub path: String,
     /// The format, for files whose ending does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub enum FileFormat {
     Jsonl,
     /// A header line, then rows; every value is a text, an empty one is a field that is not there.
     Csv,
-    /// Parquet (cargo feature `parquet`).
+    /// Parquet. Needs a Vectide that was built with `--features parquet`.
     Parquet,
 }
 

@@ -76,3 +76,88 @@ impl Source for StdinSource {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, Write};
+
+    use super::*;
+    use crate::settings::units::ByteSize;
+
+    const ROOM: Room = Room { records: 10, bytes: 100 };
+
+    fn source(input: impl Input + Send + 'static) -> StdinSource {
+        StdinSource::of(Box::new(input), &StdinSettings { max_record: ByteSize::bytes(20) }, 1_000)
+    }
+
+    /// The payloads of the next records; none at the end.
+    async fn next(source: &mut StdinSource, room: Room) -> Option<Vec<Vec<u8>>> {
+        match source.read(room).await.unwrap() {
+            Read::Records(records) => Some(records.iter().map(|record| record.payload.to_vec()).collect()),
+            Read::Finished => None,
+            Read::Idle => panic!("a pipe that is open may have more at any time"),
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_are_records_numbered_in_their_order() {
+        let mut source = source(&b"{1}\r\n\n{3}\n"[..]);
+        source.open(vec![]).await.unwrap();
+        let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
+        let told = |record: &super::super::Record| {
+            (record.payload.to_vec(), record.position.to_string(), record.version.as_nanos())
+        };
+        let expected = [(b"{1}".to_vec(), "stdin:1".to_owned(), 1_001), (b"{3}".to_vec(), "stdin:3".to_owned(), 1_003)];
+        assert_eq!(records.iter().map(told).collect::<Vec<_>>(), expected);
+        assert_eq!(next(&mut source, ROOM).await, None);
+        assert_eq!(next(&mut source, ROOM).await, None, "the end stays the end");
+    }
+
+    #[tokio::test]
+    async fn a_line_is_given_as_soon_as_it_is_there() {
+        let (input, mut output) = io::pipe().unwrap();
+        let mut source = source(input);
+        output.write_all(b"{1}\n{2").unwrap();
+        assert_eq!(next(&mut source, ROOM).await, Some(vec![b"{1}".to_vec()]));
+        output.write_all(b"}").unwrap();
+        drop(output);
+        assert_eq!(
+            next(&mut source, ROOM).await,
+            Some(vec![b"{2}".to_vec()]),
+            "the end of the input ends its last line"
+        );
+        assert_eq!(next(&mut source, ROOM).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_comes_with_the_next_read() {
+        let mut source = source(&b"1234\n1234\n123456789012\n1\n"[..]);
+        let room = Room { records: 3, bytes: 10 };
+        let mut lengths = Vec::new();
+        while let Some(lines) = next(&mut source, room).await {
+            lengths.push(lines.iter().map(Vec::len).collect::<Vec<_>>());
+        }
+        assert_eq!(lengths, [vec![4, 4], vec![12], vec![1]]);
+    }
+
+    #[tokio::test]
+    async fn a_long_line_is_broken_and_the_next_is_sound() {
+        let mut source = source(&b"123456789012345678901\n{2}\n"[..]);
+        let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
+        assert!(records[0].broken.as_deref().unwrap().contains("`max_record`"));
+        assert_eq!((&records[1].payload[..], &records[1].broken), (&b"{2}"[..], &None));
+    }
+
+    #[tokio::test]
+    async fn input_that_cannot_be_read_is_an_error_that_names_it() {
+        struct Unreadable;
+        impl Input for Unreadable {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                // As the system says it: a disk that fails, a terminal that is gone.
+                Err(Error::from_raw_os_error(5))
+            }
+        }
+        let error = source(Unreadable).read(ROOM).await.unwrap_err().to_string();
+        assert!(error.starts_with("standard input cannot be read: "), "{error}");
+    }
+}

@@ -6,6 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 
+use super::status_line::Stderr;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -41,7 +43,7 @@ pub enum LoggingError {
 pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
     let filter = parse(filter.unwrap_or("info"))?;
     // A failed write is not told on standard error: that is where it failed, and telling would panic.
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr).log_internal_errors(false);
+    let lines = fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

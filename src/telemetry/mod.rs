@@ -2,14 +2,18 @@
 //! small locks; no actor is asked by message.
 
 pub mod actors;
+pub mod figures;
 pub mod health;
 pub mod labels;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod progress;
 pub mod report;
 pub mod sources;
 pub mod stats;
+pub mod status_line;
+pub mod terminal;
 
 pub use actors::{ActorBoard, ActorHandle};
 pub use health::Health;

@@ -49,7 +49,7 @@ impl Report {
                 health: self.health.of(Component::Provider),
             }),
             index: Some(IndexStats {
-                graph_lag_points: u64::try_from(self.metrics.graph_lag.get()).unwrap_or(0),
+                graph_lag_points: self.index.status().waiting,
                 health: self.health.of(Component::Index),
             }),
             ..Stats::of_ledger(&self.pipeline, &self.ledger)?
@@ -64,6 +64,7 @@ impl Report {
             (&metrics.documents, counts.indexed),
             (&metrics.points, self.index.points()),
             (&metrics.dead_letters, counts.dead_letters),
+            (&metrics.graph_lag, self.index.status().waiting),
         ] {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -12,12 +12,12 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::actor::offload::on_blocking_thread;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::space::Space;
 use crate::index::{Hit, IndexError, Query, VectorIndex};
-use crate::ledger::patience::on_blocking_thread;
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
 use crate::pipeline::Resources;
 use crate::source::actor::MakeSource;

@@ -1,7 +1,8 @@
 //! The sample shop with a state folder of its own, driven through the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -100,7 +101,13 @@ impl Shop {
 
     /// Does a command and gives its output, whatever its exit code.
     pub fn attempt(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        // Files, because a pipe that nobody empties would stop the process when it is full.
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let mut command = self.command(arguments);
+        command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+        let mut running = Running { child: command.spawn().unwrap() };
+        let status = in_time(&format!("the end of vectide {arguments:?}"), || running.child.try_wait().unwrap());
+        Output { status, stdout: written(stdout), stderr: written(stderr) }
     }
 
     /// Does a command that must succeed and gives its standard output.
@@ -172,14 +179,12 @@ pub struct Running {
 impl Running {
     /// Waits until something holds that the run brings about.
     pub fn wait_until(&mut self, what: &str, mut holds: impl FnMut() -> bool) {
-        let give_up = Instant::now() + Duration::from_secs(120);
-        while !holds() {
+        in_time(what, || {
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("the run ended ({status}) before {what}");
+                panic!("the run ended ({status}) before this held: {what}");
             }
-            assert!(Instant::now() < give_up, "two minutes and not yet: {what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            holds().then_some(())
+        });
     }
 
     /// `kill -9`: the process has no chance to say or save anything.
@@ -203,6 +208,25 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What `look` finds, looking again and again. What takes a minute here will not happen.
+fn in_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "waited a minute in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn written(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 pub fn sample(name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! The embedded index: points and vectors in the ledger, and a graph over them for fast search.
 //!
-//! The ledger is the truth. The [`graph`] is derived from it, grows behind the writes and is saved now and then; a
+//! The ledger is the truth. The graph is derived from it, grows behind the writes and is saved now and then; a
 //! point is in one of three places, and a search looks into all of them:
 //!
 //! - in the graph;
@@ -30,11 +30,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
+use crate::actor::offload::on_blocking_thread;
 use crate::document::Vector;
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource, Written};
 use crate::settings::index::Metric;
 
-use super::{Hit, IndexError, IndexStatus, Query, VectorIndex, blocking};
+use super::{Hit, IndexError, IndexStatus, Query, VectorIndex};
 
 use file::{Access, LedgerMark};
 use graph::{Graph, Shape};
@@ -369,7 +370,7 @@ impl VectorIndex for EmbeddedIndex {
             // The sender lives as long as the index.
             let _ = room.wait_for(|waiting| *waiting <= self.core.max_waiting).await;
             let core = Arc::clone(&self.core);
-            blocking(move || {
+            on_blocking_thread(move || {
                 core.write(&writes)?;
                 core.grow_in_background();
                 Ok(())
@@ -382,7 +383,7 @@ impl VectorIndex for EmbeddedIndex {
         Box::pin(async move {
             let permit = Arc::clone(&self.searches).acquire_owned().await;
             let core = Arc::clone(&self.core);
-            blocking(move || {
+            on_blocking_thread(move || {
                 // Held by the thread and not by the caller, who may stop waiting.
                 let _permit = permit;
                 search::search(&core, &query)
@@ -408,7 +409,7 @@ impl VectorIndex for EmbeddedIndex {
                 let _ = growing.wait_for(|growing| !growing).await;
             }
             let core = Arc::clone(&self.core);
-            blocking(move || core.save().map_err(IndexError::Unavailable)).await
+            on_blocking_thread(move || core.save().map_err(IndexError::Unavailable)).await
         })
     }
 }

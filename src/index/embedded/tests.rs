@@ -418,7 +418,7 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     for _ in 0..5 {
         assert!((&mut second).now_or_never().is_none());
         let ledger = Arc::clone(&core.ledger);
-        let last = runtime.block_on(blocking(move || Ok(ledger.last_point_key()?))).unwrap();
+        let last = runtime.block_on(on_blocking_thread(move || ledger.last_point_key())).unwrap();
         assert_eq!(last, 50, "nothing of the second write was begun");
     }
     drop(searching);

@@ -26,7 +26,7 @@ type Input = Box<dyn Read + Send>;
 
 /// An open file.
 pub(super) enum Content {
-    Lines(Cutter<Input>),
+    Lines(Box<Cutter<Input>>),
     Csv(Box<csv::Rows<Input>>),
     #[cfg(feature = "parquet")]
     Parquet(Box<parquet::Rows>),
@@ -51,7 +51,7 @@ impl Content {
                 let mut cutter = Cutter::new(input, Boundary::Line, max_record, start.offset, start.ordinal);
                 cutter.expect(expected);
                 cutter.advance_to(from.offset).map_err(said)?;
-                Ok(Self::Lines(cutter))
+                Ok(Self::Lines(Box::new(cutter)))
             }
             // Always from the start: the header line is there, and only the line feeds before a row tell its line.
             FileFormat::Csv => {
@@ -78,7 +78,7 @@ impl Content {
     /// The same for a file that grows: what stands behind the last line feed is not read yet.
     pub fn open_growing(file: &Arc<File>, kind: Kind, max_record: usize, from: Mark) -> Result<Self, String> {
         Ok(match Self::open(file, kind, max_record, from)? {
-            Self::Lines(cutter) => Self::Lines(cutter.growing()),
+            Self::Lines(cutter) => Self::Lines(Box::new(cutter.growing())),
             Self::Csv(rows) => Self::Csv(Box::new(rows.growing())),
             #[cfg(feature = "parquet")]
             parquet => parquet,

@@ -45,7 +45,7 @@ pub struct FileSource {
 }
 
 enum Reader {
-    Once(Once),
+    Once(Box<Once>),
     Follow(Follow),
 }
 
@@ -70,7 +70,7 @@ impl FileSource {
         let settings = settings.clone();
         let reader = match settings.follow {
             true => Reader::Follow(Follow::new(settings)),
-            false => Reader::Once(Once::new(settings)),
+            false => Reader::Once(Box::new(Once::new(settings))),
         };
         Self { reader: Offload::new(reader), remaining: None }
     }

@@ -60,3 +60,36 @@ impl<S: Send + 'static, T: Send + 'static> Offload<S, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_waited_for_is_given_by_the_next_call() {
+        let (go, told) = mpsc::channel();
+        let mut offload = Offload::new(0);
+        let abandoned = offload.run(move |state| {
+            told.recv().unwrap();
+            *state += 1;
+            *state
+        });
+        assert!(abandoned.now_or_never().is_none(), "the work waits");
+        go.send(()).unwrap();
+        assert_eq!(offload.run(|state| *state + 100).await.unwrap(), 1);
+        assert_eq!(offload.run(|state| *state + 100).await.unwrap(), 101);
+    }
+
+    #[tokio::test]
+    async fn after_a_panic_it_is_an_error_and_no_second_panic() {
+        let mut offload = Offload::<(), ()>::new(());
+        let panicked = std::panic::AssertUnwindSafe(offload.run(|()| panic!("broken"))).catch_unwind().await;
+        assert!(panicked.is_err());
+        let error = offload.run(|()| ()).await.unwrap_err().to_string();
+        assert!(error.contains("must be opened again"), "{error}");
+    }
+}

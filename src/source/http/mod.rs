@@ -151,6 +151,13 @@ mod tests {
         Committed { partition: partition.name.clone(), detail: partition.detail.clone(), offset, ordinal }
     }
 
+    /// What the ingestor does once a record's position is in the ledger.
+    async fn commit(source: &mut HttpSource, record: &Record) {
+        let positions = [record.position.clone()];
+        source.on_commit().expect("whoever waits for a commit must be told at once")(&positions);
+        source.committed(&positions).await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn gives_what_was_accepted_in_order_and_as_much_as_there_is_room_for() {
         let journal = Arc::new(MemoryJournal::default());
@@ -208,10 +215,10 @@ mod tests {
         source.open(Vec::new()).await.unwrap();
         accept(&intake, &["{}"; 1_500]).await;
         let all = records(&mut source, Room { records: 2_000, ..ROOM }).await;
-        source.committed(&[all[9].position.clone()]).await.unwrap();
+        commit(&mut source, &all[9]).await;
         intake.settled(11).await;
         assert_eq!((intake.pending(), journal.payloads().len()), (1_490, 1_500));
-        source.committed(&[all[1_499].position.clone()]).await.unwrap();
+        commit(&mut source, &all[1_499]).await;
         intake.settled(1_501).await;
         assert_eq!((intake.pending(), journal.payloads().len()), (0, 0));
     }

@@ -1,41 +1,39 @@
 //! The ingestor: one for each source. It reads while its window has room, decodes and maps off the arbiter, sends, and keeps
 //! every record until it is settled. What cannot be processed goes to the dead letters from here and nowhere else.
 
+mod errand;
+mod redelivery;
+mod settling;
+
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{OnCommit, Position, Read, Record, Room, Source, SourceError};
+use super::{OnCommit, Position, Room, Source, SourceError};
 use crate::actor::backoff::Backoff;
-use crate::actor::{Closed, Outlet, guard};
+use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
 use crate::document::mapping::{Mapped, Mapper, Refusal};
-use crate::ledger::patience::{on_blocking_thread, patiently};
-use crate::ledger::{Ledger, NewDeadLetter};
+use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
 use crate::telemetry::{Metrics, Outcome, SourceHandle};
 
+use errand::{Decoded, Errand, Found, ReadOutcome};
+pub use redelivery::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
+
 /// The most that is read and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
 /// side by side.
 const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
-/// After so many losses a delivery travels alone, so that it cannot harm its neighbours.
-pub const LOSSES_UNTIL_ALONE: u32 = 3;
-/// After so many losses a delivery is dead-lettered: it crashes whatever touches it.
-pub const LOSSES_UNTIL_DEAD: u32 = 5;
-/// How often settled positions are committed while more is on its way.
-const COMMIT_EVERY: Duration = Duration::from_millis(200);
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
 const FAILURES_UNTIL_FAILING: u32 = 4;
 const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-const REDELIVERY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
@@ -137,23 +135,6 @@ pub struct StopReading;
 #[rtype(result = "()")]
 struct VerdictsArrived;
 
-/// A record and what it says.
-type Decoded = (Record, Result<Mapped, Refusal>);
-
-/// A source that comes back from a read, whether it is open now, what it could not be told, and what it gave.
-struct ReadOutcome {
-    source: Box<dyn Source>,
-    opened: bool,
-    untold: Vec<Position>,
-    found: Result<Found, SourceError>,
-}
-
-enum Found {
-    Records(Vec<Decoded>),
-    Idle,
-    Finished,
-}
-
 impl Ingestor {
     /// Reads what the wiring's source gives.
     pub fn new(wiring: Wiring) -> Self {
@@ -244,7 +225,7 @@ impl Ingestor {
             let refresh = record.refresh;
             match mapped {
                 Ok(Mapped::Change(change)) => {
-                    let number = self.state.window.admit(record, Some(change.operation), now);
+                    let number = self.state.window.admit(record, Some((change.operation, change.version)), now);
                     changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), refresh });
                 }
                 Ok(Mapped::Ignored) => {
@@ -297,193 +278,6 @@ impl Ingestor {
         }
         self.redeliver_later(lost, ctx);
         self.drive(ctx);
-    }
-
-    fn settle(&mut self, number: u64, outcome: Outcome) {
-        let Some(delivery) = self.state.window.get(number) else { return };
-        let (operation, since, version) = (delivery.operation, delivery.since, delivery.record.version);
-        self.wiring.metrics.events.of(operation, outcome).inc();
-        if outcome == Outcome::Indexed {
-            let age = if self.wiring.version_is_time { age(version.as_nanos()) } else { since.elapsed() };
-            self.wiring.metrics.fresh_after(age);
-        }
-        self.state.window.settle(number);
-    }
-
-    fn condemn(&mut self, number: u64, reason: &str) {
-        if let Some(delivery) = self.state.window.get(number) {
-            let refusal = match map(&self.wiring.mapper, &delivery.record) {
-                Ok(Mapped::Change(change)) => {
-                    Refusal { reason: reason.to_owned(), id: Some(change.id), version: Some(change.version) }
-                }
-                _ => Refusal { reason: reason.to_owned(), id: None, version: None },
-            };
-            self.state.condemned.push((number, refusal));
-        }
-    }
-
-    fn lose(&mut self, number: u64, lost: &mut Vec<u64>) {
-        if self.state.closed {
-            return;
-        }
-        let Some(losses) = self.state.window.lose(number) else { return };
-        let operation = self.state.window.get(number).and_then(|delivery| delivery.operation);
-        self.wiring.metrics.events.of(operation, Outcome::Redelivered).inc();
-        match losses {
-            LOSSES_UNTIL_DEAD.. => self.condemn(
-                number,
-                &format!(
-                    "processing it failed {losses} times, the last times alone: it crashes a stage of the pipeline"
-                ),
-            ),
-            _ => lost.push(number),
-        }
-    }
-
-    fn redeliver_later(&mut self, lost: Vec<u64>, ctx: &mut Context<Self>) {
-        if lost.is_empty() {
-            return;
-        }
-        self.state.pausing += lost.len();
-        let losses =
-            lost.iter().filter_map(|number| self.state.window.get(*number)).map(|delivery| delivery.losses).max();
-        tracing::warn!(source = %self.wiring.name, events = lost.len(), "events were lost on their way; delivering them again");
-        ctx.run_later(REDELIVERY.delay(losses.unwrap_or(1), fastrand::f64()), move |ingestor, ctx| {
-            ingestor.state.pausing -= lost.len();
-            let losses = |number: &u64| ingestor.state.window.get(*number).map_or(0, |delivery| delivery.losses);
-            let (suspects, others): (Vec<_>, Vec<_>) =
-                lost.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
-            ingestor.state.suspects.extend(suspects);
-            ingestor.redeliver(&others, ctx);
-            ingestor.drive(ctx);
-        });
-    }
-
-    fn redeliver(&mut self, numbers: &[u64], ctx: &mut Context<Self>) {
-        let verdicts = self.verdicts(ctx);
-        let mut changes = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let Some(delivery) = self.state.window.get(*number) else { continue };
-            let refresh = delivery.record.refresh;
-            // It was mapped before, so it maps again.
-            if let Ok(Mapped::Change(change)) = map(&self.wiring.mapper, &delivery.record) {
-                changes.push(Incoming { change, receipt: Receipt::new(*number, verdicts.clone()), refresh });
-            }
-        }
-        self.send(changes, ctx);
-    }
-
-    /// Sends the next suspect, once nothing else of this source is on its way.
-    fn send_suspect(&mut self, ctx: &mut Context<Self>) {
-        let state = &mut self.state;
-        let elsewhere = state.suspects.len() + state.condemned.len();
-        if state.alone.is_some()
-            || state.closed
-            || state.sending
-            || state.pausing > 0
-            || state.window.open() > elsewhere
-        {
-            return;
-        }
-        if let Some(suspect) = state.suspects.pop_front() {
-            state.alone = Some(suspect);
-            self.redeliver(&[suspect], ctx);
-        }
-    }
-
-    /// Puts what was condemned into the dead letters, durably, and only then settles it.
-    fn bury(&mut self, ctx: &mut Context<Self>) {
-        if self.state.burying || self.state.condemned.is_empty() {
-            return;
-        }
-        self.state.burying = true;
-        let condemned = std::mem::take(&mut self.state.condemned);
-        let letters: Arc<[NewDeadLetter]> =
-            condemned.iter().filter_map(|(number, refusal)| self.letter(*number, refusal)).collect();
-        let numbers: Vec<u64> = condemned.into_iter().map(|(number, _)| number).collect();
-        let ledger = self.wiring.ledger.clone();
-        let at = unix_ms(SystemTime::now());
-        let bury = async move { patiently(&ledger, move |ledger| ledger.bury(&letters, at)).await };
-        ctx.spawn(bury.into_actor(self).map(move |(), ingestor, ctx| {
-            ingestor.state.burying = false;
-            for number in numbers {
-                ingestor.settle(number, Outcome::DeadLettered);
-            }
-            ingestor.drive(ctx);
-        }));
-    }
-
-    fn letter(&self, number: u64, refusal: &Refusal) -> Option<NewDeadLetter> {
-        let delivery = self.state.window.get(number)?;
-        let record = &delivery.record;
-        let (source, position) = match &record.origin {
-            Some(origin) => (origin.source.clone(), origin.position.clone()),
-            None => (self.wiring.name.to_string(), record.position.to_string()),
-        };
-        Some(NewDeadLetter {
-            source,
-            position,
-            document: refusal.id.clone(),
-            version: refusal.version,
-            reason: refusal.reason.clone(),
-            payload: record.payload.to_vec(),
-            attempts: delivery.losses.max(1),
-            order: record.version,
-        })
-    }
-
-    fn commit(&mut self, ctx: &mut Context<Self>) {
-        let state = &mut self.state;
-        if state.committing || !state.window.has_settled() {
-            return;
-        }
-        let since = state.committed_at.map_or(COMMIT_EVERY, |at| at.elapsed());
-        if state.window.open() > 0 && since < COMMIT_EVERY {
-            if !state.commit_alarm {
-                state.commit_alarm = true;
-                ctx.run_later(COMMIT_EVERY - since, |ingestor, ctx| {
-                    ingestor.state.commit_alarm = false;
-                    ingestor.drive(ctx);
-                });
-            }
-            return;
-        }
-        state.committing = true;
-        let positions: Arc<[Position]> = state.window.take_settled().into();
-        let (ledger, name, written) = (self.wiring.ledger.clone(), self.wiring.name.clone(), positions.clone());
-        let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
-        ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
-            ingestor.state.committing = false;
-            ingestor.wiring.commits.fetch_add(1, Ordering::Relaxed);
-            ingestor.state.committed_at = Some(Instant::now());
-            if let Some(on_commit) = &ingestor.state.on_commit {
-                on_commit(&positions);
-            }
-            ingestor.state.untold.extend(positions.iter().cloned());
-            ingestor.tell_source(ctx);
-            ingestor.drive(ctx);
-        }));
-    }
-
-    /// Tells the source what was committed, when it is not reading: a read tells it by itself.
-    fn tell_source(&mut self, ctx: &mut Context<Self>) {
-        let reads_on = !self.state.stopping && self.state.end != End::Finished;
-        if reads_on || self.state.untold.is_empty() {
-            return;
-        }
-        let Some(mut source) = self.state.source.take() else { return };
-        let untold = std::mem::take(&mut self.state.untold);
-        let tell = async move {
-            let told = source.committed(&untold).await;
-            (source, told)
-        };
-        ctx.spawn(tell.into_actor(self).map(|(source, told), ingestor, ctx| {
-            if let Err(error) = told {
-                tracing::warn!(source = %ingestor.wiring.name, %error, "source could not be told what is settled");
-            }
-            ingestor.state.source = Some(source);
-            ingestor.drive(ctx);
-        }));
     }
 
     fn show(&self) {
@@ -554,77 +348,6 @@ impl State {
     fn is_isolating(&self) -> bool {
         self.alone.is_some() || !self.suspects.is_empty()
     }
-}
-
-/// All that one read needs, so that it runs without the ingestor.
-struct Errand {
-    opened: bool,
-    untold: Vec<Position>,
-    room: Room,
-    name: Arc<str>,
-    ledger: Arc<Ledger>,
-    mapper: Arc<Mapper>,
-}
-
-impl Errand {
-    async fn run(mut self, mut source: Box<dyn Source>) -> ReadOutcome {
-        let found = self.read(&mut *source).await;
-        ReadOutcome { source, opened: self.opened, untold: self.untold, found }
-    }
-
-    async fn read(&mut self, source: &mut dyn Source) -> Result<Found, SourceError> {
-        if !self.opened {
-            let name = self.name.clone();
-            let committed = patiently(&self.ledger, move |ledger| ledger.positions(&name)).await;
-            source.open(committed).await?;
-            self.opened = true;
-        }
-        if !self.untold.is_empty() {
-            source.committed(&self.untold).await?;
-            self.untold.clear();
-        }
-        match source.read(self.room).await? {
-            Read::Idle => Ok(Found::Idle),
-            Read::Finished => Ok(Found::Finished),
-            Read::Records(records) => {
-                let mapper = self.mapper.clone();
-                let decode = move |record: Record| {
-                    let mapped = map(&mapper, &record);
-                    (record, mapped)
-                };
-                let decoded = on_blocking_thread(move || records.into_iter().map(decode).collect());
-                Ok(Found::Records(decoded.await))
-            }
-        }
-    }
-}
-
-fn map(mapper: &Mapper, record: &Record) -> Result<Mapped, Refusal> {
-    if let Some(reason) = &record.broken {
-        return Err(Refusal { reason: reason.clone(), id: None, version: None });
-    }
-    match &record.change {
-        Some(change) => Ok(Mapped::Change(change.clone())),
-        // One record that crashes the mapper must not keep its neighbours from being read.
-        None => {
-            catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version))).unwrap_or_else(|panic| {
-                let reason = format!("reading the record crashed: {}", guard::message(&*panic));
-                Err(Refusal { reason, id: None, version: None })
-            })
-        }
-    }
-}
-
-/// How long ago this was, in nanoseconds since the Unix epoch; zero for the future.
-fn age(nanos: i128) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let age = i128::try_from(now).unwrap_or(i128::MAX).saturating_sub(nanos).max(0);
-    Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX))
-}
-
-fn unix_ms(at: SystemTime) -> i64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Actor for Ingestor {

@@ -1,0 +1,175 @@
+//! What `vectide check --connect` tries: everything that `run` will need, and nothing is changed by it.
+
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::stats::of_running_process;
+use crate::document::mapping::{Mapped, Mapper};
+use crate::embed::provider::{InputType, Judgement, Provider};
+use crate::index::{self, space};
+use crate::ledger::{Ledger, LedgerErrorKind};
+use crate::settings::{Settings, SourceSettings};
+use crate::source::{self, Read, Room};
+use crate::telemetry::figures::{bytes, counted, money};
+
+/// What is embedded to see whether the provider works.
+const SAMPLE: &str = "Does this work?";
+
+/// One thing that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// What, as a person calls it.
+    pub what: String,
+    /// What is right with it, or wrong.
+    pub found: Result<String, String>,
+}
+
+/// Tries everything, and hands over each result as it comes.
+pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mapper = Mapper::new(&settings.document).map_err(anyhow::Error::msg)?;
+    let running = of_running_process(settings).await.is_some();
+    each(Tried { what: "state".into(), found: writable(&settings.state.path) })?;
+    for (name, source) in &settings.sources {
+        let found = match source {
+            SourceSettings::File(_) => first_record(source, &mapper).await,
+            SourceSettings::Stdin(_) => Ok("lines of standard input are read when it runs".to_owned()),
+            SourceSettings::Http(_) => Ok("events are taken at `POST /v1/events` when it runs".to_owned()),
+        };
+        each(Tried { what: format!("source {name}"), found })?;
+    }
+    if let Some(server) = &settings.server {
+        let found = match (TcpListener::bind(server.listen), running) {
+            (Ok(_), _) => Ok(format!("{} is free", server.listen)),
+            (Err(_), true) => Ok(format!("this pipeline is running and listens on {}", server.listen)),
+            (Err(error), false) => {
+                Err(format!("cannot listen on {}: {error}; set `server.listen` to another address", server.listen))
+            }
+        };
+        each(Tried { what: "server".into(), found })?;
+    }
+    let provider = match crate::embed::build(&settings.embedding) {
+        Ok(provider) => provider,
+        Err(found) => return each(Tried { what: "provider".into(), found: Err(found) }),
+    };
+    each(Tried { what: "provider".into(), found: embeds(&*provider).await })?;
+    each(Tried { what: "index".into(), found: opens(settings, &*provider) })
+}
+
+/// Reads the first record as a run without any position would, and maps it.
+async fn first_record(settings: &SourceSettings, mapper: &Mapper) -> Result<String, String> {
+    let mut source = source::build(settings, None)?();
+    source.open(Vec::new()).await.map_err(told)?;
+    let size = source.remaining_bytes().map(|size| format!("{} to read", bytes(size)));
+    let room = Room { records: 1, bytes: 1 };
+    let first = match source.read(room).await.map_err(told)? {
+        Read::Finished | Read::Idle => "no record yet".to_owned(),
+        Read::Records(records) => match records.first() {
+            None => "no record yet".to_owned(),
+            Some(record) => match (&record.broken, mapper.map(&record.payload, record.version)) {
+                (Some(reason), _) => dead(&record.position, reason),
+                (None, Err(refusal)) => dead(&record.position, &refusal),
+                (None, Ok(Mapped::Ignored)) => format!("the first record, {}, is filtered out", record.position),
+                (None, Ok(Mapped::Change(change))) => {
+                    format!("the first record, {}, is about document `{}`", record.position, change.id)
+                }
+            },
+        },
+    };
+    Ok(size.into_iter().chain([first]).collect::<Vec<_>>().join("; "))
+}
+
+/// One broken record is no reason not to run.
+fn dead(position: &impl Display, reason: &impl Display) -> String {
+    format!("but the first record, {position}, would go to the dead letters: {reason}")
+}
+
+fn told(error: impl Display) -> String {
+    error.to_string()
+}
+
+/// Makes a file in the folder and takes it away. A folder that is not there yet is looked at where it would be made.
+fn writable(folder: &Path) -> Result<String, String> {
+    let exists = folder.try_exists().map_err(|error| format!("{} cannot be looked at: {error}", folder.display()))?;
+    let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let nearest = if nearest.as_os_str().is_empty() { Path::new(".") } else { nearest };
+    let probe = nearest.join(format!(".vectide-check.{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe).and_then(|_| fs::remove_file(&probe));
+    made.map_err(|error| {
+        let nearest = nearest.display();
+        format!("{nearest} cannot be written to: {error}; make it writable for this user, or set `state.path` to another folder")
+    })?;
+    let made = if exists { "is writable" } else { "will be made" };
+    Ok(format!("{} {made}", folder.display()))
+}
+
+async fn embeds(provider: &dyn Provider) -> Result<String, String> {
+    let reason = match provider.embed(vec![Arc::from(SAMPLE)], InputType::Query).await {
+        Judgement::Done(answer) => match answer.vectors.into_iter().next() {
+            Some(Ok(_)) => {
+                let tokens = answer.tokens.unwrap_or(0);
+                let price = tokens as f64 * provider.price_per_million_tokens() / 1e6;
+                let cost = format!("{} for {}", counted(tokens, "token"), money(price));
+                return Ok(format!("{}; this try took {cost}", provider.space()));
+            }
+            Some(Err(reason)) => reason,
+            None => "it answered without a vector".to_owned(),
+        },
+        Judgement::Retry { reason, .. } | Judgement::Refused { reason } | Judgement::Fatal { reason } => reason,
+    };
+    Err(format!("{}: {reason}", provider.model()))
+}
+
+fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {
+    let folder = &settings.state.path;
+    let ledger = match Ledger::open_to_read(folder) {
+        Ok(ledger) => Arc::new(ledger),
+        Err(error) if error.kind() == LedgerErrorKind::Missing => {
+            return Ok("nothing is indexed yet: `vectide run` makes it".to_owned());
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    space::compare(&ledger, provider.space()).map_err(told)?;
+    let index = index::build_to_read(&settings.index, ledger.clone(), folder, provider.space().dimensions);
+    let points = index.map_err(told)?.points();
+    let documents = ledger.counts().map_err(told)?.indexed;
+    Ok(format!("{} in {}", counted(documents, "document"), counted(points, "chunk")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_not_made_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("a/b");
+        assert_eq!(writable(&data), Ok(format!("{} will be made", data.display())));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(writable(folder.path()), Ok(format!("{} is writable", folder.path().display())));
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(writable(&file).unwrap_err().contains("`state.path`"));
+    }
+
+    #[tokio::test]
+    async fn the_first_record_is_tried_and_a_missing_file_is_a_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let yaml = format!("{{ type: file, path: {} }}", path.display());
+        let source: SourceSettings = serde_yaml::from_str(&yaml).unwrap();
+        let mapper = Mapper::new(&serde_yaml::from_str("{ id: id, text: '{{ t }}' }").unwrap()).unwrap();
+        assert!(first_record(&source, &mapper).await.unwrap_err().contains("there is no file"));
+        for (content, said) in [
+            ("", "no record yet"),
+            ("{\"id\":\"p1\"}\n{}\n", "is about document `p1`"),
+            ("{\"name\":\"p1\"}\n", "would go to the dead letters"),
+        ] {
+            fs::write(&path, content).unwrap();
+            let found = first_record(&source, &mapper).await.unwrap();
+            assert!(found.contains(said), "{found}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What commands open to look at what `run` wrote. All of it works while `run` is running and when it is not.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::embed;
+use crate::index::{self, space};
+use crate::ledger::Ledger;
+use crate::pipeline::resources::StartError;
+use crate::search::Searcher;
+use crate::settings::Settings;
+
+/// The ledger, to read.
+pub fn ledger(settings: &Settings) -> anyhow::Result<Ledger> {
+    Ok(Ledger::open_to_read(&settings.state.path)?)
+}
+
+/// The ledger, to read it and to edit its dead letters.
+pub fn ledger_to_edit(settings: &Settings) -> anyhow::Result<Ledger> {
+    Ok(Ledger::open_to_edit(&settings.state.path)?)
+}
+
+/// What answers searches. To be called inside [`block_on`].
+///
+/// # Errors
+/// The configuration names another model than the one that the index was made with, among others.
+pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
+    let ledger = Arc::new(ledger(settings)?);
+    let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
+    space::compare(&ledger, provider.space()).map_err(StartError::from)?;
+    let folder = &settings.state.path;
+    let index = index::build_to_read(&settings.index, ledger.clone(), folder, provider.space().dimensions)?;
+    Ok(Searcher { provider, index, ledger })
+}
+
+/// Runs async work to its end on this thread.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the async runtime could not be started")?.block_on(work)
+}

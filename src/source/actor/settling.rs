@@ -1,0 +1,153 @@
+//! Settling: dead letters are written before their delivery counts as done, and positions are committed behind all that is done.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix::prelude::*;
+use tokio::time::Instant;
+
+use super::errand::map;
+use super::{End, Ingestor};
+use crate::document::Version;
+use crate::document::mapping::{Mapped, Refusal};
+use crate::ledger::NewDeadLetter;
+use crate::ledger::patience::patiently;
+use crate::source::Position;
+use crate::telemetry::Outcome;
+
+/// How often settled positions are committed while more is on its way.
+const COMMIT_EVERY: Duration = Duration::from_millis(200);
+
+impl Ingestor {
+    pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
+        let Some(delivery) = self.state.window.get(number) else { return };
+        let (change, since) = (delivery.change, delivery.since);
+        self.wiring.metrics.events.of(change.map(|(operation, _)| operation), outcome).inc();
+        if outcome == Outcome::Indexed {
+            let event = change.and_then(|(_, version)| time_of(version)).filter(|_| self.wiring.version_is_time);
+            let age = event.map_or_else(|| since.elapsed(), |at| at.elapsed().unwrap_or_default());
+            self.wiring.metrics.fresh_after(age);
+        }
+        self.state.window.settle(number);
+    }
+
+    pub(super) fn condemn(&mut self, number: u64, reason: &str) {
+        if let Some(delivery) = self.state.window.get(number) {
+            let refusal = match map(&self.wiring.mapper, &delivery.record) {
+                Ok(Mapped::Change(change)) => {
+                    Refusal { reason: reason.to_owned(), id: Some(change.id), version: Some(change.version) }
+                }
+                _ => Refusal { reason: reason.to_owned(), id: None, version: None },
+            };
+            self.state.condemned.push((number, refusal));
+        }
+    }
+
+    /// Puts what was condemned into the dead letters, durably, and only then settles it.
+    pub(super) fn bury(&mut self, ctx: &mut Context<Self>) {
+        if self.state.burying || self.state.condemned.is_empty() {
+            return;
+        }
+        self.state.burying = true;
+        let condemned = std::mem::take(&mut self.state.condemned);
+        let letters: Arc<[NewDeadLetter]> =
+            condemned.iter().filter_map(|(number, refusal)| self.letter(*number, refusal)).collect();
+        let numbers: Vec<u64> = condemned.into_iter().map(|(number, _)| number).collect();
+        let ledger = self.wiring.ledger.clone();
+        let at = unix_ms(SystemTime::now());
+        let bury = async move { patiently(&ledger, move |ledger| ledger.bury(&letters, at)).await };
+        ctx.spawn(bury.into_actor(self).map(move |(), ingestor, ctx| {
+            ingestor.state.burying = false;
+            for number in numbers {
+                ingestor.settle(number, Outcome::DeadLettered);
+            }
+            ingestor.drive(ctx);
+        }));
+    }
+
+    fn letter(&self, number: u64, refusal: &Refusal) -> Option<NewDeadLetter> {
+        let delivery = self.state.window.get(number)?;
+        let record = &delivery.record;
+        let (source, position) = match &record.origin {
+            Some(origin) => (origin.source.clone(), origin.position.clone()),
+            None => (self.wiring.name.to_string(), record.position.to_string()),
+        };
+        Some(NewDeadLetter {
+            source,
+            position,
+            document: refusal.id.clone(),
+            version: refusal.version,
+            reason: refusal.reason.clone(),
+            payload: record.payload.to_vec(),
+            attempts: delivery.losses.max(1),
+            order: record.version,
+        })
+    }
+
+    pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
+        let state = &mut self.state;
+        if state.committing || !state.window.has_settled() {
+            return;
+        }
+        let since = state.committed_at.map_or(COMMIT_EVERY, |at| at.elapsed());
+        if state.window.open() > 0 && since < COMMIT_EVERY {
+            if !state.commit_alarm {
+                state.commit_alarm = true;
+                ctx.run_later(COMMIT_EVERY - since, |ingestor, ctx| {
+                    ingestor.state.commit_alarm = false;
+                    ingestor.drive(ctx);
+                });
+            }
+            return;
+        }
+        state.committing = true;
+        let positions: Arc<[Position]> = state.window.take_settled().into();
+        let (ledger, name, written) = (self.wiring.ledger.clone(), self.wiring.name.clone(), positions.clone());
+        let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
+        ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
+            ingestor.state.committing = false;
+            ingestor.wiring.commits.fetch_add(1, Ordering::Relaxed);
+            ingestor.state.committed_at = Some(Instant::now());
+            if let Some(on_commit) = &ingestor.state.on_commit {
+                on_commit(&positions);
+            }
+            ingestor.state.untold.extend(positions.iter().cloned());
+            ingestor.tell_source(ctx);
+            ingestor.drive(ctx);
+        }));
+    }
+
+    /// Tells the source what was committed, when it is not reading: a read tells it by itself.
+    pub(super) fn tell_source(&mut self, ctx: &mut Context<Self>) {
+        let reads_on = !self.state.stopping && self.state.end != End::Finished;
+        if reads_on || self.state.untold.is_empty() {
+            return;
+        }
+        let Some(mut source) = self.state.source.take() else { return };
+        let untold = std::mem::take(&mut self.state.untold);
+        let tell = async move {
+            let told = source.committed(&untold).await;
+            (source, told)
+        };
+        ctx.spawn(tell.into_actor(self).map(|(source, told), ingestor, ctx| {
+            if let Err(error) = told {
+                tracing::warn!(source = %ingestor.wiring.name, %error, "source could not be told what is settled");
+            }
+            ingestor.state.source = Some(source);
+            ingestor.drive(ctx);
+        }));
+    }
+}
+
+/// The time that a version stands for; `None` for a small number, which is a counter or older than any event of interest.
+fn time_of(version: Version) -> Option<SystemTime> {
+    const YEAR_2001: u64 = 1_000_000_000_000_000_000;
+    let nanos = u64::try_from(version.as_nanos()).ok().filter(|nanos| *nanos >= YEAR_2001)?;
+    UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))
+}
+
+fn unix_ms(at: SystemTime) -> i64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,372 @@
+//! The progress of a run for people: a line that is rewritten on a terminal, log lines elsewhere, and a summary at the end.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::index::VectorIndex;
+use crate::ledger::Ledger;
+use crate::ledger::patience::blocking;
+use crate::pipeline::Ending;
+
+use super::figures::{bytes, count, counted, money, span};
+use super::labels::{CacheTier, Outcome};
+use super::stats::SourceState;
+use super::terminal::{printable, shortened, stderr_width};
+use super::{Metrics, SourceBoard, status_line};
+
+/// How often the line on a terminal is rewritten.
+const REDRAW: Duration = Duration::from_millis(250);
+/// How often a line is written where there is no terminal. A shorter run writes none.
+const LINE: Duration = Duration::from_secs(10);
+/// Over how long rates are measured.
+const MEMORY: Duration = Duration::from_secs(10);
+
+/// Shows how a run gets on.
+pub struct Progress {
+    metrics: Arc<Metrics>,
+    sources: SourceBoard,
+    ledger: Arc<Ledger>,
+    index: Arc<dyn VectorIndex>,
+    started: Instant,
+}
+
+/// What a run did until one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Snapshot {
+    /// Since the run started.
+    pub elapsed: Duration,
+    /// Records by outcome, as [`Outcome::ALL`] orders them.
+    pub outcomes: [u64; Outcome::ALL.len()],
+    /// Texts sent to the provider.
+    pub texts: u64,
+    /// Tokens sent.
+    pub tokens: u64,
+    /// US dollars spent.
+    pub money: f64,
+    /// Texts that needed no call, as [`CacheTier::ALL`] orders them.
+    pub hits: [u64; CacheTier::ALL.len()],
+    /// Bytes left to read; `None` when no source that still reads knows.
+    pub remaining: Option<u64>,
+    /// Sources that cannot read: name and reason.
+    pub failing: Vec<(String, String)>,
+}
+
+/// How fast it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pace {
+    /// Records settled a second.
+    pub records: f64,
+    /// Until everything is read.
+    pub left: Option<Duration>,
+}
+
+/// What is there at the end of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Holdings {
+    /// Documents in the index.
+    pub documents: u64,
+    /// Their chunks.
+    pub points: u64,
+    /// Records in the dead letters.
+    pub dead_letters: u64,
+    /// Bytes of the ledger, vectors included.
+    pub bytes: u64,
+}
+
+impl Progress {
+    /// Of a run that begins now, which counts in these.
+    pub fn new(metrics: Arc<Metrics>, sources: SourceBoard, ledger: Arc<Ledger>, index: Arc<dyn VectorIndex>) -> Self {
+        Self { metrics, sources, ledger, index, started: Instant::now() }
+    }
+
+    /// Shows progress until it is dropped; takes its line away then.
+    pub async fn run(&self) -> Infallible {
+        let _erased = EraseOnDrop;
+        let mut meter = Meter::default();
+        let every = if stderr_width().is_some() { REDRAW } else { LINE };
+        loop {
+            tokio::time::sleep(every).await;
+            let now = self.snapshot();
+            let line = line(&now, meter.pace(&now));
+            match stderr_width() {
+                Some(width) => status_line::show(&shortened(&printable(&line), width.saturating_sub(1))),
+                None => tracing::info!("{line}"),
+            }
+        }
+    }
+
+    /// What the run did until now.
+    pub fn snapshot(&self) -> Snapshot {
+        let metrics = &self.metrics;
+        let mut outcomes = [0; Outcome::ALL.len()];
+        for (_, outcome, events) in metrics.events.counted() {
+            outcomes[outcome as usize] += events;
+        }
+        let sources = self.sources.snapshot();
+        let reading = sources.values().filter(|source| source.state == SourceState::Reading);
+        let failing = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.reason.clone()?)));
+        Snapshot {
+            elapsed: self.started.elapsed(),
+            outcomes,
+            texts: metrics.texts.sum(),
+            tokens: metrics.tokens.sum(),
+            money: metrics.money.sum(),
+            hits: CacheTier::ALL.map(|tier| metrics.cache_hits.of(tier).get()),
+            remaining: reading.filter_map(|source| source.remaining_bytes).reduce(|one, other| one + other),
+            failing: failing.collect(),
+        }
+    }
+
+    /// The summary of a run that ended like this: some lines for a person.
+    pub async fn summary(&self, ending: &Ending) -> String {
+        let (points, read) = (self.index.points(), |ledger: &Ledger| (ledger.counts(), ledger.size_on_disk()));
+        let (counts, size) = blocking(&self.ledger, read).await;
+        // A ledger that cannot be asked now was reported; the counts of the run are told all the same.
+        let counts = counts.unwrap_or_default();
+        let holdings = Holdings {
+            documents: counts.indexed,
+            points,
+            dead_letters: counts.dead_letters,
+            bytes: size.unwrap_or_default(),
+        };
+        summary(ending, &self.snapshot(), &holdings)
+    }
+}
+
+struct EraseOnDrop;
+
+impl Drop for EraseOnDrop {
+    fn drop(&mut self) {
+        status_line::show("");
+    }
+}
+
+impl Snapshot {
+    fn of(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome as usize]
+    }
+
+    /// Records that were settled: a redelivery settles nothing.
+    fn settled(&self) -> u64 {
+        self.outcomes.iter().sum::<u64>() - self.of(Outcome::Redelivered)
+    }
+}
+
+/// Measures rates over the last seconds.
+#[derive(Default)]
+struct Meter(VecDeque<Mark>);
+
+struct Mark {
+    at: Duration,
+    settled: u64,
+    remaining: Option<u64>,
+}
+
+impl Meter {
+    fn pace(&mut self, now: &Snapshot) -> Pace {
+        self.0.push_back(Mark { at: now.elapsed, settled: now.settled(), remaining: now.remaining });
+        while self.0.get(1).is_some_and(|second| now.elapsed - second.at >= MEMORY) {
+            self.0.pop_front();
+        }
+        let start = Mark { at: Duration::ZERO, settled: 0, remaining: None };
+        let first = if self.0.len() > 1 { &self.0[0] } else { &start };
+        let seconds = (now.elapsed - first.at).as_secs_f64();
+        if seconds == 0.0 {
+            return Pace::default();
+        }
+        let read = first.remaining.zip(now.remaining).and_then(|(before, left)| before.checked_sub(left));
+        let left = read.zip(now.remaining).filter(|(read, _)| *read > 0);
+        Pace {
+            records: (now.settled() - first.settled) as f64 / seconds,
+            left: left.map(|(read, left)| Duration::from_secs_f64(left as f64 / read as f64 * seconds)),
+        }
+    }
+}
+
+/// One line about a run at one moment.
+pub fn line(now: &Snapshot, pace: Pace) -> String {
+    let mut parts = vec![
+        counted(now.settled(), "record"),
+        format!("{}/s", count(pace.records.round() as u64)),
+        format!("{} from cache", count(now.hits.iter().sum())),
+        format!("{} sent", counted(now.texts, "text")),
+    ];
+    if now.tokens > 0 {
+        parts.push(counted(now.tokens, "token"));
+    }
+    if now.money > 0.0 {
+        parts.push(money(now.money));
+    }
+    if now.of(Outcome::DeadLettered) > 0 {
+        parts.push(counted(now.of(Outcome::DeadLettered), "dead letter"));
+    }
+    if let Some(left) = pace.left {
+        parts.push(format!("{} left", span(left)));
+    }
+    parts.extend(now.failing.iter().map(|(source, reason)| format!("source `{source}` cannot read: {reason}")));
+    parts.join(", ")
+}
+
+/// What a run did, for the person who started it.
+pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
+    let mut text = String::new();
+    let mut say = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes any text");
+    let (time, settled) = (span(run.elapsed), run.settled());
+    match ending {
+        Ending::Done => say(format_args!("Done in {time}: {}", records(settled, run.elapsed))),
+        Ending::WorkLeft => say(format_args!(
+            "Stopped after {time} with work left, which the next `vectide run` does: {}",
+            records(settled, run.elapsed)
+        )),
+        Ending::Failed(_) => say(format_args!("Failed after {time}: {}", records(settled, run.elapsed))),
+    }
+    let kinds = [
+        (Outcome::Indexed, "indexed"),
+        (Outcome::Unchanged, "unchanged: the index held what they say"),
+        (Outcome::Superseded, "superseded by newer ones of the same document"),
+        (Outcome::Filtered, "filtered out by the configuration"),
+        (Outcome::DeadLettered, "dead-lettered"),
+    ];
+    let kinds = kinds.map(|(outcome, meaning)| (count(run.of(outcome)), meaning));
+    let width = kinds.iter().map(|(number, _)| number.len()).max().unwrap_or(0);
+    kinds
+        .iter()
+        .filter(|(number, _)| number != "0")
+        .for_each(|(number, meaning)| say(format_args!("  {number:>width$} {meaning}")));
+
+    let mut spent = format!("{} sent", counted(run.texts, "text"));
+    if run.tokens > 0 {
+        spent = format!("{spent}, {}, {}", counted(run.tokens, "token"), money(run.money));
+    }
+    say(format_args!("Embedding: {spent}"));
+    let tiers = ["did not change", "in memory", "in the ledger", "on their way already"];
+    let hits: Vec<String> = run
+        .hits
+        .iter()
+        .zip(tiers)
+        .filter(|(hits, _)| **hits > 0)
+        .map(|(hits, tier)| format!("{} {tier}", count(*hits)))
+        .collect();
+    if !hits.is_empty() {
+        say(format_args!("  {} needed no call: {}", counted(run.hits.iter().sum(), "text"), hits.join(", ")));
+    }
+    let Holdings { documents, points, dead_letters, bytes: size } = *holdings;
+    let (documents, points) = (counted(documents, "document"), counted(points, "chunk"));
+    say(format_args!("Index: {documents} in {points}, {} on disk", bytes(size)));
+    if dead_letters > 0 {
+        say(format_args!(
+            "Dead letters: {}; `vectide dead-letters list` shows them with their reasons",
+            count(dead_letters)
+        ));
+    }
+    for (source, reason) in &run.failing {
+        say(format_args!("Source `{}` cannot read: {}", printable(source), printable(reason)));
+    }
+    text
+}
+
+fn records(settled: u64, time: Duration) -> String {
+    if settled == 0 {
+        return "no record was new".to_owned();
+    }
+    let pace = settled as f64 / time.as_secs_f64().max(0.001);
+    format!("{}, {}/s", counted(settled, "record"), count(pace.round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(seconds: u64, indexed: u64, remaining: Option<u64>) -> Snapshot {
+        Snapshot {
+            elapsed: Duration::from_secs(seconds),
+            outcomes: [indexed, 0, 0, 0, 0, 0],
+            remaining,
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_seconds() {
+        let mut meter = Meter::default();
+        assert_eq!(meter.pace(&snapshot(0, 0, Some(1_000))), Pace::default());
+        let slow = meter.pace(&snapshot(10, 100, Some(900)));
+        assert_eq!(slow, Pace { records: 10.0, left: Some(Duration::from_secs(90)) });
+        let fast = meter.pace(&snapshot(20, 1_100, Some(400)));
+        assert_eq!(fast, Pace { records: 100.0, left: Some(Duration::from_secs(8)) });
+        let grown = meter.pace(&snapshot(30, 1_100, Some(5_000)));
+        assert_eq!(grown, Pace { records: 0.0, left: None }, "a file that grows faster than it is read has no end");
+        assert_eq!(meter.pace(&snapshot(40, 1_200, None)).left, None);
+        assert_eq!(
+            Meter::default().pace(&snapshot(4, 8, None)).records,
+            2.0,
+            "before anything was measured: since the start"
+        );
+    }
+
+    #[test]
+    fn a_line_says_what_there_is_to_say() {
+        let start = Snapshot::default();
+        assert_eq!(line(&start, Pace::default()), "0 records, 0/s, 0 from cache, 0 texts sent");
+        let full = Snapshot {
+            outcomes: [1_000, 200, 30, 4, 5, 600],
+            texts: 900,
+            tokens: 12_345,
+            money: 0.0042,
+            hits: [100, 20, 3, 0],
+            failing: vec![("api".into(), "no such file".into())],
+            ..Snapshot::default()
+        };
+        let pace = Pace { records: 1_234.5, left: Some(Duration::from_secs(75)) };
+        let expected = "1,239 records, 1,235/s, 123 from cache, 900 texts sent, 12,345 tokens, $0.0042, 5 dead letters, \
+                        1 min 15 s left, source `api` cannot read: no such file";
+        assert_eq!(line(&full, pace), expected);
+    }
+
+    #[test]
+    fn a_summary_tells_what_happened_what_it_cost_and_what_to_do() {
+        let run = Snapshot {
+            elapsed: Duration::from_secs(2),
+            outcomes: [2_000, 200, 30, 0, 5, 600],
+            texts: 1_900,
+            tokens: 31_234,
+            money: 1.5,
+            hits: [100, 20, 3, 0],
+            ..Snapshot::default()
+        };
+        let holdings = Holdings { documents: 1_990, points: 2_010, dead_letters: 7, bytes: 2_400_000 };
+        let expected = "\
+Done in 2.0 s: 2,235 records, 1,118/s
+  2,000 indexed
+    200 unchanged: the index held what they say
+     30 superseded by newer ones of the same document
+      5 dead-lettered
+Embedding: 1,900 texts sent, 31,234 tokens, $1.50
+  123 texts needed no call: 100 did not change, 20 in memory, 3 in the ledger
+Index: 1,990 documents in 2,010 chunks, 2.4 MB on disk
+Dead letters: 7; `vectide dead-letters list` shows them with their reasons
+";
+        assert_eq!(summary(&Ending::Done, &run, &holdings), expected);
+    }
+
+    #[test]
+    fn every_ending_has_its_first_line() {
+        let (run, holdings) = (Snapshot::default(), Holdings::default());
+        let rest = "Embedding: 0 texts sent\nIndex: 0 documents in 0 chunks, 0 B on disk\n";
+        for (ending, first) in [
+            (Ending::Done, "Done in 0 ms: no record was new"),
+            (
+                Ending::WorkLeft,
+                "Stopped after 0 ms with work left, which the next `vectide run` does: no record was new",
+            ),
+            (Ending::Failed("no disk".into()), "Failed after 0 ms: no record was new"),
+        ] {
+            assert_eq!(summary(&ending, &run, &holdings), format!("{first}\n{rest}"));
+        }
+    }
+}

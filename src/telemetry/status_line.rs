@@ -1,0 +1,68 @@
+//! Standard error as a log with one line at its end that is rewritten.
+//!
+//! Everything that writes to standard error while a status line may stand there goes through [`Stderr`], so that neither breaks the other.
+
+use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What stands in the last line of the terminal; empty: nothing.
+static LINE: Mutex<String> = Mutex::new(String::new());
+
+/// To the start of the line, and erase it.
+const ERASE: &[u8] = b"\r\x1b[2K";
+
+/// Writes above the status line.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let line = line();
+        io::stderr().lock().write_all(&between(&line, bytes, &line))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Shows a status line in place of the one before; the empty text takes it away. It must be narrower than the terminal.
+pub fn show(text: &str) {
+    let mut line = line();
+    // Nobody is left to be told when standard error is closed.
+    let _ = io::stderr().lock().write_all(&between(&line, b"", text));
+    text.clone_into(&mut line);
+}
+
+/// What takes a status line away, writes whole lines, and shows the next status line: in one piece, so that nothing flickers.
+fn between(before: &str, lines: &[u8], after: &str) -> Vec<u8> {
+    let erase: &[u8] = if before.is_empty() { b"" } else { ERASE };
+    [erase, lines, after.as_bytes()].concat()
+}
+
+// A text is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
+fn line() -> MutexGuard<'static, String> {
+    LINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_above_the_status_line() {
+        for (before, lines, after, written) in [
+            ("", "a log line\n", "", "a log line\n"),
+            ("", "", "10 %", "10 %"),
+            ("10 %", "", "20 %", "\r\x1b[2K20 %"),
+            ("20 %", "a log line\n", "20 %", "\r\x1b[2Ka log line\n20 %"),
+            ("20 %", "", "", "\r\x1b[2K"),
+        ] {
+            assert_eq!(String::from_utf8(between(before, lines.as_bytes(), after)).unwrap(), written);
+        }
+    }
+}
