@@ -257,6 +257,18 @@ fn a_source_that_waits_for_more_is_quiet_and_then_busy_again() {
 }
 
 #[test]
+fn a_source_that_ends_long_after_its_last_record_is_told_of_its_settling_and_rests() {
+    World::run(1, async |world| {
+        let script = script(&events(0..2));
+        script.faults().order([Fault::None, Fault::Slow]);
+        let mut stage = Stage::new(&world, &script).await;
+        settle(stage.deduplicator.settled(1).await.remove(0).0);
+        stage.rest.wait_for(|rest| *rest == Rest::Quiet).await.unwrap();
+        assert_eq!((stage.committed(), script.told()), (2, vec![2]));
+    });
+}
+
+#[test]
 fn a_source_that_cannot_be_read_is_tried_again_and_told_as_failing() {
     World::run(1, async |world| {
         let script = script(&events(0..1));

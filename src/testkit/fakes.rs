@@ -36,9 +36,14 @@ pub enum Fault {
     PanicBefore,
     /// A panic after all was done, so that nobody learns of it.
     PanicAfter,
+    /// It goes well, and takes [`SLOW`] longer.
+    Slow,
     /// No answer, ever.
     Hang,
 }
+
+/// What [`Fault::Slow`] adds.
+pub const SLOW: Duration = Duration::from_secs(10);
 
 /// Faults that happen with a chance, drawn from a seed, or as they were ordered.
 #[derive(Default)]
@@ -179,6 +184,10 @@ impl Provider for FakeProvider {
                     panic!("the fake provider is told to panic after it was paid")
                 }
                 Fault::Hang => std::future::pending().await,
+                Fault::Slow => {
+                    tokio::time::sleep(SLOW).await;
+                    self.answer(texts)
+                }
                 Fault::None => self.answer(texts),
             }
         }
@@ -284,6 +293,7 @@ impl FakeIndex {
             }
             Fault::PanicBefore => panic!("the fake index is told to panic"),
             Fault::Hang => std::future::pending().await,
+            Fault::Slow => tokio::time::sleep(SLOW).await,
             Fault::None | Fault::PanicAfter => {}
         }
         let crashes = writes.iter().any(|write| self.crashing.lock().contains(&write.id));
@@ -406,6 +416,7 @@ impl ScriptSource {
             Fault::Unavailable | Fault::TooMany => return Err(SourceError("the script is told to fail".into())),
             Fault::PanicBefore | Fault::PanicAfter => panic!("the script is told to panic"),
             Fault::Hang => std::future::pending().await,
+            Fault::Slow => tokio::time::sleep(SLOW).await,
             Fault::None => {}
         }
         let mut given = Vec::new();

@@ -147,6 +147,7 @@ impl Ingestor {
     fn drive(&mut self, ctx: &mut Context<Self>) {
         self.bury(ctx);
         self.commit(ctx);
+        self.tell_source(ctx);
         self.send_suspect(ctx);
         self.read(ctx);
         self.show();
@@ -250,7 +251,7 @@ impl Ingestor {
         let send = async move { deduplicator.send(Changes(changes)).await };
         ctx.spawn(send.into_actor(self).map(|sent: Result<(), Closed>, ingestor, ctx| {
             ingestor.state.sending = false;
-            ingestor.state.closed = sent.is_err();
+            ingestor.state.closed |= sent.is_err();
             ingestor.drive(ctx);
         }));
     }

@@ -113,12 +113,11 @@ impl Ingestor {
                 on_commit(&positions);
             }
             ingestor.state.untold.extend(positions.iter().cloned());
-            ingestor.tell_source(ctx);
             ingestor.drive(ctx);
         }));
     }
 
-    /// Tells the source what was committed, when it is not reading: a read tells it by itself.
+    /// Tells the source what was committed, once it is not to read any more: a read tells it by itself.
     pub(super) fn tell_source(&mut self, ctx: &mut Context<Self>) {
         let reads_on = !self.state.stopping && self.state.end != End::Finished;
         if reads_on || self.state.untold.is_empty() {
