@@ -95,9 +95,9 @@ fn do_send_ignores_the_capacity() {
 fn an_awaited_send_ignores_the_capacity_too() {
     on_paused_time(async {
         let (address, counts, actor) = unpolled();
-        let mut requests: Vec<_> = (0..1000).map(|_| address.send(Count)).collect();
+        let mut requests: Vec<_> = (0..1000).map(|_| Box::pin(address.send(Count))).collect();
         for request in &mut requests {
-            assert_eq!(request.now_or_never(), None, "it waits for its answer, not for room");
+            assert!(request.as_mut().now_or_never().is_none(), "it waits for its answer, not for room");
         }
         actix::spawn(actor);
         rest().await;

@@ -138,16 +138,38 @@ impl TotalsKeeper {
         if more == Totals::default() {
             return;
         }
-        match blocking(&self.ledger, move |ledger| ledger.add_totals(&more)).await {
-            Ok(()) => self.written = now,
-            Err(error) => tracing::warn!(%error, "totals could not be written; trying again"),
+        // Taken for written at once: a caller that stops waiting does not stop the write, and must not write it again.
+        let before = std::mem::replace(&mut self.written, now);
+        if let Err(error) = blocking(&self.ledger, move |ledger| ledger.add_totals(&more)).await {
+            self.written = before;
+            tracing::warn!(%error, "totals could not be written; trying again");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::testkit::fakes::{self, FakeProvider};
+
+    #[tokio::test]
+    async fn what_is_written_while_nobody_waits_is_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let (ledger, metrics) = (resources.ledger.clone(), resources.metrics.clone());
+        drop(resources);
+        let mut keeper = TotalsKeeper::new(ledger.clone(), metrics.clone());
+        metrics.texts.of(Reason::New).inc_by(5);
+        let held = Arc::strong_count(&ledger);
+        assert!(keeper.flush().now_or_never().is_none());
+        keeper.flush().await;
+        while Arc::strong_count(&ledger) > held {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ledger.totals().unwrap().texts, 5);
+    }
 
     #[test]
     fn parts_add_up_to_the_whole() {
