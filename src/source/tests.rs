@@ -69,6 +69,11 @@ impl Stage {
         messages.into_iter().flat_map(|changes| changes.0).collect()
     }
 
+    async fn waits_for(&mut self, rest: impl FnMut(&Rest) -> bool) {
+        let waited = tokio::time::timeout(Duration::from_secs(3600), self.rest.wait_for(rest)).await;
+        waited.expect("it comes to that within an hour").expect("the ingestor lives");
+    }
+
     fn rests(&self) -> bool {
         *self.rest.borrow() == Rest::Quiet
     }
@@ -251,7 +256,7 @@ fn a_source_that_waits_for_more_is_quiet_and_then_busy_again() {
         let open = stage.deduplicator.settled(1).await.remove(0).0;
         assert!(!stage.rests());
         settle(open);
-        stage.rest.wait_for(|rest| *rest == Rest::Quiet).await.unwrap();
+        stage.waits_for(|rest| *rest == Rest::Quiet).await;
         assert_eq!(script.told(), [1], "it is quiet only when the source knows what is committed");
     });
 }
@@ -263,7 +268,7 @@ fn a_source_that_ends_long_after_its_last_record_is_told_of_its_settling_and_res
         script.faults().order([Fault::None, Fault::Slow]);
         let mut stage = Stage::new(&world, &script).await;
         settle(stage.deduplicator.settled(1).await.remove(0).0);
-        stage.rest.wait_for(|rest| *rest == Rest::Quiet).await.unwrap();
+        stage.waits_for(|rest| *rest == Rest::Quiet).await;
         assert_eq!((stage.committed(), script.told()), (2, vec![2]));
     });
 }
@@ -274,11 +279,7 @@ fn a_source_that_cannot_be_read_is_tried_again_and_told_as_failing() {
         let script = script(&events(0..1));
         script.faults().order([Fault::Unavailable; 5]);
         let mut stage = Stage::new(&world, &script).await;
-        stage
-            .rest
-            .wait_for(|rest| matches!(rest, Rest::Failing(reason) if reason.contains("told to fail")))
-            .await
-            .unwrap();
+        stage.waits_for(|rest| matches!(rest, Rest::Failing(reason) if reason.contains("told to fail"))).await;
         settle(stage.arrived(&world).await);
         world.rest().await;
         assert!(stage.rests());
