@@ -166,33 +166,36 @@ fn one_mistake_gives_one_problem() {
         (openai("preset: openai-small, api_key: ' '"), "embedding.api_key: is empty; remove it where no key is needed"),
         (openai("model: 5, api_key: k"), "embedding.model: needs a text, not the number 5; put it in quotes"),
         (
-            openai("model: m, base_url: 'http://'"),
+            openai("model: m, dimensions: 8, base_url: 'http://'"),
             "embedding.base_url: is no address; write it like `https://api.openai.com/v1`",
         ),
         (
-            openai("model: m, base_url: 'http://u:s3cret@h/v1'"),
+            openai("model: m, dimensions: 8, base_url: 'http://u:s3cret@h/v1'"),
             "embedding.base_url: holds a user and a password; put the key into `api_key` instead",
         ),
         (
-            openai("model: m, base_url: 'http://h/v1?key=s3cret'"),
-            "embedding.base_url: must end before `/embeddings`, without `?` and `#`",
+            openai("model: m, dimensions: 8, base_url: 'http://h/v1#s3cret'"),
+            "embedding.base_url: must end before `/embeddings`, without `#`",
         ),
         (openai("model: m, base_url: 'http://h', dimensions: 0"), "embedding.dimensions: must be from 1 to 65536"),
-        (openai("model: m, base_url: 'http://h', timeout: 0s"), "embedding.timeout: must be longer than zero"),
         (
-            openai("model: m, base_url: 'http://h', price_per_million_tokens: -1"),
+            openai("model: m, dimensions: 8, base_url: 'http://h', timeout: 0s"),
+            "embedding.timeout: must be longer than zero",
+        ),
+        (
+            openai("model: m, dimensions: 8, base_url: 'http://h', price_per_million_tokens: -1"),
             "embedding.price_per_million_tokens: must be an amount of US dollars, 0 or more",
         ),
         (
-            openai("model: m, base_url: 'http://h', rate_limit: { requests_per_minute: 0 }"),
+            openai("model: m, dimensions: 8, base_url: 'http://h', rate_limit: { requests_per_minute: 0 }"),
             "embedding.rate_limit.requests_per_minute: must be at least 1",
         ),
         (
-            openai("model: m, base_url: 'http://h', rate_limit: { request_per_minute: 1 }"),
+            openai("model: m, dimensions: 8, base_url: 'http://h', rate_limit: { request_per_minute: 1 }"),
             "embedding.rate_limit.request_per_minute: unknown key `request_per_minute`; did you mean `requests_per_minute`?",
         ),
         (
-            openai("model: m, base_url: 'http://h', api_key: 12345"),
+            openai("model: m, dimensions: 8, base_url: 'http://h', api_key: 12345"),
             "embedding.api_key: needs a text, not a value of another type; put it in quotes",
         ),
         (
@@ -343,7 +346,7 @@ fn merge_keys_and_tags_are_understood_or_refused() {
 
 #[test]
 fn values_from_the_environment_take_the_type_that_is_asked_for() {
-    let yaml = with("embedding: { provider: openai, model: m, base_url: 'http://h' }");
+    let yaml = with("embedding: { provider: openai, model: m, dimensions: 8, base_url: 'http://h' }");
     let variables = [
         ("VECTIDE__PIPELINE", "2024"),
         ("VECTIDE__EMBEDDING__API_KEY", "0123"),
@@ -433,7 +436,7 @@ state: { path: "$${FOLDER}" }
 
 #[test]
 fn a_value_from_the_environment_is_not_expanded_again() {
-    let yaml = with("embedding: { provider: openai, model: m, base_url: 'http://h' }");
+    let yaml = with("embedding: { provider: openai, model: m, dimensions: 8, base_url: 'http://h' }");
     let settings = read(&yaml, &[("VECTIDE__EMBEDDING__API_KEY", "a${b")], &[]).unwrap();
     let EmbeddingSettings::Openai(openai) = settings.embedding else { panic!("the provider is openai") };
     assert_eq!(openai.api_key, Some(Secret::new("a${b")));
@@ -454,7 +457,7 @@ document:
 sources:
   catalogue: { type: file, path: "a.jsonl", follow: true, format: csv }
   api: { type: http }
-embedding: { provider: openai, model: m, base_url: "http://h/v1", api_key: "${KEY}", timeout: 1500ms, rate_limit: { tokens_per_minute: 5 } }
+embedding: { provider: openai, model: m, dimensions: 8, base_url: "http://h/v1", api_key: "${KEY}", timeout: 1500ms, rate_limit: { tokens_per_minute: 5 } }
 index: { type: embedded, metric: l2 }
 server: {}
 "#;
