@@ -125,12 +125,11 @@ mod tests {
     use prometheus::IntGauge;
 
     use super::*;
-    use crate::dedup::flight::{Boarding, Draft, SharedDraft};
-    use crate::dedup::{Claims, Flights, Group, Incoming, VectorCache};
+    use crate::dedup::flight::{Draft, SharedDraft};
+    use crate::dedup::{Claims, Flights, Group, Incoming};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::document::{Change, DocumentId, Fields, Operation, Version};
-    use crate::settings::DedupSettings;
     use crate::telemetry::Reason;
     use crate::testkit::world::Receipts;
     use crate::testkit::{Probe, World};
@@ -142,7 +141,6 @@ mod tests {
         embedder: Probe<Batch>,
         flights: Arc<Flights>,
         claims: Arc<Claims>,
-        cache: VectorCache,
         receipts: Receipts,
     }
 
@@ -156,8 +154,7 @@ mod tests {
             let flights = Arc::new(Flights::new(gauge.clone()));
             world.must_go("the flights", &flights);
             world.must(move || (gauge.get() != 0).then(|| format!("the queue shows {}", gauge.get())));
-            let (claims, cache) = (Arc::default(), VectorCache::new(&DedupSettings::default()));
-            Self { batcher, embedder, flights, claims, cache, receipts: world.receipts() }
+            Self { batcher, embedder, flights, claims: Arc::default(), receipts: world.receipts() }
         }
 
         /// A document of one chunk that waits for the vector of this text.
@@ -170,10 +167,8 @@ mod tests {
             let fingerprint = Fingerprinter::new("test").of(text);
             let (document, chunks) = (String::new(), vec![(fingerprint, None)]);
             let draft = Draft { claim, document, newest: version, metadata: None, chunks, receipts };
-            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0, &self.cache)
-            else {
-                panic!("`{text}` is on its way already");
-            };
+            let flight = self.flights.board(fingerprint, SharedDraft::new(draft), 0);
+            let flight = flight.unwrap_or_else(|| panic!("`{text}` is on its way already"));
             PendingText { text: text.into(), tokens: 1, priority, immediate, reason: Reason::New, flight }
         }
 

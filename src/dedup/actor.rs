@@ -7,7 +7,7 @@ use actix::prelude::*;
 use super::claim::{Claims, Group};
 use super::flight::Works;
 use super::plan::{Planned, Planner};
-use crate::actor::offload::on_blocking_thread;
+use crate::actor::offload::on_core;
 use crate::actor::{Closed, Outlet, Parcel};
 use crate::batch::Texts;
 use crate::delivery::Receipt;
@@ -109,22 +109,14 @@ impl Desk {
     async fn plan(&self, groups: Vec<Group>) -> Planned {
         let ids: Arc<[_]> = groups.iter().map(|group| group.claim.id().clone()).collect();
         let held = patiently(&self.ledger, move |ledger| ledger.documents(&ids)).await;
-        let planner = self.planner.clone();
-        let (diffed, missing) = on_blocking_thread(move || {
-            let diffed = planner.diff(groups, held);
-            let missing = planner.not_in_memory(&diffed.wanting);
-            (diffed, missing)
-        })
-        .await;
-        if diffed.wanting.is_empty() {
-            return Planned { ready: diffed.ready, texts: Vec::new() };
-        }
-        let missing: Arc<[_]> = missing.into();
-        let asked = missing.clone();
-        let found = patiently(&self.ledger, move |ledger| ledger.vectors(&asked)).await;
-        let stored = missing.iter().zip(found).filter_map(|(name, vector)| Some((*name, vector?))).collect();
         let (planner, limiter) = (self.planner.clone(), self.limiter.clone());
-        on_blocking_thread(move || planner.place(diffed, stored, limiter.estimator())).await
+        let planned = on_core(move || planner.plan(groups, held, limiter.estimator())).await;
+        if planned.texts.is_empty() {
+            return planned;
+        }
+        let names: Arc<[_]> = planned.texts.iter().map(|pending| *pending.flight.fingerprint()).collect();
+        let stored = patiently(&self.ledger, move |ledger| ledger.vectors(&names)).await;
+        self.planner.land_stored(planned, stored)
     }
 
     async fn route(&self, planned: Planned) -> Result<(), Closed> {

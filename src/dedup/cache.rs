@@ -1,5 +1,6 @@
 //! Vectors in memory by fingerprint, in front of those in the ledger.
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::document::{Fingerprint, Vector};
@@ -8,18 +9,27 @@ use crate::settings::DedupSettings;
 /// What an entry costs beside its numbers: key, pointers, moka's own books. Measured on moka 0.12 as about 200 bytes.
 const ENTRY_OVERHEAD: usize = 200;
 
+/// Places in the table that are made ahead; 16 bytes each.
+const MOST_PLACES: usize = 1 << 17;
+
 /// Recently used vectors, weighed in bytes.
 #[derive(Clone)]
 pub struct VectorCache(Cache<Fingerprint, Vector>);
 
 impl VectorCache {
-    /// A cache of `dedup.max_memory` bytes, whose entries leave `dedup.ttl` after they were last used.
-    pub fn new(settings: &DedupSettings) -> Self {
+    /// A cache of `dedup.max_memory` bytes for vectors of so many numbers, which leave `dedup.ttl` after they were last used.
+    pub fn new(settings: &DedupSettings, dimensions: usize) -> Self {
+        let entries = settings.max_memory.as_usize() / (dimensions * size_of::<f32>() + ENTRY_OVERHEAD);
         let cache = Cache::builder()
             .max_capacity(settings.max_memory.as_u64())
+            // A table that grows moves its entries one by one each time.
+            .initial_capacity(entries.min(MOST_PLACES))
             .weigher(|_: &Fingerprint, vector: &Vector| {
                 u32::try_from(size_of_val::<[f32]>(vector) + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
             })
+            // The newest always get in: a vector that is on its way to the ledger must be found here meanwhile. What a back-fill drives
+            // out is found in the ledger.
+            .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(settings.ttl.as_duration())
             .build();
         Self(cache)
@@ -51,7 +61,7 @@ mod tests {
             ttl: Span::new(Duration::from_secs(60)),
             ..DedupSettings::default()
         };
-        let cache = VectorCache::new(&settings);
+        let cache = VectorCache::new(&settings, 128);
         let fingerprints = Fingerprinter::new("space");
         for number in 0..1000 {
             cache.insert(fingerprints.of(&number.to_string()), vec![0.0; 128].into());

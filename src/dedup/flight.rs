@@ -1,7 +1,8 @@
 //! Equal texts in flight are embedded once, and a document goes on when its last chunk has landed.
 //!
-//! The first to ask for a text leads its *flight* and carries it to the provider; whoever asks for the same text meanwhile joins.
-//! A flight that is dropped before it lands loses everyone who joined: their receipts say so, and they are delivered again.
+//! The first to ask for a text leads its *flight*: it looks the vector up, or carries the text to the provider; whoever asks for the
+//! same text meanwhile joins. A flight that is dropped before it lands loses everyone who joined: their receipts say so, and they are
+//! delivered again.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -136,44 +137,27 @@ pub struct Flights {
     gauge: IntGauge,
 }
 
-/// What came of asking for a text.
-pub enum Boarding {
-    /// It is not on its way: the caller takes it to the provider.
-    Lead(Flight),
-    /// It is on its way already.
-    Joined,
-    /// It had just landed; the work that this finished, if any.
-    Landed(Option<Work>),
-}
-
 impl Flights {
     /// None yet. `gauge` shows how many there are, those of an earlier generation that are still ending among them.
     pub fn new(gauge: IntGauge) -> Self {
         Self { seats: Mutex::default(), gauge }
     }
 
-    /// Asks for the vector of a text for one chunk of a draft.
-    pub fn board(
-        self: &Arc<Self>,
-        fingerprint: Fingerprint,
-        draft: SharedDraft,
-        chunk: usize,
-        cache: &VectorCache,
-    ) -> Boarding {
+    /// Asks for the vector of a text for one chunk of a draft. Answers the flight when the caller leads it, nothing when the text is
+    /// on its way already.
+    ///
+    /// Who leads looks into the cache *after* this: a vector is put there before its flight ends, so a text that has just landed is found.
+    pub fn board(self: &Arc<Self>, fingerprint: Fingerprint, draft: SharedDraft, chunk: usize) -> Option<Flight> {
         let mut flights = self.seats.lock();
         match flights.entry(fingerprint) {
             Entry::Occupied(mut seats) => {
                 seats.get_mut().push(Seat { draft, chunk });
-                Boarding::Joined
+                None
             }
             Entry::Vacant(vacant) => {
-                // A flight lands in the cache before it leaves this map, so a text that just landed is not sent again.
-                if let Some(vector) = cache.get(&fingerprint) {
-                    return Boarding::Landed(draft.fill(chunk, &vector));
-                }
                 vacant.insert(vec![Seat { draft, chunk }]);
                 self.gauge.inc();
-                Boarding::Lead(Flight { fingerprint, flights: Some(self.clone()) })
+                Some(Flight { fingerprint, flights: Some(self.clone()) })
             }
         }
     }
@@ -189,7 +173,7 @@ impl Flights {
     }
 }
 
-/// The duty to bring one text to the provider and its vector back.
+/// The duty to find the vector of one text: where it is kept, or by bringing the text to the provider.
 pub struct Flight {
     fingerprint: Fingerprint,
     /// Taken when it ends: the same text may be on its way again before this one is dropped.
@@ -197,15 +181,25 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// The vector is here: keeps it and returns the work that it finished.
-    pub fn land(mut self, vector: &Vector, cache: &VectorCache) -> Vec<Work> {
+    /// The name of the text.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// The vector came from elsewhere: keeps it in the cache and returns the work that it finished.
+    pub fn land(self, vector: &Vector, cache: &VectorCache) -> impl Iterator<Item = Work> {
         cache.insert(self.fingerprint, vector.clone());
-        self.end().iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector)).collect()
+        self.land_cached(vector)
+    }
+
+    /// The vector was in the cache: returns the work that it finished.
+    pub fn land_cached(mut self, vector: &Vector) -> impl Iterator<Item = Work> {
+        self.end().into_iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector))
     }
 
     /// There will never be a vector: returns the work of every document that needed it.
-    pub fn reject(mut self, reason: &str) -> Vec<Work> {
-        self.end().iter().filter_map(|seat| seat.draft.reject(reason)).collect()
+    pub fn reject(mut self, reason: &str) -> impl Iterator<Item = Work> {
+        self.end().into_iter().filter_map(move |seat| seat.draft.reject(reason))
     }
 
     fn end(&mut self) -> Vec<Seat> {
@@ -266,24 +260,18 @@ mod tests {
     fn a_document_goes_on_with_its_last_chunk_and_a_late_drop_hurts_no_later_flight() {
         let (claims, verdicts) = (Arc::default(), Verdicts::new(|| {}));
         let gauge = IntGauge::new("queue", "texts on their way").unwrap();
-        let (flights, cache) = (Arc::new(Flights::new(gauge.clone())), VectorCache::new(&DedupSettings::default()));
+        let (flights, cache) = (Arc::new(Flights::new(gauge.clone())), VectorCache::new(&DedupSettings::default(), 1));
         let [one, two] = ["one", "two"].map(|text| Fingerprinter::new("test").of(text));
         let shared = SharedDraft::new(draft("a", vec![(one, None), (two, None), (one, None)], &claims, &verdicts));
-        let lead = |fingerprint, shared: &SharedDraft, chunk| match flights.board(
-            fingerprint,
-            shared.clone(),
-            chunk,
-            &cache,
-        ) {
-            Boarding::Lead(flight) => flight,
-            _ => panic!("it is on its way, or has landed"),
+        let lead = |fingerprint, shared: &SharedDraft, chunk| {
+            flights.board(fingerprint, shared.clone(), chunk).expect("it is not on its way")
         };
         let (first, second) = (lead(one, &shared, 0), lead(two, &shared, 1));
-        assert!(matches!(flights.board(one, shared.clone(), 2, &cache), Boarding::Joined));
+        assert!(flights.board(one, shared.clone(), 2).is_none(), "who asks for a text on its way joins");
         assert_eq!(gauge.get(), 2);
         let vector: Vector = Arc::from([1.0]);
-        assert!(first.land(&vector, &cache).is_empty(), "one chunk is still to come");
-        let works = second.reject("refused");
+        assert_eq!(first.land(&vector, &cache).count(), 0, "one chunk is still to come");
+        let works: Vec<Work> = second.reject("refused").collect();
         assert_eq!(works.len(), 1);
         assert!(matches!(&works[0].settlement.verdict, Verdict::Rejected(reason) if &**reason == "refused"));
         drop(works);
@@ -291,11 +279,8 @@ mod tests {
         let other = SharedDraft::new(draft("b", vec![(two, None)], &claims, &verdicts));
         let third = lead(two, &other, 0);
         assert_eq!((flights.len(), gauge.get()), (1, 1));
-        assert_eq!(third.land(&vector, &cache).len(), 1);
-        assert!(
-            matches!(flights.board(two, other, 0, &cache), Boarding::Landed(None)),
-            "a text that landed is not sent again"
-        );
+        assert_eq!(third.land(&vector, &cache).count(), 1);
+        assert_eq!(cache.get(&two), Some(vector), "whoever leads the next flight finds it");
         assert_eq!((flights.len(), gauge.get(), claims.claimed()), (0, 0, 0));
     }
 }

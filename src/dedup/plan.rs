@@ -1,16 +1,15 @@
 //! The difference between what the index should hold for a document and what it holds.
 //!
-//! [`Planner::diff`] is pure. The steps around it look things up: what the ledger holds of the documents, then which missing
-//! vectors are at hand. Order of questions for each chunk: does the index hold this text for this document? is its vector in
-//! memory, then in the ledger? is the text in flight? Else it is sent.
+//! Order of questions for each chunk: does the index hold this text for this document? is the text in flight? is its vector in memory,
+//! then in the ledger? Else it is sent. To ask for flights first spares all but one of those who want a text the other questions, and
+//! leaves no moment in which two of them could find nothing and both send it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::cache::VectorCache;
 use super::claim::Group;
-use super::flight::{Boarding, Draft, Flights, PendingText, SharedDraft, Work};
-use crate::delivery::Verdict;
+use super::flight::{Draft, Flights, PendingText, SharedDraft, Work};
+use crate::delivery::{Receipt, Verdict};
 use crate::document::chunk::{Chunker, MAX_TEXT_BYTES};
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
@@ -35,51 +34,31 @@ pub struct Planner {
     pub metrics: Arc<Metrics>,
 }
 
-/// A document that needs vectors, with the texts of those that the index does not hold.
-pub struct Wanting {
-    draft: Draft,
-    /// (chunk, text) where the draft has no vector.
-    texts: Vec<(usize, Arc<str>)>,
-    priority: u8,
-    immediate: bool,
-    reason: Reason,
-}
-
-impl Wanting {
-    fn fingerprints(&self) -> impl Iterator<Item = Fingerprint> {
-        self.texts.iter().map(|(chunk, _)| self.draft.chunks[*chunk].0)
-    }
-}
-
-/// What is to be done for some documents, before vectors were looked up.
-#[derive(Default)]
-pub struct Diffed {
-    /// Ready to be written.
-    pub ready: Vec<Work>,
-    /// Waiting for vectors.
-    pub wanting: Vec<Wanting>,
-}
-
 /// What is to be done for some documents.
 #[derive(Default)]
 pub struct Planned {
     /// Ready to be written.
     pub ready: Vec<Work>,
-    /// To be embedded.
+    /// To be embedded, unless the ledger has their vectors.
     pub texts: Vec<PendingText>,
 }
 
 impl Planner {
-    /// Compares each group with what the ledger holds of its document. Groups that change nothing are settled here.
-    pub fn diff(&self, groups: Vec<Group>, held: Vec<Option<HeldDocument>>) -> Diffed {
-        let mut diffed = Diffed::default();
+    /// Compares each group with what the ledger holds of its document, and looks for what is lacking among flights and in memory. Groups
+    /// that change nothing are settled here.
+    pub fn plan(&self, groups: Vec<Group>, held: Vec<Option<HeldDocument>>, estimator: &Estimator) -> Planned {
+        let mut planned = Planned::default();
         for (group, held) in groups.into_iter().zip(held) {
-            self.diff_one(group, held, &mut diffed);
+            match self.diff(group, held) {
+                Need::Nothing => {}
+                Need::Write(work) => planned.ready.push(work),
+                Need::Vectors(wanting) => self.board(wanting, estimator, &mut planned),
+            }
         }
-        diffed
+        planned
     }
 
-    fn diff_one(&self, group: Group, held: Option<HeldDocument>, diffed: &mut Diffed) {
+    fn diff(&self, group: Group, held: Option<HeldDocument>) -> Need {
         let (mut document, metadata, chunks) = match held {
             Some(held) => (held.document, held.metadata, held.chunks),
             None => (Document::default(), None, Vec::new()),
@@ -92,7 +71,7 @@ impl Planner {
         // before the dead letter was written.
         if !changed && !refresh && (superseded || metadata.is_some()) {
             let verdict = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
-            return receipts.into_iter().for_each(|receipt| receipt.settle(verdict.clone()));
+            return Need::nothing(receipts, &verdict);
         }
         let mut draft = Draft {
             claim,
@@ -105,19 +84,19 @@ impl Planner {
         let text = match self.template.render(&document) {
             Ok(Some(text)) => text,
             Ok(None) if !changed && metadata.is_none() => {
-                return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
+                return Need::nothing(draft.receipts, &Verdict::Unchanged);
             }
-            Ok(None) => return diffed.ready.push(draft.finish()),
-            Err(reason) => return diffed.ready.push(draft.reject(&reason)),
+            Ok(None) => return Need::Write(draft.finish()),
+            Err(reason) => return Need::Write(draft.reject(&reason)),
         };
         if text.len() > MAX_TEXT_BYTES {
             let reason =
                 format!("the document's text has {} bytes, and at most {MAX_TEXT_BYTES} are taken", text.len());
-            return diffed.ready.push(draft.reject(&reason));
+            return Need::Write(draft.reject(&reason));
         }
         let cut = self.chunker.cut(&text);
         if cut.is_empty() {
-            return diffed.ready.push(draft.reject("the document's text is empty"));
+            return Need::Write(draft.reject("the document's text is empty"));
         }
         draft.metadata = Some(self.template.metadata(&document));
         let fingerprints: Vec<Fingerprint> = cut.iter().map(|text| self.fingerprints.of(text)).collect();
@@ -128,10 +107,10 @@ impl Planner {
         draft.chunks = fingerprints.into_iter().zip(kept.into_iter().map(|key| key.map(VectorSource::Held))).collect();
         self.metrics.cache_hits.of(CacheTier::Index).inc_by((draft.chunks.len() - texts.len()) as u64);
         if !changed && as_held && metadata == draft.metadata {
-            return draft.receipts.into_iter().for_each(|receipt| receipt.settle(Verdict::Unchanged));
+            return Need::nothing(draft.receipts, &Verdict::Unchanged);
         }
         if draft.is_complete() {
-            return diffed.ready.push(draft.finish());
+            return Need::Write(draft.finish());
         }
         let reason = match changed {
             _ if chunks.is_empty() => Reason::New,
@@ -139,72 +118,68 @@ impl Planner {
             // Nobody said anything new: the configuration did.
             false => Reason::Migrated,
         };
-        diffed.wanting.push(Wanting { draft, texts, priority, immediate, reason });
+        Need::Vectors(Wanting { draft, texts, priority, immediate, reason })
     }
 
-    /// The texts whose vectors are not in memory: the ledger may hold them.
-    pub fn not_in_memory(&self, wanting: &[Wanting]) -> Vec<Fingerprint> {
-        let mut missing: Vec<Fingerprint> = wanting.iter().flat_map(Wanting::fingerprints).collect();
-        missing.retain(|fingerprint| self.cache.get(fingerprint).is_none());
-        missing.sort_unstable();
-        missing.dedup();
-        missing
-    }
-
-    /// Gives each document the vectors that are at hand; the others are joined to flights or become texts to send. `stored`: what
-    /// the ledger answered to [`Planner::not_in_memory`].
-    pub fn place(&self, diffed: Diffed, stored: HashMap<Fingerprint, Vector>, estimator: &Estimator) -> Planned {
-        let mut planned = Planned { ready: diffed.ready, texts: Vec::new() };
-        for (fingerprint, vector) in &stored {
-            self.cache.insert(*fingerprint, vector.clone());
-        }
-        for wanting in diffed.wanting {
-            self.place_one(wanting, &stored, estimator, &mut planned);
-        }
-        planned
-    }
-
-    fn place_one(
-        &self,
-        wanting: Wanting,
-        stored: &HashMap<Fingerprint, Vector>,
-        estimator: &Estimator,
-        planned: &mut Planned,
-    ) {
-        let Wanting { mut draft, mut texts, priority, immediate, reason } = wanting;
-        texts.retain(|(chunk, _)| {
-            let (fingerprint, source) = &mut draft.chunks[*chunk];
-            let (tier, vector) = match self.cache.get(fingerprint) {
-                Some(vector) if stored.contains_key(fingerprint) => (CacheTier::Ledger, vector),
-                Some(vector) => (CacheTier::Memory, vector),
-                None => match stored.get(fingerprint) {
-                    Some(vector) => (CacheTier::Ledger, vector.clone()),
-                    None => return true,
-                },
-            };
-            self.metrics.cache_hits.of(tier).inc();
-            *source = Some(VectorSource::Here(vector));
-            false
-        });
-        if draft.is_complete() {
-            return planned.ready.push(draft.finish());
-        }
-        let asked: Vec<(usize, Fingerprint, Arc<str>)> =
-            texts.into_iter().map(|(chunk, text)| (chunk, draft.chunks[chunk].0, text)).collect();
+    /// Joins flights for what a document lacks. For those that it leads it looks into memory.
+    fn board(&self, wanting: Wanting, estimator: &Estimator, planned: &mut Planned) {
+        let Wanting { draft, texts, priority, immediate, reason } = wanting;
+        let names: Vec<Fingerprint> = texts.iter().map(|(chunk, _)| draft.chunks[*chunk].0).collect();
         let shared = SharedDraft::new(draft);
-        for (chunk, fingerprint, text) in asked {
-            match self.flights.board(fingerprint, shared.clone(), chunk, &self.cache) {
-                Boarding::Lead(flight) => {
-                    let tokens = estimator.tokens(text.len());
-                    planned.texts.push(PendingText { text, tokens, priority, immediate, reason, flight });
+        for ((chunk, text), name) in texts.into_iter().zip(names) {
+            let Some(flight) = self.flights.board(name, shared.clone(), chunk) else {
+                self.metrics.cache_hits.of(CacheTier::Flight).inc();
+                continue;
+            };
+            if let Some(vector) = self.cache.get(&name) {
+                self.metrics.cache_hits.of(CacheTier::Memory).inc();
+                planned.ready.extend(flight.land_cached(&vector));
+                continue;
+            }
+            let tokens = estimator.tokens(text.len());
+            planned.texts.push(PendingText { text, tokens, priority, immediate, reason, flight });
+        }
+    }
+
+    /// Lands the texts whose vectors the ledger has. `stored`: what it has for each text, in their order.
+    pub fn land_stored(&self, planned: Planned, stored: Vec<Option<Vector>>) -> Planned {
+        let Planned { mut ready, texts } = planned;
+        let mut unknown = Vec::with_capacity(texts.len());
+        for (pending, vector) in texts.into_iter().zip(stored) {
+            match vector {
+                Some(vector) => {
+                    self.metrics.cache_hits.of(CacheTier::Ledger).inc();
+                    ready.extend(pending.flight.land(&vector, &self.cache));
                 }
-                Boarding::Joined => self.metrics.cache_hits.of(CacheTier::Flight).inc(),
-                Boarding::Landed(work) => {
-                    self.metrics.cache_hits.of(CacheTier::Memory).inc();
-                    planned.ready.extend(work);
-                }
+                None => unknown.push(pending),
             }
         }
+        Planned { ready, texts: unknown }
+    }
+}
+
+/// What is to be done for one document.
+enum Need {
+    /// Nothing: its receipts are settled.
+    Nothing,
+    Write(Work),
+    Vectors(Wanting),
+}
+
+/// A document that lacks vectors.
+struct Wanting {
+    draft: Draft,
+    /// (chunk, text) where the draft has no vector.
+    texts: Vec<(usize, Arc<str>)>,
+    priority: u8,
+    immediate: bool,
+    reason: Reason,
+}
+
+impl Need {
+    fn nothing(receipts: Vec<Receipt>, verdict: &Verdict) -> Self {
+        receipts.into_iter().for_each(|receipt| receipt.settle(verdict.clone()));
+        Self::Nothing
     }
 }
 

@@ -81,7 +81,7 @@ impl Stage {
 
     /// As the embedder does.
     fn land(&self, text: PendingText) -> Vec<Work> {
-        text.flight.land(&FakeProvider::vector(&text.text), &self.resources.cache)
+        text.flight.land(&FakeProvider::vector(&text.text), &self.resources.cache).collect()
     }
 
     /// As the index writer does.
@@ -245,7 +245,7 @@ fn a_rejected_text_takes_its_document_out_and_is_rejected_again_when_it_is_redel
             // The second time stands for a crash after the write and before the dead letter.
             stage.send(&[put("a", 2, "poison")]).await;
             let text = stage.texts().await.remove(0);
-            stage.write(text.flight.reject("refused")).await;
+            stage.write(text.flight.reject("refused").collect()).await;
             assert!(stage.chunks("a").is_empty());
         }
         let rejected = Some(Verdict::Rejected("refused".into()));

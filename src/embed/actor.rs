@@ -86,7 +86,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::flight::{Boarding, Draft, SharedDraft};
+    use crate::dedup::flight::{Draft, SharedDraft};
     use crate::dedup::{Claims, Flights, Incoming, PendingText};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
@@ -116,7 +116,7 @@ mod tests {
             let (provider, metrics) = (Arc::new(provider), Arc::new(Metrics::new()));
             let flights = Arc::new(Flights::new(metrics.embedding_queue.clone()));
             world.must_go("the flights", &flights);
-            let cache = VectorCache::new(&DedupSettings::default());
+            let cache = VectorCache::new(&DedupSettings::default(), 1);
             let embedder = Embedder::new(Desk {
                 provider: provider.clone(),
                 limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
@@ -138,10 +138,8 @@ mod tests {
             let fingerprint = Fingerprinter::new("test").of(text);
             let (document, chunks, receipts) = (String::new(), vec![(fingerprint, None)], group.receipts);
             let draft = Draft { claim: group.claim, document, newest: version, metadata: None, chunks, receipts };
-            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0, &self.cache)
-            else {
-                panic!("`{text}` is on its way already");
-            };
+            let flight = self.flights.board(fingerprint, SharedDraft::new(draft), 0);
+            let flight = flight.unwrap_or_else(|| panic!("`{text}` is on its way already"));
             PendingText { text: text.into(), tokens: 1, priority: 0, immediate: false, reason: Reason::New, flight }
         }
 

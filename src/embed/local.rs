@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use crate::actor::offload::try_on_core;
 use crate::document::Vector;
 
 use super::provider::{Embeddings, Judgement};
 
-/// Computes a batch on a blocking thread. `embed` turns one text into its vector and a number of tokens.
+/// Computes a batch off the arbiter. `embed` turns one text into its vector and a number of tokens.
 pub async fn compute(
     texts: Vec<Arc<str>>,
     embed: impl Fn(&str) -> Result<(Vector, u64), String> + Send + 'static,
 ) -> Judgement {
-    let computed = tokio::task::spawn_blocking(move || {
+    let computed = try_on_core(move || {
         let mut tokens = 0;
         let vectors = texts.iter().map(|text| {
             let (vector, count) = embed(text)?;

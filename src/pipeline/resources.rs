@@ -133,7 +133,7 @@ impl Resources {
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
-            cache: VectorCache::new(&settings.dedup),
+            cache: VectorCache::new(&settings.dedup, provider.space().dimensions),
             mapper: Arc::new(mapper),
             plan: plan_of(&settings, &*provider).into(),
             template: Arc::new(template),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::actor::guard;
-use crate::actor::offload::on_blocking_thread;
+use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
@@ -63,7 +63,7 @@ impl Errand {
                     let mapped = map(&mapper, &record);
                     (record, mapped)
                 };
-                let decoded = on_blocking_thread(move || records.into_iter().map(decode).collect());
+                let decoded = on_core(move || records.into_iter().map(decode).collect());
                 Ok(Found::Records(decoded.await))
             }
         }
