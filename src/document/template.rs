@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::Document;
@@ -82,15 +83,14 @@ impl Template {
     /// The metadata of a document: a JSON object with the configured fields that the document has, each under its name as configured.
     /// Equal metadata gives equal text: the keys are sorted, at any depth.
     pub fn metadata(&self, document: &Document) -> String {
-        let mut json = String::from("{");
-        for name in &self.metadata {
-            if let Some(value) = name.of_document(document) {
-                let comma = if json.len() > 1 { "," } else { "" };
-                write!(json, "{comma}{}:{value}", Json::from(name.as_str())).expect("a String takes any text");
+        struct Present<'a>(&'a [FieldName], &'a Document);
+        impl Serialize for Present<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer
+                    .collect_map(self.0.iter().filter_map(|name| Some((name.as_str(), name.of_document(self.1)?))))
             }
         }
-        json.push('}');
-        json
+        serde_json::to_string(&Present(&self.metadata, document)).expect("texts and JSON values always serialise")
     }
 }
 
