@@ -6,6 +6,10 @@ use clap::Parser;
 use vectide::cli::{self, Arguments, exit};
 use vectide::telemetry::logging;
 
+/// Buffers of many sizes are made on one thread and dropped on another, which glibc's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

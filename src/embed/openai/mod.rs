@@ -14,6 +14,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Serialize;
 
+use crate::actor::offload::try_on_core;
 use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
 
@@ -70,8 +71,8 @@ impl Openai {
     async fn call(&self, texts: Vec<Arc<str>>) -> Judgement {
         let count = texts.len();
         let endpoint = Arc::clone(&self.endpoint);
-        // A batch may hold megabytes, and its answer does: reading and writing them is work for a blocking thread.
-        let Ok(body) = tokio::task::spawn_blocking(move || request(&texts, &endpoint)).await else {
+        // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
+        let Ok(body) = try_on_core(move || request(&texts, &endpoint)).await else {
             return interrupted();
         };
         let sent =
@@ -87,7 +88,7 @@ impl Openai {
         };
         let endpoint = Arc::clone(&self.endpoint);
         let now = SystemTime::now();
-        let judged = tokio::task::spawn_blocking(move || judge::judge(status, &headers, &body, count, &endpoint, now));
+        let judged = try_on_core(move || judge::judge(status, &headers, &body, count, &endpoint, now));
         judged.await.unwrap_or_else(|_| interrupted())
     }
 
@@ -114,7 +115,9 @@ impl Provider for Openai {
     }
 
     fn count_tokens(&self, text: &str) -> Option<usize> {
-        self.endpoint.counts_tokens.then(|| bpe_openai::cl100k_base().count(text))
+        // The tokenizer's tables take 40 MB, and most catalogues have no text that is long enough to be counted: only such a text loads them.
+        let count = || if text.is_empty() { 0 } else { bpe_openai::cl100k_base().count(text) };
+        self.endpoint.counts_tokens.then(count)
     }
 
     fn max_text_tokens(&self) -> Option<usize> {
