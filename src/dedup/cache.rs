@@ -1,5 +1,6 @@
 //! Vectors in memory by fingerprint, in front of those in the ledger.
 
+use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
@@ -9,12 +10,12 @@ use crate::settings::DedupSettings;
 /// What an entry costs beside its numbers: key, pointers, moka's own books. Measured on moka 0.12 as about 200 bytes.
 const ENTRY_OVERHEAD: usize = 200;
 
-/// Places in the table that are made ahead; 16 bytes each.
-const MOST_PLACES: usize = 1 << 17;
+/// Entries that there is room for ahead, 16 bytes each.
+const MOST_PLACES: usize = 1 << 18;
 
 /// Recently used vectors, weighed in bytes.
 #[derive(Clone)]
-pub struct VectorCache(Cache<Fingerprint, Vector>);
+pub struct VectorCache(Cache<Fingerprint, Vector, RandomState>);
 
 impl VectorCache {
     /// A cache of `dedup.max_memory` bytes for vectors of so many numbers, which leave `dedup.ttl` after they were last used.
@@ -22,8 +23,9 @@ impl VectorCache {
         let entries = settings.max_memory.as_usize() / (dimensions * size_of::<f32>() + ENTRY_OVERHEAD);
         let cache = Cache::builder()
             .max_capacity(settings.max_memory.as_u64())
-            // A table that grows moves its entries one by one each time.
-            .initial_capacity(entries.min(MOST_PLACES))
+            // moka moves all entries of its table whenever it grows, and whenever a tenth of its places were left: a table of twice the
+            // size moves them half as often.
+            .initial_capacity((2 * entries).min(MOST_PLACES))
             .weigher(|_: &Fingerprint, vector: &Vector| {
                 u32::try_from(size_of_val::<[f32]>(vector) + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
             })
@@ -31,7 +33,7 @@ impl VectorCache {
             // out is found in the ledger.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(settings.ttl.as_duration())
-            .build();
+            .build_with_hasher(RandomState::default());
         Self(cache)
     }
 

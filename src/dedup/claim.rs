@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -18,7 +19,7 @@ use crate::document::{Document, DocumentId};
 #[derive(Default)]
 pub struct Claims {
     /// By claimed document, the changes that arrived since.
-    parked: Mutex<HashMap<DocumentId, Vec<Incoming>>>,
+    parked: Mutex<HashMap<DocumentId, Vec<Incoming>, RandomState>>,
     /// Changes whose document was claimed when they arrived, and no longer is.
     freed: Mutex<Vec<Incoming>>,
     wake: Notify,
@@ -62,7 +63,8 @@ impl Claims {
     /// document are joined.
     pub fn claim(self: &Arc<Self>, changes: Vec<Incoming>) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::with_capacity(changes.len());
-        let mut by_id: HashMap<DocumentId, usize> = HashMap::with_capacity(changes.len());
+        let mut by_id: HashMap<DocumentId, usize, RandomState> =
+            HashMap::with_capacity_and_hasher(changes.len(), RandomState::default());
         let mut parked = self.parked.lock();
         for incoming in changes {
             let id = incoming.change.id.clone();

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use prometheus::IntGauge;
 
@@ -132,7 +133,7 @@ struct Seat {
 
 /// The texts that are on their way to the provider. Shared by all stages.
 pub struct Flights {
-    seats: Mutex<HashMap<Fingerprint, Vec<Seat>>>,
+    seats: Mutex<HashMap<Fingerprint, Vec<Seat>, RandomState>>,
     /// Shows how many there are.
     gauge: IntGauge,
 }

@@ -11,7 +11,8 @@ use super::provider::Provider;
 use super::status::ProviderStatus;
 use crate::actor::{Outlet, Parcel};
 use crate::batch::Batch;
-use crate::dedup::{VectorCache, Works};
+use crate::dedup::{VectorCache, Work, Works};
+use crate::document::Vector;
 
 /// See the module.
 pub struct Embedder {
@@ -69,18 +70,24 @@ impl Desk {
     async fn embed(&self, batch: Batch) {
         let observer = self.observer.of(&batch);
         let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
-        let mut works = Vec::with_capacity(batch.0.len());
-        for (pending, vector) in batch.0.into_iter().zip(vectors) {
-            match vector {
-                Ok(vector) => works.extend(pending.flight.land(&vector, &self.cache)),
-                Err(reason) => works.extend(pending.flight.reject(&reason)),
-            }
-        }
+        let works = land(batch, vectors, &self.cache);
         if !works.is_empty() {
             // Closed: the generation ends, and the receipts in the works report themselves as lost.
             let _ = self.writer.send(Works(works)).await;
         }
     }
+}
+
+/// The work that the results for a batch finish.
+fn land(batch: Batch, results: Vec<Result<Vector, String>>, cache: &VectorCache) -> Vec<Work> {
+    let mut works = Vec::with_capacity(batch.0.len());
+    for (pending, result) in batch.0.into_iter().zip(results) {
+        match result {
+            Ok(vector) => works.extend(pending.flight.land(&vector, cache)),
+            Err(reason) => works.extend(pending.flight.reject(&reason)),
+        }
+    }
+    works
 }
 
 #[cfg(test)]

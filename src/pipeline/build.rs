@@ -23,7 +23,7 @@ const PLANNING: usize = 2;
 /// Messages of texts on their way to the batcher, which takes them in at once.
 const BATCHING: usize = 4;
 /// Messages of finished work that wait for or are in a write.
-const WRITING: usize = 16;
+const WRITING: usize = 32;
 /// What each source may have on its way.
 pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
 

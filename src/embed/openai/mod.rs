@@ -9,6 +9,7 @@ mod retry_after;
 use std::sync::{Arc, Once};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, StatusCode, redirect};
@@ -88,8 +89,8 @@ impl Openai {
         };
         let endpoint = Arc::clone(&self.endpoint);
         let now = SystemTime::now();
-        let judged = try_on_core(move || judge::judge(status, &headers, &body, count, &endpoint, now));
-        judged.await.unwrap_or_else(|_| interrupted())
+        let judge = move || judge::judge(status, &headers, &body.concat(), count, &endpoint, now);
+        try_on_core(judge).await.unwrap_or_else(|_| interrupted())
     }
 
     /// The most bytes that are read of an answer.
@@ -187,14 +188,16 @@ fn request(texts: &[Arc<str>], endpoint: &Endpoint) -> Vec<u8> {
     body
 }
 
-/// Reads the body; of an error, only as much as `most`; of vectors, all or nothing.
-async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Judgement> {
+/// Reads the body, in the pieces in which it comes; of an error, only as much as `most`; of vectors, all or nothing.
+async fn read(mut response: Response, most: usize) -> Result<Vec<Bytes>, Judgement> {
     let success = response.status().is_success();
-    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
-    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(most));
+    let (mut pieces, mut length) = (Vec::new(), 0);
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= most => body.extend_from_slice(&chunk),
+            Ok(Some(piece)) if length + piece.len() <= most => {
+                length += piece.len();
+                pieces.push(piece);
+            }
             Ok(Some(_)) if success => {
                 return Err(Judgement::Retry {
                     reason: format!("the answer is larger than {most} bytes, which no answer to this call can be"),
@@ -202,9 +205,9 @@ async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, Judgement>
                     pause: false,
                 });
             }
-            Ok(_) => return Ok(body),
+            Ok(_) => return Ok(pieces),
             // The status of an error says enough without its words.
-            Err(_) if !success => return Ok(body),
+            Err(_) if !success => return Ok(pieces),
             Err(error) => return Err(unreachable_for_now(error)),
         }
     }
