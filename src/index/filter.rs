@@ -472,6 +472,8 @@ mod tests {
 
         let values = |count| json!({"a": {"in": vec![1; count]}});
         assert!(Filter::from_json(&values(MAX_VALUES)).is_ok());
+        let two = json!({"or": [values(MAX_VALUES / 2), values(MAX_VALUES / 2 + 1)]});
+        assert!(Filter::from_json(&two).unwrap_err().contains("10001"), "of all lists together");
         assert!(Filter::from_json(&values(MAX_VALUES + 1)).unwrap_err().contains("10001"));
     }
 
@@ -522,6 +524,30 @@ mod tests {
         let scalar = prop_oneof![Just(Value::Null), (0..4_i64).prop_map(Value::from), "[a-c]".prop_map(Value::from)];
         let value = prop_oneof![scalar.clone(), proptest::collection::vec(scalar, 0..3).prop_map(Value::from)];
         proptest::collection::hash_map("[a-c]", value, 0..4).prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    proptest! {
+        /// A list is searched by order; one comparison after the other would find the same.
+        #[test]
+        fn a_number_is_in_a_list_when_it_equals_one_of_it(
+            list in proptest::collection::vec(number(), 0..20),
+            sought in number(),
+        ) {
+            let expected = list.iter().any(|own| compare(own, &sought) == Some(Ordering::Equal));
+            let found = filter(&json!({"n": {"in": list}})).matches(&json!({"n": sought}));
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    /// Numbers of all kinds that lie close together, at zero and where floats have gaps.
+    fn number() -> impl Strategy<Value = Number> {
+        let near = (0..4_u64, prop_oneof![Just(0), Just(1 << 53), Just(u64::MAX - 5_000)]);
+        (near, 0..4).prop_map(|((step, base), kind)| match kind {
+            0 => Number::from(base + step),
+            1 => Number::from(-(step as i64)),
+            2 => Number::from_f64(-((base + step) as f64) / 2.0).expect("it is finite"),
+            _ => Number::from_f64((base + step) as f64).expect("it is finite"),
+        })
     }
 
     proptest! {

@@ -100,7 +100,7 @@ async fn collect(mut payload: Payload, limit: ByteSize) -> Result<Option<Bytes>,
 }
 
 /// `None`: it is more than the limit.
-fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiError> {
+pub(super) fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiError> {
     let mut plain = Vec::new();
     // One byte more than allowed is enough to know, however much a few bytes would grow into.
     let read = MultiGzDecoder::new(body).take(limit.as_u64().saturating_add(1)).read_to_end(&mut plain);

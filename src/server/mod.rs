@@ -7,6 +7,8 @@ mod documents;
 mod error;
 mod events;
 mod health;
+#[cfg(test)]
+mod hostile;
 mod lines;
 mod metrics;
 mod openapi;

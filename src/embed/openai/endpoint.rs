@@ -1,5 +1,8 @@
 //! The settings of an endpoint with every gap filled: from the preset, from what is known of the model, from defaults.
 
+use std::fs::File;
+use std::io::Read;
+
 use reqwest::Url;
 
 use crate::settings::Secret;
@@ -9,6 +12,9 @@ use super::presets::{self, OPENAI_URL};
 
 /// The most tokens in a text when nothing else is known.
 const DEFAULT_MAX_TEXT_TOKENS: usize = 8191;
+
+/// The most that is read of the key's file, in bytes: it may have been given the name of something endless.
+const MAX_KEY_FILE: u64 = 64 << 10;
 
 /// Everything that a call needs to know.
 #[derive(Debug)]
@@ -48,7 +54,7 @@ impl Endpoint {
         let api_key = api_key(settings)?;
         if api_key.is_none() && presets::needs_key(base_url) {
             return Err(format!(
-                "embedding.api_key: `{base_url}` answers nobody without a key; set it, best as `${{OPENAI_API_KEY}}`"
+                "embedding.api_key: this address answers nobody without a key; set it, best as `${{OPENAI_API_KEY}}`"
             ));
         }
         check_limits(settings)?;
@@ -91,9 +97,10 @@ fn check_limits(settings: &OpenaiSettings) -> Result<(), String> {
     Ok(())
 }
 
-/// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept.
+/// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept. What is wrong
+/// is told without the address, which may hold a secret.
 fn embeddings_url(base_url: &str) -> Result<Url, String> {
-    let wrong = |what: &str| format!("embedding.base_url: `{base_url}` {what}; write it like `{OPENAI_URL}`");
+    let wrong = |what: &str| format!("embedding.base_url: {what}; write it like `{OPENAI_URL}`");
     let mut url = Url::parse(base_url).map_err(|error| wrong(&format!("is not an address ({error})")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("is neither http nor https"));
@@ -117,7 +124,9 @@ fn api_key(settings: &OpenaiSettings) -> Result<Option<Secret>, String> {
         }
         (Some(key), None) => key.reveal().trim().to_owned(),
         (None, Some(file)) => {
-            let read = std::fs::read_to_string(file)
+            let mut read = String::new();
+            File::open(file)
+                .and_then(|file| file.take(MAX_KEY_FILE).read_to_string(&mut read))
                 .map_err(|error| format!("embedding.api_key_file: cannot read `{}`: {error}", file.display()))?;
             let key = read.trim().to_owned();
             if key.is_empty() {
