@@ -19,9 +19,8 @@ fn any_text_is_a_configuration_or_problems_with_their_keys_and_without_secrets()
         let text = String::from_utf8_lossy(input);
         match load_text(Path::new("config.yaml"), &text, &environment, &[]) {
             Ok(settings) => {
-                let printed = print(&settings);
-                let again = load_text(Path::new("printed.yaml"), &printed, &[("KEY".to_owned(), secret())].into(), &[]);
-                drop(again);
+                let api_key = |text: &str| text.lines().any(|line| line.contains("api_key") && line.contains(SECRET));
+                assert!(!api_key(&print(&settings)), "the key is printed");
             }
             Err(problems) => {
                 let told = problems.to_string();

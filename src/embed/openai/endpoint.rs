@@ -45,7 +45,7 @@ impl Endpoint {
         let known = presets::model(model);
         let own = known.map(|known| known.dimensions);
         let dimensions = settings.dimensions.or(own).ok_or_else(|| {
-            format!("embedding.dimensions: Vectide does not know `{model}`; set how many numbers its vectors have")
+            "embedding.dimensions: Vectide does not know this model; set how many numbers its vectors have".to_owned()
         })?;
         if dimensions == 0 {
             return Err("embedding.dimensions: a vector has at least one number".into());
@@ -98,7 +98,7 @@ fn check_limits(settings: &OpenaiSettings) -> Result<(), String> {
 }
 
 /// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept. What is wrong
-/// is told without the address, which may hold a secret.
+/// is told without the address: like every text of the settings it may come from the environment, and hold a secret.
 fn embeddings_url(base_url: &str) -> Result<Url, String> {
     let wrong = |what: &str| format!("embedding.base_url: {what}; write it like `{OPENAI_URL}`");
     let mut url = Url::parse(base_url).map_err(|error| wrong(&format!("is not an address ({error})")))?;
@@ -127,10 +127,10 @@ fn api_key(settings: &OpenaiSettings) -> Result<Option<Secret>, String> {
             let mut read = String::new();
             File::open(file)
                 .and_then(|file| file.take(MAX_KEY_FILE).read_to_string(&mut read))
-                .map_err(|error| format!("embedding.api_key_file: cannot read `{}`: {error}", file.display()))?;
+                .map_err(|error| format!("embedding.api_key_file: the file cannot be read: {error}"))?;
             let key = read.trim().to_owned();
             if key.is_empty() {
-                return Err(format!("embedding.api_key_file: `{}` is empty; it must hold the key", file.display()));
+                return Err("embedding.api_key_file: the file is empty; it must hold the key".into());
             }
             key
         }
