@@ -53,9 +53,10 @@ impl Endpoint {
         let base_url = settings.base_url.as_deref().or(preset.map(|preset| preset.base_url)).unwrap_or(OPENAI_URL);
         let api_key = api_key(settings)?;
         if api_key.is_none() && presets::needs_key(base_url) {
-            return Err(format!(
-                "embedding.api_key: this address answers nobody without a key; set it, best as `${{OPENAI_API_KEY}}`"
-            ));
+            return Err(
+                "embedding.api_key: this address answers nobody without a key; set it, best as `${OPENAI_API_KEY}`"
+                    .into(),
+            );
         }
         check_limits(settings)?;
         // A preset's price is that of its model at its address, and says nothing about another.
