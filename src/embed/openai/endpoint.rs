@@ -197,7 +197,7 @@ mod tests {
         for (yaml, start, hint) in [
             ("{}", "embedding.model: ", "embedding.preset"),
             ("{ model: '' }", "embedding.model: ", "embedding.preset"),
-            ("{ model: bge-m3 }", "embedding.dimensions: ", "bge-m3"),
+            ("{ model: bge-m3 }", "embedding.dimensions: ", "how many numbers"),
             ("{ model: bge-m3, dimensions: 0 }", "embedding.dimensions: ", "at least one"),
             ("{ preset: big }", "embedding.preset: ", "openai-large"),
             ("{ preset: openai-small, base_url: localhost }", "embedding.base_url: ", "https://"),
@@ -213,13 +213,16 @@ mod tests {
                 "embedding.rate_limit.tokens_per_minute: ",
                 "raise it",
             ),
-            ("{ preset: openai-small, api_key_file: /no/such/file }", "embedding.api_key_file: ", "/no/such/file"),
+            ("{ preset: openai-small, api_key_file: /no/such/file }", "embedding.api_key_file: ", "No such file"),
             ("{ preset: openai-small, api_key_file: /dev/null }", "embedding.api_key_file: ", "empty"),
         ] {
             let error = endpoint(yaml).unwrap_err();
             assert!(error.starts_with(start) && error.contains(hint), "{yaml}: {error}");
         }
-        assert!(!endpoint("{ preset: openai-small, base_url: 'https://u:p4ss@x' }").unwrap_err().contains("p4ss"));
+        for secret in ["base_url: 'https://u:p4ss@x'", "base_url: 'https://p4ss:99999'", "api_key_file: /p4ss"] {
+            let error = endpoint(&format!("{{ preset: openai-small, {secret} }}")).unwrap_err();
+            assert!(!error.contains("p4ss"), "{error}");
+        }
     }
 
     #[test]
