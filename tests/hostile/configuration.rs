@@ -8,8 +8,13 @@ use vectide::testkit::hostile::attack;
 const SECRET: &str = "hunter2-7f3a";
 
 /// What is wrong with a file as a whole has no key to name.
-const OF_THE_FILE: [&str; 4] =
-    ["the YAML is broken", "it needs keys at the top level", "a YAML merge", "the environment variable"];
+const OF_THE_FILE: [&str; 5] = [
+    "the YAML is broken",
+    "it needs keys at the top level",
+    "a YAML merge",
+    "the environment variable",
+    "a key is no text",
+];
 
 #[test]
 fn any_text_is_a_configuration_or_problems_with_their_keys_and_without_secrets() {

@@ -74,7 +74,8 @@ fn judge_vectors(body: &[u8], count: usize, endpoint: &Endpoint) -> Judgement {
         Err(Fault::Garbled(reason)) => {
             // Some relays answer 200 with the error of the server behind them.
             let complaint = Complaint::read(body, endpoint);
-            let reason = if complaint.message.is_empty() { reason } else { complaint.said(StatusCode::OK) };
+            let reason =
+                if complaint.message.is_empty() { shown(&reason, endpoint) } else { complaint.said(StatusCode::OK) };
             match complaint.for_a_person() {
                 Some(advice) => Judgement::Fatal { reason: format!("{reason}; {advice}") },
                 None => Judgement::Retry { reason, after: None, pause: false },
