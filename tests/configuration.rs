@@ -211,7 +211,7 @@ fn one_mistake_gives_one_problem() {
             document("metadata: ['']"),
             "document.metadata[0]: is empty; name a field, like `title`, or a nested one, like `/product/title`",
         ),
-        (document("metadata: [a, b, a]"), "document.metadata[2]: `a` is listed twice; keep one"),
+        (document("metadata: [a, b, a]"), "document.metadata[2]: is the same as `document.metadata[0]`; keep one"),
         (
             document("version: { fiel: at, field: at }"),
             "document.version.fiel: unknown key `fiel`; did you mean `field`?",
@@ -242,7 +242,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             document("events: { field: type, a: { operation: patch, rename: { b: d, c: d } } }"),
-            "document.events.a.rename.c: becomes `d`, and so does `b`; give one another name",
+            "document.events.a.rename.c: gets the same new name as `b`; give one another",
         ),
         (
             document("events: { field: type, a: patch }"),

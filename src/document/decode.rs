@@ -3,6 +3,7 @@
 //! Stricter than most readers where leniency hides a broken producer: a key that appears twice has no defined value, so the
 //! record is refused instead of keeping one of them.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -14,14 +15,20 @@ use super::field::quoted;
 /// How deep objects and lists may lie inside each other, the record itself included.
 pub const MAX_DEPTH: usize = 64;
 
-/// Reads a record, in one pass: exactly one JSON object in UTF-8, no key twice in one object, at most [`MAX_DEPTH`] levels deep.
-/// The error says what is wrong and where.
+/// How many values a record may have: fields, elements of lists, and those of everything inside. A value takes two bytes to write and
+/// up to some hundreds in memory, so the size of a record does not bound what reading it costs.
+pub const MAX_VALUES: usize = 100_000;
+
+/// Reads a record, in one pass: exactly one JSON object in UTF-8, no key twice in one object, at most [`MAX_DEPTH`] levels deep and
+/// with at most [`MAX_VALUES`] values. The error says what is wrong and where.
 pub fn decode(payload: &[u8]) -> Result<Fields, String> {
     let text = std::str::from_utf8(payload)
         .map_err(|error| format!("the record is not UTF-8: the byte at offset {} is invalid", error.valid_up_to()))?;
     expect_object(text)?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let fields = json.deserialize_map(Object { depth: 1 }).map_err(|error| format!("broken JSON: {error}"))?;
+    let fields = json
+        .deserialize_map(Object { depth: 1, values: &Cell::new(0) })
+        .map_err(|error| format!("broken JSON: {error}"))?;
     json.end().map_err(|error| format!("the record goes on after its JSON object: {error}"))?;
     Ok(fields)
 }
@@ -40,11 +47,13 @@ fn expect_object(text: &str) -> Result<(), String> {
     Err(format!("the record must be a JSON object, and it starts with {found}"))
 }
 
-struct Object {
+struct Object<'a> {
     depth: usize,
+    /// How many values were read, in the whole record.
+    values: &'a Cell<usize>,
 }
 
-impl<'de> Visitor<'de> for Object {
+impl<'de> Visitor<'de> for Object<'_> {
     type Value = Fields;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,7 +65,7 @@ impl<'de> Visitor<'de> for Object {
         while let Some(key) = map.next_key::<String>()? {
             match fields.entry(key) {
                 serde_json::map::Entry::Vacant(vacant) => {
-                    vacant.insert(map.next_value_seed(Any { depth: self.depth })?);
+                    vacant.insert(map.next_value_seed(Any { depth: self.depth, values: self.values })?);
                 }
                 serde_json::map::Entry::Occupied(held) => {
                     return Err(A::Error::custom(format_args!("the key {} appears twice", quoted(held.key()))));
@@ -69,11 +78,12 @@ impl<'de> Visitor<'de> for Object {
 
 /// Any value inside an object or list at this depth.
 #[derive(Clone, Copy)]
-struct Any {
+struct Any<'a> {
     depth: usize,
+    values: &'a Cell<usize>,
 }
 
-impl Any {
+impl Any<'_> {
     fn deeper<E: Error>(self) -> Result<usize, E> {
         if self.depth < MAX_DEPTH {
             Ok(self.depth + 1)
@@ -83,15 +93,19 @@ impl Any {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Any {
+impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.values.set(self.values.get() + 1);
+        if self.values.get() > MAX_VALUES {
+            return Err(D::Error::custom(format_args!("more than {MAX_VALUES} values")));
+        }
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Any {
+impl<'de> Visitor<'de> for Any<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,7 +143,7 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let inside = Self { depth: self.deeper()? };
+        let inside = Self { depth: self.deeper()?, ..self };
         let mut items = Vec::new();
         while let Some(item) = seq.next_element_seed(inside)? {
             items.push(item);
@@ -138,7 +152,7 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-        Object { depth: self.deeper()? }.visit_map(map).map(Value::Object)
+        Object { depth: self.deeper()?, values: self.values }.visit_map(map).map(Value::Object)
     }
 }
 
@@ -194,6 +208,17 @@ mod tests {
         let error = decode(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
         assert!(error.contains("more than 64 levels"), "{error}");
         assert!(decode("{\"a\":".repeat(1_000_000).as_bytes()).unwrap_err().contains("more than 64 levels"));
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded_wherever_they_lie() {
+        let list = |count: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(count - 2));
+        assert!(decode(list(MAX_VALUES).as_bytes()).is_ok());
+        let spread = format!("{{\"a\":[{}{{}}],\"b\":0}}", "{\"\":0},".repeat(MAX_VALUES / 2 - 1));
+        for record in [list(MAX_VALUES + 1), spread] {
+            let error = decode(record.as_bytes()).unwrap_err();
+            assert!(error.starts_with("broken JSON: more than 100000 values at line 1"), "{error}");
+        }
     }
 
     #[test]

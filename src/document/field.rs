@@ -74,7 +74,7 @@ impl fmt::Display for FieldName {
 }
 
 /// A text for an error message, in backticks: cut when it is long, control characters escaped.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let head: String = text.chars().take(QUOTED_CHARS).flat_map(printable).collect();
     if text.len() > QUOTED_CHARS && text.chars().nth(QUOTED_CHARS).is_some() {
         format!("`{head}..` ({} bytes)", text.len())

@@ -17,6 +17,7 @@ pub mod version;
 pub(crate) mod versioning;
 
 pub use change::{Change, DocumentId, Fields, Operation};
+pub(crate) use field::quoted;
 pub use fingerprint::Fingerprint;
 pub use merge::Document;
 pub use vector::Vector;

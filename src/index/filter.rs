@@ -27,7 +27,7 @@ use serde_json::{Map, Number, Value};
 const MAX_DEPTH: usize = 32;
 /// How many conditions a filter may have.
 const MAX_CONDITIONS: usize = 1_024;
-/// How many values one `in` may list.
+/// How many values the `in`s of a filter may list, all together.
 const MAX_VALUES: usize = 10_000;
 
 /// A condition on metadata. The module's text is the reference of its JSON form.
@@ -56,11 +56,14 @@ enum Test {
     Exists(bool),
 }
 
-/// The values of an `in`: texts by hash, because there may be many.
+/// The values of an `in`. There may be many, and each document is compared with them: texts are found by hash, numbers in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Values {
     texts: HashSet<String>,
-    numbers: Vec<Number>,
+    /// Whole numbers, ascending.
+    integers: Vec<i128>,
+    /// Numbers with a fraction or beyond 64 bits, ascending.
+    floats: Vec<f64>,
     booleans: Vec<bool>,
 }
 
@@ -88,7 +91,7 @@ impl Filter {
     /// # Errors
     /// A sentence that names the place in the filter and what is allowed there.
     pub fn from_json(json: &Value) -> Result<Self, String> {
-        Reader { conditions: 0 }.condition(json, "", MAX_DEPTH).map(Self)
+        Reader { conditions: 0, values: 0 }.condition(json, "", MAX_DEPTH).map(Self)
     }
 
     /// Whether a document with this metadata counts. Metadata that is no object has no fields.
@@ -145,21 +148,46 @@ impl Values {
             Value::String(text) => {
                 self.texts.insert(text.clone());
             }
-            Value::Number(number) => self.numbers.push(number.clone()),
+            Value::Number(number) => match (number.as_i128(), number.as_f64()) {
+                (Some(integer), _) => self.integers.push(integer),
+                (None, float) => self.floats.extend(float),
+            },
             Value::Bool(boolean) => self.booleans.push(*boolean),
             Value::Null | Value::Array(_) | Value::Object(_) => return false,
         }
         true
     }
 
+    /// Brings the numbers in their order: what [`Values::contain`] rests on.
+    fn sorted(mut self) -> Self {
+        self.integers.sort_unstable();
+        self.floats.sort_unstable_by(f64::total_cmp);
+        self
+    }
+
     fn contain(&self, value: &Value) -> bool {
         match value {
             Value::String(text) => self.texts.contains(text),
-            Value::Number(number) => self.numbers.iter().any(|own| compare(own, number) == Some(Ordering::Equal)),
+            Value::Number(number) => self.contain_number(number),
             Value::Bool(boolean) => self.booleans.contains(boolean),
             Value::Null | Value::Array(_) | Value::Object(_) => false,
         }
     }
+
+    /// By the rule of [`compare`]. Integers in ascending order are in ascending order as floats too.
+    fn contain_number(&self, number: &Number) -> bool {
+        let Some(float) = number.as_f64() else { return false };
+        let among_floats = || self.floats.binary_search_by(|own| order(*own, float)).is_ok();
+        match number.as_i128() {
+            Some(integer) => self.integers.binary_search(&integer).is_ok() || among_floats(),
+            None => among_floats() || self.integers.binary_search_by(|own| order(*own as f64, float)).is_ok(),
+        }
+    }
+}
+
+/// The order of finite floats, in which -0 and 0 are equal.
+fn order(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or(Ordering::Equal)
 }
 
 impl Range {
@@ -205,6 +233,7 @@ fn compare(a: &Number, b: &Number) -> Option<Ordering> {
 /// Reads the JSON form and counts what it reads.
 struct Reader {
     conditions: usize,
+    values: usize,
 }
 
 impl Reader {
@@ -251,7 +280,7 @@ impl Reader {
         conditions: &mut Vec<Condition>,
     ) -> Result<(), String> {
         let test = match json {
-            Value::Object(operators) => return operators_of(field, operators, path, conditions),
+            Value::Object(operators) => return self.operators(field, operators, path, conditions),
             Value::Null => {
                 return Err(format!("filter{path}: to find documents without it, say {{\"exists\": false}}"));
             }
@@ -265,62 +294,66 @@ impl Reader {
         conditions.push(Condition::Field(field.clone(), test));
         Ok(())
     }
-}
 
-fn operators_of(
-    field: &Field,
-    operators: &Map<String, Value>,
-    path: &str,
-    conditions: &mut Vec<Condition>,
-) -> Result<(), String> {
-    const OPERATORS: &str = "the operators are in, exists, gt, gte, lt and lte; \
-                             to reach a nested field, use a JSON pointer like \"/maker/country\" as the key";
-    if operators.is_empty() {
-        return Err(format!("filter{path}: an empty object; {OPERATORS}"));
-    }
-    let mut range = Range::default();
-    for (operator, value) in operators {
-        let path = format!("{path}.{operator}");
-        let test = match operator.as_str() {
-            "in" => Test::OneOf(values_of(value, &path)?),
-            "exists" => Test::Exists(value.as_bool().ok_or_else(|| refuse(&path, value, "here stands true or false"))?),
-            "gt" | "gte" | "lt" | "lte" => {
-                let at =
-                    Scalar::from_json(value).ok_or_else(|| refuse(&path, value, "a bound is a number or a text"))?;
-                let side = if operator.starts_with('g') { &mut range.lower } else { &mut range.upper };
-                if side.replace(Bound { at, inclusive: operator.ends_with('e') }).is_some() {
-                    return Err(format!("filter{path}: the range has this bound twice, with and without equality"));
+    fn operators(
+        &mut self,
+        field: &Field,
+        operators: &Map<String, Value>,
+        path: &str,
+        conditions: &mut Vec<Condition>,
+    ) -> Result<(), String> {
+        const OPERATORS: &str = "the operators are in, exists, gt, gte, lt and lte; \
+                                 to reach a nested field, use a JSON pointer like \"/maker/country\" as the key";
+        if operators.is_empty() {
+            return Err(format!("filter{path}: an empty object; {OPERATORS}"));
+        }
+        let mut range = Range::default();
+        for (operator, value) in operators {
+            let path = format!("{path}.{operator}");
+            let test = match operator.as_str() {
+                "in" => Test::OneOf(self.values_of(value, &path)?),
+                "exists" => {
+                    Test::Exists(value.as_bool().ok_or_else(|| refuse(&path, value, "here stands true or false"))?)
                 }
-                continue;
+                "gt" | "gte" | "lt" | "lte" => {
+                    let at = Scalar::from_json(value)
+                        .ok_or_else(|| refuse(&path, value, "a bound is a number or a text"))?;
+                    let side = if operator.starts_with('g') { &mut range.lower } else { &mut range.upper };
+                    if side.replace(Bound { at, inclusive: operator.ends_with('e') }).is_some() {
+                        return Err(format!("filter{path}: the range has this bound twice, with and without equality"));
+                    }
+                    continue;
+                }
+                _ => return Err(format!("filter{path}: unknown; {OPERATORS}")),
+            };
+            conditions.push(Condition::Field(field.clone(), test));
+        }
+        match (&range.lower, &range.upper) {
+            (None, None) => return Ok(()),
+            (Some(lower), Some(upper)) if std::mem::discriminant(&lower.at) != std::mem::discriminant(&upper.at) => {
+                return Err(format!("filter{path}: both bounds of a range must be numbers, or both texts"));
             }
-            _ => return Err(format!("filter{path}: unknown; {OPERATORS}")),
-        };
-        conditions.push(Condition::Field(field.clone(), test));
-    }
-    match (&range.lower, &range.upper) {
-        (None, None) => return Ok(()),
-        (Some(lower), Some(upper)) if std::mem::discriminant(&lower.at) != std::mem::discriminant(&upper.at) => {
-            return Err(format!("filter{path}: both bounds of a range must be numbers, or both texts"));
+            _ => conditions.push(Condition::Field(field.clone(), Test::Within(range))),
         }
-        _ => conditions.push(Condition::Field(field.clone(), Test::Within(range))),
+        Ok(())
     }
-    Ok(())
-}
 
-fn values_of(json: &Value, path: &str) -> Result<Values, String> {
-    let Value::Array(list) = json else {
-        return Err(refuse(path, json, "here stands a list of texts, numbers or booleans"));
-    };
-    if list.len() > MAX_VALUES {
-        return Err(format!("filter{path}: {} values; at most {MAX_VALUES} are allowed", list.len()));
-    }
-    let mut values = Values::default();
-    for (at, value) in list.iter().enumerate() {
-        if !values.add(value) {
-            return Err(refuse(&format!("{path}[{at}]"), value, "a value is a text, a number or a boolean"));
+    fn values_of(&mut self, json: &Value, path: &str) -> Result<Values, String> {
+        let Value::Array(list) = json else {
+            return Err(refuse(path, json, "here stands a list of texts, numbers or booleans"));
+        };
+        self.values += list.len();
+        if self.values > MAX_VALUES {
+            return Err(format!("filter{path}: {} values are listed; at most {MAX_VALUES} in one filter", self.values));
         }
+        let mut values = Values::default();
+        for (at, value) in list.iter().enumerate() {
+            if !values.add(value) {
+                return Err(refuse(&format!("{path}[{at}]"), value, "a value is a text, a number or a boolean"));
+            }
+        }
+        Ok(values.sorted())
     }
-    Ok(values)
 }
 
 fn refuse(path: &str, found: &Value, allowed: &str) -> String {
@@ -439,6 +472,8 @@ mod tests {
 
         let values = |count| json!({"a": {"in": vec![1; count]}});
         assert!(Filter::from_json(&values(MAX_VALUES)).is_ok());
+        let two = json!({"or": [values(MAX_VALUES / 2), values(MAX_VALUES / 2 + 1)]});
+        assert!(Filter::from_json(&two).unwrap_err().contains("10001"), "of all lists together");
         assert!(Filter::from_json(&values(MAX_VALUES + 1)).unwrap_err().contains("10001"));
     }
 
@@ -489,6 +524,30 @@ mod tests {
         let scalar = prop_oneof![Just(Value::Null), (0..4_i64).prop_map(Value::from), "[a-c]".prop_map(Value::from)];
         let value = prop_oneof![scalar.clone(), proptest::collection::vec(scalar, 0..3).prop_map(Value::from)];
         proptest::collection::hash_map("[a-c]", value, 0..4).prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    proptest! {
+        /// A list is searched by order; one comparison after the other would find the same.
+        #[test]
+        fn a_number_is_in_a_list_when_it_equals_one_of_it(
+            list in proptest::collection::vec(number(), 0..20),
+            sought in number(),
+        ) {
+            let expected = list.iter().any(|own| compare(own, &sought) == Some(Ordering::Equal));
+            let found = filter(&json!({"n": {"in": list}})).matches(&json!({"n": sought}));
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    /// Numbers of all kinds that lie close together, at zero and where floats have gaps.
+    fn number() -> impl Strategy<Value = Number> {
+        let near = (0..4_u64, prop_oneof![Just(0), Just(1 << 53), Just(u64::MAX - 5_000)]);
+        (near, 0..4).prop_map(|((step, base), kind)| match kind {
+            0 => Number::from(base + step),
+            1 => Number::from(-(step as i64)),
+            2 => Number::from_f64(-((base + step) as f64) / 2.0).expect("it is finite"),
+            _ => Number::from_f64((base + step) as f64).expect("it is finite"),
+        })
     }
 
     proptest! {

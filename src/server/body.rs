@@ -22,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The memory that bodies may take, all together.
 pub struct Memory {
     limit: ByteSize,
+    /// What whoever sends more is told to do.
+    advice: &'static str,
     kibibytes: Semaphore,
 }
 
@@ -34,31 +36,34 @@ pub struct Body<'a> {
 
 impl Memory {
     /// Room for so many bodies of the largest size, or for more that say that they are smaller.
-    pub fn new(limit: ByteSize, largest: u64) -> Self {
+    pub fn new(limit: ByteSize, largest: u64, advice: &'static str) -> Self {
         let kibibytes = u64::from(kibibytes(limit.as_u64())).saturating_mul(largest);
         let permits = usize::try_from(kibibytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { limit, kibibytes: Semaphore::new(permits) }
+        Self { limit, advice, kibibytes: Semaphore::new(permits) }
     }
 
     /// Reads a body of at most the largest size, sent as it is or as gzip. Waits, with the body unread, while there is no room.
     pub async fn read(&self, request: &HttpRequest, payload: Payload) -> Result<Body<'_>, ApiError> {
-        let limit = self.limit;
+        let Self { limit, advice, .. } = *self;
         let gzip = is_gzip(request)?;
         let length = header(request, CONTENT_LENGTH).parse().ok();
         if length.is_some_and(|length: u64| length > limit.as_u64()) {
-            return Err(too_large(limit));
+            return Err(too_large(limit, advice));
         }
         // A body that does not tell its size, or grows, may take all that one body may.
         let size = length.filter(|_| !gzip).unwrap_or(limit.as_u64());
         let mut share = self.kibibytes.acquire_many(kibibytes(size)).await.expect("the semaphore is never closed");
         let body = match timeout(TIMEOUT, collect(payload, limit)).await {
-            Ok(body) => body?,
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return Err(too_large(limit, advice)),
+            Ok(Err(error)) => return Err(error),
             Err(_) => {
                 let reason = format!("the body took longer than {} seconds to arrive", TIMEOUT.as_secs());
                 return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, reason));
             }
         };
-        let bytes = if gzip { blocking(move || gunzip(&body, limit)).await? } else { body };
+        let plain = if gzip { blocking(move || gunzip(&body, limit)).await? } else { Some(body) };
+        let bytes = plain.ok_or_else(|| too_large(limit, advice))?;
         // From here on it takes what it is, and not what it could have been.
         let surplus = share.num_permits().saturating_sub(kibibytes(bytes.len() as u64) as usize);
         drop(share.split(surplus));
@@ -81,28 +86,30 @@ fn is_gzip(request: &HttpRequest) -> Result<bool, ApiError> {
     }
 }
 
-async fn collect(mut payload: Payload, limit: ByteSize) -> Result<Bytes, ApiError> {
+/// `None`: there is more than the limit.
+async fn collect(mut payload: Payload, limit: ByteSize) -> Result<Option<Bytes>, ApiError> {
     let mut body = BytesMut::new();
     while let Some(part) = payload.next().await {
         let part = part.map_err(|error| ApiError::bad_request(format!("the body did not arrive whole: {error}")))?;
         if body.len() + part.len() > limit.as_usize() {
-            return Err(too_large(limit));
+            return Ok(None);
         }
         body.extend_from_slice(&part);
     }
-    Ok(body.freeze())
+    Ok(Some(body.freeze()))
 }
 
-fn gunzip(body: &[u8], limit: ByteSize) -> Result<Bytes, ApiError> {
+/// `None`: it is more than the limit.
+pub(super) fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiError> {
     let mut plain = Vec::new();
     // One byte more than allowed is enough to know, however much a few bytes would grow into.
     let read = MultiGzDecoder::new(body).take(limit.as_u64().saturating_add(1)).read_to_end(&mut plain);
     read.map_err(|error| ApiError::bad_request(format!("the body is not whole gzip: {error}")))?;
-    if plain.len() > limit.as_usize() { Err(too_large(limit)) } else { Ok(Bytes::from(plain)) }
+    Ok((plain.len() <= limit.as_usize()).then(|| Bytes::from(plain)))
 }
 
-fn too_large(limit: ByteSize) -> ApiError {
-    let reason = format!("the body is larger than {limit}; send less at once, or raise `server.max_body`");
+fn too_large(limit: ByteSize, advice: &str) -> ApiError {
+    let reason = format!("the body is larger than {limit}; {advice}");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
@@ -135,7 +142,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn bodies_wait_unread_while_others_fill_the_memory() {
-        let memory = Memory::new(ByteSize::bytes(10_240), 1);
+        let memory = Memory::new(ByteSize::bytes(10_240), 1, "send less");
         let (large, payload) = request(10_000).await;
         let held = memory.read(&large, payload).await.unwrap();
         assert_eq!(held.bytes.len(), 10_000);
@@ -151,10 +158,10 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_body_that_is_refused_leaves_no_trace_in_the_memory() {
-        let memory = Memory::new(ByteSize::bytes(1_024), 1);
+        let memory = Memory::new(ByteSize::bytes(1_024), 1, "send less");
         let (bomb, payload) = request(5_000_000).await;
         let refused = memory.read(&bomb, payload).await.err().expect("it is too large");
-        assert!(refused.to_string().contains("larger than 1KiB"), "{refused}");
+        assert!(refused.to_string().contains("larger than 1KiB; send less"), "{refused}");
         assert_eq!(memory.kibibytes.available_permits(), 1);
     }
 }

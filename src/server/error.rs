@@ -12,6 +12,9 @@ use crate::ledger::LedgerError;
 use crate::search::SearchError;
 use crate::source::http::IntakeError;
 
+/// The most characters of an error. Many errors quote what was sent, whatever its size.
+const MAX_MESSAGE: usize = 1_000;
+
 /// Why a request was not answered as asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -21,9 +24,14 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// An error with this status; the message is shown to the caller.
+    /// An error with this status; the message is shown to the caller, cut when it is very long.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), retry_after: None }
+        let mut message: String = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
+        Self { status, message, retry_after: None }
     }
 
     /// The request is wrong.

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::source::http::Intake;
+use crate::source::http::{Intake, IntakeError};
 
 use super::Shared;
 use super::body::header;
@@ -67,8 +67,12 @@ pub async fn post(
     let media_type = header(&request, CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let declared_lines = LINES.contains(&media_type.as_str());
     let bytes = body.bytes.clone();
-    let events = blocking(move || Ok::<_, ApiError>(split(bytes, declared_lines))).await?;
+    let most = intake.max_pending();
+    let events = blocking(move || Ok::<_, ApiError>(split(bytes, declared_lines, most))).await?;
     let accepted = events.good.len();
+    if events.surplus > 0 {
+        return Err(IntakeError::TooMany { events: accepted + events.surplus, limit: most }.into());
+    }
     let end = if events.good.is_empty() { 0 } else { intake.accept(events.good).await?.end };
     // What was accepted is on the disk: its memory is free for others while this request waits.
     drop(body);

@@ -1,9 +1,11 @@
 //! From a request's body to events: one JSON object, an array of them, or one a line.
 
+use std::fmt;
 use std::str::Utf8Error;
 
 use actix_web::web::Bytes;
 use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// How many errors are told one by one.
@@ -12,8 +14,10 @@ const MAX_ERRORS: usize = 100;
 /// What is in a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Events {
-    /// JSON objects, as they were sent.
+    /// JSON objects, as they were sent: the first of them, as many as were wanted.
     pub good: Vec<Bytes>,
+    /// How many there are beyond those. They are counted and not kept: an event takes more memory than the three bytes that it may be.
+    pub surplus: usize,
     /// How many parts are no JSON object.
     pub wrong: usize,
     /// The first of those, with what is wrong.
@@ -37,9 +41,10 @@ impl Events {
         }
     }
 
-    fn take(&mut self, line: usize, event: Bytes) {
+    fn take(&mut self, line: usize, event: Bytes, most: usize) {
         match object(&event, line) {
-            Ok(()) => self.good.push(event),
+            Ok(()) if self.good.len() < most => self.good.push(event),
+            Ok(()) => self.surplus += 1,
             Err(error) => self.refuse(error),
         }
     }
@@ -66,65 +71,93 @@ impl LineError {
     }
 }
 
-/// Takes a body apart without copying it. `declared_lines`: the caller said that there is an object a line; otherwise the
-/// body itself tells.
+/// Takes a body apart without copying it, and keeps `most` of its events. `declared_lines`: the caller said that there is an object a
+/// line; otherwise the body itself tells.
 ///
 /// Only the JSON is checked here. An object that the configuration cannot make a change of (no id, an unknown event type) goes to the
 /// dead letters, as it would from any source.
-pub fn split(body: Bytes, declared_lines: bool) -> Events {
+pub fn split(body: Bytes, declared_lines: bool, most: usize) -> Events {
     // What stands before the first event stays, so that lines are counted as the caller counts them.
     let body = body.slice_ref(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body));
-    let mut events = Events::default();
     match body.trim_ascii_start().first() {
-        None => events.refuse(LineError::new(1, "the body is empty")),
-        Some(b'[') if !declared_lines => split_array(&body, &mut events),
-        Some(_) if declared_lines => split_lines(&body, &mut events),
-        Some(_) => split_sniffed(body, &mut events),
+        None => refused(LineError::new(1, "the body is empty")),
+        Some(b'[') if !declared_lines => split_array(&body, most).unwrap_or_else(refused),
+        Some(_) if declared_lines => split_lines(&body, most),
+        Some(_) => split_sniffed(body, most),
     }
-    events
+}
+
+fn refused(error: LineError) -> Events {
+    Events { wrong: 1, errors: vec![error], ..Events::default() }
 }
 
 /// One object over any number of lines, or one a line: lines when the first or most of them are objects. A broken object
 /// over many lines may have an object within on one of them, which is no event.
-fn split_sniffed(body: Bytes, events: &mut Events) {
+fn split_sniffed(body: Bytes, most: usize) -> Events {
     let Err(whole) = object(&body, 1) else {
-        return events.good.push(trimmed(&body, &body));
+        return Events { good: vec![trimmed(&body, &body)], ..Events::default() };
     };
-    split_lines(&body, events);
+    let events = split_lines(&body, most);
     let first = body.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    if events.good.len() <= events.wrong && object(first, 1).is_err() {
-        *events = Events::default();
-        events.refuse(whole);
+    match events.good.len() + events.surplus <= events.wrong && object(first, 1).is_err() {
+        true => refused(whole),
+        false => events,
     }
 }
 
-fn split_lines(body: &Bytes, events: &mut Events) {
+fn split_lines(body: &Bytes, most: usize) -> Events {
+    let mut events = Events::default();
     let mut start = 0;
     for (index, end) in memchr::memchr_iter(b'\n', body).chain([body.len()]).enumerate() {
         let line = trimmed(body, &body[start..end]);
         if !line.is_empty() {
-            events.take(index + 1, line);
+            events.take(index + 1, line, most);
         }
         start = end + 1;
     }
+    events
 }
 
-fn split_array(body: &Bytes, events: &mut Events) {
-    let text = match std::str::from_utf8(body) {
-        Ok(text) => text,
-        Err(error) => return events.refuse(LineError::not_utf8(1, body, error)),
-    };
-    let items: Vec<&RawValue> = match serde_json::from_str(text) {
-        Ok(items) => items,
-        Err(error) => return events.refuse(LineError::syntax(1, &error)),
-    };
-    let (mut line, mut seen) = (1, 0);
-    for item in items {
-        let item = body.slice_ref(item.get().as_bytes());
-        let start = item.as_ptr() as usize - body.as_ptr() as usize;
-        line += count_lines(&body[seen..start]);
-        seen = start;
-        events.take(line, item);
+/// An array is whole or nothing: where it breaks, nobody can tell what the rest was meant to be.
+fn split_array(body: &Bytes, most: usize) -> Result<Events, LineError> {
+    let text = std::str::from_utf8(body).map_err(|error| LineError::not_utf8(1, body, error))?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let items = Items { body, most }.deserialize(&mut json).and_then(|events| json.end().map(|()| events));
+    items.map_err(|error| LineError::syntax(1, &error))
+}
+
+/// Reads the items of an array one after the other.
+struct Items<'a> {
+    body: &'a Bytes,
+    most: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = Events;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Events, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Events;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Events, A::Error> {
+        let mut events = Events::default();
+        let (mut line, mut seen) = (1, 0);
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            let item = self.body.slice_ref(item.get().as_bytes());
+            let start = item.as_ptr() as usize - self.body.as_ptr() as usize;
+            line += count_lines(&self.body[seen..start]);
+            seen = start;
+            events.take(line, item, self.most);
+        }
+        Ok(events)
     }
 }
 
@@ -158,7 +191,7 @@ mod tests {
     use super::*;
 
     fn outcome(body: &'static [u8], declared_lines: bool) -> (Vec<String>, Vec<usize>) {
-        let events = split(Bytes::from_static(body), declared_lines);
+        let events = split(Bytes::from_static(body), declared_lines, usize::MAX);
         assert_eq!(events.wrong, events.errors.len());
         let good = events.good.iter().map(|event| String::from_utf8(event.to_vec()).unwrap()).collect();
         (good, events.errors.into_iter().map(|error| error.line).collect())
@@ -223,7 +256,7 @@ mod tests {
             let lines = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
             let written = [lines, json!(objects).to_string(), serde_json::to_string_pretty(&objects).unwrap()];
             for body in written {
-                let events = split(Bytes::from(body), false);
+                let events = split(Bytes::from(body), false, usize::MAX);
                 prop_assert_eq!(events.wrong, 0);
                 let read: Vec<Value> =
                     events.good.iter().map(|event| serde_json::from_slice(event).unwrap()).collect();
@@ -235,14 +268,24 @@ mod tests {
     #[test]
     fn events_are_parts_of_the_body_and_not_copies() {
         let body = Bytes::from_static(b"[{\"a\":1}]");
-        let events = split(body.clone(), false);
+        let events = split(body.clone(), false, 1);
         assert_eq!(events.good[0].as_ptr(), body[1..].as_ptr());
     }
 
     #[test]
     fn an_answer_does_not_grow_with_the_number_of_errors() {
-        let events = split(Bytes::from("7\n".repeat(10_000)), true);
+        let events = split(Bytes::from("7\n".repeat(10_000)), true, 1);
         assert_eq!((events.wrong, events.errors.len()), (10_000, MAX_ERRORS));
+    }
+
+    #[test]
+    fn events_beyond_those_that_are_wanted_are_counted_and_not_kept() {
+        let lines = "{}\n".repeat(9);
+        let array = format!("[{}7]", "{},".repeat(9));
+        for (body, declared_lines, wrong) in [(&lines, true, 0), (&lines, false, 0), (&array, false, 1)] {
+            let events = split(Bytes::from(body.clone()), declared_lines, 4);
+            assert_eq!((events.good.len(), events.surplus, events.wrong), (4, 5, wrong), "{body}");
+        }
     }
 
     #[test]
@@ -253,7 +296,7 @@ mod tests {
             ("[{\"a\":1},\n{\"b\":x}]", 2, "not valid JSON: expected value (column 6)"),
             ("\n\n{\"a\":1}\n7\n{}", 4, "an event is a JSON object, and this is none"),
         ] {
-            let error = split(Bytes::from(body), false).errors.remove(0);
+            let error = split(Bytes::from(body), false, usize::MAX).errors.remove(0);
             assert_eq!(error.line, line, "{body}");
             assert!(error.reason.contains(reason), "{}", error.reason);
         }

@@ -7,6 +7,8 @@ mod documents;
 mod error;
 mod events;
 mod health;
+#[cfg(test)]
+mod hostile;
 mod lines;
 mod metrics;
 mod openapi;
@@ -28,8 +30,8 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, Route
 use tokio::task::JoinHandle;
 
 use crate::search::Searcher;
-use crate::settings::ServerSettings;
 use crate::settings::document::VersionUnit;
+use crate::settings::{ByteSize, ServerSettings};
 use crate::source::http::Intake;
 use crate::telemetry::Report;
 
@@ -41,6 +43,11 @@ const WORKERS: usize = 2;
 const CONNECTIONS: usize = 1_024;
 /// How many bodies of the largest size may be in memory at once. Others wait unread.
 const LARGE_BODIES: u64 = 4;
+/// The largest body of a search, in bytes: a page of text and the longest filter fit into it many times. As JSON values it takes up to
+/// a hundred times as much memory.
+const MAX_SEARCH: u64 = 1 << 20;
+/// How many searches of the largest size may be in memory at once. Others wait unread.
+const LARGE_SEARCHES: u64 = 8;
 /// How long requests may take to end when the server stops, in seconds.
 const STOP_SECONDS: u64 = 5;
 
@@ -78,7 +85,8 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
     let shared = Data::new(Shared {
         context,
         settings: settings.clone(),
-        bodies: body::Memory::new(settings.max_body, LARGE_BODIES),
+        bodies: event_bodies(settings),
+        questions: search_bodies(settings),
     });
     let server = HttpServer::new(move || App::new().app_data(shared.clone()).configure(configure))
         .workers(WORKERS)
@@ -109,7 +117,19 @@ fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
 struct Shared {
     context: ServerContext,
     settings: ServerSettings,
+    /// For the bodies of events.
     bodies: body::Memory,
+    /// For the bodies of searches, which never wait for those of events.
+    questions: body::Memory,
+}
+
+fn event_bodies(settings: &ServerSettings) -> body::Memory {
+    body::Memory::new(settings.max_body, LARGE_BODIES, "send less at once, or raise `server.max_body`")
+}
+
+fn search_bodies(settings: &ServerSettings) -> body::Memory {
+    let limit = ByteSize::bytes(MAX_SEARCH.min(settings.max_body.as_u64()));
+    body::Memory::new(limit, LARGE_SEARCHES, "no search needs a longer text or filter")
 }
 
 impl Shared {
@@ -184,7 +204,7 @@ mod tests {
 
     use super::testing::{Ground, Setup};
     use super::*;
-    use crate::settings::{ByteSize, Span};
+    use crate::settings::Span;
     use crate::telemetry::health::Component;
 
     #[actix_rt::test]

@@ -75,7 +75,7 @@ pub async fn get(query: Query<SearchQuery>, shared: Data<Shared>) -> Result<Http
 
 /// `POST /v1/search`.
 pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let body = shared.bodies.read(&request, payload).await?;
+    let body = shared.questions.read(&request, payload).await?;
     let SearchBody { text, k, filter, vectors } = serde_json::from_slice(&body.bytes)
         .map_err(|error| ApiError::bad_request(format!("the body is no search: {error}")))?;
     search(&shared, &text, options(k, filter, vectors)?).await
@@ -162,6 +162,20 @@ mod tests {
         }
         let answer = ground.post("/v1/search", "{\"k\":1}").await;
         assert_eq!((answer.status, answer.error().contains("missing field `text`")), (StatusCode::BAD_REQUEST, true));
+    }
+
+    #[actix_rt::test]
+    async fn a_search_is_bounded_and_so_is_what_an_error_says_of_it() {
+        let ground = Ground::new(Setup { max_body: 16 << 20, ..Setup::default() }).await;
+        let answer = ground.post("/v1/search", json!({"text": "x".repeat(1 << 20)}).to_string()).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert!(answer.error().contains("larger than 1MiB; no search needs"), "{}", answer.error());
+        let long = "k".repeat(500_000);
+        for body in [json!({"text": "a", (&long): 1}), json!({"text": "a", "filter": {(&long): null}})] {
+            let answer = ground.post("/v1/search", body.to_string()).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert!(answer.body.len() < 2_000 && answer.error().contains("kkk"), "{} bytes", answer.body.len());
+        }
     }
 
     fn retry(after: Option<Duration>) -> Judgement {

@@ -28,7 +28,7 @@ use crate::source::http::journal::memory::MemoryJournal;
 use crate::source::http::{HttpSource, Intake};
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
-use super::{LARGE_BODIES, ServerContext, Shared, body, configure};
+use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
 
 /// Answers what it was told to, in order, and then a vector with the length of the text.
 pub(super) struct FakeProvider {
@@ -195,8 +195,8 @@ impl Ground {
             max_body: ByteSize::bytes(setup.max_body),
             wait_timeout: Span::new(setup.wait_timeout),
         };
-        let bodies = body::Memory::new(settings.max_body, LARGE_BODIES);
-        let shared = Data::new(Shared { context, settings, bodies });
+        let (bodies, questions) = (event_bodies(&settings), search_bodies(&settings));
+        let shared = Data::new(Shared { context, settings, bodies, questions });
         Self { journal, intake, provider, index, ledger, health, shared, _folder: folder }
     }
 

@@ -1,6 +1,6 @@
 //! What each value may be, beyond its type, and how values must fit together. Finds all problems, stops at none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -112,12 +112,13 @@ impl Checker {
             self.field(place.key("version"), &version.field);
         }
         self.template(place.key("text"), &document.text);
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
         for (index, name) in document.metadata.iter().enumerate() {
             let place = place.key("metadata").index(index);
             self.field(place.clone(), name);
-            if !seen.insert(name) {
-                self.note(place, format!("`{name}` is listed twice; keep one"));
+            // Not the name itself: like any text, it may come from the environment.
+            if let Some(first) = seen.insert(name, index) {
+                self.note(place, format!("is the same as `document.metadata[{first}]`; keep one"));
             }
         }
         if let Some(events) = &document.events {
@@ -147,7 +148,7 @@ impl Checker {
                 );
             }
             if let Some(other) = sources.insert(to, from) {
-                self.note(place, format!("becomes `{to}`, and so does `{other}`; give one another name"));
+                self.note(place, format!("gets the same new name as `{other}`; give one another"));
             }
         }
     }
@@ -158,6 +159,8 @@ impl Checker {
             self.note(place, "is empty; name a field, like `title`, or a nested one, like `/product/title`");
         } else if name.contains('\0') {
             self.note(place, "holds a NUL character, and no field can; remove it");
+        } else if name == "/" || name.starts_with("//") {
+            self.note(place, "names no field: write a key such as `title`, or a pointer such as `/product/title`");
         } else if name.starts_with('/') && name.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
             self.note(place, "is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
         }

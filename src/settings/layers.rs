@@ -7,9 +7,13 @@ use config::{Config, ConfigError, Map, Source, Value, ValueKind};
 use super::expand::Environment;
 use super::node::{Node, variable};
 use super::problem::{Place, Problem};
+use super::yaml;
 
 /// Environment variables that set a key start with this; two underscores lead one level down.
 const PREFIX: &str = "VECTIDE__";
+
+/// How deep a variable or `--set` may lead; the deepest setting there is lies at half of it.
+const MAX_STEPS: usize = 16;
 
 /// Puts the layers on top of each other.
 pub fn layered(
@@ -26,7 +30,11 @@ pub fn layered(
             problems.push(Problem::new("", format!("the environment variable `{name}` is not UTF-8")));
             continue;
         };
-        let keys = keys.split("__").map(str::to_lowercase).collect();
+        let Some(keys) = steps(keys, "__") else {
+            problems.push(Problem::new("", format!("{} leads more than {MAX_STEPS} levels down", variable(name))));
+            continue;
+        };
+        let keys = keys.iter().map(|key| key.to_lowercase()).collect();
         let origin = variable(name);
         builder = builder.add_source(Setting { keys, text: value.clone(), origin });
     }
@@ -35,7 +43,10 @@ pub fn layered(
             problems.push(Problem::new("", "`--set` needs `key=value`, like `--set batching.max_items=50`"));
             continue;
         };
-        let keys = key.trim().split('.').map(str::to_owned).collect();
+        let Some(keys) = steps(key.trim(), ".") else {
+            problems.push(Problem::new("", format!("a key of `--set` leads more than {MAX_STEPS} levels down")));
+            continue;
+        };
         let origin = format!("`--set {}`", key.trim());
         builder = builder.add_source(Setting { keys, text: value.to_owned(), origin });
     }
@@ -46,6 +57,12 @@ pub fn layered(
             Config::default().cache.into()
         }
     }
+}
+
+/// The keys of a path; `None` when it leads too deep.
+fn steps(path: &str, between: &str) -> Option<Vec<String>> {
+    let steps: Vec<String> = path.split(between).take(MAX_STEPS + 1).map(str::to_owned).collect();
+    (steps.len() <= MAX_STEPS).then_some(steps)
 }
 
 /// A YAML value that is known to be plain, as a tree.
@@ -136,7 +153,7 @@ impl Setting {
     fn value(&self) -> Value {
         let text = self.text.trim();
         let structured = text.starts_with(['[', '{', '"', '\'']) && !text.starts_with("{{");
-        if structured && let Ok(parsed) = serde_yaml::from_str::<serde_yaml::Value>(text) {
+        if structured && let Ok(parsed) = yaml::parse(text) {
             let mut problems = Vec::new();
             let value = plain(parsed, &Place::root(), &mut problems);
             // What has no plain form stays a text, and is refused by the key that reads it.
@@ -272,6 +289,16 @@ mod tests {
         let item = |index| node.at(&Place::from("list").index(index)).map(|node| node.kind.clone());
         assert_eq!([item(0), item(1)], ["a", "c"].map(|text| Some(Kind::Text(text.into()))));
         assert_eq!(text(&node, &["plain", "below"]), "y");
+    }
+
+    #[test]
+    fn a_key_that_leads_too_deep_is_a_problem_and_no_more() {
+        let deep = |between: &str| vec!["a"; 50_000].join(between);
+        let environment = [(format!("{PREFIX}{}", deep("__")), Some("x".to_owned()))].into();
+        let mut problems = Vec::new();
+        layered(serde_yaml::Mapping::new().into(), &environment, &[format!("{}=x", deep("."))], &mut problems);
+        assert_eq!(problems.len(), 2);
+        assert!(problems.iter().all(|problem| problem.text.ends_with("leads more than 16 levels down")));
     }
 
     #[test]

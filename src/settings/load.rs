@@ -1,6 +1,8 @@
 //! From `config.yaml`, the environment and `--set` to [`Settings`], or to all that is wrong with them.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -16,7 +18,11 @@ use super::problem::{Place, Problem, Problems, Step};
 use super::read::{Form, Reader};
 use super::required::required;
 use super::source::SourceSettings;
+use super::yaml;
 use super::{DocumentSettings, Settings};
+
+/// The longest configuration file, in bytes; another file was meant than one that is longer.
+const MAX_FILE: u64 = 1 << 20;
 
 const SOURCES: &[Form<SourceSettings>] = &[
     ("file", |reader, place, node| reader.read(place, node).map(SourceSettings::File)),
@@ -41,16 +47,25 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Settings, Problems> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok())))
         .collect();
-    match std::fs::read_to_string(path) {
+    match read_file(path) {
         Ok(yaml) => load_text(path, &yaml, &environment, overrides),
         Err(error) => {
-            let hint = if error.kind() == std::io::ErrorKind::NotFound {
+            let hint = if error.kind() == io::ErrorKind::NotFound {
                 "; `vectide init` writes one to start from, `--config FILE` names another"
             } else {
                 ""
             };
             Err(of_file(path, format!("it cannot be read: {error}{hint}")))
         }
+    }
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut yaml = String::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut yaml)?;
+    match yaml.len() as u64 > MAX_FILE {
+        true => Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes"))),
+        false => Ok(yaml),
     }
 }
 
@@ -61,8 +76,7 @@ pub fn load_text(
     environment: &Environment,
     overrides: &[String],
 ) -> Result<Settings, Problems> {
-    let mut parsed: serde_yaml::Value =
-        serde_yaml::from_str(yaml).map_err(|error| of_file(path, broken_yaml(yaml, &error)))?;
+    let mut parsed = yaml::parse(yaml).map_err(|words| of_file(path, broken_yaml(yaml, &words)))?;
     if parsed.is_null() {
         parsed = serde_yaml::Mapping::new().into();
     }
@@ -95,8 +109,7 @@ fn of_file(path: &Path, text: String) -> Problems {
 }
 
 /// The parser's words, which name the line; for a key that is twice at the top level they do not.
-fn broken_yaml(yaml: &str, error: &serde_yaml::Error) -> String {
-    let words = error.to_string();
+fn broken_yaml(yaml: &str, words: &str) -> String {
     let key = words.strip_prefix("duplicate entry with key \"").and_then(|rest| rest.strip_suffix('"'));
     let starts = |line: &str| key.is_some_and(|key| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
     let twice = yaml.lines().enumerate().filter(|(_, line)| starts(line)).nth(1);

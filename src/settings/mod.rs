@@ -22,6 +22,7 @@ pub mod source;
 pub mod state;
 mod typed;
 pub mod units;
+mod yaml;
 
 use std::collections::BTreeMap;
 

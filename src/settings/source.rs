@@ -29,7 +29,7 @@ pub struct FileSettings {
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
     #[serde(default)]
     pub follow: bool,
-    /// The longest line that is read; a longer one is dead-lettered.
+    /// The longest line or row that is read; a longer one is dead-lettered.
     #[serde(default = "default_max_record")]
     pub max_record: ByteSize,
 }

@@ -57,6 +57,27 @@ fn an_id_of_10_mib() {
 }
 
 #[test]
+fn a_million_values_in_two_bytes_each() {
+    let line = format!(r#"{{"id":"b","at":1700000000,"title":"socks","x":[{}0]}}"#, "0,".repeat(1_000_000));
+    refused(line, "broken JSON: more than 100000 values at line 1");
+}
+
+#[test]
+fn a_million_levels() {
+    refused(r#"{"id":"#.to_owned() + &"[".repeat(1_000_000), "broken JSON: more than 64 levels of objects and lists");
+}
+
+#[test]
+fn a_number_of_a_million_digits() {
+    let digits = "7".repeat(1_000_000);
+    refused(
+        format!(r#"{{"id":"b","at":1700000000,"title":"socks","x":{digits}}}"#),
+        "broken JSON: number out of range",
+    );
+    refused(format!(r#"{{"id":{digits},"at":1700000000,"title":"socks"}}"#), "broken JSON: number out of range");
+}
+
+#[test]
 fn a_text_of_10_mib() {
     let title = "socks ".repeat(10 * MEBIBYTE / 6);
     refused(

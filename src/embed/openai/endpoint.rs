@@ -1,5 +1,8 @@
 //! The settings of an endpoint with every gap filled: from the preset, from what is known of the model, from defaults.
 
+use std::fs::File;
+use std::io::Read;
+
 use reqwest::Url;
 
 use crate::settings::Secret;
@@ -9,6 +12,9 @@ use super::presets::{self, OPENAI_URL};
 
 /// The most tokens in a text when nothing else is known.
 const DEFAULT_MAX_TEXT_TOKENS: usize = 8191;
+
+/// The most that is read of the key's file, in bytes: it may have been given the name of something endless.
+const MAX_KEY_FILE: u64 = 64 << 10;
 
 /// Everything that a call needs to know.
 #[derive(Debug)]
@@ -39,7 +45,7 @@ impl Endpoint {
         let known = presets::model(model);
         let own = known.map(|known| known.dimensions);
         let dimensions = settings.dimensions.or(own).ok_or_else(|| {
-            format!("embedding.dimensions: Vectide does not know `{model}`; set how many numbers its vectors have")
+            "embedding.dimensions: Vectide does not know this model; set how many numbers its vectors have".to_owned()
         })?;
         if dimensions == 0 {
             return Err("embedding.dimensions: a vector has at least one number".into());
@@ -47,9 +53,10 @@ impl Endpoint {
         let base_url = settings.base_url.as_deref().or(preset.map(|preset| preset.base_url)).unwrap_or(OPENAI_URL);
         let api_key = api_key(settings)?;
         if api_key.is_none() && presets::needs_key(base_url) {
-            return Err(format!(
-                "embedding.api_key: `{base_url}` answers nobody without a key; set it, best as `${{OPENAI_API_KEY}}`"
-            ));
+            return Err(
+                "embedding.api_key: this address answers nobody without a key; set it, best as `${OPENAI_API_KEY}`"
+                    .into(),
+            );
         }
         check_limits(settings)?;
         // A preset's price is that of its model at its address, and says nothing about another.
@@ -91,9 +98,10 @@ fn check_limits(settings: &OpenaiSettings) -> Result<(), String> {
     Ok(())
 }
 
-/// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept.
+/// The address of the calls: `base_url` with `/embeddings` behind its path; a query (Azure's `?api-version=`) is kept. What is wrong
+/// is told without the address: like every text of the settings it may come from the environment, and hold a secret.
 fn embeddings_url(base_url: &str) -> Result<Url, String> {
-    let wrong = |what: &str| format!("embedding.base_url: `{base_url}` {what}; write it like `{OPENAI_URL}`");
+    let wrong = |what: &str| format!("embedding.base_url: {what}; write it like `{OPENAI_URL}`");
     let mut url = Url::parse(base_url).map_err(|error| wrong(&format!("is not an address ({error})")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("is neither http nor https"));
@@ -117,11 +125,13 @@ fn api_key(settings: &OpenaiSettings) -> Result<Option<Secret>, String> {
         }
         (Some(key), None) => key.reveal().trim().to_owned(),
         (None, Some(file)) => {
-            let read = std::fs::read_to_string(file)
-                .map_err(|error| format!("embedding.api_key_file: cannot read `{}`: {error}", file.display()))?;
+            let mut read = String::new();
+            File::open(file)
+                .and_then(|file| file.take(MAX_KEY_FILE).read_to_string(&mut read))
+                .map_err(|error| format!("embedding.api_key_file: the file cannot be read: {error}"))?;
             let key = read.trim().to_owned();
             if key.is_empty() {
-                return Err(format!("embedding.api_key_file: `{}` is empty; it must hold the key", file.display()));
+                return Err("embedding.api_key_file: the file is empty; it must hold the key".into());
             }
             key
         }
@@ -187,7 +197,7 @@ mod tests {
         for (yaml, start, hint) in [
             ("{}", "embedding.model: ", "embedding.preset"),
             ("{ model: '' }", "embedding.model: ", "embedding.preset"),
-            ("{ model: bge-m3 }", "embedding.dimensions: ", "bge-m3"),
+            ("{ model: bge-m3 }", "embedding.dimensions: ", "how many numbers"),
             ("{ model: bge-m3, dimensions: 0 }", "embedding.dimensions: ", "at least one"),
             ("{ preset: big }", "embedding.preset: ", "openai-large"),
             ("{ preset: openai-small, base_url: localhost }", "embedding.base_url: ", "https://"),
@@ -203,13 +213,16 @@ mod tests {
                 "embedding.rate_limit.tokens_per_minute: ",
                 "raise it",
             ),
-            ("{ preset: openai-small, api_key_file: /no/such/file }", "embedding.api_key_file: ", "/no/such/file"),
+            ("{ preset: openai-small, api_key_file: /no/such/file }", "embedding.api_key_file: ", "No such file"),
             ("{ preset: openai-small, api_key_file: /dev/null }", "embedding.api_key_file: ", "empty"),
         ] {
             let error = endpoint(yaml).unwrap_err();
             assert!(error.starts_with(start) && error.contains(hint), "{yaml}: {error}");
         }
-        assert!(!endpoint("{ preset: openai-small, base_url: 'https://u:p4ss@x' }").unwrap_err().contains("p4ss"));
+        for secret in ["base_url: 'https://u:p4ss@x'", "base_url: 'https://p4ss:99999'", "api_key_file: /p4ss"] {
+            let error = endpoint(&format!("{{ preset: openai-small, {secret} }}")).unwrap_err();
+            assert!(!error.contains("p4ss"), "{error}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::embed::provider::{Embeddings, Judgement};
 
+use super::MAX_COMPLAINT;
 use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
 use super::retry_after::retry_after;
@@ -51,6 +52,7 @@ pub fn judge(
         408 | 409 | 425 | 500.. => retry(false),
         300..=399 => {
             let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("an unknown address");
+            let to = shown(to, endpoint);
             fatal(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
         _ => fatal("the endpoint does not take this request; check `embedding.base_url`"),
@@ -72,7 +74,8 @@ fn judge_vectors(body: &[u8], count: usize, endpoint: &Endpoint) -> Judgement {
         Err(Fault::Garbled(reason)) => {
             // Some relays answer 200 with the error of the server behind them.
             let complaint = Complaint::read(body, endpoint);
-            let reason = if complaint.message.is_empty() { reason } else { complaint.said(StatusCode::OK) };
+            let reason =
+                if complaint.message.is_empty() { shown(&reason, endpoint) } else { complaint.said(StatusCode::OK) };
             match complaint.for_a_person() {
                 Some(advice) => Judgement::Fatal { reason: format!("{reason}; {advice}") },
                 None => Judgement::Retry { reason, after: None, pause: false },
@@ -92,20 +95,19 @@ struct Complaint {
 
 impl Complaint {
     fn read(body: &[u8], endpoint: &Endpoint) -> Self {
+        // An answer that was to hold vectors may have megabytes, which take a hundred times as much memory as JSON values.
+        let body = body.get(..body.len().min(MAX_COMPLAINT)).unwrap_or_default();
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(&body);
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = ["message", "detail"].map(|key| error.get(key)).into_iter().flatten().next().unwrap_or(error);
-        let mut message = match message {
+        let message = match message {
             Value::String(message) => message.clone(),
             // A list of problems, as some frameworks give it; an answer that is no complaint at all has none of these keys.
             Value::Array(_) => message.to_string(),
             _ => String::new(),
         };
-        if let Some(key) = &endpoint.api_key {
-            message = message.replace(key.reveal(), "***");
-        }
-        Self { message: shortened(&message), codes: [text("code"), text("type")], param: text("param") }
+        Self { message: shown(&message, endpoint), codes: [text("code"), text("type")], param: text("param") }
     }
 
     /// What a person must do before any call succeeds, when the complaint is of that kind.
@@ -138,8 +140,10 @@ impl Complaint {
     }
 }
 
-/// On one line, and not longer than a person reads.
-fn shortened(message: &str) -> String {
+/// What a provider said, on one line, not longer than a person reads, and without the key.
+fn shown(message: &str, endpoint: &Endpoint) -> String {
+    let masked = endpoint.api_key.as_ref().map(|key| message.replace(key.reveal(), "***"));
+    let message = masked.as_deref().unwrap_or(message);
     let mut words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS + 1).collect();
     if words.chars().count() > MAX_WORDS {
         words.pop();

@@ -2,6 +2,8 @@
 
 mod answer;
 mod endpoint;
+#[cfg(test)]
+mod hostile;
 mod judge;
 mod presets;
 mod retry_after;

@@ -82,7 +82,7 @@ pub fn model(name: &str) -> Option<&'static Model> {
 pub fn preset(name: &str) -> Result<&'static Preset, String> {
     PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
         let known = PRESETS.map(|preset| format!("`{}`", preset.name)).join(", ");
-        format!("embedding.preset: there is no `{name}`; there are {known}")
+        format!("embedding.preset: there is no such preset; there are {known}")
     })
 }
 

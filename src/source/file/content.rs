@@ -63,7 +63,7 @@ impl Content {
             #[cfg(feature = "parquet")]
             FileFormat::Parquet if kind.compression == Compression::None => {
                 let file = file.try_clone().map_err(said)?;
-                Ok(Self::Parquet(Box::new(parquet::Rows::open(file, from.offset)?)))
+                Ok(Self::Parquet(Box::new(parquet::Rows::open(file, max_record, from.offset)?)))
             }
             #[cfg(feature = "parquet")]
             FileFormat::Parquet => {

@@ -7,9 +7,17 @@ use bytes::{BufMut, Bytes, BytesMut};
 use csv_core::{ReadRecordResult, Terminator};
 
 use super::lines::{Cut, Cutter};
+use crate::document::quoted;
 
 /// How much memory rows share.
 const SHARED: usize = 64 << 10;
+
+/// The longest header line, in bytes. Every row repeats the names in its JSON object, so that short rows under long names would grow
+/// a thousandfold.
+const MAX_HEADER: usize = 256 << 10;
+
+/// The most columns: as many as a spreadsheet has.
+const MAX_COLUMNS: usize = 16_384;
 
 /// The rows of a file behind its header line.
 pub(super) struct Rows<R> {
@@ -75,14 +83,23 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<String>, String> {
     if let Some(reason) = &header.broken {
         return Err(format!("the header line is broken: {reason}"));
     }
+    if header.bytes.len() > MAX_HEADER {
+        let length = header.bytes.len();
+        return Err(format!("the header line has {length} bytes; at most {MAX_HEADER} are allowed"));
+    }
     fields.split(&header.bytes);
+    if fields.count > MAX_COLUMNS {
+        let count = fields.count;
+        return Err(format!("the header line names {count} columns; at most {MAX_COLUMNS} are allowed"));
+    }
     let mut seen = HashSet::new();
     let mut columns = Vec::new();
     for name in fields.iter() {
         let name =
             std::str::from_utf8(name).map_err(|_| "the header line is not UTF-8; save the file as UTF-8".to_owned())?;
         if !seen.insert(name) {
-            return Err(format!("the header line names the column `{name}` twice; rename or remove one of the two"));
+            let name = quoted(name);
+            return Err(format!("the header line names the column {name} twice; rename or remove one of the two"));
         }
         columns.push(format!("{}:", serde_json::Value::from(name)));
     }
@@ -147,7 +164,7 @@ impl Fields {
                 continue;
             }
             let value = std::str::from_utf8(value)
-                .map_err(|_| format!("the value of column {} is not UTF-8", name.trim_end_matches(':')))?;
+                .map_err(|_| format!("the value of column {} is not UTF-8", quoted(name.trim_end_matches(':'))))?;
             json.put_u8(before);
             json.put_slice(name.as_bytes());
             serde_json::to_writer(json.writer(), value).map_err(|error| error.to_string())?;

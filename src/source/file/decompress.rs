@@ -7,6 +7,10 @@ use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 
+/// The most that a Zstandard file may have its reader remember, as a power of two: 128 MiB, what the `zstd` command allows too unless it
+/// is told otherwise.
+const MAX_WINDOW_LOG: u32 = 27;
+
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
@@ -30,7 +34,11 @@ impl Compression {
         Ok(match self {
             Self::None => Box::new(file),
             Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, file))),
-            Self::Zstandard => Box::new(zstd::Decoder::new(file)?),
+            Self::Zstandard => {
+                let mut decoder = zstd::Decoder::new(file)?;
+                decoder.window_log_max(MAX_WINDOW_LOG)?;
+                Box::new(decoder)
+            }
         })
     }
 }

@@ -9,7 +9,7 @@ use memchr::{memchr, memchr_iter, memchr2};
 pub(in crate::source) const CHUNK: usize = 1 << 20;
 
 /// How much of a record over the limit is kept to show.
-const KEPT: usize = 64 << 10;
+pub(super) const KEPT: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -266,10 +266,13 @@ impl<R: Read> Cutter<R> {
         self.line += lines;
         (self.cursor, self.searched) = (end, end);
         let (bytes, broken) = match passed {
-            Some(passed) => (passed.head, Some(self.too_long(length - ending as u64))),
+            Some(Passed { head, .. }) => {
+                let reason = self.too_long(length - ending as u64, head.len());
+                (head, Some(reason))
+            }
             None if text.len() > self.max => {
-                let reason = self.too_long(text.len() as u64);
-                (self.block.slice(text.start..text.start + KEPT.min(text.len())), Some(reason))
+                let kept = KEPT.min(text.len());
+                (self.block.slice(text.start..text.start + kept), Some(self.too_long(text.len() as u64, kept)))
             }
             None if self.boundary.is_blank(&self.block[text.clone()]) => return None,
             None => (self.block.slice(text), None),
@@ -307,13 +310,13 @@ impl<R: Read> Cutter<R> {
         Cut { bytes, end: self.offset, line: self.line, broken: Some(broken) }
     }
 
-    fn too_long(&self, length: u64) -> String {
+    fn too_long(&self, length: u64, kept: usize) -> String {
         let (what, hint) = match self.boundary {
             Boundary::Line => ("line", ""),
             Boundary::Row(_) => ("row", ", or close the quotation mark it may have opened"),
         };
         format!(
-            "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {KEPT} bytes are kept. Raise \
+            "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {kept} bytes are kept. Raise \
              `max_record`{hint}",
             self.max
         )

@@ -1,6 +1,7 @@
 //! Rows of a Parquet file as JSON objects.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_json::WriterBuilder;
 use arrow_json::writer::LineDelimited;
@@ -8,15 +9,20 @@ use bytes::Bytes;
 use memchr::memchr;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use super::lines::Cut;
+use super::lines::{Cut, KEPT};
 
-/// How many rows are decoded at once.
-const ROWS: usize = 1024;
+/// How many rows are decoded at once at most. A value that is written once may be in all of them.
+const ROWS: u64 = 256;
+
+/// How many bytes of rows are decoded at once, by what a row of the group has on average.
+const BYTES: u64 = 4 << 20;
 
 /// The rows of a file, a row group at a time.
 pub(super) struct Rows {
     file: File,
     metadata: ArrowReaderMetadata,
+    /// The longest row that is read, as JSON.
+    max: usize,
     /// The row group that is read, and the first row behind it.
     group: usize,
     group_end: u64,
@@ -33,10 +39,18 @@ impl Rows {
     ///
     /// # Errors
     /// The file is not Parquet, or cannot be read.
-    pub fn open(file: File, row: u64) -> Result<Self, String> {
-        let metadata = ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| error.to_string())?;
+    pub fn open(file: File, max: usize, row: u64) -> Result<Self, String> {
+        let metadata =
+            guarded(|| ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| error.to_string()))?;
+        let groups = metadata.metadata().row_groups().iter();
+        let rows = groups
+            .map(|group| u64::try_from(group.num_rows()).ok())
+            .try_fold(0_u64, |sum, rows| sum.checked_add(rows?));
+        if rows.is_none_or(|rows| i64::try_from(rows).is_err()) {
+            return Err("it has a number of rows that no file can have".to_owned());
+        }
         let mut rows =
-            Self { file, metadata, group: 0, group_end: 0, reader: None, decoded: Bytes::new(), row, held: None };
+            Self { file, metadata, max, group: 0, group_end: 0, reader: None, decoded: Bytes::new(), row, held: None };
         rows.group_end = rows.group_rows();
         while rows.row >= rows.group_end && rows.next_group() {}
         Ok(rows)
@@ -62,14 +76,14 @@ impl Rows {
                 let bytes = self.decoded.split_to(end);
                 self.decoded = self.decoded.slice(1..);
                 self.row += 1;
-                return Some(Cut { bytes, end: self.row, line: self.row, broken: None });
+                return Some(self.cut(bytes));
             }
             while self.row >= self.group_end {
                 if !self.next_group() {
                     return None;
                 }
             }
-            match self.decode() {
+            match guarded(|| self.decode()) {
                 Ok(Some(decoded)) => self.decoded = decoded,
                 Ok(None) => return Some(self.damage("it holds fewer rows than the file says")),
                 Err(reason) => return Some(self.damage(&reason)),
@@ -80,6 +94,19 @@ impl Rows {
     /// Gives a row back, to be the next again.
     pub fn put_back(&mut self, cut: Cut) {
         self.held = Some(cut);
+    }
+
+    fn cut(&self, row: Bytes) -> Cut {
+        let (length, kept, max) = (row.len(), row.len().min(KEPT), self.max);
+        let too_long = || {
+            format!(
+                "the row has {length} bytes as JSON, more than the {max} that `max_record` allows; its first {kept} bytes are kept. \
+                 Raise `max_record`"
+            )
+        };
+        let broken = (length > max).then(too_long);
+        let bytes = if broken.is_some() { row.slice(..kept) } else { row };
+        Cut { bytes, end: self.row, line: self.row, broken }
     }
 
     fn group_rows(&self) -> u64 {
@@ -108,24 +135,11 @@ impl Rows {
     }
 
     fn decode(&mut self) -> Result<Option<Bytes>, String> {
-        let reader = match &mut self.reader {
+        let reader = match self.reader.take() {
             Some(reader) => reader,
-            none => {
-                let file = self.file.try_clone().map_err(|error| error.to_string())?;
-                let group_start = self.group_end - {
-                    let rows = self.metadata.metadata().row_group(self.group).num_rows();
-                    u64::try_from(rows).unwrap_or(0)
-                };
-                let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                    .with_row_groups(vec![self.group])
-                    .with_offset(usize::try_from(self.row - group_start).unwrap_or(usize::MAX))
-                    .with_batch_size(ROWS)
-                    .build()
-                    .map_err(|error| error.to_string())?;
-                none.insert(reader)
-            }
+            None => self.open_group()?,
         };
-        let Some(batch) = reader.next() else { return Ok(None) };
+        let Some(batch) = self.reader.insert(reader).next() else { return Ok(None) };
         let batch = batch.map_err(|error| error.to_string())?;
         let mut json = Vec::new();
         let mut writer = WriterBuilder::new()
@@ -134,4 +148,26 @@ impl Rows {
         writer.write(&batch).and_then(|()| writer.finish()).map_err(|error| error.to_string())?;
         Ok(Some(json.into()))
     }
+
+    /// The rest of the row group.
+    fn open_group(&self) -> Result<ParquetRecordBatchReader, String> {
+        let file = self.file.try_clone().map_err(|error| error.to_string())?;
+        let rows = self.group_rows();
+        let passed = self.row - (self.group_end - rows);
+        let bytes = u64::try_from(self.metadata.metadata().row_group(self.group).total_byte_size()).unwrap_or(0);
+        let at_once = (BYTES / (bytes / rows.max(1)).max(1)).clamp(1, ROWS);
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(vec![self.group])
+            .with_offset(usize::try_from(passed).unwrap_or(usize::MAX))
+            .with_batch_size(usize::try_from(at_once).unwrap_or(1))
+            .build()
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// The decoder takes the numbers in a file for what they say, and panics where they make no sense.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    // What a panic leaves half done is dropped with the reader, or with the file.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err("the file is damaged, so that its decoder gave up".to_owned()))
 }

@@ -99,6 +99,11 @@ impl Intake {
         let _ = self.progress.settled.subscribe().wait_for(|settled| *settled >= before).await;
     }
 
+    /// The most events that can be accepted at once: `max_pending` of the source.
+    pub fn max_pending(&self) -> usize {
+        self.max_pending
+    }
+
     /// Events accepted, or about to be, and not yet settled.
     pub fn pending(&self) -> usize {
         self.progress.tally().pending

@@ -95,7 +95,7 @@ async fn a_broken_row_is_kept_as_it_is_and_the_next_ones_are_sound() {
         (b"1,2,3", b"1,2,3", "3 columns where the header line has 2"),
         (b"1", b"1", "1 columns where the header line has 2"),
         (b"1,\xFF", b"1,\xFF", "not UTF-8"),
-        (b"1,\"\xFF\n\"\r", b"1,\"\xFF\n\"", "\"text\" is not UTF-8"),
+        (b"1,\"\xFF\n\"\r", b"1,\"\xFF\n\"", "`\"text\"` is not UTF-8"),
     ];
     for (row, payload, reason) in cases {
         let folder = Folder::new();
@@ -119,6 +119,58 @@ async fn an_open_quotation_mark_costs_one_record_and_no_memory() {
     let records = folder.read("a.csv", vec![]).await;
     assert_eq!((records.len(), records[1].payload.len()), (2, 64 << 10));
     assert!(records[1].broken.as_deref().unwrap().contains("max_record"), "{:?}", records[1].broken);
+}
+
+#[tokio::test]
+async fn a_header_line_that_is_too_long_or_too_wide_is_told_in_a_few_words() {
+    let columns = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
+    for (header, reason) in [
+        (columns(16_385), "names 16385 columns; at most 16384"),
+        ("x".repeat(256 << 10) + ",y", "has 262146 bytes; at most 262144"),
+        ([&*"x".repeat(90_000); 2].join(","), "xxx..` (90000 bytes) twice"),
+    ] {
+        let folder = Folder::new();
+        folder.write("a.csv", format!("{header}\n1,2\n"), 1);
+        let error = drain(&mut folder.open("a.csv", vec![]).await).await.unwrap_err().to_string();
+        assert!(error.contains(reason) && error.len() < 400, "{error}");
+    }
+    let folder = Folder::new();
+    folder.write("a.csv", format!("{}\n{}\n", columns(16_384), ["1"; 16_384].join(",")), 1);
+    assert_eq!(folder.read("a.csv", vec![]).await.len(), 1);
+}
+
+/// A frame that says that its decoder must remember so many bytes, as `zstd --long` writes it.
+fn zstandard_frame(window_log: u32, text: &str) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(window_log).unwrap();
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_zstandard_file_may_ask_for_128_mib_and_no_more() {
+    for (window_log, read) in [(27, true), (28, false)] {
+        let folder = Folder::new();
+        folder.write("a.jsonl.zst", zstandard_frame(window_log, "{1}\n"), 1);
+        let records = folder.read("a.jsonl.zst", vec![]).await;
+        assert_eq!((records.len(), records[0].broken.is_none()), (1, read));
+        let reason = records[0].broken.as_deref().unwrap_or_default();
+        assert!(read || reason.contains("too much memory"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_inflates_without_end_is_one_broken_record_between_sound_ones() {
+    for (name, compress) in [("a.jsonl.gz", gzip as fn(&str) -> Vec<u8>), ("a.jsonl.zst", zstandard)] {
+        let mut folder = Folder::new();
+        folder.max_record = 1_000;
+        let zeros = compress(&"0".repeat(8 << 20)).repeat(8);
+        folder.write(name, [compress("{1}\n"), zeros, compress("\n{2}\n")].concat(), 1);
+        let records = folder.read(name, vec![]).await;
+        assert_eq!((&*records[0].payload, &*records[2].payload, records.len()), (&b"{1}"[..], &b"{2}"[..], 3));
+        assert!(records[1].broken.as_deref().unwrap().contains("67108864 bytes"), "{:?}", records[1].broken);
+        assert!((1_000..=64 << 10).contains(&records[1].payload.len()), "{} bytes", records[1].payload.len());
+    }
 }
 
 #[tokio::test]

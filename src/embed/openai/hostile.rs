@@ -1,0 +1,49 @@
+//! Answers of any bytes.
+
+use std::time::SystemTime;
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderValue};
+
+use super::endpoint::Endpoint;
+use super::judge::judge;
+use crate::embed::provider::Judgement;
+use crate::testkit::hostile::attack;
+
+const KEY: &str = "sk-hostile-key";
+const TEXTS: usize = 2;
+const DIMENSIONS: usize = 2;
+
+#[test]
+fn an_answer_is_sound_vectors_or_a_short_reason_without_the_key() {
+    let settings = format!("{{ model: m, dimensions: {DIMENSIONS}, api_key: {KEY} }}");
+    let endpoint = Endpoint::new(&serde_yaml::from_str(&settings).unwrap()).unwrap();
+    attack("provider", |input| {
+        let mut headers = HeaderMap::new();
+        for name in ["retry-after", "location", "x-ratelimit-reset-tokens"] {
+            let start = &input[..input.len().min(100)];
+            if let Ok(value) = HeaderValue::from_bytes(start) {
+                headers.insert(name, value);
+            }
+        }
+        for status in [200, 301, 400, 401, 404, 429, 503] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let judged = judge(status, &headers, input, TEXTS, &endpoint, SystemTime::UNIX_EPOCH);
+            let reason = match judged {
+                Judgement::Done(answer) => {
+                    assert_eq!((status, answer.vectors.len()), (StatusCode::OK, TEXTS));
+                    for vector in answer.vectors {
+                        let vector = vector.unwrap();
+                        assert_eq!(vector.len(), DIMENSIONS);
+                        assert!(vector.iter().all(|number| number.is_finite()));
+                        assert!(vector.iter().any(|number| *number != 0.0));
+                    }
+                    continue;
+                }
+                Judgement::Retry { reason, .. } | Judgement::Refused { reason } | Judgement::Fatal { reason } => reason,
+            };
+            assert!(!reason.is_empty() && reason.chars().count() < 800, "{reason}");
+            assert!(!reason.contains(KEY) && !reason.contains(char::is_control), "{reason}");
+        }
+    });
+}
