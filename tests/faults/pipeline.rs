@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -102,8 +103,19 @@ impl Pipeline {
         ended
     }
 
-    fn ledger(&self) -> Option<Ledger> {
+    /// The ledger, to read; none before there is one.
+    pub fn ledger(&self) -> Option<Ledger> {
         Ledger::open_to_read(&self.path("data")).ok()
+    }
+
+    /// A copy of the data folder as it is.
+    pub fn copy_of_data(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(self.path("data")).into_iter().flatten() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        copy
     }
 
     /// Title and price of every document in the index, by its id.
@@ -186,6 +198,19 @@ impl Running {
     pub fn wait_to_hear(&mut self, words: &str) {
         let said = self.said.path().to_owned();
         self.wait_until(words, || String::from_utf8_lossy(&fs::read(&said).unwrap()).contains(words));
+    }
+
+    /// Waits until it listens for HTTP, and answers where.
+    pub fn wait_for_address(&mut self) -> SocketAddr {
+        let said = self.said.path().to_owned();
+        let mut address = None;
+        self.wait_until("it listens", || {
+            let said = fs::read_to_string(&said).unwrap();
+            let told = said.split_once("listening for HTTP address=").and_then(|(_, rest)| rest.split_once('\n'));
+            address = told.map(|(address, _)| address.parse().unwrap());
+            address.is_some()
+        });
+        address.expect("waited for")
     }
 
     /// Sends it a signal, by its name without `SIG`.
