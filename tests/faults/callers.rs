@@ -1,6 +1,6 @@
 //! Clients that post events over HTTP, several at once, until each was accepted, whatever becomes of the process that they call.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -58,9 +58,11 @@ pub struct Accepted {
 }
 
 impl Callers {
-    /// Callers with these events, who call nobody yet.
-    pub fn new(events: &[String], clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        let state = State { waiting: events.iter().cloned().collect(), ..State::default() };
+    /// Callers with these events, of which some were accepted before. They call nobody yet. The clock tells when an event is accepted.
+    pub fn new(events: &[String], accepted: Vec<Accepted>, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let done: HashSet<&String> = accepted.iter().map(|accepted| &accepted.event).collect();
+        let waiting = events.iter().filter(|event| !done.contains(event)).cloned().collect();
+        let state = State { waiting, accepted, ..State::default() };
         let desk = Arc::new(Desk { state: Mutex::new(state), changed: Condvar::new(), clock: Box::new(clock) });
         let threads = (0..CALLERS).map(|_| {
             let desk = desk.clone();
@@ -171,7 +173,10 @@ fn post(address: SocketAddr, events: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(HANGS))?;
     let length = events.len();
-    write!(stream, "POST /v1/events HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{events}")?;
+    write!(
+        stream,
+        "POST /v1/events HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{events}"
+    )?;
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;
     let status = std::str::from_utf8(&status).ok().and_then(|status| status.strip_prefix("HTTP/1.1 ")?.parse().ok());

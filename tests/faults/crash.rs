@@ -36,9 +36,7 @@ impl Moment {
 
     /// Starts a process and waits for the moment, or until there is nothing left to tell.
     fn of_a_run(self, telling: &mut Telling, provider: &Provider) -> Running {
-        let writes = |telling: &Telling| {
-            telling.pipeline.ledger().map_or(0, |ledger| ledger.commit_number().unwrap())
-        };
+        let writes = |telling: &Telling| telling.pipeline.number("SELECT writes FROM counts").unwrap_or(0);
         let (sent, written) = (provider.sent().len(), writes(telling));
         if let Self::Sent(more) = self {
             provider.close_at(sent + more);

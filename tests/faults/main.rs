@@ -4,6 +4,8 @@
 mod callers;
 mod crash;
 mod pipeline;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod power;
 mod provider;
 mod records;
 mod rounds;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vectide::ledger::{DeadLetter, Ledger};
@@ -27,12 +28,13 @@ state: { path: data }
 pub struct Pipeline {
     folder: TempDir,
     settings: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Pipeline {
     /// A pipeline that was never run. It reads `input.jsonl`, which is not there yet.
     pub fn new() -> Self {
-        let pipeline = Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new() };
+        let pipeline = Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new(), environment: Vec::new() };
         pipeline.write("config.yaml", CONFIGURATION);
         pipeline
     }
@@ -40,6 +42,11 @@ impl Pipeline {
     /// From now on this key has this value: `key=value`.
     pub fn set(&mut self, setting: impl Into<String>) {
         self.settings.push(setting.into());
+    }
+
+    /// From now on its processes have this variable.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -70,6 +77,7 @@ impl Pipeline {
                 command.env_remove(name);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
@@ -103,19 +111,23 @@ impl Pipeline {
         ended
     }
 
-    /// The ledger, to read; none before there is one.
-    pub fn ledger(&self) -> Option<Ledger> {
-        Ledger::open_to_read(&self.path("data")).ok()
-    }
-
-    /// A copy of the data folder as it is.
-    pub fn copy_of_data(&self) -> TempDir {
+    /// The ledger that a process left behind, to read; none when there is none. It is a copy: whoever reads a ledger after a crash
+    /// tidies it up, and that is for the next process to do.
+    pub fn left_behind(&self) -> (TempDir, Option<Ledger>) {
         let copy = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(self.path("data")).into_iter().flatten() {
             let entry = entry.unwrap();
             fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
         }
-        copy
+        let ledger = Ledger::open_to_read(copy.path()).ok();
+        (copy, ledger)
+    }
+
+    /// A number in the ledger, as SQL asks for it; none before it is there. For the same reason as above it only ever reads.
+    pub fn number(&self, sql: &str) -> Option<u64> {
+        let ledger =
+            Connection::open_with_flags(self.path("data/ledger.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
     }
 
     /// Title and price of every document in the index, by its id.
@@ -139,11 +151,11 @@ impl Pipeline {
 
     /// How many documents are in the index; 0 before there is one.
     pub fn indexed(&self) -> u64 {
-        self.ledger().map_or(0, |ledger| ledger.counts().unwrap().indexed)
+        self.number("SELECT indexed FROM counts").unwrap_or(0)
     }
 
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.ledger().map_or_else(Vec::new, |ledger| ledger.dead_letters(0, usize::MAX).unwrap())
+        self.left_behind().1.map_or_else(Vec::new, |ledger| ledger.dead_letters(0, usize::MAX).unwrap())
     }
 }
 

@@ -72,7 +72,8 @@ impl Provider {
         let sent = self.sent();
         let fingerprinter = Fingerprinter::new(&format!("openai/m@#{DIMENSIONS}"));
         let fingerprints: Vec<_> = sent.iter().map(|text| fingerprinter.of(text)).collect();
-        let vectors = pipeline.ledger().expect("a run made one").vectors(&fingerprints).unwrap();
+        let (_folder, ledger) = pipeline.left_behind();
+        let vectors = ledger.expect("a run made one").vectors(&fingerprints).unwrap();
         sent.into_iter().zip(vectors).filter_map(|(text, vector)| vector.map(|_| text)).collect()
     }
 

@@ -55,7 +55,7 @@ fn when_its_time_is_over_it_ends_with_work_left_and_the_next_run_does_it() {
         telling.pipeline.set("shutdown.grace=200ms");
         let run = stopping(&mut telling, &provider);
         let ended = assert_ends(run, 3);
-        assert!(ended.said.contains("grace"), "{}", ended.said);
+        assert!(ended.said.contains("with work left"), "{}", ended.said);
         provider.open();
         telling.assert_kept();
         telling.finish();

@@ -11,7 +11,8 @@ use crate::pipeline::Pipeline;
 use crate::provider::Provider;
 
 const VERSION: &str = "{field: at, unit: counter}";
-const KINDS: &str = "{field: type, create: {operation: upsert}, change: {operation: patch}, delete: {operation: delete}}";
+const KINDS: &str =
+    "{field: type, create: {operation: upsert}, change: {operation: patch}, delete: {operation: delete}}";
 
 /// See the module.
 pub struct Story {
@@ -23,6 +24,11 @@ pub struct Story {
 impl Story {
     /// So many events, to a third as many documents.
     pub fn new(seed: u64, events: usize) -> Self {
+        Self::with_notes(seed, events, 0)
+    }
+
+    /// The same with a note of so many bytes at every event that is no deletion, which makes the ledger large.
+    pub fn with_notes(seed: u64, events: usize, bytes: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut told = Vec::new();
         for version in 1..=events {
@@ -37,6 +43,10 @@ impl Story {
                     event["title"] = format!("thing number {}", random.usize(..events * 3 / 4)).into();
                     event["price"] = random.u32(..100).into();
                 }
+            }
+            if bytes > 0 && event["type"] != "delete" {
+                let note: String = (0..bytes).map(|_| random.alphanumeric()).collect();
+                event["note"] = note.into();
             }
             told.push(event);
         }
