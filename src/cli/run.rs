@@ -29,8 +29,9 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let options = RunOptions { until_idle: args.until_idle, grace: settings.shutdown.grace.as_duration() };
     let resources = Arc::new(Resources::open(settings).await?);
-    let server = serve(&resources)?;
+    // Before anybody can know that it runs: a signal then would end the process as if it had crashed.
     let stop = stop_signal().context("listening for signals")?;
+    let server = serve(&resources)?;
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
     let progress = resources.progress();
     let ending = tokio::select! {

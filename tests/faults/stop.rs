@@ -58,6 +58,7 @@ fn when_its_time_is_over_it_ends_with_work_left_and_the_next_run_does_it() {
         assert!(ended.said.contains("with work left"), "{}", ended.said);
         provider.open();
         telling.assert_kept();
+        telling.pipeline.set("shutdown.grace=1h");
         telling.finish();
     }
 }

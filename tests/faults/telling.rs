@@ -102,7 +102,7 @@ impl<'a> Telling<'a> {
         match self.through {
             Through::File | Through::Stdin => {
                 let position = format!("SELECT ordinal FROM positions WHERE source = '{}'", self.source());
-                self.pipeline.number(&position) == Some(self.rest.len() as u64)
+                self.pipeline.number(&position).unwrap_or(0) == self.rest.len() as u64
             }
             Through::Http => self.callers().are_done(),
         }
