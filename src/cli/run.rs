@@ -29,7 +29,7 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let options = RunOptions { until_idle: args.until_idle, grace: settings.shutdown.grace.as_duration() };
     let resources = Arc::new(Resources::open(settings).await?);
-    // Before anybody can know that it runs: a signal then would end the process as if it had crashed.
+    // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
     let stop = stop_signal().context("listening for signals")?;
     let server = serve(&resources)?;
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
