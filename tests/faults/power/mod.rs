@@ -25,7 +25,7 @@ use log::{Deed, Entry};
 const ROUNDS: u64 = 8;
 const EVENTS: usize = 1500;
 /// Bytes of a note: enough that SQLite's log is copied into the database, and begun anew, in the middle.
-const NOTES: usize = 12_000;
+const NOTES: usize = 20_000;
 
 /// What was done to a data folder while a story was told.
 struct Recording {
