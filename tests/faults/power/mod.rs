@@ -6,7 +6,7 @@ mod log;
 
 use std::collections::HashSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -93,13 +93,16 @@ impl Recording {
         disk
     }
 
-    /// Loses the power at some moment and starts Vectide on what the disk may hold then. Fails unless all that was promised before is
-    /// there, and the rest of the story can be told.
-    fn lose_power(&self, seed: u64, lies: Lies, provider: &Provider) {
+    /// Loses the power at the moment that the seed says: the length of the log by then, and what the disk may hold.
+    fn lose_power(&self, seed: u64, lies: Lies) -> (u64, Files) {
         let mut random = fastrand::Rng::with_seed(seed);
         let moment = random.usize(..self.entries.len());
-        let end = self.entries[moment].end;
-        let found = self.disk(moment + 1, lies).after_power_loss(&mut random);
+        (self.entries[moment].end, self.disk(moment + 1, lies).after_power_loss(&mut random))
+    }
+
+    /// Starts Vectide on such a disk. Fails unless all that was promised before is there, and the rest of the story can be told.
+    fn go_on(&self, seed: u64, lies: Lies, provider: &Provider) {
+        let (end, found) = self.lose_power(seed, lies);
         let pipeline = Story::pipeline(provider);
         put(&found, &pipeline.path("data"));
         let accepted = self.accepted.iter().filter(|accepted| accepted.at <= end).cloned().collect();
@@ -147,9 +150,18 @@ fn put(files: &Files, folder: &Path) {
     }
 }
 
+/// No two recordings are the same, so a round that fails keeps the disk that it began with.
 fn lose_power(test: &str, recording: &Recording) {
     let provider = Provider::new();
-    rounds(test, "VECTIDE_POWER", ROUNDS, |seed| recording.lose_power(seed, Lies::None, &provider));
+    rounds(test, "VECTIDE_POWER", ROUNDS, |seed| {
+        let gone_on = catch_unwind(AssertUnwindSafe(|| recording.go_on(seed, Lies::None, &provider)));
+        if let Err(panic) = gone_on {
+            let folder = tempfile::tempdir().unwrap().keep();
+            put(&recording.lose_power(seed, Lies::None).1, &folder.join("data"));
+            eprintln!("the disk after the power was lost: {}", folder.display());
+            resume_unwind(panic);
+        }
+    });
 }
 
 #[test]
@@ -171,7 +183,7 @@ fn on_a_disk_that_does_not_sync_something_is_lost_or_damaged() {
     let recording = Recording::make(Through::Http);
     let provider = Provider::new();
     for lies in [Lies::AboutFiles, Lies::AboutNames] {
-        let fails = |seed| catch_unwind(AssertUnwindSafe(|| recording.lose_power(seed, lies, &provider))).is_err();
+        let fails = |seed| catch_unwind(AssertUnwindSafe(|| recording.go_on(seed, lies, &provider))).is_err();
         assert!((0..ROUNDS).any(fails), "{lies:?}");
     }
 }
