@@ -147,7 +147,7 @@ fn one_mistake_gives_one_problem() {
         (with("documents: {}"), "documents: unknown key `documents`; did you mean `document`?"),
         (
             with("retry: 5"),
-            "retry: unknown key `retry`; known here: `pipeline`, `document`, `sources`, `chunking`, `dedup`, `batching`, `embedding`, `index`, `state`, `server`",
+            "retry: unknown key `retry`; known here: `pipeline`, `document`, `sources`, `chunking`, `dedup`, `batching`, `embedding`, `index`, `state`, `shutdown`, `server`",
         ),
         (with("embedding: { provider: hashed, dimensions: 8 }"), "embedding.dimensions: must be from 16 to 4096"),
         (

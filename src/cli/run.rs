@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,9 +12,6 @@ use crate::pipeline::accounts::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
-
-/// How long a stop waits for what is on its way.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
@@ -31,10 +27,11 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let options = RunOptions { until_idle: args.until_idle, grace: settings.shutdown.grace.as_duration() };
     let resources = Arc::new(Resources::open(settings).await?);
-    let server = serve(&resources)?;
-    let options = RunOptions { until_idle: args.until_idle, grace: GRACE };
+    // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
     let stop = stop_signal().context("listening for signals")?;
+    let server = serve(&resources)?;
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
     let progress = resources.progress();
     let ending = tokio::select! {

@@ -169,6 +169,7 @@ fn sections(root: Node, reader: &mut Reader) -> (Settings, Vec<&'static str>) {
             .section("index", |reader, place, node| reader.read_form(place, node, "type", INDEXES))
             .unwrap_or_default(),
         state: sections.optional("state").unwrap_or_default(),
+        shutdown: sections.optional("shutdown").unwrap_or_default(),
         server: sections.optional("server"),
     };
     (settings, sections.finish())

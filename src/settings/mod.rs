@@ -18,6 +18,7 @@ mod read;
 pub mod required;
 pub mod secret;
 pub mod server;
+pub mod shutdown;
 pub mod source;
 pub mod state;
 mod typed;
@@ -39,6 +40,7 @@ pub use print::print;
 pub use problem::{Problem, Problems};
 pub use secret::Secret;
 pub use server::ServerSettings;
+pub use shutdown::ShutdownSettings;
 pub use source::SourceSettings;
 pub use state::StateSettings;
 pub use units::{ByteSize, Span};
@@ -70,6 +72,9 @@ pub struct Settings {
     /// Where the ledger lives.
     #[serde(default)]
     pub state: StateSettings,
+    /// How a run ends when it is told to stop.
+    #[serde(default)]
+    pub shutdown: ShutdownSettings,
     /// The HTTP address for events, search, health and metrics; absent: none is opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,

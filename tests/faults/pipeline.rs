@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vectide::ledger::{DeadLetter, Ledger};
@@ -26,12 +28,13 @@ state: { path: data }
 pub struct Pipeline {
     folder: TempDir,
     settings: Vec<String>,
+    environment: Vec<(String, PathBuf)>,
 }
 
 impl Pipeline {
     /// A pipeline that was never run. It reads `input.jsonl`, which is not there yet.
     pub fn new() -> Self {
-        let pipeline = Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new() };
+        let pipeline = Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new(), environment: Vec::new() };
         pipeline.write("config.yaml", CONFIGURATION);
         pipeline
     }
@@ -39,6 +42,11 @@ impl Pipeline {
     /// From now on this key has this value: `key=value`.
     pub fn set(&mut self, setting: impl Into<String>) {
         self.settings.push(setting.into());
+    }
+
+    /// From now on its processes have this variable.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -69,6 +77,7 @@ impl Pipeline {
                 command.env_remove(name);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
@@ -102,8 +111,23 @@ impl Pipeline {
         ended
     }
 
-    fn ledger(&self) -> Option<Ledger> {
-        Ledger::open_to_read(&self.path("data")).ok()
+    /// The ledger that a process left behind, to read; none when there is none. It is a copy: whoever reads a ledger after a crash
+    /// tidies it up, and that is for the next process to do.
+    pub fn left_behind(&self) -> (TempDir, Option<Ledger>) {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(self.path("data")).into_iter().flatten() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let ledger = Ledger::open_to_read(copy.path()).ok();
+        (copy, ledger)
+    }
+
+    /// A number in the ledger, as SQL asks for it; none before it is there. For the same reason as above it only ever reads.
+    pub fn number(&self, sql: &str) -> Option<u64> {
+        let ledger =
+            Connection::open_with_flags(self.path("data/ledger.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
     }
 
     /// Title and price of every document in the index, by its id.
@@ -127,11 +151,11 @@ impl Pipeline {
 
     /// How many documents are in the index; 0 before there is one.
     pub fn indexed(&self) -> u64 {
-        self.ledger().map_or(0, |ledger| ledger.counts().unwrap().indexed)
+        self.number("SELECT indexed FROM counts").unwrap_or(0)
     }
 
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.ledger().map_or_else(Vec::new, |ledger| ledger.dead_letters(0, usize::MAX).unwrap())
+        self.left_behind().1.map_or_else(Vec::new, |ledger| ledger.dead_letters(0, usize::MAX).unwrap())
     }
 }
 
@@ -186,6 +210,19 @@ impl Running {
     pub fn wait_to_hear(&mut self, words: &str) {
         let said = self.said.path().to_owned();
         self.wait_until(words, || String::from_utf8_lossy(&fs::read(&said).unwrap()).contains(words));
+    }
+
+    /// Waits until it listens for HTTP, and answers where.
+    pub fn wait_for_address(&mut self) -> SocketAddr {
+        let said = self.said.path().to_owned();
+        let mut address = None;
+        self.wait_until("it listens", || {
+            let said = fs::read_to_string(&said).unwrap();
+            let told = said.split_once("listening for HTTP address=").and_then(|(_, rest)| rest.split_once('\n'));
+            address = told.map(|(address, _)| address.parse().unwrap());
+            address.is_some()
+        });
+        address.expect("waited for")
     }
 
     /// Sends it a signal, by its name without `SIG`.

@@ -1,10 +1,14 @@
 //! An OpenAI-compatible provider on this machine that remembers every text it was sent, and answers when it is let.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
+use vectide::document::fingerprint::Fingerprinter;
+
+use crate::pipeline::Pipeline;
 
 const DIMENSIONS: usize = 8;
 
@@ -58,14 +62,19 @@ impl Provider {
         )
     }
 
-    /// The space of its vectors, as fingerprints have it.
-    pub fn space(&self) -> String {
-        format!("openai/m@#{DIMENSIONS}")
-    }
-
     /// Every text it was sent, in order.
     pub fn sent(&self) -> Vec<String> {
         self.desk.state.lock().unwrap().sent.clone()
+    }
+
+    /// Which of the texts it was sent have a vector in the ledger.
+    pub fn kept_by(&self, pipeline: &Pipeline) -> HashSet<String> {
+        let sent = self.sent();
+        let fingerprinter = Fingerprinter::new(&format!("openai/m@#{DIMENSIONS}"));
+        let fingerprints: Vec<_> = sent.iter().map(|text| fingerprinter.of(text)).collect();
+        let (_folder, ledger) = pipeline.left_behind();
+        let vectors = ledger.expect("a run made one").vectors(&fingerprints).unwrap();
+        sent.into_iter().zip(vectors).filter_map(|(text, vector)| vector.map(|_| text)).collect()
     }
 
     /// From now on it answers nobody once it was sent so many texts in all.
