@@ -126,6 +126,12 @@ impl SlotFile {
         Ok(vectors)
     }
 
+    /// The same on another file.
+    #[cfg(test)]
+    pub(super) fn on(&self, path: &str) -> Self {
+        Self { file: OpenOptions::new().write(true).open(path).unwrap(), ..*self }
+    }
+
     fn slot_bytes(&self) -> usize {
         self.dimensions * size_of::<f32>() + TAG_BYTES + CHECKSUM_BYTES
     }
@@ -222,5 +228,93 @@ impl SlotWriter {
         self.file.file.write_all_at(&self.block, self.file.offset(self.first))?;
         self.block.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::testing::fingerprint;
+
+    const MARK: Mark = [7; 16];
+
+    fn place(slot: Slot, text: &str) -> Place {
+        Place { slot, text: fingerprint(text) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever is put where, in whatever order: each place gives back, to the bit, what was put there last.
+        #[test]
+        fn gives_back_what_was_put(
+            puts in vec((1..40_u64, vec(any::<u32>(), 20_000..=20_000)), 1..12),
+            asked in vec(any::<prop::sample::Index>(), 0..30),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("vectors");
+            let file = Arc::new(SlotFile::create(&path, MARK, 20_000).unwrap());
+            let mut writer = SlotWriter::new(file);
+            let mut held = std::collections::BTreeMap::new();
+            for (slot, bits) in puts {
+                let vector: Vector = bits.into_iter().map(f32::from_bits).collect();
+                writer.put(place(slot, "text"), &vector).unwrap();
+                held.insert(slot, vector);
+            }
+            writer.finish().unwrap();
+            let slots: Vec<Slot> = held.keys().copied().collect();
+            let asked: Vec<Slot> = asked.iter().map(|index| *index.get(&slots)).collect();
+            let places: Vec<Place> = asked.iter().map(|slot| place(*slot, "text")).collect();
+            let file = SlotFile::open(&path, MARK, false).unwrap().unwrap();
+            let bits = |vector: &Vector| vector.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+            for (slot, vector) in asked.iter().zip(file.read(&places).unwrap()) {
+                prop_assert_eq!(bits(&vector.unwrap()), bits(&held[slot]));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_torn_cut_off_or_of_another_text_is_told_and_its_neighbours_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vectors");
+        let file = Arc::new(SlotFile::create(&path, MARK, 2).unwrap());
+        let mut writer = SlotWriter::new(Arc::clone(&file));
+        for (slot, text) in (1..).zip(["a", "torn", "b", "cut off"]) {
+            writer.put(place(slot, text), &[1.0, slot as f32]).unwrap();
+        }
+        writer.finish().unwrap();
+        file.file.write_all_at(&[9], file.offset(2) + 3).unwrap();
+        file.file.set_len(file.offset(5) - 1).unwrap();
+        let wrong = |slot, text| file.read(&[place(slot, text)]).unwrap().remove(0).unwrap_err();
+        assert!(wrong(2, "torn").contains("checksum"));
+        assert!(wrong(4, "cut off").contains("cut off"));
+        assert!(wrong(3, "c").contains("another text"));
+        let read = file.read(&[place(3, "b"), place(2, "torn"), place(1, "a")]).unwrap();
+        assert_eq!((read[0].clone(), read[2].clone()), (Ok([1.0, 3.0].into()), Ok([1.0, 1.0].into())));
+        assert!(read[1].is_err());
+        assert_eq!((file.reaches(4).unwrap(), file.reaches(5).unwrap()), (Ok(()), Err(CUT_OFF)));
+    }
+
+    #[test]
+    fn a_file_that_is_no_file_of_these_vectors_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vectors");
+        assert_eq!(SlotFile::open(&path, MARK, false).unwrap().unwrap_err(), "is missing");
+        drop(SlotFile::create(&path, MARK, 2).unwrap());
+        assert_eq!(SlotFile::open(&path, MARK, true).unwrap().unwrap().dimensions(), 2);
+        assert_eq!(SlotFile::open(&path, [8; 16], false).unwrap().unwrap_err(), "belongs to another ledger");
+        let sound = fs::read(&path).unwrap();
+        for (place, expected) in [(0, "no file of vectors"), (8, "format"), (12, "is damaged"), (35, "is damaged")] {
+            let mut spoilt = sound.clone();
+            spoilt[place] ^= 1;
+            fs::write(&path, spoilt).unwrap();
+            let wrong = SlotFile::open(&path, MARK, false).unwrap().unwrap_err();
+            assert!(wrong.contains(expected), "{place}: {wrong}");
+        }
+        fs::write(&path, &sound[..35]).unwrap();
+        assert_eq!(SlotFile::open(&path, MARK, false).unwrap().unwrap_err(), CUT_OFF);
     }
 }

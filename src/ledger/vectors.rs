@@ -317,8 +317,23 @@ fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
-    use crate::ledger::{Ledger, LedgerOptions};
+    use std::cell::Cell;
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use futures_util::FutureExt;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
+    use crate::ledger::{ChunkWrite, LedgerOptions, VectorSource, Written};
+
+    const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
+
+    fn forgetful() -> LedgerOptions {
+        LedgerOptions { persist_vectors: false, ..options() }
+    }
 
     fn texts(ledger: &Ledger) -> Vec<bool> {
         let vectors = ledger.vectors(&[fingerprint("one"), fingerprint("two")]).unwrap();
@@ -346,14 +361,13 @@ mod tests {
 
     #[test]
     fn a_vector_goes_with_its_last_point_when_vectors_do_not_persist() {
-        let forgetful = LedgerOptions { persist_vectors: false, ..options() };
         let (folder, ledger) = open();
         ledger.write(&[write("a", vec![here("one")]), write("b", vec![here("one")])]).unwrap();
         ledger.write(&[write("c", vec![here("two")])]).unwrap();
         ledger.write(&[write("c", vec![])]).unwrap();
         assert_eq!(texts(&ledger), [true, true]);
         drop(ledger);
-        let ledger = open_with(&folder, forgetful);
+        let ledger = open_with(&folder, forgetful());
         assert_eq!(texts(&ledger), [true, false], "the unused one goes at the start");
         ledger.write(&[write("a", vec![])]).unwrap();
         assert_eq!(texts(&ledger), [true, false], "`b` still has it");
@@ -373,5 +387,242 @@ mod tests {
         assert_eq!(held.chunks[0].fingerprint, fingerprint("one"));
         assert_eq!(ledger.points_after(0, 10).unwrap(), []);
         assert_eq!(ledger.write(&[write("a", vec![])]).unwrap().removed, [1]);
+    }
+
+    fn spoil(folder: &TempDir, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = folder.path().join(FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn place_of(ledger: &Ledger, text: &str) -> Option<Place> {
+        let select = "SELECT id, fingerprint FROM vectors WHERE fingerprint = ?1";
+        let find = |c: &Connection| Ok(c.query_row(select, [fingerprint(text).as_bytes()], place).optional()?);
+        ledger.read("look", find).unwrap()
+    }
+
+    #[test]
+    fn freed_slots_are_used_again_before_the_file_grows_but_not_by_the_write_that_frees_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        let slot = |text| place_of(&ledger, text).unwrap().slot;
+        ledger.write(&[write("a", vec![here("one"), here("two"), here("three")])]).unwrap();
+        ledger.write(&[write("a", vec![here("four"), here("two")])]).unwrap();
+        assert_eq!((slot("two"), slot("four")), (2, 4));
+        ledger.write(&[write("b", vec![here("five"), here("six"), here("seven"), here("five")])]).unwrap();
+        assert_eq!((slot("five"), slot("six"), slot("seven")), (1, 3, 5));
+        drop(ledger);
+        let ledger = open_with(&folder, forgetful());
+        let texts = ["one", "two", "five", "six", "seven"];
+        let held = ledger.vectors(&texts.map(fingerprint)).unwrap();
+        assert_eq!(held[0], None);
+        assert_eq!(held[1..], texts.map(|text| Some(vector(text)))[1..]);
+    }
+
+    #[test]
+    fn a_crash_before_the_commit_leaves_what_was_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+        ledger.write(&[write("a", vec![here("two")])]).unwrap();
+        // A free slot, one that goes, one that stays, and one behind the end.
+        let crashed = tempfile::tempdir().unwrap();
+        copy(&folder, &crashed, LEDGER);
+        ledger.write(&[write("a", vec![here("three")]), write("b", vec![here("four"), here("five")])]).unwrap();
+        copy(&folder, &crashed, &[FILE]);
+
+        let ledger = open_with(&crashed, forgetful());
+        assert_eq!(texts(&ledger), [false, true]);
+        assert_eq!(ledger.vectors(&[fingerprint("two")]).unwrap(), [Some(vector("two"))]);
+        ledger.write(&[write("b", vec![here("six"), here("seven")])]).unwrap();
+        let held = ledger.vectors(&["two", "six", "seven"].map(fingerprint)).unwrap();
+        assert_eq!(held, ["two", "six", "seven"].map(|text| Some(vector(text))));
+    }
+
+    #[test]
+    fn a_slot_that_was_used_again_is_looked_up_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let stale = place_of(&ledger, "one");
+        ledger.write(&[write("a", vec![])]).unwrap();
+        ledger.write(&[write("b", vec![here("other")])]).unwrap();
+        let read = |now: Option<Place>| {
+            let lookups = Cell::new(0);
+            let find = |_: &Connection, _: &()| Ok(if lookups.replace(lookups.get() + 1) == 0 { stale } else { now });
+            ledger.look_up_vectors("read", &[()], find)
+        };
+        assert_eq!(read(None).unwrap(), [None], "it is gone");
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert_eq!(read(place_of(&ledger, "one")).unwrap(), [Some(vector("one"))], "it is elsewhere");
+        assert_eq!(ledger.damaged().now_or_never(), None);
+        assert_eq!(read(stale).unwrap_err().kind(), LedgerErrorKind::Corrupt, "the ledger itself says so");
+    }
+
+    #[test]
+    fn a_damaged_vector_is_told_and_the_others_are_read() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+        spoil(&folder, |bytes| *bytes.last_mut().unwrap() ^= 1);
+        assert_eq!(ledger.vectors(&[fingerprint("one")]).unwrap(), [Some(vector("one"))]);
+        assert_eq!(ledger.damaged().now_or_never(), None);
+        let error = ledger.points_after(0, 9).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        for part in ["vectors.bin", "checksum", "one copy"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(ledger.damaged().now_or_never(), Some(error));
+    }
+
+    #[test]
+    fn a_ledger_without_its_vectors_is_refused_and_left_as_it_is() {
+        type Case = (&'static str, fn(&TempDir));
+        let cases: [Case; 4] = [
+            ("is missing", |folder| fs::remove_file(folder.path().join(FILE)).unwrap()),
+            ("is cut off", |folder| spoil(folder, |bytes| bytes.truncate(bytes.len() - 1))),
+            ("no file of vectors", |folder| spoil(folder, |bytes| bytes.fill(7))),
+            ("belongs to another ledger", |folder| {
+                let (other, ledger) = open();
+                ledger.write(&[write("b", vec![here("one"), here("two")])]).unwrap();
+                copy(&other, folder, &[FILE]);
+            }),
+        ];
+        for (expected, spoil) in cases {
+            let (folder, ledger) = open();
+            ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+            drop(ledger);
+            let sound = tempfile::tempdir().unwrap();
+            copy(&folder, &sound, &[FILE]);
+            spoil(&folder);
+            for opened in [Ledger::open(folder.path(), options()), Ledger::open_to_read(folder.path())] {
+                let error = opened.unwrap_err();
+                assert_eq!(error.kind(), LedgerErrorKind::Corrupt, "{error}");
+                for part in [expected, "ledger.sqlite", "vectors.bin", "one copy"] {
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+            }
+            copy(&sound, &folder, &[FILE]);
+            assert_eq!(texts(&open_with(&folder, options())), [true, true], "{expected}");
+        }
+    }
+
+    #[test]
+    fn without_vectors_no_file_is_missed() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![])]).unwrap();
+        assert!(!folder.path().join(FILE).exists());
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        ledger.write(&[write("a", vec![])]).unwrap();
+        drop(ledger);
+        drop(open_with(&folder, forgetful()));
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let ledger = open_with(&folder, options());
+        ledger.write(&[write("a", vec![here("two")])]).unwrap();
+        assert_eq!(texts(&ledger), [false, true]);
+    }
+
+    #[test]
+    fn a_file_of_vectors_that_is_removed_while_it_is_open_is_told() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        for part in ["vectors.bin", "removed or moved away"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(ledger.damaged().now_or_never(), Some(error));
+    }
+
+    #[test]
+    fn a_vector_of_another_length_is_taken_only_while_no_document_has_one() {
+        let (folder, ledger) = open();
+        let short = |text: &str| {
+            let vector = VectorSource::Here([1.0, 2.0].into());
+            ChunkWrite { fingerprint: fingerprint(text), vector }
+        };
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let error = ledger.write(&[write("b", vec![short("two")])]).unwrap_err();
+        assert!(error.to_string().contains("has 2 numbers, and those that are kept have 16"), "{error}");
+        assert_eq!((ledger.counts().unwrap().documents, texts(&ledger)), (1, vec![true, false]), "all or nothing");
+
+        ledger.write(&[write("a", vec![])]).unwrap();
+        ledger.write(&[write("b", vec![short("two")])]).unwrap();
+        drop(ledger);
+        let ledger = open_with(&folder, options());
+        let held = ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
+        assert_eq!(held, [None, Some([1.0, 2.0].into())]);
+    }
+
+    /// Writing to this device always meets a full disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_without_room_for_vectors_is_told_and_writing_goes_on_when_there_is_room() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("before", vec![here("one")])]).unwrap();
+        let sound = ledger.vectors.opened().unwrap();
+        *ledger.vectors.open.lock().unwrap() = Some(Arc::new(sound.on("/dev/full")));
+        let next = [write("next", vec![here("two")])];
+        let error = ledger.write(&next).unwrap_err();
+        assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
+        for part in ["ledger.sqlite", "vectors.bin", "make room"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(ledger.write(&[write("before", vec![])]).unwrap().removed, [1], "what needs no vector is written");
+        *ledger.vectors.open.lock().unwrap() = Some(sound);
+        assert_eq!(texts(&ledger), [true, false], "all or nothing");
+        assert_eq!(ledger.write(&next).unwrap(), Written { added: vec![(2, 0, 0)], removed: vec![] });
+        assert_eq!(texts(&ledger), [true, true]);
+    }
+
+    #[test]
+    fn readers_beside_a_writer_that_uses_slots_again_never_see_a_wrong_vector() {
+        const ROUNDS: usize = 150;
+        let folder = tempfile::tempdir().unwrap();
+        let writer = open_with(&folder, forgetful());
+        let pinned: Vec<String> = (0..8).map(|number| format!("pinned {number}")).collect();
+        let other = |round: usize, number: usize| format!("{} {number}", round % 3);
+        let changed = |round| {
+            let of = |number: usize| write(&format!("changed {number}"), vec![here(&other(round, number))]);
+            (0..8).map(of).collect::<Vec<_>>()
+        };
+        // Between the pinned ones lie those that go.
+        let first = pinned.iter().zip(changed(0)).flat_map(|(text, changed)| [changed, write(text, vec![here(text)])]);
+        writer.write(&first.collect::<Vec<_>>()).unwrap();
+        let pinned_keys: Vec<_> = (1..=8).map(|number| number * 2).collect();
+        let done = AtomicBool::new(false);
+        let reader = Ledger::open_to_read(folder.path()).unwrap();
+        let look = |ledger: &Ledger| {
+            while !done.load(Ordering::Relaxed) {
+                let texts: Vec<String> =
+                    (0..3).flat_map(|round| (0..8).map(move |number| other(round, number))).collect();
+                let fingerprints: Vec<_> = texts.iter().map(|text| fingerprint(text)).collect();
+                for (text, found) in texts.iter().zip(ledger.vectors(&fingerprints).unwrap()) {
+                    assert!(found.is_none_or(|found| found == vector(text)), "{text}");
+                }
+                let (mut after, mut seen) = (0, Vec::new());
+                loop {
+                    let page = ledger.points_after(after, 2).unwrap();
+                    let Some((last, _)) = page.last() else { break };
+                    after = *last;
+                    seen.extend(page.iter().map(|(key, _)| *key));
+                }
+                assert!(pinned_keys.iter().all(|key| seen.contains(key)), "{seen:?}");
+                let held = ledger.vectors_of(&pinned_keys).unwrap();
+                assert!(held.iter().zip(&pinned).all(|(held, text)| *held == Some(vector(text))));
+            }
+        };
+        thread::scope(|scope| {
+            let readers = [&writer, &reader].map(|ledger| scope.spawn(move || look(ledger)));
+            for round in 1..ROUNDS {
+                writer.write(&changed(round)).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+        let next: i64 =
+            writer.read("look", |c| Ok(c.query_row("SELECT next_slot FROM vector_file", [], |r| r.get(0))?)).unwrap();
+        assert_eq!(next, 25, "sixteen vectors, and room for eight while eight go");
     }
 }
