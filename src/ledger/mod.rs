@@ -1,6 +1,7 @@
 //! The durable record of documents, points, vectors, positions, dead letters and the HTTP source's journal.
 //!
-//! One SQLite file, and beside it one with the numbers of the vectors. Every call blocks: call it from a blocking thread (`tokio::task::spawn_blocking`), never on an arbiter.
+//! One SQLite file, and beside it one with the numbers of the vectors. Every call blocks: call it from a blocking thread
+//! (`tokio::task::spawn_blocking`), never on an arbiter.
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
 mod counts;

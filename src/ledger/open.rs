@@ -33,7 +33,8 @@ pub struct LedgerOptions {
 const APPLICATION: i32 = 0x5663_7464;
 /// The schema that this version writes and reads.
 const SCHEMA: i32 = 2;
-/// A vector of 1536 dimensions fills one page with little waste.
+/// A document with its texts fits into a page. Half of it was measured as no better: new fingerprints come in no order, so that each
+/// lands on a page of its own, and what a page costs hardly depends on its size.
 const PAGE_BYTES: i64 = 8192;
 /// After so many pages the write-ahead log is copied into the database. Pages that were written several times are copied once,
 /// so a longer log is less work in all; it costs disk space and time at the next start after a crash.
@@ -42,9 +43,9 @@ const CHECKPOINT_PAGES: i64 = 4096;
 const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;
 /// How long a call waits for another process before it answers that the ledger is busy.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
-/// Page caches, in KiB.
-const WRITER_CACHE: i64 = 32 * 1024;
-const READER_CACHE: i64 = 8 * 1024;
+/// The page cache of each connection, in KiB: what one write changes. Four times as much was measured as no faster, since the system
+/// caches the file as well.
+const CACHE: i64 = 8 * 1024;
 /// More than there are statements.
 const STATEMENTS: usize = 64;
 
@@ -198,7 +199,7 @@ fn connect_to_write(file: &Path, flags: OpenFlags) -> Result<Connection, Trouble
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // What was answered as written survives a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
@@ -215,7 +216,7 @@ pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "cache_size", -READER_CACHE)?;
+    connection.pragma_update(None, "cache_size", -CACHE)?;
     Ok(connection)
 }
 
