@@ -110,7 +110,6 @@ mod tests {
         provider: Arc<FakeProvider>,
         flights: Arc<Flights>,
         claims: Arc<Claims>,
-        cache: VectorCache,
         receipts: Receipts,
         embedder: Outlet<Batch>,
         writer: Probe<Works>,
@@ -123,17 +122,16 @@ mod tests {
             let (provider, metrics) = (Arc::new(provider), Arc::new(Metrics::new()));
             let flights = Arc::new(Flights::new(metrics.embedding_queue.clone()));
             world.must_go("the flights", &flights);
-            let cache = VectorCache::new(&DedupSettings::default(), 1);
             let embedder = Embedder::new(Desk {
                 provider: provider.clone(),
                 limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
                 status: Arc::default(),
                 observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(metrics, "fake", 1.0)))),
-                cache: cache.clone(),
+                cache: VectorCache::new(&DedupSettings::default(), 1),
                 writer: to_writer,
             });
             let embedder = world.stage("embedder", 2, embedder);
-            Self { provider, flights, claims: Arc::default(), cache, receipts: world.receipts(), embedder, writer }
+            Self { provider, flights, claims: Arc::default(), receipts: world.receipts(), embedder, writer }
         }
 
         fn pending(&self, text: &str) -> PendingText {

@@ -1,6 +1,7 @@
 //! How much there is, without counting.
 
 use std::fs;
+use std::path::Path;
 
 use rusqlite::params;
 
@@ -93,16 +94,15 @@ impl Ledger {
         })
     }
 
-    /// The bytes that the ledger's file takes on the disk, its write-ahead log included.
+    /// The bytes that the ledger takes on the disk: its file, the write-ahead log, the vectors.
     pub fn size_on_disk(&self) -> Result<u64, LedgerError> {
-        let size = |suffix: &str| {
-            let mut path = self.file.clone().into_os_string();
-            path.push(suffix);
-            fs::metadata(path).map(|metadata| metadata.len())
-        };
-        let database = size("").map_err(|error| LedgerError::from_io("measure", &self.file, &error))?;
-        // The log goes when the last process closes the ledger.
-        Ok(database + size("-wal").unwrap_or(0))
+        let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
+        let database = size(&self.file).map_err(|error| LedgerError::from_io("measure", &self.file, &error))?;
+        let mut log = self.file.clone().into_os_string();
+        log.push("-wal");
+        // The log goes when the last process closes the ledger, and without vectors there is no file of them.
+        Ok([Path::new(&log), self.vectors.path()].into_iter().filter_map(|path| size(path).ok()).sum::<u64>()
+            + database)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -58,21 +58,22 @@ impl LedgerError {
 
     /// What the file system said about the ledger's folder or one of its files.
     pub(super) fn from_io(doing: &str, path: &Path, error: &io::Error) -> Self {
-        let path = path.display();
-        let (kind, advice) = match error.kind() {
+        let (kind, advice) = Self::advice(error);
+        Self::new(kind, format!("cannot {doing} {}: {error}; {advice}", path.display()))
+    }
+
+    fn advice(error: &io::Error) -> (LedgerErrorKind, &'static str) {
+        match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
                 LedgerErrorKind::ReadOnly,
                 "make the folder writable for this user, or set `state.path` to one that is",
             ),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                (LedgerErrorKind::Full, "make room on the disk")
-            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (LedgerErrorKind::Full, FULL),
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 (LedgerErrorKind::Other, "a file is in the way: set `state.path` to a folder")
             }
             _ => (LedgerErrorKind::Other, "check the folder and its disk"),
-        };
-        Self::new(kind, format!("cannot {doing} {path}: {error}; {advice}"))
+        }
     }
 }
 
@@ -88,6 +89,8 @@ impl std::error::Error for LedgerError {}
 #[derive(Debug)]
 pub(super) enum Trouble {
     Sqlite(rusqlite::Error),
+    /// With the file of the ledger that it is about.
+    Io(PathBuf, io::Error),
     Known(LedgerErrorKind, String),
 }
 
@@ -102,6 +105,11 @@ impl Trouble {
         let file = file.display();
         let error = match self {
             Self::Sqlite(error) => error,
+            Self::Io(path, error) => {
+                let (kind, advice) = LedgerError::advice(&error);
+                let path = path.display();
+                return LedgerError::new(kind, format!("cannot {doing} in {file}: {path}: {error}; {advice}"));
+            }
             Self::Known(kind, message) => {
                 return LedgerError::new(kind, format!("cannot {doing} in {file}: {message}"));
             }
@@ -111,9 +119,7 @@ impl Trouble {
                 LedgerErrorKind::Busy,
                 "another process is writing to it: end what has it open for writing, or try again",
             ),
-            Some(ErrorCode::DiskFull) => {
-                (LedgerErrorKind::Full, "make room on the disk; nothing was changed and it goes on by itself")
-            }
+            Some(ErrorCode::DiskFull) => (LedgerErrorKind::Full, FULL),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
                 LedgerErrorKind::ReadOnly,
                 "make the folder and its files writable for this user, or set `state.path` to another folder",
@@ -126,6 +132,8 @@ impl Trouble {
         LedgerError::new(kind, format!("cannot {doing} in {file}: {error}; {advice}"))
     }
 }
+
+const FULL: &str = "make room on the disk; nothing was changed and it goes on by itself";
 
 const DAMAGED: &str = "the file is damaged or was not written by Vectide: restore a copy, or move the folder away and run again \
 to build the index anew (its texts are embedded again)";

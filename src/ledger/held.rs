@@ -49,6 +49,16 @@ pub struct ChunkWrite {
     pub vector: VectorSource,
 }
 
+impl ChunkWrite {
+    /// Its vector, where the ledger may not have it yet.
+    pub(super) fn new_vector(&self) -> Option<&Vector> {
+        match &self.vector {
+            VectorSource::Here(vector) => Some(vector),
+            VectorSource::Held(_) => None,
+        }
+    }
+}
+
 /// Where the vector of a chunk is.
 #[derive(Debug, Clone)]
 pub enum VectorSource {

@@ -1,6 +1,7 @@
 //! The durable record of documents, points, vectors, positions, dead letters and the HTTP source's journal.
 //!
-//! One SQLite file. Every call blocks: call it from a blocking thread (`tokio::task::spawn_blocking`), never on an arbiter.
+//! One SQLite file, and beside it one with the numbers of the vectors. Every call blocks: call it from a blocking thread
+//! (`tokio::task::spawn_blocking`), never on an arbiter.
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
 mod counts;
@@ -18,6 +19,7 @@ mod points;
 mod positions;
 mod readers;
 mod settings;
+mod slots;
 #[cfg(test)]
 mod testing;
 mod vectors;
@@ -44,6 +46,7 @@ use error::Trouble;
 use lock::FolderLock;
 use log::LogBound;
 use readers::Readers;
+use vectors::VectorFile;
 
 /// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
 #[derive(Debug)]
@@ -55,6 +58,7 @@ pub struct Ledger {
     readers: Readers,
     /// Absent in a ledger that was opened to read.
     writer: Option<Mutex<Writer>>,
+    vectors: VectorFile,
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
     /// Held as long as the ledger is open for writing.
@@ -86,8 +90,7 @@ impl Ledger {
     }
 
     fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {
-        let trouble = if self.is_gone() { gone() } else { trouble };
-        let error = trouble.explain(doing, &self.file);
+        let error = self.gone().unwrap_or(trouble).explain(doing, &self.file);
         if error.kind() == LedgerErrorKind::Corrupt {
             self.damage.send_if_modified(|first| {
                 let news = first.is_none();
@@ -98,9 +101,21 @@ impl Ledger {
         error
     }
 
-    /// Whether the file is no longer where it was opened. The system goes on writing to a file that was removed, and then drops it.
-    fn is_gone(&self) -> bool {
-        matches!(self.file.try_exists(), Ok(false))
+    /// What to say when a file is no longer where it was opened. The system goes on writing to a file that was removed, and then
+    /// drops it.
+    fn gone(&self) -> Option<Trouble> {
+        let file = if matches!(self.file.try_exists(), Ok(false)) {
+            "the file".to_owned()
+        } else if self.vectors.is_gone() {
+            format!("{}, which holds its vectors,", self.vectors.path().display())
+        } else {
+            return None;
+        };
+        let message = format!(
+            "{file} was removed or moved away while it was in use, so that nothing more is kept: put it back, or run again in an empty \
+             folder to build the index anew"
+        );
+        Some(Trouble::Known(LedgerErrorKind::Corrupt, message))
     }
 
     /// Runs `work` on what was committed when it began. Nothing that is written meanwhile shows.
@@ -130,7 +145,7 @@ impl Ledger {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
             transaction.commit()?;
-            if self.is_gone() { Err(gone()) } else { Ok(done) }
+            self.gone().map_or(Ok(done), Err)
         };
         let done = run().map_err(|trouble| self.explain(trouble, doing))?;
         if let Err(error) = log.keep(connection, open::BUSY) {
@@ -139,10 +154,4 @@ impl Ledger {
         }
         Ok(done)
     }
-}
-
-fn gone() -> Trouble {
-    let message = "the file was removed or moved away while it was in use, so that nothing more is kept: put it back, or run again to \
-                   build the index anew";
-    Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned())
 }

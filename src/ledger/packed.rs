@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{ToSql, types::Value};
 
-use crate::document::{Fingerprint, Vector, Version, vector};
+use crate::document::{Fingerprint, Version};
 
 use super::held::HeldChunk;
 
@@ -37,16 +37,6 @@ impl FromSql for Chunks {
             Some(HeldChunk { fingerprint, key: u64::from_le_bytes(*key) })
         };
         Ok(Self(chunks.iter().filter_map(chunk).collect()))
-    }
-}
-
-/// `vectors.vector`.
-pub(super) struct StoredVector(pub(super) Vector);
-
-impl FromSql for StoredVector {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let vector = vector::from_bytes(value.as_blob()?);
-        vector.map(Self).ok_or_else(|| damaged("a vector of a broken length"))
     }
 }
 

@@ -9,7 +9,8 @@ use crate::document::{DocumentId, Vector};
 use super::documents::document_id;
 use super::error::LedgerError;
 use super::journal::limit;
-use super::packed::{Chunks, StoredVector, shared_text};
+use super::packed::{Chunks, shared_text};
+use super::vectors::place;
 use super::{Ledger, PointKey};
 
 /// Whose a point is.
@@ -24,18 +25,21 @@ pub struct PointOwner {
 }
 
 impl Ledger {
-    /// The points with keys above `key`, in ascending order, at most `max`.
+    /// The points with keys above `key`, in ascending order, at most `max`. Fewer may come although there are more; none come only
+    /// when there are none.
     pub fn points_after(&self, key: PointKey, max: usize) -> Result<Vec<(PointKey, Vector)>, LedgerError> {
-        self.read("read points", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT points.key, vectors.vector FROM points JOIN vectors ON vectors.id = points.vector
-                 WHERE points.key > ?1 ORDER BY points.key LIMIT ?2",
-            )?;
-            let rows = statement.query_map(params![key.cast_signed(), limit(max)], |row| {
-                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, StoredVector>(1)?.0))
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
+        let mut after = key;
+        loop {
+            let keys = self.point_keys_after(after, max)?;
+            let vectors = self.vectors_of(&keys)?;
+            // A point may go between the two calls.
+            let points: Vec<_> =
+                keys.iter().zip(vectors).filter_map(|(key, vector)| vector.map(|vector| (*key, vector))).collect();
+            match keys.last() {
+                Some(last) if points.is_empty() => after = *last,
+                _ => return Ok(points),
+            }
+        }
     }
 
     /// The keys of the points above `key`, in ascending order, at most `max`: what is there, without reading vectors.
@@ -50,14 +54,10 @@ impl Ledger {
 
     /// The vectors of these points, in their order; `None` for a point that is gone.
     pub fn vectors_of(&self, keys: &[PointKey]) -> Result<Vec<Option<Vector>>, LedgerError> {
-        self.read("read vectors", |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT vectors.vector FROM points JOIN vectors ON vectors.id = points.vector WHERE points.key = ?1",
-            )?;
-            let mut find = |key: &PointKey| {
-                statement.query_row([key.cast_signed()], |row| row.get::<_, StoredVector>(0).map(|v| v.0)).optional()
-            };
-            Ok(keys.iter().map(&mut find).collect::<Result<_, _>>()?)
+        let select = "SELECT vectors.id, vectors.fingerprint FROM points JOIN vectors ON vectors.id = points.vector
+                      WHERE points.key = ?1";
+        self.look_up_vectors("read vectors", keys, |connection, key| {
+            connection.prepare_cached(select)?.query_row([key.cast_signed()], place).optional()
         })
     }
 

@@ -1,7 +1,7 @@
 -- The ledger of one pipeline. Safe to read with `sqlite3 ledger.sqlite` while Vectide runs; change nothing by hand.
 --
 -- Versions are decimal texts of billionths (of a second, for times): they may need more than 64 bits.
--- Times are Unix milliseconds. Vectors are little-endian 32-bit floats, four bytes a number.
+-- Times are Unix milliseconds. The numbers of the vectors are in `vectors.bin` beside this file: see src/ledger/slots.rs.
 
 -- Every document that a change ever named, deleted ones included: a late change must still meet the delete.
 CREATE TABLE documents (
@@ -14,9 +14,20 @@ CREATE TABLE documents (
 
 -- One embedding per distinct text.
 CREATE TABLE vectors (
-    id          INTEGER PRIMARY KEY,
-    fingerprint BLOB NOT NULL UNIQUE,    -- SHA-256 of the vector space and the text
-    vector      BLOB NOT NULL
+    id          INTEGER PRIMARY KEY,     -- the slot of its numbers in vectors.bin, from 1
+    fingerprint BLOB NOT NULL UNIQUE     -- SHA-256 of the vector space and the text
+) STRICT;
+
+-- One row, from the first vector on.
+CREATE TABLE vector_file (
+    only_row  INTEGER PRIMARY KEY CHECK (only_row = 1),
+    mark      BLOB NOT NULL,             -- random: vectors.bin has the same one, so that the file of another ledger is noticed
+    next_slot INTEGER NOT NULL           -- the first slot that was never used
+) STRICT;
+
+-- Slots whose vector was dropped: used again before the file grows.
+CREATE TABLE free_slots (
+    slot INTEGER PRIMARY KEY
 ) STRICT;
 
 -- What the embedded index searches: one row a chunk. Empty when the index is another system.

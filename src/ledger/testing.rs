@@ -26,9 +26,11 @@ pub(super) fn fingerprint(text: &str) -> Fingerprint {
     Fingerprinter::new("test").of(text)
 }
 
+const DIMENSIONS: usize = 16;
+
 /// A vector that tells its text.
 pub(super) fn vector(text: &str) -> Vector {
-    text.bytes().map(f32::from).collect()
+    text.bytes().map(f32::from).chain(std::iter::repeat(0.0)).take(DIMENSIONS).collect()
 }
 
 /// A chunk with a vector that has to be kept.
@@ -44,5 +46,12 @@ pub(super) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
         newest: Version::from_nanos(1),
         metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
         chunks,
+    }
+}
+
+/// Copies these files of a ledger: what is on the disk at this moment is what a killed process leaves.
+pub(super) fn copy(from: &TempDir, to: &TempDir, names: &[&str]) {
+    for name in names {
+        std::fs::copy(from.path().join(name), to.path().join(name)).unwrap();
     }
 }

@@ -1,72 +1,301 @@
-//! Embeddings by the fingerprint of their text.
+//! Embeddings by the fingerprint of their text: the database says in which slot of the file beside it each one lies.
+//!
+//! A vector is on the disk before the transaction commits that tells of it: slots are written first, then synchronised, then the
+//! transaction commits. A crash in between leaves slots that nothing refers to. So a slot that is freed may be used again only
+//! from the next transaction on: until the commit, what is committed still refers to it.
+//!
+//! A reader looks a slot up and then reads it, and meanwhile it may be freed and used again. The tag and the checksum tell, and
+//! then the reader looks it up anew.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use std::path::{Path, PathBuf};
+use std::slice;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::document::{Fingerprint, Vector};
 
 use super::Ledger;
-use super::error::LedgerError;
-use super::packed::StoredVector;
+use super::error::{LedgerError, LedgerErrorKind, Trouble};
+use super::journal::limit;
+use super::slots::{Mark, Place, Slot, SlotFile, SlotWriter, Wrong};
 
-/// The row of a vector.
-pub(super) type VectorRow = i64;
+const FILE: &str = "vectors.bin";
+/// How often a slot with wrong content is looked up anew before the file counts as damaged.
+const TRIES: usize = 5;
+
+/// The file of vectors of one ledger.
+#[derive(Debug)]
+pub(super) struct VectorFile {
+    path: PathBuf,
+    to_write: bool,
+    /// Opened when it is needed first.
+    open: Mutex<Option<Arc<SlotFile>>>,
+}
+
+impl VectorFile {
+    pub(super) fn new(folder: &Path, to_write: bool) -> Self {
+        Self { path: folder.join(FILE), to_write, open: Mutex::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is no longer where it was opened.
+    pub(super) fn is_gone(&self) -> bool {
+        self.opened().is_some() && matches!(self.path.try_exists(), Ok(false))
+    }
+
+    fn opened(&self) -> Option<Arc<SlotFile>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
+        let file = Arc::new(file);
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&file));
+        file
+    }
+
+    /// The file with this mark.
+    fn with_mark(&self, mark: Mark) -> Result<Result<Arc<SlotFile>, Wrong>, Trouble> {
+        if let Some(file) = self.opened().filter(|file| file.mark() == mark) {
+            return Ok(Ok(file));
+        }
+        let file = SlotFile::open(&self.path, mark, self.to_write).map_err(|error| self.failed(error))?;
+        Ok(file.map(|file| self.keep(file)))
+    }
+
+    fn create(&self, mark: Mark, dimensions: usize) -> Result<Arc<SlotFile>, Trouble> {
+        let file = SlotFile::create(&self.path, mark, dimensions).map_err(|error| self.failed(error))?;
+        Ok(self.keep(file))
+    }
+
+    fn check(&self, recorded: &Recorded) -> Result<Result<(), Wrong>, Trouble> {
+        match self.with_mark(recorded.mark)? {
+            Ok(file) => file.reaches(recorded.next).map_err(|error| self.failed(error)),
+            Err(wrong) => Ok(Err(wrong)),
+        }
+    }
+
+    fn failed(&self, error: std::io::Error) -> Trouble {
+        Trouble::Io(self.path.clone(), error)
+    }
+
+    fn damaged(&self, wrong: Wrong) -> Trouble {
+        let message = format!(
+            "{}, which holds its vectors, {wrong}: put both files back from one copy, or move the folder away and run again to build \
+             the index anew (its texts are embedded again)",
+            self.path.display()
+        );
+        Trouble::Known(LedgerErrorKind::Corrupt, message)
+    }
+}
+
+/// What the database knows of the file as a whole.
+struct Recorded {
+    mark: Mark,
+    /// The first slot that was never used.
+    next: Slot,
+}
+
+/// Nothing as long as there are no vectors.
+fn recorded(connection: &Connection) -> rusqlite::Result<Option<Recorded>> {
+    connection
+        .prepare_cached("SELECT mark, next_slot FROM vector_file")?
+        .query_row([], |row| Ok(Recorded { mark: row.get(0)?, next: row.get::<_, i64>(1)?.cast_unsigned() }))
+        .optional()
+}
+
+/// A place from two columns, `vectors.id` and `vectors.fingerprint`.
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+    Ok(Place { slot: row.get::<_, i64>(0)?.cast_unsigned(), text: Fingerprint::from_bytes(row.get(1)?) })
+}
 
 impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
-        self.read("look up vectors", |connection| {
-            let mut statement = connection.prepare_cached("SELECT vector FROM vectors WHERE fingerprint = ?1")?;
-            let mut find = |fingerprint: &Fingerprint| {
-                statement
-                    .query_row([fingerprint.as_bytes()], |row| row.get::<_, StoredVector>(0).map(|vector| vector.0))
-                    .optional()
-            };
-            Ok(fingerprints.iter().map(&mut find).collect::<Result<_, _>>()?)
+        let select = "SELECT id, fingerprint FROM vectors WHERE fingerprint = ?1";
+        self.look_up_vectors("look up vectors", fingerprints, |connection, fingerprint| {
+            connection.prepare_cached(select)?.query_row([fingerprint.as_bytes()], place).optional()
         })
+    }
+
+    /// The vector of each key, in their order, where `find` knows its place.
+    pub(super) fn look_up_vectors<K>(
+        &self,
+        doing: &str,
+        keys: &[K],
+        find: impl Fn(&Connection, &K) -> rusqlite::Result<Option<Place>>,
+    ) -> Result<Vec<Option<Vector>>, LedgerError> {
+        let look_up = |keys: &[K]| {
+            self.read(doing, |connection| {
+                let places: Result<Vec<_>, _> = keys.iter().map(|key| find(connection, key)).collect();
+                self.vectors_at(connection, &places?)
+            })
+        };
+        let mut found = look_up(keys)?;
+        for (key, found) in keys.iter().zip(&mut found) {
+            // Used again after it was looked up. One alone is looked up and read so fast that this hardly happens twice.
+            let mut tries = 0;
+            while found.is_err() && tries < TRIES {
+                tries += 1;
+                *found = look_up(slice::from_ref(key))?.remove(0);
+            }
+        }
+        let vectors: Result<_, Wrong> = found.into_iter().collect();
+        vectors.map_err(|wrong| self.explain(self.vectors.damaged(wrong), doing))
+    }
+
+    fn vectors_at(
+        &self,
+        connection: &Connection,
+        places: &[Option<Place>],
+    ) -> Result<Vec<Result<Option<Vector>, Wrong>>, Trouble> {
+        let known: Vec<Place> = places.iter().copied().flatten().collect();
+        let Some(recorded) = recorded(connection)?.filter(|_| !known.is_empty()) else {
+            return Ok(vec![Ok(None); places.len()]);
+        };
+        let read = match self.vectors.with_mark(recorded.mark)? {
+            Ok(file) => file.read(&known).map_err(|error| self.vectors.failed(error))?,
+            Err(wrong) => vec![Err(wrong); known.len()],
+        };
+        let mut read = read.into_iter();
+        Ok(places.iter().map(|place| place.and_then(|_| read.next()).transpose()).collect())
+    }
+
+    /// Refuses a file of vectors that does not hold what the database says.
+    pub(super) fn check_vectors(&self) -> Result<(), LedgerError> {
+        let doing = "open the ledger";
+        self.read(doing, |connection| match recorded(connection)? {
+            Some(recorded) => self.vectors.check(&recorded)?.map_err(|wrong| self.vectors.damaged(wrong)),
+            None => Ok(()),
+        })
+    }
+
+    /// Forgets all vectors when they have another length than those to come and no document uses them: they are of a model that
+    /// the index is no longer of. In a transaction of its own: the file is made anew only when nothing refers to it.
+    pub(super) fn make_way_for(&self, vector: &[f32]) -> Result<(), LedgerError> {
+        let other = self.vectors.opened().is_some_and(|file| file.dimensions() != vector.len());
+        if other && self.point_count()? == 0 {
+            self.change("forget vectors of another length", |transaction| Ok(forget_all(transaction)?))?;
+        }
+        Ok(())
     }
 }
 
-/// Keeps vectors, each text's once.
+/// Keeps vectors, each text's once, in one transaction.
 pub(super) struct VectorKeeper<'c> {
     connection: &'c Connection,
+    file: &'c VectorFile,
     insert: CachedStatement<'c>,
-    /// Reused from vector to vector.
-    bytes: Vec<u8>,
+    recorded: Option<Recorded>,
+    /// Made for the first new vector.
+    writer: Option<SlotWriter>,
+    /// Free slots, the lowest first, as many as may be needed, and how many of them are taken.
+    free: Vec<Slot>,
+    taken: usize,
+    /// Slots that this transaction frees.
+    freed: Vec<Slot>,
 }
 
 impl<'c> VectorKeeper<'c> {
-    pub(super) fn new(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let insert = connection
-            .prepare_cached("INSERT INTO vectors (fingerprint, vector) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
-        Ok(Self { connection, insert, bytes: Vec::new() })
+    /// For at most so many new vectors.
+    pub(super) fn new(connection: &'c Connection, file: &'c VectorFile, new: usize) -> rusqlite::Result<Self> {
+        let mut free = connection.prepare_cached("SELECT slot FROM free_slots ORDER BY slot LIMIT ?1")?;
+        let free = free.query_map([limit(new)], slot)?;
+        Ok(Self {
+            connection,
+            file,
+            insert: connection
+                .prepare_cached("INSERT INTO vectors (id, fingerprint) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?,
+            recorded: recorded(connection)?,
+            writer: None,
+            free: free.collect::<Result<_, _>>()?,
+            taken: 0,
+            freed: Vec::new(),
+        })
     }
 
-    /// Keeps the vector of a text unless one is kept already; answers its row.
-    pub(super) fn keep(&mut self, fingerprint: &Fingerprint, vector: &[f32]) -> rusqlite::Result<VectorRow> {
-        self.bytes.clear();
-        self.bytes.extend(vector.iter().flat_map(|number| number.to_le_bytes()));
-        if self.insert.execute(params![fingerprint.as_bytes(), self.bytes])? == 1 {
-            return Ok(self.connection.last_insert_rowid());
+    /// Keeps the vector of a text unless one is kept already; answers its slot.
+    pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
+        let unused = self.recorded.as_ref().map_or(1, |recorded| recorded.next);
+        let free = self.free.get(self.taken).copied();
+        let place = Place { slot: free.unwrap_or(unused), text: *text };
+        if self.insert.execute(params![place.slot.cast_signed(), text.as_bytes()])? == 0 {
+            // Another document has the same text, or had it.
+            let mut select = self.connection.prepare_cached("SELECT id FROM vectors WHERE fingerprint = ?1")?;
+            return Ok(select.query_row([text.as_bytes()], slot)?);
         }
-        // Another document has the same text, or had it.
-        self.connection
-            .prepare_cached("SELECT id FROM vectors WHERE fingerprint = ?1")?
-            .query_row([fingerprint.as_bytes()], |row| row.get(0))
+        let put = self.writer(vector.len())?.put(place, vector);
+        put.map_err(|error| self.file.failed(error))?;
+        match &mut self.recorded {
+            Some(recorded) if free.is_none() => recorded.next += 1,
+            _ => self.taken += 1,
+        }
+        Ok(place.slot)
+    }
+
+    fn writer(&mut self, dimensions: usize) -> Result<&mut SlotWriter, Trouble> {
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => SlotWriter::new(match &self.recorded {
+                Some(recorded) => self.file.with_mark(recorded.mark)?.map_err(|wrong| self.file.damaged(wrong))?,
+                None => {
+                    let mark = fastrand::u128(..).to_le_bytes();
+                    self.recorded = Some(Recorded { mark, next: 1 });
+                    self.file.create(mark, dimensions)?
+                }
+            }),
+        };
+        let held = writer.file().dimensions();
+        if held != dimensions {
+            let message = format!(
+                "a vector has {dimensions} numbers, and those that are kept have {held}: use the embedding model that they were made \
+                 with, or set `state.path` to another folder"
+            );
+            return Err(Trouble::Known(LedgerErrorKind::Other, message));
+        }
+        Ok(self.writer.insert(writer))
+    }
+
+    /// Drops a vector that no point refers to. Needs the index that [`keep_only_used`] makes.
+    pub(super) fn drop_if_unused(&mut self, slot: Slot) -> rusqlite::Result<()> {
+        let mut delete = self.connection.prepare_cached(
+            "DELETE FROM vectors WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM points WHERE vector = ?1)",
+        )?;
+        if delete.execute([slot.cast_signed()])? == 1 {
+            self.freed.push(slot);
+        }
+        Ok(())
+    }
+
+    /// To be called before the commit: answers once the new vectors are on the disk.
+    pub(super) fn finish(self) -> Result<(), Trouble> {
+        if let (Some(writer), Some(recorded)) = (self.writer, &self.recorded) {
+            writer.finish().map_err(|error| self.file.failed(error))?;
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO vector_file VALUES (1, ?1, ?2)")?
+                .execute(params![recorded.mark, recorded.next.cast_signed()])?;
+        }
+        if let Some(last) = self.free[..self.taken].last() {
+            self.connection.prepare_cached("DELETE FROM free_slots WHERE slot <= ?1")?.execute([last.cast_signed()])?;
+        }
+        let mut insert = self.connection.prepare_cached("INSERT INTO free_slots VALUES (?1)")?;
+        self.freed.iter().try_for_each(|slot| insert.execute([slot.cast_signed()]).map(drop))?;
+        Ok(())
     }
 }
 
-/// Drops a vector that no point refers to. Needs the index that [`keep_only_used`] makes.
-pub(super) fn drop_if_unused(connection: &Connection, row: VectorRow) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM vectors WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM points WHERE vector = ?1)")?
-        .execute([row])?;
-    Ok(())
+fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
+    row.get(0).map(i64::cast_unsigned)
 }
 
 /// From now on vectors go with their last point. Drops those that nothing refers to.
 pub(super) fn keep_only_used(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "CREATE INDEX IF NOT EXISTS points_vector ON points (vector);
+         INSERT INTO free_slots SELECT id FROM vectors WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.vector = vectors.id);
          DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.vector = vectors.id);",
     )
 }
@@ -76,10 +305,35 @@ pub(super) fn keep_all(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("DROP INDEX IF EXISTS points_vector")
 }
 
+/// Without vectors no file is needed: the next vector begins a new one.
+pub(super) fn forget_empty_file(connection: &Connection) -> rusqlite::Result<()> {
+    let any: bool = connection.query_row("SELECT EXISTS (SELECT 1 FROM vectors)", [], |row| row.get(0))?;
+    if any { Ok(()) } else { forget_all(connection) }
+}
+
+fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("DELETE FROM vectors; DELETE FROM free_slots; DELETE FROM vector_file;")
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
-    use crate::ledger::{Ledger, LedgerOptions};
+    use std::cell::Cell;
+    use std::fs;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use futures_util::FutureExt;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
+    use crate::ledger::{ChunkWrite, LedgerOptions, VectorSource, Written};
+
+    const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
+
+    fn forgetful() -> LedgerOptions {
+        LedgerOptions { persist_vectors: false, ..options() }
+    }
 
     fn texts(ledger: &Ledger) -> Vec<bool> {
         let vectors = ledger.vectors(&[fingerprint("one"), fingerprint("two")]).unwrap();
@@ -107,14 +361,13 @@ mod tests {
 
     #[test]
     fn a_vector_goes_with_its_last_point_when_vectors_do_not_persist() {
-        let forgetful = LedgerOptions { persist_vectors: false, ..options() };
         let (folder, ledger) = open();
         ledger.write(&[write("a", vec![here("one")]), write("b", vec![here("one")])]).unwrap();
         ledger.write(&[write("c", vec![here("two")])]).unwrap();
         ledger.write(&[write("c", vec![])]).unwrap();
         assert_eq!(texts(&ledger), [true, true]);
         drop(ledger);
-        let ledger = open_with(&folder, forgetful);
+        let ledger = open_with(&folder, forgetful());
         assert_eq!(texts(&ledger), [true, false], "the unused one goes at the start");
         ledger.write(&[write("a", vec![])]).unwrap();
         assert_eq!(texts(&ledger), [true, false], "`b` still has it");
@@ -134,5 +387,242 @@ mod tests {
         assert_eq!(held.chunks[0].fingerprint, fingerprint("one"));
         assert_eq!(ledger.points_after(0, 10).unwrap(), []);
         assert_eq!(ledger.write(&[write("a", vec![])]).unwrap().removed, [1]);
+    }
+
+    fn spoil(folder: &TempDir, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = folder.path().join(FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn place_of(ledger: &Ledger, text: &str) -> Option<Place> {
+        let select = "SELECT id, fingerprint FROM vectors WHERE fingerprint = ?1";
+        let find = |c: &Connection| Ok(c.query_row(select, [fingerprint(text).as_bytes()], place).optional()?);
+        ledger.read("look", find).unwrap()
+    }
+
+    #[test]
+    fn freed_slots_are_used_again_before_the_file_grows_but_not_by_the_write_that_frees_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        let slot = |text| place_of(&ledger, text).unwrap().slot;
+        ledger.write(&[write("a", vec![here("one"), here("two"), here("three")])]).unwrap();
+        ledger.write(&[write("a", vec![here("four"), here("two")])]).unwrap();
+        assert_eq!((slot("two"), slot("four")), (2, 4));
+        ledger.write(&[write("b", vec![here("five"), here("six"), here("seven"), here("five")])]).unwrap();
+        assert_eq!((slot("five"), slot("six"), slot("seven")), (1, 3, 5));
+        drop(ledger);
+        let ledger = open_with(&folder, forgetful());
+        let texts = ["one", "two", "five", "six", "seven"];
+        let held = ledger.vectors(&texts.map(fingerprint)).unwrap();
+        assert_eq!(held[0], None);
+        assert_eq!(held[1..], texts.map(|text| Some(vector(text)))[1..]);
+    }
+
+    #[test]
+    fn a_crash_before_the_commit_leaves_what_was_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+        ledger.write(&[write("a", vec![here("two")])]).unwrap();
+        // A free slot, one that goes, one that stays, and one behind the end.
+        let crashed = tempfile::tempdir().unwrap();
+        copy(&folder, &crashed, LEDGER);
+        ledger.write(&[write("a", vec![here("three")]), write("b", vec![here("four"), here("five")])]).unwrap();
+        copy(&folder, &crashed, &[FILE]);
+
+        let ledger = open_with(&crashed, forgetful());
+        assert_eq!(texts(&ledger), [false, true]);
+        assert_eq!(ledger.vectors(&[fingerprint("two")]).unwrap(), [Some(vector("two"))]);
+        ledger.write(&[write("b", vec![here("six"), here("seven")])]).unwrap();
+        let held = ledger.vectors(&["two", "six", "seven"].map(fingerprint)).unwrap();
+        assert_eq!(held, ["two", "six", "seven"].map(|text| Some(vector(text))));
+    }
+
+    #[test]
+    fn a_slot_that_was_used_again_is_looked_up_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let stale = place_of(&ledger, "one");
+        ledger.write(&[write("a", vec![])]).unwrap();
+        ledger.write(&[write("b", vec![here("other")])]).unwrap();
+        let read = |now: Option<Place>| {
+            let lookups = Cell::new(0);
+            let find = |_: &Connection, _: &()| Ok(if lookups.replace(lookups.get() + 1) == 0 { stale } else { now });
+            ledger.look_up_vectors("read", &[()], find)
+        };
+        assert_eq!(read(None).unwrap(), [None], "it is gone");
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert_eq!(read(place_of(&ledger, "one")).unwrap(), [Some(vector("one"))], "it is elsewhere");
+        assert_eq!(ledger.damaged().now_or_never(), None);
+        assert_eq!(read(stale).unwrap_err().kind(), LedgerErrorKind::Corrupt, "the ledger itself says so");
+    }
+
+    #[test]
+    fn a_damaged_vector_is_told_and_the_others_are_read() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+        spoil(&folder, |bytes| *bytes.last_mut().unwrap() ^= 1);
+        assert_eq!(ledger.vectors(&[fingerprint("one")]).unwrap(), [Some(vector("one"))]);
+        assert_eq!(ledger.damaged().now_or_never(), None);
+        let error = ledger.points_after(0, 9).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        for part in ["vectors.bin", "checksum", "one copy"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(ledger.damaged().now_or_never(), Some(error));
+    }
+
+    #[test]
+    fn a_ledger_without_its_vectors_is_refused_and_left_as_it_is() {
+        type Case = (&'static str, fn(&TempDir));
+        let cases: [Case; 4] = [
+            ("is missing", |folder| fs::remove_file(folder.path().join(FILE)).unwrap()),
+            ("is cut off", |folder| spoil(folder, |bytes| bytes.truncate(bytes.len() - 1))),
+            ("no file of vectors", |folder| spoil(folder, |bytes| bytes.fill(7))),
+            ("belongs to another ledger", |folder| {
+                let (other, ledger) = open();
+                ledger.write(&[write("b", vec![here("one"), here("two")])]).unwrap();
+                copy(&other, folder, &[FILE]);
+            }),
+        ];
+        for (expected, spoil) in cases {
+            let (folder, ledger) = open();
+            ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+            drop(ledger);
+            let sound = tempfile::tempdir().unwrap();
+            copy(&folder, &sound, &[FILE]);
+            spoil(&folder);
+            for opened in [Ledger::open(folder.path(), options()), Ledger::open_to_read(folder.path())] {
+                let error = opened.unwrap_err();
+                assert_eq!(error.kind(), LedgerErrorKind::Corrupt, "{error}");
+                for part in [expected, "ledger.sqlite", "vectors.bin", "one copy"] {
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+            }
+            copy(&sound, &folder, &[FILE]);
+            assert_eq!(texts(&open_with(&folder, options())), [true, true], "{expected}");
+        }
+    }
+
+    #[test]
+    fn without_vectors_no_file_is_missed() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![])]).unwrap();
+        assert!(!folder.path().join(FILE).exists());
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        ledger.write(&[write("a", vec![])]).unwrap();
+        drop(ledger);
+        drop(open_with(&folder, forgetful()));
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let ledger = open_with(&folder, options());
+        ledger.write(&[write("a", vec![here("two")])]).unwrap();
+        assert_eq!(texts(&ledger), [false, true]);
+    }
+
+    #[test]
+    fn a_file_of_vectors_that_is_removed_while_it_is_open_is_told() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        fs::remove_file(folder.path().join(FILE)).unwrap();
+        let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        for part in ["vectors.bin", "removed or moved away"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(ledger.damaged().now_or_never(), Some(error));
+    }
+
+    #[test]
+    fn a_vector_of_another_length_is_taken_only_while_no_document_has_one() {
+        let (folder, ledger) = open();
+        let short = |text: &str| {
+            let vector = VectorSource::Here([1.0, 2.0].into());
+            ChunkWrite { fingerprint: fingerprint(text), vector }
+        };
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let error = ledger.write(&[write("b", vec![short("two")])]).unwrap_err();
+        assert!(error.to_string().contains("has 2 numbers, and those that are kept have 16"), "{error}");
+        assert_eq!((ledger.counts().unwrap().documents, texts(&ledger)), (1, vec![true, false]), "all or nothing");
+
+        ledger.write(&[write("a", vec![])]).unwrap();
+        ledger.write(&[write("b", vec![short("two")])]).unwrap();
+        drop(ledger);
+        let ledger = open_with(&folder, options());
+        let held = ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
+        assert_eq!(held, [None, Some([1.0, 2.0].into())]);
+    }
+
+    /// Writing to this device always meets a full disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_without_room_for_vectors_is_told_and_writing_goes_on_when_there_is_room() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("before", vec![here("one")])]).unwrap();
+        let sound = ledger.vectors.opened().unwrap();
+        *ledger.vectors.open.lock().unwrap() = Some(Arc::new(sound.on("/dev/full")));
+        let next = [write("next", vec![here("two")])];
+        let error = ledger.write(&next).unwrap_err();
+        assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
+        for part in ["ledger.sqlite", "vectors.bin", "make room"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(ledger.write(&[write("before", vec![])]).unwrap().removed, [1], "what needs no vector is written");
+        *ledger.vectors.open.lock().unwrap() = Some(sound);
+        assert_eq!(texts(&ledger), [true, false], "all or nothing");
+        assert_eq!(ledger.write(&next).unwrap(), Written { added: vec![(2, 0, 0)], removed: vec![] });
+        assert_eq!(texts(&ledger), [true, true]);
+    }
+
+    #[test]
+    fn readers_beside_a_writer_that_uses_slots_again_never_see_a_wrong_vector() {
+        const ROUNDS: usize = 150;
+        let folder = tempfile::tempdir().unwrap();
+        let writer = open_with(&folder, forgetful());
+        let pinned: Vec<String> = (0..8).map(|number| format!("pinned {number}")).collect();
+        let other = |round: usize, number: usize| format!("{} {number}", round % 3);
+        let changed = |round| {
+            let of = |number: usize| write(&format!("changed {number}"), vec![here(&other(round, number))]);
+            (0..8).map(of).collect::<Vec<_>>()
+        };
+        // Between the pinned ones lie those that go.
+        let first = pinned.iter().zip(changed(0)).flat_map(|(text, changed)| [changed, write(text, vec![here(text)])]);
+        writer.write(&first.collect::<Vec<_>>()).unwrap();
+        let pinned_keys: Vec<_> = (1..=8).map(|number| number * 2).collect();
+        let done = AtomicBool::new(false);
+        let reader = Ledger::open_to_read(folder.path()).unwrap();
+        let look = |ledger: &Ledger| {
+            while !done.load(Ordering::Relaxed) {
+                let texts: Vec<String> =
+                    (0..3).flat_map(|round| (0..8).map(move |number| other(round, number))).collect();
+                let fingerprints: Vec<_> = texts.iter().map(|text| fingerprint(text)).collect();
+                for (text, found) in texts.iter().zip(ledger.vectors(&fingerprints).unwrap()) {
+                    assert!(found.is_none_or(|found| found == vector(text)), "{text}");
+                }
+                let (mut after, mut seen) = (0, Vec::new());
+                loop {
+                    let page = ledger.points_after(after, 2).unwrap();
+                    let Some((last, _)) = page.last() else { break };
+                    after = *last;
+                    seen.extend(page.iter().map(|(key, _)| *key));
+                }
+                assert!(pinned_keys.iter().all(|key| seen.contains(key)), "{seen:?}");
+                let held = ledger.vectors_of(&pinned_keys).unwrap();
+                assert!(held.iter().zip(&pinned).all(|(held, text)| *held == Some(vector(text))));
+            }
+        };
+        thread::scope(|scope| {
+            let readers = [&writer, &reader].map(|ledger| scope.spawn(move || look(ledger)));
+            for round in 1..ROUNDS {
+                writer.write(&changed(round)).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
+        let next: i64 =
+            writer.read("look", |c| Ok(c.query_row("SELECT next_slot FROM vector_file", [], |r| r.get(0))?)).unwrap();
+        assert_eq!(next, 25, "sixteen vectors, and room for eight while eight go");
     }
 }

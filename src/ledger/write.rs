@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
-use crate::document::Fingerprint;
+use crate::document::{Fingerprint, Vector};
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::held::{ChunkWrite, DocumentWrite, HeldChunk, PointKey, VectorSource};
 use super::packed::Chunks;
-use super::vectors::{VectorKeeper, VectorRow};
-use super::{Ledger, LedgerOptions, dead_letters, vectors};
+use super::vectors::VectorKeeper;
+use super::{Ledger, LedgerOptions, dead_letters};
 
 /// What a write did to the points.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,8 +33,14 @@ impl Ledger {
         }
         let last: HashMap<&str, usize> =
             writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
+        let new: Vec<&Vector> =
+            writes.iter().flat_map(|write| &write.chunks).filter_map(ChunkWrite::new_vector).collect();
+        if let Some(vector) = new.first().filter(|_| self.options.store_vectors) {
+            self.make_way_for(vector)?;
+        }
         self.change("write documents", |transaction| {
-            let mut writing = Writing::begin(transaction, &self.options)?;
+            let vectors = VectorKeeper::new(transaction, &self.vectors, new.len())?;
+            let mut writing = Writing::begin(transaction, &self.options, vectors)?;
             for (index, write) in writes.iter().enumerate() {
                 if last[write.id.as_str()] == index {
                     writing.document(index, write)?;
@@ -74,7 +80,11 @@ struct Writing<'t> {
 }
 
 impl<'t> Writing<'t> {
-    fn begin(transaction: &'t Transaction<'t>, options: &'t LedgerOptions) -> Result<Self, Trouble> {
+    fn begin(
+        transaction: &'t Transaction<'t>,
+        options: &'t LedgerOptions,
+        vectors: VectorKeeper<'t>,
+    ) -> Result<Self, Trouble> {
         let next_point: i64 =
             transaction.prepare_cached("SELECT next_point FROM counts")?.query_row([], |row| row.get(0))?;
         Ok(Self {
@@ -87,7 +97,7 @@ impl<'t> Writing<'t> {
             update_document: transaction
                 .prepare_cached("UPDATE documents SET metadata = ?2, chunks = ?3, document = ?4 WHERE id = ?1")?,
             insert_point: transaction.prepare_cached("INSERT INTO points VALUES (?1, ?2, ?3, ?4)")?,
-            vectors: VectorKeeper::new(transaction)?,
+            vectors,
             letters: dead_letters::any_of_a_document(transaction)?,
             next_point: next_point.cast_unsigned(),
             documents: 0,
@@ -201,7 +211,7 @@ impl<'t> Writing<'t> {
                     if self.options.store_vectors {
                         let vector = self.vectors.keep(&chunk.fingerprint, vector)?;
                         if self.options.store_points {
-                            self.insert_point.execute(params![key, row, place, vector])?;
+                            self.insert_point.execute(params![key, row, place, vector.cast_signed()])?;
                         }
                     }
                     self.written.added.push((chunk.key, index, number));
@@ -213,7 +223,7 @@ impl<'t> Writing<'t> {
 
     fn remove_points(&mut self, gone: &[PointKey]) -> Result<(), Trouble> {
         for key in gone {
-            let vector: Option<VectorRow> = self
+            let vector: Option<i64> = self
                 .transaction
                 .prepare_cached("DELETE FROM points WHERE key = ?1 RETURNING vector")?
                 .query_row([key.cast_signed()], |row| row.get(0))
@@ -221,13 +231,14 @@ impl<'t> Writing<'t> {
             if let Some(vector) = vector
                 && !self.options.persist_vectors
             {
-                vectors::drop_if_unused(self.transaction, vector)?;
+                self.vectors.drop_if_unused(vector.cast_unsigned())?;
             }
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Written, Trouble> {
+        self.vectors.finish()?;
         let mut update = self.transaction.prepare_cached(
             "UPDATE counts SET writes = writes + 1, next_point = ?1, documents = documents + ?2, indexed = indexed + ?3,
              points = points + ?4",

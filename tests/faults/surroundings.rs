@@ -222,6 +222,36 @@ fn a_ledger_that_is_damaged_inside_ends_the_run() {
 }
 
 #[test]
+fn a_ledger_without_its_vectors_is_told_and_left_as_it_is() {
+    let pipeline = with_one_document();
+    let vectors = pipeline.path("data/vectors.bin");
+    let sound = fs::read(&vectors).unwrap();
+    fs::remove_file(&vectors).unwrap();
+    for ended in [pipeline.run(), pipeline.spawn(pipeline.command(&["search", "stockings for cold feet"])).end()] {
+        assert_eq!(ended.code, FAILED, "{}", ended.said);
+        assert_says(&ended, &["data/ledger.sqlite", "data/vectors.bin, which holds its vectors, is missing"]);
+        assert!(!vectors.exists());
+    }
+    fs::write(&vectors, sound).unwrap();
+    pipeline.run_well();
+    assert_eq!(pipeline.ids(), ["a"]);
+}
+
+#[test]
+fn vectors_that_are_removed_meanwhile_end_the_run() {
+    let mut pipeline = Pipeline::new();
+    pipeline.set("sources.input.follow=true");
+    pipeline.write("input.jsonl", sound("a"));
+    let mut run = pipeline.start();
+    run.wait_until("the first document is there", || pipeline.indexed() == 1);
+    fs::remove_file(pipeline.path("data/vectors.bin")).unwrap();
+    pipeline.append("input.jsonl", sound("b"));
+    let ended = run.end();
+    assert_eq!(ended.code, FAILED, "{}", ended.said);
+    assert_says(&ended, &["data/vectors.bin", "removed or moved away while it was in use"]);
+}
+
+#[test]
 fn a_ledger_that_is_removed_meanwhile_ends_the_run() {
     let mut pipeline = Pipeline::new();
     pipeline.set("sources.input.follow=true");

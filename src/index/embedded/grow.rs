@@ -154,10 +154,9 @@ impl Core {
     /// Takes a page of the tail into the graph, and what waits in memory before the next page.
     fn catch_up(&self, tail: Tail) -> Result<usize, String> {
         let mut points = self.ledger.points_after(tail.after, PAGE).map_err(|error| error.to_string())?;
-        let full = points.len() == PAGE;
         points.retain(|(key, _)| *key <= tail.end);
         self.add(&points)?;
-        let after = points.last().filter(|_| full).map_or(tail.end, |(last, _)| *last);
+        let after = points.last().map_or(tail.end, |(last, _)| *last);
         let mut waiting = lock(&self.waiting);
         self.cover(after);
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
