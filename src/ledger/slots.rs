@@ -128,8 +128,8 @@ impl SlotFile {
 
     /// The same on another file.
     #[cfg(test)]
-    pub(super) fn on(&self, path: &str) -> Self {
-        Self { file: OpenOptions::new().write(true).open(path).unwrap(), ..*self }
+    pub(super) fn on(&self, file: File) -> Self {
+        Self { file, ..*self }
     }
 
     fn slot_bytes(&self) -> usize {

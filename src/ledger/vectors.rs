@@ -562,7 +562,8 @@ mod tests {
         let (_folder, ledger) = open();
         ledger.write(&[write("before", vec![here("one")])]).unwrap();
         let sound = ledger.vectors.opened().unwrap();
-        *ledger.vectors.open.lock().unwrap() = Some(Arc::new(sound.on("/dev/full")));
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        *ledger.vectors.open.lock().unwrap() = Some(Arc::new(sound.on(full)));
         let next = [write("next", vec![here("two")])];
         let error = ledger.write(&next).unwrap_err();
         assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
