@@ -5,5 +5,7 @@ mod bad_input;
 mod configuration_changes;
 mod first_run;
 mod interruption;
+mod llama_cpp;
+mod openai_server;
 mod shop;
 mod staying_in_step;

@@ -211,7 +211,7 @@ impl Drop for Running {
 }
 
 /// What `look` finds, looking again and again. What takes a minute here will not happen.
-fn in_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn in_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {

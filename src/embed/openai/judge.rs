@@ -42,6 +42,8 @@ pub fn judge(
         429 if complaint.message.starts_with("Request too large") => refused(),
         429 | 503 | 529 => retry(true),
         400 | 413 | 422 => refused(),
+        // llama.cpp's server, of a text that is longer than its batch.
+        500 if complaint.message.contains("too large to process") => refused(),
         // Providers repeat keys in the message, masked or not: it is left out.
         401 => Judgement::Fatal {
             reason: format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`"),
@@ -235,6 +237,12 @@ mod tests {
             (429, error("insufficient_quota", "insufficient_quota", "", "quota"), "fatal", "no credit left"),
             (429, none(), "pause", "429"),
             (500, error("", "server_error", "", "oops"), "retry", "oops"),
+            (
+                500,
+                error("", "server_error", "", "input (802 tokens) is too large to process."),
+                "refused",
+                "802 tokens",
+            ),
             (502, none(), "retry", "502"),
             (503, none(), "pause", "503"),
             (504, none(), "retry", "504"),
