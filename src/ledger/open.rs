@@ -1,6 +1,7 @@
 //! Opening the ledger: to write, to read beside a process that writes, or for the few edits that a person asks for.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -57,7 +58,7 @@ impl Ledger {
     ///
     /// When [`LedgerOptions::store_points`] is not what it was, the index is another: see [`Ledger::forget_index`].
     pub fn open(folder: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
-        fs::create_dir_all(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
+        create_durably(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
         let lock = FolderLock::take(folder)?;
         let file = folder.join(FILE);
         let options = LedgerOptions { store_vectors: options.store_vectors || options.store_points, ..options };
@@ -105,6 +106,17 @@ impl Ledger {
         ledger.check_vectors()?;
         Ok(ledger)
     }
+}
+
+/// Makes the folder and those above it that are not there. A new name is on the disk only when the folder that it stands in was
+/// synchronised: without that, losing power could take the whole ledger.
+fn create_durably(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(folder)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(|parent| {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        File::open(parent)?.sync_all()
+    })
 }
 
 fn existing(folder: &Path) -> Result<PathBuf, LedgerError> {
