@@ -15,8 +15,10 @@ CREATE TABLE documents (
 -- One embedding per distinct text.
 CREATE TABLE vectors (
     id          INTEGER PRIMARY KEY,     -- the slot of its numbers in vectors.bin, from 1
-    fingerprint BLOB NOT NULL UNIQUE     -- SHA-256 of the vector space and the text
+    fingerprint BLOB NOT NULL,           -- SHA-256 of the vector space and the text; no two rows have the same
+    prefix      INTEGER NOT NULL         -- its first 8 bytes, little-endian: an index of them is a third as large, and random all the same
 ) STRICT;
+CREATE INDEX vectors_prefix ON vectors (prefix);
 
 -- One row, from the first vector on.
 CREATE TABLE vector_file (

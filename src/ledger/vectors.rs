@@ -115,9 +115,9 @@ pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
 impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
-        let select = "SELECT id, fingerprint FROM vectors WHERE fingerprint = ?1";
-        self.look_up_vectors("look up vectors", fingerprints, |connection, fingerprint| {
-            connection.prepare_cached(select)?.query_row([fingerprint.as_bytes()], place).optional()
+        self.look_up_vectors("look up vectors", fingerprints, |connection, text| {
+            let slot = find(&mut connection.prepare_cached(FIND)?, text)?;
+            Ok(slot.map(|slot| Place { slot, text: *text }))
         })
     }
 
@@ -188,6 +188,7 @@ impl Ledger {
 pub(super) struct VectorKeeper<'c> {
     connection: &'c Connection,
     file: &'c VectorFile,
+    find: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     recorded: Option<Recorded>,
     /// Made for the first new vector.
@@ -207,8 +208,8 @@ impl<'c> VectorKeeper<'c> {
         Ok(Self {
             connection,
             file,
-            insert: connection
-                .prepare_cached("INSERT INTO vectors (id, fingerprint) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?,
+            find: connection.prepare_cached(FIND)?,
+            insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, prefix) VALUES (?1, ?2, ?3)")?,
             recorded: recorded(connection)?,
             writer: None,
             free: free.collect::<Result<_, _>>()?,
@@ -219,14 +220,14 @@ impl<'c> VectorKeeper<'c> {
 
     /// Keeps the vector of a text unless one is kept already; answers its slot.
     pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
+        if let Some(slot) = find(&mut self.find, text)? {
+            // Another document has the same text, or had it.
+            return Ok(slot);
+        }
         let unused = self.recorded.as_ref().map_or(1, |recorded| recorded.next);
         let free = self.free.get(self.taken).copied();
         let place = Place { slot: free.unwrap_or(unused), text: *text };
-        if self.insert.execute(params![place.slot.cast_signed(), text.as_bytes()])? == 0 {
-            // Another document has the same text, or had it.
-            let mut select = self.connection.prepare_cached("SELECT id FROM vectors WHERE fingerprint = ?1")?;
-            return Ok(select.query_row([text.as_bytes()], slot)?);
-        }
+        self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), prefix(text)])?;
         let put = self.writer(vector.len())?.put(place, vector);
         put.map_err(|error| self.file.failed(error))?;
         match &mut self.recorded {
@@ -285,6 +286,18 @@ impl<'c> VectorKeeper<'c> {
         self.freed.iter().try_for_each(|slot| insert.execute([slot.cast_signed()]).map(drop))?;
         Ok(())
     }
+}
+
+/// The slot of a text, for [`find`].
+const FIND: &str = "SELECT id FROM vectors WHERE prefix = ?1 AND fingerprint = ?2";
+
+fn find(select: &mut CachedStatement<'_>, text: &Fingerprint) -> rusqlite::Result<Option<Slot>> {
+    select.query_row(params![prefix(text), text.as_bytes()], slot).optional()
+}
+
+fn prefix(text: &Fingerprint) -> i64 {
+    let (first, _) = text.as_bytes().split_first_chunk().expect("a fingerprint has more than 8 bytes");
+    i64::from_le_bytes(*first)
 }
 
 fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
@@ -397,9 +410,9 @@ mod tests {
     }
 
     fn place_of(ledger: &Ledger, text: &str) -> Option<Place> {
-        let select = "SELECT id, fingerprint FROM vectors WHERE fingerprint = ?1";
-        let find = |c: &Connection| Ok(c.query_row(select, [fingerprint(text).as_bytes()], place).optional()?);
-        ledger.read("look", find).unwrap()
+        let text = fingerprint(text);
+        let slot = ledger.read("look", |c| Ok(find(&mut c.prepare_cached(FIND)?, &text)?)).unwrap();
+        slot.map(|slot| Place { slot, text })
     }
 
     #[test]

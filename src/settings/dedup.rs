@@ -21,6 +21,6 @@ pub struct DedupSettings {
 
 impl Default for DedupSettings {
     fn default() -> Self {
-        Self { ttl: Span::new(Duration::from_secs(3600)), max_memory: ByteSize::mebibytes(64), persist: true }
+        Self { ttl: Span::new(Duration::from_secs(3600)), max_memory: ByteSize::mebibytes(32), persist: true }
     }
 }
