@@ -116,7 +116,11 @@ impl Desk {
         }
         let names: Arc<[_]> = planned.texts.iter().map(|pending| *pending.flight.fingerprint()).collect();
         let stored = patiently(&self.ledger, move |ledger| ledger.vectors(&names)).await;
-        self.planner.land_stored(planned, stored)
+        if stored.iter().all(Option::is_none) {
+            return planned;
+        }
+        let planner = self.planner.clone();
+        on_core(move || planner.land_stored(planned, stored)).await
     }
 
     async fn route(&self, planned: Planned) -> Result<(), Closed> {

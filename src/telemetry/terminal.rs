@@ -1,12 +1,15 @@
 //! What fits on a line of a terminal.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The width of lines that go to a file or a pipe, where nobody tells it.
 const NO_TERMINAL: usize = 120;
+
+/// The width of a terminal that does not tell it, as one in a container or under a recorder may not.
+const UNTOLD: usize = 80;
 
 /// The width of lines on standard output.
 pub fn width() -> usize {
@@ -15,7 +18,8 @@ pub fn width() -> usize {
 
 /// The width of the terminal that standard error is; `None` when it is none.
 pub fn stderr_width() -> Option<usize> {
-    terminal_size_of(io::stderr()).map(|(Width(columns), _)| usize::from(columns))
+    let told = || terminal_size_of(io::stderr()).map_or(UNTOLD, |(Width(columns), _)| usize::from(columns));
+    io::stderr().is_terminal().then(told)
 }
 
 /// The start of a text, at most `width` columns wide; `…` stands for what is left out.
