@@ -17,7 +17,7 @@ use crate::ledger::{DeadLetter, Ledger};
 pub const NAME: &str = "dead-letters";
 
 /// How often the ledger is asked for new requests.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = super::IDLE_WAIT;
 
 /// Gives every dead letter that is marked for a replay, once for each request. When it is settled its mark is looked at again: a letter
 /// that was buried anew has lost it and stays, the others are cleared.
@@ -28,13 +28,15 @@ pub struct ReplaySource {
     after: i64,
     /// Given and not yet known to be settled.
     given: Vec<i64>,
+    /// Whether the last look found nothing. The first one is not waited for: a run until idle has little else to wait for.
+    idle: bool,
 }
 
 impl ReplaySource {
     /// Reads the marks in this ledger.
     pub fn new(ledger: Arc<Ledger>) -> Self {
         let partition = Arc::new(Partition { name: NAME.to_owned(), detail: String::new() });
-        Self { ledger, partition, after: 0, given: Vec::new() }
+        Self { ledger, partition, after: 0, given: Vec::new(), idle: false }
     }
 
     fn record(&self, letter: DeadLetter) -> Record {
@@ -58,15 +60,18 @@ impl Source for ReplaySource {
 
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
+            if self.idle {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
             let after = self.after;
             let look = move |ledger: &Ledger| ledger.replays(after, room.records, room.bytes);
             let letters = blocking(&self.ledger, look).await.map_err(|error| SourceError(error.to_string()))?;
+            self.idle = letters.is_empty();
             let Some(last) = letters.last() else {
                 // A letter that failed again and was asked for again lies behind: look from the start next time.
                 if self.given.is_empty() {
                     self.after = 0;
                 }
-                tokio::time::sleep(LOOK_EVERY.min(super::IDLE_WAIT)).await;
                 return Ok(Read::Idle);
             };
             self.after = last.id;
