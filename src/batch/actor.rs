@@ -125,11 +125,12 @@ mod tests {
     use prometheus::IntGauge;
 
     use super::*;
-    use crate::dedup::flight::{Draft, SharedDraft};
-    use crate::dedup::{Claims, Flights, Group, Incoming};
+    use crate::dedup::flight::{Boarding, Draft, SharedDraft};
+    use crate::dedup::{Claims, Flights, Group, Incoming, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::document::{Change, DocumentId, Fields, Operation, Version};
+    use crate::settings::DedupSettings;
     use crate::telemetry::Reason;
     use crate::testkit::world::Receipts;
     use crate::testkit::{Probe, World};
@@ -151,7 +152,7 @@ mod tests {
             let limits = Limits { items: 3, tokens: 1000, bytes: 100_000, max_wait: WAIT };
             let batcher = world.stage("batcher", 4, Batcher::new(limits, to_embedder));
             let gauge = IntGauge::new("queue", "texts on their way").unwrap();
-            let flights = Arc::new(Flights::new(gauge.clone()));
+            let flights = Arc::new(Flights::new(gauge.clone(), VectorCache::new(&DedupSettings::default(), 1), true));
             world.must_go("the flights", &flights);
             world.must(move || (gauge.get() != 0).then(|| format!("the queue shows {}", gauge.get())));
             Self { batcher, embedder, flights, claims: Arc::default(), receipts: world.receipts() }
@@ -166,9 +167,11 @@ mod tests {
             let Group { claim, receipts, .. } = self.claims.claim(vec![incoming]).remove(0);
             let fingerprint = Fingerprinter::new("test").of(text);
             let (document, chunks) = (String::new(), vec![(fingerprint, None)]);
-            let draft = Draft { claim, document, newest: version, metadata: None, chunks, receipts };
-            let flight = self.flights.board(fingerprint, SharedDraft::new(draft), 0);
-            let flight = flight.unwrap_or_else(|| panic!("`{text}` is on its way already"));
+            let draft =
+                Draft { claim, document, newest: version, metadata: None, chunks, receipts, arrivals: Vec::new() };
+            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
+                panic!("`{text}` is on its way already");
+            };
             PendingText { text: text.into(), tokens: 1, priority, immediate, reason: Reason::New, flight }
         }
 

@@ -29,8 +29,7 @@ impl VectorCache {
             .weigher(|_: &Fingerprint, vector: &Vector| {
                 u32::try_from(size_of_val::<[f32]>(vector) + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
             })
-            // The newest always get in: a vector that is on its way to the ledger must be found here meanwhile. What a back-fill drives
-            // out is found in the ledger.
+            // A text that comes again mostly comes soon: how often it came before tells little, and counting costs.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(settings.ttl.as_duration())
             .build_with_hasher(RandomState::default());

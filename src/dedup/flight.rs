@@ -2,11 +2,12 @@
 //!
 //! The first to ask for a text leads its *flight*: it looks the vector up, or carries the text to the provider; whoever asks for the
 //! same text meanwhile joins. A flight that is dropped before it lands loses everyone who joined: their receipts say so, and they are
-//! delivered again.
+//! delivered again. A vector that landed stays at hand until it is written, so that no text is paid for twice however small the cache.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// One for every change in the write.
     pub receipts: Vec<Receipt>,
+    /// The vectors in the write that came from the provider.
+    pub arrivals: Vec<Arc<Arrival>>,
     /// The right to work on the document; dropped after the receipts were told.
     pub claim: Claim,
 }
@@ -40,6 +43,7 @@ pub struct Settlement {
 impl Settlement {
     /// Tells everyone that it is done.
     pub fn settle(self) {
+        self.arrivals.iter().for_each(|arrival| arrival.written.store(true, Ordering::Relaxed));
         for receipt in self.receipts {
             receipt.settle(self.verdict.clone());
         }
@@ -63,6 +67,8 @@ pub struct Draft {
     pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
     /// See [`Settlement::receipts`].
     pub receipts: Vec<Receipt>,
+    /// See [`Settlement::arrivals`].
+    pub arrivals: Vec<Arc<Arrival>>,
 }
 
 impl Draft {
@@ -85,8 +91,8 @@ impl Draft {
             metadata: self.metadata,
             chunks: chunks.collect(),
         };
-        let settlement = Settlement { verdict: Verdict::Indexed, receipts: self.receipts, claim: self.claim };
-        Work { write, settlement }
+        let Self { receipts, arrivals, claim, .. } = self;
+        Work { write, settlement: Settlement { verdict: Verdict::Indexed, receipts, arrivals, claim } }
     }
 
     /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
@@ -99,7 +105,9 @@ impl Draft {
             chunks: Vec::new(),
         };
         let verdict = Verdict::Rejected(reason.into());
-        Work { write, settlement: Settlement { verdict, receipts: self.receipts, claim: self.claim } }
+        // What arrived for it is not written, so it goes to the cache.
+        let settlement = Settlement { verdict, receipts: self.receipts, arrivals: Vec::new(), claim: self.claim };
+        Work { write, settlement }
     }
 }
 
@@ -113,10 +121,12 @@ impl SharedDraft {
         Self(Arc::new(Mutex::new(Some(draft))))
     }
 
-    fn fill(&self, chunk: usize, vector: &Vector) -> Option<Work> {
+    /// Puts a vector in its place; `arrival` when it came from the provider.
+    fn fill(&self, chunk: usize, vector: &Vector, arrival: Option<&Arc<Arrival>>) -> Option<Work> {
         let mut shared = self.0.lock();
         let draft = shared.as_mut()?;
         draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
+        draft.arrivals.extend(arrival.cloned());
         if draft.is_complete() { shared.take().map(Draft::finish) } else { None }
     }
 
@@ -131,46 +141,98 @@ struct Seat {
     chunk: usize,
 }
 
-/// The texts that are on their way to the provider. Shared by all stages.
+/// The texts that are on their way: to their vector, or with it to the ledger. Shared by all stages.
 pub struct Flights {
-    seats: Mutex<HashMap<Fingerprint, Vec<Seat>, RandomState>>,
-    /// Shows how many there are.
+    stages: Mutex<HashMap<Fingerprint, Stage, RandomState>>,
+    /// Shows how many texts are on their way to their vector.
     gauge: IntGauge,
+    cache: VectorCache,
+    /// Whether the ledger has every vector that was written.
+    persisted: bool,
+}
+
+/// Where a text is.
+enum Stage {
+    /// On its way to its vector, which these wait for.
+    InFlight(Vec<Seat>),
+    /// It has its vector, which is not written yet.
+    Landed(Weak<Arrival>),
+}
+
+/// A vector on its way from the provider to the ledger. When nobody brings it there any more, it is forgotten if the ledger has it;
+/// else it goes to the cache.
+pub struct Arrival {
+    fingerprint: Fingerprint,
+    vector: Vector,
+    flights: Arc<Flights>,
+    written: AtomicBool,
+}
+
+/// What came of asking for a text.
+pub enum Boarding {
+    /// It is not on its way: the caller leads its flight.
+    Lead(Flight),
+    /// It is on its way already.
+    Joined,
+    /// It has its vector; the work that this finished, if any.
+    Landed(Option<Work>),
 }
 
 impl Flights {
-    /// None yet. `gauge` shows how many there are, those of an earlier generation that are still ending among them.
-    pub fn new(gauge: IntGauge) -> Self {
-        Self { seats: Mutex::default(), gauge }
+    /// None yet. `gauge` shows how many there are, those of an earlier generation that are still ending among them. Vectors that are
+    /// not written go to the `cache`, and all of them unless the ledger keeps them: `persisted`.
+    pub fn new(gauge: IntGauge, cache: VectorCache, persisted: bool) -> Self {
+        Self { stages: Mutex::default(), gauge, cache, persisted }
     }
 
-    /// Asks for the vector of a text for one chunk of a draft. Answers the flight when the caller leads it, nothing when the text is
-    /// on its way already.
+    /// Asks for the vector of a text for one chunk of a draft.
     ///
-    /// Who leads looks into the cache *after* this: a vector is put there before its flight ends, so a text that has just landed is found.
-    pub fn board(self: &Arc<Self>, fingerprint: Fingerprint, draft: SharedDraft, chunk: usize) -> Option<Flight> {
-        let mut flights = self.seats.lock();
-        match flights.entry(fingerprint) {
-            Entry::Occupied(mut seats) => {
-                seats.get_mut().push(Seat { draft, chunk });
-                None
+    /// Who leads looks into the cache and the ledger *after* this: a vector is there before its text is no longer on its way, so one that
+    /// has just been written is found.
+    pub fn board(self: &Arc<Self>, fingerprint: Fingerprint, draft: SharedDraft, chunk: usize) -> Boarding {
+        let mut stages = self.stages.lock();
+        let arrival = match stages.get_mut(&fingerprint) {
+            Some(Stage::InFlight(seats)) => {
+                seats.push(Seat { draft, chunk });
+                return Boarding::Joined;
             }
-            Entry::Vacant(vacant) => {
-                vacant.insert(vec![Seat { draft, chunk }]);
-                self.gauge.inc();
-                Some(Flight { fingerprint, flights: Some(self.clone()) })
-            }
-        }
+            // Or nothing, when it is just about to be forgotten.
+            Some(Stage::Landed(arrival)) => arrival.upgrade(),
+            None => None,
+        };
+        let Some(arrival) = arrival else {
+            stages.insert(fingerprint, Stage::InFlight(vec![Seat { draft, chunk }]));
+            self.gauge.inc();
+            return Boarding::Lead(Flight { fingerprint, flights: Some(self.clone()) });
+        };
+        // The end of the last arrival takes the lock.
+        drop(stages);
+        Boarding::Landed(draft.fill(chunk, &arrival.vector, Some(&arrival)))
     }
 
     /// How many texts are on their way.
     pub fn len(&self) -> usize {
-        self.seats.lock().len()
+        self.stages.lock().len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        // Into the cache first, so that at any moment it is found in one place.
+        if !(self.written.load(Ordering::Relaxed) && self.flights.persisted) {
+            self.flights.cache.insert(self.fingerprint, self.vector.clone());
+        }
+        let mut stages = self.flights.stages.lock();
+        if let Entry::Occupied(stage) = stages.entry(self.fingerprint)
+            && matches!(stage.get(), Stage::Landed(arrival) if std::ptr::eq(arrival.as_ptr(), self))
+        {
+            stage.remove();
+        }
     }
 }
 
@@ -187,15 +249,32 @@ impl Flight {
         &self.fingerprint
     }
 
-    /// The vector came from elsewhere: keeps it in the cache and returns the work that it finished.
-    pub fn land(self, vector: &Vector, cache: &VectorCache) -> impl Iterator<Item = Work> {
-        cache.insert(self.fingerprint, vector.clone());
+    /// The vector came from the provider: returns the work that it finished.
+    pub fn land(mut self, vector: Vector) -> impl Iterator<Item = Work> {
+        let landed = self.flights.take().map(|flights| {
+            flights.gauge.dec();
+            let (fingerprint, written) = (self.fingerprint, AtomicBool::new(false));
+            let arrival = Arc::new(Arrival { fingerprint, vector, flights: flights.clone(), written });
+            let stage = flights.stages.lock().insert(fingerprint, Stage::Landed(Arc::downgrade(&arrival)));
+            (arrival, stage)
+        });
+        landed.into_iter().flat_map(|(arrival, stage)| {
+            let seats = stage.map_or_else(Vec::new, Stage::into_seats);
+            seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival.vector, Some(&arrival)))
+        })
+    }
+
+    /// The vector was in the ledger: keeps it in the cache and returns the work that it finished.
+    pub fn land_stored(self, vector: &Vector) -> impl Iterator<Item = Work> {
+        if let Some(flights) = &self.flights {
+            flights.cache.insert(self.fingerprint, vector.clone());
+        }
         self.land_cached(vector)
     }
 
     /// The vector was in the cache: returns the work that it finished.
     pub fn land_cached(mut self, vector: &Vector) -> impl Iterator<Item = Work> {
-        self.end().into_iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector))
+        self.end().into_iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector, None))
     }
 
     /// There will never be a vector: returns the work of every document that needed it.
@@ -207,7 +286,17 @@ impl Flight {
         let Some(flights) = self.flights.take() else { return Vec::new() };
         flights.gauge.dec();
         // Outside the lock from here on: seats that are lost drop receipts and claims, which take locks of their own.
-        flights.seats.lock().remove(&self.fingerprint).unwrap_or_default()
+        let stage = flights.stages.lock().remove(&self.fingerprint);
+        stage.map_or_else(Vec::new, Stage::into_seats)
+    }
+}
+
+impl Stage {
+    fn into_seats(self) -> Vec<Seat> {
+        match self {
+            Self::InFlight(seats) => seats,
+            Self::Landed(_) => Vec::new(),
+        }
     }
 }
 
@@ -254,34 +343,43 @@ mod tests {
         let receipt = Receipt::new(0, verdicts.clone());
         let group = claims.claim(vec![Incoming { change, receipt, refresh: false }]).remove(0);
         let (claim, receipts) = (group.claim, group.receipts);
-        Draft { claim, document: String::new(), newest: version, metadata: None, chunks, receipts }
+        let (document, metadata, arrivals) = (String::new(), None, Vec::new());
+        Draft { claim, document, newest: version, metadata, chunks, receipts, arrivals }
     }
 
     #[test]
     fn a_document_goes_on_with_its_last_chunk_and_a_late_drop_hurts_no_later_flight() {
         let (claims, verdicts) = (Arc::default(), Verdicts::new(|| {}));
         let gauge = IntGauge::new("queue", "texts on their way").unwrap();
-        let (flights, cache) = (Arc::new(Flights::new(gauge.clone())), VectorCache::new(&DedupSettings::default(), 1));
+        let cache = VectorCache::new(&DedupSettings::default(), 1);
+        let flights = Arc::new(Flights::new(gauge.clone(), cache.clone(), true));
         let [one, two] = ["one", "two"].map(|text| Fingerprinter::new("test").of(text));
         let shared = SharedDraft::new(draft("a", vec![(one, None), (two, None), (one, None)], &claims, &verdicts));
-        let lead = |fingerprint, shared: &SharedDraft, chunk| {
-            flights.board(fingerprint, shared.clone(), chunk).expect("it is not on its way")
+        let lead = |fingerprint, shared: &SharedDraft, chunk| match flights.board(fingerprint, shared.clone(), chunk) {
+            Boarding::Lead(flight) => flight,
+            _ => panic!("it is on its way, or has landed"),
         };
         let (first, second) = (lead(one, &shared, 0), lead(two, &shared, 1));
-        assert!(flights.board(one, shared.clone(), 2).is_none(), "who asks for a text on its way joins");
+        assert!(matches!(flights.board(one, shared.clone(), 2), Boarding::Joined));
         assert_eq!(gauge.get(), 2);
         let vector: Vector = Arc::from([1.0]);
-        assert_eq!(first.land(&vector, &cache).count(), 0, "one chunk is still to come");
+        assert_eq!(first.land(vector.clone()).count(), 0, "one chunk is still to come");
         let works: Vec<Work> = second.reject("refused").collect();
         assert_eq!(works.len(), 1);
         assert!(matches!(&works[0].settlement.verdict, Verdict::Rejected(reason) if &**reason == "refused"));
+        assert_eq!(cache.get(&one), Some(vector.clone()), "its document was rejected, and the vector was paid for");
         drop(works);
         // A rejected text is not kept, so it may be on its way again; the flight before it is over and takes nobody along.
         let other = SharedDraft::new(draft("b", vec![(two, None)], &claims, &verdicts));
         let third = lead(two, &other, 0);
         assert_eq!((flights.len(), gauge.get()), (1, 1));
-        assert_eq!(third.land(&vector, &cache).count(), 1);
-        assert_eq!(cache.get(&two), Some(vector), "whoever leads the next flight finds it");
+        let written: Vec<Work> = third.land(vector).collect();
+        let late = SharedDraft::new(draft("c", vec![(two, None)], &claims, &verdicts));
+        let Boarding::Landed(Some(late)) = flights.board(two, late, 0) else { panic!("it has landed") };
+        written.into_iter().for_each(|work| work.settlement.settle());
+        assert_eq!((flights.len(), gauge.get()), (1, 0), "one who needs it has not written it yet");
+        late.settlement.settle();
+        assert_eq!(cache.get(&two), None, "the ledger has it");
         assert_eq!((flights.len(), gauge.get(), claims.claimed()), (0, 0, 0));
     }
 }

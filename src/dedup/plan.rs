@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::cache::VectorCache;
 use super::claim::Group;
-use super::flight::{Draft, Flights, PendingText, SharedDraft, Work};
+use super::flight::{Boarding, Draft, Flights, PendingText, SharedDraft, Work};
 use crate::delivery::{Receipt, Verdict};
 use crate::document::chunk::{Chunker, MAX_TEXT_BYTES};
 use crate::document::fingerprint::Fingerprinter;
@@ -80,6 +80,7 @@ impl Planner {
             metadata: None,
             chunks: Vec::new(),
             receipts,
+            arrivals: Vec::new(),
         };
         let text = match self.template.render(&document) {
             Ok(Some(text)) => text,
@@ -127,9 +128,15 @@ impl Planner {
         let names: Vec<Fingerprint> = texts.iter().map(|(chunk, _)| draft.chunks[*chunk].0).collect();
         let shared = SharedDraft::new(draft);
         for ((chunk, text), name) in texts.into_iter().zip(names) {
-            let Some(flight) = self.flights.board(name, shared.clone(), chunk) else {
-                self.metrics.cache_hits.of(CacheTier::Flight).inc();
-                continue;
+            let flight = match self.flights.board(name, shared.clone(), chunk) {
+                Boarding::Lead(flight) => flight,
+                boarded => {
+                    self.metrics.cache_hits.of(CacheTier::Flight).inc();
+                    if let Boarding::Landed(work) = boarded {
+                        planned.ready.extend(work);
+                    }
+                    continue;
+                }
             };
             if let Some(vector) = self.cache.get(&name) {
                 self.metrics.cache_hits.of(CacheTier::Memory).inc();
@@ -149,7 +156,7 @@ impl Planner {
             match vector {
                 Some(vector) => {
                     self.metrics.cache_hits.of(CacheTier::Ledger).inc();
-                    ready.extend(pending.flight.land(&vector, &self.cache));
+                    ready.extend(pending.flight.land_stored(&vector));
                 }
                 None => unknown.push(pending),
             }

@@ -38,7 +38,7 @@ impl Stage {
         let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
         let (batcher, to_batcher) = world.probe("batcher", 4);
         let (writer, to_writer) = world.probe("writer", 4);
-        let flights = Arc::new(Flights::new(resources.metrics.embedding_queue.clone()));
+        let flights = Arc::new(Flights::new(resources.metrics.embedding_queue.clone(), resources.cache.clone(), true));
         let planner = Planner {
             template: resources.template.clone(),
             chunker: resources.chunker.clone(),
@@ -81,7 +81,7 @@ impl Stage {
 
     /// As the embedder does.
     fn land(&self, text: PendingText) -> Vec<Work> {
-        text.flight.land(&FakeProvider::vector(&text.text), &self.resources.cache).collect()
+        text.flight.land(FakeProvider::vector(&text.text)).collect()
     }
 
     /// As the index writer does.

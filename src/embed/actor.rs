@@ -11,7 +11,7 @@ use super::provider::Provider;
 use super::status::ProviderStatus;
 use crate::actor::{Outlet, Parcel};
 use crate::batch::Batch;
-use crate::dedup::{VectorCache, Work, Works};
+use crate::dedup::{Work, Works};
 use crate::document::Vector;
 
 /// See the module.
@@ -29,8 +29,6 @@ pub struct Desk {
     pub status: Arc<ProviderStatus>,
     /// Counts calls and what they cost.
     pub observer: Arc<dyn BatchObserver>,
-    /// Where vectors land.
-    pub cache: VectorCache,
     /// Where finished work goes.
     pub writer: Outlet<Works>,
 }
@@ -70,7 +68,7 @@ impl Desk {
     async fn embed(&self, batch: Batch) {
         let observer = self.observer.of(&batch);
         let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
-        let works = land(batch, vectors, &self.cache);
+        let works = land(batch, vectors);
         if !works.is_empty() {
             // Closed: the generation ends, and the receipts in the works report themselves as lost.
             let _ = self.writer.send(Works(works)).await;
@@ -79,11 +77,11 @@ impl Desk {
 }
 
 /// The work that the results for a batch finish.
-fn land(batch: Batch, results: Vec<Result<Vector, String>>, cache: &VectorCache) -> Vec<Work> {
+fn land(batch: Batch, results: Vec<Result<Vector, String>>) -> Vec<Work> {
     let mut works = Vec::with_capacity(batch.0.len());
     for (pending, result) in batch.0.into_iter().zip(results) {
         match result {
-            Ok(vector) => works.extend(pending.flight.land(&vector, cache)),
+            Ok(vector) => works.extend(pending.flight.land(vector)),
             Err(reason) => works.extend(pending.flight.reject(&reason)),
         }
     }
@@ -93,8 +91,8 @@ fn land(batch: Batch, results: Vec<Result<Vector, String>>, cache: &VectorCache)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::flight::{Draft, SharedDraft};
-    use crate::dedup::{Claims, Flights, Incoming, PendingText};
+    use crate::dedup::flight::{Boarding, Draft, SharedDraft};
+    use crate::dedup::{Claims, Flights, Incoming, PendingText, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::document::{Change, DocumentId, Fields, Operation, Version};
@@ -120,14 +118,14 @@ mod tests {
         fn new(world: &World, provider: FakeProvider) -> Self {
             let (writer, to_writer) = world.probe("writer", 2);
             let (provider, metrics) = (Arc::new(provider), Arc::new(Metrics::new()));
-            let flights = Arc::new(Flights::new(metrics.embedding_queue.clone()));
+            let cache = VectorCache::new(&DedupSettings::default(), 1);
+            let flights = Arc::new(Flights::new(metrics.embedding_queue.clone(), cache, true));
             world.must_go("the flights", &flights);
             let embedder = Embedder::new(Desk {
                 provider: provider.clone(),
                 limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
                 status: Arc::default(),
                 observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(metrics, "fake", 1.0)))),
-                cache: VectorCache::new(&DedupSettings::default(), 1),
                 writer: to_writer,
             });
             let embedder = world.stage("embedder", 2, embedder);
@@ -142,9 +140,18 @@ mod tests {
             let group = self.claims.claim(vec![incoming]).remove(0);
             let fingerprint = Fingerprinter::new("test").of(text);
             let (document, chunks, receipts) = (String::new(), vec![(fingerprint, None)], group.receipts);
-            let draft = Draft { claim: group.claim, document, newest: version, metadata: None, chunks, receipts };
-            let flight = self.flights.board(fingerprint, SharedDraft::new(draft), 0);
-            let flight = flight.unwrap_or_else(|| panic!("`{text}` is on its way already"));
+            let draft = Draft {
+                claim: group.claim,
+                document,
+                newest: version,
+                metadata: None,
+                chunks,
+                receipts,
+                arrivals: Vec::new(),
+            };
+            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
+                panic!("`{text}` is on its way already");
+            };
             PendingText { text: text.into(), tokens: 1, priority: 0, immediate: false, reason: Reason::New, flight }
         }
 

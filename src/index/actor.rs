@@ -154,7 +154,8 @@ mod tests {
             let vector = VectorSource::Here(FakeProvider::vector(id.as_str()));
             let chunks = vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([7; 32]), vector }];
             let write = DocumentWrite { id, document, newest: version, metadata: Some("{}".into()), chunks };
-            let settlement = Settlement { verdict: Verdict::Indexed, receipts: group.receipts, claim: group.claim };
+            let (verdict, receipts, arrivals) = (Verdict::Indexed, group.receipts, Vec::new());
+            let settlement = Settlement { verdict, receipts, arrivals, claim: group.claim };
             Work { write, settlement }
         }
 

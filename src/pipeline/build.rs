@@ -68,7 +68,6 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
         limiter: r.limiter.clone(),
         status: r.provider_status.clone(),
         observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
-        cache: r.cache.clone(),
         writer: writer.clone(),
     });
     let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
@@ -84,7 +83,7 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
         chunker: r.chunker.clone(),
         fingerprints: Fingerprinter::new(&r.provider.space().key()),
         cache: r.cache.clone(),
-        flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone())),
+        flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
         metrics: r.metrics.clone(),
     };
     let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
