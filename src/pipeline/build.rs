@@ -8,13 +8,16 @@ use tokio::sync::{mpsc, watch};
 
 use super::Resources;
 use super::accounts::{Accounts, SharedAccounts};
+use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
+use crate::actor::pulse::Pulse;
 use crate::actor::{Incident, Outlet, Watch, guard};
 use crate::batch::Batcher;
 use crate::dedup::{Changes, Deduplicator, Flights, Planner};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::actor::{Desk, Embedder};
+use crate::embed::watched::WatchedProvider;
 use crate::index::actor::IndexWriter;
 use crate::source::actor::{Ingestor, MakeSource, Rest, StopReading, Wiring};
 
@@ -45,8 +48,13 @@ pub struct NamedSource {
     pub make: MakeSource,
 }
 
-/// Starts every actor on the current arbiter. `failed` is told when one of them is given up.
-pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc::UnboundedSender<String>) -> Sources {
+/// Starts every actor on the current arbiter. Their calls show in `pulse`; `failed` is told when one of them is given up.
+pub fn build(
+    resources: &Arc<Resources>,
+    sources: Vec<NamedSource>,
+    pulse: &Pulse,
+    failed: mpsc::UnboundedSender<Failure>,
+) -> Sources {
     let r = resources;
     let watch = watch(r, failed);
     let meter = |edge: &str| -> WaitMeter {
@@ -56,15 +64,16 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
     let spawn = |name: &str| r.actors.register(name);
 
     spawn("index_writer");
-    let writer = IndexWriter::new(r.index.clone(), r.health.clone());
+    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone());
     let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
     let writer = Outlet::new(writer, WRITING, meter("index_writer"));
 
     spawn("embedder");
     let calls = r.settings.embedding.concurrency();
+    let timeout = r.settings.embedding.timeout();
     let price = r.provider.price_per_million_tokens();
     let embedder = Embedder::new(Desk {
-        provider: r.provider.clone(),
+        provider: Arc::new(WatchedProvider::new(r.provider.clone(), pulse.underway.clone(), timeout)),
         limiter: r.limiter.clone(),
         status: r.provider_status.clone(),
         observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
@@ -124,7 +133,7 @@ fn ingestor(
 }
 
 /// Keeps the board, the metrics and the log, and passes failures on.
-fn watch(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<String>) -> Watch {
+fn watch(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>) -> Watch {
     let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
     Arc::new(move |actor, incident| {
         let handle = board.register(actor);
@@ -134,12 +143,16 @@ fn watch(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<String>) -> W
                 metrics.restarts(actor).inc();
                 handle.panicked(&reason);
             }
-            Incident::Restarted => tracing::info!(actor, "actor runs again"),
+            Incident::Restarted => {
+                tracing::info!(actor, "actor runs again");
+                handle.running();
+            }
             Incident::GaveUp(reason) => {
                 handle.panicked(&reason);
                 handle.stopped();
+                let reason = format!("actor {actor} panicked too often, at last with: {reason}");
                 // Nobody listens when the generation is ending anyway.
-                let _ = failed.send(format!("actor {actor} panicked too often, at last with: {reason}"));
+                let _ = failed.send(Failure::GaveUp(reason));
             }
         }
     })

@@ -7,9 +7,12 @@ pub mod accounts;
 pub mod build;
 pub mod generation;
 pub mod resources;
+#[cfg(test)]
+mod stalls;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use resources::Resources;
 pub use supervisor::{Ending, RunOptions, supervise};
