@@ -47,7 +47,10 @@ impl IndexWriter {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
             match write_patiently(&*index, &health, &underway, writes.into()).await {
-                Ok(()) => settlements.into_iter().for_each(Settlement::settle),
+                Ok(()) => {
+                    fault_point!("index written");
+                    settlements.into_iter().for_each(Settlement::settle);
+                }
                 // Dropped unsettled, the changes are delivered again and planned on what is held now.
                 Err(Stale(reason)) => {
                     tracing::warn!(reason, "a write was planned on what is no longer so; planning it again")

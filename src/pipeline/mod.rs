@@ -5,6 +5,8 @@
 
 pub mod accounts;
 pub mod build;
+#[cfg(test)]
+mod fault_points;
 pub mod generation;
 pub mod resources;
 #[cfg(test)]

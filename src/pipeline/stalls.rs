@@ -141,6 +141,7 @@ fn an_arbiter_that_hangs_is_left_behind_and_its_work_is_done_by_the_next_one() {
     run(async |pipeline, gate| {
         assert_eq!(pipeline.supervise_hanging(&gate).await, Ending::Done);
         pipeline.assert_in_step();
+        assert!(pipeline.resources.metrics.rebuilds.get() > 0);
     });
 }
 

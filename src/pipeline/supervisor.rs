@@ -89,14 +89,17 @@ pub(super) async fn supervise_sources(
                  at the disk and at what answers there, and start again; nothing is lost"
             ));
         }
+        resources.actors.all_stopped();
         if fruitless == FRUITLESS {
             return Ending::Failed(format!(
                 "{FRUITLESS} generations of actors in a row got nowhere; the last one: {failure}"
             ));
         }
+        resources.metrics.rebuilds.inc();
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
         tracing::error!(
             reason = %failure,
+            rebuilds = resources.metrics.rebuilds.get(),
             pause_seconds = pause.as_secs(),
             "the pipeline failed; rebuilding it from committed positions"
         );

@@ -60,6 +60,7 @@ impl Ingestor {
         let at = unix_ms(SystemTime::now());
         let bury = async move { patiently(&ledger, move |ledger| ledger.bury(&letters, at)).await };
         ctx.spawn(bury.into_actor(self).map(move |(), ingestor, ctx| {
+            fault_point!("buried");
             ingestor.state.burying = false;
             for number in numbers {
                 ingestor.settle(number, Outcome::DeadLettered);
@@ -104,10 +105,12 @@ impl Ingestor {
             return;
         }
         state.committing = true;
+        fault_point!("before the commit");
         let positions: Arc<[Position]> = state.window.take_settled().into();
         let (ledger, name, written) = (self.wiring.ledger.clone(), self.wiring.name.clone(), positions.clone());
         let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
         ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
+            fault_point!("committed");
             ingestor.state.committing = false;
             ingestor.wiring.commits.fetch_add(1, Ordering::Relaxed);
             ingestor.state.committed_at = Some(Instant::now());
