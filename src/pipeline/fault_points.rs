@@ -12,6 +12,7 @@ use super::build::{NamedSource, build};
 use super::generation::at_rest;
 use crate::actor::pulse::Pulse;
 use crate::document::DocumentId;
+use crate::telemetry::actors::ActorState;
 use crate::telemetry::health::{Component, HealthState};
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
 use crate::testkit::{World, faults};
@@ -55,6 +56,7 @@ async fn run(events: &[String], at_once: usize, meanwhile: impl AsyncFnOnce(&Fak
         Some(failure) = failures.recv() => panic!("{failure}"),
     }
     assert_eq!(resources.health.of(Component::Pipeline).state, HealthState::Ok);
+    assert!(resources.actors.snapshot().values().all(|actor| actor.state == ActorState::Running));
     let ids: Vec<_> = (0..20).map(|id| DocumentId::new(&format!("d{id}")).unwrap()).collect();
     let letters = resources.ledger.dead_letters(0, 100).unwrap();
     Outcome {

@@ -70,7 +70,8 @@ impl Generation {
             // The receiver waits below for as long as this runs.
             let _ = started.send(build(&resources, sources, &beating, failing));
         });
-        let sources = start.await.map_err(|_| "the actors could not be started".to_owned())?;
+        let sources =
+            start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;
         let stalled = move |stall| {
             // Nobody listens when the generation is ending anyway.
             let _ = failed.send(Failure::Stalled(stall));

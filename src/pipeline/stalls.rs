@@ -152,7 +152,7 @@ fn an_arbiter_that_hangs_beside_a_call_to_the_ledger_that_does_not_end_ends_the_
         let _underway = pipeline.resources.ledger.underway().begin(call);
         let Ending::Hangs(reason) = pipeline.supervise_hanging(&gate).await else { panic!("it goes on") };
         assert!(reason.contains("the thread of the actors hangs"), "{reason}");
-        assert!(reason.contains("a call of the ledger to write documents hangs"), "{reason}");
+        assert!(reason.contains("the ledger does not end a call to write documents"), "{reason}");
     });
 }
 
@@ -180,6 +180,7 @@ fn a_write_that_hangs_on_its_thread_ends_the_run() {
         let ending = pipeline.supervise(pipeline.script.make()).await;
         let Ending::Hangs(reason) = ending else { panic!("{ending:?}") };
         assert!(reason.contains("the index hangs: a call to write documents has not ended"), "{reason}");
+        assert!(reason.contains("and the index does not end a call to write documents"), "{reason}");
         assert!(pipeline.index.writes().is_empty(), "nothing is written beside a write that may yet come");
     });
 }

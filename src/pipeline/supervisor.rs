@@ -85,7 +85,7 @@ pub(super) async fn supervise_sources(
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
         if let Err(LeftBehind(Call { of, to, .. })) = generation.end_wholly(&failure).await {
             return Ending::Hangs(format!(
-                "the pipeline failed ({failure}), and a call of {of} to {to} hangs that could take back what is written next: look \
+                "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
                  at the disk and at what answers there, and start again; nothing is lost"
             ));
         }
@@ -120,7 +120,10 @@ async fn wind_down(resources: &Resources, mut generation: Generation, grace: Dur
     let rest = generation.rest();
     let ending = tokio::select! {
         _ = rest => Ending::Done,
-        _ = generation.failure() => Ending::WorkLeft,
+        failure = generation.failure() => {
+            tracing::error!(reason = %failure, "the pipeline failed while it was stopping; the next start does the rest");
+            Ending::WorkLeft
+        }
         damage = resources.ledger.damaged() => Ending::Failed(damage.to_string()),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };

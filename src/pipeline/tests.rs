@@ -302,7 +302,7 @@ fn a_stop_that_cannot_finish_what_was_read_says_that_work_is_left() {
         assert_eq!(pipeline.supervise(&script, false, read).await, Ending::WorkLeft);
         pipeline.index.unblock();
         // The arbiter drops what was on its way on a thread of its own.
-        while pipeline.resources.metrics.embedding_queue.get() > 0 {
+        while Arc::strong_count(&pipeline.resources.metrics) > 1 {
             tokio::task::yield_now().await;
         }
     });
