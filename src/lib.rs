@@ -45,6 +45,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod fault_point;
+
 pub mod actor;
 pub mod batch;
 pub mod cli;

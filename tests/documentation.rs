@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vectide::telemetry::Metrics;
+use vectide::telemetry::actors::ActorState;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -79,6 +80,7 @@ fn every_metric_is_explained_and_no_other() {
     metrics.requests("m");
     metrics.backpressure("edge");
     metrics.restarts("actor");
+    metrics.set_actor_state("actor", ActorState::Running);
     metrics.window("source");
     let rendered = metrics.render();
     let families = rendered.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());

@@ -97,7 +97,8 @@ fn product() -> Vec<(String, String)> {
     sources(&root.join("src"), &mut found);
     let name = |path: &PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
     let test = |name: &str| {
-        ["/tests", "/testing", "/testkit/"].iter().any(|part| name.contains(part)) || name.ends_with("/hostile.rs")
+        ["/tests", "/testing", "/testkit/"].iter().any(|part| name.contains(part))
+            || ["/hostile.rs", "/stalls.rs", "/fault_points.rs"].iter().any(|end| name.ends_with(end))
     };
     let files = found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap()));
     files.filter(|(name, _)| !test(name)).collect()
@@ -209,6 +210,28 @@ fn no_file_or_module_has_a_name_that_says_nothing() {
         }
     }
     report(&broken);
+}
+
+/// Compiled by itself, without the test kit that it would call: were there anything left of it, the compiler would miss that.
+#[test]
+fn a_build_without_the_test_kit_has_no_fault_points() {
+    let folder = tempfile::tempdir().unwrap();
+    let macros = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fault_point.rs");
+    let library = folder.path().join("library.rs");
+    let text = format!(
+        "#[macro_use]\n#[path = {macros:?}]\nmod fault_point;\npub fn stage() {{ fault_point!(\"planned\"); }}\n"
+    );
+    fs::write(&library, text).unwrap();
+    let compile = |flags: &[&str]| {
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let mut rustc = std::process::Command::new(rustc);
+        rustc.args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--out-dir"]).arg(folder.path());
+        rustc.args(flags).arg(&library).output().unwrap()
+    };
+    let without = compile(&[]);
+    assert!(without.status.success(), "{}", String::from_utf8_lossy(&without.stderr));
+    let with = compile(&["--cfg", "feature=\"testkit\""]);
+    assert!(String::from_utf8_lossy(&with.stderr).contains("testkit"), "with it there is something to call");
 }
 
 /// The rules would be kept by a search that finds nothing.

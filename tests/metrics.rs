@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use vectide::telemetry::Metrics;
+use vectide::telemetry::actors::ActorState;
 
 #[test]
 fn promtool_has_nothing_to_say_about_the_metrics() {
@@ -11,6 +12,7 @@ fn promtool_has_nothing_to_say_about_the_metrics() {
     metrics.window("catalogue").documents.set(1);
     metrics.backpressure("batcher").inc();
     metrics.restarts("batcher").inc();
+    metrics.set_actor_state("batcher", ActorState::Restarting);
     metrics.requests("a-model");
     let mut promtool = match Command::new("promtool")
         .args(["check", "metrics"])

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use vectide::actor::pulse;
 use vectide::embed::provider::{InputType, Judgement, Provider};
 use vectide::embed::space::Space;
 use vectide::pipeline::accounts::TotalsKeeper;
@@ -61,7 +62,7 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
             resources.ledger.forget_positions("catalogue").expect("a ledger that can be written");
         }
         let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
-        let options = RunOptions { until_idle: true, grace: Duration::from_secs(30) };
+        let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         let actors = Cell::new(0.0);
         let meter = Meter::start();
         let ending = tokio::select! {

@@ -1,5 +1,5 @@
-//! The pieces that actix lacks: a bounded edge ([`outlet`]), a supervisor that survives panics ([`guard`]), and the pauses
-//! between attempts ([`backoff`]). All sending of data goes through here.
+//! The pieces that actix lacks: a bounded edge ([`outlet`]), a supervisor that survives panics ([`guard`]), signs of life
+//! ([`pulse`]), and the pauses between attempts ([`backoff`]). All sending of data goes through here.
 //!
 //! Why: actix 0.13 enqueues `send().await` without waiting for room, lets `do_send` pass the mailbox's bound, and ends an actor with
 //! its mailbox when it panics. `tests/actix_semantics.rs` shows each.
@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod guard;
 pub mod offload;
 pub mod outlet;
+pub mod pulse;
 
 pub use guard::{Incident, Watch};
 pub use outlet::{Closed, Credit, Outlet, Parcel};

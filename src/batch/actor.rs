@@ -49,6 +49,7 @@ impl Batcher {
             // Closed: the generation ends, and what waits here is lost with its receipts.
             let Ok(slot) = slot else { return };
             if let Some((batch, reason)) = batcher.lanes.seal(Instant::now()) {
+                fault_point!("batch sealed");
                 tracing::trace!(texts = batch.len(), ?reason, "batch sealed");
                 let _ = slot.send(Batch(batch));
             }

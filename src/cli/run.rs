@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit;
+use crate::actor::pulse;
 use crate::pipeline::accounts::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, supervise};
 use crate::server::{RunningServer, ServerContext};
@@ -27,7 +28,11 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let options = RunOptions { until_idle: args.until_idle, grace: settings.shutdown.grace.as_duration() };
+    let options = RunOptions {
+        until_idle: args.until_idle,
+        grace: settings.shutdown.grace.as_duration(),
+        look_every: pulse::EVERY,
+    };
     let resources = Arc::new(Resources::open(settings).await?);
     // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
     let stop = stop_signal().context("listening for signals")?;
@@ -38,6 +43,10 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         ending = supervise(&resources, options, stop) => ending,
         never = async { tokio::join!(totals.run(), progress.run()) } => match never.0 {},
     };
+    if let Ending::Hangs(reason) = &ending {
+        exit::failed(exit::INTERNAL, reason);
+        std::process::exit(i32::from(exit::INTERNAL));
+    }
     if let Some(server) = server {
         server.stop().await;
     }
@@ -50,7 +59,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     Ok(match ending {
         Ending::Done => ExitCode::from(exit::DONE),
         Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),
-        Ending::Failed(reason) => exit::failed(exit::INTERNAL, &reason),
+        Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(exit::INTERNAL, &reason),
     })
 }
 

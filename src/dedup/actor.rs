@@ -102,6 +102,7 @@ impl Desk {
             return;
         }
         let planned = self.plan(groups).await;
+        fault_point!("planned");
         // Closed: the generation ends, and the receipts in what was not sent report themselves as lost.
         let _: Result<(), Closed> = self.route(planned).await;
     }
@@ -109,6 +110,7 @@ impl Desk {
     async fn plan(&self, groups: Vec<Group>) -> Planned {
         let ids: Arc<[_]> = groups.iter().map(|group| group.claim.id().clone()).collect();
         let held = patiently(&self.ledger, move |ledger| ledger.documents(&ids)).await;
+        fault_point!("before planning");
         let (planner, limiter) = (self.planner.clone(), self.limiter.clone());
         let planned = on_core(move || planner.plan(groups, held, limiter.estimator())).await;
         if planned.texts.is_empty() {

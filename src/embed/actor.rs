@@ -68,6 +68,7 @@ impl Desk {
     async fn embed(&self, batch: Batch) {
         let observer = self.observer.of(&batch);
         let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
+        fault_point!("embedded");
         let works = land(batch, vectors);
         if !works.is_empty() {
             // Closed: the generation ends, and the receipts in the works report themselves as lost.

@@ -14,6 +14,7 @@ pub mod openai;
 pub mod provider;
 pub mod space;
 pub mod status;
+pub mod watched;
 pub mod wordpiece;
 
 pub use provider::{Embeddings, InputType, Judgement, Provider};

@@ -8,6 +8,7 @@ use actix::prelude::*;
 
 use super::target::{IndexError, VectorIndex};
 use crate::actor::backoff::Backoff;
+use crate::actor::pulse::{self, Call, Underway};
 use crate::actor::{Credit, Parcel};
 use crate::dedup::flight::Settlement;
 use crate::dedup::{Work, Works};
@@ -15,12 +16,15 @@ use crate::ledger::DocumentWrite;
 use crate::telemetry::Health;
 use crate::telemetry::health::Component;
 
+/// One attempt to write.
+pub const WRITE: Call = Call { of: "the index", to: "write documents", may_take: pulse::CALL };
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// See the module.
 pub struct IndexWriter {
     index: Arc<dyn VectorIndex>,
     health: Arc<Health>,
+    underway: Arc<Underway>,
     waiting: Vec<Work>,
     credits: Vec<Credit>,
     writing: bool,
@@ -28,8 +32,8 @@ pub struct IndexWriter {
 
 impl IndexWriter {
     /// At the end of the pipeline.
-    pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>) -> Self {
-        Self { index, health, waiting: Vec::new(), credits: Vec::new(), writing: false }
+    pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>, underway: Arc<Underway>) -> Self {
+        Self { index, health, underway, waiting: Vec::new(), credits: Vec::new(), writing: false }
     }
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -38,12 +42,15 @@ impl IndexWriter {
         }
         self.writing = true;
         let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
-        let (index, health) = (self.index.clone(), self.health.clone());
+        let (index, health, underway) = (self.index.clone(), self.health.clone(), self.underway.clone());
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
-            match write_patiently(&*index, &health, writes.into()).await {
-                Ok(()) => settlements.into_iter().for_each(Settlement::settle),
+            match write_patiently(&*index, &health, &underway, writes.into()).await {
+                Ok(()) => {
+                    fault_point!("index written");
+                    settlements.into_iter().for_each(Settlement::settle);
+                }
                 // Dropped unsettled, the changes are delivered again and planned on what is held now.
                 Err(Stale(reason)) => {
                     tracing::warn!(reason, "a write was planned on what is no longer so; planning it again")
@@ -63,9 +70,14 @@ impl IndexWriter {
 struct Stale(String);
 
 /// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
-async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[DocumentWrite]>) -> Result<(), Stale> {
+async fn write_patiently(
+    index: &dyn VectorIndex,
+    health: &Health,
+    underway: &Arc<Underway>,
+    writes: Arc<[DocumentWrite]>,
+) -> Result<(), Stale> {
     let mut failures = 0;
-    while let Err(error) = index.write(writes.clone()).await {
+    while let Err(error) = try_write(index, underway, writes.clone()).await {
         failures += 1;
         let news = match &error {
             IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
@@ -81,6 +93,18 @@ async fn write_patiently(index: &dyn VectorIndex, health: &Health, writes: Arc<[
         tracing::info!("the index can be written to again");
     }
     Ok(())
+}
+
+/// One attempt. A generation that was given up and comes to life again must not take back what the next one has written.
+async fn try_write(
+    index: &dyn VectorIndex,
+    underway: &Arc<Underway>,
+    writes: Arc<[DocumentWrite]>,
+) -> Result<(), IndexError> {
+    match underway.begin(WRITE) {
+        Some(_underway) => index.write(writes).await,
+        None => Err(IndexError::Stale("the actors that planned it were given up".into())),
+    }
 }
 
 impl Actor for IndexWriter {
@@ -125,6 +149,7 @@ mod tests {
         index: Arc<FakeIndex>,
         health: Arc<Health>,
         claims: Arc<Claims>,
+        underway: Arc<Underway>,
         receipts: Receipts,
         writer: Outlet<Works>,
         _folder: TempDir,
@@ -135,11 +160,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
             let (health, claims) = (resources.health.clone(), Arc::<Claims>::default());
-            let claimed = claims.clone();
+            let (claimed, underway) = (claims.clone(), Arc::<Underway>::default());
             world.must(move || (claimed.claimed() > 0).then(|| format!("{} claims are left", claimed.claimed())));
             world.must_go("the index", &index);
-            let writer = world.stage("writer", 8, IndexWriter::new(index.clone(), health.clone()));
-            Self { index, health, claims, receipts: world.receipts(), writer, _folder: folder }
+            let writer = world.stage("writer", 8, IndexWriter::new(index.clone(), health.clone(), underway.clone()));
+            Self { index, health, claims, underway, receipts: world.receipts(), writer, _folder: folder }
         }
 
         /// A document of one chunk with a vector.
@@ -226,6 +251,25 @@ mod tests {
             stage.send(&["a"]).await;
             world.rest().await;
             assert_eq!(stage.receipts.of(1), Some(Verdict::Indexed));
+        });
+    }
+    #[test]
+    fn an_attempt_is_under_way_the_pause_after_it_is_not_and_after_the_close_nothing_is_written() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            stage.index.faults.draw(1, 1.0, &[Fault::Unavailable]);
+            stage.send(&["a"]).await;
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            assert!(stage.underway.calls().is_empty(), "it waits for its next attempt");
+            stage.index.block();
+            world.rest().await;
+            let calls: Vec<Call> = stage.underway.calls().into_iter().map(|(_, call)| call).collect();
+            assert_eq!(calls, [WRITE]);
+            stage.underway.close();
+            stage.index.unblock();
+            world.rest().await;
+            assert!(stage.underway.calls().is_empty() && stage.index.writes().is_empty());
+            assert_eq!(stage.receipts.of(0), Some(Verdict::Lost), "the next generation plans it anew");
         });
     }
 }

@@ -71,7 +71,8 @@ pub struct IndexStatus {
 
 /// Holds points and finds the nearest. Every write is idempotent.
 pub trait VectorIndex: Send + Sync + 'static {
-    /// Makes the index and the ledger hold what is written, durably, and answers what the ledger holds then.
+    /// Makes the index and the ledger hold what is written, durably, and answers what the ledger holds then. A future that is dropped
+    /// goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>>;
 
     /// The nearest documents, best first. Sees every write that was answered.

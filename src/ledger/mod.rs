@@ -26,7 +26,7 @@ mod vectors;
 mod write;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
@@ -42,6 +42,7 @@ pub use open::LedgerOptions;
 pub use points::PointOwner;
 pub use write::Written;
 
+use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use error::Trouble;
 use lock::FolderLock;
 use log::LogBound;
@@ -61,6 +62,7 @@ pub struct Ledger {
     vectors: VectorFile,
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
+    underway: Arc<Underway>,
     /// Held as long as the ledger is open for writing.
     _lock: Option<FolderLock>,
 }
@@ -87,6 +89,15 @@ impl Ledger {
             // The sender lives in `self`, so there is always another change to wait for.
             let _ = damage.changed().await;
         }
+    }
+
+    /// The calls that have begun and have not ended.
+    pub fn underway(&self) -> &Arc<Underway> {
+        &self.underway
+    }
+
+    fn begin(&self, doing: &'static str) -> Option<Ongoing> {
+        self.underway.begin(Call { of: "the ledger", to: doing, may_take: pulse::CALL })
     }
 
     fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {
@@ -119,7 +130,12 @@ impl Ledger {
     }
 
     /// Runs `work` on what was committed when it began. Nothing that is written meanwhile shows.
-    fn read<T>(&self, doing: &str, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, LedgerError> {
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Trouble>,
+    ) -> Result<T, LedgerError> {
+        let _underway = self.begin(doing);
         self.readers
             .with(|connection| {
                 // One transaction for all statements of a call: a consistent view, and one lock instead of one a row.
@@ -132,9 +148,10 @@ impl Ledger {
     /// Runs `work` in one durable transaction: all of it is kept, or nothing.
     fn change<T>(
         &self,
-        doing: &str,
+        doing: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
     ) -> Result<T, LedgerError> {
+        let _underway = self.begin(doing);
         let Some(writer) = &self.writer else {
             return Err(LedgerError::opened_to_read(doing, &self.file));
         };

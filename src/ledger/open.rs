@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -102,7 +102,8 @@ impl Ledger {
         let vectors = VectorFile::new(folder, lock.is_some());
         let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
         let (folder, damage) = (folder.to_owned(), watch::Sender::default());
-        let ledger = Self { folder, file, options, readers, writer, vectors, damage, _lock: lock };
+        let ledger =
+            Self { folder, file, options, readers, writer, vectors, damage, underway: Arc::default(), _lock: lock };
         ledger.check_vectors()?;
         Ok(ledger)
     }

@@ -124,7 +124,7 @@ impl Ledger {
     /// The vector of each key, in their order, where `find` knows its place.
     pub(super) fn look_up_vectors<K>(
         &self,
-        doing: &str,
+        doing: &'static str,
         keys: &[K],
         find: impl Fn(&Connection, &K) -> rusqlite::Result<Option<Place>>,
     ) -> Result<Vec<Option<Vector>>, LedgerError> {

@@ -4,19 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Resources;
 use super::accounts::{Accounts, SharedAccounts};
+use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
+use crate::actor::pulse::Pulse;
 use crate::actor::{Incident, Outlet, Watch, guard};
 use crate::batch::Batcher;
-use crate::dedup::{Changes, Deduplicator, Flights, Planner};
+use crate::dedup::{Deduplicator, Flights, Planner};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::actor::{Desk, Embedder};
+use crate::embed::watched::WatchedProvider;
 use crate::index::actor::IndexWriter;
-use crate::source::actor::{Ingestor, MakeSource, Rest, StopReading, Wiring};
+use crate::source::actor::{GiveUp, Ingestor, MakeSource, Rest, StopReading, Wiring};
 
 /// Messages of up to 1,024 changes that are planned at once: one for each core keeps both at work.
 const PLANNING: usize = 2;
@@ -45,10 +48,15 @@ pub struct NamedSource {
     pub make: MakeSource,
 }
 
-/// Starts every actor on the current arbiter. `failed` is told when one of them is given up.
-pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc::UnboundedSender<String>) -> Sources {
+/// Starts every actor on the current arbiter. Their calls show in `pulse`; `failed` is told when one of them is given up.
+pub fn build(
+    resources: &Arc<Resources>,
+    sources: Vec<NamedSource>,
+    pulse: &Pulse,
+    failed: mpsc::UnboundedSender<Failure>,
+) -> Sources {
     let r = resources;
-    let watch = watch(r, failed);
+    let watch = keep_books(r, failed.clone());
     let meter = |edge: &str| -> WaitMeter {
         let seconds = r.metrics.backpressure(edge);
         Arc::new(move |waited| seconds.inc_by(waited))
@@ -56,15 +64,16 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
     let spawn = |name: &str| r.actors.register(name);
 
     spawn("index_writer");
-    let writer = IndexWriter::new(r.index.clone(), r.health.clone());
+    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone());
     let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
     let writer = Outlet::new(writer, WRITING, meter("index_writer"));
 
     spawn("embedder");
     let calls = r.settings.embedding.concurrency();
+    let timeout = r.settings.embedding.timeout();
     let price = r.provider.price_per_million_tokens();
     let embedder = Embedder::new(Desk {
-        provider: r.provider.clone(),
+        provider: Arc::new(WatchedProvider::new(r.provider.clone(), pulse.underway.clone(), timeout)),
         limiter: r.limiter.clone(),
         status: r.provider_status.clone(),
         observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
@@ -90,40 +99,41 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
     let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 
-    let commits = Arc::<AtomicU64>::default();
-    let started = sources.into_iter().map(|source| ingestor(r, source, deduplicator.clone(), &commits, &watch));
-    let (stop, rests) = started.unzip();
+    let give_up: GiveUp = Arc::new(move |reason| {
+        // Nobody listens when the generation is ending anyway.
+        let _ = failed.send(Failure::GaveUp(reason));
+    });
+    let (commits, through) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let turn = Arc::new(Semaphore::new(1));
+    let ingestor = |source: NamedSource| {
+        let (rest, resting) = watch::channel(Rest::Busy);
+        let actor = format!("ingestor {}", source.name);
+        r.actors.register(&actor);
+        let ingestor = Ingestor::new(Wiring {
+            board: r.sources.register(&source.name),
+            name: source.name,
+            make: source.make,
+            mapper: r.mapper.clone(),
+            version_is_time: r.settings.document.version.is_some(),
+            ledger: r.ledger.clone(),
+            deduplicator: deduplicator.clone(),
+            limits: WINDOW,
+            metrics: r.metrics.clone(),
+            rest,
+            commits: commits.clone(),
+            through: through.clone(),
+            turn: turn.clone(),
+            health: r.health.clone(),
+            give_up: give_up.clone(),
+        });
+        (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), resting)
+    };
+    let (stop, rests) = sources.into_iter().map(ingestor).unzip();
     Sources { stop, rests, commits }
 }
 
-fn ingestor(
-    r: &Arc<Resources>,
-    source: NamedSource,
-    deduplicator: Outlet<Changes>,
-    commits: &Arc<AtomicU64>,
-    watch: &Watch,
-) -> (Recipient<StopReading>, watch::Receiver<Rest>) {
-    let (rest, resting) = watch::channel(Rest::Busy);
-    let actor = format!("ingestor {}", source.name);
-    r.actors.register(&actor);
-    let ingestor = Ingestor::new(Wiring {
-        board: r.sources.register(&source.name),
-        name: source.name,
-        make: source.make,
-        mapper: r.mapper.clone(),
-        version_is_time: r.settings.document.version.is_some(),
-        ledger: r.ledger.clone(),
-        deduplicator,
-        limits: WINDOW,
-        metrics: r.metrics.clone(),
-        rest,
-        commits: commits.clone(),
-    });
-    (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), resting)
-}
-
 /// Keeps the board, the metrics and the log, and passes failures on.
-fn watch(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<String>) -> Watch {
+fn keep_books(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>) -> Watch {
     let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
     Arc::new(move |actor, incident| {
         let handle = board.register(actor);
@@ -133,12 +143,16 @@ fn watch(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<String>) -> W
                 metrics.restarts(actor).inc();
                 handle.panicked(&reason);
             }
-            Incident::Restarted => tracing::info!(actor, "actor runs again"),
+            Incident::Restarted => {
+                tracing::info!(actor, "actor runs again");
+                handle.running();
+            }
             Incident::GaveUp(reason) => {
                 handle.panicked(&reason);
                 handle.stopped();
+                let reason = format!("actor {actor} panicked too often, at last with: {reason}");
                 // Nobody listens when the generation is ending anyway.
-                let _ = failed.send(format!("actor {actor} panicked too often, at last with: {reason}"));
+                let _ = failed.send(Failure::GaveUp(reason));
             }
         }
     })

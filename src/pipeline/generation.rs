@@ -1,18 +1,23 @@
 //! One set of actors on an arbiter of its own, so that it can be dropped as a whole: its state, its tasks, its mailboxes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc as blocking_mpsc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Resources;
-use super::build::{NamedSource, build};
+use super::build::{NamedSource, Sources, build};
+use super::watch::{Watching, watch};
+use crate::actor::pulse::{Call, Pulse, Stall, Underway};
+use crate::index::actor::WRITE;
 use crate::source::actor::{Rest, StopReading};
 
 /// How long the end of a generation waits for its blocking work. A thread that waits for standard input never ends.
-const ENDING: Duration = Duration::from_secs(10);
+const ENDING: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 
 /// See the module.
 pub struct Generation {
@@ -20,22 +25,61 @@ pub struct Generation {
     stop: Vec<Recipient<StopReading>>,
     rests: Vec<watch::Receiver<Rest>>,
     commits: Arc<AtomicU64>,
-    failures: mpsc::UnboundedReceiver<String>,
+    failures: mpsc::UnboundedReceiver<Failure>,
+    pulse: Arc<Pulse>,
+    ledger: Arc<Underway>,
+    _watching: Watching,
 }
 
+/// Why a generation cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// An actor was given up, for this reason.
+    GaveUp(String),
+    /// Something hangs.
+    Stalled(Stall),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GaveUp(reason) => f.write_str(reason),
+            Self::Stalled(stall) => stall.fmt(f),
+        }
+    }
+}
+
+/// What goes on although its generation was ended, and may yet change what the next one writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftBehind(pub Call);
+
 impl Generation {
-    /// Starts the actors, on a thread of their own.
-    pub async fn start(resources: &Arc<Resources>, sources: Vec<NamedSource>) -> Result<Self, String> {
+    /// Starts the actors, on a thread of their own, and looks after them every so often from another.
+    pub async fn start(
+        resources: &Arc<Resources>,
+        sources: Vec<NamedSource>,
+        look_every: Duration,
+    ) -> Result<Self, String> {
         let arbiter = Arbiter::new();
+        let (pulse, ledger) = (Arc::<Pulse>::default(), resources.ledger.underway().clone());
         let (failed, failures) = mpsc::unbounded_channel();
         let (started, start) = oneshot::channel();
-        let resources = resources.clone();
+        let (resources, beating, failing) = (resources.clone(), pulse.clone(), failed.clone());
         arbiter.spawn_fn(move || {
+            actix::spawn(beating.clone().beat(look_every));
             // The receiver waits below for as long as this runs.
-            let _ = started.send(build(&resources, sources, failed));
+            let _ = started.send(build(&resources, sources, &beating, failing));
         });
-        let sources = start.await.map_err(|_| "the actors could not be started".to_owned())?;
-        Ok(Self { arbiter, stop: sources.stop, rests: sources.rests, commits: sources.commits, failures })
+        let sources =
+            start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;
+        let stalled = move |stall| {
+            // Nobody listens when the generation is ending anyway.
+            let _ = failed.send(Failure::Stalled(stall));
+        };
+        let watching = watch(pulse.clone(), ledger.clone(), look_every, stalled);
+        let _watching = watching.map_err(|error| format!("no thread could be started: {error}"))?;
+        let Sources { stop, rests, commits } = sources;
+        Ok(Self { arbiter, stop, rests, commits, failures, pulse, ledger, _watching })
     }
 
     /// Waits until no source has anything left to do: nothing to read, and everything settled and committed. Answers what is
@@ -44,12 +88,10 @@ impl Generation {
         at_rest(self.rests.clone())
     }
 
-    /// Waits until an actor is given up, and says why.
-    pub async fn failure(&mut self) -> String {
-        match self.failures.recv().await {
-            Some(reason) => reason,
-            None => "the actors ended by themselves".to_owned(),
-        }
+    /// Waits until an actor is given up or something hangs.
+    pub async fn failure(&mut self) -> Failure {
+        let gone = || Failure::GaveUp("the actors ended by themselves".to_owned());
+        self.failures.recv().await.unwrap_or_else(gone)
     }
 
     /// Whether it committed any position.
@@ -69,16 +111,39 @@ impl Generation {
     }
 
     /// Ends every actor and waits until nothing of the generation runs any more: a write that is still under way would else take
-    /// back what the next generation writes.
-    pub async fn end_wholly(self) {
+    /// back what the next generation writes. A thread that hangs cannot be ended: it is left behind, unless it holds such a write.
+    pub async fn end_wholly(self, failure: &Failure) -> Result<(), LeftBehind> {
+        self.pulse.underway.close();
+        let before = self.ledger.calls();
         self.arbiter.stop();
         let arbiter = self.arbiter;
-        let ended = tokio::task::spawn_blocking(move || arbiter.join());
-        if tokio::time::timeout(ENDING, ended).await.is_err() {
-            tracing::warn!(
-                waited_seconds = ENDING.as_secs(),
-                "the actors that failed have not ended; going on without waiting"
-            );
+        let ended = tokio::task::spawn_blocking(move || {
+            let (joined, ended) = blocking_mpsc::channel();
+            std::thread::spawn(move || {
+                // Nobody listens when it took too long; and a thread that panicked has ended as well.
+                let _ = joined.send(arbiter.join().is_ok());
+            });
+            ended.recv_timeout(ENDING).is_ok()
+        });
+        if ended.await.unwrap_or(false) {
+            return Ok(());
+        }
+        let hangs = match failure {
+            Failure::Stalled(Stall::Call(call)) if *call == WRITE => Some(*call),
+            _ => None,
+        };
+        // Of an actor that runs no more, what it had begun; of the ledger, what it has not ended in all that time.
+        let of_actors = self.pulse.underway.calls().into_iter().filter(|(_, call)| *call == WRITE);
+        let of_ledger = self.ledger.calls().into_iter().filter(|call| before.contains(call));
+        match hangs.or_else(|| of_actors.chain(of_ledger).map(|(_, call)| call).next()) {
+            Some(call) => Err(LeftBehind(call)),
+            None => {
+                tracing::warn!(
+                    waited_seconds = ENDING.as_secs(),
+                    "a thread of the actors that failed does not end and cannot be ended; it is left behind"
+                );
+                Ok(())
+            }
         }
     }
 }

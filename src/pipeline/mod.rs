@@ -5,11 +5,16 @@
 
 pub mod accounts;
 pub mod build;
+#[cfg(test)]
+mod fault_points;
 pub mod generation;
 pub mod resources;
+#[cfg(test)]
+mod stalls;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use resources::Resources;
 pub use supervisor::{Ending, RunOptions, supervise};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::Resources;
 use super::build::NamedSource;
-use super::generation::Generation;
+use super::generation::{Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
+use crate::actor::pulse::Call;
 use crate::ledger::LedgerError;
 use crate::source::replan::{PLAN_SETTING, ReplanSource};
 use crate::source::replay::ReplaySource;
@@ -25,6 +26,8 @@ pub struct RunOptions {
     pub until_idle: bool,
     /// How long a stop waits for what is on its way.
     pub grace: Duration,
+    /// How often it is looked for what hangs, and how often the actors' thread beats: [`pulse::EVERY`](crate::actor::pulse::EVERY).
+    pub look_every: Duration,
 }
 
 /// How a run ended.
@@ -36,6 +39,8 @@ pub enum Ending {
     WorkLeft,
     /// It cannot go on, for this reason.
     Failed(String),
+    /// As `Failed`, and something hangs that an orderly end would wait for: the process must end at once.
+    Hangs(String),
 }
 
 /// Runs the pipeline. `stop` completes when someone asks it to end.
@@ -57,13 +62,13 @@ pub(super) async fn supervise_sources(
             Ok(sources) => sources,
             Err(reason) => return Ending::Failed(reason),
         };
-        let mut generation = match Generation::start(resources, sources).await {
+        let mut generation = match Generation::start(resources, sources, options.look_every).await {
             Ok(generation) => generation,
             Err(reason) => return Ending::Failed(reason),
         };
         resources.health.ok(Component::Pipeline);
         let rest = generation.rest();
-        let reason = tokio::select! {
+        let failure = tokio::select! {
             biased;
             failing = rest, if options.until_idle => {
                 generation.end();
@@ -74,23 +79,31 @@ pub(super) async fn supervise_sources(
                 generation.end();
                 return Ending::Failed(damage.to_string());
             }
-            reason = generation.failure() => reason,
+            failure = generation.failure() => failure,
         };
         // What is settled and not committed is done again by the next one, so it is no progress.
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
-        generation.end_wholly().await;
-        if fruitless == FRUITLESS {
-            return Ending::Failed(format!(
-                "{FRUITLESS} generations of actors in a row got nowhere; the last one: {reason}"
+        if let Err(LeftBehind(Call { of, to, .. })) = generation.end_wholly(&failure).await {
+            return Ending::Hangs(format!(
+                "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
+                 at the disk and at what answers there, and start again; nothing is lost"
             ));
         }
+        resources.actors.all_stopped();
+        if fruitless == FRUITLESS {
+            return Ending::Failed(format!(
+                "{FRUITLESS} generations of actors in a row got nowhere; the last one: {failure}"
+            ));
+        }
+        resources.metrics.rebuilds.inc();
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
         tracing::error!(
-            reason,
+            reason = %failure,
+            rebuilds = resources.metrics.rebuilds.get(),
             pause_seconds = pause.as_secs(),
             "the pipeline failed; rebuilding it from committed positions"
         );
-        resources.health.starting(Component::Pipeline, reason);
+        resources.health.starting(Component::Pipeline, failure.to_string());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = &mut stop => return Ending::WorkLeft,
@@ -107,7 +120,10 @@ async fn wind_down(resources: &Resources, mut generation: Generation, grace: Dur
     let rest = generation.rest();
     let ending = tokio::select! {
         _ = rest => Ending::Done,
-        _ = generation.failure() => Ending::WorkLeft,
+        failure = generation.failure() => {
+            tracing::error!(reason = %failure, "the pipeline failed while it was stopping; the next start does the rest");
+            Ending::WorkLeft
+        }
         damage = resources.ledger.damaged() => Ending::Failed(damage.to_string()),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };

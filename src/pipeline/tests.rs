@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 use super::Resources;
 use super::build::{NamedSource, Sources, WINDOW, build};
-use super::generation::at_rest;
+use super::generation::{Failure, at_rest};
 use super::supervisor::{Ending, RunOptions, supervise_sources};
+use crate::actor::pulse::{self, Pulse};
 use crate::document::mapping::Mapped;
 use crate::document::{Document, DocumentId, Vector, Version};
 use crate::testkit::World;
@@ -52,18 +53,18 @@ impl Pipeline {
     /// Runs generation after generation of actors, each on an arbiter with a clock of its own.
     async fn supervise(&self, script: &Script, until_idle: bool, stop: impl Future<Output = ()>) -> Ending {
         let sources = || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
-        let options = RunOptions { until_idle, grace: Duration::from_secs(30) };
+        let options = RunOptions { until_idle, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         supervise_sources(&self.resources, sources, options, stop).await
     }
 
     /// Starts a generation of actors that reads these scripts.
-    fn start(&self, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<String>) {
+    fn start(&self, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
         let (failed, failures) = mpsc::unbounded_channel();
         let named = |(number, script): (usize, &&Script)| NamedSource {
             name: format!("script-{number}").into(),
             make: script.make(),
         };
-        (build(&self.resources, scripts.iter().enumerate().map(named).collect(), failed), failures)
+        (build(&self.resources, scripts.iter().enumerate().map(named).collect(), &Pulse::default(), failed), failures)
     }
 
     /// Reads the scripts to their end.
@@ -301,7 +302,7 @@ fn a_stop_that_cannot_finish_what_was_read_says_that_work_is_left() {
         assert_eq!(pipeline.supervise(&script, false, read).await, Ending::WorkLeft);
         pipeline.index.unblock();
         // The arbiter drops what was on its way on a thread of its own.
-        while pipeline.resources.metrics.embedding_queue.get() > 0 {
+        while Arc::strong_count(&pipeline.resources.metrics) > 1 {
             tokio::task::yield_now().await;
         }
     });

@@ -251,6 +251,27 @@ mod tests {
         assert!(text.contains("\nvectide_documents 1\n") && text.contains("\nvectide_points 3\n"), "{text}");
     }
 
+    #[actix_rt::test]
+    async fn an_actor_that_panicked_is_shown_with_its_state_and_what_it_said() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.actors.register("embedder");
+        let batcher = ground.actors.register("batcher");
+        batcher.panicked("index out of bounds");
+        let actors = ground.get("/v1/stats").await.json()["actors"].take();
+        assert_eq!(actors["embedder"], json!({"state": "running", "restarts": 0}));
+        assert_eq!((&actors["batcher"]["state"], &actors["batcher"]["restarts"]), (&json!("restarting"), &json!(1)));
+        assert_eq!(actors["batcher"]["last_panic"]["reason"], "index out of bounds");
+        for state in ["restarting", "running"] {
+            let metrics = String::from_utf8(ground.get("/metrics").await.body).unwrap();
+            for each in ["running", "restarting", "stopped"] {
+                let is = u8::from(each == state);
+                let line = format!("\nvectide_actor_state{{actor=\"batcher\",state=\"{each}\"}} {is}\n");
+                assert!(metrics.contains(&line), "{state}: {metrics}");
+            }
+            batcher.running();
+        }
+    }
+
     fn settings(listen: SocketAddr) -> ServerSettings {
         let wait_timeout = Span::new(Duration::from_secs(1));
         ServerSettings { listen, max_body: ByteSize::mebibytes(1), wait_timeout }

@@ -50,6 +50,7 @@ mod tests {
         let ground = Ground::new(Setup { max_pending: 4, max_body: 1_000, ..Setup::default() }).await;
         ground.hold("p1", 7, &["Boots"]);
         ground.hold("gone", 7, &[]);
+        ground.actors.register("batcher").panicked("index out of bounds");
         let large = "{\"text\":\"".to_owned() + &"a".repeat(1_000);
         for (status, method, path, uri, body) in [
             (202, Method::POST, "/v1/events", "/v1/events", "{}"),

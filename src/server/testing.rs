@@ -119,6 +119,7 @@ pub(super) struct Ground {
     pub(super) index: Arc<FakeIndex>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) health: Arc<Health>,
+    pub(super) actors: ActorBoard,
     shared: Data<Shared>,
     _folder: TempDir,
 }
@@ -171,13 +172,13 @@ impl Ground {
         let space = Space { model: "fake".into(), revision: String::new(), dimensions: 2 };
         let provider = Arc::new(FakeProvider { space, answers: Mutex::default() });
         let index = Arc::new(FakeIndex::default());
-        let health = Arc::new(Health::default());
+        let (health, actors) = (Arc::new(Health::default()), ActorBoard::default());
         let report = Report {
             pipeline: "test".into(),
             ledger: ledger.clone(),
             metrics: Arc::new(Metrics::new()),
             health: health.clone(),
-            actors: ActorBoard::default(),
+            actors: actors.clone(),
             sources: SourceBoard::default(),
             index: index.clone(),
             provider: provider.clone(),
@@ -197,7 +198,7 @@ impl Ground {
         };
         let (bodies, questions) = (event_bodies(&settings), search_bodies(&settings));
         let shared = Data::new(Shared { context, settings, bodies, questions });
-        Self { journal, intake, provider, index, ledger, health, shared, _folder: folder }
+        Self { journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
     }
 
     pub(super) async fn send(&self, request: TestRequest) -> Answer {

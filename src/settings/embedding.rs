@@ -122,6 +122,14 @@ impl EmbeddingSettings {
         }
     }
 
+    /// After so long a call is given up by itself; a local model computes until it has its answer.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Self::Openai(settings) => settings.timeout.as_duration(),
+            Self::Builtin(_) | Self::Hashed(_) => Duration::ZERO,
+        }
+    }
+
     /// What the account allows; a local model has no limit.
     pub fn rate_limit(&self) -> RateLimitSettings {
         match self {

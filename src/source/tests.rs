@@ -5,14 +5,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::prelude::*;
+use parking_lot::Mutex;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::actor::{Ingestor, LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD, Rest, StopReading, Wiring};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict};
 use crate::ledger::Ledger;
 use crate::pipeline::Resources;
+use crate::telemetry::health::{Component, ComponentHealth, HealthState};
 use crate::testkit::fakes::{self, FakeProvider, Fault, Script};
 use crate::testkit::{Probe, World};
 
@@ -23,6 +25,9 @@ struct Stage {
     deduplicator: Probe<Changes>,
     ingestor: Addr<Ingestor>,
     rest: watch::Receiver<Rest>,
+    turn: Arc<Semaphore>,
+    /// Why it gave up.
+    hopeless: Arc<Mutex<Vec<String>>>,
     _folder: TempDir,
 }
 
@@ -36,6 +41,9 @@ impl Stage {
         let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
         let (deduplicator, outlet) = world.probe("deduplicator", 64);
         let (rest, resting) = watch::channel(Rest::Busy);
+        let turn = Arc::new(Semaphore::new(1));
+        let hopeless = Arc::<Mutex<Vec<String>>>::default();
+        let given_up = hopeless.clone();
         let ingestor = Ingestor::new(Wiring {
             name: "script".into(),
             make: script.make(),
@@ -48,9 +56,13 @@ impl Stage {
             board: resources.sources.register("script"),
             rest,
             commits: Arc::<AtomicU64>::default(),
+            through: Arc::default(),
+            turn: turn.clone(),
+            health: resources.health.clone(),
+            give_up: Arc::new(move |reason| given_up.lock().push(reason)),
         });
         let ingestor = world.spawn("ingestor", 1, ingestor);
-        Self { resources, deduplicator, ingestor, rest: resting, _folder: folder }
+        Self { resources, deduplicator, ingestor, rest: resting, turn, hopeless, _folder: folder }
     }
 
     fn ledger(&self) -> &Ledger {
@@ -182,6 +194,65 @@ fn suspects_travel_one_by_one_and_nothing_is_read_meanwhile() {
         settle(stage.arrived(&world).await);
         world.rest().await;
         assert_eq!(stage.committed(), 8);
+    });
+}
+
+#[test]
+fn a_suspect_waits_for_its_turn_among_the_sources() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world, &script(&events(0..2))).await;
+        let elsewhere = stage.turn.clone().try_acquire_owned().unwrap();
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            assert_eq!(ids(&stage.arrived(&world).await), ["d0", "d1"]);
+        }
+        assert!(stage.arrived(&world).await.is_empty(), "a suspect of another source is on its way");
+        drop(elsewhere);
+        let open = stage.arrived(&world).await;
+        assert_eq!(ids(&open), ["d0"]);
+        assert_eq!(stage.turn.available_permits(), 0);
+        settle(open);
+        settle(stage.arrived(&world).await);
+        assert!(stage.arrived(&world).await.is_empty());
+        assert_eq!((stage.turn.available_permits(), stage.committed()), (1, 2));
+    });
+}
+
+#[test]
+fn when_nothing_gets_through_nothing_is_condemned_and_all_is_delivered_when_it_heals() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world, &script(&events(0..4))).await;
+        let health = stage.resources.health.clone();
+        health.ok(Component::Pipeline);
+        stage.deduplicator.lose();
+        while health.of(Component::Pipeline).state == HealthState::Ok {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // Until each of them was lost more often than a delivery may be that has company.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let ComponentHealth { state: HealthState::Degraded, reason: Some(reason) } = health.of(Component::Pipeline)
+        else {
+            panic!("{:?}", health.of(Component::Pipeline))
+        };
+        assert!(reason.contains("whatever source script delivers is lost"), "{reason}");
+        assert!(stage.hopeless.lock().is_empty(), "not yet");
+        stage.deduplicator.settle();
+        while stage.committed() < 4 {
+            settle(stage.arrived(&world).await);
+        }
+        assert_eq!(health.of(Component::Pipeline).state, HealthState::Ok);
+        assert_eq!(stage.ledger().dead_letter_count().unwrap(), 0);
+    });
+}
+
+#[test]
+fn when_nothing_ever_gets_through_the_actors_are_given_up_and_nothing_is_condemned() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world, &script(&events(0..4))).await;
+        stage.deduplicator.lose();
+        world.rest().await;
+        let reasons = stage.hopeless.lock().clone();
+        assert!(matches!(&reasons[..], [reason] if reason.contains("whatever source script delivers")), "{reasons:?}");
+        assert_eq!(stage.ledger().dead_letter_count().unwrap(), 0);
     });
 }
 

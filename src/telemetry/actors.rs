@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// What an actor is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,6 +21,20 @@ pub enum ActorState {
     Stopped,
 }
 
+impl ActorState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Restarting, Self::Stopped];
+
+    /// As it is written in statistics and in the metrics' `state` label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// One actor's entry on the board.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ActorStatus {
@@ -25,9 +42,18 @@ pub struct ActorStatus {
     pub state: ActorState,
     /// How often it was restarted since the process started.
     pub restarts: u64,
-    /// What its last panic said.
+    /// Its last panic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_panic: Option<String>,
+    pub last_panic: Option<Panic>,
+}
+
+/// A panic of an actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Panic {
+    /// What it said.
+    pub reason: String,
+    /// When it was: an RFC 3339 time in UTC.
+    pub at: String,
 }
 
 /// The board that every actor's guard writes to and that statistics are read from. Clones share it.
@@ -54,6 +80,11 @@ impl ActorBoard {
         self.lock().iter().map(|(name, status)| (name.to_string(), status.clone())).collect()
     }
 
+    /// All actors ended together.
+    pub fn all_stopped(&self) {
+        self.lock().values_mut().for_each(|status| status.state = ActorState::Stopped);
+    }
+
     // A status is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, ActorStatus>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,7 +102,7 @@ impl ActorHandle {
         self.update(|status| {
             status.state = ActorState::Restarting;
             status.restarts += 1;
-            status.last_panic = Some(message.to_owned());
+            status.last_panic = Some(Panic { reason: message.to_owned(), at: rfc_3339(SystemTime::now()) });
         });
     }
 
@@ -83,6 +114,11 @@ impl ActorHandle {
     fn update(&self, change: impl FnOnce(&mut ActorStatus)) {
         change(self.board.lock().entry(self.name.clone()).or_default());
     }
+}
+
+fn rfc_3339(at: SystemTime) -> String {
+    // Only a year beyond 9999 cannot be written.
+    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -100,10 +136,22 @@ mod tests {
         board.register("batcher").panicked("again");
         board.register("embedder");
         let snapshot = board.snapshot();
-        assert_eq!(
-            snapshot["batcher"],
-            ActorStatus { state: ActorState::Restarting, restarts: 2, last_panic: Some("again".into()) }
-        );
+        let status = &snapshot["batcher"];
+        assert_eq!((status.state, status.restarts), (ActorState::Restarting, 2));
+        let last = status.last_panic.as_ref().unwrap();
+        assert_eq!(last.reason, "again");
+        OffsetDateTime::parse(&last.at, &Rfc3339).unwrap();
         assert_eq!(snapshot["embedder"], ActorStatus::default());
+        board.all_stopped();
+        assert!(board.snapshot().values().all(|status| status.state == ActorState::Stopped));
+        assert_eq!(board.snapshot()["batcher"].restarts, 2);
+    }
+
+    #[test]
+    fn a_state_has_one_name_everywhere() {
+        for state in ActorState::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        assert_eq!(rfc_3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
     }
 }

@@ -11,6 +11,7 @@ use prometheus::{
 
 use crate::document::Operation;
 
+use super::actors::ActorState;
 use super::labels::{CacheTier, Outcome, Reason, RequestStatus};
 use super::process::ProcessCollector;
 
@@ -147,6 +148,9 @@ pub struct Metrics {
     requests: IntCounterVec,
     backpressure: CounterVec,
     restarts: IntCounterVec,
+    actor_state: IntGaugeVec,
+    /// `vectide_rebuilds_total`: how often all actors were built anew.
+    pub rebuilds: IntCounter,
     window_documents: IntGaugeVec,
     window_bytes: IntGaugeVec,
     window_limit_documents: IntGaugeVec,
@@ -251,6 +255,20 @@ impl Metrics {
                     &["actor"],
                 )?,
             )?,
+            actor_state: register(
+                r,
+                IntGaugeVec::new(
+                    Opts::new("vectide_actor_state", "1 for the state that an actor is in, 0 for the others."),
+                    &["actor", "state"],
+                )?,
+            )?,
+            rebuilds: register(
+                r,
+                IntCounter::new(
+                    "vectide_rebuilds_total",
+                    "How often all actors were built anew from committed positions.",
+                )?,
+            )?,
             window_documents: by_source(r, "vectide_window_documents", "Documents read and not yet settled.")?,
             window_bytes: by_source(r, "vectide_window_bytes", "Bytes of records read and not yet settled.")?,
             window_limit_documents: by_source(
@@ -275,6 +293,13 @@ impl Metrics {
     /// `vectide_restarts_total` of one actor.
     pub fn restarts(&self, actor: &str) -> IntCounter {
         self.restarts.with_label_values(&[actor])
+    }
+
+    /// Sets `vectide_actor_state` of one actor.
+    pub fn set_actor_state(&self, actor: &str, state: ActorState) {
+        for each in ActorState::ALL {
+            self.actor_state.with_label_values(&[actor, each.as_str()]).set(i64::from(each == state));
+        }
     }
 
     /// The window of one source.
@@ -418,6 +443,7 @@ mod tests {
         metrics.window("api").documents.set(1);
         metrics.backpressure("batcher").inc();
         metrics.restarts("batcher").inc();
+        metrics.set_actor_state("batcher", ActorState::Running);
         metrics.requests("m");
         let text = metrics.render();
         let types: Vec<(&str, &str)> =

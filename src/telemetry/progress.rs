@@ -223,7 +223,9 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
             "Stopped after {time} with work left, which the next `vectide run` does: {}",
             records(settled, run.elapsed)
         )),
-        Ending::Failed(_) => say(format_args!("Failed after {time}: {}", records(settled, run.elapsed))),
+        Ending::Failed(_) | Ending::Hangs(_) => {
+            say(format_args!("Failed after {time}: {}", records(settled, run.elapsed)))
+        }
     }
     let kinds = [
         (Outcome::Indexed, "indexed"),

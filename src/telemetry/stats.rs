@@ -106,6 +106,9 @@ pub struct RunStats {
     pub events: u64,
     /// Events by operation, then by outcome; only what occurred. `redelivered` counts repeats and settles nothing.
     pub events_by: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How often all actors were built anew from committed positions.
+    #[serde(default)]
+    pub rebuilds: u64,
     /// Events settled a second, over the whole run.
     pub events_per_second: f64,
     /// How long the process runs.
@@ -128,6 +131,7 @@ impl RunStats {
             money: metrics.money.sum(),
             events,
             events_by,
+            rebuilds: metrics.rebuilds.get(),
             events_per_second: if uptime_seconds > 0.0 { events as f64 / uptime_seconds } else { 0.0 },
             uptime_seconds,
         }
@@ -206,6 +210,7 @@ mod tests {
         metrics.events.of(Some(Operation::Patch), Outcome::Indexed).inc_by(9);
         metrics.events.of(Some(Operation::Patch), Outcome::Redelivered).inc();
         metrics.events.of(None, Outcome::DeadLettered).inc();
+        metrics.rebuilds.inc();
         let run = RunStats::read(&metrics, 2.0);
         let patch = BTreeMap::from([("indexed".to_owned(), 9), ("redelivered".to_owned(), 1)]);
         let unknown = BTreeMap::from([("dead_lettered".to_owned(), 1)]);
@@ -217,6 +222,7 @@ mod tests {
             money: 0.5,
             events: 10,
             events_by: BTreeMap::from([("patch".to_owned(), patch), ("unknown".to_owned(), unknown)]),
+            rebuilds: 1,
             events_per_second: 5.0,
             uptime_seconds: 2.0,
         };

@@ -4,6 +4,7 @@
 mod errand;
 mod redelivery;
 mod settling;
+mod trial;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::{OnCommit, Position, Room, Source, SourceError};
@@ -23,10 +24,12 @@ use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
-use crate::telemetry::{Metrics, Outcome, SourceHandle};
+use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
 use errand::{Decoded, Errand, Found, ReadOutcome};
-pub use redelivery::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
+use redelivery::{Alone, Lost};
+use trial::Trial;
+pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
 /// The most that is read and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
 /// side by side.
@@ -37,6 +40,9 @@ const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::f
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
+
+/// Told why the actors must be built anew.
+pub type GiveUp = Arc<dyn Fn(String) + Send + Sync>;
 
 /// What an ingestor is wired to.
 pub struct Wiring {
@@ -62,6 +68,14 @@ pub struct Wiring {
     pub rest: watch::Sender<Rest>,
     /// Counts commits of positions: the only progress that lasts.
     pub commits: Arc<AtomicU64>,
+    /// Counts what got through to the index, of all sources.
+    pub through: Arc<AtomicU64>,
+    /// One permit: the turn of a suspect, of all sources, to travel alone.
+    pub turn: Arc<Semaphore>,
+    /// Told when nothing gets through.
+    pub health: Arc<Health>,
+    /// Told why the actors must be built anew.
+    pub give_up: GiveUp,
 }
 
 /// Whether an ingestor has anything left to do.
@@ -105,7 +119,11 @@ struct State {
     /// Deliveries that were lost too often to travel with others.
     suspects: VecDeque<u64>,
     /// The suspect that is on its way.
-    alone: Option<u64>,
+    alone: Option<Alone>,
+    waits_for_turn: bool,
+    trial: Trial,
+    /// Whether it said of the pipeline that nothing gets through.
+    degraded: bool,
     condemned: Vec<(u64, Refusal)>,
     burying: bool,
     committing: bool,
@@ -264,11 +282,9 @@ impl Ingestor {
 
     fn judge(&mut self, ctx: &mut Context<Self>) {
         let Some(verdicts) = self.state.verdicts.clone() else { return };
-        let mut lost = Vec::new();
+        let mut lost = Lost::default();
         for (number, verdict) in verdicts.take() {
-            if self.state.alone == Some(number) {
-                self.state.alone = None;
-            }
+            self.state.alone.take_if(|alone| alone.number == number);
             match verdict {
                 Verdict::Indexed => self.settle(number, Outcome::Indexed),
                 Verdict::Unchanged => self.settle(number, Outcome::Unchanged),
@@ -336,6 +352,9 @@ impl State {
             pausing: 0,
             suspects: VecDeque::new(),
             alone: None,
+            waits_for_turn: false,
+            trial: Trial::default(),
+            degraded: false,
             condemned: Vec::new(),
             burying: false,
             committing: false,
@@ -361,6 +380,7 @@ impl Actor for Ingestor {
 
 impl Supervised for Ingestor {
     fn restarting(&mut self, _: &mut Context<Self>) {
+        self.recover();
         let stopping = self.state.stopping;
         self.state = State { stopping, ..State::new(&self.wiring) };
     }

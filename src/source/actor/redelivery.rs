@@ -1,25 +1,39 @@
-//! What comes back lost is delivered again: together with others, then alone, and at last not at all.
+//! What comes back lost is delivered again: together with others, then alone, until it is settled or found guilty of its losses.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ingestor;
 use super::errand::map;
+use super::trial::{Finding, LOSSES_UNTIL_ALONE};
 use crate::actor::backoff::Backoff;
 use crate::dedup::Incoming;
 use crate::delivery::Receipt;
 use crate::document::mapping::Mapped;
 use crate::telemetry::Outcome;
+use crate::telemetry::health::Component;
 
-/// After so many losses a delivery travels alone, so that it cannot harm its neighbours.
-pub const LOSSES_UNTIL_ALONE: u32 = 3;
-/// After so many losses a delivery is dead-lettered: it crashes whatever touches it.
-pub const LOSSES_UNTIL_DEAD: u32 = 5;
 const REDELIVERY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 
+/// The suspect that is on its way, and the right to be the only one of all sources: two could go into one write, and the innocent be
+/// taken for the guilty.
+pub(super) struct Alone {
+    pub(super) number: u64,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// What is to be delivered again, after a pause for so many losses.
+#[derive(Default)]
+pub(super) struct Lost {
+    numbers: Vec<u64>,
+    losses: u32,
+}
+
 impl Ingestor {
-    pub(super) fn lose(&mut self, number: u64, lost: &mut Vec<u64>) {
+    pub(super) fn lose(&mut self, number: u64, lost: &mut Lost) {
         if self.state.closed {
             return;
         }
@@ -27,30 +41,88 @@ impl Ingestor {
         let operation =
             self.state.window.get(number).and_then(|delivery| delivery.change).map(|(operation, _)| operation);
         self.wiring.metrics.events.of(operation, Outcome::Redelivered).inc();
-        match losses {
-            LOSSES_UNTIL_DEAD.. => self.condemn(
-                number,
-                &format!(
-                    "processing it failed {losses} times, the last times alone: it crashes a stage of the pipeline"
-                ),
-            ),
-            _ => lost.push(number),
+        let through = self.wiring.through.load(Ordering::Relaxed);
+        let pause = match losses {
+            ..LOSSES_UNTIL_ALONE => losses,
+            LOSSES_UNTIL_ALONE => {
+                self.state.trial.suspect(through);
+                losses
+            }
+            _ => match self.state.trial.lost_alone(losses, through) {
+                Finding::Again(pause) => pause,
+                Finding::Degraded(pause) => {
+                    self.degrade(number);
+                    pause
+                }
+                Finding::Guilty => {
+                    let reason = format!(
+                        "processing it failed {losses} times, the last times alone while others got through: it crashes a stage of the \
+                         pipeline"
+                    );
+                    return self.condemn(number, &reason);
+                }
+                Finding::Hopeless => return self.give_up(number),
+            },
+        };
+        lost.numbers.push(number);
+        lost.losses = lost.losses.max(pause);
+    }
+
+    fn degrade(&mut self, number: u64) {
+        let reason = self.everything_is_lost(number);
+        if self.wiring.health.degraded(Component::Pipeline, &reason) {
+            tracing::error!(reason, "nothing gets through; trying again");
+        }
+        self.state.degraded = true;
+    }
+
+    /// Actors that are built anew may do better.
+    fn give_up(&mut self, number: u64) {
+        let reason = self.everything_is_lost(number);
+        self.state.closed = true;
+        (self.wiring.give_up)(reason);
+    }
+
+    fn everything_is_lost(&self, number: u64) -> String {
+        let position = self.state.window.get(number).map(|delivery| delivery.record.position.to_string());
+        format!(
+            "whatever source {} delivers is lost on its way, at last {}, and nothing gets through that would show it to be the fault of \
+             a record: the panics in the log say where a stage crashes",
+            self.wiring.name,
+            position.unwrap_or_default()
+        )
+    }
+
+    /// To be called when a delivery with so many losses is settled.
+    pub(super) fn clear(&mut self, losses: u32) {
+        if losses >= LOSSES_UNTIL_ALONE {
+            self.state.trial.settled();
+        }
+        if self.state.trial.is_over() {
+            self.recover();
         }
     }
 
-    pub(super) fn redeliver_later(&mut self, lost: Vec<u64>, ctx: &mut Context<Self>) {
-        if lost.is_empty() {
+    /// Takes back what was said of the pipeline's health.
+    pub(super) fn recover(&mut self) {
+        if std::mem::take(&mut self.state.degraded) {
+            self.wiring.health.ok(Component::Pipeline);
+            tracing::info!(source = %self.wiring.name, "deliveries get through again");
+        }
+    }
+
+    pub(super) fn redeliver_later(&mut self, lost: Lost, ctx: &mut Context<Self>) {
+        let Lost { numbers, losses } = lost;
+        if numbers.is_empty() {
             return;
         }
-        self.state.pausing += lost.len();
-        let losses =
-            lost.iter().filter_map(|number| self.state.window.get(*number)).map(|delivery| delivery.losses).max();
-        tracing::warn!(source = %self.wiring.name, events = lost.len(), "events were lost on their way; delivering them again");
-        ctx.run_later(REDELIVERY.delay(losses.unwrap_or(1), fastrand::f64()), move |ingestor, ctx| {
-            ingestor.state.pausing -= lost.len();
+        self.state.pausing += numbers.len();
+        tracing::warn!(source = %self.wiring.name, events = numbers.len(), "events were lost on their way; delivering them again");
+        ctx.run_later(REDELIVERY.delay(losses, fastrand::f64()), move |ingestor, ctx| {
+            ingestor.state.pausing -= numbers.len();
             let losses = |number: &u64| ingestor.state.window.get(*number).map_or(0, |delivery| delivery.losses);
             let (suspects, others): (Vec<_>, Vec<_>) =
-                lost.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
+                numbers.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
             ingestor.state.suspects.extend(suspects);
             ingestor.redeliver(&others, ctx);
             ingestor.drive(ctx);
@@ -71,21 +143,30 @@ impl Ingestor {
         self.send(changes, ctx);
     }
 
-    /// Sends the next suspect, once nothing else of this source is on its way.
+    /// Sends the next suspect, once nothing else of this source is on its way and no other source has one on its way.
     pub(super) fn send_suspect(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
         let elsewhere = state.suspects.len() + state.condemned.len();
         if state.alone.is_some()
+            || state.waits_for_turn
             || state.closed
             || state.sending
             || state.pausing > 0
             || state.window.open() > elsewhere
+            || state.suspects.is_empty()
         {
             return;
         }
-        if let Some(suspect) = state.suspects.pop_front() {
-            state.alone = Some(suspect);
-            self.redeliver(&[suspect], ctx);
-        }
+        state.waits_for_turn = true;
+        let turn = self.wiring.turn.clone().acquire_owned();
+        ctx.spawn(turn.into_actor(self).map(|turn, ingestor, ctx| {
+            let state = &mut ingestor.state;
+            state.waits_for_turn = false;
+            let turn = turn.expect("the semaphore is never closed");
+            if let Some(number) = state.suspects.pop_front() {
+                state.alone = Some(Alone { number, _turn: turn });
+                ingestor.redeliver(&[number], ctx);
+            }
+        }));
     }
 }

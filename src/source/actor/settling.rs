@@ -22,14 +22,16 @@ const COMMIT_EVERY: Duration = Duration::from_millis(200);
 impl Ingestor {
     pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
         let Some(delivery) = self.state.window.get(number) else { return };
-        let (change, since) = (delivery.change, delivery.since);
+        let (change, since, losses) = (delivery.change, delivery.since, delivery.losses);
         self.wiring.metrics.events.of(change.map(|(operation, _)| operation), outcome).inc();
         if outcome == Outcome::Indexed {
+            self.wiring.through.fetch_add(1, Ordering::Relaxed);
             let event = change.and_then(|(_, version)| time_of(version)).filter(|_| self.wiring.version_is_time);
             let age = event.map_or_else(|| since.elapsed(), |at| at.elapsed().unwrap_or_default());
             self.wiring.metrics.fresh_after(age);
         }
         self.state.window.settle(number);
+        self.clear(losses);
     }
 
     pub(super) fn condemn(&mut self, number: u64, reason: &str) {
@@ -58,6 +60,7 @@ impl Ingestor {
         let at = unix_ms(SystemTime::now());
         let bury = async move { patiently(&ledger, move |ledger| ledger.bury(&letters, at)).await };
         ctx.spawn(bury.into_actor(self).map(move |(), ingestor, ctx| {
+            fault_point!("buried");
             ingestor.state.burying = false;
             for number in numbers {
                 ingestor.settle(number, Outcome::DeadLettered);
@@ -102,10 +105,12 @@ impl Ingestor {
             return;
         }
         state.committing = true;
+        fault_point!("before the commit");
         let positions: Arc<[Position]> = state.window.take_settled().into();
         let (ledger, name, written) = (self.wiring.ledger.clone(), self.wiring.name.clone(), positions.clone());
         let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
         ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
+            fault_point!("committed");
             ingestor.state.committing = false;
             ingestor.wiring.commits.fetch_add(1, Ordering::Relaxed);
             ingestor.state.committed_at = Some(Instant::now());
