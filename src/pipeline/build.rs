@@ -23,7 +23,7 @@ const PLANNING: usize = 2;
 /// Messages of texts on their way to the batcher, which takes them in at once.
 const BATCHING: usize = 4;
 /// Messages of finished work that wait for or are in a write.
-const WRITING: usize = 32;
+pub(super) const WRITING: usize = 32;
 /// What each source may have on its way.
 pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
 
@@ -47,6 +47,16 @@ pub struct NamedSource {
 
 /// Starts every actor on the current arbiter. `failed` is told when one of them is given up.
 pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc::UnboundedSender<String>) -> Sources {
+    build_within(WINDOW, resources, sources, failed)
+}
+
+/// As [`build`], with this window for each source.
+pub(super) fn build_within(
+    window: Limits,
+    resources: &Arc<Resources>,
+    sources: Vec<NamedSource>,
+    failed: mpsc::UnboundedSender<String>,
+) -> Sources {
     let r = resources;
     let watch = watch(r, failed);
     let meter = |edge: &str| -> WaitMeter {
@@ -92,7 +102,7 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 
     let commits = Arc::<AtomicU64>::default();
-    let started = sources.into_iter().map(|source| ingestor(r, source, deduplicator.clone(), &commits, &watch));
+    let started = sources.into_iter().map(|source| ingestor(r, source, window, deduplicator.clone(), &commits, &watch));
     let (stop, rests) = started.unzip();
     Sources { stop, rests, commits }
 }
@@ -100,6 +110,7 @@ pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, failed: mpsc
 fn ingestor(
     r: &Arc<Resources>,
     source: NamedSource,
+    limits: Limits,
     deduplicator: Outlet<Changes>,
     commits: &Arc<AtomicU64>,
     watch: &Watch,
@@ -115,7 +126,7 @@ fn ingestor(
         version_is_time: r.settings.document.version.is_some(),
         ledger: r.ledger.clone(),
         deduplicator,
-        limits: WINDOW,
+        limits,
         metrics: r.metrics.clone(),
         rest,
         commits: commits.clone(),
