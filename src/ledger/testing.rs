@@ -49,6 +49,24 @@ pub(super) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
     }
 }
 
+impl Ledger {
+    /// From now on its file may not grow: SQLite says what it says of a full disk. A change that finds room in the file still succeeds.
+    pub(crate) fn fill_disk(&self) {
+        // No fewer pages than there are, so it stops where it is.
+        self.limit_pages(1);
+    }
+
+    /// There is room again.
+    pub(crate) fn free_disk(&self) {
+        self.limit_pages(i64::from(u32::MAX) - 1);
+    }
+
+    fn limit_pages(&self, pages: i64) {
+        let writer = self.writer.as_ref().unwrap().lock().unwrap();
+        writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+}
+
 /// Copies these files of a ledger: what is on the disk at this moment is what a killed process leaves.
 pub(super) fn copy(from: &TempDir, to: &TempDir, names: &[&str]) {
     for name in names {

@@ -26,7 +26,7 @@ const PLANNING: usize = 2;
 /// Messages of texts on their way to the batcher, which takes them in at once.
 const BATCHING: usize = 4;
 /// Messages of finished work that wait for or are in a write.
-const WRITING: usize = 32;
+pub(super) const WRITING: usize = 32;
 /// What each source may have on its way.
 pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
 
@@ -50,6 +50,17 @@ pub struct NamedSource {
 
 /// Starts every actor on the current arbiter. Their calls show in `pulse`; `failed` is told when one of them is given up.
 pub fn build(
+    resources: &Arc<Resources>,
+    sources: Vec<NamedSource>,
+    pulse: &Pulse,
+    failed: mpsc::UnboundedSender<Failure>,
+) -> Sources {
+    build_within(WINDOW, resources, sources, pulse, failed)
+}
+
+/// As [`build`], with this window for each source.
+pub(super) fn build_within(
+    window: Limits,
     resources: &Arc<Resources>,
     sources: Vec<NamedSource>,
     pulse: &Pulse,
@@ -117,7 +128,7 @@ pub fn build(
             version_is_time: r.settings.document.version.is_some(),
             ledger: r.ledger.clone(),
             deduplicator: deduplicator.clone(),
-            limits: WINDOW,
+            limits: window,
             metrics: r.metrics.clone(),
             rest,
             commits: commits.clone(),

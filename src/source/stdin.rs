@@ -38,7 +38,8 @@ impl StdinSource {
         Self::of(Box::new(io::stdin()), settings, base)
     }
 
-    fn of(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Self {
+    /// A source of what comes on this input; `base` is the version before that of its first line.
+    pub(crate) fn of(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Self {
         let cutter = Cutter::new(input, Boundary::Line, settings.max_record.as_usize(), 0, 0).live(CHUNK);
         let partition = Arc::new(Partition { name: "stdin".to_owned(), detail: String::new() });
         Self { lines: Offload::new(Lines { cutter, place: Place { partition, base } }) }

@@ -49,6 +49,19 @@ impl World {
     /// receipt of [`World::receipts`] without its verdict, a panic that was not fetched with [`World::incidents`], something given to
     /// [`World::must_go`] that outlives the actors.
     pub fn run(seed: u64, test: impl AsyncFnOnce(World)) {
+        Self::live(seed, async |world| {
+            test(world.clone()).await;
+            world.rest().await;
+            world.check();
+        });
+    }
+
+    /// As [`World::run`], and at its end everything that is still under way is dropped where it stands: the test looks by itself
+    /// whether what it wanted came to its end.
+    ///
+    /// # Panics
+    /// When the test does, or when something given to [`World::must_go`] outlives the actors.
+    pub fn live(seed: u64, test: impl AsyncFnOnce(World)) {
         let _seed = Seed(seed);
         let gone = Gone::default();
         let system = System::with_tokio_rt(|| {
@@ -60,9 +73,7 @@ impl World {
             fastrand::seed(seed);
             let inner = Inner { incidents: Arc::default(), checks: Mutex::default(), gone };
             let world = World(Rc::new(inner));
-            test(world.clone()).await;
-            world.rest().await;
-            world.check();
+            test(world).await;
         });
         // With the runtime go its tasks, and with them every actor.
         drop(system);

@@ -24,7 +24,8 @@ use crate::settings::embedding::OpenaiSettings;
 use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
 
-use endpoint::Endpoint;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use judge::judge;
 
 /// The most texts that OpenAI's API description allows in one call. It also allows 300,000 tokens, which `batching.max_tokens` keeps;
 /// a call above either is refused and halved.
@@ -91,7 +92,7 @@ impl Openai {
         };
         let endpoint = Arc::clone(&self.endpoint);
         let now = SystemTime::now();
-        let judge = move || judge::judge(status, &headers, &body.concat(), count, &endpoint, now);
+        let judge = move || judge(status, &headers, &body.concat(), count, &endpoint, now);
         try_on_core(judge).await.unwrap_or_else(|_| interrupted())
     }
 

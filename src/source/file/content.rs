@@ -38,6 +38,22 @@ impl Content {
     /// # Errors
     /// The file cannot be read, or is not what its name says: the reason, without the name.
     pub fn open(file: &Arc<File>, kind: Kind, max_record: usize, from: Mark) -> Result<Self, String> {
+        Self::open_as(file, kind, max_record, from, |cutter| cutter)
+    }
+
+    /// The same for a file that grows: what stands behind the last line feed is not read yet.
+    pub fn open_growing(file: &Arc<File>, kind: Kind, max_record: usize, from: Mark) -> Result<Self, String> {
+        // Before anything is read: the end that the file has now is not its last.
+        Self::open_as(file, kind, max_record, from, Cutter::growing)
+    }
+
+    fn open_as(
+        file: &Arc<File>,
+        kind: Kind,
+        max_record: usize,
+        from: Mark,
+        manner: fn(Cutter<Input>) -> Cutter<Input>,
+    ) -> Result<Self, String> {
         let said = |error: std::io::Error| error.to_string();
         let seekable = kind.format == FileFormat::Jsonl && kind.compression == Compression::None;
         let start = if seekable { from } else { Mark::default() };
@@ -48,7 +64,7 @@ impl Content {
         match kind.format {
             FileFormat::Jsonl => {
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
-                let mut cutter = Cutter::new(input, Boundary::Line, max_record, start.offset, start.ordinal);
+                let mut cutter = manner(Cutter::new(input, Boundary::Line, max_record, start.offset, start.ordinal));
                 cutter.expect(expected);
                 cutter.advance_to(from.offset).map_err(said)?;
                 Ok(Self::Lines(Box::new(cutter)))
@@ -56,7 +72,7 @@ impl Content {
             // Always from the start: the header line is there, and only the line feeds before a row tell its line.
             FileFormat::Csv => {
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
-                let mut cutter = Cutter::new(input, Boundary::Row(Quoting::Start), max_record, 0, 0);
+                let mut cutter = manner(Cutter::new(input, Boundary::Row(Quoting::Start), max_record, 0, 0));
                 cutter.expect(expected);
                 Ok(Self::Csv(Box::new(csv::Rows::new(cutter, from.offset))))
             }
@@ -73,16 +89,6 @@ impl Content {
             #[cfg(not(feature = "parquet"))]
             FileFormat::Parquet => Err("this build reads no Parquet; build it with `--features parquet`".into()),
         }
-    }
-
-    /// The same for a file that grows: what stands behind the last line feed is not read yet.
-    pub fn open_growing(file: &Arc<File>, kind: Kind, max_record: usize, from: Mark) -> Result<Self, String> {
-        Ok(match Self::open(file, kind, max_record, from)? {
-            Self::Lines(cutter) => Self::Lines(Box::new(cutter.growing())),
-            Self::Csv(rows) => Self::Csv(Box::new(rows.growing())),
-            #[cfg(feature = "parquet")]
-            parquet => parquet,
-        })
     }
 
     /// Adds records to the batch while there is room; says whether the end was reached.

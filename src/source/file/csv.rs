@@ -36,12 +36,6 @@ impl<R: Read> Rows<R> {
         Self { cutter, columns: None, from, fields: Fields::new(), json: BytesMut::new() }
     }
 
-    /// Takes the bytes behind the last line feed for a row that is still being written.
-    pub fn growing(mut self) -> Self {
-        self.cutter = self.cutter.growing();
-        self
-    }
-
     /// Gives a row back, to be the next again.
     pub fn put_back(&mut self, cut: Cut) {
         self.cutter.put_back(cut);

@@ -16,6 +16,31 @@ async fn appended_lines_are_read_when_they_are_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_without_a_whole_line_at_first_is_read_as_it_grows() {
+    for begun in ["", "{"] {
+        let folder = Folder::followed();
+        folder.write("app.log", begun, 1);
+        let mut source = folder.open("app.log", vec![]).await;
+        assert!(drain(&mut source).await.unwrap().is_empty(), "`{begun}` is no line yet");
+        folder.append("app.log", if begun.is_empty() { "{1}\n" } else { "1}\n" });
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+        folder.append("app.log", "{2}\n");
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_read_to_its_end_is_read_on_after_a_restart() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let before = folder.read("app.log", vec![]).await;
+    let mut source = folder.open("app.log", positions(&before)).await;
+    assert!(drain(&mut source).await.unwrap().is_empty());
+    folder.append("app.log", "{2}\n");
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_knows_a_file_that_grew() {
     let folder = Folder::followed();
     for first in ["", "{1}\n", &"{1}\n".repeat(40_000)] {

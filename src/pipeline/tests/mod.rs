@@ -1,5 +1,8 @@
 //! The whole graph on virtual time, over a real ledger.
 
+mod backpressure;
+mod simulation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,20 +12,15 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::Resources;
-use super::build::{NamedSource, Sources, WINDOW, build};
+use super::build::{NamedSource, Sources, WINDOW, build_within};
 use super::generation::{Failure, at_rest};
 use super::supervisor::{Ending, RunOptions, supervise_sources};
 use crate::actor::pulse::{self, Pulse};
+use crate::delivery::Limits;
 use crate::document::mapping::Mapped;
 use crate::document::{Document, DocumentId, Vector, Version};
 use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
-
-/// Seeds to try; more by `VECTIDE_SEEDS`.
-fn seeds() -> std::ops::Range<u64> {
-    let more = std::env::var("VECTIDE_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    0..more.unwrap_or(20)
-}
 
 struct Pipeline {
     resources: Arc<Resources>,
@@ -35,7 +33,7 @@ struct Pipeline {
 impl Pipeline {
     async fn new(world: &World, provider: FakeProvider) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut pipeline = Self::within(&folder, provider).await;
+        let mut pipeline = Self::within(&folder, Arc::new(provider)).await;
         pipeline.folder = Some(folder);
         let queue = pipeline.resources.metrics.embedding_queue.clone();
         world.must(move || (queue.get() != 0).then(|| format!("the queue shows {} texts", queue.get())));
@@ -44,8 +42,7 @@ impl Pipeline {
     }
 
     /// With the ledger in a folder that outlives it.
-    async fn within(folder: &TempDir, provider: FakeProvider) -> Self {
-        let provider = Arc::new(provider);
+    async fn within(folder: &TempDir, provider: Arc<FakeProvider>) -> Self {
         let (resources, index) = fakes::resources(folder.path(), provider.clone()).await;
         Self { resources, index, provider, folder: None }
     }
@@ -57,27 +54,25 @@ impl Pipeline {
         supervise_sources(&self.resources, sources, options, stop).await
     }
 
-    /// Starts a generation of actors that reads these scripts.
-    fn start(&self, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
-        let (failed, failures) = mpsc::unbounded_channel();
+    /// Starts a generation of actors that reads these scripts, with this window for each.
+    fn start(&self, window: Limits, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
         let named = |(number, script): (usize, &&Script)| NamedSource {
             name: format!("script-{number}").into(),
             make: script.make(),
         };
-        (build(&self.resources, scripts.iter().enumerate().map(named).collect(), &Pulse::default(), failed), failures)
+        self.start_reading(window, scripts.iter().enumerate().map(named).collect())
+    }
+
+    fn start_reading(&self, window: Limits, sources: Vec<NamedSource>) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
+        let (failed, failures) = mpsc::unbounded_channel();
+        (build_within(window, &self.resources, sources, &Pulse::default(), failed), failures)
     }
 
     /// Reads the scripts to their end.
     async fn run(&self, scripts: &[&Script]) {
-        let (sources, mut failures) = self.start(scripts);
-        // A source that fails for a while is no end here: a script that is told to fail is read in the end.
-        let rest = async {
-            while !at_rest(sources.rests.clone()).await.is_empty() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        };
+        let (sources, mut failures) = self.start(WINDOW, scripts);
         tokio::select! {
-            rest = tokio::time::timeout(Duration::from_secs(100_000), rest) => rest.expect("the pipeline comes to rest"),
+            () = rest(&sources) => {}
             Some(failure) = failures.recv() => panic!("{failure}"),
         }
     }
@@ -117,105 +112,20 @@ impl Pipeline {
     }
 }
 
-/// Creates, updates, patches and deletes of a few documents that share a few texts, some given twice, in any order.
-fn stream(random: &mut fastrand::Rng) -> Vec<Value> {
-    let mut events = Vec::new();
-    for _ in 0..random.usize(1..120) {
-        let op = ["put", "put", "patch", "now", "delete"][random.usize(0..5)];
-        let mut event = json!({ "op": op, "id": format!("d{}", random.u32(0..6)), "v": random.u32(1..60) });
-        if op != "delete" {
-            if random.u8(0..4) > 0 {
-                // Some are long enough to be cut.
-                event["text"] = format!("text {} ", random.u32(0..9)).repeat(random.usize(1..90)).into();
-            }
-            if random.bool() {
-                event["tag"] = random.u32(0..5).into();
-            }
-            if random.u8(0..10) == 0 {
-                event["text"] = Value::Null;
-            }
+/// Waits until everything is read and settled. A source that fails for a while is no end here: a script that is told to fail is
+/// read in the end.
+async fn rest(sources: &Sources) {
+    let rest = async {
+        while !at_rest(sources.rests.clone()).await.is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        events.push(event);
-    }
-    for _ in 0..events.len() / 4 {
-        let again = events[random.usize(0..events.len())].clone();
-        events.push(again);
-    }
-    random.shuffle(&mut events);
-    events
+    };
+    tokio::time::timeout(Duration::from_secs(100_000), rest).await.expect("the pipeline comes to rest");
 }
 
 fn script(events: &[Value], at_once: usize) -> Script {
     let lines: Vec<String> = events.iter().map(Value::to_string).collect();
     Script::with(lines.iter().map(String::as_str), at_once, true)
-}
-
-#[test]
-fn any_order_and_batching_of_a_stream_gives_the_same_index_and_pays_for_a_text_once() {
-    for seed in seeds() {
-        World::run(seed, async |world| {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
-            let events = stream(&mut random);
-            let (one, other) = events.split_at(random.usize(0..events.len()));
-            let scripts = [script(one, random.usize(1..40)), script(other, random.usize(1..40))];
-            pipeline.run(&[&scripts[0], &scripts[1]]).await;
-            pipeline.assert_in_step(&events);
-            assert_eq!(pipeline.paid_again(), 0);
-            // The same again from other sources: nothing is new, so nothing is embedded and nothing is written.
-            let (calls, writes) = (pipeline.provider.calls().len(), pipeline.index.writes().len());
-            let again = script(&events, 50);
-            let rerun = pipeline.resources.ledger.forget_positions("script-0");
-            rerun.unwrap();
-            pipeline.run(&[&again]).await;
-            assert_eq!(pipeline.provider.calls().len(), calls);
-            assert_eq!(pipeline.index.writes().len(), writes);
-        });
-    }
-}
-
-#[test]
-fn panics_and_outages_anywhere_change_nothing_but_the_cost_of_what_was_in_flight() {
-    for seed in seeds() {
-        World::run(seed, async |world| {
-            let mut random = fastrand::Rng::with_seed(seed);
-            let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
-            let events = stream(&mut random);
-            let outside = [Fault::Unavailable, Fault::TooMany, Fault::PanicBefore, Fault::PanicAfter];
-            pipeline.provider.faults.draw(random.u64(..), 0.1, &outside);
-            pipeline.index.faults.draw(random.u64(..), 0.1, &outside);
-            let script = script(&events, random.usize(1..40));
-            // Fewer than make the source count as failing, and than the budget of restarts.
-            let reads = (0..3)
-                .map(|_| random.choice([Fault::None, Fault::Unavailable, Fault::PanicBefore]).unwrap_or(Fault::None));
-            script.faults().order(reads.collect::<Vec<_>>());
-            pipeline.run(&[&script]).await;
-            pipeline.assert_in_step(&events);
-            let (again, wasted) = (pipeline.paid_again(), pipeline.provider.wasted());
-            assert!(again <= wasted, "{again} texts were paid for again, and {wasted} were lost in flight");
-        });
-    }
-}
-
-#[test]
-fn a_generation_that_is_killed_at_any_moment_is_followed_by_one_that_ends_in_the_same_index() {
-    for seed in seeds() {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let events = stream(&mut random);
-        let (at_once, lived) = (random.usize(1..20), Duration::from_millis(random.u64(0..300)));
-        let folder = tempfile::tempdir().unwrap();
-        World::run(seed, async |_| {
-            let pipeline = Pipeline::within(&folder, FakeProvider::default()).await;
-            let (sources, _failures) = pipeline.start(&[&script(&events, at_once)]);
-            let _ = tokio::time::timeout(lived, at_rest(sources.rests)).await;
-        });
-        World::run(seed, async |_| {
-            let pipeline = Pipeline::within(&folder, FakeProvider::default()).await;
-            pipeline.index.recall();
-            pipeline.run(&[&script(&events, at_once)]).await;
-            pipeline.assert_in_step(&events);
-        });
-    }
 }
 
 #[test]
@@ -232,29 +142,6 @@ fn a_document_that_crashes_the_index_is_dead_lettered_alone() {
         let dead: Vec<_> = letters.iter().map(|letter| letter.letter.position.as_str()).collect();
         assert_eq!(dead, ["script:8", "script:21"]);
         assert_eq!((pipeline.panics(), pipeline.paid_again()), (0, 0));
-    });
-}
-
-/// Admitted = the window of the source. All of it waits in: the batcher (window - the terms below), the calls (concurrency x batch) and
-/// the writer (the write under way and its credits); no term depends on the length of the source.
-#[test]
-fn with_a_blocked_index_a_source_admits_exactly_its_window_and_nothing_grows() {
-    World::run(1, async |world| {
-        let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
-        let events = puts(WINDOW.records + 500);
-        let script = script(&events, 1024);
-        pipeline.index.block();
-        let (sources, _failures) = pipeline.start(&[&script]);
-        world.rest().await;
-        let calls = pipeline.provider.calls().len();
-        assert_eq!(script.given().len(), WINDOW.records);
-        world.rest().await;
-        assert_eq!((script.given().len(), pipeline.provider.calls().len()), (WINDOW.records, calls));
-        assert!(pipeline.index.writes().is_empty());
-        pipeline.index.unblock();
-        assert!(at_rest(sources.rests).await.is_empty());
-        assert_eq!(pipeline.index.writes().concat().len(), events.len());
-        assert_eq!(pipeline.paid_again(), 0);
     });
 }
 

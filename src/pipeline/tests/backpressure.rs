@@ -1,0 +1,165 @@
+//! How much is taken in while the index takes nothing: exactly what the bounds say, and no more however long it lasts.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+
+use super::super::build::WRITING;
+use super::*;
+use crate::settings::{SourceSettings, source::StdinSettings, units::ByteSize};
+use crate::source::actor::MakeSource;
+use crate::source::http::{HttpSource, Intake, IntakeError};
+use crate::source::stdin::StdinSource;
+
+/// The concurrency and the largest batch of the test's settings.
+const CALLS: usize = 4;
+const ITEMS: usize = 10;
+
+/// Documents that are answered by the provider and wait for the index: the writer holds so many messages, the one that is written
+/// among them, and each call one more.
+const ANSWERED: usize = (WRITING + CALLS) * ITEMS;
+
+/// Documents that the sources of these tests may have on their way.
+const ADMITTED: usize = ANSWERED + 240;
+
+/// What the sources have.
+const ALL: usize = ADMITTED + 500;
+
+/// Lines of one length, each a document with a text of its own.
+fn lines() -> Vec<String> {
+    let line = |n| json!({ "op": "put", "id": format!("d{n:04}"), "v": 1, "text": format!("text {n:04}") }).to_string();
+    (0..ALL).map(line).collect()
+}
+
+/// Two windows with room for the same number of these lines, one in records and one in bytes.
+fn windows(lines: &[String]) -> [Limits; 2] {
+    let bytes = lines[0].len() * ADMITTED;
+    [Limits { records: ADMITTED, bytes: 2 * bytes }, Limits { records: 2 * ADMITTED, bytes }]
+}
+
+/// What is where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Held {
+    /// Documents in the source's window.
+    window: usize,
+    /// Of these, texts that wait for a call.
+    batcher: usize,
+    calls: usize,
+    writes: usize,
+}
+
+impl Held {
+    fn by(pipeline: &Pipeline, source: &str) -> Self {
+        let metrics = &pipeline.resources.metrics;
+        Self {
+            window: metrics.window(source).documents.get() as usize,
+            batcher: metrics.embedding_queue.get() as usize,
+            calls: pipeline.provider.calls().len(),
+            writes: pipeline.index.writes().len(),
+        }
+    }
+}
+
+/// Reads a source against an index that is blocked for hours, and then no more. `full`: what else must be so all the while.
+async fn blocked(world: &World, pipeline: &Pipeline, window: Limits, make: MakeSource, full: impl AsyncFn()) {
+    pipeline.index.block();
+    let (sources, _failures) = pipeline.start_reading(window, vec![NamedSource { name: "source".into(), make }]);
+    let held = Held { window: ADMITTED, batcher: ADMITTED - ANSWERED, calls: WRITING + CALLS, writes: 0 };
+    for _ in 0..20 {
+        world.rest().await;
+        assert_eq!(Held::by(pipeline, "source"), held);
+        full().await;
+    }
+    pipeline.index.unblock();
+    rest(&sources).await;
+    let events: Vec<Value> = lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    pipeline.assert_in_step(&events);
+    assert_eq!(pipeline.paid_again(), 0);
+}
+
+/// A source of lines that are all there at the start.
+fn of_lines(make: impl Fn(&TempDir, &str) -> MakeSource) {
+    let lines = lines();
+    for window in windows(&lines) {
+        World::run(1, async |world| {
+            let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+            let folder = tempfile::tempdir().unwrap();
+            let make = make(&folder, &(lines.join("\n") + "\n"));
+            blocked(&world, &pipeline, window, make, async || {}).await;
+        });
+    }
+}
+
+fn file(folder: &TempDir, lines: &str, follow: bool) -> MakeSource {
+    let path = folder.path().join("lines.jsonl");
+    std::fs::write(&path, lines).unwrap();
+    let settings = json!({ "type": "file", "path": path, "follow": follow });
+    let settings: SourceSettings = serde_json::from_value(settings).unwrap();
+    crate::source::build(&settings, None).unwrap()
+}
+
+#[test]
+fn with_a_blocked_index_a_file_is_read_exactly_as_far_as_its_window_goes() {
+    of_lines(|folder, lines| file(folder, lines, false));
+}
+
+#[test]
+fn with_a_blocked_index_a_followed_file_is_read_exactly_as_far_as_its_window_goes() {
+    of_lines(|folder, lines| file(folder, lines, true));
+}
+
+#[test]
+fn with_a_blocked_index_standard_input_is_read_exactly_as_far_as_its_window_goes() {
+    of_lines(|_, lines| {
+        let lines = lines.to_owned();
+        let settings = StdinSettings { max_record: ByteSize::bytes(1000) };
+        Arc::new(move || Box::new(StdinSource::of(Box::new(Cursor::new(lines.clone())), &settings, 0)))
+    });
+}
+
+/// The journal takes in what `max_pending` says, of which the window's part is in memory.
+#[test]
+fn with_a_blocked_index_http_accepts_exactly_what_may_be_pending_and_has_its_window_in_memory() {
+    let lines = lines();
+    for window in windows(&lines) {
+        World::run(1, async |world| {
+            let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+            let intake = Intake::open(pipeline.resources.ledger.clone(), "source", ALL).await.unwrap();
+            for some in lines.chunks(100) {
+                let events = some.iter().map(|line| Bytes::from(line.clone())).collect();
+                intake.accept(events).await.unwrap();
+            }
+            let full = async || {
+                let more = intake.accept(vec![Bytes::from(lines[0].clone())]).await;
+                assert!(matches!(more, Err(IntakeError::Full { pending: ALL, limit: ALL, .. })), "{more:?}");
+            };
+            let of = intake.clone();
+            let make: MakeSource = Arc::new(move || Box::new(HttpSource::new(&of)));
+            blocked(&world, &pipeline, window, make, full).await;
+            assert_eq!(intake.pending(), 0);
+            intake.accept(vec![Bytes::from(lines[0].clone())]).await.expect("there is room again");
+        });
+    }
+}
+
+/// The window that every configured source has, in its real size.
+#[test]
+fn with_a_blocked_index_a_source_admits_exactly_its_window_and_nothing_grows() {
+    World::run(1, async |world| {
+        let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+        let events = puts(WINDOW.records + 500);
+        let script = script(&events, 1024);
+        pipeline.index.block();
+        let (sources, _failures) = pipeline.start(WINDOW, &[&script]);
+        world.rest().await;
+        let calls = pipeline.provider.calls().len();
+        assert_eq!(script.given().len(), WINDOW.records);
+        world.rest().await;
+        assert_eq!((script.given().len(), pipeline.provider.calls().len()), (WINDOW.records, calls));
+        assert!(pipeline.index.writes().is_empty());
+        pipeline.index.unblock();
+        assert!(at_rest(sources.rests).await.is_empty());
+        assert_eq!(pipeline.index.writes().concat().len(), events.len());
+        assert_eq!(pipeline.paid_again(), 0);
+    });
+}

@@ -1,0 +1,158 @@
+//! A source that gives what it is told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::{Fault, Faults, SLOW};
+use crate::document::Version;
+use crate::source::actor::MakeSource;
+use crate::source::{Committed, IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
+
+/// A source that gives the records of a list, from the committed position on. Clones share the list and what was seen.
+#[derive(Clone)]
+pub struct Script(Arc<Scripted>);
+
+struct Scripted {
+    records: Mutex<Vec<Bytes>>,
+    partition: Arc<Partition>,
+    /// The most records of one read.
+    at_once: usize,
+    /// Whether it ends after the last record, or waits for more.
+    ends: bool,
+    faults: Faults,
+    opened: Mutex<Vec<Vec<Committed>>>,
+    given: Mutex<Vec<u64>>,
+    told: Mutex<Vec<u64>>,
+}
+
+impl Script {
+    /// Ends after the last of these records.
+    pub fn new<'a>(records: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::with(records, 1024, true)
+    }
+
+    /// As [`Script::new`], with at most so many records a read; one that does not end waits for more.
+    pub fn with<'a>(records: impl IntoIterator<Item = &'a str>, at_once: usize, ends: bool) -> Self {
+        let records = records.into_iter().map(|record| Bytes::from(record.to_owned())).collect();
+        let partition = Partition { name: "script".into(), detail: String::new() };
+        Self(Arc::new(Scripted {
+            records: Mutex::new(records),
+            partition: Arc::new(partition),
+            at_once,
+            ends,
+            faults: Faults::default(),
+            opened: Mutex::default(),
+            given: Mutex::default(),
+            told: Mutex::default(),
+        }))
+    }
+
+    /// What makes the source, as the pipeline wants it.
+    pub fn make(&self) -> MakeSource {
+        let script = self.clone();
+        Arc::new(move || Box::new(ScriptSource { script: script.clone(), next: 0 }))
+    }
+
+    /// What reads meet.
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    /// Adds a record at the end.
+    pub fn push(&self, record: &str) {
+        self.0.records.lock().push(Bytes::from(record.to_owned()));
+    }
+
+    /// How many records it has.
+    pub fn len(&self) -> usize {
+        self.0.records.lock().len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The offset at which each opening began, in order.
+    pub fn opened_at(&self) -> Vec<u64> {
+        let offset = |committed: &Vec<Committed>| committed.iter().map(|position| position.offset).max().unwrap_or(0);
+        self.0.opened.lock().iter().map(offset).collect()
+    }
+
+    /// The number of every record that was given, counted from 0, in order and as often as it was given.
+    pub fn given(&self) -> Vec<u64> {
+        self.0.given.lock().clone()
+    }
+
+    /// The offsets that it was told are committed, in order.
+    pub fn told(&self) -> Vec<u64> {
+        self.0.told.lock().clone()
+    }
+}
+
+struct ScriptSource {
+    script: Script,
+    next: usize,
+}
+
+impl ScriptSource {
+    async fn try_read(&mut self, room: Room) -> Result<Read, SourceError> {
+        let script = &*self.script.0;
+        match script.faults.next() {
+            Fault::Unavailable | Fault::TooMany | Fault::Answers(_) | Fault::TimesOut => {
+                return Err(SourceError("the script is told to fail".into()));
+            }
+            Fault::PanicBefore | Fault::PanicAfter => panic!("the script is told to panic"),
+            Fault::Hang => std::future::pending().await,
+            Fault::Slow => tokio::time::sleep(SLOW).await,
+            Fault::None => {}
+        }
+        let mut given = Vec::new();
+        let mut bytes = 0;
+        {
+            let records = script.records.lock();
+            while let Some(payload) = records.get(self.next).filter(|_| given.len() < room.records.min(script.at_once))
+            {
+                bytes += payload.len();
+                if bytes > room.bytes && !given.is_empty() {
+                    break;
+                }
+                script.given.lock().push(self.next as u64);
+                self.next += 1;
+                let offset = self.next as u64;
+                let position = Position { partition: script.partition.clone(), offset, ordinal: offset };
+                given.push(Record::new(payload.clone(), position, Version::from_nanos(i128::from(offset))));
+            }
+        }
+        if !given.is_empty() {
+            return Ok(Read::Records(given));
+        }
+        if script.ends {
+            return Ok(Read::Finished);
+        }
+        tokio::time::sleep(IDLE_WAIT).await;
+        Ok(Read::Idle)
+    }
+}
+
+impl Source for ScriptSource {
+    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        let offset = committed.iter().map(|position| position.offset).max().unwrap_or(0);
+        self.next = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.script.0.opened.lock().push(committed);
+        async { Ok(()) }.boxed()
+    }
+
+    fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
+        self.try_read(room).boxed()
+    }
+
+    fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.script.0.told.lock().extend(positions.iter().map(|position| position.offset));
+        async { Ok(()) }.boxed()
+    }
+}
