@@ -137,7 +137,7 @@ pub fn build(
 fn keep_books(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>) -> Watch {
     let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
     Arc::new(move |actor, incident| {
-        let handle = board.register(actor);
+        let handle = board.of(actor);
         match incident {
             Incident::Panicked(reason) => {
                 tracing::error!(actor, reason, "actor panicked; restarting it");
