@@ -147,7 +147,7 @@ pub(super) fn build_within(
 fn keep_books(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>) -> Watch {
     let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
     Arc::new(move |actor, incident| {
-        let handle = board.register(actor);
+        let handle = board.of(actor);
         match incident {
             Incident::Panicked(reason) => {
                 tracing::error!(actor, reason, "actor panicked; restarting it");

@@ -70,9 +70,14 @@ pub struct ActorHandle {
 impl ActorBoard {
     /// Enters an actor as running. An actor that was entered before (an earlier generation) keeps its count of restarts.
     pub fn register(&self, name: &str) -> ActorHandle {
-        let name: Arc<str> = Arc::from(name);
-        self.lock().entry(name.clone()).or_default().state = ActorState::Running;
-        ActorHandle { board: self.clone(), name }
+        let handle = self.of(name);
+        handle.running();
+        handle
+    }
+
+    /// The place of an actor, whatever it is doing.
+    pub fn of(&self, name: &str) -> ActorHandle {
+        ActorHandle { board: self.clone(), name: Arc::from(name) }
     }
 
     /// All actors by name.
