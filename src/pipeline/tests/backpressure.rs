@@ -11,10 +11,6 @@ use crate::source::actor::MakeSource;
 use crate::source::http::{HttpSource, Intake, IntakeError};
 use crate::source::stdin::StdinSource;
 
-/// The concurrency and the largest batch of the test's settings.
-const CALLS: usize = 4;
-const ITEMS: usize = 10;
-
 /// Documents that are answered by the provider and wait for the index: the writer holds so many messages, the one that is written
 /// among them, and each call one more.
 const ANSWERED: usize = (WRITING + CALLS) * ITEMS;

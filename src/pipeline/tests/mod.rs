@@ -22,6 +22,10 @@ use crate::document::{Document, DocumentId, Vector, Version};
 use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
 
+/// Calls at once, and the most texts in one, as [`fakes::resources`] sets them.
+const CALLS: usize = 4;
+const ITEMS: usize = 10;
+
 struct Pipeline {
     resources: Arc<Resources>,
     index: Arc<FakeIndex>,
