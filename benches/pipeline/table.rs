@@ -130,15 +130,6 @@ fn cpu(scale: usize) {
             100.0 * measured.actors / measured.elapsed
         ),
     );
-
-    let documents = 20_000 / scale;
-    let folder = Folder::new(documents);
-    let measured =
-        folder.measure_anew(&Case { index: Index::Embedded, persist: true, ..case(documents, Some(&provider)) });
-    row(
-        "vectors kept and searchable, with the graph",
-        format!("{:.3} CPU s per 10,000, {:.0} documents/s", measured.cpu_per_10_000(), measured.rate()),
-    );
 }
 
 fn again(scale: usize) {
