@@ -223,7 +223,7 @@ impl Flights {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        // Into the cache first, so that at any moment it is found in one place.
+        // Into the cache first: only who boards between the end of its last holder and this line may miss it, and pay again.
         if !(self.written.load(Ordering::Relaxed) && self.flights.persisted) {
             self.flights.cache.insert(self.fingerprint, self.vector.clone());
         }
@@ -249,19 +249,18 @@ impl Flight {
         &self.fingerprint
     }
 
+    /// The vector, if the cache has it.
+    pub fn cached(&self) -> Option<Vector> {
+        self.flights.as_ref()?.cache.get(&self.fingerprint)
+    }
+
     /// The vector came from the provider: returns the work that it finished.
     pub fn land(mut self, vector: Vector) -> impl Iterator<Item = Work> {
-        let landed = self.flights.take().map(|flights| {
-            flights.gauge.dec();
-            let (fingerprint, written) = (self.fingerprint, AtomicBool::new(false));
-            let arrival = Arc::new(Arrival { fingerprint, vector, flights: flights.clone(), written });
-            let stage = flights.stages.lock().insert(fingerprint, Stage::Landed(Arc::downgrade(&arrival)));
-            (arrival, stage)
-        });
-        landed.into_iter().flat_map(|(arrival, stage)| {
-            let seats = stage.map_or_else(Vec::new, Stage::into_seats);
-            seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival.vector, Some(&arrival)))
-        })
+        let flights = self.flights.clone().expect("a flight ends when it is dropped or lands");
+        let (fingerprint, written) = (self.fingerprint, AtomicBool::new(false));
+        let arrival = Arc::new(Arrival { fingerprint, vector, flights, written });
+        let seats = self.end(Some(&arrival));
+        seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival.vector, Some(&arrival)))
     }
 
     /// The vector was in the ledger: keeps it in the cache and returns the work that it finished.
@@ -274,35 +273,35 @@ impl Flight {
 
     /// The vector was in the cache: returns the work that it finished.
     pub fn land_cached(mut self, vector: &Vector) -> impl Iterator<Item = Work> {
-        self.end().into_iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector, None))
+        self.end(None).into_iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector, None))
     }
 
     /// There will never be a vector: returns the work of every document that needed it.
     pub fn reject(mut self, reason: &str) -> impl Iterator<Item = Work> {
-        self.end().into_iter().filter_map(move |seat| seat.draft.reject(reason))
+        self.end(None).into_iter().filter_map(move |seat| seat.draft.reject(reason))
     }
 
-    fn end(&mut self) -> Vec<Seat> {
+    /// Ends it, and puts the vector that arrived in its place.
+    fn end(&mut self, arrival: Option<&Arc<Arrival>>) -> Vec<Seat> {
         let Some(flights) = self.flights.take() else { return Vec::new() };
         flights.gauge.dec();
+        let mut stages = flights.stages.lock();
+        let stage = match arrival {
+            Some(arrival) => stages.insert(self.fingerprint, Stage::Landed(Arc::downgrade(arrival))),
+            None => stages.remove(&self.fingerprint),
+        };
         // Outside the lock from here on: seats that are lost drop receipts and claims, which take locks of their own.
-        let stage = flights.stages.lock().remove(&self.fingerprint);
-        stage.map_or_else(Vec::new, Stage::into_seats)
-    }
-}
-
-impl Stage {
-    fn into_seats(self) -> Vec<Seat> {
-        match self {
-            Self::InFlight(seats) => seats,
-            Self::Landed(_) => Vec::new(),
+        drop(stages);
+        match stage {
+            Some(Stage::InFlight(seats)) => seats,
+            Some(Stage::Landed(_)) | None => Vec::new(),
         }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.end();
+        self.end(None);
     }
 }
 

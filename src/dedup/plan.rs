@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use super::cache::VectorCache;
 use super::claim::Group;
 use super::flight::{Boarding, Draft, Flights, PendingText, SharedDraft, Work};
 use crate::delivery::{Receipt, Verdict};
@@ -26,8 +25,6 @@ pub struct Planner {
     pub chunker: Arc<Chunker>,
     /// Names texts in the provider's space.
     pub fingerprints: Fingerprinter,
-    /// Vectors in memory.
-    pub cache: VectorCache,
     /// Texts on their way.
     pub flights: Arc<Flights>,
     /// Counts cache hits.
@@ -138,7 +135,7 @@ impl Planner {
                     continue;
                 }
             };
-            if let Some(vector) = self.cache.get(&name) {
+            if let Some(vector) = flight.cached() {
                 self.metrics.cache_hits.of(CacheTier::Memory).inc();
                 planned.ready.extend(flight.land_cached(&vector));
                 continue;

@@ -43,7 +43,6 @@ impl Stage {
             template: resources.template.clone(),
             chunker: resources.chunker.clone(),
             fingerprints: Fingerprinter::new(&resources.provider.space().key()),
-            cache: resources.cache.clone(),
             flights: flights.clone(),
             metrics: resources.metrics.clone(),
         };

@@ -102,7 +102,6 @@ pub(super) fn build_within(
         template: r.template.clone(),
         chunker: r.chunker.clone(),
         fingerprints: Fingerprinter::new(&r.provider.space().key()),
-        cache: r.cache.clone(),
         flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
         metrics: r.metrics.clone(),
     };
