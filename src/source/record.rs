@@ -48,6 +48,14 @@ pub struct Committed {
     pub ordinal: u64,
 }
 
+/// What the ledger gives back of a position that was committed.
+impl From<&Position> for Committed {
+    fn from(position: &Position) -> Self {
+        let Position { partition, offset, ordinal } = position;
+        Self { partition: partition.name.clone(), detail: partition.detail.clone(), offset: *offset, ordinal: *ordinal }
+    }
+}
+
 /// One record: bytes as the source gave them.
 #[derive(Debug, Clone)]
 pub struct Record {

@@ -102,11 +102,5 @@ async fn open(path: &Path, committed: Vec<Committed>) -> FileSource {
 }
 
 fn committed(record: &Record) -> Committed {
-    let partition = &record.position.partition;
-    Committed {
-        partition: partition.name.clone(),
-        detail: partition.detail.clone(),
-        offset: record.position.offset,
-        ordinal: record.position.ordinal,
-    }
+    (&record.position).into()
 }

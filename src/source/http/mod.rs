@@ -147,8 +147,7 @@ mod tests {
     }
 
     fn committed(record: &Record) -> Committed {
-        let Position { partition, offset, ordinal } = record.position.clone();
-        Committed { partition: partition.name.clone(), detail: partition.detail.clone(), offset, ordinal }
+        (&record.position).into()
     }
 
     /// What the ingestor does once a record's position is in the ledger.

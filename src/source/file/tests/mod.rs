@@ -95,13 +95,7 @@ async fn drain(source: &mut FileSource) -> Result<Vec<Record>, SourceError> {
 }
 
 fn committed(record: &Record) -> Committed {
-    let partition = &record.position.partition;
-    Committed {
-        partition: partition.name.clone(),
-        detail: partition.detail.clone(),
-        offset: record.position.offset,
-        ordinal: record.position.ordinal,
-    }
+    (&record.position).into()
 }
 
 /// The last position of each partition, as the ledger would keep it.
