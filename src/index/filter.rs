@@ -34,54 +34,76 @@ const MAX_VALUES: usize = 10_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Condition);
 
+/// One node of a filter. Outside indexes translate it into their own language.
 #[derive(Debug, Clone, PartialEq)]
-enum Condition {
+pub enum Condition {
+    /// All hold; always, when there are none.
     All(Vec<Condition>),
+    /// At least one holds; never, when there are none.
     Any(Vec<Condition>),
+    /// It does not hold.
     Not(Box<Condition>),
+    /// A field is as the test says. The test holds for a list when it holds for any of its elements.
     Field(Field, Test),
 }
 
 /// Where in the metadata to look.
 #[derive(Debug, Clone, PartialEq)]
-enum Field {
+pub enum Field {
+    /// A key of the metadata.
     Name(String),
+    /// A JSON pointer, which starts with `/`.
     Pointer(String),
 }
 
+/// What a field must be.
 #[derive(Debug, Clone, PartialEq)]
-enum Test {
+pub enum Test {
+    /// One of these.
     OneOf(Values),
+    /// In this range.
     Within(Range),
+    /// There and not null; or with `false` the opposite.
     Exists(bool),
 }
 
 /// The values of an `in`. There may be many, and each document is compared with them: texts are found by hash, numbers in order.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Values {
-    texts: HashSet<String>,
-    /// Whole numbers, ascending.
-    integers: Vec<i128>,
+pub struct Values {
+    /// Texts.
+    pub texts: HashSet<String>,
+    /// Whole numbers, ascending. A field that is a float of the same value equals one.
+    pub integers: Vec<i128>,
     /// Numbers with a fraction or beyond 64 bits, ascending.
-    floats: Vec<f64>,
-    booleans: Vec<bool>,
+    pub floats: Vec<f64>,
+    /// Booleans.
+    pub booleans: Vec<bool>,
 }
 
+/// What lies between two bounds of one kind; at least one of them is set.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Range {
-    lower: Option<Bound>,
-    upper: Option<Bound>,
+pub struct Range {
+    /// Nothing below it.
+    pub lower: Option<Bound>,
+    /// Nothing above it.
+    pub upper: Option<Bound>,
 }
 
+/// One end of a range.
 #[derive(Debug, Clone, PartialEq)]
-struct Bound {
-    at: Scalar,
-    inclusive: bool,
+pub struct Bound {
+    /// Where.
+    pub at: Scalar,
+    /// Whether what is equal lies inside.
+    pub inclusive: bool,
 }
 
+/// What has an order. A field of the other kind is in no range.
 #[derive(Debug, Clone, PartialEq)]
-enum Scalar {
+pub enum Scalar {
+    /// Numbers compare by value, whole or not.
     Number(Number),
+    /// Texts compare by code points.
     Text(String),
 }
 
@@ -92,6 +114,11 @@ impl Filter {
     /// A sentence that names the place in the filter and what is allowed there.
     pub fn from_json(json: &Value) -> Result<Self, String> {
         Reader { conditions: 0, values: 0 }.condition(json, "", MAX_DEPTH).map(Self)
+    }
+
+    /// What it says, to translate it.
+    pub fn condition(&self) -> &Condition {
+        &self.0
     }
 
     /// Whether a document with this metadata counts. Metadata that is no object has no fields.

@@ -4,6 +4,7 @@
 //! [`build`].
 
 pub mod actor;
+pub mod collection;
 pub mod discard;
 pub mod distance;
 pub mod embedded;

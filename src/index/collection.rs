@@ -1,0 +1,171 @@
+//! A collection of points in another system, such as Qdrant or a PostgreSQL table. Implement [`Collection`] in a file or folder beside
+//! this one, add a variant to `settings::index` and an arm to [`super::build`].
+//!
+//! A collection decides nothing: [`super::ExternalIndex`] says what is to be written, in which order, and what to do when it fails.
+//! It never tries anything again by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use crate::document::{DocumentId, Vector};
+
+use super::filter::Filter;
+
+/// One chunk of a document, as it shall be in the collection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Its id: the same chunk number of the same document always has the same one. Never twice in one call.
+    pub id: Uuid,
+    /// The document.
+    pub document: DocumentId,
+    /// The number of the chunk in it, from 0.
+    pub chunk: usize,
+    /// The document's metadata: a JSON object as canonical text.
+    pub metadata: Arc<str>,
+    /// Its numbers: as many as the collection has dimensions, all finite.
+    pub vector: Vector,
+}
+
+/// The new metadata of a point that the collection holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointMetadata {
+    /// The point.
+    pub id: Uuid,
+    /// Its document: stays as it is.
+    pub document: DocumentId,
+    /// The number of the chunk: stays as it is.
+    pub chunk: usize,
+    /// All of its metadata from now on, as canonical JSON text: what it does not name is gone.
+    pub metadata: Arc<str>,
+}
+
+/// What to search for.
+#[derive(Debug, Clone)]
+pub struct Nearest<'a> {
+    /// The vector to be near to.
+    pub vector: &'a [f32],
+    /// Which points count.
+    pub filter: Option<&'a Filter>,
+    /// How many points to return at most; at least 1.
+    pub limit: usize,
+}
+
+/// A point that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbour {
+    /// The document.
+    pub document: DocumentId,
+    /// The number of the chunk in it.
+    pub chunk: usize,
+    /// Nearness: larger is nearer. Cosine and dot: the product; L2: the negative distance.
+    pub score: f32,
+}
+
+/// How much one call may carry. A single point may exceed `bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bulk {
+    /// Points; at least 1.
+    pub points: usize,
+    /// Bytes of vectors, metadata and ids together.
+    pub bytes: usize,
+    /// What one number of a vector takes on the wire: 4 in binary forms, about 11 in JSON.
+    pub bytes_per_number: usize,
+    /// Calls at once; at least 1.
+    pub concurrency: usize,
+}
+
+/// What [`Collection::establish`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Established {
+    /// There was none, and now there is: it is empty.
+    Created,
+    /// There was one that fits.
+    Existing {
+        /// How many points it holds, ours or not. About so many, where the system cannot tell exactly; 0 only when it is empty.
+        points: u64,
+    },
+}
+
+/// A point that the collection will never take as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedPoint {
+    /// Its place in the call, from 0.
+    pub index: usize,
+    /// Why, with the value named, so that a person can mend it.
+    pub reason: String,
+}
+
+/// Why a call did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CollectionError {
+    /// It may work later: down, slow, overloaded, limited. Whether it was done is not known.
+    #[error("{reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+        /// When to ask again, where the system said it.
+        after: Option<Duration>,
+    },
+    /// These points were refused; all others of the call are done.
+    #[error("{} points were refused, the first because {}", .0.len(), .0.first().map_or("", |point| &point.reason))]
+    Refused(Vec<RefusedPoint>),
+    /// The call was refused for what one or some of its points are, and nothing of it was done. With a single point in the call, that
+    /// one is refused.
+    #[error("{0}")]
+    OneRefused(String),
+    /// The collection is not there: it was dropped.
+    #[error("{0}")]
+    Missing(String),
+    /// The collection is not what the configuration says: another metric, another dimension, a field of another type. Names both.
+    #[error("{0}")]
+    Unfit(String),
+    /// It will not work until a person acts: credentials, rights, a missing extension. Says what to do.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// See the module. Every write is idempotent and durable when it is answered; calls may run beside each other.
+pub trait Collection: Send + Sync + 'static {
+    /// Where it is, for people: the kind of system, the address without any secret, the name. Two collections never have the same.
+    fn place(&self) -> &str;
+
+    /// How much one call may carry.
+    fn bulk(&self) -> Bulk;
+
+    /// Makes the collection when it is not there, with the right metric, dimension and types; else checks it. Cheap when all is
+    /// there: it is called at every start, and again when it was found [`CollectionError::Missing`].
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>>;
+
+    /// As [`Collection::establish`], but makes nothing and changes nothing: `None` when it is not there.
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>>;
+
+    /// Makes the collection hold these points; one that it has already is replaced whole. At most [`Collection::bulk`] of them.
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>>;
+
+    /// Replaces the metadata of points and leaves their vectors. Answers which of them (by their place in the call, ascending) were not
+    /// done because the collection does not hold them, or cannot do it: those are upserted with their vectors instead.
+    ///
+    /// By default all: for a system that cannot change a point without its vector.
+    fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
+        let all = (0..points.len()).collect();
+        Box::pin(async move { Ok(all) })
+    }
+
+    /// Removes points. Those that it does not hold are no error.
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>>;
+
+    /// The nearest points, best first. May miss a write that was answered a moment ago, where the system is so made: its documentation
+    /// here says so.
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>>;
+
+    /// The most points that [`Collection::nearest`] can return.
+    fn most_neighbours(&self) -> usize {
+        10_000
+    }
+
+    /// Those of these points that it holds, in any order: to compare it with the ledger. Sees every write that was answered.
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>>;
+}
