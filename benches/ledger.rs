@@ -35,6 +35,7 @@ fn ledger(criterion: &mut Criterion) {
             store_vectors: true,
             persist_vectors: true,
             store_points: true,
+            external: false,
         };
         let ledger = Ledger::open(folder.path(), options).expect("a new ledger");
         group.throughput(Throughput::Elements(batch as u64));

@@ -143,7 +143,13 @@ async fn ask(
 }
 
 fn options() -> LedgerOptions {
-    LedgerOptions { pipeline: "bench".to_owned(), store_vectors: true, persist_vectors: true, store_points: true }
+    LedgerOptions {
+        pipeline: "bench".to_owned(),
+        store_vectors: true,
+        persist_vectors: true,
+        store_points: true,
+        external: false,
+    }
 }
 
 fn open(folder: &Path, dimensions: usize) -> EmbeddedIndex {

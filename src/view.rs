@@ -105,7 +105,7 @@ impl DocumentView {
     /// A document without its vectors, its versions in this unit.
     pub fn new(id: &DocumentId, held: &HeldDocument, unit: VersionUnit) -> Self {
         let shown = |version| VersionView::new(version, unit);
-        let HeldDocument { document, metadata, chunks } = held;
+        let HeldDocument { document, metadata, chunks, .. } = held;
         Self {
             id: id.as_str().to_owned(),
             indexed: metadata.is_some(),
@@ -137,7 +137,7 @@ pub struct ExportedDocument {
 impl ExportedDocument {
     /// A document without its vectors, its version in this unit.
     pub fn new(id: &DocumentId, held: &HeldDocument, unit: VersionUnit) -> Self {
-        let HeldDocument { document, metadata, chunks } = held;
+        let HeldDocument { document, metadata, chunks, .. } = held;
         Self {
             id: id.as_str().to_owned(),
             version: VersionView::new(document.newest(), unit),

@@ -132,7 +132,7 @@ fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String>
         Err(error) => return Err(error.to_string()),
     };
     space::compare(&ledger, provider.space()).map_err(told)?;
-    let index = index::build_to_read(&settings.index, ledger.clone(), folder, provider.space().dimensions);
+    let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions);
     let points = index.map_err(told)?.points();
     let documents = ledger.counts().map_err(told)?.indexed;
     Ok(format!("{} in {}", counted(documents, "document"), counted(points, "chunk")))

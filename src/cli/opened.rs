@@ -30,8 +30,7 @@ pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
     let ledger = Arc::new(ledger(settings)?);
     let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
-    let folder = &settings.state.path;
-    let index = index::build_to_read(&settings.index, ledger.clone(), folder, provider.space().dimensions)?;
+    let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
     Ok(Searcher { provider, index, ledger })
 }
 

@@ -41,6 +41,13 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// The index does not take the document: its changes are rejected.
+    pub fn reject(&mut self, reason: &str) {
+        self.verdict = Verdict::Rejected(reason.into());
+        // What arrived for it is not kept, so it goes to the cache.
+        self.arrivals.clear();
+    }
+
     /// Tells everyone that it is done.
     pub fn settle(self) {
         self.arrivals.iter().for_each(|arrival| arrival.written.store(true, Ordering::Relaxed));

@@ -56,9 +56,9 @@ impl Planner {
     }
 
     fn diff(&self, group: Group, held: Option<HeldDocument>) -> Need {
-        let (mut document, metadata, chunks) = match held {
-            Some(held) => (held.document, held.metadata, held.chunks),
-            None => (Document::default(), None, Vec::new()),
+        let (mut document, metadata, chunks, unwritten) = match held {
+            Some(held) => (held.document, held.metadata, held.chunks, held.unwritten),
+            None => (Document::default(), None, Vec::new(), false),
         };
         let Group { claim, delta, receipts, priority, immediate, refresh } = group;
         let newest = delta.newest();
@@ -66,7 +66,7 @@ impl Planner {
         let superseded = newest < document.newest();
         // The newest state of a document that is not in the index is planned again: it may have been rejected, and the process ended
         // before the dead letter was written.
-        if !changed && !refresh && (superseded || metadata.is_some()) {
+        if !changed && !refresh && !unwritten && (superseded || metadata.is_some()) {
             let verdict = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
             return Need::nothing(receipts, &verdict);
         }
@@ -81,7 +81,7 @@ impl Planner {
         };
         let text = match self.template.render(&document) {
             Ok(Some(text)) => text,
-            Ok(None) if !changed && metadata.is_none() => {
+            Ok(None) if !changed && !unwritten && metadata.is_none() => {
                 return Need::nothing(draft.receipts, &Verdict::Unchanged);
             }
             Ok(None) => return Need::Write(draft.finish()),
@@ -104,7 +104,7 @@ impl Planner {
         let as_held = chunks.iter().map(|chunk| chunk.fingerprint).eq(fingerprints.iter().copied());
         draft.chunks = fingerprints.into_iter().zip(kept.into_iter().map(|key| key.map(VectorSource::Held))).collect();
         self.metrics.cache_hits.of(CacheTier::Index).inc_by((draft.chunks.len() - texts.len()) as u64);
-        if !changed && as_held && metadata == draft.metadata {
+        if !changed && !unwritten && as_held && metadata == draft.metadata {
             return Need::nothing(draft.receipts, &Verdict::Unchanged);
         }
         if draft.is_complete() {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::target::{IndexError, VectorIndex};
+use super::target::{IndexError, RefusedWrite, VectorIndex};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::{self, Call, Underway};
 use crate::actor::{Credit, Parcel};
 use crate::dedup::flight::Settlement;
 use crate::dedup::{Work, Works};
 use crate::ledger::DocumentWrite;
+use crate::source::actor::GiveUp;
 use crate::telemetry::Health;
 use crate::telemetry::health::Component;
 
@@ -25,15 +26,16 @@ pub struct IndexWriter {
     index: Arc<dyn VectorIndex>,
     health: Arc<Health>,
     underway: Arc<Underway>,
+    give_up: GiveUp,
     waiting: Vec<Work>,
     credits: Vec<Credit>,
     writing: bool,
 }
 
 impl IndexWriter {
-    /// At the end of the pipeline.
-    pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>, underway: Arc<Underway>) -> Self {
-        Self { index, health, underway, waiting: Vec::new(), credits: Vec::new(), writing: false }
+    /// At the end of the pipeline. When the index has nothing any more, it `gives up`, so that every document is planned again.
+    pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>, underway: Arc<Underway>, give_up: GiveUp) -> Self {
+        Self { index, health, underway, give_up, waiting: Vec::new(), credits: Vec::new(), writing: false }
     }
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -43,18 +45,20 @@ impl IndexWriter {
         self.writing = true;
         let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
         let (index, health, underway) = (self.index.clone(), self.health.clone(), self.underway.clone());
+        let give_up = self.give_up.clone();
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
             match write_patiently(&*index, &health, &underway, writes.into()).await {
-                Ok(()) => {
+                Ok(refused) => {
                     fault_point!("index written");
-                    settlements.into_iter().for_each(Settlement::settle);
+                    settle(settlements, refused);
                 }
                 // Dropped unsettled, the changes are delivered again and planned on what is held now.
-                Err(Stale(reason)) => {
+                Err(Undone::Stale(reason)) => {
                     tracing::warn!(reason, "a write was planned on what is no longer so; planning it again")
                 }
+                Err(Undone::Lost(reason)) => give_up(reason),
             }
             drop(credits);
         };
@@ -67,7 +71,19 @@ impl IndexWriter {
 }
 
 /// Why a write must be planned again.
-struct Stale(String);
+enum Undone {
+    /// On what is held now.
+    Stale(String),
+    /// With everything else: the index has nothing any more.
+    Lost(String),
+}
+
+fn settle(mut settlements: Vec<Settlement>, refused: Vec<RefusedWrite>) {
+    for RefusedWrite { write, reason } in refused {
+        settlements[write].reject(&reason);
+    }
+    settlements.into_iter().for_each(Settlement::settle);
+}
 
 /// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
 async fn write_patiently(
@@ -75,24 +91,29 @@ async fn write_patiently(
     health: &Health,
     underway: &Arc<Underway>,
     writes: Arc<[DocumentWrite]>,
-) -> Result<(), Stale> {
+) -> Result<Vec<RefusedWrite>, Undone> {
     let mut failures = 0;
-    while let Err(error) = try_write(index, underway, writes.clone()).await {
+    let refused = loop {
+        let error = match try_write(index, underway, writes.clone()).await {
+            Ok(refused) => break refused,
+            Err(error) => error,
+        };
         failures += 1;
         let news = match &error {
             IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
-            IndexError::Fatal(reason) => health.unhealthy(Component::Index, reason),
-            IndexError::Stale(reason) => return Err(Stale(reason.clone())),
+            IndexError::Fatal(reason) | IndexError::Unfit(reason) => health.unhealthy(Component::Index, reason),
+            IndexError::Stale(reason) => return Err(Undone::Stale(reason.clone())),
+            IndexError::Lost(reason) => return Err(Undone::Lost(reason.clone())),
         };
         if news {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
         }
         tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
-    }
+    };
     if health.ok(Component::Index) {
         tracing::info!("the index can be written to again");
     }
-    Ok(())
+    Ok(refused)
 }
 
 /// One attempt. A generation that was given up and comes to life again must not take back what the next one has written.
@@ -100,7 +121,7 @@ async fn try_write(
     index: &dyn VectorIndex,
     underway: &Arc<Underway>,
     writes: Arc<[DocumentWrite]>,
-) -> Result<(), IndexError> {
+) -> Result<Vec<RefusedWrite>, IndexError> {
     match underway.begin(WRITE) {
         Some(_underway) => index.write(writes).await,
         None => Err(IndexError::Stale("the actors that planned it were given up".into())),
@@ -163,7 +184,16 @@ mod tests {
             let (claimed, underway) = (claims.clone(), Arc::<Underway>::default());
             world.must(move || (claimed.claimed() > 0).then(|| format!("{} claims are left", claimed.claimed())));
             world.must_go("the index", &index);
-            let writer = world.stage("writer", 8, IndexWriter::new(index.clone(), health.clone(), underway.clone()));
+            let writer = world.stage(
+                "writer",
+                8,
+                IndexWriter::new(
+                    index.clone(),
+                    health.clone(),
+                    underway.clone(),
+                    Arc::new(|reason| panic!("{reason}")),
+                ),
+            );
             Self { index, health, claims, underway, receipts: world.receipts(), writer, _folder: folder }
         }
 

@@ -1,58 +1,85 @@
 //! The index: where vectors are kept and searched.
 //!
-//! To add one: implement [`VectorIndex`] in a file beside these, add a variant to `settings::index` and an arm to
-//! [`build`].
+//! To add one that is in another system: implement [`Collection`] in a file beside these, add a variant to `settings::index` and an arm to
+//! [`collection()`].
 
 pub mod actor;
 pub mod collection;
 pub mod discard;
 pub mod distance;
 pub mod embedded;
+pub mod external;
 pub mod filter;
+#[cfg(feature = "pgvector")]
+pub mod pgvector;
 pub mod space;
 pub mod target;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
-use crate::settings::IndexSettings;
+use crate::settings::{IndexSettings, Settings};
 
+pub use collection::Collection;
 pub use discard::DiscardIndex;
 pub use embedded::EmbeddedIndex;
+pub use external::ExternalIndex;
 pub use filter::Filter;
-pub use target::{Hit, IndexError, IndexStatus, Query, VectorIndex};
+pub use target::{Hit, IndexError, IndexStatus, Query, RefusedWrite, VectorIndex};
 
-/// The index that the configuration asks for, to write to and to search. `folder` is where it may keep what it derives
-/// from the ledger; vectors have `dimensions` numbers. Blocks; to be called inside a Tokio runtime, where the index
-/// runs its own work.
-pub fn build(
-    settings: &IndexSettings,
-    ledger: Arc<Ledger>,
-    folder: &Path,
-    dimensions: usize,
-) -> Result<Arc<dyn VectorIndex>, IndexError> {
-    Ok(match settings {
+/// The index that the configuration asks for, to write to and to search. What it derives from the ledger it may keep in
+/// `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to be called inside a Tokio runtime, where
+/// the index runs its own work.
+pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
+    Ok(match &settings.index {
         IndexSettings::Embedded(embedded) => {
-            Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
+            Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        _ => external(settings, ledger, dimensions)?,
     })
 }
 
-/// The index that the configuration asks for, to search only: beside a process that writes, or without one. Blocks.
+/// As [`build`], to search only: beside a process that writes, or without one.
 pub fn build_to_read(
-    settings: &IndexSettings,
+    settings: &Settings,
     ledger: Arc<Ledger>,
-    folder: &Path,
     dimensions: usize,
 ) -> Result<Arc<dyn VectorIndex>, IndexError> {
-    Ok(match settings {
+    Ok(match &settings.index {
         IndexSettings::Embedded(embedded) => {
-            Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
+            Arc::new(EmbeddedIndex::open_to_read(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        _ => external(settings, ledger, dimensions)?,
     })
+}
+
+fn external(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
+    let collection = collection(settings, dimensions).map_err(IndexError::Unfit)?;
+    Ok(Arc::new(ExternalIndex::open(ledger, collection, &settings.pipeline, dimensions, settings.index.adopt())?))
+}
+
+/// The collection in another system that the configuration names. Asks nobody.
+///
+/// # Errors
+/// What is wrong with the configuration, in one sentence.
+pub fn collection(settings: &Settings, dimensions: usize) -> Result<Arc<dyn Collection>, String> {
+    let pipeline = settings.pipeline.as_str();
+    Ok(match &settings.index {
+        IndexSettings::Embedded(_) | IndexSettings::Discard(_) => {
+            return Err("this index is not in another system".to_owned());
+        }
+        #[cfg(feature = "pgvector")]
+        IndexSettings::Pgvector(pgvector) => Arc::new(pgvector::PgvectorTable::new(pgvector, pipeline, dimensions)?),
+        #[cfg(not(feature = "pgvector"))]
+        IndexSettings::Pgvector(_) => return Err(left_out("pgvector")),
+    })
+}
+
+#[allow(dead_code, reason = "not with all features")]
+fn left_out(feature: &str) -> String {
+    format!("index.type: this vectide was built without `{feature}`: build it with `--features {feature}`")
 }
 
 impl From<LedgerError> for IndexError {

@@ -52,6 +52,21 @@ pub enum IndexError {
     /// Something was planned on what is no longer so: what was to be written must be planned again.
     #[error("{0}")]
     Stale(String),
+    /// What it held is gone: it must be prepared, and then every document written again.
+    #[error("{0}")]
+    Lost(String),
+    /// It is not what the configuration says, and nothing was changed.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// A document that the index will never take as it is. It is not in the index any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedWrite {
+    /// Its place in the writes.
+    pub write: usize,
+    /// Why, with the value named.
+    pub reason: String,
 }
 
 /// How an index is doing, for people and metrics.
@@ -71,9 +86,15 @@ pub struct IndexStatus {
 
 /// Holds points and finds the nearest. Every write is idempotent.
 pub trait VectorIndex: Send + Sync + 'static {
-    /// Makes the index and the ledger hold what is written, durably, and answers what the ledger holds then. A future that is dropped
+    /// Makes sure that there is an index to write to, and that the ledger knows what it lacks. Called before anything is written, and
+    /// again whenever the actors are built anew.
+    fn prepare(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Makes the index and the ledger hold what is written, durably, and answers what was refused. A future that is dropped
     /// goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>>;
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>>;
 
     /// The nearest documents, best first. Sees every write that was answered.
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>>;

@@ -19,17 +19,20 @@ pub struct StoredDocument<'a> {
     pub metadata: Option<&'a str>,
     /// What the index holds, by chunk number.
     pub chunks: Vec<HeldChunk>,
+    /// See [`HeldDocument::unwritten`].
+    pub unwritten: bool,
 }
 
 impl StoredDocument<'_> {
     /// Parses it.
     pub fn parse(self) -> Result<HeldDocument, serde_json::Error> {
         let document = Document::from_json(self.document)?;
-        Ok(HeldDocument { document, metadata: self.metadata.map(str::to_owned), chunks: self.chunks })
+        let Self { metadata, chunks, unwritten, .. } = self;
+        Ok(HeldDocument { document, metadata: metadata.map(str::to_owned), chunks, unwritten })
     }
 }
 
-const COLUMNS: &str = "SELECT document, metadata, chunks, name FROM documents";
+const COLUMNS: &str = "SELECT document, metadata, chunks, name, EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id) FROM documents";
 
 fn stored<'a>(row: &'a Row<'_>) -> Result<StoredDocument<'a>, Trouble> {
     let text = |index| row.get_ref(index);
@@ -37,6 +40,7 @@ fn stored<'a>(row: &'a Row<'_>) -> Result<StoredDocument<'a>, Trouble> {
         document: text(0)?.as_str().map_err(rusqlite::Error::from)?,
         metadata: text(1)?.as_str_or_null().map_err(rusqlite::Error::from)?,
         chunks: row.get::<_, Chunks>(2)?.0,
+        unwritten: row.get(4)?,
     })
 }
 

@@ -14,6 +14,8 @@ pub struct HeldDocument {
     pub metadata: Option<String>,
     /// What the index holds, by chunk number. Empty when the document is not in the index.
     pub chunks: Vec<HeldChunk>,
+    /// Whether another system may not have got this yet. It is to be written again, changed or not.
+    pub unwritten: bool,
 }
 
 /// One chunk that the index holds.

@@ -22,6 +22,7 @@ mod settings;
 mod slots;
 #[cfg(test)]
 mod testing;
+pub mod unwritten;
 mod vectors;
 mod write;
 
@@ -40,7 +41,7 @@ pub use held::{
 pub use journal::JournalEntry;
 pub use open::LedgerOptions;
 pub use points::PointOwner;
-pub use write::Written;
+pub use write::{Outstanding, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use error::Trouble;

@@ -15,7 +15,7 @@ use super::log::LogBound;
 use super::readers::Readers;
 use super::settings::{set_setting, setting};
 use super::vectors::VectorFile;
-use super::{Ledger, Writer, points, vectors};
+use super::{Ledger, Writer, points, unwritten, vectors};
 
 /// What a ledger keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +26,16 @@ pub struct LedgerOptions {
     pub store_vectors: bool,
     /// Whether vectors are kept that no point refers to.
     pub persist_vectors: bool,
-    /// Whether points are kept: the embedded index searches them. Implies [`LedgerOptions::store_vectors`].
+    /// Whether points are kept: what an index searches is made from them. Implies [`LedgerOptions::store_vectors`].
     pub store_points: bool,
+    /// Whether another system holds the points as well: see [`super::unwritten`].
+    pub external: bool,
 }
 
 /// Says that an SQLite file is a ledger of Vectide: "Vctd".
 const APPLICATION: i32 = 0x5663_7464;
 /// The schema that this version writes and reads.
-const SCHEMA: i32 = 2;
+const SCHEMA: i32 = 3;
 /// A document with its texts fits into a page. Half of it was measured as no better: new fingerprints come in no order, so that each
 /// lands on a page of its own, and what a page costs hardly depends on its size.
 const PAGE_BYTES: i64 = 8192;
@@ -156,6 +158,9 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     if tables > 0 && recorded_options(&transaction)?.store_points != options.store_points {
         points::forget_index(&transaction)?;
     }
+    if !options.external {
+        unwritten::forget_collection(&transaction)?;
+    }
     set_setting(&transaction, STORES, &stores(options))?;
     if options.store_points && !options.persist_vectors {
         vectors::keep_only_used(&transaction)?;
@@ -175,6 +180,7 @@ fn stores(options: &LedgerOptions) -> String {
         (options.store_vectors, "vectors"),
         (options.persist_vectors, "unused-vectors"),
         (options.store_points, "points"),
+        (options.external, "external"),
     ];
     named.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
@@ -187,6 +193,7 @@ fn recorded_options(connection: &Connection) -> Result<LedgerOptions, Trouble> {
         store_vectors: has("vectors"),
         persist_vectors: has("unused-vectors"),
         store_points: has("points"),
+        external: has("external"),
     })
 }
 

@@ -13,7 +13,7 @@ use super::held::HeldChunk;
 pub(super) struct Chunks(pub(super) Vec<HeldChunk>);
 
 const KEY_BYTES: usize = 8;
-const CHUNK_BYTES: usize = KEY_BYTES + Fingerprint::BYTES;
+pub(super) const CHUNK_BYTES: usize = KEY_BYTES + Fingerprint::BYTES;
 
 impl Chunks {
     pub(super) fn pack(chunks: &[HeldChunk], into: &mut Vec<u8>) {

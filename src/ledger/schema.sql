@@ -32,12 +32,19 @@ CREATE TABLE free_slots (
     slot INTEGER PRIMARY KEY
 ) STRICT;
 
--- What the embedded index searches: one row a chunk. Empty when the index is another system.
+-- What the index searches: one row a chunk.
 CREATE TABLE points (
     key      INTEGER PRIMARY KEY,        -- never used again
     document INTEGER NOT NULL,           -- documents.id
     chunk    INTEGER NOT NULL,           -- from 0
     vector   INTEGER NOT NULL            -- vectors.id
+) STRICT;
+
+-- Documents whose points in another system may differ from what is held here: noted before that system is written to, forgotten when it
+-- has everything. Empty with the embedded index.
+CREATE TABLE unwritten (
+    document INTEGER PRIMARY KEY,        -- documents.id
+    points   INTEGER NOT NULL            -- that system may hold the chunks below this number
 ) STRICT;
 
 -- One row. Kept in the transaction of each write, so that nobody has to count.

@@ -8,7 +8,13 @@ use crate::document::{DocumentId, Fingerprint, Vector, Version};
 use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
 
 pub(super) fn options() -> LedgerOptions {
-    LedgerOptions { pipeline: "test".to_owned(), store_vectors: true, persist_vectors: true, store_points: true }
+    LedgerOptions {
+        pipeline: "test".to_owned(),
+        store_vectors: true,
+        persist_vectors: true,
+        store_points: true,
+        external: false,
+    }
 }
 
 /// A new ledger; the folder goes when it is dropped.

@@ -19,6 +19,21 @@ pub struct Written {
     pub added: Vec<(PointKey, usize, usize)>,
     /// Points that are gone.
     pub removed: Vec<PointKey>,
+    /// With [`LedgerOptions::external`]: what the other system lacks now. Noted until [`Ledger::finish_writes`].
+    pub outstanding: Vec<Outstanding>,
+}
+
+/// What another system lacks of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Index into the writes.
+    pub write: usize,
+    /// It may hold the chunks below this number: those that the document no longer has must go.
+    pub points: usize,
+    /// Whether the points that it has must get their metadata anew.
+    pub metadata: bool,
+    /// By chunk number, whether it has the point with this vector.
+    pub has: Vec<bool>,
 }
 
 impl Ledger {
@@ -56,6 +71,9 @@ struct Before {
     row: i64,
     indexed: bool,
     chunks: Vec<HeldChunk>,
+    same_metadata: bool,
+    /// How many points another system may hold, when it is not known to have what is held here.
+    unwritten: Option<usize>,
 }
 
 /// One transaction of writes.
@@ -90,8 +108,12 @@ impl<'t> Writing<'t> {
         Ok(Self {
             transaction,
             options,
-            select_document: transaction
-                .prepare_cached("SELECT id, metadata IS NOT NULL, chunks FROM documents WHERE name = ?1")?,
+            select_document: transaction.prepare_cached(if options.external {
+                "SELECT id, metadata IS NOT NULL, chunks, metadata IS ?2,
+                 (SELECT points FROM unwritten WHERE document = documents.id) FROM documents WHERE name = ?1"
+            } else {
+                "SELECT id, metadata IS NOT NULL, chunks, ?2 IS NULL, NULL FROM documents WHERE name = ?1"
+            })?,
             insert_document: transaction
                 .prepare_cached("INSERT INTO documents (name, metadata, chunks, document) VALUES (?1, ?2, ?3, ?4)")?,
             update_document: transaction
@@ -134,6 +156,9 @@ impl<'t> Writing<'t> {
         if self.options.store_points {
             self.remove_points(&gone)?;
         }
+        if self.options.external {
+            self.note_outstanding(index, row, before.as_ref(), &chunks)?;
+        }
         self.written.removed.extend(gone);
         if self.letters {
             dead_letters::clear(self.transaction, &write.id, write.newest)?;
@@ -141,9 +166,45 @@ impl<'t> Writing<'t> {
         Ok(())
     }
 
+    /// Before the other system is written to, so that a crash in the middle leaves no point that nobody remembers.
+    fn note_outstanding(
+        &mut self,
+        write: usize,
+        row: i64,
+        before: Option<&Before>,
+        chunks: &[HeldChunk],
+    ) -> Result<(), Trouble> {
+        let held = before.map_or(&[][..], |before| &before.chunks);
+        let unwritten = before.and_then(|before| before.unwritten);
+        let known =
+            |number: usize| unwritten.is_none() && held.get(number).is_some_and(|held| held.key == chunks[number].key);
+        let has: Vec<bool> = (0..chunks.len()).map(known).collect();
+        let points = unwritten.unwrap_or_default().max(held.len());
+        let metadata = before.is_none_or(|before| !before.same_metadata);
+        if unwritten.is_none()
+            && held.len() == chunks.len()
+            && !has.contains(&false)
+            && (!metadata || chunks.is_empty())
+        {
+            return Ok(());
+        }
+        self.transaction
+            .prepare_cached("INSERT OR REPLACE INTO unwritten VALUES (?1, ?2)")?
+            .execute(params![row, points.max(chunks.len()) as i64])?;
+        self.written.outstanding.push(Outstanding { write, points, metadata, has });
+        Ok(())
+    }
+
     fn before(&mut self, write: &DocumentWrite) -> Result<Option<Before>, Trouble> {
-        let before = self.select_document.query_row([write.id.as_str()], |row| {
-            Ok(Before { row: row.get(0)?, indexed: row.get(1)?, chunks: row.get::<_, Chunks>(2)?.0 })
+        let metadata = write.metadata.as_deref().filter(|_| self.options.external);
+        let before = self.select_document.query_row(params![write.id.as_str(), metadata], |row| {
+            Ok(Before {
+                row: row.get(0)?,
+                indexed: row.get(1)?,
+                chunks: row.get::<_, Chunks>(2)?.0,
+                same_metadata: row.get(3)?,
+                unwritten: row.get::<_, Option<i64>>(4)?.map(|points| points.cast_unsigned() as usize),
+            })
         });
         Ok(before.optional()?)
     }
@@ -264,16 +325,19 @@ mod tests {
     fn adds_keeps_moves_and_removes_points() {
         let (_folder, ledger) = open();
         let first = ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("one")])]).unwrap();
-        assert_eq!(first, Written { added: vec![(1, 0, 0), (2, 0, 1), (3, 1, 0)], removed: vec![] });
+        assert_eq!(
+            first,
+            Written { added: vec![(1, 0, 0), (2, 0, 1), (3, 1, 0)], removed: vec![], ..Written::default() }
+        );
 
         let second = ledger.write(&[write("a", vec![here("new"), held("one", 1)])]).unwrap();
-        assert_eq!(second, Written { added: vec![(4, 0, 0)], removed: vec![2] });
+        assert_eq!(second, Written { added: vec![(4, 0, 0)], removed: vec![2], ..Written::default() });
         let owners = ledger.resolve(&[4, 1, 2]).unwrap();
         let chunks: Vec<_> = owners.iter().map(|owner| owner.as_ref().map(|owner| owner.chunk)).collect();
         assert_eq!(chunks, [Some(0), Some(1), None]);
 
         let third = ledger.write(&[write("a", vec![])]).unwrap();
-        assert_eq!(third, Written { added: vec![], removed: vec![4, 1] });
+        assert_eq!(third, Written { added: vec![], removed: vec![4, 1], ..Written::default() });
         assert_eq!(ledger.points_after(0, 10).unwrap(), [(3, vector("one"))]);
     }
 

@@ -75,7 +75,8 @@ pub(super) fn build_within(
     let spawn = |name: &str| r.actors.register(name);
 
     spawn("index_writer");
-    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone());
+    let give_up = give_up(failed.clone());
+    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up.clone());
     let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
     let writer = Outlet::new(writer, WRITING, meter("index_writer"));
 
@@ -109,10 +110,6 @@ pub(super) fn build_within(
     let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 
-    let give_up: GiveUp = Arc::new(move |reason| {
-        // Nobody listens when the generation is ending anyway.
-        let _ = failed.send(Failure::GaveUp(reason));
-    });
     let (commits, through) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let turn = Arc::new(Semaphore::new(1));
     let ingestor = |source: NamedSource| {
@@ -140,6 +137,13 @@ pub(super) fn build_within(
     };
     let (stop, rests) = sources.into_iter().map(ingestor).unzip();
     Sources { stop, rests, commits }
+}
+
+fn give_up(failed: mpsc::UnboundedSender<Failure>) -> GiveUp {
+    Arc::new(move |reason| {
+        // Nobody listens when the generation is ending anyway.
+        let _ = failed.send(Failure::GaveUp(reason));
+    })
 }
 
 /// Keeps the board, the metrics and the log, and passes failures on.

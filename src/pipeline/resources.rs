@@ -12,8 +12,8 @@ use crate::document::template::Template;
 use crate::embed::Provider;
 use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
-use crate::index::VectorIndex;
 use crate::index::space::{self, SpaceError};
+use crate::index::{IndexError, VectorIndex};
 use crate::ledger::{Ledger, LedgerErrorKind, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
@@ -93,12 +93,13 @@ impl TokenCount for ProviderTokens {
 
 /// What the ledger must keep for an index.
 pub fn ledger_options(settings: &Settings) -> LedgerOptions {
-    let embedded = matches!(settings.index, IndexSettings::Embedded(_));
+    let discards = matches!(settings.index, IndexSettings::Discard(_));
     LedgerOptions {
         pipeline: settings.pipeline.clone(),
-        store_vectors: embedded || settings.dedup.persist,
+        store_vectors: !discards || settings.dedup.persist,
         persist_vectors: settings.dedup.persist,
-        store_points: embedded,
+        store_points: !discards,
+        external: settings.index.is_external(),
     }
 }
 
@@ -125,9 +126,7 @@ impl Resources {
             _ => StartError::Unavailable(error.to_string()),
         })?);
         space::claim(&ledger, provider.space())?;
-        let index =
-            crate::index::build(&settings.index, ledger.clone(), &settings.state.path, provider.space().dimensions)
-                .map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let index = open_index(&settings, &ledger, provider.space().dimensions).await?;
         let intake = open_intake(&settings, &ledger).await?;
         let health = Arc::new(Health::default());
         Ok(Self {
@@ -176,6 +175,20 @@ impl Resources {
             provider: self.provider.clone(),
             started: self.since,
         }
+    }
+}
+
+/// An index that is not what the configuration says is told at once. One that cannot be reached is waited for.
+async fn open_index(
+    settings: &Settings,
+    ledger: &Arc<Ledger>,
+    dimensions: usize,
+) -> Result<Arc<dyn VectorIndex>, StartError> {
+    let index = crate::index::build(settings, ledger.clone(), dimensions)
+        .map_err(|error| StartError::Unavailable(error.to_string()))?;
+    match index.prepare().await {
+        Err(IndexError::Unfit(reason)) => Err(StartError::Configuration(reason)),
+        _ => Ok(index),
     }
 }
 

@@ -8,14 +8,18 @@ use super::build::NamedSource;
 use super::generation::{Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
+use crate::index::IndexError;
 use crate::ledger::LedgerError;
 use crate::source::replan::{PLAN_SETTING, ReplanSource};
 use crate::source::replay::ReplaySource;
-use crate::source::{replan, replay};
+use crate::source::rewrite::RewriteSource;
+use crate::source::{replan, replay, rewrite};
 use crate::telemetry::health::Component;
 
 /// Between generations.
 const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).at_least(Duration::from_secs(1));
+/// Between attempts to find the index ready.
+const PREPARE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 /// After so many generations in a row that committed nothing, rebuilding is no cure.
 const FRUITLESS: u32 = 5;
 
@@ -58,6 +62,10 @@ pub(super) async fn supervise_sources(
     tokio::pin!(stop);
     let mut fruitless = 0;
     loop {
+        tokio::select! {
+            () = prepare_index(resources) => {}
+            () = &mut stop => return Ending::Done,
+        }
         let sources = match sources() {
             Ok(sources) => sources,
             Err(reason) => return Ending::Failed(reason),
@@ -150,7 +158,33 @@ fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
             make: Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), plan.clone()))),
         });
     }
+    if resources.ledger.any_unwritten().map_err(|error| error.to_string())? {
+        let ledger = resources.ledger.clone();
+        sources.push(NamedSource {
+            name: rewrite::NAME.into(),
+            make: Arc::new(move || Box::new(RewriteSource::new(ledger.clone()))),
+        });
+    }
     Ok(sources)
+}
+
+/// Waits until the index can be written to. Nothing is read before that, and nothing is lost by it.
+async fn prepare_index(resources: &Resources) {
+    let mut failures = 0;
+    while let Err(error) = resources.index.prepare().await {
+        failures += 1;
+        let news = match &error {
+            IndexError::Unavailable(reason) => resources.health.degraded(Component::Index, reason),
+            _ => resources.health.unhealthy(Component::Index, error.to_string()),
+        };
+        if news {
+            tracing::error!(%error, "the index cannot be used; waiting until it can");
+        }
+        tokio::time::sleep(PREPARE.delay(failures, fastrand::f64())).await;
+    }
+    if resources.health.ok(Component::Index) {
+        tracing::info!("the index can be used");
+    }
 }
 
 /// Whether the documents in the ledger were planned with another configuration. A new ledger notes its own.

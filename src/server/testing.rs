@@ -18,7 +18,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::space::Space;
-use crate::index::{Hit, IndexError, Query, VectorIndex};
+use crate::index::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
 use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
@@ -84,7 +84,7 @@ pub(super) struct FakeIndex {
 }
 
 impl VectorIndex for FakeIndex {
-    fn write(&self, _writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
+    fn write(&self, _writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
         async { Err(IndexError::Fatal("the server writes nothing".into())) }.boxed()
     }
 
@@ -164,8 +164,13 @@ impl Answer {
 impl Ground {
     pub(super) async fn new(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options =
-            LedgerOptions { pipeline: "test".into(), store_vectors: true, persist_vectors: true, store_points: true };
+        let options = LedgerOptions {
+            pipeline: "test".into(),
+            store_vectors: true,
+            persist_vectors: true,
+            store_points: true,
+            external: false,
+        };
         let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
         let journal = Arc::new(MemoryJournal::default());
         let intake = Intake::open(journal.clone(), "api", setup.max_pending).await.unwrap();

@@ -6,6 +6,7 @@ pub mod http;
 pub mod record;
 pub mod replan;
 pub mod replay;
+pub mod rewrite;
 pub mod stdin;
 #[cfg(test)]
 mod tests;

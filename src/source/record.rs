@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::document::{Change, Version};
+use crate::document::{Change, DocumentId, Fields, Operation, Version};
 
 /// One independently ordered part of a source: a file, a Kafka partition, the HTTP journal.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +86,15 @@ pub struct Origin {
 }
 
 impl Record {
+    /// A record that says nothing of a document, so that it is compared with the index all the same.
+    pub fn look_again(id: DocumentId, position: Position) -> Self {
+        // The oldest version there can be: it wins over nothing.
+        let version = Version::from_nanos(i128::MIN);
+        let change =
+            Change { id, operation: Operation::Patch, version, fields: Fields::new(), priority: 0, immediate: false };
+        Self { change: Some(change), refresh: true, ..Self::new(Bytes::new(), position, version) }
+    }
+
     /// A record to be mapped.
     pub fn new(payload: Bytes, position: Position, version: Version) -> Self {
         Self { payload, position, version, change: None, broken: None, refresh: false, origin: None }

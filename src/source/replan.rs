@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
-use crate::document::{Change, DocumentId, Fields, Operation, Version};
+use crate::document::DocumentId;
 use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
 
@@ -41,11 +40,7 @@ impl ReplanSource {
     fn record(&mut self, id: DocumentId) -> Record {
         self.given += 1;
         let position = Position { partition: self.partition.clone(), offset: self.given, ordinal: self.given };
-        // The oldest version there can be: it wins over nothing.
-        let version = Version::from_nanos(i128::MIN);
-        let change =
-            Change { id, operation: Operation::Patch, version, fields: Fields::new(), priority: 0, immediate: false };
-        Record { change: Some(change), refresh: true, ..Record::new(Bytes::new(), position, version) }
+        Record::look_again(id, position)
     }
 
     async fn note_when_done(&self) -> Result<(), SourceError> {

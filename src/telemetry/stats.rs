@@ -238,6 +238,7 @@ mod tests {
             store_vectors: true,
             persist_vectors: true,
             store_points: true,
+            external: false,
         };
         let ledger = Ledger::open(folder.path(), options).unwrap();
         ledger.add_totals(&Totals { texts: 3, tokens: 40, money: 0.25, cache_hits: 5, events: 8 }).unwrap();

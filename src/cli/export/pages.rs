@@ -88,8 +88,13 @@ pub(super) mod tests {
     /// A ledger with as many documents as pages and a half take, among them one that was deleted and one that waits for its text.
     pub fn filled(store_vectors: bool) -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
-        let options =
-            LedgerOptions { pipeline: "p".into(), store_vectors, persist_vectors: false, store_points: store_vectors };
+        let options = LedgerOptions {
+            pipeline: "p".into(),
+            store_vectors,
+            persist_vectors: false,
+            store_points: store_vectors,
+            external: false,
+        };
         let ledger = Ledger::open(folder.path(), options).unwrap();
         let writes: Vec<DocumentWrite> = (0..PAGE * 3 / 2)
             .map(|number| {

@@ -35,7 +35,7 @@ use crate::document::Vector;
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource, Written};
 use crate::settings::index::Metric;
 
-use super::{Hit, IndexError, IndexStatus, Query, VectorIndex};
+use super::{Hit, IndexError, IndexStatus, Query, RefusedWrite, VectorIndex};
 
 use file::{Access, LedgerMark};
 use graph::{Graph, Shape};
@@ -364,7 +364,7 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl VectorIndex for EmbeddedIndex {
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
         Box::pin(async move {
             let mut room = self.core.waiting_bytes.subscribe();
             // The sender lives as long as the index.
@@ -373,7 +373,7 @@ impl VectorIndex for EmbeddedIndex {
             on_blocking_thread(move || {
                 core.write(&writes)?;
                 core.grow_in_background();
-                Ok(())
+                Ok(Vec::new())
             })
             .await
         })

@@ -27,8 +27,13 @@ struct World {
 }
 
 fn open_ledger(folder: &Path) -> Arc<Ledger> {
-    let options =
-        LedgerOptions { pipeline: "test".to_owned(), store_vectors: true, persist_vectors: true, store_points: true };
+    let options = LedgerOptions {
+        pipeline: "test".to_owned(),
+        store_vectors: true,
+        persist_vectors: true,
+        store_points: true,
+        external: false,
+    };
     Arc::new(Ledger::open(folder, options).unwrap())
 }
 

@@ -244,6 +244,7 @@ mod tests {
                 store_vectors: true,
                 persist_vectors: true,
                 store_points: true,
+                external: false,
             };
             Arc::new(Ledger::open(folder.path(), options).unwrap())
         };

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::{AtOnce, Fault, Faults, SLOW};
 use crate::actor::offload::on_blocking_thread;
 use crate::document::{DocumentId, Vector};
-use crate::index::{Hit, IndexError, Query, VectorIndex};
+use crate::index::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
 
 /// An index in memory, over a real ledger.
@@ -110,7 +110,7 @@ impl FakeIndex {
         }
     }
 
-    async fn try_write(&self, writes: Arc<[DocumentWrite]>) -> Result<(), IndexError> {
+    async fn try_write(&self, writes: Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
         let _under_way = self.at_once.enter();
         let fault = self.faults.next();
         tokio::time::sleep(self.latency).await;
@@ -140,12 +140,12 @@ impl FakeIndex {
         drop(points);
         self.writes.lock().push(writes.iter().map(|write| write.id.to_string()).collect());
         assert!(fault != Fault::PanicAfter, "the fake index is told to panic after it wrote");
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
 impl VectorIndex for FakeIndex {
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<(), IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
         self.try_write(writes).boxed()
     }
 

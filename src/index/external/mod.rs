@@ -1,0 +1,182 @@
+//! An index in another system: the ledger says what shall be there, and a [`Collection`] brings it there.
+//!
+//! The ledger is always ahead. It first takes what is to be written, and notes that the collection may lack it; then the collection is
+//! written to; then the note goes. So a crash leaves work to be done again, and never a point that nobody remembers. Vectors are kept in
+//! the ledger too: whatever the collection lacks is written again without embedding anything.
+
+mod bulk;
+mod find;
+mod send;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::actor::offload::on_blocking_thread;
+use crate::document::DocumentId;
+use crate::ledger::{DocumentWrite, Ledger, LedgerError, VectorSource};
+
+use super::collection::{Collection, CollectionError, Established};
+use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
+
+/// The longest pause that a system is given when it asks for one; then it is asked again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub struct ExternalIndex {
+    ledger: Arc<Ledger>,
+    collection: Arc<dyn Collection>,
+    ids: PointIds,
+    dimensions: usize,
+    adopt: bool,
+    points: AtomicU64,
+    /// One write at a time: what is noted and what is sent must not be of two.
+    turn: Mutex<()>,
+}
+
+/// Gives each chunk of each document of a pipeline its point.
+#[derive(Debug, Clone, Copy)]
+pub struct PointIds(Uuid);
+
+impl PointIds {
+    /// Those of this pipeline.
+    pub fn new(pipeline: &str) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("vectide:{pipeline}").as_bytes()))
+    }
+
+    /// The point of a chunk: UUIDv5 of the chunk's number, a colon and the document's id, in the pipeline's own namespace.
+    pub fn of(&self, document: &DocumentId, chunk: usize) -> Uuid {
+        Uuid::new_v5(&self.0, format!("{chunk}:{document}").as_bytes())
+    }
+}
+
+impl ExternalIndex {
+    /// What this ledger holds, in this collection. Vectors have `dimensions` numbers. With `adopt` it may be a collection that has
+    /// points already, which are kept unless they are of the same pipeline. Reads one row and asks nobody: see
+    /// [`VectorIndex::prepare`].
+    pub fn open(
+        ledger: Arc<Ledger>,
+        collection: Arc<dyn Collection>,
+        pipeline: &str,
+        dimensions: usize,
+        adopt: bool,
+    ) -> Result<Self, IndexError> {
+        let points = AtomicU64::new(ledger.point_count()?);
+        Ok(Self { ledger, collection, ids: PointIds::new(pipeline), dimensions, adopt, points, turn: Mutex::default() })
+    }
+
+    /// Runs a call to the ledger on a blocking thread.
+    async fn ledger<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, IndexError> {
+        let ledger = Arc::clone(&self.ledger);
+        Ok(on_blocking_thread(move || call(&ledger)).await?)
+    }
+
+    async fn try_prepare(&self) -> Result<(), IndexError> {
+        let _turn = self.turn.lock().await;
+        let place = self.collection.place().to_owned();
+        let points = match self.failing(self.collection.establish()).await? {
+            Established::Created => 0,
+            Established::Existing { points } => points,
+        };
+        let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place);
+        if points > 0 && ours {
+            return Ok(());
+        }
+        if points > 0 && !self.adopt {
+            return Err(IndexError::Unfit(format!(
+                "{place} holds {points} points, and none of them is known to be of this pipeline's ledger in {}: name another \
+                 collection, empty this one, or set `index.adopt: true` to write into it beside what is there",
+                self.ledger.folder().display()
+            )));
+        }
+        let lacking = self.ledger(Ledger::point_count).await?;
+        if lacking > 0 {
+            tracing::warn!(
+                place,
+                points = lacking,
+                "the collection is new to this ledger: writing every document to it, without embedding"
+            );
+        }
+        self.ledger(move |ledger| ledger.belongs_to(&place, true)).await
+    }
+
+    async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
+        self.check(writes)?;
+        let _turn = self.turn.lock().await;
+        let outstanding = self.note(writes.clone()).await?;
+        let refused = self.send(writes, &outstanding).await?;
+        self.withdraw(writes, &refused).await?;
+        let done = outstanding.iter().map(|outstanding| writes[outstanding.write].id.clone()).collect::<Vec<_>>();
+        self.ledger(move |ledger| ledger.finish_writes(&done)).await?;
+        Ok(refused)
+    }
+
+    /// Some systems store what they report as refused, or take numbers that are none.
+    fn check(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
+        for write in writes {
+            for chunk in &write.chunks {
+                let VectorSource::Here(vector) = &chunk.vector else { continue };
+                let found = vector.len();
+                if found != self.dimensions || vector.iter().any(|number| !number.is_finite()) {
+                    return Err(IndexError::Fatal(format!(
+                        "a vector of document `{}` has {found} numbers, and {} finite ones were expected: use the embedding model \
+                         that the index was made with",
+                        write.id, self.dimensions
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the answer of a collection to what the pipeline knows. A pause that it asks for is made here.
+    async fn failing<T>(&self, call: impl Future<Output = Result<T, CollectionError>>) -> Result<T, IndexError> {
+        let place = self.collection.place();
+        let error = match call.await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        Err(match error {
+            CollectionError::Unavailable { reason, after } => {
+                if let Some(after) = after {
+                    tokio::time::sleep(after.min(LONGEST_PAUSE)).await;
+                }
+                IndexError::Unavailable(format!("{place}: {reason}"))
+            }
+            CollectionError::Missing(reason) => IndexError::Lost(format!("{place}: {reason}")),
+            CollectionError::Unfit(reason) => IndexError::Unfit(format!("{place}: {reason}")),
+            CollectionError::Fatal(_) | CollectionError::Refused(_) | CollectionError::OneRefused(_) => {
+                IndexError::Fatal(format!("{place}: {error}"))
+            }
+        })
+    }
+}
+
+impl VectorIndex for ExternalIndex {
+    fn prepare(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+        Box::pin(self.try_prepare())
+    }
+
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+        Box::pin(async move { self.try_write(&writes).await })
+    }
+
+    fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+        Box::pin(self.find(query))
+    }
+
+    fn points(&self) -> u64 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,159 @@
+//! A filter as a condition in SQL. Values are always parameters.
+//!
+//! `@>` answers what the index on `metadata` can find. For the rest, JSON paths compare by type, where a cast would fail on a document
+//! whose field is of another type; in their lax mode `[*]` means the elements of a list, and for anything else the thing itself.
+
+use serde_json::{Map, Number, Value, json};
+use tokio_postgres::types::ToSql;
+
+use crate::index::filter::{Bound, Condition, Field, Filter, Range, Scalar, Test, Values};
+
+/// A condition that can stand after `WHERE`, and what stands for its parameters.
+pub(super) struct Translated {
+    pub(super) sql: String,
+    pub(super) parameters: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+/// `first`: the number of the first parameter that is free.
+pub(super) fn translate(filter: Option<&Filter>, first: usize) -> Translated {
+    let mut translation = Translation { first, parameters: Vec::new() };
+    let sql = filter.map_or("true".to_owned(), |filter| translation.condition(filter.condition()));
+    Translated { sql, parameters: translation.parameters }
+}
+
+struct Translation {
+    first: usize,
+    parameters: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+impl Translation {
+    fn parameter(&mut self, value: impl ToSql + Sync + Send + 'static) -> String {
+        self.parameters.push(Box::new(value));
+        format!("${}", self.first + self.parameters.len() - 1)
+    }
+
+    /// Never null, so that `NOT` means not.
+    fn condition(&mut self, condition: &Condition) -> String {
+        match condition {
+            Condition::All(all) => self.joined(all, " AND ", "true"),
+            Condition::Any(any) => self.joined(any, " OR ", "false"),
+            Condition::Not(not) => format!("NOT ({})", self.condition(not)),
+            Condition::Field(Field::Name(name), Test::OneOf(values)) => self.contains(name, values),
+            Condition::Field(field, Test::OneOf(values)) => self.one_of(field, values),
+            Condition::Field(field, Test::Within(range)) => self.within(field, range),
+            Condition::Field(field, Test::Exists(wanted)) => {
+                let value = self.value(field);
+                let operator = if *wanted { "<>" } else { "=" };
+                format!("coalesce(jsonb_typeof({value}), 'null') {operator} 'null'")
+            }
+        }
+    }
+
+    fn joined(&mut self, conditions: &[Condition], between: &str, none: &str) -> String {
+        if conditions.is_empty() {
+            return none.to_owned();
+        }
+        let parts: Vec<String> =
+            conditions.iter().map(|condition| format!("({})", self.condition(condition))).collect();
+        parts.join(between)
+    }
+
+    /// The field's value; null when it is not there.
+    fn value(&mut self, field: &Field) -> String {
+        let path: Vec<String> = match field {
+            Field::Name(name) => vec![name.clone()],
+            // As RFC 6901 says: `~1` is `/`, and then `~0` is `~`.
+            Field::Pointer(pointer) => {
+                pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+            }
+        };
+        let path = self.parameter(path);
+        format!("(metadata #> {path}::text[])")
+    }
+
+    /// A field that is one of the values, or a list that has one of them.
+    fn contains(&mut self, name: &str, values: &Values) -> String {
+        let object = |value: Value| Value::Object(Map::from_iter([(name.to_owned(), value)])).to_string();
+        let wanted: Vec<String> =
+            listed(values).into_iter().flat_map(|value| [object(json!([value])), object(value)]).collect();
+        match <[String; 2]>::try_from(wanted) {
+            // The index is asked only for single values.
+            Ok([in_list, alone]) => {
+                let (in_list, alone) = (self.parameter(in_list), self.parameter(alone));
+                format!("metadata @> {in_list}::text::jsonb OR metadata @> {alone}::text::jsonb")
+            }
+            Err(wanted) => {
+                let wanted = self.parameter(wanted);
+                format!("metadata @> ANY ({wanted}::text[]::jsonb[])")
+            }
+        }
+    }
+
+    fn one_of(&mut self, field: &Field, values: &Values) -> String {
+        let value = self.value(field);
+        let wanted: Vec<String> = listed(values).iter().map(Value::to_string).collect();
+        let wanted = self.parameter(wanted);
+        format!("EXISTS (SELECT FROM jsonb_path_query({value}, '$[*]') AS e WHERE e = ANY ({wanted}::text[]::jsonb[]))")
+    }
+
+    fn within(&mut self, field: &Field, range: &Range) -> String {
+        let value = self.value(field);
+        let (mut bounds, mut variables) = (Vec::new(), Map::new());
+        for (bound, name, operator) in [(&range.lower, "lo", ">"), (&range.upper, "hi", "<")] {
+            let Some(Bound { at, inclusive }) = bound else { continue };
+            let equal = if *inclusive { "=" } else { "" };
+            bounds.push(format!("@ {operator}{equal} ${name}"));
+            let at = match at {
+                Scalar::Number(number) => Value::Number(number.clone()),
+                Scalar::Text(text) => Value::String(text.clone()),
+            };
+            variables.insert(name.to_owned(), at);
+        }
+        let variables = self.parameter(Value::Object(variables).to_string());
+        let bounds = bounds.join(" && ");
+        format!("coalesce(jsonb_path_exists({value}, '$[*] ? ({bounds})', {variables}::text::jsonb), false)")
+    }
+}
+
+fn listed(values: &Values) -> Vec<Value> {
+    let Values { texts, integers, floats, booleans } = values;
+    let integer = |integer: &i128| {
+        let number = i64::try_from(*integer).map(Number::from).or_else(|_| u64::try_from(*integer).map(Number::from));
+        number.ok().map(Value::Number)
+    };
+    let texts = texts.iter().map(|text| json!(text));
+    texts
+        .chain(integers.iter().filter_map(integer))
+        .chain(floats.iter().map(|float| json!(float)))
+        .chain(booleans.iter().map(|boolean| json!(boolean)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(json: Value) -> (String, usize) {
+        let filter = Filter::from_json(&json).unwrap();
+        let Translated { sql, parameters } = translate(Some(&filter), 3);
+        (sql, parameters.len())
+    }
+
+    #[test]
+    fn values_are_parameters_and_the_index_serves_single_ones() {
+        let one = "metadata @> $3::text::jsonb OR metadata @> $4::text::jsonb".to_owned();
+        assert_eq!(sql(json!({"na'me": "x'; DROP TABLE"})), (one, 2));
+        assert_eq!(sql(json!({"a": {"in": [1, 2]}})), ("metadata @> ANY ($3::text[]::jsonb[])".to_owned(), 1));
+        assert_eq!(sql(json!({"a": {"in": []}})), ("metadata @> ANY ($3::text[]::jsonb[])".to_owned(), 1));
+    }
+
+    #[test]
+    fn nothing_is_ever_null() {
+        let (range, parameters) = sql(json!({"not": {"/a/b": {"gt": 1, "lte": 2}}}));
+        let expected = "NOT (coalesce(jsonb_path_exists((metadata #> $3::text[]), '$[*] ? (@ > $lo && @ <= $hi)', $4::text::jsonb), false))";
+        assert_eq!((range.as_str(), parameters), (expected, 2));
+        assert_eq!(translate(None, 1).sql, "true");
+        assert_eq!(sql(json!({"and": []})).0, "true");
+        assert_eq!(sql(json!({"or": []})).0, "false");
+    }
+}

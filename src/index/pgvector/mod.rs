@@ -1,0 +1,206 @@
+//! A table of PostgreSQL with the extension pgvector. Tested with PostgreSQL 18 and pgvector 0.8.
+//!
+//! One row a point. A statement is a transaction: a call is done as a whole or not at all, and durable when it is answered.
+
+mod filter;
+mod schema;
+mod session;
+mod trouble;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pgvector::Vector;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::document::DocumentId;
+use crate::settings::index::{Metric, PgvectorSettings};
+
+use super::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+};
+use schema::{Schema, Table};
+use session::{Parameters, Sessions};
+
+/// What a statement may carry: the server takes up to a gigabyte, and holds several copies of it meanwhile.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// See the module.
+pub struct PgvectorTable {
+    place: String,
+    schema: Schema,
+    sessions: Sessions,
+    bulk: Bulk,
+}
+
+impl PgvectorTable {
+    /// The table that the settings name. Asks nobody. With errors for a configuration that cannot be used.
+    pub fn new(settings: &PgvectorSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
+        let table = Table::named(settings.collection.as_deref().unwrap_or(pipeline))?;
+        let sessions = Sessions::new(settings)?;
+        let place = format!("the table {table} of PostgreSQL at {}", sessions.address());
+        let schema = Schema { table, dimensions, metric: settings.metric };
+        let bulk = Bulk {
+            points: settings.batch,
+            bytes: MAX_BYTES,
+            bytes_per_number: size_of::<f32>(),
+            concurrency: settings.concurrency,
+        };
+        Ok(Self { place, schema, sessions, bulk })
+    }
+
+    async fn execute(&self, sql: &str, parameters: Parameters<'_>) -> Result<u64, CollectionError> {
+        self.sessions.session().await?.execute(sql, parameters).await
+    }
+
+    async fn query(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, CollectionError> {
+        self.sessions.session().await?.query(sql, parameters).await
+    }
+
+    async fn upsert_all(&self, points: &[Point]) -> Result<(), CollectionError> {
+        let refused: Vec<RefusedPoint> = points.iter().enumerate().filter_map(refusal).collect();
+        if refused.is_empty() {
+            return self.upsert_fine(&points.iter().collect::<Vec<_>>()).await;
+        }
+        let fine = points.iter().enumerate().filter(|point| refusal(*point).is_none());
+        self.upsert_fine(&fine.map(|(_, point)| point).collect::<Vec<_>>()).await?;
+        Err(CollectionError::Refused(refused))
+    }
+
+    async fn upsert_fine(&self, points: &[&Point]) -> Result<(), CollectionError> {
+        let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
+        let documents: Vec<&str> = points.iter().map(|point| point.document.as_str()).collect();
+        let chunks: Vec<i32> = points.iter().map(|point| i32::try_from(point.chunk).unwrap_or(i32::MAX)).collect();
+        let metadata: Vec<&str> = points.iter().map(|point| &*point.metadata).collect();
+        let vectors: Vec<Vector> = points.iter().map(|point| Vector::from(point.vector.to_vec())).collect();
+        let sql = format!(
+            "INSERT INTO {} (id, document, chunk, embedding, metadata)
+             SELECT i, d, c, e, m::jsonb FROM unnest($1::uuid[], $2::text[], $3::int4[], $4::vector[], $5::text[]) AS t (i, d, c, e, m)
+             ON CONFLICT (id) DO UPDATE SET document = excluded.document, chunk = excluded.chunk, embedding = excluded.embedding,
+             metadata = excluded.metadata",
+            self.schema.table
+        );
+        self.execute(&sql, &[&ids, &documents, &chunks, &vectors, &metadata]).await.map(drop)
+    }
+
+    async fn update_all(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
+        let fine = points.iter().filter(|point| nul_in(&point.document, &point.metadata).is_none());
+        let (ids, metadata): (Vec<Uuid>, Vec<&str>) = fine.map(|point| (point.id, &*point.metadata)).unzip();
+        let sql = format!(
+            "UPDATE {} SET metadata = m::jsonb FROM unnest($1::uuid[], $2::text[]) AS t (i, m) WHERE id = i RETURNING id",
+            self.schema.table
+        );
+        let done = self.query(&sql, &[&ids, &metadata]).await?;
+        if done.len() == points.len() {
+            return Ok(Vec::new());
+        }
+        let done: HashSet<Uuid> = done.iter().map(|row| row.get(0)).collect();
+        Ok(points.iter().enumerate().filter(|(_, point)| !done.contains(&point.id)).map(|(index, _)| index).collect())
+    }
+
+    async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+        let vector = Vector::from(nearest.vector.to_vec());
+        let limit = nearest.limit as i64;
+        let condition = filter::translate(nearest.filter, 3);
+        let distance = self.schema.distance("$1");
+        let sql = format!(
+            "SELECT document, chunk, ({distance})::float8 FROM {} WHERE {} ORDER BY {distance} LIMIT $2",
+            self.schema.table, condition.sql
+        );
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&vector, &limit];
+        parameters.extend(condition.parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)));
+        let rows = self.query(&sql, &parameters).await?;
+        rows.iter().map(|row| self.neighbour(row)).collect()
+    }
+
+    fn neighbour(&self, row: &Row) -> Result<Neighbour, CollectionError> {
+        let distance: f64 = row.get(2);
+        let score = match self.schema.metric {
+            Metric::Cosine => 1.0 - distance,
+            // `<#>` is the negative product: the index only knows ascending order.
+            Metric::Dot | Metric::L2 => -distance,
+        };
+        Ok(Neighbour { document: document(row, 0)?, chunk: row.get::<_, i32>(1) as usize, score: score as f32 })
+    }
+
+    async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+        let sql = format!(
+            "SELECT id, document, chunk, embedding, metadata::text FROM {} WHERE id = ANY($1)",
+            self.schema.table
+        );
+        let rows = self.query(&sql, &[&ids]).await?;
+        let point = |row: &Row| {
+            Ok(Point {
+                id: row.get(0),
+                document: document(row, 1)?,
+                chunk: row.get::<_, i32>(2) as usize,
+                vector: row.get::<_, Vector>(3).to_vec().into(),
+                metadata: Arc::from(row.get::<_, &str>(4)),
+            })
+        };
+        rows.iter().map(point).collect()
+    }
+}
+
+fn refusal((index, point): (usize, &Point)) -> Option<RefusedPoint> {
+    let what = nul_in(&point.document, &point.metadata)?;
+    Some(RefusedPoint { index, reason: format!("{what} holds the character U+0000, which PostgreSQL cannot store") })
+}
+
+/// PostgreSQL's texts hold every character but NUL, and it does not say in which point it found one.
+fn nul_in(document: &DocumentId, metadata: &str) -> Option<String> {
+    if document.as_str().contains('\0') {
+        return Some("its id".to_owned());
+    }
+    // An escaped backslash before `u0000` is no NUL.
+    let field = metadata.contains("\\u0000").then(|| schema::field_with_nul(metadata)).flatten()?;
+    Some(format!("the metadata `{field}`"))
+}
+
+fn document(row: &Row, column: usize) -> Result<DocumentId, CollectionError> {
+    DocumentId::new(row.get::<_, &str>(column))
+        .map_err(|error| CollectionError::Fatal(format!("a row holds a document id that is none: {error}")))
+}
+
+impl Collection for PgvectorTable {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn bulk(&self) -> Bulk {
+        self.bulk
+    }
+
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+        async move { self.schema.establish(&mut self.sessions.session().await?).await }.boxed()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+        async move { self.schema.look(&mut self.sessions.session().await?).await }.boxed()
+    }
+
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        self.upsert_all(points).boxed()
+    }
+
+    fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
+        self.update_all(points).boxed()
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        let sql = format!("DELETE FROM {} WHERE id = ANY($1)", self.schema.table);
+        async move { self.execute(&sql, &[&ids]).await.map(drop) }.boxed()
+    }
+
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+        self.find(nearest).boxed()
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+        self.read(ids).boxed()
+    }
+}

@@ -1,0 +1,181 @@
+//! Connections: opened when they are needed, kept while they work, and dropped with the first error that is not the server's answer.
+
+use std::fs;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_postgres::config::Host;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::index::collection::CollectionError;
+use crate::settings::Secret;
+use crate::settings::index::PgvectorSettings;
+
+/// So many candidates a search in the graph looks at before filters; then it goes on in order, where the server can. The graph's own
+/// default, 40, would answer no more than 40 rows.
+const CANDIDATES: u32 = 200;
+
+/// How much longer than the server the client waits.
+const LENIENCE: Duration = Duration::from_secs(1);
+
+/// What stands for `$1`, `$2` in a statement.
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// See the module.
+pub(super) struct Sessions {
+    config: Config,
+    tls: MakeRustlsConnect,
+    timeout: Duration,
+    permits: Semaphore,
+    idle: Mutex<Vec<Client>>,
+}
+
+impl Sessions {
+    pub(super) fn new(settings: &PgvectorSettings) -> Result<Self, String> {
+        // The parser's own error may show a part of the address.
+        let mut config = Config::from_str(&settings.url).map_err(|_| {
+            "index.url: is no address of a database; write it like `postgres://user@localhost:5432/products`".to_owned()
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err("index.url: names no host; write it like `postgres://user@localhost:5432/products`".to_owned());
+        }
+        if config.get_password().is_some() {
+            return Err("index.url: holds a password; put it into `index.password` instead".to_owned());
+        }
+        let password = Secret::given("index.password", settings.password.as_ref(), settings.password_file.as_deref())?;
+        if let Some(password) = password {
+            config.password(password.reveal());
+        }
+        let timeout = settings.timeout.as_duration();
+        config.connect_timeout(timeout).application_name("vectide");
+        Ok(Self {
+            config,
+            tls: MakeRustlsConnect::new(tls(settings)?),
+            timeout,
+            permits: Semaphore::new(settings.concurrency),
+            idle: Mutex::default(),
+        })
+    }
+
+    /// `host:port/database`.
+    pub(super) fn address(&self) -> String {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(host)) => host.clone(),
+            Some(Host::Unix(folder)) => folder.display().to_string(),
+            None => String::new(),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        format!("{host}:{port}/{}", self.config.get_dbname().or(self.config.get_user()).unwrap_or_default())
+    }
+
+    /// A connection that nobody else uses meanwhile.
+    pub(super) async fn session(&self) -> Result<Session<'_>, CollectionError> {
+        let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        let idle = self.idle.lock().pop().filter(|client| !client.is_closed());
+        let client = match idle {
+            Some(client) => client,
+            None => timely(self.timeout, self.connect()).await??,
+        };
+        Ok(Session { sessions: self, client: Some(client), _permit: permit })
+    }
+
+    async fn connect(&self) -> Result<Client, CollectionError> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        tokio::spawn(async move {
+            // Whoever uses the connection is told.
+            let _ = connection.await;
+        });
+        client.batch_execute(&format!("SET statement_timeout = {}", self.timeout.as_millis())).await?;
+        for setting in
+            [format!("SET hnsw.ef_search = {CANDIDATES}"), "SET hnsw.iterative_scan = strict_order".to_owned()]
+        {
+            match client.batch_execute(&setting).await {
+                // An older pgvector does not know the second one.
+                Err(error) if error.as_db_error().is_some() => {}
+                done => done?,
+            }
+        }
+        Ok(client)
+    }
+}
+
+/// A connection in use. It goes back when it is dropped between two statements; a statement that was given up takes it along.
+pub(super) struct Session<'a> {
+    sessions: &'a Sessions,
+    client: Option<Client>,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Session<'_> {
+    /// Runs a statement; answers how many rows it touched.
+    pub(super) async fn execute(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<u64, CollectionError> {
+        let client = self.take()?;
+        let done = self.wait(client.execute(sql, parameters)).await?;
+        self.client = Some(client);
+        Ok(done?)
+    }
+
+    /// Runs a statement; answers its rows.
+    pub(super) async fn query(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, CollectionError> {
+        let client = self.take()?;
+        let done = self.wait(client.query(sql, parameters)).await?;
+        self.client = Some(client);
+        Ok(done?)
+    }
+
+    fn take(&mut self) -> Result<Client, CollectionError> {
+        let given_up =
+            || CollectionError::Unavailable { reason: "the connection was given up".to_owned(), after: None };
+        self.client.take().ok_or_else(given_up)
+    }
+
+    /// The server gives up a statement that takes too long; a server that does not answer is given up a little later.
+    async fn wait<T>(&self, statement: impl Future<Output = T>) -> Result<T, CollectionError> {
+        timely(self.sessions.timeout + LENIENCE, statement).await
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
+            self.sessions.idle.lock().push(client);
+        }
+    }
+}
+
+async fn timely<T>(timeout: Duration, work: impl Future<Output = T>) -> Result<T, CollectionError> {
+    tokio::time::timeout(timeout, work).await.map_err(|_| CollectionError::Unavailable {
+        reason: format!("no answer within {} ms (`index.timeout`)", timeout.as_millis()),
+        after: None,
+    })
+}
+
+fn tls(settings: &PgvectorSettings) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| format!("TLS cannot be used: {error}"))?;
+    let Some(file) = &settings.ca_file else {
+        let builder = builder.with_platform_verifier().map_err(|error| format!("TLS cannot be used: {error}"))?;
+        return Ok(builder.with_no_client_auth());
+    };
+    let unreadable = |error: &dyn std::fmt::Display| format!("index.ca_file: cannot be read: {error}");
+    let pem = fs::read(file).map_err(|error| unreadable(&error))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unreadable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err("index.ca_file: holds no certificate; it must be in PEM".to_owned());
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,41 @@
+//! What an error of PostgreSQL means for what was asked. Codes: PostgreSQL's documentation, appendix A.
+
+use std::error::Error as _;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::DbError;
+
+use crate::index::collection::CollectionError;
+
+impl From<Error> for CollectionError {
+    fn from(error: Error) -> Self {
+        match error.as_db_error() {
+            Some(error) => of_server(error),
+            None => Self::Unavailable { reason: told(&error), after: None },
+        }
+    }
+}
+
+fn of_server(error: &DbError) -> CollectionError {
+    let code = error.code().code();
+    let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
+    let text = format!("{}{detail} [{code}]", error.message());
+    match (&code[..2], code) {
+        (_, "42P01") => CollectionError::Missing(text),
+        // The table was made anew with another dimension.
+        (_, "22000") if error.message().contains("dimensions") => CollectionError::Unfit(text),
+        ("22" | "23" | "54", _) => CollectionError::OneRefused(text),
+        ("28", _) => CollectionError::Fatal(format!("{text}: see the user in `index.url`, and `index.password`")),
+        (_, "3D000") => CollectionError::Fatal(format!("{text}: make it, or see `index.url`")),
+        ("42" | "0A" | "58" | "3F", _) => CollectionError::Fatal(text),
+        _ => CollectionError::Unavailable { reason: text, after: None },
+    }
+}
+
+/// With its cause, which says more. Neither holds a password.
+fn told(error: &Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

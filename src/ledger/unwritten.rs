@@ -1,0 +1,177 @@
+//! What another system may not have yet.
+//!
+//! The ledger is ahead of an index in another system: a document is written here first, with a note that the other system may differ from
+//! it and how many points it may hold. Then that system is written to, then the note is taken away. A crash in between leaves the note:
+//! the document is written again, and what it no longer has is removed, whatever the crash left there.
+
+use rusqlite::{Connection, params};
+
+use crate::document::DocumentId;
+
+use super::Ledger;
+use super::documents::document_id;
+use super::error::LedgerError;
+use super::journal::limit;
+use super::packed::CHUNK_BYTES;
+use super::settings::set_setting;
+
+const COLLECTION: &str = "index.collection";
+
+impl Ledger {
+    /// Whether the other system may lack anything.
+    pub fn any_unwritten(&self) -> Result<bool, LedgerError> {
+        self.read("look for unwritten documents", |connection| {
+            Ok(connection.query_row("SELECT EXISTS (SELECT 1 FROM unwritten)", [], |row| row.get(0))?)
+        })
+    }
+
+    /// The documents that the other system may lack, with a number above `after`, at most `max`; ascending by number, which means
+    /// nothing else.
+    pub fn unwritten_after(&self, after: i64, max: usize) -> Result<Vec<(i64, DocumentId)>, LedgerError> {
+        self.read("look for unwritten documents", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT unwritten.document, name FROM unwritten JOIN documents ON documents.id = unwritten.document
+                 WHERE unwritten.document > ?1 ORDER BY unwritten.document LIMIT ?2",
+            )?;
+            let mut rows = statement.query(params![after, limit(max)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push((row.get(0)?, document_id(row, 1)?));
+            }
+            Ok(found)
+        })
+    }
+
+    /// The other system has everything of these documents, and nothing else of them.
+    pub fn finish_writes(&self, documents: &[DocumentId]) -> Result<(), LedgerError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        self.change("note what is written", |transaction| {
+            let mut forget = transaction
+                .prepare_cached("DELETE FROM unwritten WHERE document = (SELECT id FROM documents WHERE name = ?1)")?;
+            for id in documents {
+                forget.execute([id.as_str()])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The collection in another system that has what is held here, as [`Ledger::belongs_to`] named it.
+    pub fn collection(&self) -> Result<Option<String>, LedgerError> {
+        self.setting(COLLECTION)
+    }
+
+    /// From now on that collection, and no other, has what is held here. With `empty` it has nothing of it yet.
+    pub fn belongs_to(&self, collection: &str, empty: bool) -> Result<(), LedgerError> {
+        self.change("note the collection", |transaction| {
+            if empty {
+                transaction.execute(
+                    "INSERT INTO unwritten SELECT id, length(chunks) / ?1 FROM documents WHERE metadata IS NOT NULL
+                     ON CONFLICT DO NOTHING",
+                    [CHUNK_BYTES as i64],
+                )?;
+            }
+            Ok(set_setting(transaction, COLLECTION, collection)?)
+        })
+    }
+}
+
+/// The index is not in another system any more. What is left there is not known from now on.
+pub(super) fn forget_collection(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM unwritten", [])?;
+    connection.execute("DELETE FROM settings WHERE key = ?1", [COLLECTION])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing::{fingerprint, here, open_with, options, write};
+    use crate::ledger::{ChunkWrite, LedgerOptions, Outstanding, VectorSource};
+
+    fn external() -> LedgerOptions {
+        LedgerOptions { external: true, ..options() }
+    }
+
+    fn names(ledger: &Ledger) -> Vec<String> {
+        ledger.unwritten_after(0, 100).unwrap().into_iter().map(|(_, id)| id.to_string()).collect()
+    }
+
+    fn id(name: &str) -> DocumentId {
+        DocumentId::new(name).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_noted_until_it_is_finished() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, external());
+        let written =
+            ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("three")])]).unwrap();
+        let whole = |write, chunks| Outstanding { write, points: 0, metadata: true, has: vec![false; chunks] };
+        assert_eq!(written.outstanding, [whole(0, 2), whole(1, 1)]);
+        assert_eq!(names(&ledger), ["a", "b"]);
+        assert!(ledger.documents(&[id("a")]).unwrap().remove(0).unwrap().unwritten);
+        ledger.finish_writes(&[id("a")]).unwrap();
+        assert_eq!(names(&ledger), ["b"]);
+        assert!(!ledger.documents(&[id("a")]).unwrap().remove(0).unwrap().unwritten);
+    }
+
+    #[test]
+    fn only_what_the_other_system_lacks_is_outstanding() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, external());
+        let held = |text: &str, key| ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) };
+        ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+        ledger.finish_writes(&[id("a")]).unwrap();
+
+        assert_eq!(ledger.write(&[write("a", vec![held("one", 1), held("two", 2)])]).unwrap().outstanding, []);
+        assert!(!ledger.any_unwritten().unwrap(), "nothing changed");
+
+        let mut priced = write("a", vec![held("one", 1), held("two", 2)]);
+        priced.metadata = Some(r#"{"price":1}"#.to_owned());
+        let outstanding = ledger.write(&[priced]).unwrap().outstanding;
+        assert_eq!(outstanding, [Outstanding { write: 0, points: 2, metadata: true, has: vec![true, true] }]);
+        ledger.finish_writes(&[id("a")]).unwrap();
+
+        // A chunk that moved is another point: its number names it there.
+        let mut shorter = write("a", vec![held("two", 2)]);
+        shorter.metadata = Some(r#"{"price":1}"#.to_owned());
+        let outstanding = ledger.write(&[shorter]).unwrap().outstanding;
+        assert_eq!(outstanding, [Outstanding { write: 0, points: 2, metadata: false, has: vec![false] }]);
+    }
+
+    #[test]
+    fn a_write_that_was_not_finished_is_done_whole_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = [write("a", vec![here("one"), here("two"), here("three")])];
+        open_with(&folder, external()).write(&first).unwrap();
+        let ledger = open_with(&folder, external());
+        let outstanding = ledger.write(&[write("a", vec![here("one")])]).unwrap().outstanding;
+        assert_eq!(outstanding, [Outstanding { write: 0, points: 3, metadata: false, has: vec![false] }]);
+        let outstanding = ledger.write(&[write("a", vec![])]).unwrap().outstanding;
+        assert_eq!(outstanding, [Outstanding { write: 0, points: 3, metadata: true, has: vec![] }]);
+        ledger.finish_writes(&[id("a")]).unwrap();
+        assert_eq!(names(&ledger), [""; 0]);
+    }
+
+    #[test]
+    fn an_empty_collection_lacks_everything_and_an_index_elsewhere_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, external());
+        ledger.write(&[write("a", vec![here("one")]), write("gone", vec![])]).unwrap();
+        ledger.finish_writes(&[id("a"), id("gone")]).unwrap();
+        ledger.belongs_to("here", false).unwrap();
+        assert_eq!(names(&ledger), [""; 0]);
+        ledger.belongs_to("there", true).unwrap();
+        assert_eq!((names(&ledger), ledger.collection().unwrap().as_deref()), (vec!["a".to_owned()], Some("there")));
+        drop(ledger);
+        drop(open_with(&folder, options()));
+        let ledger = open_with(&folder, external());
+        assert_eq!(
+            (names(&ledger), ledger.collection().unwrap()),
+            (vec![], None),
+            "deletes may have passed it by meanwhile"
+        );
+    }
+}

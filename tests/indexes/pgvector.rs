@@ -1,0 +1,110 @@
+//! PostgreSQL 18 with pgvector.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use vectide::index::collection::{Collection, CollectionError, Established};
+use vectide::index::pgvector::PgvectorTable;
+use vectide::settings::index::{Metric, PgvectorSettings};
+
+use crate::contract::{Backend, DIMENSIONS, assert_same, block_on, contract, point};
+use crate::server::Server;
+
+struct Postgres {
+    url: String,
+}
+
+/// One server for all tests; it ends with the process.
+fn server() -> Option<&'static Postgres> {
+    static SERVER: OnceLock<Option<(Mutex<Server>, Postgres)>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let server = Server::start("pgvector.sh")?;
+        let url = server.address.clone();
+        Some((Mutex::new(server), Postgres { url }))
+    });
+    server.as_ref().map(|(_, postgres)| postgres)
+}
+
+fn settings(url: &str, more: &str) -> PgvectorSettings {
+    serde_yaml::from_str(&format!("{{ url: '{url}', {more} }}")).unwrap()
+}
+
+fn table(url: &str, more: &str) -> PgvectorTable {
+    PgvectorTable::new(&settings(url, more), "contract", DIMENSIONS).unwrap()
+}
+
+impl Backend for Postgres {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+        let settings =
+            PgvectorSettings { metric, ..settings(&self.url, &format!("collection: {name}, password: secret")) };
+        Arc::new(PgvectorTable::new(&settings, "contract", dimensions).unwrap())
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            let mut config: tokio_postgres::Config = self.url.parse().unwrap();
+            let (client, connection) = config.password("secret").connect(tokio_postgres::NoTls).await.unwrap();
+            tokio::spawn(connection);
+            client.batch_execute(&format!("DROP TABLE {name}")).await.unwrap();
+        }
+        .boxed()
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": 1, "no\\te": "a\u{0}b"}), "no\\te"))
+    }
+}
+
+contract!(server);
+
+#[test]
+fn a_wrong_password_is_told_without_showing_it() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let error = table(&postgres.url, "password: wr0ng").establish().await.unwrap_err();
+        let CollectionError::Fatal(text) = &error else { panic!("{error:?}") };
+        assert!(text.contains("index.password") && !text.contains("wr0ng"), "{text}");
+        let error = table(&postgres.url.replace("/postgres", "/nothing"), "password: secret").establish().await;
+        assert!(matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("nothing")), "{error:?}");
+    });
+}
+
+#[test]
+fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        for dimensions in [2_000, 2_001, 3_072, 4_001] {
+            let collection = postgres.collection(&format!("wide_{dimensions}"), dimensions, Metric::Cosine);
+            assert_eq!(collection.establish().await, Ok(Established::Created));
+            assert_eq!(collection.establish().await, Ok(Established::Existing { points: 0 }));
+            let mut point = point("a", 0, &json!({}), 1);
+            point.vector = crate::contract::vector(1, dimensions);
+            collection.upsert(std::slice::from_ref(&point)).await.unwrap();
+            assert_same(collection.fetch(&[point.id]).await.unwrap(), &[&point]);
+            let nearest = vectide::index::collection::Nearest { vector: &point.vector, filter: None, limit: 3 };
+            assert_eq!(collection.nearest(nearest).await.unwrap().len(), 1);
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_gone_is_waited_for_and_its_data_are_there_when_it_is_back() {
+    let Some(mut server) = Server::start("pgvector.sh") else { return };
+    block_on(async {
+        let collection = table(&server.address, "collection: outage, password: secret, timeout: 5s");
+        collection.establish().await.unwrap();
+        let before = point("a", 0, &json!({"price": 1}), 1);
+        collection.upsert(std::slice::from_ref(&before)).await.unwrap();
+        server.stop();
+        for _ in 0..2 {
+            let error = collection.upsert(std::slice::from_ref(&before)).await;
+            assert!(matches!(error, Err(CollectionError::Unavailable { .. })), "{error:?}");
+        }
+        server.restart();
+        let after = point("b", 0, &json!({"price": 2}), 2);
+        collection.upsert(std::slice::from_ref(&after)).await.unwrap();
+        assert_same(collection.fetch(&[before.id, after.id]).await.unwrap(), &[&before, &after]);
+    });
+}
