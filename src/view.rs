@@ -222,6 +222,7 @@ mod tests {
             document,
             metadata: Some(r#"{"price":5}"#.into()),
             chunks: vec![HeldChunk { fingerprint: Fingerprint::from_bytes([1; 32]), key: 7 }],
+            unwritten: false,
         };
         let expected = concat!(
             r#"{"id":"p1","indexed":true,"version":1732351234.123456789,"deleted":1,"#,

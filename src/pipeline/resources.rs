@@ -107,11 +107,15 @@ impl Resources {
     /// Opens everything that the configuration names. Takes the data folder's lock for as long as the resources live.
     pub async fn open(settings: Settings) -> Result<Self, StartError> {
         let provider = crate::embed::build(&settings.embedding).map_err(StartError::Configuration)?;
-        Self::open_with(settings, provider).await
+        Self::open_with(settings, provider, crate::index::build).await
     }
 
-    /// As [`Resources::open`], with this provider instead of the configured one.
-    pub async fn open_with(settings: Settings, provider: Arc<dyn Provider>) -> Result<Self, StartError> {
+    /// As [`Resources::open`], with this provider instead of the configured one, and with the index that this makes.
+    pub async fn open_with(
+        settings: Settings,
+        provider: Arc<dyn Provider>,
+        index: impl FnOnce(&Settings, Arc<Ledger>, usize) -> Result<Arc<dyn VectorIndex>, IndexError>,
+    ) -> Result<Self, StartError> {
         let mapper = Mapper::new(&settings.document).map_err(StartError::Configuration)?;
         let template = Template::new(&settings.document).map_err(StartError::Configuration)?;
         let tokens = Arc::new(ProviderTokens(provider.clone()));
@@ -126,7 +130,12 @@ impl Resources {
             _ => StartError::Unavailable(error.to_string()),
         })?);
         space::claim(&ledger, provider.space())?;
-        let index = open_index(&settings, &ledger, provider.space().dimensions).await?;
+        let index = index(&settings, ledger.clone(), provider.space().dimensions)
+            .map_err(|error| StartError::Unavailable(error.to_string()))?;
+        // An index that is not what the configuration says is told at once. One that cannot be reached is waited for.
+        if let Err(IndexError::Unfit(reason)) = index.prepare().await {
+            return Err(StartError::Configuration(reason));
+        }
         let intake = open_intake(&settings, &ledger).await?;
         let health = Arc::new(Health::default());
         Ok(Self {
@@ -175,20 +184,6 @@ impl Resources {
             provider: self.provider.clone(),
             started: self.since,
         }
-    }
-}
-
-/// An index that is not what the configuration says is told at once. One that cannot be reached is waited for.
-async fn open_index(
-    settings: &Settings,
-    ledger: &Arc<Ledger>,
-    dimensions: usize,
-) -> Result<Arc<dyn VectorIndex>, StartError> {
-    let index = crate::index::build(settings, ledger.clone(), dimensions)
-        .map_err(|error| StartError::Unavailable(error.to_string()))?;
-    match index.prepare().await {
-        Err(IndexError::Unfit(reason)) => Err(StartError::Configuration(reason)),
-        _ => Ok(index),
     }
 }
 

@@ -92,6 +92,14 @@ impl Schema {
     }
 
     pub(super) async fn establish(&self, session: &mut Session<'_>) -> Result<Established, CollectionError> {
+        match self.make(session).await {
+            // Another made the same at the same moment.
+            Err(CollectionError::OneRefused(_)) => self.make(session).await,
+            done => done,
+        }
+    }
+
+    async fn make(&self, session: &mut Session<'_>) -> Result<Established, CollectionError> {
         self.enable_extension(session).await?;
         if let Some(found) = self.look(session).await? {
             return Ok(found);

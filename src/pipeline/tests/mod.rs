@@ -1,6 +1,7 @@
 //! The whole graph on virtual time, over a real ledger.
 
 mod backpressure;
+mod external;
 mod simulation;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -26,7 +26,7 @@ fn seeds() -> Range<u64> {
 }
 
 /// Runs a test for every seed; one that fails says how to run it alone.
-fn for_each_seed(test: &str, mut run: impl FnMut(u64)) {
+pub(super) fn for_each_seed(test: &str, mut run: impl FnMut(u64)) {
     struct HowToRunAlone<'a>(u64, &'a str);
     impl Drop for HowToRunAlone<'_> {
         fn drop(&mut self) {
@@ -43,7 +43,7 @@ fn for_each_seed(test: &str, mut run: impl FnMut(u64)) {
 }
 
 /// Creates, updates, patches and deletes of a few documents that share a few texts, some given twice, in any order.
-fn stream(random: &mut fastrand::Rng) -> Vec<Value> {
+pub(super) fn stream(random: &mut fastrand::Rng) -> Vec<Value> {
     let mut events = Vec::new();
     let (ids, texts) = (random.choice([6, 40]).unwrap(), random.choice([9, 60]).unwrap());
     for _ in 0..random.usize(1..120) {

@@ -1,5 +1,6 @@
 //! What lies outside the pipeline, on demand: a provider, an index and a source.
 
+pub mod collection;
 pub mod faults;
 pub mod index;
 pub mod provider;
@@ -8,8 +9,10 @@ pub mod source;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::index::{Collection, ExternalIndex};
 use crate::pipeline::Resources;
 
+pub use collection::FakeCollection;
 pub use faults::{AtOnce, Fault, Faults, SLOW};
 pub use index::{FakeIndex, Indexed};
 pub use provider::{Answer, FakeProvider};
@@ -40,7 +43,24 @@ index: { type: discard }
 pub async fn resources(folder: &Path, provider: Arc<FakeProvider>) -> (Arc<Resources>, Arc<FakeIndex>) {
     let mut settings: crate::settings::Settings = serde_yaml::from_str(SETTINGS).expect("these settings are right");
     settings.state.path = folder.to_owned();
-    let opened = Resources::open_with(settings, provider).await.expect("these resources can be opened");
+    let opened =
+        Resources::open_with(settings, provider, crate::index::build).await.expect("these resources can be opened");
     let index = Arc::new(FakeIndex::new(opened.ledger.clone()));
     (Arc::new(Resources { index: index.clone(), ..opened }), index)
+}
+
+/// As [`resources`], with an index in another system: this collection.
+pub async fn resources_over(
+    folder: &Path,
+    provider: Arc<FakeProvider>,
+    collection: Arc<dyn Collection>,
+) -> Arc<Resources> {
+    let mut settings: crate::settings::Settings = serde_yaml::from_str(SETTINGS).expect("these settings are right");
+    settings.state.path = folder.to_owned();
+    settings.index =
+        serde_yaml::from_str("{ type: pgvector, url: 'postgres://nowhere' }").expect("these settings are right");
+    let opened = Resources::open_with(settings, provider, |settings, ledger, dimensions| {
+        Ok(Arc::new(ExternalIndex::open(ledger, collection, &settings.pipeline, dimensions, false)?))
+    });
+    Arc::new(opened.await.expect("these resources can be opened"))
 }

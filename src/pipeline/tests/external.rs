@@ -1,0 +1,169 @@
+//! The whole graph with an index in another system: streams, faults and kills that follow from a seed.
+
+use super::*;
+use crate::index::external::PointIds;
+use crate::source::rewrite::{self, RewriteSource};
+use crate::testkit::fakes::FakeCollection;
+
+use super::simulation::{for_each_seed, stream};
+
+/// One folder, one provider and one collection, and the processes that work with them one after the other.
+struct Shop {
+    folder: TempDir,
+    provider: Arc<FakeProvider>,
+    collection: Arc<FakeCollection>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let (folder, provider) = (tempfile::tempdir().unwrap(), Arc::default());
+        Self { folder, provider, collection: Arc::default() }
+    }
+
+    async fn pipeline(&self) -> Pipeline {
+        let resources = fakes::resources_over(self.folder.path(), self.provider.clone(), self.collection.clone()).await;
+        let index = Arc::new(FakeIndex::new(resources.ledger.clone()));
+        Pipeline { resources, index, provider: self.provider.clone(), folder: None }
+    }
+
+    /// The collection holds exactly what it must after these events, and nothing is left to be written.
+    fn assert_in_step(&self, pipeline: &Pipeline, events: &[Value]) {
+        let ids = PointIds::new("test");
+        let mut expected = BTreeMap::new();
+        for (document, (metadata, vectors)) in pipeline.truth(events) {
+            for (chunk, vector) in vectors.into_iter().enumerate() {
+                expected.insert(ids.of(&DocumentId::new(&document).unwrap(), chunk), (metadata.clone(), vector));
+            }
+        }
+        let points = self.collection.points();
+        let held: BTreeMap<_, _> =
+            points.into_iter().map(|point| (point.id, (point.metadata.to_string(), point.vector))).collect();
+        assert_eq!(held, expected);
+        assert!(!pipeline.resources.ledger.any_unwritten().unwrap());
+        assert_eq!(pipeline.resources.ledger.dead_letter_count().unwrap(), 0);
+    }
+}
+
+fn sources(pipeline: &Pipeline, scripts: &[&Script]) -> Vec<NamedSource> {
+    let mut sources: Vec<NamedSource> =
+        scripts.iter().map(|script| NamedSource { name: "script".into(), make: script.make() }).collect();
+    let ledger = pipeline.resources.ledger.clone();
+    if ledger.any_unwritten().unwrap() {
+        let make = move || -> Box<dyn crate::source::Source> { Box::new(RewriteSource::new(ledger.clone())) };
+        sources.push(NamedSource { name: rewrite::NAME.into(), make: Arc::new(make) });
+    }
+    sources
+}
+
+#[test]
+fn whatever_happens_to_an_index_in_another_system_it_ends_in_step_and_no_text_is_paid_for_again() {
+    for_each_seed("whatever_happens_to_an_index", |seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (shop, events) = (Shop::new(), stream(&mut random));
+        let script = script(&events, random.usize(1..40));
+        let kills = random.usize(0..5);
+        for life in 0..=kills {
+            let lives = (life < kills).then(|| Duration::from_millis(random.u64(0..400)));
+            let faults = (0..60).map(|_| match random.u8(0..40) {
+                0..4 => Fault::Unavailable,
+                4..6 => Fault::Slow,
+                6 => random.choice([Fault::PanicBefore, Fault::PanicAfter]).unwrap(),
+                _ => Fault::None,
+            });
+            shop.collection.faults.stop();
+            shop.collection.faults.order(faults.collect::<Vec<_>>());
+            if life > 0 && random.u8(0..6) == 0 {
+                shop.collection.remove();
+            }
+            World::live(seed, async |_| {
+                let pipeline = shop.pipeline().await;
+                let (running, mut failures) = pipeline.start_reading(WINDOW, sources(&pipeline, &[&script]));
+                let killed = async {
+                    match lives {
+                        Some(lives) => tokio::time::sleep(lives).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = rest(&running) => shop.assert_in_step(&pipeline, &events),
+                    () = killed => {}
+                    Some(failure) = failures.recv(), if life < kills => tracing::info!(%failure, "the next life goes on"),
+                }
+            });
+        }
+        let in_vain: usize = shop.provider.paid_in_vain().values().sum();
+        let again: usize = shop.provider.paid().values().map(|times| times - 1).sum();
+        // What was on its way at a kill.
+        assert!(again <= in_vain + kills * CALLS * ITEMS, "{again} texts were paid for again");
+    });
+}
+
+#[test]
+fn a_price_change_sends_no_vector_and_a_repeated_event_nothing() {
+    World::run(1, async |world| {
+        let shop = Shop::new();
+        let pipeline = shop.pipeline().await;
+        world.must_go("the resources", &pipeline.resources);
+        let put = json!({ "op": "put", "id": "a", "v": 1, "text": "boots", "tag": 1 });
+        let tag = json!({ "op": "patch", "id": "a", "v": 2, "tag": 2 });
+        for (events, call) in [(vec![put.clone()], "upsert a/0"), (vec![tag.clone()], "set_metadata a/0")] {
+            pipeline.run(&[&script(&events, 1)]).await;
+            pipeline.resources.ledger.forget_positions("script-0").unwrap();
+            assert_eq!(shop.collection.calls().last().unwrap(), call);
+        }
+        pipeline.run(&[&script(&[put.clone(), tag.clone()], 2)]).await;
+        assert_eq!(shop.collection.calls().len(), 2);
+        shop.assert_in_step(&pipeline, &[put, tag]);
+    });
+}
+
+#[test]
+fn a_collection_that_is_dropped_is_made_and_filled_again_by_itself() {
+    World::run(1, async |_| {
+        let (shop, events) = (Shop::new(), puts(30));
+        let pipeline = shop.pipeline().await;
+        let script = script(&events, 1);
+        let removed = async {
+            while shop.collection.calls().len() < 3 {
+                tokio::task::yield_now().await;
+            }
+            shop.collection.remove();
+            std::future::pending().await
+        };
+        let make = || Ok(sources(&pipeline, &[&script]));
+        let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
+        assert_eq!(supervise_sources(&pipeline.resources, make, options, removed).await, Ending::Done);
+        shop.assert_in_step(&pipeline, &events);
+        assert_eq!(pipeline.paid_again(), 0);
+        assert_eq!(pipeline.resources.metrics.rebuilds.get(), 1);
+        // The arbiters drop what they held on threads of their own.
+        while Arc::strong_count(&pipeline.resources.metrics) > 1 {
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn an_unreachable_collection_is_waited_for_before_anything_is_read() {
+    World::run(1, async |_| {
+        let shop = Shop::new();
+        let pipeline = shop.pipeline().await;
+        let script = script(&puts(3), 3);
+        shop.collection.block(true);
+        let make = || Ok(sources(&pipeline, &[&script]));
+        let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
+        let back = async {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            assert_eq!(script.given().len(), 0);
+            let health = pipeline.resources.health.snapshot();
+            assert!(format!("{health:?}").contains("the fake is unreachable"), "{health:?}");
+            shop.collection.block(false);
+            std::future::pending().await
+        };
+        assert_eq!(supervise_sources(&pipeline.resources, make, options, back).await, Ending::Done);
+        shop.assert_in_step(&pipeline, &puts(3));
+        while Arc::strong_count(&pipeline.resources.metrics) > 1 {
+            tokio::task::yield_now().await;
+        }
+    });
+}

@@ -1,0 +1,178 @@
+//! A collection in memory, or one that fails as it is told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::{Fault, Faults, SLOW};
+use crate::index::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
+};
+use crate::index::distance::Scorer;
+use crate::settings::index::Metric;
+
+/// Points in memory. Clones of its `Arc` are one collection; it outlives the processes that write to it.
+pub struct FakeCollection {
+    /// What writing calls meet: one fault each.
+    pub faults: Faults,
+    /// How much one call may carry.
+    pub bulk: Bulk,
+    unreachable: AtomicBool,
+    points: Mutex<Option<BTreeMap<Uuid, Point>>>,
+    calls: Mutex<Vec<String>>,
+}
+
+impl Default for FakeCollection {
+    fn default() -> Self {
+        Self {
+            faults: Faults::default(),
+            bulk: Bulk { points: 4, bytes: 1 << 20, bytes_per_number: 4, concurrency: 2 },
+            unreachable: AtomicBool::default(),
+            points: Mutex::default(),
+            calls: Mutex::default(),
+        }
+    }
+}
+
+impl FakeCollection {
+    /// The points that it holds.
+    pub fn points(&self) -> Vec<Point> {
+        self.points.lock().iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Takes it away, as somebody else might.
+    pub fn remove(&self) {
+        *self.points.lock() = None;
+    }
+
+    /// Whether it cannot be established from now on.
+    pub fn block(&self, blocked: bool) {
+        self.unreachable.store(blocked, Ordering::SeqCst);
+    }
+
+    /// The writing calls so far: what was called, and of what.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().clone()
+    }
+
+    async fn write<T>(
+        &self,
+        call: String,
+        work: impl FnOnce(&mut BTreeMap<Uuid, Point>) -> T,
+    ) -> Result<T, CollectionError> {
+        let failed = || CollectionError::Unavailable { reason: "the fake is told to fail".to_owned(), after: None };
+        let fault = self.faults.next();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        match fault {
+            Fault::Unavailable | Fault::TooMany | Fault::Answers(_) | Fault::TimesOut => return Err(failed()),
+            Fault::PanicBefore => panic!("the fake collection is told to panic"),
+            Fault::Hang => std::future::pending().await,
+            Fault::Slow => tokio::time::sleep(SLOW).await,
+            Fault::None | Fault::PanicAfter => {}
+        }
+        self.calls.lock().push(call);
+        let mut points = self.points.lock();
+        let Some(points) = points.as_mut() else {
+            return Err(CollectionError::Missing("the fake was removed".to_owned()));
+        };
+        let done = work(points);
+        assert!(fault != Fault::PanicAfter, "the fake collection is told to panic after it wrote");
+        Ok(done)
+    }
+}
+
+fn established(points: &BTreeMap<Uuid, Point>) -> Established {
+    Established::Existing { points: points.len() as u64 }
+}
+
+fn named<'a>(what: &str, points: impl Iterator<Item = (&'a str, usize)>) -> String {
+    points.fold(what.to_owned(), |call, (document, chunk)| format!("{call} {document}/{chunk}"))
+}
+
+impl Collection for FakeCollection {
+    fn place(&self) -> &str {
+        "the fake collection"
+    }
+
+    fn bulk(&self) -> Bulk {
+        self.bulk
+    }
+
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+        async {
+            if self.unreachable.load(Ordering::SeqCst) {
+                return Err(CollectionError::Unavailable { reason: "the fake is unreachable".to_owned(), after: None });
+            }
+            let mut points = self.points.lock();
+            let created = points.is_none();
+            let points = points.get_or_insert_default();
+            Ok(if created { Established::Created } else { established(points) })
+        }
+        .boxed()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+        async { Ok(self.points.lock().as_ref().map(established)) }.boxed()
+    }
+
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        let call = named("upsert", points.iter().map(|point| (point.document.as_str(), point.chunk)));
+        self.write(call, |held| held.extend(points.iter().map(|point| (point.id, point.clone())))).boxed()
+    }
+
+    fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
+        let call = named("set_metadata", points.iter().map(|point| (point.document.as_str(), point.chunk)));
+        let work = |held: &mut BTreeMap<Uuid, Point>| {
+            let lacks = |(index, point): (usize, &PointMetadata)| match held.get_mut(&point.id) {
+                Some(held) => {
+                    held.metadata = point.metadata.clone();
+                    None
+                }
+                None => Some(index),
+            };
+            points.iter().enumerate().filter_map(lacks).collect()
+        };
+        self.write(call, work).boxed()
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        let work = |held: &mut BTreeMap<Uuid, Point>| ids.iter().for_each(|id| drop(held.remove(id)));
+        self.write(format!("delete {}", ids.len()), work).boxed()
+    }
+
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+        async move {
+            let scorer = Scorer::new(Metric::Cosine, nearest.vector);
+            let counts = |point: &Point| {
+                let metadata = serde_json::from_str(&point.metadata).unwrap_or_default();
+                nearest.filter.is_none_or(|filter| filter.matches(&metadata))
+            };
+            let neighbour = |point: Point| Neighbour {
+                score: scorer.score(&point.vector),
+                document: point.document,
+                chunk: point.chunk,
+            };
+            let mut found: Vec<Neighbour> = self.points().into_iter().filter(counts).map(neighbour).collect();
+            found.sort_by(|a, b| b.score.total_cmp(&a.score));
+            found.truncate(nearest.limit);
+            Ok(found)
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+        async move {
+            let points = self.points.lock();
+            let Some(points) = points.as_ref() else {
+                return Err(CollectionError::Missing("the fake was removed".to_owned()));
+            };
+            Ok(ids.iter().filter_map(|id| points.get(id).cloned()).collect())
+        }
+        .boxed()
+    }
+}
