@@ -124,7 +124,7 @@ fn one_mistake_gives_one_problem() {
             with("index: { type: embedded, metric: cosin }"),
             "index.metric: unknown name `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
         ),
-        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`"),
+        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pgvector`"),
         (with("index: { type: discard, metric: dot }"), "index.metric: unknown key `metric`; nothing can be set here"),
         (with("state: { path: '' }"), "state.path: is empty; name a folder, like `data`"),
         (with("server: { max_body: 0 }"), "server.max_body: must be at least 1"),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::stats::of_running_process;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::embed::provider::{InputType, Judgement, Provider};
+use crate::index::collection::Established;
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
@@ -55,7 +56,11 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
         Err(found) => return each(Tried { what: "provider".into(), found: Err(found) }),
     };
     each(Tried { what: "provider".into(), found: embeds(&*provider).await })?;
-    each(Tried { what: "index".into(), found: opens(settings, &*provider) })
+    let found = match settings.index.is_external() {
+        true => stands(settings, &*provider).await,
+        false => opens(settings, &*provider),
+    };
+    each(Tried { what: "index".into(), found })
 }
 
 /// Reads the first record as a run without any position would, and maps it.
@@ -120,6 +125,17 @@ async fn embeds(provider: &dyn Provider) -> Result<String, String> {
         Judgement::Retry { reason, .. } | Judgement::Refused { reason } | Judgement::Fatal { reason } => reason,
     };
     Err(format!("{}: {reason}", provider.model()))
+}
+
+/// Looks at the collection in another system, and makes none.
+async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {
+    let collection = index::collection(settings, provider.space().dimensions)?;
+    let place = collection.place();
+    match collection.look().await.map_err(|error| format!("{place}: {error}"))? {
+        None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
+        Some(Established::Created | Established::Existing { points: 0 }) => Ok(format!("{place} is there and empty")),
+        Some(Established::Existing { points }) => Ok(format!("{place} holds about {}", counted(points, "point"))),
+    }
 }
 
 fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {

@@ -11,6 +11,7 @@ use crate::document::template::Template;
 use crate::embed::openai::Openai;
 
 use super::document::{DocumentSettings, EventKindSettings};
+use super::IndexSettings;
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};
@@ -25,6 +26,12 @@ const MAX_CONCURRENCY: usize = 10_000;
 
 /// More than any provider takes in a call; a batch is held in memory.
 const MAX_BATCH_ITEMS: usize = 100_000;
+
+/// How many points a call to another system may carry.
+const BULK: RangeInclusive<usize> = 1..=10_000;
+
+/// How many calls to another system there may be at once.
+const INDEX_CONCURRENCY: RangeInclusive<usize> = 1..=64;
 
 /// The name of the source that replays dead letters.
 const RESERVED_SOURCE: &str = "dead-letters";
@@ -44,6 +51,9 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
             checker.within("embedding.dimensions", hashed.dimensions, HASHED_DIMENSIONS);
         }
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
+    }
+    if let IndexSettings::Pgvector(pgvector) = &settings.index {
+        checker.bulk(pgvector.batch, pgvector.concurrency, pgvector.timeout);
     }
     checker.trials(settings);
     checker.problems
@@ -103,6 +113,13 @@ impl Checker {
         if let Some(server) = &settings.server {
             self.at_least_one("server.max_body", server.max_body.as_u64());
         }
+    }
+
+    /// What an index in another system is written to with.
+    fn bulk(&mut self, batch: usize, concurrency: usize, timeout: Span) {
+        self.within("index.batch", batch, BULK);
+        self.within("index.concurrency", concurrency, INDEX_CONCURRENCY);
+        self.some_time("index.timeout", timeout);
     }
 
     fn document(&mut self, document: &DocumentSettings) {
@@ -333,6 +350,9 @@ impl Checker {
         self.trial("chunking", || Chunker::new(&settings.chunking, Arc::new(NoTokenizer), None).map(drop));
         if let EmbeddingSettings::Openai(openai) = &settings.embedding {
             self.trial("embedding", || Openai::new(openai).map(drop));
+        }
+        if settings.index.is_external() {
+            self.trial("index", || crate::index::collection(settings, 1).map(drop));
         }
     }
 

@@ -1,4 +1,4 @@
-//! A table of PostgreSQL with the extension pgvector. Tested with PostgreSQL 18 and pgvector 0.8.
+//! A table of PostgreSQL with the extension pgvector. Tested with PostgreSQL 18.4 and pgvector 0.8.5.
 //!
 //! One row a point. A statement is a transaction: a call is done as a whole or not at all, and durable when it is answered.
 
