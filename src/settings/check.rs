@@ -10,8 +10,8 @@ use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::openai::Openai;
 
-use super::document::{DocumentSettings, EventKindSettings};
 use super::IndexSettings;
+use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};

@@ -26,6 +26,8 @@ const PIPELINE: &str = "contract";
 pub trait Backend: Sync {
     /// A collection of this name. Two of one name are the same.
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection>;
+    /// The `index` section that names this collection, in one line.
+    fn yaml(&self, name: &str) -> String;
     /// Removes a collection behind Vectide's back.
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()>;
     /// Metadata that it can never take, and a part of what it says about it; none, when it takes every metadata.
@@ -68,7 +70,7 @@ pub fn block_on(test: impl Future<Output = ()>) {
 }
 
 /// A name that no other test uses.
-fn fresh(what: &str) -> String {
+pub fn fresh(what: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("{what}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }

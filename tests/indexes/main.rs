@@ -3,6 +3,10 @@
 //! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
 
 mod contract;
+mod killed;
 #[cfg(feature = "pgvector")]
 mod pgvector;
 mod server;
+#[path = "../acceptance/shop.rs"]
+#[allow(dead_code, reason = "it serves the acceptance tests first")]
+mod shop;

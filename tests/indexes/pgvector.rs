@@ -10,6 +10,7 @@ use vectide::index::pgvector::PgvectorTable;
 use vectide::settings::index::{Metric, PgvectorSettings};
 
 use crate::contract::{Backend, DIMENSIONS, assert_same, block_on, contract, point};
+use crate::killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way;
 use crate::server::Server;
 
 struct Postgres {
@@ -40,6 +41,10 @@ impl Backend for Postgres {
         let settings =
             PgvectorSettings { metric, ..settings(&self.url, &format!("collection: {name}, password: secret")) };
         Arc::new(PgvectorTable::new(&settings, "contract", dimensions).unwrap())
+    }
+
+    fn yaml(&self, name: &str) -> String {
+        format!("{{ type: pgvector, url: '{}', password: secret, collection: {name} }}", self.url)
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
@@ -86,6 +91,16 @@ fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
             let nearest = vectide::index::collection::Nearest { vector: &point.vector, filter: None, limit: 3 };
             assert_eq!(collection.nearest(nearest).await.unwrap().len(), 1);
         }
+    });
+}
+
+#[test]
+fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
+    let Some(mut server) = Server::start("pgvector.sh") else { return };
+    let postgres = Postgres { url: server.address.clone() };
+    it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&postgres, 5, || {
+        server.stop();
+        server.restart();
     });
 }
 
