@@ -9,6 +9,8 @@ pub mod discard;
 pub mod distance;
 pub mod embedded;
 pub mod filter;
+#[cfg(feature = "milvus")]
+pub mod grpc;
 pub mod space;
 pub mod target;
 
