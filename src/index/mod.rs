@@ -11,6 +11,8 @@ pub mod embedded;
 pub mod filter;
 #[cfg(feature = "milvus")]
 pub mod grpc;
+#[cfg(feature = "milvus")]
+pub mod milvus;
 pub mod space;
 pub mod target;
 
@@ -39,6 +41,7 @@ pub fn build(
             Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Milvus(_) => return Err(IndexError::Fatal("index.type: `milvus` is not wired yet".into())),
     })
 }
 
@@ -54,6 +57,7 @@ pub fn build_to_read(
             Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Milvus(_) => return Err(IndexError::Fatal("index.type: `milvus` is not wired yet".into())),
     })
 }
 

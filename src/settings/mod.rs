@@ -10,6 +10,7 @@ pub mod expand;
 pub mod index;
 mod layers;
 mod load;
+pub mod milvus;
 mod nearest;
 mod node;
 mod print;
