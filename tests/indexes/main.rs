@@ -1,0 +1,6 @@
+//! Each outside index against a server of its own kind on this machine; where one cannot be had, its tests say that they were skipped.
+
+#[cfg(feature = "milvus")]
+mod milvus;
+mod promises;
+mod server;
