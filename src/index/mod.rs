@@ -13,6 +13,8 @@ pub mod filter;
 pub mod grpc;
 #[cfg(feature = "milvus")]
 pub mod milvus;
+#[cfg(feature = "milvus")]
+pub mod sift;
 pub mod space;
 pub mod target;
 

@@ -20,10 +20,10 @@ const MAX_EXACT: u64 = 1 << 53;
 /// An expression that holds for every point that the condition holds for; `None` when all would have to pass.
 pub fn wide(condition: &Condition) -> Option<String> {
     match condition {
-        Condition::All(conditions) => joined(conditions.iter().filter_map(wide).collect(), " and "),
+        Condition::All(conditions) => joined(&conditions.iter().filter_map(wide).collect::<Vec<_>>(), " and "),
         Condition::Any(conditions) => {
             let each: Vec<_> = conditions.iter().map(wide).collect::<Option<_>>()?;
-            Some(joined(each, " or ").unwrap_or_else(|| NEVER.to_owned()))
+            Some(joined(&each, " or ").unwrap_or_else(|| NEVER.to_owned()))
         }
         // Wider than the negation would have to be narrower than what is negated.
         Condition::Not(_) | Condition::Field(_, Test::Exists(false)) => None,
@@ -40,11 +40,18 @@ pub fn wide(condition: &Condition) -> Option<String> {
     }
 }
 
-fn joined(expressions: Vec<String>, by: &str) -> Option<String> {
-    match expressions.len() {
-        0 => None,
-        1 => expressions.into_iter().next(),
-        _ => Some(format!("({})", expressions.join(by))),
+fn joined(expressions: &[String], by: &str) -> Option<String> {
+    (!expressions.is_empty()).then(|| balanced(expressions, by))
+}
+
+/// In halves of halves: without parentheses servers nest every operand in the one before, and refuse what is a hundred deep.
+fn balanced(expressions: &[String], by: &str) -> String {
+    match expressions {
+        [only] => only.clone(),
+        _ => {
+            let (left, right) = expressions.split_at(expressions.len() / 2);
+            format!("({}{by}{})", balanced(left, by), balanced(right, by))
+        }
     }
 }
 
@@ -88,7 +95,7 @@ fn one_of(path: &str, values: &Values) -> Option<String> {
         return Some(NEVER.to_owned());
     }
     each.push(format!("json_contains_any({path}, [{}])", elements.join(", ")));
-    joined(each, " or ")
+    joined(&each, " or ")
 }
 
 fn within(path: &str, range: &Range) -> Option<String> {
@@ -100,7 +107,7 @@ fn within(path: &str, range: &Range) -> Option<String> {
         }
     };
     let bounds = [bound(&range.lower, ">")?, bound(&range.upper, "<")?];
-    let range = joined(bounds.into_iter().flatten().collect(), " and ")?;
+    let range = joined(&bounds.into_iter().flatten().collect::<Vec<_>>(), " and ")?;
     // No server looks for an element of a list that lies in a range: all lists pass.
     Some(format!("({range} or not (not exists {path}[0]))"))
 }
@@ -156,7 +163,7 @@ mod tests {
             (
                 json!({"a": {"in": [true, 1]}}),
                 Some(
-                    r#"(metadata["a"] == true or metadata["a"] == 1.0 or json_contains_any(metadata["a"], [true, 1.0, 1]))"#,
+                    r#"(metadata["a"] == true or (metadata["a"] == 1.0 or json_contains_any(metadata["a"], [true, 1.0, 1])))"#,
                 ),
             ),
             (json!({"a": {"in": []}}), Some(r#"id == """#)),

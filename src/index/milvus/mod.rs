@@ -20,10 +20,11 @@ use crate::settings::milvus::MilvusSettings;
 
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
 use super::grpc::{self, Client};
+use super::sift::Sift;
 use messages::{
     Answer, CollectionSchema, Column, Consistency, CreateCollection, CreateIndex, DataType, Delete, Description,
-    FieldData, FieldSchema, Floats, Indexes, Jsons, KeyValue, Longs, Mutation, Named, Placeholder, Placeholders, Query,
-    Rows, Scalar, Scalars, Search, SearchResults, Status, Strings, Upsert, Vectors,
+    FieldData, FieldSchema, Floats, Found, Indexes, Jsons, KeyValue, Longs, Mutation, Named, Placeholder, Placeholders,
+    Query, Rows, Scalar, Scalars, Search, SearchResults, Status, Strings, Upsert, Vectors,
 };
 
 const ID: &str = "id";
@@ -37,9 +38,6 @@ const ID_BYTES: usize = 36;
 
 /// The most bytes in one call: servers take 64 MiB, and older ones hold several copies.
 const MAX_CALL: usize = 16 << 20;
-
-/// The most rows that a server returns of a search.
-const MAX_FOUND: usize = 16_384;
 
 /// The most rows that are asked for by id at once; each comes with its vector.
 const MAX_FETCHED: usize = 1_000;
@@ -257,41 +255,37 @@ impl Milvus {
         self.ask::<Mutation>(method!("Delete"), question).await.map(drop)
     }
 
-    /// What the server lets through is wider than a filter, so more is asked for until enough of it passes.
     async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
-        let mut most = nearest.limit.min(MAX_FOUND);
+        let Some(filter) = nearest.filter else {
+            return self.neighbours(&self.search(nearest.vector, "", &[DOCUMENT, CHUNK], nearest.limit).await?);
+        };
+        let expression = filter::wide(filter.condition()).unwrap_or_default();
+        let mut sift = Sift::new(filter, nearest.limit);
         loop {
-            let rows = self.search(&nearest, most).await?;
-            let exhausted = rows.len() < most;
-            let mut passed: Vec<_> =
-                rows.into_iter().filter_map(|(neighbour, passes)| passes.then_some(neighbour)).collect();
-            if passed.len() >= nearest.limit || exhausted {
-                passed.truncate(nearest.limit);
+            let output = [DOCUMENT, CHUNK, METADATA];
+            let found = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
+            let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
+            let metadata = metadata.iter().map(|json| serde_json::from_slice(json).unwrap_or_default());
+            if let Some(passed) = sift.pass(self.neighbours(&found)?.into_iter().zip(metadata).collect())? {
                 return Ok(passed);
             }
-            if most == MAX_FOUND {
-                return Err(CollectionError::OneRefused(format!(
-                    "of the {MAX_FOUND} nearest points, which is all that Milvus returns, {} match the filter, and {} are wanted: it holds what \
-                     Milvus cannot be told, such as `not`; ask for fewer, or add what a field must be",
-                    passed.len(),
-                    nearest.limit
-                )));
-            }
-            most = (most * 4).clamp(64, MAX_FOUND);
         }
     }
 
-    /// The nearest that the server lets through, best first, and whether each passes the filter.
-    async fn search(&self, nearest: &Nearest<'_>, most: usize) -> Result<Vec<(Neighbour, bool)>, CollectionError> {
-        let mut output = vec![DOCUMENT.to_owned(), CHUNK.to_owned()];
-        output.extend(nearest.filter.map(|_| METADATA.to_owned()));
+    async fn search(
+        &self,
+        query: &[f32],
+        filter: &str,
+        output: &[&str],
+        most: usize,
+    ) -> Result<Found, CollectionError> {
         let question = Search {
             database: self.database.clone(),
             collection: self.collection.clone(),
-            filter: nearest.filter.and_then(|filter| filter::wide(filter.condition())).unwrap_or_default(),
-            placeholders: placeholders(nearest.vector),
+            filter: filter.to_owned(),
+            placeholders: placeholders(query),
             filter_language: 1,
-            output,
+            output: output.iter().map(ToString::to_string).collect(),
             params: vec![
                 KeyValue::new("anns_field", VECTOR),
                 KeyValue::new("topk", most),
@@ -302,22 +296,18 @@ impl Milvus {
             queries: 1,
             consistency: Consistency::Bounded.into(),
         };
-        let found = self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default();
-        let (documents, chunks) =
-            (column(&found.columns, DOCUMENT).and_then(strings), column(&found.columns, CHUNK).and_then(longs));
-        let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
-        let (documents, chunks) = (documents.unwrap_or_default(), chunks.unwrap_or_default());
+        Ok(self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default())
+    }
+
+    fn neighbours(&self, found: &Found) -> Result<Vec<Neighbour>, CollectionError> {
+        let documents = column(&found.columns, DOCUMENT).and_then(strings).unwrap_or_default();
+        let chunks = column(&found.columns, CHUNK).and_then(longs).unwrap_or_default();
         let each = found.scores.iter().enumerate().map(|(at, score)| {
-            let neighbour = Neighbour {
+            Some(Neighbour {
                 document: DocumentId::new(documents.get(at)?).ok()?,
                 chunk: usize::try_from(*chunks.get(at)?).ok()?,
                 score: self.score(*score),
-            };
-            let passes = match nearest.filter {
-                Some(filter) => filter.matches(&serde_json::from_slice(metadata.get(at)?).ok()?),
-                None => true,
-            };
-            Some((neighbour, passes))
+            })
         });
         each.collect::<Option<_>>().ok_or_else(|| self.strange("Search"))
     }
