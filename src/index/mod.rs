@@ -9,11 +9,13 @@ pub mod discard;
 pub mod distance;
 pub mod embedded;
 pub mod filter;
-#[cfg(feature = "milvus")]
+#[cfg(feature = "grpc")]
 pub mod grpc;
 #[cfg(feature = "milvus")]
 pub mod milvus;
-#[cfg(feature = "milvus")]
+#[cfg(feature = "qdrant")]
+pub mod qdrant;
+#[cfg(feature = "grpc")]
 pub mod sift;
 pub mod space;
 pub mod target;
@@ -43,7 +45,9 @@ pub fn build(
             Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
-        IndexSettings::Milvus(_) => return Err(IndexError::Fatal("index.type: `milvus` is not wired yet".into())),
+        IndexSettings::Milvus(_) | IndexSettings::Qdrant(_) => {
+            return Err(IndexError::Fatal("index.type: this build cannot use it yet".into()));
+        }
     })
 }
 
@@ -59,7 +63,9 @@ pub fn build_to_read(
             Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
-        IndexSettings::Milvus(_) => return Err(IndexError::Fatal("index.type: `milvus` is not wired yet".into())),
+        IndexSettings::Milvus(_) | IndexSettings::Qdrant(_) => {
+            return Err(IndexError::Fatal("index.type: this build cannot use it yet".into()));
+        }
     })
 }
 

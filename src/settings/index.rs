@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::milvus::MilvusSettings;
+use super::qdrant::QdrantSettings;
 
 /// Where vectors are kept and searched, chosen by `type`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -14,6 +15,8 @@ pub enum IndexSettings {
     Discard(DiscardSettings),
     /// In a collection of Milvus.
     Milvus(MilvusSettings),
+    /// In a collection of Qdrant.
+    Qdrant(QdrantSettings),
 }
 
 impl Default for IndexSettings {

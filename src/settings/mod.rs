@@ -15,6 +15,7 @@ mod nearest;
 mod node;
 mod print;
 pub mod problem;
+pub mod qdrant;
 mod read;
 pub mod required;
 pub mod secret;

@@ -3,4 +3,6 @@
 #[cfg(feature = "milvus")]
 mod milvus;
 mod promises;
+#[cfg(feature = "qdrant")]
+mod qdrant;
 mod server;
