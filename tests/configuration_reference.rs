@@ -62,6 +62,8 @@ const FORMS: &[(&str, &str)] = &[
     ("embedding", "{ provider: openai, preset: openai-small, api_key: k }"),
     ("index", "{ type: embedded }"),
     ("index", "{ type: discard }"),
+    ("index", "{ type: milvus }"),
+    ("index", "{ type: qdrant }"),
 ];
 
 /// Keys in the texts above that are there for a check's sake: they have a default, which is none.

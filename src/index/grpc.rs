@@ -124,7 +124,7 @@ fn retry_after(status: &Status) -> Option<Duration> {
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, String> {
-    let wrong = |what: &str| format!("index.url: {what}; write it like `http://127.0.0.1:19530`");
+    let wrong = |what: &str| format!("index.url: {what}; write it like `http://127.0.0.1:6334`");
     let uri: Uri = url.parse().map_err(|_| wrong("is no address"))?;
     let https = match uri.scheme_str() {
         Some("http") => false,

@@ -12,6 +12,7 @@ use crate::embed::openai::Openai;
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
+use super::index::IndexSettings;
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};
 use super::source::{FileFormat, FileSettings, SourceSettings};
@@ -25,6 +26,12 @@ const MAX_CONCURRENCY: usize = 10_000;
 
 /// More than any provider takes in a call; a batch is held in memory.
 const MAX_BATCH_ITEMS: usize = 100_000;
+
+/// More than any system takes in a call.
+const MAX_BATCH_POINTS: usize = 100_000;
+
+/// Names of the payload's own fields, beside which the metadata stands in systems that keep both in one object.
+const RESERVED_METADATA: &[&str] = &["vectide_document", "vectide_chunk"];
 
 /// The name of the source that replays dead letters.
 const RESERVED_SOURCE: &str = "dead-letters";
@@ -44,6 +51,18 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
             checker.within("embedding.dimensions", hashed.dimensions, HASHED_DIMENSIONS);
         }
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
+    }
+    match &settings.index {
+        IndexSettings::Embedded(_) | IndexSettings::Discard(_) => {}
+        IndexSettings::Milvus(milvus) => {
+            checker.built("milvus", cfg!(feature = "milvus"));
+            checker.collection(milvus.concurrency, milvus.batch, milvus.timeout);
+        }
+        IndexSettings::Qdrant(qdrant) => {
+            checker.built("qdrant", cfg!(feature = "qdrant"));
+            checker.collection(qdrant.concurrency, qdrant.batch, qdrant.timeout);
+            checker.reserved_metadata(settings);
+        }
     }
     checker.trials(settings);
     checker.problems
@@ -325,6 +344,28 @@ impl Checker {
         }
     }
 
+    fn built(&mut self, index: &str, built: bool) {
+        if !built {
+            self.note("index.type", format!("this build has no `{index}`; build it with `--features {index}`"));
+        }
+    }
+
+    /// What all indexes in other systems have.
+    fn collection(&mut self, concurrency: usize, batch: usize, timeout: Span) {
+        self.within("index.concurrency", concurrency, 1..=MAX_CONCURRENCY);
+        self.within("index.batch", batch, 1..=MAX_BATCH_POINTS);
+        self.some_time("index.timeout", timeout);
+    }
+
+    fn reserved_metadata(&mut self, settings: &Settings) {
+        for (index, name) in settings.document.metadata.iter().enumerate() {
+            if RESERVED_METADATA.contains(&name.as_str()) {
+                let place = Place::from("document").key("metadata").index(index);
+                self.note(place, "is a field of Vectide's own in this index; name another, or rename the field with `document.events`");
+            }
+        }
+    }
+
     /// What only the parts themselves can tell: each is made once and thrown away. Where something is known to be wrong already, its
     /// part would only say it again.
     fn trials(&mut self, settings: &Settings) {
@@ -334,6 +375,7 @@ impl Checker {
         if let EmbeddingSettings::Openai(openai) = &settings.embedding {
             self.trial("embedding", || Openai::new(openai).map(drop));
         }
+        self.trial("index", || index(settings));
     }
 
     fn trial(&mut self, section: &str, make: impl FnOnce() -> Result<(), String>) {
@@ -365,6 +407,22 @@ impl Checker {
         } else if rest.contains('#') {
             self.note(place, "must end before `/embeddings`, without `#`");
         }
+    }
+}
+
+/// Vectors have one dimension: how many they have is told by the embedding, and nothing depends on it here.
+fn index(settings: &Settings) -> Result<(), String> {
+    match &settings.index {
+        IndexSettings::Embedded(_) | IndexSettings::Discard(_) => Ok(()),
+        #[cfg(feature = "milvus")]
+        IndexSettings::Milvus(milvus) => crate::index::milvus::Milvus::new(milvus, &settings.pipeline, 1).map(drop),
+        #[cfg(feature = "qdrant")]
+        IndexSettings::Qdrant(qdrant) => crate::index::qdrant::Qdrant::new(qdrant, &settings.pipeline, 1).map(drop),
+        // Told already.
+        #[cfg(not(feature = "milvus"))]
+        IndexSettings::Milvus(_) => Ok(()),
+        #[cfg(not(feature = "qdrant"))]
+        IndexSettings::Qdrant(_) => Ok(()),
     }
 }
 

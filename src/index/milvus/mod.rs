@@ -69,9 +69,9 @@ impl Milvus {
     pub fn new(settings: &MilvusSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
         let collection = settings.collection.as_deref().unwrap_or(pipeline);
         if !is_name(collection) {
-            return Err(format!(
-                "index.collection: `{collection}` cannot name a collection of Milvus; set a name of letters, digits and `_`, without a digit at its start"
-            ));
+            return Err("index.collection: a collection of Milvus is named by 1 to 255 letters, digits and `_`, without a digit at its start; set \
+                        such a name where the pipeline's is none"
+                .into());
         }
         let key = Secret::given("index", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
         let header = key.map(|key| {
