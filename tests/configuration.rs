@@ -124,7 +124,39 @@ fn one_mistake_gives_one_problem() {
             with("index: { type: embedded, metric: cosin }"),
             "index.metric: unknown name `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
         ),
-        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pgvector`"),
+        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`"),
+        (
+            with("index: { type: qdrant, url: 'grpc://h:6334' }"),
+            "index.url: must start with `http://` or `https://`; write it like `http://127.0.0.1:6334`",
+        ),
+        (
+            with("index: { type: qdrant, url: 'http://u:p4ss@h:1' }"),
+            "index.url: it holds a name or a password; put the key into `index.api_key`",
+        ),
+        (with("index: { type: qdrant, batch: 0 }"), "index.batch: must be from 1 to 10000"),
+        (with("index: { type: qdrant, concurrency: 0 }"), "index.concurrency: must be from 1 to 64"),
+        (with("index: { type: qdrant, timeout: 0s }"), "index.timeout: must be longer than zero"),
+        (
+            with("index: { type: qdrant, collection: a/b }"),
+            "index.collection: a collection of Qdrant is named by 1 to 255 letters, digits, `-`, `_` and `.`",
+        ),
+        (
+            with("index: { type: qdrant, api_key: ' ' }"),
+            "index.api_key: it is empty; is the environment variable set? Leave it out where none is needed",
+        ),
+        (
+            with("index: { type: qdrant, api_key: a, api_key_file: b }"),
+            "index.api_key: `api_key_file` is set as well; keep one of the two",
+        ),
+        (
+            with("{ index: { type: qdrant }, document: { id: i, text: '{{ t }}', metadata: [price, vectide_chunk] } }"),
+            "document.metadata[1]: is a field of Vectide's own in this index; name another, or rename the field with `document.events`",
+        ),
+        (with("index: { type: milvus, batch: 0 }"), "index.batch: must be from 1 to 10000"),
+        (
+            with("{ index: { type: milvus }, pipeline: my-shop }"),
+            "index.collection: a collection of Milvus is named by 1 to 255 letters, digits and `_`, without a digit at its start; set such a name where the pipeline's is none",
+        ),
         (with("index: { type: discard, metric: dot }"), "index.metric: unknown key `metric`; nothing can be set here"),
         (with("state: { path: '' }"), "state.path: is empty; name a folder, like `data`"),
         (with("server: { max_body: 0 }"), "server.max_body: must be at least 1"),

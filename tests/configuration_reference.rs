@@ -63,6 +63,8 @@ const FORMS: &[(&str, &str)] = &[
     ("index", "{ type: embedded }"),
     ("index", "{ type: discard }"),
     ("index", "{ type: pgvector }"),
+    ("index", "{ type: milvus }"),
+    ("index", "{ type: qdrant }"),
 ];
 
 /// Keys in the texts above that are there for a check's sake: they have a default, which is none.

@@ -56,7 +56,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
         Err(found) => return each(Tried { what: "provider".into(), found: Err(found) }),
     };
     each(Tried { what: "provider".into(), found: embeds(&*provider).await })?;
-    let found = match settings.index.is_external() {
+    let found = match settings.index.external().is_some() {
         true => stands(settings, &*provider).await,
         false => opens(settings, &*provider),
     };

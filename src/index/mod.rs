@@ -10,8 +10,16 @@ pub mod distance;
 pub mod embedded;
 pub mod external;
 pub mod filter;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+#[cfg(feature = "milvus")]
+pub mod milvus;
 #[cfg(feature = "pgvector")]
 pub mod pgvector;
+#[cfg(feature = "qdrant")]
+pub mod qdrant;
+#[cfg(feature = "grpc")]
+pub mod sift;
 pub mod space;
 pub mod target;
 
@@ -57,7 +65,8 @@ pub fn build_to_read(
 
 fn external(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
     let collection = collection(settings, dimensions).map_err(IndexError::Unfit)?;
-    Ok(Arc::new(ExternalIndex::open(ledger, collection, &settings.pipeline, dimensions, settings.index.adopt())?))
+    let adopt = settings.index.external().is_some_and(|external| external.adopt);
+    Ok(Arc::new(ExternalIndex::open(ledger, collection, &settings.pipeline, dimensions, adopt)?))
 }
 
 /// The collection in another system that the configuration names. Asks nobody.
@@ -72,8 +81,16 @@ pub fn collection(settings: &Settings, dimensions: usize) -> Result<Arc<dyn Coll
         }
         #[cfg(feature = "pgvector")]
         IndexSettings::Pgvector(pgvector) => Arc::new(pgvector::PgvectorTable::new(pgvector, pipeline, dimensions)?),
+        #[cfg(feature = "milvus")]
+        IndexSettings::Milvus(milvus) => Arc::new(milvus::Milvus::new(milvus, pipeline, dimensions)?),
+        #[cfg(feature = "qdrant")]
+        IndexSettings::Qdrant(qdrant) => Arc::new(qdrant::Qdrant::new(qdrant, pipeline, dimensions)?),
         #[cfg(not(feature = "pgvector"))]
         IndexSettings::Pgvector(_) => return Err(left_out("pgvector")),
+        #[cfg(not(feature = "milvus"))]
+        IndexSettings::Milvus(_) => return Err(left_out("milvus")),
+        #[cfg(not(feature = "qdrant"))]
+        IndexSettings::Qdrant(_) => return Err(left_out("qdrant")),
     })
 }
 

@@ -99,7 +99,7 @@ pub fn ledger_options(settings: &Settings) -> LedgerOptions {
         store_vectors: !discards || settings.dedup.persist,
         persist_vectors: settings.dedup.persist,
         store_points: !discards,
-        external: settings.index.is_external(),
+        external: settings.index.external().is_some(),
     }
 }
 

@@ -10,9 +10,9 @@ use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::openai::Openai;
 
-use super::IndexSettings;
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
+use super::index::IndexSettings;
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};
 use super::source::{FileFormat, FileSettings, SourceSettings};
@@ -28,10 +28,13 @@ const MAX_CONCURRENCY: usize = 10_000;
 const MAX_BATCH_ITEMS: usize = 100_000;
 
 /// How many points a call to another system may carry.
-const BULK: RangeInclusive<usize> = 1..=10_000;
+const BATCH_POINTS: RangeInclusive<usize> = 1..=10_000;
 
 /// How many calls to another system there may be at once.
 const INDEX_CONCURRENCY: RangeInclusive<usize> = 1..=64;
+
+/// Names of the payload's own fields, beside which the metadata stands in systems that keep both in one object.
+const RESERVED_METADATA: &[&str] = &["vectide_document", "vectide_chunk"];
 
 /// The name of the source that replays dead letters.
 const RESERVED_SOURCE: &str = "dead-letters";
@@ -52,8 +55,13 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
         }
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
     }
-    if let IndexSettings::Pgvector(pgvector) = &settings.index {
-        checker.bulk(pgvector.batch, pgvector.concurrency, pgvector.timeout);
+    if let Some(external) = settings.index.external() {
+        checker.within("index.batch", external.batch, BATCH_POINTS);
+        checker.within("index.concurrency", external.concurrency, INDEX_CONCURRENCY);
+        checker.some_time("index.timeout", external.timeout);
+    }
+    if let IndexSettings::Qdrant(_) = &settings.index {
+        checker.reserved_metadata(settings);
     }
     checker.trials(settings);
     checker.problems
@@ -113,13 +121,6 @@ impl Checker {
         if let Some(server) = &settings.server {
             self.at_least_one("server.max_body", server.max_body.as_u64());
         }
-    }
-
-    /// What an index in another system is written to with.
-    fn bulk(&mut self, batch: usize, concurrency: usize, timeout: Span) {
-        self.within("index.batch", batch, BULK);
-        self.within("index.concurrency", concurrency, INDEX_CONCURRENCY);
-        self.some_time("index.timeout", timeout);
     }
 
     fn document(&mut self, document: &DocumentSettings) {
@@ -342,6 +343,15 @@ impl Checker {
         }
     }
 
+    fn reserved_metadata(&mut self, settings: &Settings) {
+        for (index, name) in settings.document.metadata.iter().enumerate() {
+            if RESERVED_METADATA.contains(&name.as_str()) {
+                let place = Place::from("document").key("metadata").index(index);
+                self.note(place, "is a field of Vectide's own in this index; name another, or rename the field with `document.events`");
+            }
+        }
+    }
+
     /// What only the parts themselves can tell: each is made once and thrown away. Where something is known to be wrong already, its
     /// part would only say it again.
     fn trials(&mut self, settings: &Settings) {
@@ -351,7 +361,7 @@ impl Checker {
         if let EmbeddingSettings::Openai(openai) = &settings.embedding {
             self.trial("embedding", || Openai::new(openai).map(drop));
         }
-        if settings.index.is_external() {
+        if settings.index.external().is_some() {
             self.trial("index", || crate::index::collection(settings, 1).map(drop));
         }
     }

@@ -1,11 +1,10 @@
 //! The `index` section: where vectors are kept and searched.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::secret::Secret;
+use super::milvus::MilvusSettings;
+use super::pgvector::PgvectorSettings;
+use super::qdrant::QdrantSettings;
 use super::units::Span;
 
 /// Where vectors are kept and searched, chosen by `type`.
@@ -18,19 +17,44 @@ pub enum IndexSettings {
     Discard(DiscardSettings),
     /// In a table of PostgreSQL with the extension pgvector.
     Pgvector(PgvectorSettings),
+    /// In a collection of Milvus.
+    Milvus(MilvusSettings),
+    /// In a collection of Qdrant.
+    Qdrant(QdrantSettings),
+}
+
+/// What every index in another system has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExternalSettings {
+    /// The most points in a call.
+    pub batch: usize,
+    /// The most calls at once.
+    pub concurrency: usize,
+    /// How long a call may take.
+    pub timeout: Span,
+    /// Whether the collection may hold points already that are not of this pipeline's ledger.
+    pub adopt: bool,
+}
+
+macro_rules! external {
+    ($settings:expr) => {
+        Some(ExternalSettings {
+            batch: $settings.batch,
+            concurrency: $settings.concurrency,
+            timeout: $settings.timeout,
+            adopt: $settings.adopt,
+        })
+    };
 }
 
 impl IndexSettings {
-    /// Whether the index is in another system.
-    pub fn is_external(&self) -> bool {
-        !matches!(self, Self::Embedded(_) | Self::Discard(_))
-    }
-
-    /// Whether a collection in another system may hold points already that are not of this pipeline's ledger.
-    pub fn adopt(&self) -> bool {
+    /// Of an index in another system: what all of them have.
+    pub fn external(&self) -> Option<ExternalSettings> {
         match self {
-            Self::Embedded(_) | Self::Discard(_) => false,
-            Self::Pgvector(settings) => settings.adopt,
+            Self::Embedded(_) | Self::Discard(_) => None,
+            Self::Pgvector(settings) => external!(settings),
+            Self::Milvus(settings) => external!(settings),
+            Self::Qdrant(settings) => external!(settings),
         }
     }
 }
@@ -53,54 +77,6 @@ pub struct EmbeddedSettings {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiscardSettings {}
-
-/// A table of PostgreSQL with pgvector. It is made when it is not there: columns `id`, `document`, `chunk`, `embedding`, `metadata`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PgvectorSettings {
-    /// The database, as `postgres://user@host:5432/database` and without the password. `?sslmode=require` insists on TLS and `disable` forbids
-    /// it; by default it is used where the server offers it. Certificates are always verified.
-    pub url: String,
-    /// The user's password, best written as `${PGPASSWORD}`: its value comes from the environment and not from the file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<Secret>,
-    /// A file that holds the password and nothing else, in place of `password`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
-    /// Certificates to trust beside the system's own, in PEM: for a server with a private authority.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<PathBuf>,
-    /// The table, with its schema where it is not `public`. Default: the pipeline's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub collection: Option<String>,
-    /// How nearness is measured.
-    pub metric: Metric,
-    /// The most points in one statement: 1 to 10,000.
-    pub batch: usize,
-    /// The most connections at once: 1 to 64.
-    pub concurrency: usize,
-    /// How long a statement may take, and a connection to open.
-    pub timeout: Span,
-    /// Whether the table may hold rows already that this pipeline did not write. They stay, unless they have the same ids.
-    pub adopt: bool,
-}
-
-impl Default for PgvectorSettings {
-    fn default() -> Self {
-        Self {
-            url: "postgres://postgres@localhost:5432/postgres".to_owned(),
-            password: None,
-            password_file: None,
-            ca_file: None,
-            collection: None,
-            metric: Metric::default(),
-            batch: 100,
-            concurrency: 4,
-            timeout: Span::new(Duration::from_secs(30)),
-            adopt: false,
-        }
-    }
-}
 
 /// How nearness is measured. A score is always larger for what is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]

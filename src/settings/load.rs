@@ -40,6 +40,8 @@ const INDEXES: &[Form<IndexSettings>] = &[
     ("embedded", |reader, place, node| reader.read(place, node).map(IndexSettings::Embedded)),
     ("discard", |reader, place, node| reader.read(place, node).map(IndexSettings::Discard)),
     ("pgvector", |reader, place, node| reader.read(place, node).map(IndexSettings::Pgvector)),
+    ("milvus", |reader, place, node| reader.read(place, node).map(IndexSettings::Milvus)),
+    ("qdrant", |reader, place, node| reader.read(place, node).map(IndexSettings::Qdrant)),
 ];
 
 /// Reads the file, puts the process's environment (`VECTIDE__EMBEDDING__API_KEY`) and then the overrides (`embedding.api_key=..`)

@@ -4,8 +4,12 @@
 
 mod contract;
 mod killed;
+#[cfg(feature = "milvus")]
+mod milvus;
 #[cfg(feature = "pgvector")]
 mod pgvector;
+#[cfg(feature = "qdrant")]
+mod qdrant;
 mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]

@@ -17,21 +17,27 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A server that runs, or was killed.
 pub struct Server {
     script: &'static str,
+    environment: &'static [(&'static str, &'static str)],
     folder: TempDir,
     port: u16,
     process: Child,
     /// What the script says.
-    pub address: String,
+    pub url: String,
 }
 
 impl Server {
-    /// A server that answers; none, and a line that says why, where it cannot be had. The script is called with `serve FOLDER PORT`.
+    /// A server that answers; none, and a line that says why, where it cannot be had. The script is called with `serve PORT FOLDER`.
     pub fn start(script: &'static str) -> Option<Self> {
+        Self::start_with(script, &[])
+    }
+
+    /// As [`Server::start`], with these variables in its environment.
+    pub fn start_with(script: &'static str, environment: &'static [(&'static str, &'static str)]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         // Free at this moment; another process could take it before the server does.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        match launch(script, &folder, port) {
-            Ok((process, address)) => Some(Self { script, folder, port, process, address }),
+        match launch(script, environment, &folder, port) {
+            Ok((process, url)) => Some(Self { script, environment, folder, port, process, url }),
             Err(reason) => {
                 // Not through `println!`, which a passing test swallows.
                 std::io::stderr().write_all(format!("SKIPPED: {script} cannot be run: {reason}\n").as_bytes()).unwrap();
@@ -48,14 +54,16 @@ impl Server {
 
     /// Starts it again where it was, with what it had.
     pub fn restart(&mut self) {
-        (self.process, self.address) = launch(self.script, &self.folder, self.port).unwrap();
+        (self.process, self.url) = launch(self.script, self.environment, &self.folder, self.port).unwrap();
     }
 }
 
-fn launch(script: &str, folder: &TempDir, port: u16) -> Result<(Child, String), String> {
+fn launch(script: &str, environment: &[(&str, &str)], folder: &TempDir, port: u16) -> Result<(Child, String), String> {
     let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
     let mut process = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(script))
-        .args(["serve", folder.path().join("data").to_str().unwrap(), &port.to_string()])
+        .args(["serve", &port.to_string()])
+        .arg(folder.path().join("data"))
+        .envs(environment.iter().copied())
         // It ends when this pipe does, however the test ends.
         .stdin(Stdio::piped())
         .stdout(file("address"))

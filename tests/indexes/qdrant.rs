@@ -1,0 +1,121 @@
+//! Qdrant, as the stand-in of `tests/servers/qdrant.py`: its own messages, conversions and in-process engine, without its server.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use prost::Message;
+use serde_json::{Value, json};
+use vectide::index::collection::{Collection, CollectionError, Established};
+use vectide::index::grpc::Client;
+use vectide::index::qdrant::Qdrant;
+use vectide::settings::Secret;
+use vectide::settings::Span;
+use vectide::settings::index::Metric;
+use vectide::settings::qdrant::QdrantSettings;
+
+use crate::contract::{Backend, DIMENSIONS, assert_same, block_on, contract, point};
+use crate::killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way;
+use crate::server::Server;
+
+struct StandIn {
+    url: String,
+}
+
+/// One for all tests, each of which has a collection of its own; it ends with the process.
+fn server() -> Option<&'static StandIn> {
+    static SERVER: OnceLock<Option<(Mutex<Server>, StandIn)>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let server = Server::start("qdrant.sh")?;
+        let url = server.url.clone();
+        Some((Mutex::new(server), StandIn { url }))
+    });
+    server.as_ref().map(|(_, backend)| backend)
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DropCollection {
+    #[prost(string, tag = "1")]
+    collection: String,
+}
+
+impl Backend for StandIn {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+        let settings = QdrantSettings {
+            url: self.url.clone(),
+            collection: Some(name.to_owned()),
+            metric,
+            timeout: Span::new(Duration::from_secs(60)),
+            ..QdrantSettings::default()
+        };
+        Arc::new(Qdrant::new(&settings, "contract", dimensions).unwrap())
+    }
+
+    fn yaml(&self, name: &str) -> String {
+        format!("{{ type: qdrant, url: '{}', collection: {name} }}", self.url)
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            let client = Client::new(&self.url, None, Duration::from_secs(60)).unwrap();
+            let question = DropCollection { collection: name.to_owned() };
+            client.unary::<_, ()>("/qdrant.Collections/Delete", question).await.unwrap();
+        }
+        .boxed()
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({ "n": u64::MAX }), "n"))
+    }
+}
+
+contract!(server);
+
+#[test]
+fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
+    let Some(mut server) = Server::start("qdrant.sh") else { return };
+    let backend = StandIn { url: server.url.clone() };
+    it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, 5, || {
+        server.stop();
+        server.restart();
+    });
+}
+
+#[test]
+fn a_server_that_was_killed_has_all_that_it_answered() {
+    let Some(mut server) = Server::start("qdrant.sh") else { return };
+    block_on(async {
+        let backend = StandIn { url: server.url.clone() };
+        let collection = backend.collection("survivors", DIMENSIONS, Metric::Cosine);
+        collection.establish().await.unwrap();
+        let points: Vec<_> = (0..50).map(|seed| point(&format!("p{seed}"), 0, &json!({ "n": seed }), seed)).collect();
+        collection.upsert(&points).await.unwrap();
+        server.stop();
+        let down = collection.upsert(&points).await;
+        assert!(matches!(down, Err(CollectionError::Unavailable { .. })), "{down:?}");
+        server.restart();
+        let ids: Vec<_> = points.iter().map(|point| point.id).collect();
+        collection.establish().await.unwrap();
+        assert_same(collection.fetch(&ids).await.unwrap(), &points.iter().collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_wrong_key_is_for_a_person_to_mend() {
+    let Some(server) = Server::start_with("qdrant.sh", &[("API_KEY", "hunter2")]) else { return };
+    let with = |key: &str| {
+        let api_key = Some(Secret::new(key));
+        let settings = QdrantSettings { url: server.url.clone(), api_key, ..QdrantSettings::default() };
+        Qdrant::new(&settings, "keyed", DIMENSIONS).unwrap()
+    };
+    block_on(async {
+        assert_eq!(with("hunter2").establish().await, Ok(Established::Created));
+        let wrong = with("hunter3");
+        let written = wrong.upsert(&[point("a", 0, &json!({}), 1)]).await;
+        for result in [wrong.establish().await.map(drop), written] {
+            let Err(CollectionError::Fatal(told)) = result else { panic!("{result:?}") };
+            assert!(told.contains("index.api_key") && !told.contains("hunter"), "{told}");
+        }
+    });
+}
