@@ -264,9 +264,13 @@ impl Milvus {
         loop {
             let output = [DOCUMENT, CHUNK, METADATA];
             let found = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
+            let neighbours = self.neighbours(&found)?;
             let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
-            let metadata = metadata.iter().map(|json| serde_json::from_slice(json).unwrap_or_default());
-            if let Some(passed) = sift.pass(self.neighbours(&found)?.into_iter().zip(metadata).collect())? {
+            let metadata =
+                metadata.iter().map(|json| serde_json::from_slice(json).ok()).collect::<Option<Vec<Value>>>();
+            let metadata =
+                metadata.filter(|all| all.len() == neighbours.len()).ok_or_else(|| self.strange("Search"))?;
+            if let Some(passed) = sift.pass(neighbours.into_iter().zip(metadata).collect())? {
                 return Ok(passed);
             }
         }
