@@ -63,8 +63,8 @@ impl Client {
     /// What the server said, or `UNAVAILABLE` and `DEADLINE_EXCEEDED` when it could not be asked or was silent.
     pub async fn unary<Q, A>(&self, path: &'static str, question: Q) -> Result<A, Status>
     where
-        Q: Message + Send + Sync + 'static,
-        A: Message + Default + Send + Sync + 'static,
+        Q: Message + 'static,
+        A: Message + Default + 'static,
     {
         let channel = self.channel.lock().get_or_insert_with(|| self.endpoint.connect_lazy()).clone();
         let mut request = Request::new(question);

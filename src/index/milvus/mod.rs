@@ -102,7 +102,7 @@ impl Milvus {
     async fn ask<A: Answer>(
         &self,
         method: &'static str,
-        question: impl Message + Send + Sync + 'static,
+        question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         let answer: A = self.ask_only(method, question).await?;
         match answer.status().and_then(|status| errors::judge(status, &self.system)) {
@@ -115,7 +115,7 @@ impl Milvus {
     async fn ask_only<A: Answer>(
         &self,
         method: &'static str,
-        question: impl Message + Send + Sync + 'static,
+        question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         self.client.unary(method, question).await.map_err(|status| grpc::judge(&status, &self.system))
     }
