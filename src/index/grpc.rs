@@ -2,11 +2,11 @@
 //! build needs no `protoc`; fields that are not named are skipped, so newer servers may answer more.
 
 use std::error::Error;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+use parking_lot::Mutex;
 use prost::Message;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
@@ -24,13 +24,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes that are read of an answer. The largest are points with their vectors.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// One server. Its calls share a connection, which is opened by the first call and again after it broke.
+/// One server. Its calls share a connection, which the first call opens; one that broke, or on which a call had no answer in time, is
+/// left for a new one.
 ///
 /// Nothing is compressed: vectors are most of what is sent, and floats of embeddings do not get smaller.
 pub struct Client {
     endpoint: Endpoint,
-    /// Made by the first call, on whose Tokio runtime the connection runs from then on.
-    channel: OnceLock<Channel>,
+    /// Works on the Tokio runtime of the call that opened it, and can be used from others.
+    channel: Mutex<Option<Channel>>,
     header: Option<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
     timeout: Duration,
 }
@@ -48,7 +49,7 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, String>((MetadataKey::from_static(name), value))
         });
-        Ok(Self { endpoint: endpoint(url)?, channel: OnceLock::new(), header: header.transpose()?, timeout })
+        Ok(Self { endpoint: endpoint(url)?, channel: Mutex::new(None), header: header.transpose()?, timeout })
     }
 
     /// The server's host and port, for people.
@@ -62,10 +63,10 @@ impl Client {
     /// What the server said, or `UNAVAILABLE` and `DEADLINE_EXCEEDED` when it could not be asked or was silent.
     pub async fn unary<Q, A>(&self, path: &'static str, question: Q) -> Result<A, Status>
     where
-        Q: Message + Send + Sync + 'static,
-        A: Message + Default + Send + Sync + 'static,
+        Q: Message + 'static,
+        A: Message + Default + 'static,
     {
-        let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy()).clone();
+        let channel = self.channel.lock().get_or_insert_with(|| self.endpoint.connect_lazy()).clone();
         let mut request = Request::new(question);
         if let Some((name, value)) = &self.header {
             request.metadata_mut().insert(name.clone(), value.clone());
@@ -78,10 +79,15 @@ impl Client {
         };
         // Around all of it: a limit of the channel would not count the time in which it connects. A call that is dropped is cancelled,
         // which the server learns.
-        match tokio::time::timeout(self.timeout, call).await {
+        let answer = match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => answer.map(tonic::Response::into_inner),
             Err(_) => Err(Status::deadline_exceeded(format!("no answer in {:?} (`index.timeout`)", self.timeout))),
+        };
+        // A firewall may have forgotten the connection, which nobody tells; it would stay silent for a quarter of an hour.
+        if answer.as_ref().is_err_and(|status| status.code() == Code::DeadlineExceeded || status.source().is_some()) {
+            *self.channel.lock() = None;
         }
+        answer
     }
 }
 
@@ -140,9 +146,7 @@ fn endpoint(url: &str) -> Result<Endpoint, String> {
     let endpoint = Endpoint::from(uri)
         .user_agent(concat!("vectide/", env!("CARGO_PKG_VERSION")))
         .map_err(|error| wrong(&error.to_string()))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        // A connection that a firewall forgot would else be noticed by the next call's timeout only.
-        .http2_keep_alive_interval(Duration::from_secs(60));
+        .connect_timeout(CONNECT_TIMEOUT);
     match https {
         true => endpoint
             .tls_config(ClientTlsConfig::new().with_native_roots())
@@ -230,15 +234,20 @@ mod tests {
     async fn nobody_there_and_a_silent_server_are_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let ask = async |url: &str| {
-            let client = Client::new(url, None, Duration::from_millis(200)).unwrap();
-            client.unary::<(), ()>("/a.B/C", ()).await.unwrap_err()
-        };
-        // The system takes the connection; nobody ever answers on it.
-        let silent = ask(&url).await;
-        assert!(silent.code() == Code::DeadlineExceeded && silent.message().contains("index.timeout"), "{silent:?}");
+        let client = Client::new(&url, None, Duration::from_millis(200)).unwrap();
+        let ask = async || client.unary::<(), ()>("/a.B/C", ()).await.unwrap_err();
+        // The system takes the connection; nobody ever answers on it, and the next call does not rely on it.
+        for _ in 0..2 {
+            let silent = ask().await;
+            assert!(
+                silent.code() == Code::DeadlineExceeded && silent.message().contains("index.timeout"),
+                "{silent:?}"
+            );
+        }
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_ok() && listener.accept().is_ok(), "there were two connections");
         drop(listener);
-        let nobody = ask(&url).await;
+        let nobody = ask().await;
         assert!(nobody.code() == Code::Unavailable && told(&nobody).contains("refused"), "{}", told(&nobody));
     }
 }

@@ -9,7 +9,7 @@ use super::Span;
 use super::index::Metric;
 use super::secret::Secret;
 
-/// A collection of Milvus. Needs a build with `--features milvus`.
+/// A collection of Milvus.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MilvusSettings {

@@ -9,7 +9,7 @@ use super::Span;
 use super::index::Metric;
 use super::secret::Secret;
 
-/// A collection of Qdrant. Needs a build with `--features qdrant`.
+/// A collection of Qdrant.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QdrantSettings {

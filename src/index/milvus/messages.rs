@@ -16,7 +16,7 @@ pub struct Status {
 }
 
 /// An answer says in itself how it ended.
-pub trait Answer: Message + Default + Send + Sync + 'static {
+pub trait Answer: Message + Default + 'static {
     /// None is success.
     fn status(&self) -> Option<&Status>;
 }

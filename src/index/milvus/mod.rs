@@ -102,7 +102,7 @@ impl Milvus {
     async fn ask<A: Answer>(
         &self,
         method: &'static str,
-        question: impl Message + Send + Sync + 'static,
+        question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         let answer: A = self.ask_only(method, question).await?;
         match answer.status().and_then(|status| errors::judge(status, &self.system)) {
@@ -115,7 +115,7 @@ impl Milvus {
     async fn ask_only<A: Answer>(
         &self,
         method: &'static str,
-        question: impl Message + Send + Sync + 'static,
+        question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         self.client.unary(method, question).await.map_err(|status| grpc::judge(&status, &self.system))
     }
@@ -264,9 +264,13 @@ impl Milvus {
         loop {
             let output = [DOCUMENT, CHUNK, METADATA];
             let found = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
+            let neighbours = self.neighbours(&found)?;
             let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
-            let metadata = metadata.iter().map(|json| serde_json::from_slice(json).unwrap_or_default());
-            if let Some(passed) = sift.pass(self.neighbours(&found)?.into_iter().zip(metadata).collect())? {
+            let metadata =
+                metadata.iter().map(|json| serde_json::from_slice(json).ok()).collect::<Option<Vec<Value>>>();
+            let metadata =
+                metadata.filter(|all| all.len() == neighbours.len()).ok_or_else(|| self.strange("Search"))?;
+            if let Some(passed) = sift.pass(neighbours.into_iter().zip(metadata).collect())? {
                 return Ok(passed);
             }
         }

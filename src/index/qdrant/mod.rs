@@ -82,10 +82,10 @@ impl Qdrant {
         })
     }
 
-    async fn ask<A: Message + Default + Send + Sync + 'static>(
+    async fn ask<A: Message + Default + 'static>(
         &self,
         method: &'static str,
-        question: impl Message + Send + Sync + 'static,
+        question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         self.client.unary(method, question).await.map_err(|status| self.judge(&status))
     }
