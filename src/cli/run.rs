@@ -37,6 +37,12 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
     let stop = stop_signal().context("listening for signals")?;
     let server = serve(&resources)?;
+    let stop = async {
+        stop.await;
+        if let Some(server) = &server {
+            server.leave();
+        }
+    };
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
     let progress = resources.progress();
     let ending = tokio::select! {
