@@ -67,6 +67,13 @@ impl Underway {
         self.0.lock().closed = true;
     }
 
+    /// Waits until nothing is under way. It looks now and then, for it is asked once, at the end.
+    pub async fn ended(&self) {
+        while !self.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// What is under way, with its number.
     pub fn calls(&self) -> Vec<(u64, Call)> {
         self.0.lock().calls.iter().map(|(number, call)| (*number, *call)).collect()

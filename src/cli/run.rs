@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use super::exit;
 use crate::actor::pulse;
@@ -13,6 +15,9 @@ use crate::pipeline::accounts::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
+
+/// How long the last calls to the ledger may take, if `shutdown.grace` is not longer. Then it hangs.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
@@ -31,12 +36,18 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let options = RunOptions {
         until_idle: args.until_idle,
         grace: settings.shutdown.grace.as_duration(),
-        look_every: pulse::EVERY,
+        look_every: look_every(),
     };
     let resources = Arc::new(Resources::open(settings).await?);
     // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
     let stop = stop_signal().context("listening for signals")?;
     let server = serve(&resources)?;
+    let stop = async {
+        stop.await;
+        if let Some(server) = &server {
+            server.leave();
+        }
+    };
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
     let progress = resources.progress();
     let ending = tokio::select! {
@@ -50,17 +61,39 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if let Some(server) = server {
         server.stop().await;
     }
-    totals.flush().await;
+    let last_calls = async {
+        totals.flush().await;
+        resources.ledger.underway().ended().await;
+    };
+    if timeout(options.grace.max(LAST_CALLS), last_calls).await.is_err() {
+        tracing::error!(calls = ?resources.ledger.underway().calls(), "the ledger hangs; ending without it, nothing that was settled is lost");
+        // A thread that hangs would be waited for by any other end.
+        std::process::exit(i32::from(code(&ending)));
+    }
     if let Err(error) = resources.index.close().await {
         tracing::warn!(%error, "the next start takes longer");
     }
     // Nobody is left to be told when standard error is closed.
     let _ = write!(io::stderr().lock(), "{}", progress.summary(&ending).await);
-    Ok(match ending {
-        Ending::Done => ExitCode::from(exit::DONE),
-        Ending::WorkLeft => ExitCode::from(exit::WORK_LEFT),
-        Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(exit::INTERNAL, &reason),
+    Ok(match &ending {
+        Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(code(&ending), reason),
+        Ending::Done | Ending::WorkLeft => ExitCode::from(code(&ending)),
     })
+}
+
+fn code(ending: &Ending) -> u8 {
+    match ending {
+        Ending::Done => exit::DONE,
+        Ending::WorkLeft => exit::WORK_LEFT,
+        Ending::Failed(_) | Ending::Hangs(_) => exit::INTERNAL,
+    }
+}
+
+/// How often it is looked for what hangs. Built with `testkit`, a variable makes it more often: what hangs is found after a number of
+/// looks, and a test of the process cannot wait for minutes.
+fn look_every() -> Duration {
+    let for_tests = std::env::var("VECTIDE_LOOK_EVERY_MS").ok().filter(|_| cfg!(feature = "testkit"));
+    for_tests.and_then(|ms| ms.parse().ok()).map_or(pulse::EVERY, Duration::from_millis)
 }
 
 /// Opens the HTTP address, if one is configured.

@@ -5,12 +5,13 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use crate::source::http::{Intake, IntakeError};
 
 use super::Shared;
 use super::body::header;
+use super::connections::Phase;
 use super::error::{ApiError, blocking};
 use super::lines::{LineError, split};
 
@@ -95,6 +96,8 @@ pub(super) enum Settled {
     NotAsked,
     /// It takes longer than `server.wait_timeout`.
     NotYet,
+    /// The process ends before it is.
+    NotInThisRun,
 }
 
 impl Settled {
@@ -105,18 +108,23 @@ impl Settled {
             Self::NotYet => {
                 (StatusCode::ACCEPTED, Some("accepted, and not searchable yet: `server.wait_timeout` is over"))
             }
+            Self::NotInThisRun => (
+                StatusCode::ACCEPTED,
+                Some("accepted, and not searchable yet: Vectide is shutting down, the next start goes on"),
+            ),
         };
         HttpResponse::build(status).json(Accepted { accepted, note })
     }
 }
 
 pub(super) async fn wait(intake: &Intake, asked: Option<Wait>, end: u64, shared: &Shared) -> Settled {
-    match asked {
-        None => Settled::NotAsked,
-        Some(Wait::Indexed) => match timeout(shared.settings.wait_timeout.as_duration(), intake.settled(end)).await {
-            Ok(()) => Settled::Yes,
-            Err(_) => Settled::NotYet,
-        },
+    let Some(Wait::Indexed) = asked else { return Settled::NotAsked };
+    let mut phase = shared.phase.clone();
+    tokio::select! {
+        biased;
+        () = intake.settled(end) => Settled::Yes,
+        () = sleep(shared.settings.wait_timeout.as_duration()) => Settled::NotYet,
+        _ = phase.wait_for(|phase| *phase == Phase::Closing) => Settled::NotInThisRun,
     }
 }
 
@@ -248,6 +256,15 @@ mod tests {
         let answer = ground.post("/v1/events?wait=indexed", "{}").await;
         assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::ACCEPTED, &json!(1)));
         assert!(answer.json()["note"].as_str().unwrap().contains("not searchable yet"));
+    }
+
+    #[actix_rt::test]
+    async fn who_waits_while_the_process_ends_is_told_that_it_was_accepted() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.ending.send_replace(Phase::Closing);
+        let answer = ground.post("/v1/events?wait=indexed", "{}").await;
+        assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::ACCEPTED, &json!(1)));
+        assert!(answer.json()["note"].as_str().unwrap().contains("shutting down"));
     }
 
     #[actix_rt::test]

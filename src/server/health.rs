@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
 
 use super::Shared;
+use super::connections::Phase;
 
 #[derive(Serialize)]
 struct HealthView {
@@ -22,10 +23,12 @@ pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(HealthView { status: HealthState::Ok, components: BTreeMap::new() })
 }
 
-/// Whether every component works; 503 with the reasons while one does not.
+/// Whether every component works; 503 with the reasons while one does not, and once the process was told to end.
 pub async fn ready(shared: Data<Shared>) -> HttpResponse {
     let health = &shared.context.report.health;
-    let view = HealthView { status: health.worst(), components: health.snapshot() };
+    let stopping = *shared.phase.borrow() != Phase::Serving;
+    let status = if stopping { HealthState::Stopping } else { health.worst() };
+    let view = HealthView { status, components: health.snapshot() };
     match view.status {
         HealthState::Ok => HttpResponse::Ok().json(view),
         _ => HttpResponse::ServiceUnavailable().json(view),

@@ -3,6 +3,7 @@
 //! One file a resource. `openapi.json` describes all of it.
 
 mod body;
+mod connections;
 mod documents;
 mod error;
 mod events;
@@ -22,12 +23,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_http::HttpService;
+use actix_rt::net::TcpStream;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use actix_web::error::{PathError, QueryPayloadError};
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{ConnectionType, Method, StatusCode, header};
 use actix_web::web::{Data, PathConfig, QueryConfig, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, ResponseError, Route, guard, web};
-use tokio::task::JoinHandle;
+use actix_web::{App, HttpRequest, HttpResponse, ResponseError, Route, guard, web};
+use tokio::sync::watch;
 
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
@@ -35,12 +39,15 @@ use crate::settings::{ByteSize, ServerSettings};
 use crate::source::http::Intake;
 use crate::telemetry::Report;
 
+use connections::{Connections, Phase};
 use error::ApiError;
 
-/// Threads that answer requests. They parse and wait; what computes runs on blocking threads.
-const WORKERS: usize = 2;
-/// The most connections a worker holds.
-const CONNECTIONS: usize = 1_024;
+/// How long a connection is kept that nobody uses.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long the head of a request may take to come.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How long a caller may take to end a connection that was ended here.
+const DISCONNECT: Duration = Duration::from_secs(1);
 /// How many bodies of the largest size may be in memory at once. Others wait unread.
 const LARGE_BODIES: u64 = 4;
 /// The largest body of a search, in bytes: a page of text and the longest filter fit into it many times. As JSON values it takes up to
@@ -48,8 +55,6 @@ const LARGE_BODIES: u64 = 4;
 const MAX_SEARCH: u64 = 1 << 20;
 /// How many searches of the largest size may be in memory at once. Others wait unread.
 const LARGE_SEARCHES: u64 = 8;
-/// How long requests may take to end when the server stops, in seconds.
-const STOP_SECONDS: u64 = 5;
 
 /// What the server answers from: shared handles only, no actor is asked.
 pub struct ServerContext {
@@ -67,40 +72,60 @@ pub struct ServerContext {
 pub struct RunningServer {
     /// Where, with the port that was given when port 0 was asked for.
     pub address: SocketAddr,
-    handle: ServerHandle,
-    task: JoinHandle<io::Result<()>>,
+    connections: Connections,
 }
 
 impl RunningServer {
-    /// Takes no more connections, lets requests end for some seconds, and waits until the server is gone.
+    /// Goes on to answer, and says with every answer that no other will follow over the same connection: to be called when an end is near.
+    pub fn leave(&self) {
+        self.connections.leave();
+    }
+
+    /// Takes no more connections, answers what was asked over those it has, and lets them end for some seconds.
     pub async fn stop(self) {
-        self.handle.stop(true).await;
-        // It ends with an error only when it could not start, and it did.
-        let _ = self.task.await;
+        self.leave();
+        self.connections.close().await;
     }
 }
 
 /// Starts the server. Must be called inside an actix system.
 pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<RunningServer, String> {
+    let (phase, ending) = watch::channel(Phase::Serving);
     let shared = Data::new(Shared {
         context,
         settings: settings.clone(),
         bodies: event_bodies(settings),
         questions: search_bodies(settings),
+        phase: ending,
     });
-    let server = HttpServer::new(move || App::new().app_data(shared.clone()).configure(configure))
-        .workers(WORKERS)
-        .max_connections(CONNECTIONS)
-        .client_request_timeout(Duration::from_secs(10))
-        .shutdown_timeout(STOP_SECONDS)
-        .disable_signals()
-        .bind(settings.listen)
-        .map_err(|error| cannot_listen(settings.listen, &error))?;
-    let address = server.addrs().first().copied().unwrap_or(settings.listen);
+    let connections = Connections::open(settings.listen, phase, move || service(shared.clone()));
+    let listening = connections.and_then(|connections| Ok((connections.address()?, connections)));
+    let (address, connections) = listening.map_err(|error| cannot_listen(settings.listen, &error))?;
     tracing::info!(%address, "listening for HTTP");
-    let server = server.run();
-    let handle = server.handle();
-    Ok(RunningServer { address, handle, task: actix_rt::spawn(server) })
+    Ok(RunningServer { address, connections })
+}
+
+/// What serves a connection.
+fn service(shared: Data<Shared>) -> impl ServiceFactory<TcpStream, Config = (), Response = ()> {
+    let (phase, until) = (shared.phase.clone(), shared.phase.clone());
+    let app = App::new().app_data(shared).configure(configure).wrap_fn(move |request, service| {
+        let (phase, answer) = (phase.clone(), service.call(request));
+        async move {
+            let mut answer = answer.await?;
+            if *phase.borrow() != Phase::Serving {
+                answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+            }
+            Ok(answer)
+        }
+    });
+    let app = app.into_factory().map_err(|error| error.error_response());
+    HttpService::build()
+        .graceful_shutdown_signal(move || Phase::over(until.clone()))
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(REQUEST)
+        .client_disconnect_timeout(DISCONNECT)
+        .finish(map_config(app, |()| AppConfig::default()))
+        .tcp()
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
@@ -121,6 +146,8 @@ struct Shared {
     bodies: body::Memory,
     /// For the bodies of searches, which never wait for those of events.
     questions: body::Memory,
+    /// Whether the server is about to end.
+    phase: watch::Receiver<Phase>,
 }
 
 fn event_bodies(settings: &ServerSettings) -> body::Memory {
@@ -200,6 +227,9 @@ fn wrong_path(error: &PathError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net;
+
     use serde_json::json;
 
     use super::testing::{Ground, Setup};
@@ -233,6 +263,12 @@ mod tests {
         let unhealthy = ground.get("/health/ready").await;
         assert_eq!(unhealthy.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(unhealthy.json()["components"]["provider"]["reason"], "401: check the key");
+        ground.ending.send_replace(Phase::Leaving);
+        let stopping = ground.get("/health/ready").await;
+        assert_eq!(
+            (stopping.status, &stopping.json()["status"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &json!("stopping"))
+        );
         let live = ground.get("/health/live").await;
         assert_eq!((live.status, live.json()), (StatusCode::OK, json!({"status": "ok"})));
     }
@@ -277,16 +313,17 @@ mod tests {
         ServerSettings { listen, max_body: ByteSize::mebibytes(1), wait_timeout }
     }
 
+    /// What is answered to a request until the connection ends.
+    fn ask(mut stream: &net::TcpStream, request: &str) -> io::Result<String> {
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
     /// One request over a real connection.
     async fn talk(address: SocketAddr, request: &'static str) -> io::Result<String> {
-        let talk = move || {
-            use std::io::{Read, Write};
-            let mut stream = std::net::TcpStream::connect(address)?;
-            stream.write_all(request.as_bytes())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
+        let talk = move || ask(&net::TcpStream::connect(address)?, request);
         tokio::task::spawn_blocking(talk).await.unwrap()
     }
 
@@ -304,6 +341,48 @@ mod tests {
         assert_eq!(journal.payloads(), ["{\"id\":1}"]);
         server.stop().await;
         assert!(talk(address, request).await.is_err());
+    }
+
+    #[actix_rt::test]
+    async fn a_server_that_stops_answers_whoever_is_connected_once_more() {
+        let (context, _folder) = Ground::new(Setup::default()).await.into_context();
+        let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        let address = server.address;
+        let callers: Vec<_> = (0..100).map(|_| net::TcpStream::connect(address).unwrap()).collect();
+        let asked = server.connections.subscribe();
+        let ask = tokio::task::spawn_blocking(move || {
+            while *asked.borrow() != Phase::Closing {
+                std::thread::yield_now();
+            }
+            let request = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
+            callers.iter().map(|caller| ask(caller, request).unwrap()).collect::<Vec<_>>()
+        });
+        let ((), answers) = tokio::join!(server.stop(), ask);
+        for answer in answers.unwrap() {
+            assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("\nconnection: close"), "{answer}");
+        }
+        assert!(net::TcpStream::connect(address).is_err());
+    }
+
+    #[actix_rt::test]
+    async fn a_server_that_will_stop_says_with_every_answer_that_it_is_the_last() {
+        let (context, _folder) = Ground::new(Setup::default()).await.into_context();
+        let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        let caller = net::TcpStream::connect(server.address).unwrap();
+        let (first, caller) = tokio::task::spawn_blocking(move || {
+            (&caller).write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+            let mut answer = [0; 1_000];
+            let length = (&caller).read(&mut answer).unwrap();
+            (String::from_utf8_lossy(&answer[..length]).into_owned(), caller)
+        })
+        .await
+        .unwrap();
+        assert!(first.starts_with("HTTP/1.1 200 OK") && !first.contains("close"), "{first}");
+        server.leave();
+        let again = move || ask(&caller, "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let last = tokio::task::spawn_blocking(again).await.unwrap();
+        assert!(last.starts_with("HTTP/1.1 200 OK") && last.contains("\nconnection: close"), "{last}");
+        server.stop().await;
     }
 
     #[actix_rt::test]

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::document::fingerprint::Fingerprinter;
@@ -28,6 +29,7 @@ use crate::source::http::journal::memory::MemoryJournal;
 use crate::source::http::{HttpSource, Intake};
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
+use super::connections::Phase;
 use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
 
 /// Answers what it was told to, in order, and then a vector with the length of the text.
@@ -120,6 +122,7 @@ pub(super) struct Ground {
     pub(super) ledger: Arc<Ledger>,
     pub(super) health: Arc<Health>,
     pub(super) actors: ActorBoard,
+    pub(super) ending: watch::Sender<Phase>,
     shared: Data<Shared>,
     _folder: TempDir,
 }
@@ -202,8 +205,9 @@ impl Ground {
             wait_timeout: Span::new(setup.wait_timeout),
         };
         let (bodies, questions) = (event_bodies(&settings), search_bodies(&settings));
-        let shared = Data::new(Shared { context, settings, bodies, questions });
-        Self { journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
+        let (ending, phase) = watch::channel(Phase::Serving);
+        let shared = Data::new(Shared { context, settings, bodies, questions, phase });
+        Self { ending, journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
     }
 
     pub(super) async fn send(&self, request: TestRequest) -> Answer {

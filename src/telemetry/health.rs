@@ -42,6 +42,8 @@ pub enum HealthState {
     Degraded,
     /// It will not work until a person acts.
     Unhealthy,
+    /// The process was told to end.
+    Stopping,
 }
 
 /// The health of the process. Share it as `Arc<Health>`. Starts with the pipeline starting and all else well.

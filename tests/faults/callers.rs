@@ -1,7 +1,7 @@
 //! Clients that post events over HTTP, several at once, until each was accepted, whatever becomes of the process that they call.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -36,17 +36,33 @@ struct State {
     accepted: Vec<Accepted>,
     /// How often each status was answered.
     answers: BTreeMap<u16, usize>,
-    /// Calls that a process left without an answer although nobody had asked it to end.
+    /// Calls that a process left without an answer although it was not killed, and those that it did not take although it was to.
     unanswered: Vec<String>,
     over: bool,
 }
 
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Process {
-    #[default]
-    None,
-    Listens(SocketAddr),
-    Ends(SocketAddr),
+#[derive(Default, Clone, Copy)]
+struct Process {
+    /// Where it listens; none while there is no process to call.
+    address: Option<SocketAddr>,
+    ends: Option<End>,
+}
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Whoever reaches it is answered, up to its end.
+    Orderly,
+    /// In the middle of anything.
+    Sudden,
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// Nobody listens.
+    Refused,
+    /// The connection ended before an answer came over it, for this reason.
+    Lost(io::Error),
 }
 
 /// An event that was answered with success.
@@ -64,30 +80,26 @@ impl Callers {
         let waiting = events.iter().filter(|event| !done.contains(event)).cloned().collect();
         let state = State { waiting, accepted, ..State::default() };
         let desk = Arc::new(Desk { state: Mutex::new(state), changed: Condvar::new(), clock: Box::new(clock) });
-        let threads = (0..CALLERS).map(|_| {
+        let threads = (0..CALLERS).map(|number| {
             let desk = desk.clone();
-            std::thread::spawn(move || desk.call())
+            std::thread::spawn(move || desk.call(number == 0))
         });
         Self { threads: threads.collect(), desk }
     }
 
     /// From now on they call this process.
     pub fn call(&self, address: SocketAddr) {
-        self.desk.change(|state| state.process = Process::Listens(address));
+        self.desk.change(|state| state.process = Process { address: Some(address), ends: None });
     }
 
-    /// The process is about to end: it may leave calls without an answer.
-    pub fn expect_the_end(&self) {
-        self.desk.change(|state| {
-            if let Process::Listens(address) = state.process {
-                state.process = Process::Ends(address);
-            }
-        });
+    /// The process is about to end.
+    pub fn expect(&self, end: End) {
+        self.desk.change(|state| state.process.ends = Some(end));
     }
 
     /// The process ended: waits until nobody calls.
     pub fn hang_up(&self) {
-        self.desk.change(|state| state.process = Process::None);
+        self.desk.change(|state| state.process.address = None);
         let state = self.desk.state.lock().unwrap();
         drop(self.desk.changed.wait_while(state, |state| state.calling > 0).unwrap());
     }
@@ -103,7 +115,7 @@ impl Callers {
         self.desk.state.lock().unwrap().accepted.clone()
     }
 
-    /// How often each status was answered. Fails when a call was left without an answer by a process that nobody had asked to end.
+    /// How often each status was answered. Fails when a call was left without an answer by a process that was not killed.
     pub fn answers(&self) -> BTreeMap<u16, usize> {
         let state = self.desk.state.lock().unwrap();
         assert!(state.unanswered.is_empty(), "without an answer: {:?}", state.unanswered);
@@ -127,19 +139,23 @@ impl Desk {
         self.changed.notify_all();
     }
 
-    fn call(&self) {
+    fn call(&self, keeps_its_connection: bool) {
+        let mut kept = None;
         while let Some((address, events)) = self.next() {
-            let answer = post(address, &events.concat());
+            let answer = post(address, &events.concat(), &mut kept);
+            if !keeps_its_connection {
+                kept = None;
+            }
             let at = (self.clock)();
             let again = !matches!(answer, Ok(200 | 202));
             self.change(|state| {
                 state.calling -= 1;
                 match answer {
                     Ok(status) => *state.answers.entry(status).or_default() += 1,
-                    Err(error) if state.process == Process::Listens(address) => {
-                        state.unanswered.push(error.to_string());
-                    }
-                    Err(_) => {}
+                    Err(Unanswered::Refused) if state.process.ends.is_some() => {}
+                    Err(Unanswered::Refused) => state.unanswered.push("refused".to_owned()),
+                    Err(Unanswered::Lost(_)) if state.process.ends == Some(End::Sudden) => {}
+                    Err(Unanswered::Lost(error)) => state.unanswered.push(error.to_string()),
                 }
                 if again {
                     state.waiting.extend(events);
@@ -156,29 +172,49 @@ impl Desk {
     /// What to post next and where; nothing when it is over.
     fn next(&self) -> Option<(SocketAddr, Vec<String>)> {
         let state = self.state.lock().unwrap();
-        let idle = |state: &mut State| !state.over && (state.process == Process::None || state.waiting.is_empty());
+        let idle = |state: &mut State| !state.over && (state.process.address.is_none() || state.waiting.is_empty());
         let mut state = self.changed.wait_while(state, idle).unwrap();
-        let (Process::Listens(address) | Process::Ends(address)) = state.process else { return None };
-        if state.over {
-            return None;
-        }
+        let address = state.process.address.filter(|_| !state.over)?;
         state.calling += 1;
         let count = EVENTS.min(state.waiting.len());
         Some((address, state.waiting.drain(..count).collect()))
     }
 }
 
-/// The status that a request with these events is answered with.
-fn post(address: SocketAddr, events: &str) -> io::Result<u16> {
-    let mut stream = TcpStream::connect(address)?;
+/// The status that a request with these events is answered with, over the connection that was kept or a new one. It is kept unless
+/// the answer was its last.
+fn post(address: SocketAddr, events: &str, kept: &mut Option<BufReader<TcpStream>>) -> Result<u16, Unanswered> {
+    let reaches = |kept: &BufReader<TcpStream>| kept.get_ref().peer_addr().is_ok_and(|peer| peer == address);
+    let mut connection = match kept.take().filter(reaches) {
+        Some(connection) => connection,
+        None => match TcpStream::connect(address) {
+            Ok(stream) => BufReader::new(stream),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Err(Unanswered::Refused),
+            Err(error) => return Err(Unanswered::Lost(error)),
+        },
+    };
+    let (status, is_last) = exchange(&mut connection, events).map_err(Unanswered::Lost)?;
+    *kept = Some(connection).filter(|_| !is_last);
+    Ok(status)
+}
+
+/// Posts over this connection. Answers the status, and whether nothing follows it.
+fn exchange(connection: &mut BufReader<TcpStream>, events: &str) -> io::Result<(u16, bool)> {
+    let stream = connection.get_mut();
     stream.set_read_timeout(Some(HANGS))?;
     let length = events.len();
-    write!(
-        stream,
-        "POST /v1/events HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{events}"
-    )?;
-    let mut status = [0; 12];
-    stream.read_exact(&mut status)?;
-    let status = std::str::from_utf8(&status).ok().and_then(|status| status.strip_prefix("HTTP/1.1 ")?.parse().ok());
-    status.ok_or_else(|| io::Error::other("the answer is no HTTP"))
+    write!(stream, "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{events}")?;
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if connection.read_line(&mut head)? == 0 {
+            return Err(io::Error::other(format!("the connection ended after {head:?}")));
+        }
+    }
+    let head = head.to_ascii_lowercase();
+    let value = |name: &str| head.split_once(name)?.1.lines().next();
+    let status = value("http/1.1 ").and_then(|line| line.get(..3)?.parse().ok());
+    let length = value("\ncontent-length: ").and_then(|length| length.parse().ok());
+    let (Some(status), Some(length)) = (status, length) else { return Err(io::Error::other("the answer is no HTTP")) };
+    connection.read_exact(&mut vec![0; length])?;
+    Ok((status, value("\nconnection: ") == Some("close")))
 }

@@ -3,9 +3,13 @@
 
 mod callers;
 mod crash;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod hang;
 mod pipeline;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod power;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod preload;
 mod provider;
 mod records;
 mod rounds;

@@ -65,7 +65,7 @@ impl Pipeline {
 
     /// The command that runs Vectide with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.command_of(Path::new(env!("CARGO_BIN_EXE_vectide")), arguments)
+        self.command_of(&binary(), arguments)
     }
 
     /// The command that runs a program with Vectide's arguments.
@@ -156,6 +156,14 @@ impl Pipeline {
 
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.left_behind().1.map_or_else(Vec::new, |ledger| ledger.dead_letters(0, usize::MAX).unwrap())
+    }
+}
+
+/// Vectide as it was built with these tests, or the one that `VECTIDE_BINARY` names, such as a release build.
+pub fn binary() -> PathBuf {
+    match std::env::var_os("VECTIDE_BINARY") {
+        Some(binary) => fs::canonicalize(binary).expect("VECTIDE_BINARY names a program"),
+        None => PathBuf::from(env!("CARGO_BIN_EXE_vectide")),
     }
 }
 

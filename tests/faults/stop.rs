@@ -72,7 +72,7 @@ fn told_to_stop_twice_it_ends_at_once_with_work_left_and_the_next_run_does_it() 
         // Longer than the test waits.
         telling.pipeline.set("shutdown.grace=1h");
         let run = stopping(&mut telling, &provider);
-        run.signal("INT");
+        telling.signal(&run, "INT");
         assert_ends(run, 3);
         provider.open();
         telling.assert_kept();
@@ -94,10 +94,10 @@ fn told_to_stop_while_it_waits_for_standard_input_it_ends() {
     assert_ends(run, 0);
 }
 
-/// One process after the other under callers that never pause.
+/// One process after the other under callers that never pause, and that are answered by whichever they reach.
 #[test]
 fn restarted_under_load_it_loses_nothing_and_answers_with_success_or_later() {
-    const RESTARTS: usize = 5;
+    const RESTARTS: usize = 10;
     let story = Story::new(5, EVENTS);
     let provider = Provider::new();
     let mut telling = Telling::new(&story, Through::Http, &provider);

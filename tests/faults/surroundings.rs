@@ -7,7 +7,7 @@ use std::process::Command;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::pipeline::{Ended, Pipeline, sound};
+use crate::pipeline::{Ended, Pipeline, binary, sound};
 
 /// What `EX_SOFTWARE` is: it did not work.
 const FAILED: Option<i32> = Some(70);
@@ -133,7 +133,7 @@ fn a_data_folder_that_may_not_be_written_to_is_named() {
         // The superuser may write everywhere: run as nobody, a program that nobody may read.
         fs::remove_file(folder.join("probe")).unwrap();
         let program = pipeline.path("vectide");
-        fs::copy(env!("CARGO_BIN_EXE_vectide"), &program).unwrap();
+        fs::copy(binary(), &program).unwrap();
         for path in [&pipeline.path(""), &program] {
             fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
         }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use vectide::ledger::Ledger;
 
-use crate::callers::Callers;
+use crate::callers::{Callers, End};
 use crate::pipeline::{Ended, Pipeline, Running};
 use crate::provider::Provider;
 use crate::story::{Story, not_held};
@@ -117,7 +117,7 @@ impl<'a> Telling<'a> {
     /// Sends the process a signal that may end it.
     pub fn signal(&self, run: &Running, name: &str) {
         if let Some(callers) = &self.callers {
-            callers.expect_the_end();
+            callers.expect(if name == "TERM" { End::Orderly } else { End::Sudden });
         }
         run.signal(name);
     }

@@ -7,13 +7,12 @@ mod log;
 use std::collections::HashSet;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use rusqlite::Connection;
-use tempfile::TempDir;
 
 use crate::callers::{Accepted, Callers};
+use crate::preload;
 use crate::provider::Provider;
 use crate::rounds::rounds;
 use crate::story::Story;
@@ -46,7 +45,7 @@ impl Recording {
         let (data, written) = (pipeline.path("data"), library.path().join("log"));
         fs::create_dir(&data).unwrap();
         let data = data.canonicalize().unwrap();
-        pipeline.set_variable("LD_PRELOAD", shim(&library));
+        pipeline.set_variable("LD_PRELOAD", preload::library("power/shim.c", &library));
         pipeline.set_variable("POWER_FOLDER", &data);
         pipeline.set_variable("POWER_LOG", &written);
         let clock = {
@@ -114,15 +113,6 @@ impl Recording {
         let check: String = ledger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
     }
-}
-
-/// The library to preload.
-fn shim(folder: &TempDir) -> PathBuf {
-    let library = folder.path().join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/power/shim.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).output().unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    library
 }
 
 /// The log has everything: what it makes is what is in the folder. SQLite's shared memory is written past every call, and made anew
