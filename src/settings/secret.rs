@@ -1,9 +1,15 @@
 //! A value that never reaches a log, an error or a page.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+
+/// Larger than any key: a wrong path must not be read to its end.
+const MAX_FILE: u64 = 64 << 10;
 
 /// A secret text. `Debug`, `Display` and `Serialize` show `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +19,40 @@ impl Secret {
     /// Takes a text as a secret.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// The secret that stands in the setting `place` or in the file that `place` with `_file` names, without the spaces and the line end
+    /// that a file or a shell leaves around it. `None` when neither is set.
+    ///
+    /// # Errors
+    /// Names the setting and what to do; never what was found.
+    pub fn given(place: &str, text: Option<&Self>, file: Option<&Path>) -> Result<Option<Self>, String> {
+        let text = match (text, file) {
+            (Some(_), Some(_)) => {
+                let key = place.rsplit('.').next().unwrap_or(place);
+                return Err(format!("{place}: `{key}_file` is set as well; keep one of the two"));
+            }
+            (Some(text), None) => text.reveal().trim().to_owned(),
+            (None, Some(file)) => {
+                let mut read = String::new();
+                File::open(file)
+                    .and_then(|file| file.take(MAX_FILE).read_to_string(&mut read))
+                    .map_err(|error| format!("{place}_file: the file cannot be read: {error}"))?;
+                let text = read.trim().to_owned();
+                if text.is_empty() {
+                    return Err(format!("{place}_file: the file is empty; it must hold the secret"));
+                }
+                text
+            }
+            (None, None) => return Ok(None),
+        };
+        match text.is_empty() {
+            // An environment variable that is not set is the usual cause; the other side would only refuse it.
+            true => {
+                Err(format!("{place}: it is empty; is the environment variable set? Leave it out where none is needed"))
+            }
+            false => Ok(Some(Self(text))),
+        }
     }
 
     /// The text itself, for the one place that sends it.

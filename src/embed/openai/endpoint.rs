@@ -1,8 +1,5 @@
 //! The settings of an endpoint with every gap filled: from the preset, from what is known of the model, from defaults.
 
-use std::fs::File;
-use std::io::Read;
-
 use reqwest::Url;
 
 use crate::settings::Secret;
@@ -12,9 +9,6 @@ use super::presets::{self, OPENAI_URL};
 
 /// The most tokens in a text when nothing else is known.
 const DEFAULT_MAX_TEXT_TOKENS: usize = 8191;
-
-/// The most that is read of the key's file, in bytes: it may have been given the name of something endless.
-const MAX_KEY_FILE: u64 = 64 << 10;
 
 /// Everything that a call needs to know.
 #[derive(Debug)]
@@ -51,7 +45,7 @@ impl Endpoint {
             return Err("embedding.dimensions: a vector has at least one number".into());
         }
         let base_url = settings.base_url.as_deref().or(preset.map(|preset| preset.base_url)).unwrap_or(OPENAI_URL);
-        let api_key = api_key(settings)?;
+        let api_key = Secret::given("embedding.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
         if api_key.is_none() && presets::needs_key(base_url) {
             return Err(
                 "embedding.api_key: this address answers nobody without a key; set it, best as `${OPENAI_API_KEY}`"
@@ -115,35 +109,6 @@ fn embeddings_url(base_url: &str) -> Result<Url, String> {
         url.set_path(&path);
     }
     Ok(url)
-}
-
-/// The key, without the spaces and the line end that a file or a shell leaves around it.
-fn api_key(settings: &OpenaiSettings) -> Result<Option<Secret>, String> {
-    let key = match (&settings.api_key, &settings.api_key_file) {
-        (Some(_), Some(_)) => {
-            return Err("embedding.api_key: `api_key_file` is set as well; keep one of the two".into());
-        }
-        (Some(key), None) => key.reveal().trim().to_owned(),
-        (None, Some(file)) => {
-            let mut read = String::new();
-            File::open(file)
-                .and_then(|file| file.take(MAX_KEY_FILE).read_to_string(&mut read))
-                .map_err(|error| format!("embedding.api_key_file: the file cannot be read: {error}"))?;
-            let key = read.trim().to_owned();
-            if key.is_empty() {
-                return Err("embedding.api_key_file: the file is empty; it must hold the key".into());
-            }
-            key
-        }
-        (None, None) => return Ok(None),
-    };
-    match key.is_empty() {
-        // An environment variable that is not set is the usual cause; the endpoint would only say 401.
-        true => Err("embedding.api_key: it is empty; is the environment variable set? Leave `api_key` out for an \
-                     endpoint without a key"
-            .into()),
-        false => Ok(Some(Secret::new(key))),
-    }
 }
 
 #[cfg(test)]
