@@ -62,10 +62,11 @@ const FORMS: &[(&str, &str)] = &[
     ("embedding", "{ provider: openai, preset: openai-small, api_key: k }"),
     ("index", "{ type: embedded }"),
     ("index", "{ type: discard }"),
+    ("index", "{ type: pinecone, api_key: k }"),
 ];
 
 /// Keys in the texts above that are there for a check's sake: they have a default, which is none.
-const NONE_ALONE: &[&str] = &["embedding.preset", "embedding.api_key"];
+const NONE_ALONE: &[&str] = &["embedding.preset", "embedding.api_key", "index.api_key"];
 
 #[test]
 fn the_reference_is_up_to_date() {

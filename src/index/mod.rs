@@ -9,8 +9,10 @@ pub mod discard;
 pub mod distance;
 pub mod embedded;
 pub mod filter;
+pub mod pinecone;
 pub mod space;
 pub mod target;
+mod typed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub fn build(
             Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Pinecone(_) => return Err(IndexError::Fatal("not yet".to_owned())),
     })
 }
 
@@ -52,6 +55,7 @@ pub fn build_to_read(
             Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Pinecone(_) => return Err(IndexError::Fatal("not yet".to_owned())),
     })
 }
 

@@ -9,9 +9,11 @@ use crate::document::chunk::{Chunker, TokenCount};
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::openai::Openai;
+use crate::index::pinecone::PineconeIndex;
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
+use super::index::IndexSettings;
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};
 use super::source::{FileFormat, FileSettings, SourceSettings};
@@ -25,6 +27,9 @@ const MAX_CONCURRENCY: usize = 10_000;
 
 /// More than any provider takes in a call; a batch is held in memory.
 const MAX_BATCH_ITEMS: usize = 100_000;
+
+/// More calls at once than an index in another system serves faster.
+const MAX_INDEX_CONCURRENCY: usize = 64;
 
 /// The name of the source that replays dead letters.
 const RESERVED_SOURCE: &str = "dead-letters";
@@ -45,6 +50,7 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
         }
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
     }
+    checker.index(&settings.index);
     checker.trials(settings);
     checker.problems
 }
@@ -325,6 +331,22 @@ impl Checker {
         }
     }
 
+    fn index(&mut self, index: &IndexSettings) {
+        match index {
+            IndexSettings::Embedded(_) | IndexSettings::Discard(_) => {}
+            IndexSettings::Pinecone(pinecone) => {
+                self.within("index.batch", pinecone.batch, 1..=1_000);
+                self.calls(pinecone.concurrency, pinecone.timeout);
+            }
+        }
+    }
+
+    /// What the calls to an index in another system may be.
+    fn calls(&mut self, concurrency: usize, timeout: Span) {
+        self.within("index.concurrency", concurrency, 1..=MAX_INDEX_CONCURRENCY);
+        self.some_time("index.timeout", timeout);
+    }
+
     /// What only the parts themselves can tell: each is made once and thrown away. Where something is known to be wrong already, its
     /// part would only say it again.
     fn trials(&mut self, settings: &Settings) {
@@ -333,6 +355,10 @@ impl Checker {
         self.trial("chunking", || Chunker::new(&settings.chunking, Arc::new(NoTokenizer), None).map(drop));
         if let EmbeddingSettings::Openai(openai) = &settings.embedding {
             self.trial("embedding", || Openai::new(openai).map(drop));
+        }
+        // How many numbers a vector has is only known to the provider.
+        if let IndexSettings::Pinecone(pinecone) = &settings.index {
+            self.trial("index", || PineconeIndex::new(pinecone, &settings.pipeline, 1).map(drop));
         }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pinecone::PineconeSettings;
+
 /// Where vectors are kept and searched, chosen by `type`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -10,6 +12,8 @@ pub enum IndexSettings {
     Embedded(EmbeddedSettings),
     /// Nowhere: for dry runs and measurements. Everything else happens.
     Discard(DiscardSettings),
+    /// In a serverless index of Pinecone.
+    Pinecone(PineconeSettings),
 }
 
 impl Default for IndexSettings {

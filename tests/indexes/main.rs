@@ -1,0 +1,6 @@
+//! The indexes in other systems, against real ones: one contract for all, and what is particular to each.
+//!
+//! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
+
+mod pinecone;
+mod server;

@@ -1,0 +1,78 @@
+//! A server of others on this machine, started by its script in `tests/servers`.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How a script ends when there is nothing to serve.
+const NOT_INSTALLED: i32 = 69;
+/// Longer than any of them takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server that runs, or was killed.
+pub struct Server {
+    script: &'static str,
+    folder: TempDir,
+    port: u16,
+    process: Child,
+    /// What the script says.
+    pub address: String,
+}
+
+impl Server {
+    /// A server that answers; none, and a line that says why, where it cannot be had. The script is called with `serve FOLDER PORT`.
+    pub fn start(script: &'static str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        // Free at this moment; another process could take it before the server does.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        match launch(script, &folder, port) {
+            Ok((process, address)) => Some(Self { script, folder, port, process, address }),
+            Err(reason) => {
+                // Not through `println!`, which a passing test swallows.
+                std::io::stderr().write_all(format!("SKIPPED: {script} cannot be run: {reason}\n").as_bytes()).unwrap();
+                None
+            }
+        }
+    }
+
+    /// Ends it at once: no request that is under way is answered.
+    pub fn stop(&mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again where it was, with what it had.
+    pub fn restart(&mut self) {
+        (self.process, self.address) = launch(self.script, &self.folder, self.port).unwrap();
+    }
+}
+
+fn launch(script: &str, folder: &TempDir, port: u16) -> Result<(Child, String), String> {
+    let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
+    let mut process = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(script))
+        .args(["serve", folder.path().join("data").to_str().unwrap(), &port.to_string()])
+        // It ends when this pipe does, however the test ends.
+        .stdin(Stdio::piped())
+        .stdout(file("address"))
+        .stderr(file("log"))
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let since = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            assert_eq!(status.code(), Some(NOT_INSTALLED), "{script}: {}", read("log"));
+            return Err(read("log").trim().to_owned());
+        }
+        if let Some(address) = read("address").strip_suffix('\n') {
+            return Ok((process, address.to_owned()));
+        }
+        assert!(since.elapsed() < PATIENCE, "{script} does not answer: {}", read("log"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
