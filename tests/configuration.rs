@@ -124,7 +124,10 @@ fn one_mistake_gives_one_problem() {
             with("index: { type: embedded, metric: cosin }"),
             "index.metric: unknown name `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
         ),
-        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pinecone`"),
+        (
+            with("index: { metric: dot }"),
+            "index.type: is missing: one of `embedded`, `discard`, `pinecone`, `weaviate`",
+        ),
         (with("index: { type: discard, metric: dot }"), "index.metric: unknown key `metric`; nothing can be set here"),
         (
             with("index: { type: pinecone }"),

@@ -63,6 +63,7 @@ const FORMS: &[(&str, &str)] = &[
     ("index", "{ type: embedded }"),
     ("index", "{ type: discard }"),
     ("index", "{ type: pinecone, api_key: k }"),
+    ("index", "{ type: weaviate }"),
 ];
 
 /// Keys in the texts above that are there for a check's sake: they have a default, which is none.

@@ -5,8 +5,8 @@ mod retry_after;
 use std::sync::Once;
 
 use bytes::Bytes;
-use reqwest::header::HeaderValue;
-use reqwest::{ClientBuilder, Response, redirect};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, redirect};
 
 use crate::settings::Secret;
 
@@ -68,6 +68,31 @@ pub async fn read(mut response: Response, most: usize) -> Body {
         }
     };
     Body { pieces, cut }
+}
+
+/// An answer that was read to its end; of an error, to where it was readable.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, at most as large as was asked for.
+    pub body: Vec<u8>,
+}
+
+/// Sends a request to the endpoint that the settings `timeout` and `url` are about, and reads at most `most` bytes of its answer.
+///
+/// # Errors
+/// Why there is no answer, or not all of one that is a success.
+pub async fn ask(request: RequestBuilder, most: usize, timeout: &str, url: &str) -> Result<Answer, String> {
+    let response = request.send().await.map_err(|error| no_answer(error, timeout, url))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = read(response, most).await;
+    match body.cut {
+        Some(Cut::Broken(error)) if status.is_success() => Err(no_answer(error, timeout, url)),
+        Some(Cut::TooLarge) if status.is_success() => Err(format!("its answer is larger than {most} bytes")),
+        _ => Ok(Answer { status, headers, body: body.pieces.concat() }),
+    }
 }
 
 /// Why there was no answer; names the settings that have to do with it.

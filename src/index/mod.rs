@@ -9,10 +9,14 @@ pub mod discard;
 pub mod distance;
 pub mod embedded;
 pub mod filter;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 pub mod pinecone;
 pub mod space;
 pub mod target;
 mod typed;
+#[cfg(feature = "weaviate")]
+pub mod weaviate;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +43,7 @@ pub fn build(
             Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
-        IndexSettings::Pinecone(_) => return Err(IndexError::Fatal("not yet".to_owned())),
+        IndexSettings::Pinecone(_) | IndexSettings::Weaviate(_) => return Err(IndexError::Fatal("not yet".to_owned())),
     })
 }
 
@@ -55,7 +59,7 @@ pub fn build_to_read(
             Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
-        IndexSettings::Pinecone(_) => return Err(IndexError::Fatal("not yet".to_owned())),
+        IndexSettings::Pinecone(_) | IndexSettings::Weaviate(_) => return Err(IndexError::Fatal("not yet".to_owned())),
     })
 }
 

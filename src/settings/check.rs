@@ -10,6 +10,8 @@ use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::openai::Openai;
 use crate::index::pinecone::PineconeIndex;
+#[cfg(feature = "weaviate")]
+use crate::index::weaviate::WeaviateClass;
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
@@ -338,6 +340,10 @@ impl Checker {
                 self.within("index.batch", pinecone.batch, 1..=1_000);
                 self.calls(pinecone.concurrency, pinecone.timeout);
             }
+            IndexSettings::Weaviate(weaviate) => {
+                self.within("index.batch", weaviate.batch, 1..=10_000);
+                self.calls(weaviate.concurrency, weaviate.timeout);
+            }
         }
     }
 
@@ -359,6 +365,10 @@ impl Checker {
         // How many numbers a vector has is only known to the provider.
         if let IndexSettings::Pinecone(pinecone) = &settings.index {
             self.trial("index", || PineconeIndex::new(pinecone, &settings.pipeline, 1).map(drop));
+        }
+        #[cfg(feature = "weaviate")]
+        if let IndexSettings::Weaviate(weaviate) = &settings.index {
+            self.trial("index", || WeaviateClass::new(weaviate, &settings.pipeline, 1).map(drop));
         }
     }
 

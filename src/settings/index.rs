@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::pinecone::PineconeSettings;
+use super::weaviate::WeaviateSettings;
 
 /// Where vectors are kept and searched, chosen by `type`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -14,6 +15,8 @@ pub enum IndexSettings {
     Discard(DiscardSettings),
     /// In a serverless index of Pinecone.
     Pinecone(PineconeSettings),
+    /// In a class of Weaviate.
+    Weaviate(WeaviateSettings),
 }
 
 impl Default for IndexSettings {

@@ -40,6 +40,7 @@ const INDEXES: &[Form<IndexSettings>] = &[
     ("embedded", |reader, place, node| reader.read(place, node).map(IndexSettings::Embedded)),
     ("discard", |reader, place, node| reader.read(place, node).map(IndexSettings::Discard)),
     ("pinecone", |reader, place, node| reader.read(place, node).map(IndexSettings::Pinecone)),
+    ("weaviate", |reader, place, node| reader.read(place, node).map(IndexSettings::Weaviate)),
 ];
 
 /// Reads the file, puts the process's environment (`VECTIDE__EMBEDDING__API_KEY`) and then the overrides (`embedding.api_key=..`)

@@ -25,6 +25,7 @@ pub mod source;
 pub mod state;
 mod typed;
 pub mod units;
+pub mod weaviate;
 mod yaml;
 
 use std::collections::BTreeMap;

@@ -3,4 +3,7 @@
 //! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
 
 mod pinecone;
+mod points;
 mod server;
+#[cfg(feature = "weaviate")]
+mod weaviate;

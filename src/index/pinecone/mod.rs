@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::document::DocumentId;
-use crate::http_client::{self, Cut};
+use crate::http_client;
 use crate::settings::Secret;
 use crate::settings::field_kind::FieldKind;
 use crate::settings::index::Metric;
@@ -135,21 +135,13 @@ impl PineconeIndex {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let unavailable = |error| {
-            let reason = http_client::no_answer(error, "index.timeout", "index.url");
-            CollectionError::Unavailable { reason, after: None }
-        };
-        let response = request.send().await.map_err(unavailable)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = http_client::read(response, MAX_ANSWER).await;
-        let bytes = body.pieces.concat();
-        if !status.is_success() {
-            return Err(verdict::judge(status, &headers, &bytes, self.key.as_ref(), SystemTime::now()));
-        }
-        match body.cut {
-            None => Ok((bytes, headers)),
-            Some(Cut::Broken(error)) => Err(unavailable(error)),
-            Some(Cut::TooLarge) => Err(unreadable(&format!("it is larger than {MAX_ANSWER} bytes"))),
+        let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
+        let answer = answer.map_err(|reason| CollectionError::Unavailable { reason, after: None })?;
+        match answer.status.is_success() {
+            true => Ok((answer.body, answer.headers)),
+            false => {
+                Err(verdict::judge(answer.status, &answer.headers, &answer.body, self.key.as_ref(), SystemTime::now()))
+            }
         }
     }
 

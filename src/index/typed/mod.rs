@@ -52,6 +52,12 @@ impl Fields {
         Self(declared.iter().map(|(name, kind)| Field { name: name.clone(), kind: *kind }).collect())
     }
 
+    /// All of them, by name.
+    #[cfg(feature = "weaviate")]
+    pub fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.0.iter()
+    }
+
     /// What the metadata of a document have in the declared fields; those that it lacks are left out.
     ///
     /// # Errors

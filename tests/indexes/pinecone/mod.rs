@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vectide::document::{DocumentId, Vector};
 use vectide::index::Filter;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
 use vectide::index::distance::Scorer;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
+use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
+
 use prism::Prism;
 use stub::{KEY, Reply, Stub, reply};
 
-const DIMENSIONS: usize = 16;
 const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]' }";
 
 fn index(stub: &Stub, more: &str) -> PineconeIndex {
@@ -28,32 +28,6 @@ fn index(stub: &Stub, more: &str) -> PineconeIndex {
 fn index_of(stub: &Stub, more: &str, dimensions: usize) -> PineconeIndex {
     let settings = format!("{{ url: '{}', api_key: {KEY}, metadata: {FIELDS}, timeout: 5s, {more} }}", stub.url());
     PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", dimensions).unwrap()
-}
-
-fn vector(seed: u64, dimensions: usize) -> Vector {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let numbers: Vec<f32> = (0..dimensions).map(|_| random.f32() * 2.0 - 1.0).collect();
-    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-    numbers.into_iter().map(|number| number / length).collect()
-}
-
-fn point(document: &str, chunk: usize, metadata: &Value, seed: u64) -> Point {
-    Point {
-        id: Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{chunk}:{document}").as_bytes()),
-        document: DocumentId::new(document).unwrap(),
-        chunk,
-        metadata: metadata.to_string().into(),
-        vector: vector(seed, DIMENSIONS),
-    }
-}
-
-async fn assert_holds(index: &PineconeIndex, asked: &[Point], expected: &[&Point]) {
-    let ids: Vec<Uuid> = asked.iter().map(|point| point.id).collect();
-    let mut found = index.fetch(&ids).await.unwrap();
-    found.sort_unstable_by_key(|point| point.id);
-    let mut expected: Vec<Point> = expected.iter().map(|point| (*point).clone()).collect();
-    expected.sort_unstable_by_key(|point| point.id);
-    assert_eq!(found, expected);
 }
 
 #[tokio::test]
@@ -205,26 +179,6 @@ async fn a_fetch_waits_for_what_was_written_and_a_search_does_not() {
     let before = stub.requests().len();
     assert_holds(&index, &points, &[&points[0]]).await;
     assert_eq!(stub.requests().len() - before, 1, "what was seen once is not asked again");
-}
-
-/// Products as a shop has them, some with fields missing.
-fn products(count: u64) -> Vec<Point> {
-    let mut random = fastrand::Rng::with_seed(11);
-    let product = |number: u64| {
-        let (category, tags) =
-            (["shoes", "hats", "socks"][random.usize(..3)], &["new", "wool", "rain"][..random.usize(..4)]);
-        let mut metadata = json!({
-            "category": category, "price": f64::from(random.u32(..200)) / 2.0, "stock": random.u32(..5), "sale": random.bool(),
-            "tags": tags, "brand": "Fjäll \"x\"",
-        });
-        for field in ["brand", "price", "sale", "tags"] {
-            if random.u32(..4) == 0 {
-                metadata.as_object_mut().unwrap().remove(field);
-            }
-        }
-        point(&format!("p{number}"), 0, &metadata, number)
-    };
-    (0..count).map(product).collect()
 }
 
 #[tokio::test]
