@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tonic::Status;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, vector};
@@ -90,13 +91,7 @@ impl WeaviateClass {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        self.grpc.unary(path, question).await.map_err(|status| {
-            // Nearly everything has the code UNKNOWN.
-            match status.message().contains("could not find class") {
-                true => CollectionError::Missing(grpc::told(&status)),
-                false => grpc::judge(&status, &format!("Weaviate at {}", self.grpc.address())),
-            }
-        })
+        self.grpc.unary(path, question).await.map_err(|status| judge(&status, self.grpc.address()))
     }
 
     /// Whether the class is there, and fits.
@@ -314,6 +309,24 @@ impl WeaviateClass {
     }
 }
 
+/// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
+fn judge(status: &Status, address: &str) -> CollectionError {
+    let says = |words: &str| status.message().contains(words);
+    if says("could not find class") {
+        return CollectionError::Missing(grpc::told(status));
+    }
+    if says("unauthorized") || says("forbidden") {
+        return CollectionError::Fatal(format!(
+            "Weaviate does not accept the key, or the key may not do this; check `index.api_key`: {}",
+            grpc::told(status)
+        ));
+    }
+    if says("unknown filter operator") {
+        return CollectionError::Fatal(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
+    }
+    grpc::judge(status, &format!("Weaviate at {address}"))
+}
+
 fn text<'a>(found: &'a Found, property: &str) -> Option<&'a str> {
     found.properties.as_ref()?.own.as_ref()?.fields.get(property)?.text.as_deref()
 }
@@ -419,6 +432,16 @@ impl Collection for WeaviateClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_of_a_status_tell_what_it_means() {
+        let judged = |words: &str| judge(&Status::unknown(words), "w:1");
+        assert!(matches!(judged("could not find class X in schema"), CollectionError::Missing(_)));
+        assert!(matches!(judged("extract auth: unauthorized: invalid api key"), CollectionError::Fatal(_)));
+        assert!(matches!(judged("rbac: forbidden"), CollectionError::Fatal(_)));
+        assert!(matches!(judged("unknown filter operator 15"), CollectionError::Fatal(text) if text.contains("1.33")));
+        assert!(matches!(judged("shard is busy"), CollectionError::Unavailable { .. }));
+    }
 
     #[test]
     fn a_configuration_that_cannot_be_used_names_the_setting() {
