@@ -55,6 +55,7 @@ pub mod dedup;
 pub mod delivery;
 pub mod document;
 pub mod embed;
+mod http_client;
 pub mod index;
 pub mod ledger;
 pub mod pipeline;

@@ -124,7 +124,7 @@ fn one_mistake_gives_one_problem() {
             with("index: { type: embedded, metric: cosin }"),
             "index.metric: unknown name `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
         ),
-        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`"),
+        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`, `pinecone`, `weaviate`"),
         (
             with("index: { type: qdrant, url: 'grpc://h:6334' }"),
             "index.url: must start with `http://` or `https://`; write it like `http://127.0.0.1:6334`",
@@ -158,6 +158,17 @@ fn one_mistake_gives_one_problem() {
             "index.collection: a collection of Milvus is named by 1 to 255 letters, digits and `_`, without a digit at its start; set such a name where the pipeline's is none",
         ),
         (with("index: { type: discard, metric: dot }"), "index.metric: unknown key `metric`; nothing can be set here"),
+        (
+            with("index: { type: pinecone }"),
+            "index.api_key: Pinecone answers nobody without a key; set it, best as `${PINECONE_API_KEY}`",
+        ),
+        (with("index: { type: pinecone, api_key: k, batch: 1001 }"), "index.batch: must be from 1 to 1000"),
+        (with("index: { type: pinecone, api_key: k, concurrency: 0 }"), "index.concurrency: must be from 1 to 64"),
+        (with("index: { type: pinecone, api_key: k, timeout: 0s }"), "index.timeout: must be longer than zero"),
+        (
+            with("index: { type: pinecone, api_key: k, metadata: { sizes: 'number[]' } }"),
+            "index.metadata.sizes: Pinecone has lists of texts only, not `number[]`",
+        ),
         (with("state: { path: '' }"), "state.path: is empty; name a folder, like `data`"),
         (with("server: { max_body: 0 }"), "server.max_body: must be at least 1"),
         (with("pipeline: 2024"), "pipeline: needs a text, not the number 2024; put it in quotes"),

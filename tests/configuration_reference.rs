@@ -65,10 +65,12 @@ const FORMS: &[(&str, &str)] = &[
     ("index", "{ type: pgvector }"),
     ("index", "{ type: milvus }"),
     ("index", "{ type: qdrant }"),
+    ("index", "{ type: pinecone, api_key: k }"),
+    ("index", "{ type: weaviate }"),
 ];
 
 /// Keys in the texts above that are there for a check's sake: they have a default, which is none.
-const NONE_ALONE: &[&str] = &["embedding.preset", "embedding.api_key"];
+const NONE_ALONE: &[&str] = &["embedding.preset", "embedding.api_key", "index.api_key"];
 
 #[test]
 fn the_reference_is_up_to_date() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::opened::{self, block_on};
 use super::table::Table;
 use super::{exit, print_json};
-use crate::embed::openai::install_cryptography;
+use crate::http_client::install_cryptography;
 use crate::settings::Settings;
 use crate::telemetry::figures::{bytes, count, money, span};
 use crate::telemetry::{Stats, terminal};

@@ -16,12 +16,16 @@ pub mod grpc;
 pub mod milvus;
 #[cfg(feature = "pgvector")]
 pub mod pgvector;
+pub mod pinecone;
 #[cfg(feature = "qdrant")]
 pub mod qdrant;
 #[cfg(feature = "grpc")]
 pub mod sift;
 pub mod space;
 pub mod target;
+mod typed;
+#[cfg(feature = "weaviate")]
+pub mod weaviate;
 
 use std::sync::Arc;
 
@@ -85,12 +89,17 @@ pub fn collection(settings: &Settings, dimensions: usize) -> Result<Arc<dyn Coll
         IndexSettings::Milvus(milvus) => Arc::new(milvus::Milvus::new(milvus, pipeline, dimensions)?),
         #[cfg(feature = "qdrant")]
         IndexSettings::Qdrant(qdrant) => Arc::new(qdrant::Qdrant::new(qdrant, pipeline, dimensions)?),
+        IndexSettings::Pinecone(pinecone) => Arc::new(pinecone::PineconeIndex::new(pinecone, pipeline, dimensions)?),
+        #[cfg(feature = "weaviate")]
+        IndexSettings::Weaviate(weaviate) => Arc::new(weaviate::WeaviateClass::new(weaviate, pipeline, dimensions)?),
         #[cfg(not(feature = "pgvector"))]
         IndexSettings::Pgvector(_) => return Err(left_out("pgvector")),
         #[cfg(not(feature = "milvus"))]
         IndexSettings::Milvus(_) => return Err(left_out("milvus")),
         #[cfg(not(feature = "qdrant"))]
         IndexSettings::Qdrant(_) => return Err(left_out("qdrant")),
+        #[cfg(not(feature = "weaviate"))]
+        IndexSettings::Weaviate(_) => return Err(left_out("weaviate")),
     })
 }
 

@@ -12,7 +12,6 @@ use crate::embed::openai::Openai;
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
-use super::index::IndexSettings;
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};
 use super::source::{FileFormat, FileSettings, SourceSettings};
@@ -26,9 +25,6 @@ const MAX_CONCURRENCY: usize = 10_000;
 
 /// More than any provider takes in a call; a batch is held in memory.
 const MAX_BATCH_ITEMS: usize = 100_000;
-
-/// How many points a call to another system may carry.
-const BATCH_POINTS: RangeInclusive<usize> = 1..=10_000;
 
 /// How many calls to another system there may be at once.
 const INDEX_CONCURRENCY: RangeInclusive<usize> = 1..=64;
@@ -56,11 +52,11 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
         EmbeddingSettings::Openai(openai) => checker.openai(openai),
     }
     if let Some(external) = settings.index.external() {
-        checker.within("index.batch", external.batch, BATCH_POINTS);
+        checker.within("index.batch", external.batch, 1..=external.most_points);
         checker.within("index.concurrency", external.concurrency, INDEX_CONCURRENCY);
         checker.some_time("index.timeout", external.timeout);
     }
-    if let IndexSettings::Qdrant(_) = &settings.index {
+    if settings.index.keeps_metadata_flat() {
         checker.reserved_metadata(settings);
     }
     checker.trials(settings);

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::milvus::MilvusSettings;
 use super::pgvector::PgvectorSettings;
+use super::pinecone::PineconeSettings;
 use super::qdrant::QdrantSettings;
 use super::units::Span;
+use super::weaviate::WeaviateSettings;
 
 /// Where vectors are kept and searched, chosen by `type`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -21,6 +23,10 @@ pub enum IndexSettings {
     Milvus(MilvusSettings),
     /// In a collection of Qdrant.
     Qdrant(QdrantSettings),
+    /// In a serverless index of Pinecone.
+    Pinecone(PineconeSettings),
+    /// In a class of Weaviate.
+    Weaviate(WeaviateSettings),
 }
 
 /// What every index in another system has.
@@ -28,6 +34,8 @@ pub enum IndexSettings {
 pub struct ExternalSettings {
     /// The most points in a call.
     pub batch: usize,
+    /// What that may be at most.
+    pub most_points: usize,
     /// The most calls at once.
     pub concurrency: usize,
     /// How long a call may take.
@@ -37,9 +45,10 @@ pub struct ExternalSettings {
 }
 
 macro_rules! external {
-    ($settings:expr) => {
+    ($settings:expr, $most_points:expr) => {
         Some(ExternalSettings {
             batch: $settings.batch,
+            most_points: $most_points,
             concurrency: $settings.concurrency,
             timeout: $settings.timeout,
             adopt: $settings.adopt,
@@ -52,10 +61,17 @@ impl IndexSettings {
     pub fn external(&self) -> Option<ExternalSettings> {
         match self {
             Self::Embedded(_) | Self::Discard(_) => None,
-            Self::Pgvector(settings) => external!(settings),
-            Self::Milvus(settings) => external!(settings),
-            Self::Qdrant(settings) => external!(settings),
+            Self::Pgvector(settings) => external!(settings, 10_000),
+            Self::Milvus(settings) => external!(settings, 10_000),
+            Self::Qdrant(settings) => external!(settings, 10_000),
+            Self::Pinecone(settings) => external!(settings, 1_000),
+            Self::Weaviate(settings) => external!(settings, 10_000),
         }
+    }
+
+    /// Whether metadata stand beside Vectide's own fields, so that none may be called as one of those.
+    pub fn keeps_metadata_flat(&self) -> bool {
+        matches!(self, Self::Qdrant(_))
     }
 }
 

@@ -42,6 +42,8 @@ const INDEXES: &[Form<IndexSettings>] = &[
     ("pgvector", |reader, place, node| reader.read(place, node).map(IndexSettings::Pgvector)),
     ("milvus", |reader, place, node| reader.read(place, node).map(IndexSettings::Milvus)),
     ("qdrant", |reader, place, node| reader.read(place, node).map(IndexSettings::Qdrant)),
+    ("pinecone", |reader, place, node| reader.read(place, node).map(IndexSettings::Pinecone)),
+    ("weaviate", |reader, place, node| reader.read(place, node).map(IndexSettings::Weaviate)),
 ];
 
 /// Reads the file, puts the process's environment (`VECTIDE__EMBEDDING__API_KEY`) and then the overrides (`embedding.api_key=..`)

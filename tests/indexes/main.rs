@@ -8,9 +8,13 @@ mod killed;
 mod milvus;
 #[cfg(feature = "pgvector")]
 mod pgvector;
+mod pinecone;
+mod points;
 #[cfg(feature = "qdrant")]
 mod qdrant;
 mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]
 mod shop;
+#[cfg(feature = "weaviate")]
+mod weaviate;

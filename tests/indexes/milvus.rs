@@ -27,7 +27,7 @@ fn server() -> Option<&'static Lite> {
     static SERVER: OnceLock<Option<(Mutex<Server>, Lite)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let server = Server::start("milvus.sh")?;
-        let url = server.url.clone();
+        let url = server.address.clone();
         Some((Mutex::new(server), Lite { url }))
     });
     server.as_ref().map(|(_, backend)| backend)
@@ -75,7 +75,7 @@ contract!(server);
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("milvus.sh") else { return };
-    let backend = Lite { url: server.url.clone() };
+    let backend = Lite { url: server.address.clone() };
     it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, 5, || {
         server.stop();
         server.restart();
@@ -86,7 +86,7 @@ fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_it
 fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("milvus.sh") else { return };
     block_on(async {
-        let backend = Lite { url: server.url.clone() };
+        let backend = Lite { url: server.address.clone() };
         let collection = backend.collection("survivors", DIMENSIONS, Metric::Cosine);
         collection.establish().await.unwrap();
         let points: Vec<_> = (0..50).map(|seed| point(&format!("p{seed}"), 0, &json!({ "n": seed }), seed)).collect();

@@ -23,7 +23,7 @@ fn server() -> Option<&'static Postgres> {
     static SERVER: OnceLock<Option<(Mutex<Server>, Postgres)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let server = Server::start("pgvector.sh")?;
-        let url = server.url.clone();
+        let url = server.address.clone();
         Some((Mutex::new(server), Postgres { url }))
     });
     server.as_ref().map(|(_, postgres)| postgres)
@@ -103,7 +103,7 @@ fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("pgvector.sh") else { return };
-    let postgres = Postgres { url: server.url.clone() };
+    let postgres = Postgres { url: server.address.clone() };
     it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&postgres, 5, || {
         server.stop();
         server.restart();
@@ -114,7 +114,7 @@ fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_it
 fn a_server_that_is_gone_is_waited_for_and_its_data_are_there_when_it_is_back() {
     let Some(mut server) = Server::start("pgvector.sh") else { return };
     block_on(async {
-        let collection = table(&server.url, "collection: outage, password: secret, timeout: 5s");
+        let collection = table(&server.address, "collection: outage, password: secret, timeout: 5s");
         collection.establish().await.unwrap();
         let before = point("a", 0, &json!({"price": 1}), 1);
         collection.upsert(std::slice::from_ref(&before)).await.unwrap();

@@ -28,7 +28,7 @@ fn server() -> Option<&'static StandIn> {
     static SERVER: OnceLock<Option<(Mutex<Server>, StandIn)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let server = Server::start("qdrant.sh")?;
-        let url = server.url.clone();
+        let url = server.address.clone();
         Some((Mutex::new(server), StandIn { url }))
     });
     server.as_ref().map(|(_, backend)| backend)
@@ -75,7 +75,7 @@ contract!(server);
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
-    let backend = StandIn { url: server.url.clone() };
+    let backend = StandIn { url: server.address.clone() };
     it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, 5, || {
         server.stop();
         server.restart();
@@ -86,7 +86,7 @@ fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_it
 fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
     block_on(async {
-        let backend = StandIn { url: server.url.clone() };
+        let backend = StandIn { url: server.address.clone() };
         let collection = backend.collection("survivors", DIMENSIONS, Metric::Cosine);
         collection.establish().await.unwrap();
         let points: Vec<_> = (0..50).map(|seed| point(&format!("p{seed}"), 0, &json!({ "n": seed }), seed)).collect();
@@ -106,7 +106,7 @@ fn a_wrong_key_is_for_a_person_to_mend() {
     let Some(server) = Server::start_with("qdrant.sh", &[("API_KEY", "hunter2")]) else { return };
     let with = |key: &str| {
         let api_key = Some(Secret::new(key));
-        let settings = QdrantSettings { url: server.url.clone(), api_key, ..QdrantSettings::default() };
+        let settings = QdrantSettings { url: server.address.clone(), api_key, ..QdrantSettings::default() };
         Qdrant::new(&settings, "keyed", DIMENSIONS).unwrap()
     };
     block_on(async {

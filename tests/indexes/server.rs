@@ -22,11 +22,11 @@ pub struct Server {
     port: u16,
     process: Child,
     /// What the script says.
-    pub url: String,
+    pub address: String,
 }
 
 impl Server {
-    /// A server that answers; none, and a line that says why, where it cannot be had. The script is called with `serve PORT FOLDER`.
+    /// A server that answers; none, and a line that says why, where it cannot be had. The script is called with `serve FOLDER PORT`.
     pub fn start(script: &'static str) -> Option<Self> {
         Self::start_with(script, &[])
     }
@@ -37,7 +37,7 @@ impl Server {
         // Free at this moment; another process could take it before the server does.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         match launch(script, environment, &folder, port) {
-            Ok((process, url)) => Some(Self { script, environment, folder, port, process, url }),
+            Ok((process, address)) => Some(Self { script, environment, folder, port, process, address }),
             Err(reason) => {
                 // Not through `println!`, which a passing test swallows.
                 std::io::stderr().write_all(format!("SKIPPED: {script} cannot be run: {reason}\n").as_bytes()).unwrap();
@@ -54,15 +54,16 @@ impl Server {
 
     /// Starts it again where it was, with what it had.
     pub fn restart(&mut self) {
-        (self.process, self.url) = launch(self.script, self.environment, &self.folder, self.port).unwrap();
+        (self.process, self.address) = launch(self.script, self.environment, &self.folder, self.port).unwrap();
     }
 }
 
 fn launch(script: &str, environment: &[(&str, &str)], folder: &TempDir, port: u16) -> Result<(Child, String), String> {
     let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
     let mut process = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(script))
-        .args(["serve", &port.to_string()])
+        .arg("serve")
         .arg(folder.path().join("data"))
+        .arg(port.to_string())
         .envs(environment.iter().copied())
         // It ends when this pipe does, however the test ends.
         .stdin(Stdio::piped())

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # milvus-lite: Milvus' own gRPC interface in one Python process.
 #   milvus.sh install               into a folder outside the clone
-#   milvus.sh serve PORT FOLDER     on 127.0.0.1 until standard input ends; PORT 0 is any; says its address once it answers; keeps its
+#   milvus.sh serve FOLDER PORT     on 127.0.0.1 until standard input ends; PORT 0 is any; says its address once it answers; keeps its
 #                                   data in FOLDER
 set -euo pipefail
 version=3.2.2
@@ -20,7 +20,7 @@ serve() {
   exec "$python" -c '
 import os, sys
 from milvus_lite.adapter.grpc.server import start_server_in_thread
-server, database, port = start_server_in_thread(sys.argv[2], "127.0.0.1", int(sys.argv[1]))
+server, database, port = start_server_in_thread(sys.argv[1], "127.0.0.1", int(sys.argv[2]))
 print(f"http://127.0.0.1:{port}", flush=True)
 sys.stdin.read()
 os._exit(0)

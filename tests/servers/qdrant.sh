@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A stand-in for a Qdrant server, made of what Qdrant publishes in its Python package: qdrant.py says what it is not.
 #   qdrant.sh install               into a folder outside the clone
-#   qdrant.sh serve PORT FOLDER     on 127.0.0.1 until standard input ends; PORT 0 is any; says its address once it answers; keeps its
+#   qdrant.sh serve FOLDER PORT     on 127.0.0.1 until standard input ends; PORT 0 is any; says its address once it answers; keeps its
 #                                   data in FOLDER; with API_KEY set it asks for that key
 set -euo pipefail
 script=$(cd "$(dirname "$0")" && pwd)/qdrant.py

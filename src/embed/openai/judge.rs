@@ -7,14 +7,11 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::embed::provider::{Embeddings, Judgement};
+use crate::http_client::{retry_after, shown};
 
 use super::MAX_COMPLAINT;
 use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
-use super::retry_after::retry_after;
-
-/// The most characters of a provider's own words in a reason.
-const MAX_WORDS: usize = 300;
 
 /// Judges the answer to a call with `count` texts.
 pub fn judge(
@@ -54,7 +51,7 @@ pub fn judge(
         408 | 409 | 425 | 500.. => retry(false),
         300..=399 => {
             let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("an unknown address");
-            let to = shown(to, endpoint);
+            let to = shown(to, endpoint.api_key.as_ref());
             fatal(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
         _ => fatal("the endpoint does not take this request; check `embedding.base_url`"),
@@ -76,8 +73,11 @@ fn judge_vectors(body: &[u8], count: usize, endpoint: &Endpoint) -> Judgement {
         Err(Fault::Garbled(reason)) => {
             // Some relays answer 200 with the error of the server behind them.
             let complaint = Complaint::read(body, endpoint);
-            let reason =
-                if complaint.message.is_empty() { shown(&reason, endpoint) } else { complaint.said(StatusCode::OK) };
+            let reason = if complaint.message.is_empty() {
+                shown(&reason, endpoint.api_key.as_ref())
+            } else {
+                complaint.said(StatusCode::OK)
+            };
             match complaint.for_a_person() {
                 Some(advice) => Judgement::Fatal { reason: format!("{reason}; {advice}") },
                 None => Judgement::Retry { reason, after: None, pause: false },
@@ -109,7 +109,11 @@ impl Complaint {
             Value::Array(_) => message.to_string(),
             _ => String::new(),
         };
-        Self { message: shown(&message, endpoint), codes: [text("code"), text("type")], param: text("param") }
+        Self {
+            message: shown(&message, endpoint.api_key.as_ref()),
+            codes: [text("code"), text("type")],
+            param: text("param"),
+        }
     }
 
     /// What a person must do before any call succeeds, when the complaint is of that kind.
@@ -140,18 +144,6 @@ impl Complaint {
             _ => format!("HTTP {status}"),
         }
     }
-}
-
-/// What a provider said, on one line, not longer than a person reads, and without the key.
-fn shown(message: &str, endpoint: &Endpoint) -> String {
-    let masked = endpoint.api_key.as_ref().map(|key| message.replace(key.reveal(), "***"));
-    let message = masked.as_deref().unwrap_or(message);
-    let mut words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS + 1).collect();
-    if words.chars().count() > MAX_WORDS {
-        words.pop();
-        words.push('…');
-    }
-    words.trim().to_owned()
 }
 
 #[cfg(test)]

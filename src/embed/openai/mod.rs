@@ -6,18 +6,18 @@ mod endpoint;
 mod hostile;
 mod judge;
 mod presets;
-mod retry_after;
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, StatusCode, redirect};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
+use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 
 use crate::actor::offload::try_on_core;
+use crate::http_client::{self, Cut};
 use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
 
@@ -138,17 +138,13 @@ impl Provider for Openai {
 }
 
 fn client(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<Client, String> {
-    install_cryptography();
-    Client::builder()
-        .user_agent(concat!("vectide/", env!("CARGO_PKG_VERSION")))
+    http_client::builder()
         .default_headers(headers(settings, key)?)
         .connect_timeout(settings.connect_timeout.as_duration())
         .timeout(settings.timeout.as_duration())
         .pool_max_idle_per_host(settings.concurrency)
-        // A redirected POST would lose its body or send the key to someone else.
-        .redirect(redirect::Policy::none())
         .build()
-        .map_err(|error| format!("embedding: cannot prepare connections: {}", causes(error)))
+        .map_err(|error| format!("embedding: cannot prepare connections: {}", http_client::causes(error)))
 }
 
 fn headers(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<HeaderMap, String> {
@@ -161,20 +157,11 @@ fn headers(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<HeaderMap,
         (HeaderName::from_static("openai-project"), settings.project.as_deref(), "embedding.project"),
     ] {
         let Some(value) = value else { continue };
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| format!("{setting}: it has a character that no HTTP header may have, such as a line end"))?;
+        let mut value = http_client::header(value, setting)?;
         value.set_sensitive(name == AUTHORIZATION);
         headers.insert(name, value);
     }
     Ok(headers)
-}
-
-/// TLS with ring, once a process; a provider that the program around us installed before is kept.
-pub(crate) fn install_cryptography() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
 }
 
 /// The body of a call, straight to bytes.
@@ -191,28 +178,19 @@ fn request(texts: &[Arc<str>], endpoint: &Endpoint) -> Vec<u8> {
     body
 }
 
-/// Reads the body, in the pieces in which it comes; of an error, only as much as `most`; of vectors, all or nothing.
-async fn read(mut response: Response, most: usize) -> Result<Vec<Bytes>, Judgement> {
+/// Reads the body; of an error, only as much as `most`; of vectors, all or nothing.
+async fn read(response: Response, most: usize) -> Result<Vec<Bytes>, Judgement> {
     let success = response.status().is_success();
-    let (mut pieces, mut length) = (Vec::new(), 0);
-    loop {
-        match response.chunk().await {
-            Ok(Some(piece)) if length + piece.len() <= most => {
-                length += piece.len();
-                pieces.push(piece);
-            }
-            Ok(Some(_)) if success => {
-                return Err(Judgement::Retry {
-                    reason: format!("the answer is larger than {most} bytes, which no answer to this call can be"),
-                    after: None,
-                    pause: false,
-                });
-            }
-            Ok(_) => return Ok(pieces),
-            // The status of an error says enough without its words.
-            Err(_) if !success => return Ok(pieces),
-            Err(error) => return Err(unreachable_for_now(error)),
-        }
+    let body = http_client::read(response, most).await;
+    match body.cut {
+        Some(Cut::TooLarge) if success => Err(Judgement::Retry {
+            reason: format!("the answer is larger than {most} bytes, which no answer to this call can be"),
+            after: None,
+            pause: false,
+        }),
+        Some(Cut::Broken(error)) if success => Err(unreachable_for_now(error)),
+        // The status of an error says enough without its words.
+        _ => Ok(body.pieces),
     }
 }
 
@@ -221,27 +199,8 @@ fn interrupted() -> Judgement {
 }
 
 fn unreachable_for_now(error: reqwest::Error) -> Judgement {
-    let what = if error.is_timeout() {
-        "the endpoint did not answer in time (`embedding.timeout`)"
-    } else if error.is_connect() {
-        "cannot connect to the endpoint (`embedding.base_url`)"
-    } else {
-        "the connection broke"
-    };
-    Judgement::Retry { reason: format!("{what}: {}", causes(error)), after: None, pause: false }
-}
-
-/// The error and what caused it, without the address, which may hold a secret in its query.
-fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    let reason = http_client::no_answer(error, "embedding.timeout", "embedding.base_url");
+    Judgement::Retry { reason, after: None, pause: false }
 }
 
 #[cfg(test)]

@@ -1,0 +1,133 @@
+//! What every client of an HTTP API here needs, whatever it calls.
+
+mod retry_after;
+
+use std::sync::Once;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{ClientBuilder, RequestBuilder, Response, StatusCode, redirect};
+
+use crate::settings::Secret;
+
+pub use retry_after::retry_after;
+
+/// The most characters of a server's own words in a reason.
+const MAX_WORDS: usize = 300;
+
+/// A client that names itself and follows no redirect: a redirected POST would lose its body or send the key to someone else.
+pub fn builder() -> ClientBuilder {
+    install_cryptography();
+    reqwest::Client::builder()
+        .user_agent(concat!("vectide/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+}
+
+/// TLS with ring, once a process; a provider that the program around us installed before is kept.
+pub fn install_cryptography() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// A header's value; `setting` is where it comes from, and the value is never shown.
+pub fn header(value: &str, setting: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(value)
+        .map_err(|_| format!("{setting}: it has a character that no HTTP header may have, such as a line end"))
+}
+
+/// The body of an answer, in the pieces in which it came.
+pub struct Body {
+    /// At most as many bytes as were asked for.
+    pub pieces: Vec<Bytes>,
+    /// Why there is not all of it.
+    pub cut: Option<Cut>,
+}
+
+/// Why a body was not read to its end.
+pub enum Cut {
+    /// It is larger than what was asked for.
+    TooLarge,
+    /// The connection broke.
+    Broken(reqwest::Error),
+}
+
+/// Reads at most `most` bytes.
+pub async fn read(mut response: Response, most: usize) -> Body {
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    let cut = loop {
+        match response.chunk().await {
+            Ok(Some(piece)) if length + piece.len() <= most => {
+                length += piece.len();
+                pieces.push(piece);
+            }
+            Ok(Some(_)) => break Some(Cut::TooLarge),
+            Ok(None) => break None,
+            Err(error) => break Some(Cut::Broken(error)),
+        }
+    };
+    Body { pieces, cut }
+}
+
+/// An answer that was read to its end; of an error, to where it was readable.
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, at most as large as was asked for.
+    pub body: Vec<u8>,
+}
+
+/// Sends a request to the endpoint that the settings `timeout` and `url` are about, and reads at most `most` bytes of its answer.
+///
+/// # Errors
+/// Why there is no answer, or not all of one that is a success.
+pub async fn ask(request: RequestBuilder, most: usize, timeout: &str, url: &str) -> Result<Answer, String> {
+    let response = request.send().await.map_err(|error| no_answer(error, timeout, url))?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = read(response, most).await;
+    match body.cut {
+        Some(Cut::Broken(error)) if status.is_success() => Err(no_answer(error, timeout, url)),
+        Some(Cut::TooLarge) if status.is_success() => Err(format!("its answer is larger than {most} bytes")),
+        _ => Ok(Answer { status, headers, body: body.pieces.concat() }),
+    }
+}
+
+/// Why there was no answer; names the settings that have to do with it.
+pub fn no_answer(error: reqwest::Error, timeout: &str, url: &str) -> String {
+    let what = if error.is_timeout() {
+        format!("the endpoint did not answer in time (`{timeout}`)")
+    } else if error.is_connect() {
+        format!("cannot connect to the endpoint (`{url}`)")
+    } else {
+        "the connection broke".to_owned()
+    };
+    format!("{what}: {}", causes(error))
+}
+
+/// The error and what caused it, without the address, which may hold a secret in its query.
+pub fn causes(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// What a server said, on one line, not longer than a person reads, and without the key.
+pub fn shown(message: &str, key: Option<&Secret>) -> String {
+    let masked = key.map(|key| message.replace(key.reveal(), "***"));
+    let message = masked.as_deref().unwrap_or(message);
+    let mut words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS + 1).collect();
+    if words.chars().count() > MAX_WORDS {
+        words.pop();
+        words.push('…');
+    }
+    words.trim().to_owned()
+}

@@ -1,0 +1,616 @@
+//! A serverless index of Pinecone, by its REST API of October 2025.
+//!
+//! One record a point. Fields that `index.metadata` declares are metadata of the record, for filters; all metadata are kept as one text
+//! beside them, because Pinecone has no null, nothing nested, and only 64-bit floats as numbers. Metadata are never changed alone: that
+//! cannot remove a key, so the whole record is written again.
+//!
+//! Pinecone answers a write before a search sees it. Each write has a number, and each search says up to which it has seen:
+//! [`Collection::fetch`] compares the two and is [`CollectionError::Unavailable`] until all writes of this process are seen. A search
+//! does not wait.
+
+mod filter;
+mod verdict;
+mod wire;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::document::DocumentId;
+use crate::http_client;
+use crate::settings::Secret;
+use crate::settings::field_kind::FieldKind;
+use crate::settings::index::Metric;
+use crate::settings::pinecone::PineconeSettings;
+
+use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
+use super::typed::{Fields, Typed, Values};
+
+const VERSION: &str = "2025-10";
+
+/// The keys of a record's metadata that are not the user's.
+const DOCUMENT: &str = "vectide_document";
+const CHUNK: &str = "vectide_chunk";
+const METADATA: &str = "vectide_metadata";
+/// Before a field's name: it is an empty list there, which Pinecone may not tell from none.
+const EMPTY: &str = "vectide_empty_";
+
+/// The most records in an upsert, and ids in a delete.
+const MAX_RECORDS: usize = 1_000;
+/// Below the 2 MB that Pinecone takes, for numbers that are longer than most.
+const MAX_BYTES: usize = 3 << 19;
+const BYTES_A_NUMBER: usize = 12;
+/// The most bytes of metadata that a record may have, as JSON.
+const MAX_METADATA: usize = 40 << 10;
+/// The most ids in a fetch: they stand in the address.
+const MAX_FETCHED: usize = 100;
+/// An answer with the metadata of more records could exceed the 4 MB that Pinecone gives.
+const MAX_NEIGHBOURS: usize = 1_000;
+/// The most bytes that are read of an answer: a fetch with the most numbers and metadata.
+const MAX_ANSWER: usize = 64 << 20;
+/// How soon to ask again for what is under way.
+const SOON: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct PineconeIndex {
+    client: Client,
+    api: Url,
+    key: Option<Secret>,
+    settings: PineconeSettings,
+    name: String,
+    place: String,
+    dimensions: usize,
+    fields: Fields,
+    /// Where the index is, as the API said last.
+    host: Mutex<Option<Url>>,
+    /// The largest number of a write of this process, and of what a search has seen.
+    written: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl PineconeIndex {
+    /// The index that the settings name. Asks nobody.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used: names the setting and what to do.
+    pub fn new(settings: &PineconeSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
+        let api = address(&settings.url)?;
+        let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
+        let key =
+            key.ok_or("index.api_key: Pinecone answers nobody without a key; set it, best as `${PINECONE_API_KEY}`")?;
+        let name = settings.collection.as_deref().unwrap_or(pipeline).to_owned();
+        check_name(&name)?;
+        if !(1..=20_000).contains(&dimensions) {
+            return Err(format!(
+                "embedding.dimensions: Pinecone takes vectors of 1 to 20,000 numbers, not {dimensions}"
+            ));
+        }
+        for (field, kind) in &settings.metadata {
+            check_field(field, *kind)?;
+        }
+        let mut headers = HeaderMap::new();
+        let mut value = http_client::header(key.reveal(), "index.api_key")?;
+        value.set_sensitive(true);
+        headers.insert("api-key", value);
+        headers.insert("x-pinecone-api-version", HeaderValue::from_static(VERSION));
+        let client = http_client::builder()
+            .default_headers(headers)
+            .timeout(settings.timeout.as_duration())
+            .pool_max_idle_per_host(settings.concurrency)
+            .build()
+            .map_err(|error| format!("index: cannot prepare connections: {}", http_client::causes(error)))?;
+        let host = api.host_str().unwrap_or_default();
+        Ok(Self {
+            client,
+            place: format!("the namespace `{}` of the index `{name}` of Pinecone at {host}", settings.namespace),
+            api,
+            key: Some(key),
+            fields: Fields::new(&settings.metadata),
+            settings: settings.clone(),
+            name,
+            dimensions,
+            host: Mutex::default(),
+            written: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+        })
+    }
+
+    /// One call: the answer's body and headers.
+    async fn call(
+        &self,
+        method: Method,
+        url: Url,
+        body: Option<Vec<u8>>,
+    ) -> Result<(Vec<u8>, HeaderMap), CollectionError> {
+        let mut request = self.client.request(method, url);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
+        let answer = answer.map_err(|reason| CollectionError::Unavailable { reason, after: None })?;
+        match answer.status.is_success() {
+            true => Ok((answer.body, answer.headers)),
+            false => {
+                Err(verdict::judge(answer.status, &answer.headers, &answer.body, self.key.as_ref(), SystemTime::now()))
+            }
+        }
+    }
+
+    /// A call to the index itself. Where it is, is asked for first when it is not known, and again after it was not there.
+    async fn ask<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<A, CollectionError> {
+        let url = self.host().await?.join(path).map_err(|error| unreadable(&error.to_string()))?;
+        let answer = self.call(method, url, body.map(json)).await;
+        if matches!(answer, Err(CollectionError::Missing(_) | CollectionError::Unavailable { .. })) {
+            // An index that was made anew is elsewhere.
+            *self.host.lock() = None;
+        }
+        let (body, headers) = answer?;
+        note(&headers, "x-pinecone-request-lsn", &self.written);
+        note(&headers, "x-pinecone-max-indexed-lsn", &self.seen);
+        parse(&body)
+    }
+
+    async fn host(&self) -> Result<Url, CollectionError> {
+        if let Some(host) = self.host.lock().clone() {
+            return Ok(host);
+        }
+        match self.describe().await? {
+            Some(index) => self.locate(&index),
+            None => Err(CollectionError::Missing(format!("Pinecone has no index `{}`", self.name))),
+        }
+    }
+
+    /// Remembers where the index is. The API gives a bare name; the scheme is then that of the API.
+    fn locate(&self, index: &wire::Index) -> Result<Url, CollectionError> {
+        let host = match index.host.contains("://") {
+            true => index.host.clone(),
+            false => format!("{}://{}", self.api.scheme(), index.host),
+        };
+        let host = Url::parse(&host).map_err(|error| unreadable(&format!("the host of the index: {error}")))?;
+        *self.host.lock() = Some(host.clone());
+        Ok(host)
+    }
+
+    async fn describe(&self) -> Result<Option<wire::Index>, CollectionError> {
+        match self.call(Method::GET, self.api_url(&format!("indexes/{}", self.name)), None).await {
+            Ok((body, _)) => parse(&body).map(Some),
+            Err(CollectionError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn api_url(&self, path: &str) -> Url {
+        let mut url = self.api.clone();
+        url.set_path(&format!("{}/{path}", self.api.path().trim_end_matches('/')));
+        url
+    }
+
+    async fn try_establish(&self) -> Result<Established, CollectionError> {
+        if let Some(found) = self.try_look().await? {
+            return Ok(found);
+        }
+        let serverless = wire::Serverless { cloud: &self.settings.cloud, region: &self.settings.region };
+        let create = wire::CreateIndex {
+            name: &self.name,
+            dimension: self.dimensions,
+            metric: metric(self.settings.metric),
+            spec: wire::Spec { serverless },
+        };
+        let (body, _) = match self.call(Method::POST, self.api_url("indexes"), Some(json(&create))).await {
+            Ok(answer) => answer,
+            Err(CollectionError::Missing(text)) => {
+                return Err(CollectionError::Fatal(format!("check `index.cloud` and `index.region`: {text}")));
+            }
+            Err(CollectionError::OneRefused(text)) => {
+                return Err(CollectionError::Fatal(format!("{text}; the index cannot be made")));
+            }
+            // 409, when another was faster, is among them: the next try finds it.
+            Err(error) => return Err(error),
+        };
+        self.ready(&parse(&body)?)?;
+        Ok(Established::Created)
+    }
+
+    async fn try_look(&self) -> Result<Option<Established>, CollectionError> {
+        let Some(index) = self.describe().await? else { return Ok(None) };
+        let wanted = metric(self.settings.metric);
+        if index.metric != wanted {
+            let setting = serde_json::to_string(&self.settings.metric).unwrap_or_default();
+            return Err(CollectionError::Unfit(format!(
+                "its metric is {}, and `index.metric` is {setting}, which is Pinecone's {wanted}: set it to the index's, or name another index",
+                index.metric
+            )));
+        }
+        if index.dimension != Some(self.dimensions) {
+            return Err(CollectionError::Unfit(format!(
+                "its vectors have {} numbers, and those of the embedding model {}: name another index with `index.collection`",
+                index.dimension.map_or("no fixed count of".to_owned(), |found| found.to_string()),
+                self.dimensions
+            )));
+        }
+        self.ready(&index)?;
+        let stats: wire::Stats = self.ask(Method::POST, "describe_index_stats", Some(&Map::new())).await?;
+        let of = |namespace: &str| stats.namespaces.get(namespace).map_or(0, |stats| stats.vector_count);
+        let namespace = self.settings.namespace.as_str();
+        // The default one has two names.
+        let points = if namespace == "__default__" { of(namespace).max(of("")) } else { of(namespace) };
+        Ok(Some(Established::Existing { points }))
+    }
+
+    fn ready(&self, index: &wire::Index) -> Result<(), CollectionError> {
+        match index.status.ready {
+            true => self.locate(index).map(drop),
+            false => Err(CollectionError::Unavailable {
+                reason: format!("the index is not ready yet ({})", index.status.state),
+                after: Some(SOON),
+            }),
+        }
+    }
+
+    async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
+        let (mut records, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
+        for (index, point) in points.iter().enumerate() {
+            match self.record(point) {
+                Ok(record) => records.push(record),
+                Err(reason) => refused.push(RefusedPoint { index, reason }),
+            }
+        }
+        if !records.is_empty() {
+            let upsert = wire::Upsert { vectors: records, namespace: &self.settings.namespace };
+            let sent: Result<Value, _> = self.ask(Method::POST, "vectors/upsert", Some(&upsert)).await;
+            sent?;
+        }
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(CollectionError::Refused(refused)),
+        }
+    }
+
+    fn record<'a>(&self, point: &'a Point) -> Result<wire::Record<'a>, String> {
+        let parsed: Value =
+            serde_json::from_str(&point.metadata).map_err(|error| format!("its metadata are no JSON: {error}"))?;
+        let mut metadata = Map::new();
+        for (field, values) in self.fields.of(&parsed)? {
+            let (name, value) = match values {
+                Values::Texts(texts) if field.kind.is_list() && texts.is_empty() => {
+                    (filter::empty(&field.name), true.into())
+                }
+                Values::Texts(texts) if field.kind.is_list() => (field.name.clone(), texts.into()),
+                Values::Texts(mut texts) => (field.name.clone(), texts.pop().into()),
+                Values::Numbers(mut numbers) => (field.name.clone(), numbers.pop().into()),
+                Values::Booleans(mut booleans) => (field.name.clone(), booleans.pop().into()),
+            };
+            metadata.insert(name, value);
+        }
+        metadata.insert(DOCUMENT.into(), point.document.as_str().into());
+        metadata.insert(CHUNK.into(), point.chunk.into());
+        metadata.insert(METADATA.into(), (*point.metadata).into());
+        let size = json(&metadata).len();
+        if size > MAX_METADATA {
+            return Err(format!(
+                "its metadata take {size} bytes, with the document's id, and Pinecone keeps at most {MAX_METADATA}: list fewer in `document.metadata`"
+            ));
+        }
+        Ok(wire::Record { id: point.id.to_string(), values: &point.vector, metadata })
+    }
+
+    async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+        for ids in ids.chunks(MAX_RECORDS) {
+            let delete =
+                wire::Delete { ids: ids.iter().map(Uuid::to_string).collect(), namespace: &self.settings.namespace };
+            match self.ask::<Value>(Method::POST, "vectors/delete", Some(&delete)).await {
+                // A namespace without records is not there, and then neither are these.
+                Ok(_) => {}
+                Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+        let typed = match nearest.filter {
+            Some(filter) => self.fields.filter(filter).map_err(CollectionError::Fatal)?,
+            None => Typed::Always,
+        };
+        let filter = match typed {
+            Typed::Never => return Ok(Vec::new()),
+            Typed::Always => None,
+            typed => Some(filter::translate(&typed).map_err(CollectionError::Fatal)?),
+        };
+        let query = wire::Query {
+            vector: nearest.vector,
+            top_k: nearest.limit.min(MAX_NEIGHBOURS),
+            filter,
+            include_metadata: true,
+            namespace: &self.settings.namespace,
+        };
+        let found = self.query(&query).await?;
+        found
+            .into_iter()
+            .filter(|found| found.metadata.contains_key(DOCUMENT))
+            .map(|found| self.neighbour(&found))
+            .collect()
+    }
+
+    async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<wire::Match>, CollectionError> {
+        match self.ask::<wire::Matches>(Method::POST, "query", Some(query)).await {
+            Ok(found) => Ok(found.matches),
+            Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn neighbour(&self, found: &wire::Match) -> Result<Neighbour, CollectionError> {
+        let (document, chunk) = of(&found.metadata, &found.id)?;
+        let score = match self.settings.metric {
+            Metric::Cosine | Metric::Dot => found.score,
+            // Pinecone gives the square of the distance.
+            Metric::L2 => -found.score.max(0.0).sqrt(),
+        };
+        Ok(Neighbour { document, chunk, score })
+    }
+
+    /// Asks until where searches have seen, when a write of this process may not be among it.
+    async fn catch_up(&self) -> Result<(), CollectionError> {
+        let written = self.written.load(Ordering::Relaxed);
+        if self.seen.load(Ordering::Relaxed) >= written {
+            return Ok(());
+        }
+        let mut any = vec![0.0; self.dimensions];
+        any[0] = 1.0;
+        let query = wire::Query {
+            vector: &any,
+            top_k: 1,
+            filter: None,
+            include_metadata: false,
+            namespace: &self.settings.namespace,
+        };
+        self.query(&query).await?;
+        let seen = self.seen.load(Ordering::Relaxed);
+        match seen >= written {
+            true => Ok(()),
+            false => Err(CollectionError::Unavailable {
+                reason: format!("its writes up to number {written} are not all in the index yet, which is at {seen}"),
+                after: Some(SOON),
+            }),
+        }
+    }
+
+    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+        self.catch_up().await?;
+        let mut points = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MAX_FETCHED) {
+            let mut path = format!("vectors/fetch?namespace={}", encoded(&self.settings.namespace));
+            ids.iter().for_each(|id| path.push_str(&format!("&ids={id}")));
+            let fetched = match self.ask::<wire::Fetched>(Method::GET, &path, None::<&()>).await {
+                Ok(fetched) => fetched,
+                Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => continue,
+                Err(error) => return Err(error),
+            };
+            for record in fetched.vectors.into_values() {
+                let id = record.id.parse().map_err(|error| unreadable(&format!("the id of a record: {error}")))?;
+                let (document, chunk) = of(&record.metadata, &record.id)?;
+                let metadata = record.metadata.get(METADATA).and_then(Value::as_str).unwrap_or("{}").into();
+                points.push(Point { id, document, chunk, metadata, vector: record.values.into() });
+            }
+        }
+        Ok(points)
+    }
+}
+
+/// The document and the chunk that a record is of.
+fn of(metadata: &Map<String, Value>, id: &str) -> Result<(DocumentId, usize), CollectionError> {
+    let document = metadata.get(DOCUMENT).and_then(Value::as_str).and_then(|document| DocumentId::new(document).ok());
+    // Every number comes back as a float.
+    let chunk = metadata.get(CHUNK).and_then(Value::as_f64).map(|chunk| chunk as usize);
+    document.zip(chunk).ok_or_else(|| {
+        CollectionError::Fatal(format!(
+            "its record `{id}` says no document and chunk: it was changed by another program"
+        ))
+    })
+}
+
+fn metric(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::Dot => "dotproduct",
+        Metric::L2 => "euclidean",
+    }
+}
+
+fn note(headers: &HeaderMap, name: &'static str, number: &AtomicU64) {
+    let found = headers.get(HeaderName::from_static(name)).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    if let Some(found) = found {
+        number.fetch_max(found, Ordering::Relaxed);
+    }
+}
+
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("texts, maps and finite numbers always have a JSON form")
+}
+
+fn parse<A: DeserializeOwned>(body: &[u8]) -> Result<A, CollectionError> {
+    // A write may be answered with nothing at all.
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn unreadable(why: &str) -> CollectionError {
+    CollectionError::Unavailable { reason: format!("its answer cannot be read: {why}"), after: None }
+}
+
+/// As a part of a query.
+fn encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// What is wrong is told without the address, which may hold a secret.
+fn address(url: &str) -> Result<Url, String> {
+    let parsed = Url::parse(url)
+        .map_err(|error| format!("index.url: is not an address ({error}); leave it out for Pinecone's own"))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err("index.url: must start with `https://`".into());
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("index.url: it holds a name or a password; put the key into `index.api_key`".into());
+    }
+    Ok(parsed)
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (1..=45).contains(&name.len())
+        && name.chars().all(|c| plain(c) || c == '-')
+        && name.starts_with(plain)
+        && name.ends_with(plain);
+    match fits {
+        true => Ok(()),
+        false => Err(
+            "index.collection: a name of Pinecone has 1 to 45 lower-case letters, digits and `-`, and neither begins nor ends with `-`; \
+             without it the pipeline's name is taken"
+                .into(),
+        ),
+    }
+}
+
+fn check_field(name: &str, kind: FieldKind) -> Result<(), String> {
+    if matches!(kind, FieldKind::Numbers | FieldKind::Booleans) {
+        return Err(format!("index.metadata.{name}: Pinecone has lists of texts only, not `{kind}`"));
+    }
+    if name.starts_with('$') || name.starts_with("vectide_") {
+        return Err(format!(
+            "index.metadata.{name}: names that begin with `$` or `vectide_` have a meaning of their own"
+        ));
+    }
+    Ok(())
+}
+
+impl Collection for PineconeIndex {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn bulk(&self) -> Bulk {
+        Bulk {
+            points: self.settings.batch.clamp(1, MAX_RECORDS),
+            bytes: MAX_BYTES,
+            bytes_per_number: BYTES_A_NUMBER,
+            concurrency: self.settings.concurrency,
+        }
+    }
+
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+        self.try_establish().boxed()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+        self.try_look().boxed()
+    }
+
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        self.try_upsert(points).boxed()
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        self.try_delete(ids).boxed()
+    }
+
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+        self.try_nearest(nearest).boxed()
+    }
+
+    fn most_neighbours(&self) -> usize {
+        MAX_NEIGHBOURS
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+        self.try_fetch(ids).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::document::Vector;
+
+    use super::*;
+
+    fn index(yaml: &str) -> Result<PineconeIndex, String> {
+        PineconeIndex::new(&serde_yaml::from_str(yaml).unwrap(), "products", 2)
+    }
+
+    fn point(metadata: &Value) -> Point {
+        let vector: Vector = [0.1_f32, -1.0].into();
+        Point {
+            id: Uuid::nil(),
+            document: DocumentId::new("d").unwrap(),
+            chunk: 3,
+            metadata: metadata.to_string().into(),
+            vector,
+        }
+    }
+
+    #[test]
+    fn a_record_has_what_is_declared_and_all_of_the_metadata_as_a_text() {
+        let index = index("{ api_key: k, metadata: { price: number, tags: 'text[]', none: 'text[]', sale: boolean } }")
+            .unwrap();
+        let metadata =
+            json!({"price": 3, "tags": ["a"], "none": [], "sale": null, "nested": {"x": null}, "big": u64::MAX});
+        let point = point(&metadata);
+        let record = serde_json::to_value(index.record(&point).unwrap()).unwrap();
+        let expected = json!({
+            "price": 3.0, "tags": ["a"], "vectide_empty_none": true,
+            "vectide_document": "d", "vectide_chunk": 3, "vectide_metadata": metadata.to_string(),
+        });
+        assert_eq!(record["metadata"], expected);
+        let text = String::from_utf8(json(&index.record(&point).unwrap())).unwrap();
+        assert!(text.contains("\"values\":[0.1,-1.0]"), "written as the shortest text of a 32-bit float: {text}");
+    }
+
+    #[test]
+    fn what_a_record_cannot_hold_is_named() {
+        let index = index("{ api_key: k, metadata: { price: number } }").unwrap();
+        let error = index.record(&point(&json!({"price": "cheap"}))).err().unwrap();
+        assert!(error.contains("`price` is \"cheap\""), "{error}");
+        let error = index.record(&point(&json!({"text": "x".repeat(MAX_METADATA)}))).err().unwrap();
+        assert!(error.contains("at most 40960"), "{error}");
+        assert!(index.record(&point(&json!({"text": "x".repeat(MAX_METADATA - 100)}))).is_ok());
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_names_the_setting() {
+        for (yaml, setting, hint) in [
+            ("{}", "index.api_key: ", "${PINECONE_API_KEY}"),
+            ("{ api_key: \"a\\nb\" }", "index.api_key: ", "line end"),
+            ("{ api_key: k, url: localhost }", "index.url: ", "address"),
+            ("{ api_key: k, url: 'https://u:p4ss@x' }", "index.url: ", "api_key"),
+            ("{ api_key: k, collection: My_Index }", "index.collection: ", "lower-case"),
+            ("{ api_key: k, metadata: { sizes: 'number[]' } }", "index.metadata.sizes: ", "texts only"),
+            ("{ api_key: k, metadata: { $x: text } }", "index.metadata.$x: ", "meaning"),
+        ] {
+            let error = index(yaml).err().unwrap();
+            assert!(error.starts_with(setting) && error.contains(hint) && !error.contains("p4ss"), "{yaml}: {error}");
+        }
+    }
+}

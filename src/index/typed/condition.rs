@@ -1,0 +1,304 @@
+//! A filter over declared fields: with constants worked out, and `not` brought down to the single conditions.
+
+use crate::index::filter::{Bound, Condition, Filter, Range, Scalar};
+use crate::settings::field_kind::FieldKind;
+
+use super::{Field, Fields, Values, float};
+use crate::index::filter;
+
+/// A filter as a system with typed fields can say it.
+#[derive(Debug, PartialEq)]
+pub enum Typed<'a> {
+    /// All documents.
+    Always,
+    /// No document.
+    Never,
+    /// All hold: at least two, none of them constant.
+    All(Vec<Self>),
+    /// At least one holds, of at least two; none of them constant.
+    Any(Vec<Self>),
+    /// A field of a document is as the test says.
+    Is(&'a Field, Test),
+    /// It is not so, or the document lacks the field.
+    Not(&'a Field, Test),
+}
+
+/// What a field must be. A list is so when any of its elements is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    /// One of these: at least one, ascending, of the field's type.
+    OneOf(Values),
+    /// A text between two limits, of which at least one is set.
+    Texts(Option<Limit<String>>, Option<Limit<String>>),
+    /// A number between two limits, of which at least one is set.
+    Numbers(Option<Limit<f64>>, Option<Limit<f64>>),
+    /// The document has the field.
+    There,
+}
+
+/// One end of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit<T> {
+    /// Where.
+    pub at: T,
+    /// Whether what is equal lies inside.
+    pub inclusive: bool,
+}
+
+impl Fields {
+    /// The filter over these fields.
+    ///
+    /// # Errors
+    /// A field that is not declared, with what to do.
+    pub fn filter(&self, filter: &Filter) -> Result<Typed<'_>, String> {
+        self.condition(filter.condition(), true)
+    }
+
+    /// `wanted`: whether the condition must hold, or must not.
+    fn condition(&self, condition: &Condition, wanted: bool) -> Result<Typed<'_>, String> {
+        match (condition, wanted) {
+            (Condition::Not(condition), _) => self.condition(condition, !wanted),
+            // None of them holds when each does not, and so the other way round.
+            (Condition::All(all), true) | (Condition::Any(all), false) => {
+                Ok(joined(self.conditions(all, wanted)?, Typed::Never, Typed::Always, Typed::All))
+            }
+            (Condition::Any(any), true) | (Condition::All(any), false) => {
+                Ok(joined(self.conditions(any, wanted)?, Typed::Always, Typed::Never, Typed::Any))
+            }
+            (Condition::Field(field, test), _) => self.single(field, test, wanted),
+        }
+    }
+
+    fn conditions(&self, conditions: &[Condition], wanted: bool) -> Result<Vec<Typed<'_>>, String> {
+        conditions.iter().map(|condition| self.condition(condition, wanted)).collect()
+    }
+
+    fn single(&self, name: &filter::Field, test: &filter::Test, wanted: bool) -> Result<Typed<'_>, String> {
+        let field = self.named(name).ok_or_else(|| {
+            let (filter::Field::Name(name) | filter::Field::Pointer(name)) = name;
+            format!(
+                "the filter names the field `{name}`, which is not declared: this index filters by the fields that `index.metadata` lists \
+                 with their types, like `index: {{ metadata: {{ category: text }} }}`"
+            )
+        })?;
+        let (test, wanted) = match test {
+            filter::Test::OneOf(values) => (field.one_of(values), wanted),
+            filter::Test::Within(range) => (field.within(range), wanted),
+            filter::Test::Exists(exists) => (Some(Test::There), wanted == *exists),
+        };
+        Ok(match (test, wanted) {
+            (Some(test), true) => Typed::Is(field, test),
+            (Some(test), false) => Typed::Not(field, test),
+            // A value of another type is in no document.
+            (None, true) => Typed::Never,
+            (None, false) => Typed::Always,
+        })
+    }
+}
+
+/// `all` or `any` of these: one that `decides` does so alone, and one that is `idle` has nothing to say.
+fn joined<'a>(
+    conditions: Vec<Typed<'a>>,
+    decides: Typed<'a>,
+    idle: Typed<'a>,
+    join: fn(Vec<Typed<'a>>) -> Typed<'a>,
+) -> Typed<'a> {
+    if conditions.contains(&decides) {
+        return decides;
+    }
+    let mut rest: Vec<Typed<'a>> = conditions.into_iter().filter(|condition| *condition != idle).collect();
+    match rest.len() {
+        0 => idle,
+        1 => rest.remove(0),
+        _ => join(rest),
+    }
+}
+
+impl Field {
+    /// `None` when no value of this type is among them.
+    fn one_of(&self, values: &filter::Values) -> Option<Test> {
+        let values = match self.kind {
+            FieldKind::Text | FieldKind::Texts => {
+                let mut texts: Vec<String> = values.texts.iter().cloned().collect();
+                texts.sort_unstable();
+                Values::Texts(texts)
+            }
+            FieldKind::Number | FieldKind::Numbers => {
+                // Beyond 2^53 no whole number is in the index, and floats compare as floats.
+                let whole = values.integers.iter().map(|integer| *integer as f64);
+                let mut numbers: Vec<f64> = whole.chain(values.floats.iter().copied().map(float)).collect();
+                numbers.sort_unstable_by(f64::total_cmp);
+                numbers.dedup();
+                Values::Numbers(numbers)
+            }
+            FieldKind::Boolean | FieldKind::Booleans => {
+                let mut booleans = values.booleans.clone();
+                booleans.sort_unstable();
+                booleans.dedup();
+                Values::Booleans(booleans)
+            }
+        };
+        (!values.is_empty()).then_some(Test::OneOf(values))
+    }
+
+    /// `None` when no value of this type is in it.
+    fn within(&self, range: &Range) -> Option<Test> {
+        match self.kind {
+            FieldKind::Text | FieldKind::Texts => {
+                let text = |scalar: &Scalar| match scalar {
+                    Scalar::Text(text) => Some(text.clone()),
+                    Scalar::Number(_) => None,
+                };
+                Some(Test::Texts(limit(range.lower.as_ref(), text)?, limit(range.upper.as_ref(), text)?))
+            }
+            FieldKind::Number | FieldKind::Numbers => {
+                let number = |scalar: &Scalar| match scalar {
+                    Scalar::Number(number) => number.as_f64().map(float),
+                    Scalar::Text(_) => None,
+                };
+                Some(Test::Numbers(limit(range.lower.as_ref(), number)?, limit(range.upper.as_ref(), number)?))
+            }
+            FieldKind::Boolean | FieldKind::Booleans => None,
+        }
+    }
+}
+
+/// `None` when the bound is of another type; `Some(None)` when there is none.
+fn limit<T>(bound: Option<&Bound>, read: impl Fn(&Scalar) -> Option<T>) -> Option<Option<Limit<T>>> {
+    let Some(bound) = bound else { return Some(None) };
+    Some(Some(Limit { at: read(&bound.at)?, inclusive: bound.inclusive }))
+}
+
+impl Values {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Texts(texts) => texts.is_empty(),
+            Self::Numbers(numbers) => numbers.is_empty(),
+            Self::Booleans(booleans) => booleans.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn fields() -> Fields {
+        let declared = "{ a: text, b: number, c: 'text[]', d: 'number[]', e: boolean, and: number }";
+        Fields::new(&serde_yaml::from_str::<BTreeMap<_, _>>(declared).unwrap())
+    }
+
+    /// What a system that keeps its promises would answer.
+    fn holds(typed: &Typed, has: &[(&Field, Values)]) -> bool {
+        let of = |field: &Field| has.iter().find(|(own, _)| *own == field).map(|(_, values)| values);
+        match typed {
+            Typed::Always => true,
+            Typed::Never => false,
+            Typed::All(all) => all.iter().all(|typed| holds(typed, has)),
+            Typed::Any(any) => any.iter().any(|typed| holds(typed, has)),
+            Typed::Is(field, test) => of(field).is_some_and(|values| is(test, values)),
+            Typed::Not(field, test) => !of(field).is_some_and(|values| is(test, values)),
+        }
+    }
+
+    fn inside<T: PartialOrd>(value: &T, lower: &Option<Limit<T>>, upper: &Option<Limit<T>>) -> bool {
+        lower.as_ref().is_none_or(|lower| *value > lower.at || lower.inclusive && *value == lower.at)
+            && upper.as_ref().is_none_or(|upper| *value < upper.at || upper.inclusive && *value == upper.at)
+    }
+
+    fn is(test: &Test, values: &Values) -> bool {
+        match (test, values) {
+            (Test::There, _) => true,
+            (Test::OneOf(Values::Texts(wanted)), Values::Texts(texts)) => {
+                texts.iter().any(|text| wanted.contains(text))
+            }
+            (Test::OneOf(Values::Numbers(wanted)), Values::Numbers(numbers)) => {
+                numbers.iter().any(|n| wanted.contains(n))
+            }
+            (Test::OneOf(Values::Booleans(wanted)), Values::Booleans(own)) => own.iter().any(|b| wanted.contains(b)),
+            (Test::Texts(lower, upper), Values::Texts(texts)) => texts.iter().any(|text| inside(text, lower, upper)),
+            (Test::Numbers(lower, upper), Values::Numbers(numbers)) => numbers.iter().any(|n| inside(n, lower, upper)),
+            _ => panic!("a test of another type than the field's: {test:?} {values:?}"),
+        }
+    }
+
+    #[test]
+    fn constants_are_worked_out_and_not_goes_down() {
+        let fields = fields();
+        let typed = |json: Value| fields.filter(&Filter::from_json(&json).unwrap()).unwrap();
+        assert_eq!(typed(json!({})), Typed::Always);
+        assert_eq!(typed(json!({"or": []})), Typed::Never);
+        assert_eq!(typed(json!({"a": 1})), Typed::Never, "no text is a number");
+        assert_eq!(typed(json!({"not": {"a": {"gt": 1}}})), Typed::Always);
+        assert_eq!(typed(json!({"e": {"gt": 1}})), Typed::Never);
+        assert_eq!(typed(json!({"or": [{"a": 1}, {"e": true}]})), typed(json!({"e": true})));
+        assert_eq!(typed(json!({"and": [{"a": "x"}, {"or": []}]})), Typed::Never);
+        assert_eq!(typed(json!({"/a": "x"})), typed(json!({"a": "x"})));
+        let Typed::Any(both) = typed(json!({"not": {"a": "x", "b": {"exists": false}}})) else { panic!() };
+        assert!(matches!(&both[..], [Typed::Not(a, _), Typed::Is(b, Test::There)] if a.name == "a" && b.name == "b"));
+        let error = fields.filter(&Filter::from_json(&json!({"not": {"colour": "x"}})).unwrap()).unwrap_err();
+        assert!(error.contains("`colour`") && error.contains("index.metadata"), "{error}");
+    }
+
+    fn number() -> impl Strategy<Value = Value> {
+        let near = (-2..3_i64, prop_oneof![Just(0), Just(1 << 53), Just(-(1 << 53)), Just(i64::MAX - 5)]);
+        (near, 0..3).prop_map(|((step, base), kind)| match kind {
+            0 => json!(base + step),
+            1 => json!((base + step) as f64),
+            _ => json!((base + step) as f64 / 2.0),
+        })
+    }
+
+    fn metadata() -> impl Strategy<Value = Value> {
+        let text = || "[a-c]{0,2}".prop_map(Value::from);
+        let texts = prop_oneof![
+            text(),
+            proptest::collection::vec(prop_oneof![text(), Just(Value::Null)], 0..3).prop_map(Value::from)
+        ];
+        let numbers = prop_oneof![number(), proptest::collection::vec(number(), 0..3).prop_map(Value::from)];
+        let own = (
+            proptest::option::of(text()),
+            proptest::option::of(number()),
+            proptest::option::of(texts),
+            proptest::option::of(numbers),
+            proptest::option::of(any::<bool>()),
+        );
+        own.prop_map(|(a, b, c, d, e)| json!({"a": a, "b": b, "c": c, "d": d, "e": e}))
+    }
+
+    fn some_filter() -> impl Strategy<Value = Value> {
+        let scalar = prop_oneof![number(), "[a-c]{0,2}".prop_map(Value::from)];
+        let one = prop_oneof![scalar.clone(), any::<bool>().prop_map(Value::from)];
+        let leaf = ("[a-e]", one, scalar, 0..5_u8).prop_map(|(name, value, bound, kind)| match kind {
+            0 => json!({name: value}),
+            1 => json!({name: {"in": [value, bound]}}),
+            2 => json!({name: {"gte": bound}}),
+            3 => json!({name: {"lt": bound}}),
+            _ => json!({name: {"exists": true}}),
+        });
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(|all| json!({"and": all})),
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(|any| json!({"or": any})),
+                inner.prop_map(|not| json!({"not": not})),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_says_what_the_filter_says(filter in some_filter(), metadata in metadata()) {
+            let fields = fields();
+            // What the index refuses is not in it.
+            let Ok(has) = fields.of(&metadata) else { return Ok(()) };
+            let filter = Filter::from_json(&filter).unwrap();
+            prop_assert_eq!(holds(&fields.filter(&filter).unwrap(), &has), filter.matches(&metadata));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Fields of the metadata with a declared type, for systems that filter by such fields only. Whatever else a document's metadata hold is
+//! kept as one text.
+//!
+//! A declared type is what makes filters exact there: `not` a range, for example, is the two ranges beside it only where every value is a
+//! number.
+
+mod condition;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Number, Value};
+
+use crate::settings::field_kind::FieldKind;
+
+use super::filter;
+
+pub use condition::{Limit, Test, Typed};
+
+/// A 64-bit float keeps all whole numbers apart that are smaller.
+const MAX_WHOLE: u64 = 1 << 53;
+
+/// The most characters of a value that an error shows.
+const MAX_SHOWN: usize = 60;
+
+/// The declared fields.
+#[derive(Debug)]
+pub struct Fields(Vec<Field>);
+
+/// A field of the metadata and its type.
+#[derive(Debug, PartialEq)]
+pub struct Field {
+    /// A key of the metadata, or a JSON pointer, which starts with `/`.
+    pub name: String,
+    /// What it holds.
+    pub kind: FieldKind,
+}
+
+/// What a document has in a field. Nulls in lists are left out: nothing finds them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Texts.
+    Texts(Vec<String>),
+    /// Numbers, all finite, and none of them -0.
+    Numbers(Vec<f64>),
+    /// Booleans.
+    Booleans(Vec<bool>),
+}
+
+impl Fields {
+    /// Those that the settings declare.
+    pub fn new(declared: &BTreeMap<String, FieldKind>) -> Self {
+        Self(declared.iter().map(|(name, kind)| Field { name: name.clone(), kind: *kind }).collect())
+    }
+
+    /// All of them, by name.
+    #[cfg(feature = "weaviate")]
+    pub fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.0.iter()
+    }
+
+    /// What the metadata of a document have in the declared fields; those that it lacks are left out.
+    ///
+    /// # Errors
+    /// Names the field, the value and the type.
+    pub fn of(&self, metadata: &Value) -> Result<Vec<(&Field, Values)>, String> {
+        let mut found = Vec::new();
+        for field in &self.0 {
+            let value = match field.name.starts_with('/') {
+                true => metadata.pointer(&field.name),
+                false => metadata.get(&field.name),
+            };
+            if let Some(value) = value.filter(|value| !value.is_null()) {
+                found.push((field, field.read(value)?));
+            }
+        }
+        Ok(found)
+    }
+
+    fn named(&self, field: &filter::Field) -> Option<&Field> {
+        let (filter::Field::Name(name) | filter::Field::Pointer(name)) = field;
+        // `/and` reaches the field `and`.
+        let plain = || name.strip_prefix('/').filter(|name| !name.contains(['/', '~']));
+        let named = |name: &str| self.0.iter().find(|field| field.name == name);
+        named(name).or_else(|| plain().and_then(named))
+    }
+}
+
+impl Field {
+    fn read(&self, value: &Value) -> Result<Values, String> {
+        let elements = match value {
+            Value::Array(elements) if self.kind.is_list() => elements.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let elements = elements.iter().filter(|element| !element.is_null());
+        let read = match self.kind {
+            FieldKind::Text | FieldKind::Texts => {
+                elements.map(|element| element.as_str().map(str::to_owned)).collect::<Option<_>>().map(Values::Texts)
+            }
+            FieldKind::Number | FieldKind::Numbers => {
+                elements.map(|element| exact(element.as_number()?)).collect::<Option<_>>().map(Values::Numbers)
+            }
+            FieldKind::Boolean | FieldKind::Booleans => {
+                elements.map(Value::as_bool).collect::<Option<_>>().map(Values::Booleans)
+            }
+        };
+        read.ok_or_else(|| {
+            format!(
+                "its metadata `{}` is {}, and `index.metadata` says that it is {}{}",
+                self.name,
+                shown(value),
+                self.kind,
+                if value.is_number() && self.kind == FieldKind::Number {
+                    ", which must be less than 2^53 when it is whole"
+                } else {
+                    ""
+                }
+            )
+        })
+    }
+}
+
+/// The number as a float, when that keeps it apart from all others.
+fn exact(number: &Number) -> Option<f64> {
+    let whole = number.as_i128();
+    if whole.is_some_and(|whole| whole.unsigned_abs() >= MAX_WHOLE.into()) {
+        return None;
+    }
+    number.as_f64().map(float)
+}
+
+/// Without the sign of zero, which some systems take for a difference.
+fn float(number: f64) -> f64 {
+    number + 0.0
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fields(yaml: &str) -> Fields {
+        Fields::new(&serde_yaml::from_str(yaml).unwrap())
+    }
+
+    #[test]
+    fn values_are_read_by_their_declared_types() {
+        let fields = fields(
+            "{ a: text, b: number, c: boolean, d: 'text[]', e: 'number[]', /f/g: text, h: text, i: 'boolean[]' }",
+        );
+        let metadata = json!({
+            "a": "x", "b": -0.0, "c": true, "d": ["y", null, ""], "e": 5, "f": {"g": "deep"}, "h": null, "i": [], "other": {},
+        });
+        let read: Vec<_> =
+            fields.of(&metadata).unwrap().into_iter().map(|(field, values)| (field.name.as_str(), values)).collect();
+        let texts = |texts: &[&str]| Values::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
+        assert_eq!(
+            read,
+            [
+                ("/f/g", texts(&["deep"])),
+                ("a", texts(&["x"])),
+                ("b", Values::Numbers(vec![0.0])),
+                ("c", Values::Booleans(vec![true])),
+                ("d", texts(&["y", ""])),
+                ("e", Values::Numbers(vec![5.0])),
+                ("i", Values::Booleans(vec![])),
+            ]
+        );
+        let Values::Numbers(zero) = &read[2].1 else { panic!() };
+        assert!(zero[0].is_sign_positive());
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named() {
+        for (metadata, named) in [
+            (json!({"a": 1}), "`a` is 1, and `index.metadata` says that it is text"),
+            (json!({"a": ["x"]}), "`a` is [\"x\"]"),
+            (json!({"b": "cheap"}), "`b` is \"cheap\""),
+            (json!({"b": 9_007_199_254_740_992_u64}), "2^53"),
+            (json!({"b": i64::MIN}), "2^53"),
+            (json!({"c": 0}), "`c` is 0"),
+            (json!({"d": ["x", {}]}), "`d` is [\"x\",{}]"),
+            (json!({"a": {"long": "ü".repeat(100)}}), "ü…"),
+        ] {
+            let error = fields("{ a: text, b: number, c: boolean, d: 'text[]' }").of(&metadata).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        assert!(fields("b: number").of(&json!({"b": 9_007_199_254_740_991_u64})).is_ok());
+        assert!(fields("b: number").of(&json!({"b": 1e300})).is_ok());
+    }
+}

@@ -1,0 +1,468 @@
+//! A class of Weaviate, by gRPC; its schema and changes of metadata by REST. Tested with Weaviate 1.38.
+//!
+//! One object a point. Fields that `index.metadata` declares are properties, for filters; all metadata are kept as one text beside them.
+//!
+//! Weaviate makes a class by itself when it is written to and is not there, with another metric and other types. So it is looked at before
+//! every write. It may also keep an object that it reports as failed, with a vector that breaks searches from then on: such ones are deleted.
+
+mod filter;
+mod messages;
+mod object;
+mod rest;
+mod schema;
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::document::{DocumentId, vector};
+use crate::settings::Secret;
+use crate::settings::index::Metric;
+use crate::settings::weaviate::WeaviateSettings;
+
+use super::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+};
+use super::grpc;
+use super::typed::{Fields, Typed};
+use messages::{
+    BatchDelete, BatchDeleteReply, BatchObjects, BatchObjectsReply, Found, NearVector, Search, SearchReply,
+    WantedMetadata, WantedProperties,
+};
+use object::Declared;
+use rest::Rest;
+use schema::{CHUNK, DOCUMENT, METADATA};
+
+const BATCH_OBJECTS: &str = "/weaviate.v1.Weaviate/BatchObjects";
+const BATCH_DELETE: &str = "/weaviate.v1.Weaviate/BatchDelete";
+const SEARCH: &str = "/weaviate.v1.Weaviate/Search";
+
+const GRPC_PORT: u16 = 50051;
+/// What a call may carry: the server takes 100 MiB.
+const MAX_BYTES: usize = 4 << 20;
+/// The most ids in a call; the server does at most 10,000, unless it is told otherwise.
+const MAX_IDS: usize = 1_000;
+
+/// See the module.
+pub struct WeaviateClass {
+    rest: Rest,
+    grpc: grpc::Client,
+    class: String,
+    place: String,
+    dimensions: usize,
+    fields: Fields,
+    settings: WeaviateSettings,
+}
+
+impl WeaviateClass {
+    /// The class that the settings name. Asks nobody.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used: names the setting and what to do.
+    pub fn new(settings: &WeaviateSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
+        let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
+        let rest = Rest::new(settings, key.as_ref())?;
+        let default = || format!("{}://{}:{GRPC_PORT}", rest.scheme(), rest.host());
+        let header = key.map(|key| ("authorization", Secret::new(format!("Bearer {}", key.reveal()))));
+        let grpc = grpc::Client::new(
+            &settings.grpc_url.clone().unwrap_or_else(default),
+            header,
+            settings.timeout.as_duration(),
+        )
+        .map_err(|error| error.replace("index.url", "index.grpc_url"))?;
+        let class = class_name(settings.collection.as_deref().unwrap_or(pipeline))?;
+        settings.metadata.keys().try_for_each(|name| check_field(name))?;
+        Ok(Self {
+            place: format!("the class `{class}` of Weaviate at {}", rest.address()),
+            rest,
+            grpc,
+            class,
+            dimensions,
+            fields: Fields::new(&settings.metadata),
+            settings: settings.clone(),
+        })
+    }
+
+    async fn unary<Q, A>(&self, path: &'static str, question: Q) -> Result<A, CollectionError>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
+        self.grpc.unary(path, question).await.map_err(|status| judge(&status, self.grpc.address()))
+    }
+
+    /// Whether the class is there, and fits.
+    async fn find_class(&self) -> Result<bool, CollectionError> {
+        match self.rest.call(Method::GET, &format!("schema/{}", self.class), None).await {
+            Ok(class) => {
+                schema::check(&class, self.settings.metric, &self.fields).map_err(CollectionError::Unfit)?;
+                Ok(true)
+            }
+            Err(CollectionError::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn need_class(&self) -> Result<(), CollectionError> {
+        match self.find_class().await? {
+            true => Ok(()),
+            false => Err(CollectionError::Missing(format!("Weaviate has no class `{}`", self.class))),
+        }
+    }
+
+    async fn try_establish(&self) -> Result<Established, CollectionError> {
+        if let Some(found) = self.try_look().await? {
+            return Ok(found);
+        }
+        let class = schema::class(&self.class, self.settings.metric, &self.fields);
+        match self.rest.call(Method::POST, "schema", Some(&class)).await {
+            Ok(_) => Ok(Established::Created),
+            // Another may have been faster; that is seen when it is looked for.
+            Err(CollectionError::OneRefused(text)) => match self.try_look().await? {
+                Some(found) => Ok(found),
+                None => Err(CollectionError::Fatal(format!("the class cannot be made: {text}"))),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn try_look(&self) -> Result<Option<Established>, CollectionError> {
+        if !self.find_class().await? {
+            return Ok(None);
+        }
+        // The schema does not say how many numbers a vector has, but every object does.
+        let any = Search {
+            limit: 1,
+            metadata: Some(WantedMetadata { vector: true, ..WantedMetadata::default() }),
+            ..self.search()
+        };
+        let reply: SearchReply = self.unary(SEARCH, any).await?;
+        let Some(found) = reply.results.first() else { return Ok(Some(Established::Existing { points: 0 })) };
+        let numbers = found.metadata.as_ref().map_or(0, |metadata| metadata.vector.len() / size_of::<f32>());
+        if numbers != self.dimensions && numbers > 0 {
+            return Err(CollectionError::Unfit(format!(
+                "its vectors have {numbers} numbers, and those of the embedding model {}: name another class with `index.collection`",
+                self.dimensions
+            )));
+        }
+        let query = json!({ "query": format!("{{ Aggregate {{ {} {{ meta {{ count }} }} }} }}", self.class) });
+        let answer = self.rest.call(Method::POST, "graphql", Some(&query)).await?;
+        let count = answer.pointer(&format!("/data/Aggregate/{}/0/meta/count", self.class)).and_then(Value::as_u64);
+        Ok(Some(Established::Existing { points: count.unwrap_or(1).max(1) }))
+    }
+
+    async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
+        self.need_class().await?;
+        let (mut objects, mut places, mut refused) = (Vec::with_capacity(points.len()), Vec::new(), Vec::new());
+        for (index, point) in points.iter().enumerate() {
+            match Declared::read(&self.fields, &point.metadata) {
+                Ok(declared) => {
+                    objects.push(object::object(point, &self.class, declared));
+                    places.push(index);
+                }
+                Err(reason) => refused.push(RefusedPoint { index, reason }),
+            }
+        }
+        if !objects.is_empty() {
+            let reply: BatchObjectsReply = self.unary(BATCH_OBJECTS, BatchObjects { objects }).await?;
+            let failed: Vec<(usize, String)> = reply
+                .errors
+                .into_iter()
+                .filter_map(|failed| Some((*places.get(usize::try_from(failed.index).ok()?)?, failed.error)))
+                .collect();
+            if !failed.is_empty() {
+                let ids: Vec<Uuid> = failed.iter().map(|(index, _)| points[*index].id).collect();
+                self.try_delete(&ids).await?;
+                for (index, error) in failed {
+                    match is_of_the_object(&error) {
+                        true => refused.push(RefusedPoint { index, reason: format!("Weaviate refused it: {error}") }),
+                        false => return Err(CollectionError::Unavailable { reason: error, after: None }),
+                    }
+                }
+            }
+        }
+        refused.sort_unstable_by_key(|refused| refused.index);
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err(CollectionError::Refused(refused)),
+        }
+    }
+
+    async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
+        self.need_class().await?;
+        let changes = (0..points.len()).map(|index| async move { (index, self.merge(&points[index]).await) });
+        let mut done = stream::iter(changes).buffered(self.settings.concurrency.max(1));
+        let (mut absent, mut refused) = (Vec::new(), Vec::new());
+        while let Some((index, result)) = done.next().await {
+            match result {
+                Ok(()) => {}
+                Err(CollectionError::Missing(_)) => absent.push(index),
+                Err(CollectionError::OneRefused(reason)) => refused.push(RefusedPoint { index, reason }),
+                Err(error) => return Err(error),
+            }
+        }
+        match refused.is_empty() {
+            true => Ok(absent),
+            false => Err(CollectionError::Refused(refused)),
+        }
+    }
+
+    async fn merge(&self, point: &PointMetadata) -> Result<(), CollectionError> {
+        let declared = Declared::read(&self.fields, &point.metadata).map_err(CollectionError::OneRefused)?;
+        let body = json!({ "class": self.class, "properties": declared.to_merge(&self.fields, &point.metadata) });
+        let path = format!("objects/{}/{}", self.class, point.id);
+        self.rest.call(Method::PATCH, &path, Some(&body)).await.map(drop)
+    }
+
+    async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+        for ids in ids.chunks(MAX_IDS) {
+            let filters = Some(filter::ids(ids.iter().map(Uuid::to_string)));
+            let reply: BatchDeleteReply =
+                self.unary(BATCH_DELETE, BatchDelete { collection: self.class.clone(), filters }).await?;
+            if reply.failed > 0 {
+                let reason = format!("{} of {} objects could not be deleted", reply.failed, ids.len());
+                return Err(CollectionError::Unavailable { reason, after: None });
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&self) -> Search {
+        let names = [DOCUMENT, CHUNK].map(str::to_owned).to_vec();
+        Search {
+            collection: self.class.clone(),
+            properties: Some(WantedProperties { names }),
+            uses_127_api: true,
+            ..Search::default()
+        }
+    }
+
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+        let typed = match nearest.filter {
+            Some(filter) => self.fields.filter(filter).map_err(CollectionError::Fatal)?,
+            None => Typed::Always,
+        };
+        let filters = match typed {
+            Typed::Never => return Ok(Vec::new()),
+            Typed::Always => None,
+            typed => Some(filter::translate(&typed).map_err(CollectionError::Fatal)?),
+        };
+        let search = Search {
+            metadata: Some(WantedMetadata { uuid: true, distance: true, ..WantedMetadata::default() }),
+            limit: u32::try_from(nearest.limit).unwrap_or(u32::MAX),
+            filters,
+            near: Some(NearVector { vector: vector::to_bytes(nearest.vector) }),
+            ..self.search()
+        };
+        let reply: SearchReply = self.unary(SEARCH, search).await?;
+        // Objects of others have no document.
+        reply
+            .results
+            .iter()
+            .filter(|found| text(found, DOCUMENT).is_some())
+            .map(|found| self.neighbour(found))
+            .collect()
+    }
+
+    fn neighbour(&self, found: &Found) -> Result<Neighbour, CollectionError> {
+        let (document, chunk) = of(found)?;
+        let distance = found.metadata.as_ref().map_or(0.0, |metadata| metadata.distance);
+        let score = match self.settings.metric {
+            Metric::Cosine => 1.0 - distance,
+            Metric::Dot => -distance,
+            Metric::L2 => -distance.max(0.0).sqrt(),
+        };
+        Ok(Neighbour { document, chunk, score })
+    }
+
+    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+        let mut points = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MAX_IDS) {
+            let names = [DOCUMENT, CHUNK, METADATA].map(str::to_owned).to_vec();
+            let search = Search {
+                properties: Some(WantedProperties { names }),
+                metadata: Some(WantedMetadata { uuid: true, vector: true, ..WantedMetadata::default() }),
+                limit: ids.len() as u32,
+                filters: Some(filter::ids(ids.iter().map(Uuid::to_string))),
+                ..self.search()
+            };
+            let reply: SearchReply = self.unary(SEARCH, search).await?;
+            for found in &reply.results {
+                let (document, chunk) = of(found)?;
+                let metadata = found.metadata.as_ref();
+                let id = metadata.and_then(|metadata| metadata.id.parse().ok());
+                let vector = metadata.and_then(|metadata| vector::from_bytes(&metadata.vector));
+                let (id, vector) = id.zip(vector).ok_or_else(|| changed(&document))?;
+                points.push(Point {
+                    id,
+                    document,
+                    chunk,
+                    metadata: text(found, METADATA).unwrap_or("{}").into(),
+                    vector,
+                });
+            }
+        }
+        Ok(points)
+    }
+}
+
+/// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
+fn judge(status: &Status, address: &str) -> CollectionError {
+    let says = |words: &str| status.message().contains(words);
+    if says("could not find class") {
+        return CollectionError::Missing(grpc::told(status));
+    }
+    if says("unauthorized") || says("forbidden") {
+        return CollectionError::Fatal(format!(
+            "Weaviate does not accept the key, or the key may not do this; check `index.api_key`: {}",
+            grpc::told(status)
+        ));
+    }
+    if says("unknown filter operator") {
+        return CollectionError::Fatal(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
+    }
+    grpc::judge(status, &format!("Weaviate at {address}"))
+}
+
+fn text<'a>(found: &'a Found, property: &str) -> Option<&'a str> {
+    found.properties.as_ref()?.own.as_ref()?.fields.get(property)?.text.as_deref()
+}
+
+/// The document and the chunk that an object is of.
+fn of(found: &Found) -> Result<(DocumentId, usize), CollectionError> {
+    let document = text(found, DOCUMENT).and_then(|document| DocumentId::new(document).ok());
+    let own = found.properties.as_ref().and_then(|properties| properties.own.as_ref());
+    let chunk = own.and_then(|own| usize::try_from(own.fields.get(CHUNK)?.whole?).ok());
+    document.zip(chunk).ok_or_else(|| {
+        let id = found.metadata.as_ref().map_or("", |metadata| metadata.id.as_str());
+        changed(id)
+    })
+}
+
+fn changed(what: impl std::fmt::Display) -> CollectionError {
+    CollectionError::Fatal(format!("its object of `{what}` is not as it was written: another program changed it"))
+}
+
+/// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.
+fn is_of_the_object(error: &str) -> bool {
+    const SIGNS: [&str; 7] =
+        ["invalid", "vector lengths", "dimension", "data type", "no such prop", "key too", "exceeds maximum"];
+    let error = error.to_lowercase();
+    SIGNS.iter().any(|sign| error.contains(sign))
+}
+
+/// Weaviate writes the first letter upper-case whatever it is given.
+fn class_name(name: &str) -> Result<String, String> {
+    let mut letters = name.chars();
+    let first = letters.next().filter(char::is_ascii_alphabetic);
+    let rest = letters.as_str();
+    match first {
+        Some(first) if name.len() <= 255 && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+            Ok(format!("{}{rest}", first.to_ascii_uppercase()))
+        }
+        _ => Err("index.collection: a class of Weaviate has letters, digits and `_` in its name, a letter first, and at most 255 of them; \
+                  without it the pipeline's name is taken"
+            .into()),
+    }
+}
+
+fn check_field(name: &str) -> Result<(), String> {
+    let fits = name.len() <= 231
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !fits {
+        return Err(format!(
+            "index.metadata.{name}: a property of Weaviate has letters, digits and `_` in its name, no digit first"
+        ));
+    }
+    if name.starts_with("vectide_") || matches!(name, "id" | "_id" | "_additional") {
+        return Err(format!(
+            "index.metadata.{name}: this name has a meaning of its own in Weaviate or here; it cannot be filtered by"
+        ));
+    }
+    Ok(())
+}
+
+impl Collection for WeaviateClass {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn bulk(&self) -> Bulk {
+        Bulk {
+            points: self.settings.batch,
+            bytes: MAX_BYTES,
+            bytes_per_number: size_of::<f32>(),
+            concurrency: self.settings.concurrency,
+        }
+    }
+
+    fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+        self.try_establish().boxed()
+    }
+
+    fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+        self.try_look().boxed()
+    }
+
+    fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        self.try_upsert(points).boxed()
+    }
+
+    fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
+        self.try_set_metadata(points).boxed()
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+        self.try_delete(ids).boxed()
+    }
+
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+        self.try_nearest(nearest).boxed()
+    }
+
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+        self.try_fetch(ids).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_status_tell_what_it_means() {
+        let judged = |words: &str| judge(&Status::unknown(words), "w:1");
+        assert!(matches!(judged("could not find class X in schema"), CollectionError::Missing(_)));
+        assert!(matches!(judged("extract auth: unauthorized: invalid api key"), CollectionError::Fatal(_)));
+        assert!(matches!(judged("rbac: forbidden"), CollectionError::Fatal(_)));
+        assert!(matches!(judged("unknown filter operator 15"), CollectionError::Fatal(text) if text.contains("1.33")));
+        assert!(matches!(judged("shard is busy"), CollectionError::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_used_names_the_setting() {
+        let class = |yaml: &str| WeaviateClass::new(&serde_yaml::from_str(yaml).unwrap(), "products", 2);
+        for (yaml, setting, hint) in [
+            ("{ url: localhost }", "index.url: ", "address"),
+            ("{ url: 'http://u:p4ss@x' }", "index.url: ", "api_key"),
+            ("{ grpc_url: 'localhost:50051' }", "index.grpc_url: ", "http://"),
+            ("{ api_key: ' ' }", "index.api_key: ", "environment"),
+            ("{ collection: my-class }", "index.collection: ", "letters"),
+            ("{ collection: 1st }", "index.collection: ", "letters"),
+            ("{ metadata: { 'a b': text } }", "index.metadata.a b: ", "letters"),
+            ("{ metadata: { id: text } }", "index.metadata.id: ", "meaning"),
+        ] {
+            let error = class(yaml).err().unwrap();
+            assert!(error.starts_with(setting) && error.contains(hint) && !error.contains("p4ss"), "{yaml}: {error}");
+        }
+        let class = class("{ url: 'https://w.example' }").unwrap();
+        assert_eq!(
+            (class.place(), class.grpc.address()),
+            ("the class `Products` of Weaviate at w.example", "w.example:50051")
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Weaviate's REST API, which has what its gRPC API has not: the schema, and changes of single properties.
+
+use std::time::SystemTime;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::{Client, Method, StatusCode, Url};
+use serde_json::Value;
+
+use crate::http_client::{self, Answer, retry_after, shown};
+use crate::index::collection::CollectionError;
+use crate::settings::Secret;
+use crate::settings::weaviate::WeaviateSettings;
+
+/// The most bytes that are read of an answer.
+const MAX_ANSWER: usize = 16 << 20;
+
+pub struct Rest {
+    client: Client,
+    url: Url,
+    key: Option<Secret>,
+}
+
+impl Rest {
+    /// # Errors
+    /// Names the setting and what to do. Never shows the address, which may hold a secret.
+    pub fn new(settings: &WeaviateSettings, key: Option<&Secret>) -> Result<Self, String> {
+        let url = Url::parse(&settings.url).map_err(|error| {
+            format!("index.url: is not an address ({error}); write it like `http://127.0.0.1:8080`")
+        })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("index.url: must start with `http://` or `https://`".into());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("index.url: it holds a name or a password; put the key into `index.api_key`".into());
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            let mut value = http_client::header(&format!("Bearer {}", key.reveal()), "index.api_key")?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = http_client::builder()
+            .default_headers(headers)
+            .timeout(settings.timeout.as_duration())
+            .pool_max_idle_per_host(settings.concurrency)
+            .build()
+            .map_err(|error| format!("index: cannot prepare connections: {}", http_client::causes(error)))?;
+        Ok(Self { client, url, key: key.cloned() })
+    }
+
+    /// The server's host, for people and for gRPC.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// The server's host and port.
+    pub fn address(&self) -> String {
+        self.url.port().map_or_else(|| self.host().to_owned(), |port| format!("{}:{port}", self.host()))
+    }
+
+    /// Whether calls are encrypted.
+    pub fn scheme(&self) -> &str {
+        self.url.scheme()
+    }
+
+    /// One call. `path` begins behind `/v1/`. The JSON of the answer, or null where there is none.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CollectionError> {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/v1/{path}", self.url.path().trim_end_matches('/')));
+        let mut request = self.client.request(method, url);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
+        let answer = answer.map_err(|reason| CollectionError::Unavailable { reason, after: None })?;
+        if !answer.status.is_success() {
+            return Err(judge(&answer, self.key.as_ref(), SystemTime::now()));
+        }
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| CollectionError::Unavailable {
+            reason: format!("its answer cannot be read: {error}"),
+            after: None,
+        })
+    }
+}
+
+/// What an answer that is an error means.
+fn judge(answer: &Answer, key: Option<&Secret>, now: SystemTime) -> CollectionError {
+    let status = answer.status;
+    let said = said(status, &answer.body, key);
+    match status.as_u16() {
+        401 => CollectionError::Fatal(format!("HTTP {status}: the key is missing or wrong; check `index.api_key`")),
+        403 => CollectionError::Fatal(format!("{said}; give the key the right to read and write the class")),
+        404 => CollectionError::Missing(format!("it is not there: {said}")),
+        400 | 413 | 422 => CollectionError::OneRefused(format!("Weaviate refused it: {said}")),
+        408 | 409 | 425 | 429 | 500.. => {
+            CollectionError::Unavailable { reason: said, after: retry_after(&answer.headers, now) }
+        }
+        _ => CollectionError::Fatal(format!("{said}; this does not answer like Weaviate: check `index.url`")),
+    }
+}
+
+/// The status and the server's own words: `{"error": [{"message"}]}`, or `{"message"}`.
+fn said(status: StatusCode, body: &[u8], key: Option<&Secret>) -> String {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = json.pointer("/error/0/message").or(json.get("message")).and_then(Value::as_str);
+    match message.map(|message| shown(message, key)) {
+        Some(words) if !words.is_empty() => format!("HTTP {status}: {words}"),
+        _ => format!("HTTP {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_meaning() {
+        let judged = |status: u16, body: Value| {
+            let mut headers = HeaderMap::new();
+            headers.insert("retry-after", "7".parse().unwrap());
+            let answer =
+                Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_string().into_bytes() };
+            judge(&answer, Some(&Secret::new("hunter2")), SystemTime::UNIX_EPOCH)
+        };
+        let words = json!({"error": [{"message": "no hunter2\nhere"}]});
+        assert!(matches!(judged(401, words.clone()), CollectionError::Fatal(text) if text.contains("index.api_key")));
+        assert!(matches!(judged(403, words.clone()), CollectionError::Fatal(text) if text.contains("no *** here")));
+        assert!(matches!(judged(404, json!({})), CollectionError::Missing(_)));
+        assert!(matches!(judged(422, words), CollectionError::OneRefused(text) if text.contains("no *** here")));
+        assert!(matches!(judged(302, json!({})), CollectionError::Fatal(text) if text.contains("index.url")));
+        for status in [429, 500, 502, 503, 504] {
+            let CollectionError::Unavailable { reason, after } = judged(status, json!({"message": "busy"})) else {
+                panic!()
+            };
+            assert!(reason.contains("busy") && after.is_some_and(|after| after.as_secs() == 7));
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Pinecone. Nobody but its makers can run it: what it does is played by a stub of our own, and what may be asked of it is checked with its
+//! published contract by somebody else's validator.
+
+mod prism;
+mod stub;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vectide::index::Filter;
+use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
+use vectide::index::distance::Scorer;
+use vectide::index::pinecone::PineconeIndex;
+use vectide::settings::index::Metric;
+
+use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
+
+use prism::Prism;
+use stub::{KEY, Reply, Stub, reply};
+
+const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]' }";
+
+fn index(stub: &Stub, more: &str) -> PineconeIndex {
+    index_of(stub, more, DIMENSIONS)
+}
+
+fn index_of(stub: &Stub, more: &str, dimensions: usize) -> PineconeIndex {
+    let settings = format!("{{ url: '{}', api_key: {KEY}, metadata: {FIELDS}, timeout: 5s, {more} }}", stub.url());
+    PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", dimensions).unwrap()
+}
+
+#[tokio::test]
+async fn an_index_is_made_once_and_what_does_not_fit_is_refused() {
+    let stub = Stub::start();
+    let own = index(&stub, "");
+    assert_eq!(own.look().await, Ok(None));
+    assert_eq!(own.establish().await, Ok(Established::Created));
+    assert_eq!(own.establish().await, Ok(Established::Existing { points: 0 }));
+    own.upsert(&[point("a", 0, &json!({}), 1)]).await.unwrap();
+    assert_eq!(own.look().await, Ok(Some(Established::Existing { points: 1 })));
+    assert_eq!(index(&stub, "namespace: other").look().await, Ok(Some(Established::Existing { points: 0 })));
+    for (other, named) in [(index_of(&stub, "", 17), ["16", "17"]), (index(&stub, "metric: l2"), ["cosine", "l2"])] {
+        let error = other.establish().await.unwrap_err();
+        let CollectionError::Unfit(text) = &error else { panic!("{error:?}") };
+        assert!(named.iter().all(|part| text.contains(part)), "{text}");
+        assert_eq!(other.look().await, Err(error));
+    }
+}
+
+#[tokio::test]
+async fn points_come_back_as_they_were_and_are_replaced_whole() {
+    let stub = Stub::start();
+    let index = index(&stub, "");
+    index.establish().await.unwrap();
+    let ids = ["'; DROP TABLE x; --", "a\"b\\c", "\u{1F45F} shoe", "ü/é?#%", "plain"];
+    let metadata = [
+        json!({}),
+        json!({"text": "it's \"quoted\" \\ \n\t", "empty": "", "emoji": "\u{1F9E6}\u{200D}", "long": "x".repeat(10_000)}),
+        json!({"whole": 9_007_199_254_740_993_i64, "max": u64::MAX, "min": i64::MIN, "fraction": 0.1, "date": "2026-11-25T10:00:00Z"}),
+        json!({"nested": {"deep": [1, {"x": null}]}, "null": null, "mixed": [1, "a", null], "sizes": [38, 39.5], "tags": []}),
+        json!({"price": 3, "tags": ["b'c", null], "brand": null}),
+    ];
+    let points: Vec<Point> =
+        ids.iter().zip(&metadata).zip(1..).map(|((id, metadata), seed)| point(id, 2, metadata, seed)).collect();
+    index.upsert(&points).await.unwrap();
+    assert_holds(&index, &points, &points.iter().collect::<Vec<_>>()).await;
+    let new = Point { vector: vector(99, DIMENSIONS), metadata: "{\"stock\":1}".into(), ..points[4].clone() };
+    for _ in 0..2 {
+        index.upsert(std::slice::from_ref(&new)).await.unwrap();
+        assert_holds(&index, &points[4..], &[&new]).await;
+    }
+    for _ in 0..2 {
+        index.delete(&[points[0].id, Uuid::nil(), new.id]).await.unwrap();
+        assert_holds(&index, &points, &[&points[1], &points[2], &points[3]]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_point_is_named_and_its_mates_go_in() {
+    let stub = Stub::start();
+    let index = index(&stub, "");
+    index.establish().await.unwrap();
+    let large = json!({"text": "x".repeat(50_000)});
+    let points = [
+        point("a", 0, &json!({"price": 1}), 1),
+        point("b", 0, &json!({"price": "cheap"}), 2),
+        point("c", 0, &large, 3),
+        point("d", 0, &json!({"stock": 9_007_199_254_740_993_u64}), 4),
+        point("e", 0, &json!({}), 5),
+    ];
+    let Err(CollectionError::Refused(refused)) = index.upsert(&points).await else { panic!() };
+    assert_eq!(refused.iter().map(|refused| refused.index).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(refused[0].reason.contains("`price` is \"cheap\"") && refused[1].reason.contains("40960"), "{refused:?}");
+    assert_holds(&index, &points, &[&points[0], &points[4]]).await;
+    // What only Pinecone itself knows.
+    let zero = Point { vector: vec![0.0; DIMENSIONS].into(), ..points[0].clone() };
+    let error = index.upsert(&[zero]).await.unwrap_err();
+    assert!(matches!(&error, CollectionError::OneRefused(text) if text.contains("non-zero")), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_documented_error_has_its_meaning() {
+    let stub = Stub::start();
+    let index = index(&stub, "");
+    let points = [point("a", 0, &json!({}), 1)];
+    assert!(matches!(index.upsert(&points).await, Err(CollectionError::Missing(_))), "before it is made");
+    index.establish().await.unwrap();
+    let limited = || Reply {
+        headers: vec![("retry-after", "7".into())],
+        ..reply(429, json!({ "message": "Too many requests" }))
+    };
+    stub.script([limited(), reply(503, Value::Null), reply(500, json!({ "message": "internal" }))]);
+    let error = index.upsert(&points).await.unwrap_err();
+    assert!(
+        matches!(error, CollectionError::Unavailable { after: Some(after), .. } if after == Duration::from_secs(7))
+    );
+    for _ in 0..2 {
+        assert!(matches!(index.upsert(&points).await, Err(CollectionError::Unavailable { after: None, .. })));
+    }
+    stub.script([reply(400, json!({ "code": 3, "message": "Metadata size is 41000 bytes, which exceeds the limit" }))]);
+    assert!(matches!(index.upsert(&points).await, Err(CollectionError::OneRefused(text)) if text.contains("41000")));
+    stub.script([reply(403, json!({ "message": "forbidden" }))]);
+    assert!(matches!(index.upsert(&points).await, Err(CollectionError::Fatal(text)) if text.contains("forbidden")));
+    index.upsert(&points).await.unwrap();
+    stub.drop_index("products");
+    assert!(matches!(index.upsert(&points).await, Err(CollectionError::Missing(_))));
+    assert!(matches!(index.delete(&[points[0].id]).await, Err(CollectionError::Missing(_))));
+    assert!(matches!(index.fetch(&[points[0].id]).await, Err(CollectionError::Missing(_))));
+    assert_eq!(index.establish().await, Ok(Established::Created));
+    assert_holds(&index, &points, &[]).await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_without_showing_it() {
+    let stub = Stub::start();
+    let settings = format!("{{ url: '{}', api_key: pc-wr0ng }}", stub.url());
+    let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
+    let error = index.establish().await.unwrap_err();
+    assert!(
+        matches!(&error, CollectionError::Fatal(text) if text.contains("index.api_key") && !text.contains("wr0ng")),
+        "{error:?}"
+    );
+    assert!(!index.place().contains("wr0ng"));
+}
+
+#[tokio::test]
+async fn nobody_there_is_waited_for() {
+    let stub = Stub::start();
+    let settings = format!("{{ url: 'http://{}', api_key: {KEY} }}", unused());
+    let nobody = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
+    let error = nobody.establish().await.unwrap_err();
+    assert!(matches!(&error, CollectionError::Unavailable { reason, .. } if reason.contains("index.url")), "{error:?}");
+    drop(stub);
+}
+
+/// An address at which nobody listens.
+fn unused() -> std::net::SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_what_was_written_and_a_search_does_not() {
+    let stub = Stub::start();
+    let index = index(&stub, "");
+    index.establish().await.unwrap();
+    let points = [point("a", 0, &json!({}), 1)];
+    stub.lag(Some(0));
+    index.upsert(&points).await.unwrap();
+    let nearest = || Nearest { vector: &points[0].vector, filter: None, limit: 1 };
+    assert_eq!(index.nearest(nearest()).await.unwrap().len(), 1);
+    let error = index.fetch(&[points[0].id]).await.unwrap_err();
+    assert!(
+        matches!(&error, CollectionError::Unavailable { after: Some(_), reason } if reason.contains("number 1")),
+        "{error:?}"
+    );
+    stub.lag(Some(1));
+    assert_holds(&index, &points, &[&points[0]]).await;
+    let before = stub.requests().len();
+    assert_holds(&index, &points, &[&points[0]]).await;
+    assert_eq!(stub.requests().len() - before, 1, "what was seen once is not asked again");
+}
+
+#[tokio::test]
+async fn filters_find_what_they_match() {
+    let stub = Stub::start();
+    let index = index(&stub, "");
+    index.establish().await.unwrap();
+    let products = products(120);
+    index.upsert(&products).await.unwrap();
+    let vector = vector(4711, DIMENSIONS);
+    let scorer = Scorer::new(Metric::Cosine, &vector);
+    for json in [
+        json!({}),
+        json!({"category": "shoes"}),
+        json!({"category": 5}),
+        json!({"category": "shoes", "sale": true}),
+        json!({"sale": {"in": [true, false]}}),
+        json!({"stock": 3.0}),
+        json!({"price": {"gte": 20, "lt": 50.5}}),
+        json!({"price": {"gt": 99}}),
+        json!({"category": {"in": ["hats", "socks", "x"]}}),
+        json!({"stock": {"in": [0, 4]}}),
+        json!({"category": {"in": []}}),
+        json!({"tags": {"in": ["wool", "rain"]}}),
+        json!({"tags": {"exists": true}}),
+        json!({"tags": {"exists": false}}),
+        json!({"brand": {"exists": false}}),
+        json!({"brand": "Fjäll \"x\""}),
+        json!({"not": {"category": "shoes"}}),
+        json!({"not": {"brand": "Fjäll \"x\""}}),
+        json!({"not": {"sale": true}}),
+        json!({"not": {"tags": "wool"}}),
+        json!({"not": {"price": {"lt": 50}}}),
+        json!({"not": {"price": {"gte": 20, "lte": 50}}}),
+        json!({"or": [{"stock": 0}, {"price": {"lt": 10}}]}),
+        json!({"not": {"or": [{"category": "hats"}, {"and": [{"category": "socks"}, {"tags": "rain"}]}]}}),
+    ] {
+        let filter = Filter::from_json(&json).unwrap();
+        let found = index.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 200 }).await;
+        let found = found.unwrap_or_else(|error| panic!("{json}: {error}"));
+        let matches = |point: &&Point| filter.matches(&serde_json::from_str(&point.metadata).unwrap());
+        let mut expected: Vec<&Point> = products.iter().filter(matches).collect();
+        expected.sort_by(|a, b| scorer.score(&b.vector).total_cmp(&scorer.score(&a.vector)));
+        let expected: Vec<&str> = expected.iter().map(|point| point.document.as_str()).collect();
+        assert_eq!(found.iter().map(|found| found.document.as_str()).collect::<Vec<_>>(), expected, "{json}");
+    }
+    for (filter, named) in [(json!({"colour": "red"}), "`colour`"), (json!({"category": {"gt": "a"}}), "numbers only")]
+    {
+        let filter = Filter::from_json(&filter).unwrap();
+        let error = index.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 1 }).await.unwrap_err();
+        assert!(matches!(&error, CollectionError::Fatal(text) if text.contains(named)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn scores_are_those_of_an_exact_search() {
+    for (name, metric) in [("cosine", Metric::Cosine), ("dot", Metric::Dot), ("l2", Metric::L2)] {
+        let stub = Stub::start();
+        let index = index(&stub, &format!("metric: {name}"));
+        index.establish().await.unwrap();
+        let products = products(100);
+        index.upsert(&products).await.unwrap();
+        let vector = vector(1_000_000, DIMENSIONS);
+        let scorer = Scorer::new(metric, &vector);
+        let mut expected: Vec<(f32, &str)> =
+            products.iter().map(|point| (scorer.score(&point.vector), point.document.as_str())).collect();
+        expected.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let found = index.nearest(Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
+        assert_eq!(found.len(), 10);
+        for (found, (score, document)) in found.iter().zip(expected) {
+            assert_eq!(found.document.as_str(), document, "{name}");
+            assert!((found.score - score).abs() < 1e-4, "{name}: {} {score}", found.score);
+        }
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_points_go_in_in_bulks_below_the_limits() {
+    let stub = Stub::start();
+    let index = index_of(&stub, "batch: 1000", 128);
+    index.establish().await.unwrap();
+    let bulk = index.bulk();
+    let most = bulk.bytes / (128 * bulk.bytes_per_number + 200);
+    let points: Vec<Point> = (0..10_000)
+        .map(|number| Point { vector: vector(number, 128), ..point(&format!("d{number}"), 0, &json!({"stock": 1}), 0) })
+        .collect();
+    for points in points.chunks(most.min(bulk.points)) {
+        index.upsert(points).await.unwrap();
+    }
+    assert_eq!(index.look().await, Ok(Some(Established::Existing { points: 10_000 })));
+    let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
+    assert_eq!(index.fetch(&ids[..250]).await.unwrap().len(), 250);
+    index.delete(&ids).await.unwrap();
+    assert_eq!(index.look().await, Ok(Some(Established::Existing { points: 0 })));
+}
+
+/// All that the connector sends is allowed by the contract, and what the contract forbids is found.
+#[tokio::test]
+async fn every_request_is_one_of_the_published_contract() {
+    let Some(prism) = Prism::start() else { return };
+    let stub = Stub::start();
+    let index = index(&stub, "namespace: 'a b&c'");
+    index.establish().await.unwrap();
+    let products = products(5);
+    index.upsert(&products).await.unwrap();
+    index.look().await.unwrap();
+    for filter in
+        [json!({}), json!({"not": {"or": [{"category": "hats"}, {"price": {"gte": 1}}, {"tags": {"exists": true}}]}})]
+    {
+        let filter = Filter::from_json(&filter).unwrap();
+        index.nearest(Nearest { vector: &products[0].vector, filter: Some(&filter), limit: 3 }).await.unwrap();
+    }
+    let ids: Vec<Uuid> = products.iter().map(|point| point.id).collect();
+    index.fetch(&ids).await.unwrap();
+    index.delete(&ids).await.unwrap();
+    let requests = stub.requests();
+    assert!(requests.len() >= 8, "{}", requests.len());
+    for request in &requests {
+        assert_eq!(prism.violations(request), None, "{} {}", request.method, request.target);
+    }
+    let upsert = requests.iter().find(|request| request.target.ends_with("/vectors/upsert")).unwrap();
+    let wrong = stub::Request { body: br#"{"vectors": [{"values": "none"}]}"#.to_vec(), ..upsert.clone() };
+    assert!(prism.violations(&wrong).is_some(), "the contract is asked at all");
+}

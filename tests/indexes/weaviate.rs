@@ -1,0 +1,390 @@
+//! Weaviate 1.38, the real server.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vectide::index::Filter;
+use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point, PointMetadata};
+use vectide::index::distance::Scorer;
+use vectide::index::weaviate::WeaviateClass;
+use vectide::settings::index::Metric;
+
+use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
+use crate::server::Server;
+
+const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]', sizes: 'number[]', added: text }";
+
+/// One server for all tests; it ends with the process.
+fn addresses() -> Option<&'static (String, String)> {
+    static SERVER: OnceLock<Option<(Mutex<Server>, (String, String))>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| {
+        let server = Server::start("weaviate.sh")?;
+        let addresses = split(&server.address);
+        Some((Mutex::new(server), addresses))
+    });
+    server.as_ref().map(|(_, addresses)| addresses)
+}
+
+fn split(addresses: &str) -> (String, String) {
+    let (rest, grpc) = addresses.split_once(' ').unwrap();
+    (rest.to_owned(), grpc.to_owned())
+}
+
+fn class_of((rest, grpc): &(String, String), more: &str, dimensions: usize) -> WeaviateClass {
+    let key = if more.contains("api_key") { "" } else { "api_key: secret, " };
+    let metadata = if more.contains("metadata") { String::new() } else { format!("metadata: {FIELDS}, ") };
+    let settings = format!("{{ url: '{rest}', grpc_url: '{grpc}', {key}{metadata}{more} }}");
+    WeaviateClass::new(&serde_yaml::from_str(&settings).unwrap(), "products", dimensions).unwrap()
+}
+
+/// A name that no other test uses.
+fn fresh() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("Test{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+async fn established(addresses: &(String, String), more: &str) -> WeaviateClass {
+    let class = class_of(addresses, &format!("collection: {}, {more}", fresh()), DIMENSIONS);
+    assert_eq!(class.establish().await, Ok(Established::Created));
+    class
+}
+
+/// A call to the server without Vectide.
+async fn direct(addresses: &(String, String), method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    let request = reqwest::Client::new()
+        .request(method.parse().unwrap(), format!("{}/v1/{path}", addresses.0))
+        .header("authorization", "Bearer secret")
+        .header("content-type", "application/json");
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    (answer.status(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+}
+
+fn metadata_of(point: &Point) -> PointMetadata {
+    let Point { id, document, chunk, metadata, .. } = point.clone();
+    PointMetadata { id, document, chunk, metadata }
+}
+
+#[tokio::test]
+async fn a_class_is_made_once_and_what_does_not_fit_is_refused() {
+    let Some(addresses) = addresses() else { return };
+    let name = fresh();
+    let class = |more: &str, dimensions| class_of(addresses, &format!("collection: {name}, {more}"), dimensions);
+    let own = class("", DIMENSIONS);
+    assert_eq!(own.look().await, Ok(None));
+    assert_eq!(own.establish().await, Ok(Established::Created));
+    assert_eq!(own.establish().await, Ok(Established::Existing { points: 0 }));
+    own.upsert(&[point("a", 0, &json!({}), 1), point("b", 0, &json!({}), 1)]).await.unwrap();
+    assert_eq!(own.look().await, Ok(Some(Established::Existing { points: 2 })));
+    for (other, named) in [
+        (class("", 17), ["16", "17"]),
+        (class("metric: l2", DIMENSIONS), ["cosine", "l2"]),
+        (class("metadata: { price: text }", DIMENSIONS), ["number", "text"]),
+        (class("metadata: { colour: text }", DIMENSIONS), ["`colour`", "index.collection"]),
+    ] {
+        let error = other.establish().await.unwrap_err();
+        let CollectionError::Unfit(text) = &error else { panic!("{error:?}") };
+        assert!(named.iter().all(|part| text.contains(part)), "{text}");
+        assert_eq!(other.look().await, Err(error));
+    }
+}
+
+#[tokio::test]
+async fn points_come_back_as_they_were_and_are_replaced_whole() {
+    let Some(addresses) = addresses() else { return };
+    let class = established(addresses, "").await;
+    let ids = ["'; DROP TABLE x; --", "a\"b\\c", "\u{1F45F} shoe", "ü/é?#%", "\u{202E}right", "plain"];
+    let metadata = [
+        json!({}),
+        json!({"text": "it's \"quoted\" \\ \n\t", "empty": "", "emoji": "\u{1F9E6}\u{200D}", "long": "x".repeat(100_000), "nul": "\u{0}"}),
+        json!({"whole": 9_007_199_254_740_993_i64, "max": u64::MAX, "min": i64::MIN, "fraction": 0.1, "date": "2026-11-25T10:00:00Z"}),
+        json!({"nested": {"deep": [1, {"x": null}]}, "null": null, "mixed": [1, "a", null], "sizes": [38, 39.5], "tags": []}),
+        json!({"price": 3, "tags": ["b'c", null, "", "\u{1F45F}"], "brand": null, "category": "", "sale": false}),
+        json!({"price": -0.0, "stock": 1e-300, "sizes": [1e300, -7], "added": "2026-11-25T10:00:00Z", "id": 5}),
+    ];
+    let points: Vec<Point> =
+        ids.iter().zip(&metadata).zip(1..).map(|((id, metadata), seed)| point(id, 2, metadata, seed)).collect();
+    class.upsert(&points).await.unwrap();
+    assert_holds(&class, &points, &points.iter().collect::<Vec<_>>()).await;
+    let new = Point { vector: vector(99, DIMENSIONS), metadata: "{\"stock\":1}".into(), ..points[4].clone() };
+    for _ in 0..2 {
+        class.upsert(std::slice::from_ref(&new)).await.unwrap();
+        assert_holds(&class, &points[4..5], &[&new]).await;
+    }
+    for _ in 0..2 {
+        class.delete(&[points[0].id, Uuid::nil(), new.id]).await.unwrap();
+        assert_holds(&class, &points, &[&points[1], &points[2], &points[3], &points[5]]).await;
+    }
+}
+
+#[tokio::test]
+async fn metadata_change_without_the_vector_and_what_is_absent_is_named() {
+    let Some(addresses) = addresses() else { return };
+    let class = established(addresses, "").await;
+    let before = ["a", "b", "c"]
+        .map(|id| point(id, 1, &json!({"price": 1, "tags": ["x"], "category": "old", "note": "old"}), 7));
+    class.upsert(&before).await.unwrap();
+    let after = ["a", "b"].map(|id| point(id, 1, &json!({"price": 2.5, "tags": [], "brand": "new"}), 7));
+    let changes =
+        [metadata_of(&after[0]), metadata_of(&point("absent", 0, &json!({"price": 9}), 0)), metadata_of(&after[1])];
+    assert_eq!(class.set_metadata(&changes).await, Ok(vec![1]));
+    assert_holds(
+        &class,
+        &[before.to_vec(), vec![point("absent", 0, &json!({}), 0)]].concat(),
+        &[&after[0], &after[1], &before[2]],
+    )
+    .await;
+    for (json, expected) in [
+        (json!({"category": "old"}), vec!["c"]),
+        (json!({"brand": "new"}), vec!["a", "b"]),
+        (json!({"tags": {"exists": true}}), vec!["a", "b", "c"]),
+        (json!({"tags": "x"}), vec!["c"]),
+        (json!({"category": {"exists": false}}), vec!["a", "b"]),
+        (json!({"price": {"gt": 2}}), vec!["a", "b"]),
+    ] {
+        let filter = Filter::from_json(&json).unwrap();
+        let found =
+            class.nearest(Nearest { vector: &before[0].vector, filter: Some(&filter), limit: 9 }).await.unwrap();
+        let mut found: Vec<&str> = found.iter().map(|found| found.document.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{json}");
+    }
+    let wrong = PointMetadata { metadata: "{\"price\":\"cheap\"}".into(), ..changes[2].clone() };
+    let Err(CollectionError::Refused(refused)) = class.set_metadata(&[changes[0].clone(), wrong]).await else {
+        panic!()
+    };
+    assert!(refused.len() == 1 && refused[0].index == 1 && refused[0].reason.contains("cheap"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_refused_point_is_named_and_its_mates_go_in() {
+    let Some(addresses) = addresses() else { return };
+    let class = established(addresses, "").await;
+    let points = [
+        point("a", 0, &json!({"price": 1}), 1),
+        point("b", 0, &json!({"price": "cheap"}), 2),
+        point("c", 0, &json!({"category": " padded"}), 3),
+        point("d", 0, &json!({"stock": 9_007_199_254_740_993_u64}), 4),
+        point("e", 0, &json!({"category": "x".repeat(100_000)}), 5),
+    ];
+    let Err(CollectionError::Refused(refused)) = class.upsert(&points).await else { panic!() };
+    assert_eq!(refused.iter().map(|refused| refused.index).collect::<Vec<_>>(), [1, 2, 3], "{refused:?}");
+    assert!(
+        refused[0].reason.contains("`price` is \"cheap\"") && refused[1].reason.contains("white space"),
+        "{refused:?}"
+    );
+    assert_holds(&class, &points, &[&points[0], &points[4]]).await;
+}
+
+/// The server reports such an object as failed, and keeps it: searches would fail from then on.
+#[tokio::test]
+async fn a_vector_of_another_length_leaves_nothing_behind() {
+    let Some(addresses) = addresses() else { return };
+    let class = established(addresses, "").await;
+    let short = Point { vector: vector(1, 3), ..point("short", 0, &json!({"stock": 1}), 1) };
+    let points = [point("a", 0, &json!({"stock": 1}), 1), short, point("b", 0, &json!({"stock": 1}), 2)];
+    let Err(CollectionError::Refused(refused)) = class.upsert(&points).await else { panic!() };
+    assert!(refused.len() == 1 && refused[0].index == 1, "{refused:?}");
+    assert_holds(&class, &points, &[&points[0], &points[2]]).await;
+    let filter = Filter::from_json(&json!({"stock": 1})).unwrap();
+    let found = class.nearest(Nearest { vector: &points[0].vector, filter: Some(&filter), limit: 9 }).await.unwrap();
+    assert_eq!(found.len(), 2);
+}
+
+#[tokio::test]
+async fn a_class_that_was_dropped_is_missing_and_is_not_made_by_a_write() {
+    let Some(addresses) = addresses() else { return };
+    let name = fresh();
+    let class = class_of(addresses, &format!("collection: {name}"), DIMENSIONS);
+    let points = [point("a", 0, &json!({"price": 1}), 1)];
+    for _ in 0..2 {
+        let error = class.upsert(&points).await;
+        assert!(matches!(error, Err(CollectionError::Missing(_))), "{error:?}");
+        assert_eq!(class.look().await, Ok(None));
+        let error = class.set_metadata(&[metadata_of(&points[0])]).await;
+        assert!(matches!(error, Err(CollectionError::Missing(_))), "{error:?}");
+        let error = class.delete(&[points[0].id]).await;
+        assert!(matches!(error, Err(CollectionError::Missing(_))), "{error:?}");
+        let error = class.fetch(&[points[0].id]).await;
+        assert!(matches!(error, Err(CollectionError::Missing(_))), "{error:?}");
+        let error = class.nearest(Nearest { vector: &points[0].vector, filter: None, limit: 1 }).await;
+        assert!(matches!(error, Err(CollectionError::Missing(_))), "{error:?}");
+        assert_eq!(class.look().await, Ok(None));
+        assert_eq!(class.establish().await, Ok(Established::Created));
+        class.upsert(&points).await.unwrap();
+        direct(addresses, "DELETE", &format!("schema/{name}"), Value::Null).await;
+    }
+}
+
+#[tokio::test]
+async fn a_class_that_a_write_of_another_program_made_does_not_fit() {
+    let Some(addresses) = addresses() else { return };
+    let name = fresh();
+    let object = json!({ "class": name, "vector": [1, 2], "properties": { "price": 1, "category": "a b" } });
+    let (status, answer) = direct(addresses, "POST", "objects", object).await;
+    assert!(status.is_success(), "{answer}");
+    let class = class_of(addresses, &format!("collection: {name}"), 2);
+    assert!(matches!(class.establish().await, Err(CollectionError::Unfit(_))));
+    let error = class.upsert(&[point("a", 0, &json!({}), 1)]).await;
+    assert!(matches!(error, Err(CollectionError::Unfit(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_without_showing_it() {
+    let Some(addresses) = addresses() else { return };
+    let class = class_of(addresses, "api_key: wr0ng", DIMENSIONS);
+    for error in [
+        class.establish().await.map(drop),
+        class.upsert(&[point("a", 0, &json!({}), 1)]).await,
+        class.delete(&[Uuid::nil()]).await,
+        class.fetch(&[Uuid::nil()]).await.map(drop),
+    ] {
+        assert!(
+            matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("index.api_key") && !text.contains("wr0ng")),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_waited_for_and_its_data_are_there_when_it_is_back() {
+    let Some(mut server) = Server::start("weaviate.sh") else { return };
+    let class = class_of(&split(&server.address), "timeout: 5s", DIMENSIONS);
+    class.establish().await.unwrap();
+    let before = point("a", 0, &json!({"price": 1}), 1);
+    class.upsert(std::slice::from_ref(&before)).await.unwrap();
+    server.stop();
+    for error in [
+        class.upsert(std::slice::from_ref(&before)).await,
+        class.delete(&[before.id]).await,
+        class.establish().await.map(drop),
+        class.set_metadata(&[metadata_of(&before)]).await.map(drop),
+    ] {
+        assert!(matches!(error, Err(CollectionError::Unavailable { .. })), "{error:?}");
+    }
+    server.restart();
+    let after = point("b", 0, &json!({"price": 2}), 2);
+    class.upsert(std::slice::from_ref(&after)).await.unwrap();
+    assert_holds(&class, &[before.clone(), after.clone()], &[&before, &after]).await;
+}
+
+#[tokio::test]
+async fn filters_find_what_they_match() {
+    let Some(addresses) = addresses() else { return };
+    let class = established(addresses, "").await;
+    let mut products = products(120);
+    let mut random = fastrand::Rng::with_seed(5);
+    for product in &mut products {
+        let mut metadata: Value = serde_json::from_str(&product.metadata).unwrap();
+        metadata["added"] = format!("2026-{:02}-01", random.u32(1..13)).into();
+        metadata["sizes"] = json!(&[38.0, 39.5, 40.0][..random.usize(..4)]);
+        if random.u32(..5) == 0 {
+            metadata["category"] = "".into();
+        }
+        if random.u32(..5) == 0 {
+            metadata["tags"] = json!(["", "wool"]);
+        }
+        product.metadata = metadata.to_string().into();
+    }
+    class.upsert(&products).await.unwrap();
+    let vector = vector(4711, DIMENSIONS);
+    let scorer = Scorer::new(Metric::Cosine, &vector);
+    let mut some = 0;
+    for json in [
+        json!({}),
+        json!({"category": "shoes"}),
+        json!({"category": "Shoes"}),
+        json!({"category": "shoes "}),
+        json!({"category": ""}),
+        json!({"category": {"gte": "", "lt": "m"}}),
+        json!({"category": {"gt": ""}}),
+        json!({"category": {"lte": ""}}),
+        json!({"category": 5}),
+        json!({"category": "shoes", "sale": true}),
+        json!({"sale": false}),
+        json!({"sale": {"in": [true, false]}}),
+        json!({"stock": 3.0}),
+        json!({"stock": {"in": [0, 4]}}),
+        json!({"price": {"gte": 20, "lt": 50.5}}),
+        json!({"price": {"gt": 99}}),
+        json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}),
+        json!({"added": {"gt": "2026-11"}}),
+        json!({"category": {"in": ["hats", "socks", "x"]}}),
+        json!({"category": {"in": []}}),
+        json!({"tags": "wool"}),
+        json!({"tags": ""}),
+        json!({"tags": {"in": ["wool", "rain"]}}),
+        json!({"tags": {"lt": "r"}}),
+        json!({"tags": {"exists": true}}),
+        json!({"tags": {"exists": false}}),
+        json!({"sizes": {"gt": 39}}),
+        json!({"sizes": 39.5}),
+        json!({"brand": {"exists": false}}),
+        json!({"brand": "Fjäll \"x\""}),
+        json!({"not": {"category": "shoes"}}),
+        json!({"not": {"brand": "Fjäll \"x\""}}),
+        json!({"not": {"sale": true}}),
+        json!({"not": {"tags": "wool"}}),
+        json!({"not": {"price": {"lt": 50}}}),
+        json!({"not": {"price": {"gte": 20, "lte": 50}}}),
+        json!({"or": [{"stock": 0}, {"price": {"lt": 10}}]}),
+        json!({"and": [{"or": [{"stock": 0}, {"stock": 1}]}, {"not": {"sale": true}}]}),
+        json!({"not": {"or": [{"category": "hats"}, {"and": [{"category": "socks"}, {"tags": "rain"}]}]}}),
+    ] {
+        let filter = Filter::from_json(&json).unwrap();
+        let found = class.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 200 }).await;
+        let found = found.unwrap_or_else(|error| panic!("{json}: {error}"));
+        let matches = |point: &&Point| filter.matches(&serde_json::from_str(&point.metadata).unwrap());
+        let mut expected: Vec<&Point> = products.iter().filter(matches).collect();
+        expected.sort_by(|a, b| scorer.score(&b.vector).total_cmp(&scorer.score(&a.vector)));
+        let expected: Vec<&str> = expected.iter().map(|point| point.document.as_str()).collect();
+        assert_eq!(found.iter().map(|found| found.document.as_str()).collect::<Vec<_>>(), expected, "{json}");
+        some += usize::from(!expected.is_empty() && expected.len() < products.len());
+    }
+    assert!(some > 25, "most filters find some and not all: {some}");
+    for (filter, named) in [(json!({"colour": "red"}), "`colour`"), (json!({"sizes": {"gt": 1, "lt": 2}}), "two ends")]
+    {
+        let filter = Filter::from_json(&filter).unwrap();
+        let error = class.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 1 }).await.unwrap_err();
+        assert!(matches!(&error, CollectionError::Fatal(text) if text.contains(named)), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn scores_are_those_of_an_exact_search() {
+    let Some(addresses) = addresses() else { return };
+    for (name, metric) in [("cosine", Metric::Cosine), ("dot", Metric::Dot), ("l2", Metric::L2)] {
+        let class = established(addresses, &format!("metric: {name}")).await;
+        let products = products(300);
+        class.upsert(&products).await.unwrap();
+        let vector = vector(1_000_000, DIMENSIONS);
+        let scorer = Scorer::new(metric, &vector);
+        let mut expected: Vec<(f32, &str)> =
+            products.iter().map(|point| (scorer.score(&point.vector), point.document.as_str())).collect();
+        expected.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let found = class.nearest(Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
+        assert_eq!(found.len(), 10);
+        for (found, (score, document)) in found.iter().zip(expected) {
+            assert_eq!(found.document.as_str(), document, "{name}");
+            assert!((found.score - score).abs() < 1e-4, "{name}: {} {score}", found.score);
+        }
+    }
+}
+
+#[tokio::test]
+async fn ten_thousand_points_go_in() {
+    let Some(addresses) = addresses() else { return };
+    let class = established(addresses, "batch: 1000").await;
+    let points: Vec<Point> =
+        (0..10_000).map(|number| point(&format!("d{number}"), 0, &json!({"stock": number}), number)).collect();
+    for points in points.chunks(class.bulk().points) {
+        class.upsert(points).await.unwrap();
+    }
+    assert_eq!(class.look().await, Ok(Some(Established::Existing { points: 10_000 })));
+    let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
+    assert_eq!(class.fetch(&ids).await.unwrap().len(), 10_000);
+    class.delete(&ids).await.unwrap();
+    assert_eq!(class.look().await, Ok(Some(Established::Existing { points: 0 })));
+}
