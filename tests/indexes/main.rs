@@ -2,6 +2,8 @@
 //!
 //! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
 
+mod contracts;
+mod http;
 mod pinecone;
 mod points;
 mod server;
