@@ -124,7 +124,10 @@ fn one_mistake_gives_one_problem() {
             with("index: { type: embedded, metric: cosin }"),
             "index.metric: unknown name `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
         ),
-        (with("index: { metric: dot }"), "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`, `pinecone`, `weaviate`"),
+        (
+            with("index: { metric: dot }"),
+            "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`, `pinecone`, `weaviate`",
+        ),
         (
             with("index: { type: qdrant, url: 'grpc://h:6334' }"),
             "index.url: must start with `http://` or `https://`; write it like `http://127.0.0.1:6334`",

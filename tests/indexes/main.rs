@@ -3,6 +3,8 @@
 //! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
 
 mod contract;
+mod contracts;
+mod http;
 mod killed;
 #[cfg(feature = "milvus")]
 mod milvus;

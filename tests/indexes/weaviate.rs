@@ -1,7 +1,7 @@
 //! Weaviate 1.38, the real server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -12,6 +12,8 @@ use vectide::index::distance::Scorer;
 use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
 
+use crate::contracts::{Contract, Contracts};
+use crate::http::{Request, reply, serve};
 use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
 use crate::server::Server;
 
@@ -387,4 +389,41 @@ async fn ten_thousand_points_go_in() {
     assert_eq!(class.fetch(&ids).await.unwrap().len(), 10_000);
     class.delete(&ids).await.unwrap();
     assert_eq!(class.look().await, Ok(Some(Established::Existing { points: 0 })));
+}
+
+/// What goes by REST is allowed by the contract, and what the contract forbids is found.
+#[tokio::test]
+async fn every_request_is_one_of_the_published_contract() {
+    let Some(contracts) = Contracts::get() else { return };
+    let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let requests = seen.clone();
+    let address = serve(move |request| {
+        let mut requests = requests.lock().unwrap();
+        let made = requests.iter().find(|request| request.method == "POST").map(|request| request.body.clone());
+        let answer = match (request.method.as_str(), made) {
+            ("GET", None) => reply(404, Value::Null),
+            ("GET", Some(class)) => reply(200, serde_json::from_slice(&class).unwrap()),
+            ("POST", None) => reply(200, json!({})),
+            _ => reply(204, Value::Null),
+        };
+        requests.push(request);
+        answer
+    });
+    let class = class_of(&(format!("http://{address}"), "http://127.0.0.1:1".to_owned()), "", DIMENSIONS);
+    assert_eq!(class.establish().await, Ok(Established::Created));
+    let change = metadata_of(&point("a", 0, &json!({"price": 1, "tags": ["x"], "sizes": [], "other": null}), 1));
+    assert_eq!(class.set_metadata(&[change]).await, Ok(vec![]));
+    let requests = seen.lock().unwrap();
+    assert_eq!(
+        requests.iter().map(|request| request.method.as_str()).collect::<Vec<_>>(),
+        ["GET", "POST", "GET", "PATCH"]
+    );
+    let violations = |request: &Request| {
+        contracts.violations(Contract::Weaviate, request.target.strip_prefix("/v1").unwrap(), request)
+    };
+    for request in &*requests {
+        assert_eq!(violations(request), None, "{} {}", request.method, request.target);
+    }
+    let wrong = Request { body: br#"{"class": 5}"#.to_vec(), ..requests[1].clone() };
+    assert!(violations(&wrong).is_some(), "the contract is asked at all");
 }

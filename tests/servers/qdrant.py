@@ -20,7 +20,7 @@ from qdrant_client.local.qdrant_local import QdrantLocal
 
 Status = transport.StatusCode
 warnings.simplefilter("ignore")  # "local mode is not recommended for ..."
-engine = QdrantLocal(sys.argv[2], force_disable_check_same_thread=True)
+engine = QdrantLocal(sys.argv[1], force_disable_check_same_thread=True)
 one_at_a_time = threading.Lock()
 operations = itertools.count(1)
 
@@ -242,7 +242,7 @@ server = transport.server(ThreadPoolExecutor(4), options=[
 add_QdrantServicer_to_server(Root(), server)
 add_CollectionsServicer_to_server(Collections(), server)
 add_PointsServicer_to_server(Points(), server)
-port = server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+port = server.add_insecure_port(f"127.0.0.1:{sys.argv[2]}")
 server.start()
 print(f"http://127.0.0.1:{port}", flush=True)
 sys.stdin.read()

@@ -2,28 +2,13 @@
 //! is told to. What it refuses, it refuses in Pinecone's words and form.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
 
+use crate::http::{Reply, Request, reply, serve};
+
 pub const KEY: &str = "pc-right";
-
-/// What was sent.
-#[derive(Clone)]
-pub struct Request {
-    pub method: String,
-    pub target: String,
-    pub headers: HashMap<String, String>,
-    pub body: Vec<u8>,
-}
-
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Value,
-}
 
 #[derive(Default)]
 struct Index {
@@ -49,16 +34,10 @@ pub struct Stub(Arc<Mutex<World>>);
 
 impl Stub {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let stub = Self(Arc::new(Mutex::new(World { address, ..World::default() })));
+        let stub = Self(Arc::default());
         let serving = stub.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (stub, stream) = (serving.clone(), stream.unwrap());
-                std::thread::spawn(move || stub.serve(stream));
-            }
-        });
+        let address = serve(move |request| serving.0.lock().unwrap().answer(request));
+        stub.0.lock().unwrap().address = address;
         stub
     }
 
@@ -83,44 +62,6 @@ impl Stub {
     pub fn requests(&self) -> Vec<Request> {
         self.0.lock().unwrap().requests.clone()
     }
-
-    fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut stream = stream;
-        while let Some(request) = read_request(&mut reader) {
-            let reply = self.0.lock().unwrap().answer(request);
-            let body = reply.body.to_string();
-            let mut head = format!("HTTP/1.1 {} x\r\ncontent-length: {}\r\n", reply.status, body.len());
-            reply.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
-            if stream.write_all(format!("{head}\r\n{body}").as_bytes()).is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|count| *count > 0)?;
-    let mut parts = line.split(' ');
-    let (method, target) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-    let mut headers = HashMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) => headers.insert(name.to_lowercase(), value.to_owned()),
-            None => break,
-        };
-    }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(Request { method, target, headers, body })
-}
-
-pub fn reply(status: u16, body: Value) -> Reply {
-    Reply { status, headers: Vec::new(), body }
 }
 
 fn refused(message: impl Into<String>) -> Reply {
