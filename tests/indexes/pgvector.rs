@@ -58,9 +58,9 @@ impl Backend for Postgres {
         .boxed()
     }
 
-    fn any_metadata(&self) -> Option<Vec<Value>> {
+    fn exceptions(&self) -> Vec<Value> {
         // Its numbers are decimals.
-        Some(vec![json!({"big": 9_007_199_254_740_992.0})])
+        vec![json!({"big": 9_007_199_254_740_992.0})]
     }
 
     fn poison(&self) -> Option<(Value, &'static str)> {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,6 +14,7 @@ use vectide::index::distance::Scorer;
 use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
 
+use crate::contract::{Backend, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
 use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
@@ -427,3 +430,55 @@ async fn every_request_is_one_of_the_published_contract() {
     let wrong = Request { body: br#"{"class": 5}"#.to_vec(), ..requests[1].clone() };
     assert!(violations(&wrong).is_some(), "the contract is asked at all");
 }
+
+/// The contract of all indexes.
+struct Real(&'static (String, String));
+
+fn real() -> Option<&'static Real> {
+    static REAL: OnceLock<Option<Real>> = OnceLock::new();
+    REAL.get_or_init(|| addresses().map(Real)).as_ref()
+}
+
+/// A class begins with a capital.
+fn class_name(name: &str) -> String {
+    format!("C{name}")
+}
+
+impl Backend for Real {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+        let metric = serde_json::to_value(metric).unwrap();
+        let more = format!("collection: {}, metric: {}", class_name(name), metric.as_str().unwrap());
+        Arc::new(class_of(self.0, &more, dimensions))
+    }
+
+    fn yaml(&self, name: &str) -> String {
+        let (rest, grpc) = self.0;
+        format!(
+            "{{ type: weaviate, url: '{rest}', grpc_url: '{grpc}', api_key: secret, collection: {} }}",
+            class_name(name)
+        )
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
+        async move {
+            let (status, answer) = direct(self.0, "DELETE", &format!("schema/{}", class_name(name)), Value::Null).await;
+            assert!(status.is_success(), "{answer}");
+        }
+        .boxed()
+    }
+
+    fn any_metadata(&self) -> bool {
+        false
+    }
+
+    fn exceptions(&self) -> Vec<Value> {
+        // A field that is not declared cannot be asked for.
+        vec![json!({"nowhere": {"exists": false}})]
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": "cheap"}), "cheap"))
+    }
+}
+
+contract!(real);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
-use crate::index::collection::{Point, PointMetadata};
+use crate::index::collection::{CollectionError, Point, PointMetadata};
 use crate::index::{IndexError, RefusedWrite};
 use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
 
@@ -107,7 +107,16 @@ impl ExternalIndex {
             metadata: parcel.metadata.clone(),
         };
         let labels: Vec<PointMetadata> = call.iter().map(label).collect();
-        let sent = send_in_halves(&labels, |part| self.collection.set_metadata(part));
+        let sent = send_in_halves(&labels, |part| {
+            async move {
+                match self.collection.set_metadata(part).await {
+                    // Which of the others it lacks is not told then. Upserted, the same ones are refused by name.
+                    Err(CollectionError::Refused(_)) => Ok((0..part.len()).collect()),
+                    done => done,
+                }
+            }
+            .boxed()
+        });
         let outcome = self.failing(sent).await?;
         let refused = outcome.refused.into_iter().map(|point| (call[point.index].write, point.reason)).collect();
         let lacking = outcome.answers.iter().flat_map(|(from, lacking)| lacking.iter().map(move |index| from + index));

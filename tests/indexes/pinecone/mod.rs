@@ -3,8 +3,11 @@
 
 mod stub;
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::index::Filter;
@@ -13,6 +16,7 @@ use vectide::index::distance::Scorer;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
+use crate::contract::{Backend, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
 use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
@@ -307,3 +311,47 @@ async fn every_request_is_one_of_the_published_contract() {
     let wrong = Request { body: br#"{"vectors": [{"values": "none"}]}"#.to_vec(), ..upsert.clone() };
     assert!(violations(&wrong).is_some(), "the contract is asked at all");
 }
+
+/// The contract of all indexes.
+struct Played(Stub);
+
+fn played() -> Option<&'static Played> {
+    static PLAYED: OnceLock<Played> = OnceLock::new();
+    Some(PLAYED.get_or_init(|| Played(Stub::start())))
+}
+
+/// Its indexes have no `_` in their names.
+fn index_name(name: &str) -> String {
+    name.replace('_', "-")
+}
+
+impl Backend for Played {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+        let metric = serde_json::to_value(metric).unwrap();
+        let more = format!("collection: {}, metric: {}", index_name(name), metric.as_str().unwrap());
+        Arc::new(index_of(&self.0, &more, dimensions))
+    }
+
+    fn yaml(&self, name: &str) -> String {
+        format!("{{ type: pinecone, url: '{}', api_key: {KEY}, collection: {} }}", self.0.url(), index_name(name))
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
+        async move { self.0.drop_index(&index_name(name)) }.boxed()
+    }
+
+    fn any_metadata(&self) -> bool {
+        false
+    }
+
+    fn exceptions(&self) -> Vec<Value> {
+        // A field that is not declared cannot be asked for, and there is no range of texts.
+        vec![json!({"nowhere": {"exists": false}}), json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}})]
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": "cheap"}), "cheap"))
+    }
+}
+
+contract!(played);
