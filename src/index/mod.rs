@@ -43,7 +43,9 @@ pub fn build(
             Arc::new(EmbeddedIndex::open(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
-        IndexSettings::Pinecone(_) | IndexSettings::Weaviate(_) => return Err(IndexError::Fatal("not yet".to_owned())),
+        IndexSettings::Pinecone(_) | IndexSettings::Weaviate(_) => {
+            return Err(IndexError::Fatal("index.type: this build cannot use it yet".to_owned()));
+        }
     })
 }
 
@@ -59,7 +61,9 @@ pub fn build_to_read(
             Arc::new(EmbeddedIndex::open_to_read(ledger, folder, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
-        IndexSettings::Pinecone(_) | IndexSettings::Weaviate(_) => return Err(IndexError::Fatal("not yet".to_owned())),
+        IndexSettings::Pinecone(_) | IndexSettings::Weaviate(_) => {
+            return Err(IndexError::Fatal("index.type: this build cannot use it yet".to_owned()));
+        }
     })
 }
 
