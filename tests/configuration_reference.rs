@@ -334,6 +334,7 @@ impl Page {
             "ByteSize" => "size",
             "Vec<String>" => "list of texts",
             "BTreeMap<String, String>" => "texts by name",
+            "BTreeMap<String, FieldKind>" => "types by name",
             "VersionSettings" => "text or group",
             map if map.starts_with("BTreeMap<") => "groups by name",
             other => {

@@ -407,6 +407,7 @@ fn filters_on_anything() -> Vec<Value> {
         json!({"not": {"price": 3}}),
         json!({"not": {"missing": 1}}),
         json!({"not": {"tags": {"exists": true}}}),
+        json!({"not": {"tags": {"exists": false}}}),
         json!({"not": {"not": {"sale": true}}}),
         json!({"not": {"and": [{"sale": true}, {"category": "shoes"}]}}),
         json!({"not": {"or": [{"sale": true}, {"category": "shoes"}]}}),

@@ -22,9 +22,12 @@ use crate::server::Server;
 
 const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]', sizes: 'number[]', added: text }";
 
+/// Of REST and of gRPC.
+type Addresses = (String, String);
+
 /// One server for all tests; it ends with the process.
-fn addresses() -> Option<&'static (String, String)> {
-    static SERVER: OnceLock<Option<(Mutex<Server>, (String, String))>> = OnceLock::new();
+fn addresses() -> Option<&'static Addresses> {
+    static SERVER: OnceLock<Option<(Mutex<Server>, Addresses)>> = OnceLock::new();
     let server = SERVER.get_or_init(|| {
         let server = Server::start("weaviate.sh")?;
         let addresses = split(&server.address);
@@ -33,12 +36,12 @@ fn addresses() -> Option<&'static (String, String)> {
     server.as_ref().map(|(_, addresses)| addresses)
 }
 
-fn split(addresses: &str) -> (String, String) {
+fn split(addresses: &str) -> Addresses {
     let (rest, grpc) = addresses.split_once(' ').unwrap();
     (rest.to_owned(), grpc.to_owned())
 }
 
-fn class_of((rest, grpc): &(String, String), more: &str, dimensions: usize) -> WeaviateClass {
+fn class_of((rest, grpc): &Addresses, more: &str, dimensions: usize) -> WeaviateClass {
     let key = if more.contains("api_key") { "" } else { "api_key: secret, " };
     let metadata = if more.contains("metadata") { String::new() } else { format!("metadata: {FIELDS}, ") };
     let settings = format!("{{ url: '{rest}', grpc_url: '{grpc}', {key}{metadata}{more} }}");
@@ -51,14 +54,14 @@ fn fresh() -> String {
     format!("Test{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-async fn established(addresses: &(String, String), more: &str) -> WeaviateClass {
+async fn established(addresses: &Addresses, more: &str) -> WeaviateClass {
     let class = class_of(addresses, &format!("collection: {}, {more}", fresh()), DIMENSIONS);
     assert_eq!(class.establish().await, Ok(Established::Created));
     class
 }
 
 /// A call to the server without Vectide.
-async fn direct(addresses: &(String, String), method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+async fn direct(addresses: &Addresses, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
     let request = reqwest::Client::new()
         .request(method.parse().unwrap(), format!("{}/v1/{path}", addresses.0))
         .header("authorization", "Bearer secret")

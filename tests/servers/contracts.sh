@@ -20,7 +20,8 @@ install() {
 
 serve() {
   [ -e "$ready" ] || { echo "not installed; tests/servers/contracts.sh install does it" >&2 && exit 69; }
-  local servers=() port=$2 contract server
+  local port=$2 contract server
+  servers=() # Not local: it is needed at the very end.
   trap 'kill "${servers[@]}" 2>/dev/null; wait' EXIT
   for contract in "${contracts[@]}"; do
     node "$prism" mock -h 127.0.0.1 -p "$port" "$data/$contract" </dev/null >&2 &

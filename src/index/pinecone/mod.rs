@@ -136,7 +136,10 @@ impl PineconeIndex {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
         let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
-        let answer = answer.map_err(|reason| CollectionError::Unavailable { reason, after: None })?;
+        let answer = answer.map_err(|reason| {
+            self.forget_host();
+            CollectionError::Unavailable { reason, after: None }
+        })?;
         match answer.status.is_success() {
             true => Ok((answer.body, answer.headers)),
             false => {
@@ -154,9 +157,8 @@ impl PineconeIndex {
     ) -> Result<A, CollectionError> {
         let url = self.host().await?.join(path).map_err(|error| unreadable(&error.to_string()))?;
         let answer = self.call(method, url, body.map(json)).await;
-        if matches!(answer, Err(CollectionError::Missing(_) | CollectionError::Unavailable { .. })) {
-            // An index that was made anew is elsewhere.
-            *self.host.lock() = None;
+        if matches!(answer, Err(CollectionError::Missing(_))) {
+            self.forget_host();
         }
         let (body, headers) = answer?;
         note(&headers, "x-pinecone-request-lsn", &self.written);
@@ -183,6 +185,11 @@ impl PineconeIndex {
         let host = Url::parse(&host).map_err(|error| unreadable(&format!("the host of the index: {error}")))?;
         *self.host.lock() = Some(host.clone());
         Ok(host)
+    }
+
+    /// An index that was made anew is elsewhere.
+    fn forget_host(&self) {
+        *self.host.lock() = None;
     }
 
     async fn describe(&self) -> Result<Option<wire::Index>, CollectionError> {

@@ -150,12 +150,10 @@ async fn a_wrong_key_is_told_without_showing_it() {
 
 #[tokio::test]
 async fn nobody_there_is_waited_for() {
-    let stub = Stub::start();
     let settings = format!("{{ url: 'http://{}', api_key: {KEY} }}", unused());
     let nobody = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
     let error = nobody.establish().await.unwrap_err();
     assert!(matches!(&error, CollectionError::Unavailable { reason, .. } if reason.contains("index.url")), "{error:?}");
-    drop(stub);
 }
 
 /// An address at which nobody listens.
