@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -29,6 +29,8 @@ pub struct FakeIndex {
     writes: Mutex<Vec<Vec<String>>>,
     at_once: AtOnce,
     refused: AtomicUsize,
+    /// Whether the last write went wrong.
+    unsure: AtomicBool,
 }
 
 /// What an index holds of one document: metadata and vectors in order.
@@ -47,6 +49,7 @@ impl FakeIndex {
             writes: Mutex::default(),
             at_once: AtOnce::default(),
             refused: AtomicUsize::default(),
+            unsure: AtomicBool::default(),
         }
     }
 
@@ -100,9 +103,10 @@ impl FakeIndex {
         due.symmetric_difference(&held).copied().collect()
     }
 
-    /// Takes the vectors of an earlier life from the ledger, as an index that was saved.
+    /// Takes what it holds from the ledger, as an index does when it is opened.
     pub fn recall(&self) {
         let mut points = self.points.lock();
+        points.clear();
         let ids = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
         for chunk in ids.into_iter().flat_map(|(_, held)| held.chunks) {
             let vector = self.ledger.vectors(&[chunk.fingerprint]).expect("the ledger can be read").remove(0);
@@ -126,6 +130,10 @@ impl FakeIndex {
         }
         let crashes = writes.iter().any(|write| self.crashing.lock().contains(&write.id));
         assert!(!crashes, "the fake index crashes on this document");
+        // A write that went wrong may have been written all the same.
+        if self.unsure.swap(true, Ordering::SeqCst) {
+            self.recall();
+        }
         let (ledger, asked) = (self.ledger.clone(), writes.clone());
         let written = on_blocking_thread(move || ledger.write(&asked)).await;
         self.refused.fetch_add(usize::from(written.is_err()), Ordering::SeqCst);
@@ -138,6 +146,7 @@ impl FakeIndex {
             }
         }
         drop(points);
+        self.unsure.store(false, Ordering::SeqCst);
         self.writes.lock().push(writes.iter().map(|write| write.id.to_string()).collect());
         assert!(fault != Fault::PanicAfter, "the fake index is told to panic after it wrote");
         Ok(())
