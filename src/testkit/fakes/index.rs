@@ -75,6 +75,7 @@ impl FakeIndex {
 
     /// What it holds of these documents. Reads the ledger: not for an arbiter at work.
     pub fn holds(&self, ids: &[DocumentId]) -> BTreeMap<String, Indexed> {
+        self.be_sure();
         let points = self.points.lock();
         let held = self.ledger.documents(ids).expect("the ledger can be read");
         let holds = |(id, held): (&DocumentId, Option<crate::ledger::HeldDocument>)| {
@@ -97,6 +98,7 @@ impl FakeIndex {
 
     /// What it holds that no document has, and what it lacks. Reads the ledger: not for an arbiter at work.
     pub fn strays(&self) -> Vec<PointKey> {
+        self.be_sure();
         let documents = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
         let due: BTreeSet<_> = documents.iter().flat_map(|(_, held)| &held.chunks).map(|chunk| chunk.key).collect();
         let held: BTreeSet<_> = self.points.lock().keys().copied().collect();
@@ -111,6 +113,13 @@ impl FakeIndex {
         for chunk in ids.into_iter().flat_map(|(_, held)| held.chunks) {
             let vector = self.ledger.vectors(&[chunk.fingerprint]).expect("the ledger can be read").remove(0);
             points.insert(chunk.key, vector.expect("the vector of a chunk is kept"));
+        }
+    }
+
+    /// A write that went wrong may have been written all the same.
+    fn be_sure(&self) {
+        if self.unsure.swap(false, Ordering::SeqCst) {
+            self.recall();
         }
     }
 
@@ -130,10 +139,8 @@ impl FakeIndex {
         }
         let crashes = writes.iter().any(|write| self.crashing.lock().contains(&write.id));
         assert!(!crashes, "the fake index crashes on this document");
-        // A write that went wrong may have been written all the same.
-        if self.unsure.swap(true, Ordering::SeqCst) {
-            self.recall();
-        }
+        self.be_sure();
+        self.unsure.store(true, Ordering::SeqCst);
         let (ledger, asked) = (self.ledger.clone(), writes.clone());
         let written = on_blocking_thread(move || ledger.write(&asked)).await;
         self.refused.fetch_add(usize::from(written.is_err()), Ordering::SeqCst);
