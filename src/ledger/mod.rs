@@ -162,7 +162,9 @@ impl Ledger {
         let run = || -> Result<T, Trouble> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = work(&transaction)?;
+            fault_point!("before the ledger commits"?);
             transaction.commit()?;
+            fault_point!("the ledger committed"?);
             self.gone().map_or(Ok(done), Err)
         };
         let done = run().map_err(|trouble| self.explain(trouble, doing))?;

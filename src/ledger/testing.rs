@@ -1,5 +1,7 @@
 //! What the tests of the ledger share.
 
+use std::sync::PoisonError;
+
 use tempfile::TempDir;
 
 use crate::document::fingerprint::Fingerprinter;
@@ -68,7 +70,8 @@ impl Ledger {
     }
 
     fn limit_pages(&self, pages: i64) {
-        let writer = self.writer.as_ref().unwrap().lock().unwrap();
+        // A panic in the middle of a change leaves it whole.
+        let writer = self.writer.as_ref().unwrap().lock().unwrap_or_else(PoisonError::into_inner);
         writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
 }

@@ -61,6 +61,7 @@ impl Ledger {
                     writing.document(index, write)?;
                 }
             }
+            fault_point!("documents written"?);
             writing.finish()
         })
     }
@@ -300,6 +301,7 @@ impl<'t> Writing<'t> {
 
     fn finish(self) -> Result<Written, Trouble> {
         self.vectors.finish()?;
+        fault_point!("vectors written"?);
         let mut update = self.transaction.prepare_cached(
             "UPDATE counts SET writes = writes + 1, next_point = ?1, documents = documents + ?2, indexed = indexed + ?3,
              points = points + ?4",

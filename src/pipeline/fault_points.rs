@@ -14,8 +14,9 @@ use crate::actor::pulse::Pulse;
 use crate::document::DocumentId;
 use crate::telemetry::actors::ActorState;
 use crate::telemetry::health::{Component, HealthState};
+use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
-use crate::testkit::{World, faults};
+use crate::testkit::faults::{self, Strike};
 
 /// Events of a few documents, some twice and one of them broken, in any order. Texts are shared, and change.
 fn events(random: &mut fastrand::Rng) -> Vec<String> {
@@ -44,10 +45,13 @@ struct Outcome {
 
 /// Reads the events to their end; `meanwhile` is told of provider and index when the actors have started.
 async fn run(events: &[String], at_once: usize, meanwhile: impl AsyncFnOnce(&FakeProvider, &FakeIndex)) -> Outcome {
+    run_script(&Script::with(events.iter().map(String::as_str), at_once, true), meanwhile).await
+}
+
+async fn run_script(script: &Script, meanwhile: impl AsyncFnOnce(&FakeProvider, &FakeIndex)) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let provider = Arc::new(FakeProvider::default());
     let (resources, index) = fakes::resources(folder.path(), provider.clone()).await;
-    let script = Script::with(events.iter().map(String::as_str), at_once, true);
     let (failed, mut failures) = mpsc::unbounded_channel();
     let sources = vec![NamedSource { name: "script".into(), make: script.make() }];
     resources.health.ok(Component::Pipeline);
@@ -81,8 +85,8 @@ fn a_panic_at_any_place_changes_nothing_but_the_cost_of_what_was_in_flight() {
                 assert_eq!((expected.dead_letters.len(), expected.paid_again), (1, 0));
                 let once = point == "buried";
                 let (pass, times) = if once { (0, 1) } else { (random.usize(0..2), random.usize(1..4)) };
-                faults::arm(point, pass, times);
-                let found = run(&events, at_once, async |_, _| {}).await;
+                let armed = async |_: &_, _: &_| faults::arm(point, Strike::Panic, pass, times);
+                let found = run(&events, at_once, armed).await;
                 let struck = faults::disarm();
                 assert!(struck > 0, "`{point}` was never reached");
                 assert_eq!(found.index, expected.index, "a panic at `{point}`");
@@ -90,6 +94,26 @@ fn a_panic_at_any_place_changes_nothing_but_the_cost_of_what_was_in_flight() {
                 // A batch has ten texts; whatever has landed is remembered.
                 let in_flight = if point == "embedded" { struck * 10 } else { 0 };
                 assert!(found.paid_again <= in_flight, "`{point}`: {} texts were paid for again", found.paid_again);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_ledger_that_fails_at_any_place_changes_nothing_and_costs_nothing() {
+    for (number, point) in faults::IN_THE_LEDGER.into_iter().enumerate() {
+        for seed in 0..4 {
+            World::run(seed, async |_| {
+                let mut random = fastrand::Rng::with_seed(seed * 100 + number as u64);
+                let (events, at_once) = (events(&mut random), random.usize(1..40));
+                let expected = run(&events, at_once, async |_, _| {}).await;
+                let (pass, times) = (random.usize(0..2), random.usize(1..20));
+                let armed = async |_: &_, _: &_| faults::arm(point, Strike::Fail, pass, times);
+                let found = run(&events, at_once, armed).await;
+                assert!(faults::disarm() > 0, "`{point}` was never reached");
+                assert_eq!(found.index, expected.index, "a failure at `{point}`");
+                assert_eq!(found.dead_letters, expected.dead_letters, "a failure at `{point}`");
+                assert_eq!(found.paid_again, 0, "a failure at `{point}`");
             });
         }
     }
@@ -129,4 +153,19 @@ fn a_poisonous_record_is_dead_lettered_alone_wherever_it_stands() {
             assert_eq!(found.paid_again, 0);
         });
     }
+}
+
+/// It has no company until somebody sends another event.
+#[test]
+fn a_poisonous_record_without_company_is_dead_lettered_once_another_gets_through() {
+    World::run(1, async |_| {
+        let script = Script::with([put(0).as_str()], 20, false);
+        let found = run_script(&script, async |_, index| {
+            index.crash_on("d0");
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            script.push(&put(1));
+        })
+        .await;
+        assert_eq!((found.index.len(), found.dead_letters), (1, vec!["script:1".to_owned()]));
+    });
 }

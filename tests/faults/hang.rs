@@ -67,3 +67,22 @@ fn told_to_stop_while_the_ledger_hangs_it_ends_with_work_left() {
     assert!(ended.said.contains("the ledger hangs"), "{}", ended.said);
     hanging.assert_nothing_is_lost();
 }
+
+/// Else the power could take the whole folder.
+#[test]
+fn a_new_data_folder_has_its_name_on_the_disk_before_anything_is_in_it() {
+    let mut hanging = Hanging::new();
+    hanging.pipeline.set("state.path=deep/data");
+    let (pipeline, root) = (&hanging.pipeline, hanging.pipeline.path("").canonicalize().unwrap());
+    for above in [root.join("deep"), root] {
+        pipeline.write("hangs", "");
+        let mut command = pipeline.command(&["run", "--until-idle"]);
+        command.env("HANGS_AT", above);
+        let mut run = pipeline.spawn(command);
+        run.wait_until("the folder above is synced", || pipeline.path("waits").exists());
+        assert!(!pipeline.path("deep/data/ledger.sqlite").exists());
+        drop(run);
+        fs::remove_dir_all(pipeline.path("deep")).unwrap();
+        fs::remove_file(pipeline.path("waits")).unwrap();
+    }
+}

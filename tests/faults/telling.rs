@@ -28,11 +28,14 @@ pub struct Telling<'a> {
     pub pipeline: Pipeline,
     story: &'a Story,
     through: Through,
-    runs: usize,
+    /// How many processes were told. Over standard input each is a source of its own name.
+    pub runs: usize,
     /// Lines that standard input is still to give.
     rest: &'a [String],
     writer: Option<JoinHandle<()>>,
     callers: Option<Callers>,
+    /// Of each process that read standard input, the name of its source and how many lines had been told before.
+    pub inputs: Vec<(String, usize)>,
 }
 
 impl<'a> Telling<'a> {
@@ -51,7 +54,7 @@ impl<'a> Telling<'a> {
             }
         }
         let callers = Some(callers).filter(|_| through == Through::Http);
-        Self { pipeline, story, through, runs: 0, rest: &story.lines, writer: None, callers }
+        Self { pipeline, story, through, runs: 0, rest: &story.lines, writer: None, callers, inputs: Vec::new() }
     }
 
     /// Starts a process and tells it what is not told yet.
@@ -64,6 +67,7 @@ impl<'a> Telling<'a> {
             // Each input counts its lines from one, so each has positions of its own.
             self.runs += 1;
             self.pipeline.set(format!("sources={{{}: {{type: stdin}}}}", self.source()));
+            self.inputs.push((self.source(), self.story.lines.len() - self.rest.len()));
         }
         let mut command = self.pipeline.command(arguments);
         if self.through == Through::Stdin {
@@ -173,7 +177,7 @@ fn assert_sound(ended: &Ended) {
 }
 
 /// Those of these lines that are neither held nor waiting behind the committed position of the journal.
-fn lost(ledger: Option<&Ledger>, lines: &[String]) -> Vec<String> {
+pub fn lost(ledger: Option<&Ledger>, lines: &[String]) -> Vec<String> {
     let Some(ledger) = ledger else { return lines.to_vec() };
     let committed = ledger.positions("api").unwrap().first().map_or(0, |position| position.offset);
     let journal = ledger.journal("api", committed, usize::MAX, usize::MAX).unwrap();

@@ -11,8 +11,11 @@ use super::*;
 use crate::actor::guard::BUDGET;
 use crate::document::fingerprint::Fingerprinter;
 use crate::testkit::fakes::{Answer, Faults};
+use crate::testkit::faults::{self, IN_THE_LEDGER, Strike};
 
 const SEEDS: u64 = 200;
+/// What the provider refuses to embed. Documents with these texts have no others, and are in no index.
+const REFUSED: [&str; 3] = ["refused 0", "refused 1", "refused 2"];
 
 fn seeds() -> Range<u64> {
     let number = |name: &str| {
@@ -95,6 +98,20 @@ fn any_order_and_batching_of_a_stream_gives_the_same_index_and_pays_for_a_text_o
     });
 }
 
+/// In half of all streams, puts documents among the others of which the provider will have none.
+fn add_refused(events: &mut Vec<Value>, random: &mut fastrand::Rng) {
+    let number = if random.bool() { random.usize(1..4) } else { 0 };
+    for _ in 0..number {
+        let text = random.choice(REFUSED).unwrap();
+        let event = json!({ "op": "put", "id": format!("of {text}"), "v": random.u32(1..60), "text": text });
+        events.insert(random.usize(0..=events.len()), event);
+    }
+}
+
+fn is_refused(event: &Value) -> bool {
+    event["text"].as_str().is_some_and(|text| REFUSED.contains(&text))
+}
+
 /// One folder and one provider, and the processes that work with them one after the other.
 struct Simulation {
     seed: u64,
@@ -104,6 +121,8 @@ struct Simulation {
     window: Limits,
     folder: TempDir,
     provider: Arc<FakeProvider>,
+    /// What the ledger meets in this life.
+    armed: Option<Strike>,
     /// How often a text was paid for until a process was killed that left no vector of it, calls that panicked aside.
     lost: BTreeMap<String, usize>,
     tally: Tally,
@@ -160,7 +179,8 @@ impl Weather {
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let events = stream(&mut random);
+        let mut events = stream(&mut random);
+        add_refused(&mut events, &mut random);
         let (one, other) = events.split_at(random.usize(0..events.len()));
         let scripts = [script(one, random.usize(1..40)), script(other, random.usize(1..40))];
         let window = Limits { records: random.usize(1..60), bytes: random.usize(200..20_000) };
@@ -171,7 +191,8 @@ impl Simulation {
             scripts,
             window,
             folder: tempfile::tempdir().unwrap(),
-            provider: Arc::new(FakeProvider::default()),
+            provider: Arc::new(FakeProvider::refusing(REFUSED)),
+            armed: None,
             lost: BTreeMap::new(),
             tally: Tally::default(),
         }
@@ -226,6 +247,9 @@ impl Simulation {
                 () = killed => self.tally.count("killed", 1),
                 () = passes => {}
             }
+            if let Some(strike) = self.armed.take() {
+                self.tally.count(format!("ledger {strike:?}"), faults::disarm() as u64);
+            }
             bounds.assert_kept(&pipeline);
             self.tally.count("restarts", pipeline.panics());
             self.tally.count("writes refused by a full disk", pipeline.index.refused() as u64);
@@ -257,9 +281,14 @@ impl Simulation {
         let outside = [Fault::Unavailable, Fault::Slow];
         let panics = [Fault::PanicBefore, Fault::PanicAfter];
         self.provider.faults.stop();
-        let faults = self.faults(20, &provider, &panics);
+        // A call that panics takes along what the other half of a batch that was refused has paid for.
+        let refuses = self.events.iter().any(is_refused);
+        let faults = self.faults(20, &provider, if refuses { &[] } else { &panics });
         self.provider.faults.order(faults);
-        let faults = self.faults(30, &outside, &panics);
+        // Either the index panics or the ledger below it.
+        let in_the_ledger = self.random.bool();
+        self.arm_the_ledger(in_the_ledger);
+        let faults = self.faults(30, &outside, if in_the_ledger { &[] } else { &panics });
         pipeline.index.faults.order(faults);
         for number in 0..self.scripts.len() {
             self.scripts[number].faults().stop();
@@ -271,6 +300,15 @@ impl Simulation {
         }
     }
 
+    fn arm_the_ledger(&mut self, panics: bool) {
+        for _ in 0..self.random.usize(0..3) {
+            let strike = if panics { Strike::Panic } else { Strike::Fail };
+            let times = if panics { 1 } else { self.random.usize(1..4) };
+            faults::arm(self.random.choice(IN_THE_LEDGER).unwrap(), strike, self.random.usize(0..20), times);
+            self.armed = Some(strike);
+        }
+    }
+
     /// For so many calls, a fifth of them and two panics at most.
     fn faults(&mut self, calls: usize, from: &[Fault], panics: &[Fault]) -> Vec<Fault> {
         let random = &mut self.random;
@@ -278,7 +316,9 @@ impl Simulation {
             .map(|_| if random.u8(0..5) == 0 { random.choice(from).copied().unwrap() } else { Fault::None })
             .collect();
         for _ in 0..random.usize(0..3) {
-            faults[random.usize(0..calls)] = random.choice(panics).copied().unwrap();
+            if let Some(panic) = random.choice(panics) {
+                faults[random.usize(0..calls)] = *panic;
+            }
         }
         faults
     }
@@ -299,8 +339,20 @@ impl Simulation {
         bounds
     }
 
+    /// These documents are in the dead letters, and no others; and they are not in the index.
+    fn assert_are_dead_letters(&mut self, pipeline: &Pipeline, refused: &[Value]) {
+        let refused: BTreeSet<String> = refused.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+        let dead = dead(pipeline);
+        self.tally.count("dead letters", dead.len() as u64);
+        assert_eq!(dead.into_iter().collect::<BTreeSet<_>>(), refused);
+        let ids: Vec<_> = refused.iter().map(|id| DocumentId::new(id).unwrap()).collect();
+        assert_eq!(pipeline.index.holds(&ids), BTreeMap::new());
+    }
+
     fn assert_all_is_well(&mut self, pipeline: &Pipeline) {
-        pipeline.assert_in_step(&self.events);
+        let (refused, taken): (Vec<_>, Vec<_>) = self.events.iter().cloned().partition(is_refused);
+        pipeline.assert_holds_the_truth(&taken);
+        self.assert_are_dead_letters(pipeline, &refused);
         assert_eq!(pipeline.index.strays(), [0; 0], "points of no document, or documents without their points");
         assert_eq!(pipeline.resources.metrics.embedding_queue.get(), 0, "no text is on its way");
         for (number, script) in self.scripts.iter().enumerate() {
@@ -323,6 +375,12 @@ impl Simulation {
         }
         self.tally.faults("provider", &self.provider.faults);
     }
+}
+
+/// Documents in the dead letters, each as often as it stands there.
+fn dead(pipeline: &Pipeline) -> Vec<String> {
+    let letters = pipeline.resources.ledger.dead_letters(0, usize::MAX).unwrap();
+    letters.into_iter().map(|letter| letter.letter.document.expect("it was read").to_string()).collect()
 }
 
 /// What may be in memory at any moment. Looked at whenever something outside is called.
@@ -383,6 +441,7 @@ fn whatever_fails_and_whenever_it_is_killed_it_ends_in_step_within_its_bounds_an
         let broken = Answer::BROKEN.map(|answer| format!("provider {:?}", Fault::Answers(answer)));
         let panics = ["provider", "index", "source"].map(|at| format!("{at} {:?}", Fault::PanicBefore));
         let others = ["killed", "given up", "restarts", "writes refused by a full disk", "texts paid for again"];
+        let others = others.into_iter().chain(["ledger Panic", "ledger Fail", "dead letters"]);
         for what in weather.into_iter().chain(broken).chain(panics).chain(others.map(str::to_owned)) {
             assert!(tally.0.get(&what).is_some_and(|times| *times > 0), "no seed met: {what}");
         }

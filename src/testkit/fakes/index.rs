@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -29,6 +29,8 @@ pub struct FakeIndex {
     writes: Mutex<Vec<Vec<String>>>,
     at_once: AtOnce,
     refused: AtomicUsize,
+    /// Whether the last write went wrong.
+    unsure: AtomicBool,
 }
 
 /// What an index holds of one document: metadata and vectors in order.
@@ -47,6 +49,7 @@ impl FakeIndex {
             writes: Mutex::default(),
             at_once: AtOnce::default(),
             refused: AtomicUsize::default(),
+            unsure: AtomicBool::default(),
         }
     }
 
@@ -72,6 +75,7 @@ impl FakeIndex {
 
     /// What it holds of these documents. Reads the ledger: not for an arbiter at work.
     pub fn holds(&self, ids: &[DocumentId]) -> BTreeMap<String, Indexed> {
+        self.be_sure();
         let points = self.points.lock();
         let held = self.ledger.documents(ids).expect("the ledger can be read");
         let holds = |(id, held): (&DocumentId, Option<crate::ledger::HeldDocument>)| {
@@ -94,19 +98,28 @@ impl FakeIndex {
 
     /// What it holds that no document has, and what it lacks. Reads the ledger: not for an arbiter at work.
     pub fn strays(&self) -> Vec<PointKey> {
+        self.be_sure();
         let documents = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
         let due: BTreeSet<_> = documents.iter().flat_map(|(_, held)| &held.chunks).map(|chunk| chunk.key).collect();
         let held: BTreeSet<_> = self.points.lock().keys().copied().collect();
         due.symmetric_difference(&held).copied().collect()
     }
 
-    /// Takes the vectors of an earlier life from the ledger, as an index that was saved.
+    /// Takes what it holds from the ledger, as an index does when it is opened.
     pub fn recall(&self) {
         let mut points = self.points.lock();
+        points.clear();
         let ids = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
         for chunk in ids.into_iter().flat_map(|(_, held)| held.chunks) {
             let vector = self.ledger.vectors(&[chunk.fingerprint]).expect("the ledger can be read").remove(0);
             points.insert(chunk.key, vector.expect("the vector of a chunk is kept"));
+        }
+    }
+
+    /// A write that went wrong may have been written all the same.
+    fn be_sure(&self) {
+        if self.unsure.swap(false, Ordering::SeqCst) {
+            self.recall();
         }
     }
 
@@ -126,6 +139,8 @@ impl FakeIndex {
         }
         let crashes = writes.iter().any(|write| self.crashing.lock().contains(&write.id));
         assert!(!crashes, "the fake index crashes on this document");
+        self.be_sure();
+        self.unsure.store(true, Ordering::SeqCst);
         let (ledger, asked) = (self.ledger.clone(), writes.clone());
         let written = on_blocking_thread(move || ledger.write(&asked)).await;
         self.refused.fetch_add(usize::from(written.is_err()), Ordering::SeqCst);
@@ -138,6 +153,7 @@ impl FakeIndex {
             }
         }
         drop(points);
+        self.unsure.store(false, Ordering::SeqCst);
         self.writes.lock().push(writes.iter().map(|write| write.id.to_string()).collect());
         assert!(fault != Fault::PanicAfter, "the fake index is told to panic after it wrote");
         Ok(Vec::new())

@@ -12,11 +12,12 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::callers::{Accepted, Callers};
+use crate::pipeline::Pipeline;
 use crate::preload;
 use crate::provider::Provider;
 use crate::rounds::rounds;
 use crate::story::Story;
-use crate::telling::{Telling, Through};
+use crate::telling::{Telling, Through, lost};
 use disk::{Disk, Files, Lies};
 use log::{Deed, Entry};
 
@@ -31,6 +32,8 @@ struct Recording {
     story: Story,
     through: Through,
     entries: Vec<Entry>,
+    /// See [`Telling::inputs`].
+    inputs: Vec<(String, usize)>,
     /// The events that were answered with success, each with the length of the log by then.
     accepted: Vec<Accepted>,
 }
@@ -67,7 +70,8 @@ impl Recording {
             Through::Http => telling.callers().accepted(),
             _ => Vec::new(),
         };
-        let recording = Self { through, entries, accepted, story };
+        let inputs = std::mem::take(&mut telling.inputs);
+        let recording = Self { through, entries, inputs, accepted, story };
         assert_same(&recording.disk(recording.entries.len(), Lies::None).seen(), &data);
         recording
     }
@@ -99,6 +103,18 @@ impl Recording {
         (self.entries[moment].end, self.disk(moment + 1, lies).after_power_loss(&mut random))
     }
 
+    /// Standard input cannot be read again, so what lies before a committed position must be there.
+    fn assert_inputs_are_kept(&self, pipeline: &Pipeline) {
+        let (_folder, ledger) = pipeline.left_behind();
+        let Some(ledger) = ledger else { return };
+        for (source, told) in &self.inputs {
+            let positions = ledger.positions(source).unwrap();
+            let settled = positions.first().map_or(0, |position| usize::try_from(position.ordinal).unwrap());
+            let lost = lost(Some(&ledger), &self.story.lines[*told..told + settled]);
+            assert!(lost.is_empty(), "{} lines of {source} are lost: {lost:?}", lost.len());
+        }
+    }
+
     /// Starts Vectide on such a disk. Fails unless all that was promised before is there, and the rest of the story can be told.
     fn go_on(&self, seed: u64, lies: Lies, provider: &Provider) {
         let (end, found) = self.lose_power(seed, lies);
@@ -107,7 +123,12 @@ impl Recording {
         let accepted = self.accepted.iter().filter(|accepted| accepted.at <= end).cloned().collect();
         let callers = Callers::new(&self.story.lines, accepted, || 0);
         let mut telling = Telling::of(pipeline, &self.story, self.through, callers);
-        telling.assert_kept();
+        if self.through == Through::Stdin {
+            self.assert_inputs_are_kept(&telling.pipeline);
+            telling.runs = self.inputs.len();
+        } else {
+            telling.assert_kept();
+        }
         telling.finish();
         let ledger = Connection::open(telling.pipeline.path("data/ledger.sqlite")).unwrap();
         let check: String = ledger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -158,6 +179,12 @@ fn lose_power(test: &str, recording: &Recording) {
 fn when_the_power_is_lost_it_keeps_what_it_read_of_a_file() {
     let recording = Recording::make(Through::File);
     lose_power("when_the_power_is_lost_it_keeps_what_it_read_of_a_file", &recording);
+}
+
+#[test]
+fn when_the_power_is_lost_it_keeps_what_it_settled_of_standard_input() {
+    let recording = Recording::make(Through::Stdin);
+    lose_power("when_the_power_is_lost_it_keeps_what_it_settled_of_standard_input", &recording);
 }
 
 #[test]
