@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +14,9 @@ use crate::pipeline::accounts::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
+
+/// How long the end waits for the clients of sources to say goodbye to their servers.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
@@ -49,6 +53,9 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     if let Some(server) = server {
         server.stop().await;
+    }
+    if !resources.clients.ended(GOODBYE).await {
+        tracing::warn!("the client of a source does not end; its servers will miss it after a while");
     }
     totals.flush().await;
     if let Err(error) = resources.index.close().await {
