@@ -47,7 +47,7 @@ PROPERTIES
   [ -d "$dir/data" ] || java -cp "$jars/*" kafka.tools.StorageTool format -t vectideVectideVectideQ -c "$dir/server.properties" >&2
   java -Xmx384m -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.Kafka "$dir/server.properties" >&2 &
   local broker=$!
-  trap 'kill -9 $broker 2>/dev/null' EXIT
+  trap "kill -9 $broker 2>/dev/null || true" EXIT
   for _ in $(seq 600); do
     (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
     kill -0 $broker

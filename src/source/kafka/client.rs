@@ -17,8 +17,6 @@ use crate::source::clients::Client;
 const POLL: Duration = Duration::from_millis(50);
 /// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
 const ROOM: Duration = Duration::from_secs(1);
-/// How long the end waits for the last offsets to be committed.
-const GOODBYE: Duration = Duration::from_secs(3);
 
 /// Starts the thread. It ends when the source is gone or the client cannot go on; `state.ended` says why.
 pub(super) fn start(
@@ -59,7 +57,8 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
             return Err(reason);
         }
         if closing {
-            say_goodbye(&consumer, shared);
+            let names: Vec<String> = shared.state().assigned.keys().cloned().collect();
+            shared.commit_now(&consumer, &names);
             return Ok(());
         }
         let full = !shared.handover.has_room(ROOM);
@@ -116,14 +115,5 @@ fn commit(consumer: &BaseConsumer<Context>, shared: &Shared) {
         && let Err(error) = consumer.commit(&news, CommitMode::Async)
     {
         tracing::debug!(source = &*shared.name, %error, "offsets could not be committed");
-    }
-}
-
-fn say_goodbye(consumer: &BaseConsumer<Context>, shared: &Shared) {
-    let since = Instant::now();
-    commit(consumer, shared);
-    while shared.state().uncommitted().count() > 0 && since.elapsed() < GOODBYE {
-        // What comes now is nobody's: it is not settled and will be read again.
-        drop(consumer.poll(POLL));
     }
 }

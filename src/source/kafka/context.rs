@@ -16,7 +16,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::handover::Handover;
-use super::offsets::{self, Offsets};
+use super::offsets::{self, Offsets, parse};
 use crate::settings::source::Start;
 use crate::source::Partition;
 use crate::telemetry::{Metrics, SourceHandle};
@@ -192,13 +192,9 @@ impl Shared {
 
     fn revoke(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
         let names: Vec<String> = names(partitions).collect();
-        let news = self.state().offsets.news(&names);
         // What is lost has another owner already.
-        if news.count() > 0 && !consumer.assignment_lost() {
-            match consumer.commit(&news, CommitMode::Sync) {
-                Ok(()) => self.committed(&news),
-                Err(error) => tracing::debug!(source = &*self.name, %error, "offsets of revoked partitions"),
-            }
+        if !consumer.assignment_lost() {
+            self.commit_now(consumer, &names);
         }
         let mut gone = Vec::new();
         {
@@ -217,16 +213,25 @@ impl Shared {
         }
     }
 
-    /// The broker has these offsets now.
-    pub(super) fn committed(&self, partitions: &TopicPartitionList) {
+    /// Tells the broker what is settled of these partitions and waits for its answer, unless it does not speak to us anyway.
+    pub(super) fn commit_now(&self, consumer: &BaseConsumer<Context>, names: &[String]) {
+        let state = self.state();
+        let news = state.offsets.news(names);
+        let spoken_to = state.connection.is_none();
+        drop(state);
+        if news.count() == 0 || !spoken_to {
+            return;
+        }
+        if let Err(error) = consumer.commit(&news, CommitMode::Sync) {
+            tracing::debug!(source = &*self.name, %error, "offsets could not be committed");
+            return;
+        }
         let mut state = self.state();
-        for part in partitions.elements() {
-            if let (Offset::Offset(offset), Ok(())) = (part.offset(), part.error()) {
+        for part in news.elements() {
+            if let Offset::Offset(offset) = part.offset() {
                 state.offsets.committed(&offsets::name(part.topic(), part.partition()), offset.unsigned_abs());
             }
         }
-        drop(state);
-        self.handover.news.notify_one();
     }
 }
 
@@ -290,8 +295,9 @@ impl ClientContext for Context {
             }
             let mut caught_up = !at_hand;
             let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
-            for (name, assigned) in &state.assigned {
-                let Some((topic, number)) = offsets::parse(name) else { continue };
+            let State { assigned, offsets, .. } = state;
+            for (name, assigned) in &*assigned {
+                let Some((topic, number)) = parse(name) else { continue };
                 *shares.entry(topic).or_default() += 1;
                 let about = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(&number));
                 let Some(about) = about.filter(|about| about.ls_offset >= 0 && about.next_offset >= 0) else {
@@ -299,7 +305,10 @@ impl ClientContext for Context {
                     continue;
                 };
                 caught_up &= about.next_offset >= about.ls_offset && about.fetchq_cnt == 0;
-                let settled = state.offsets.settled(name).and_then(|offset| i64::try_from(offset).ok());
+                if let Ok(committed) = u64::try_from(about.committed_offset) {
+                    offsets.committed(name, committed);
+                }
+                let settled = offsets.settled(name).and_then(|offset| i64::try_from(offset).ok());
                 assigned.lag.set((about.ls_offset - settled.unwrap_or(about.lo_offset.max(0))).max(0));
             }
             state.caught_up = caught_up;
@@ -341,14 +350,6 @@ impl ConsumerContext for Context {
         };
         if let Err(error) = done {
             self.tell(|state| state.ended = Some(format!("partitions could not be taken or given back: {error}")));
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, partitions: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.committed(partitions),
-            // Tried again at the next interval.
-            Err(error) => tracing::debug!(source = &*self.name, %error, "offsets could not be committed"),
         }
     }
 }
