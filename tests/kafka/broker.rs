@@ -147,6 +147,11 @@ impl Broker {
         consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
     }
 
+    /// Whether the offsets of a group are at the end of each of so many partitions.
+    pub fn is_committed(&self, group: &str, topic: &str, partitions: i32) -> bool {
+        (0..partitions).all(|partition| self.committed(group, topic, partition) == Some(self.end_of(topic, partition)))
+    }
+
     /// A member of a group that commits nothing.
     pub fn member(&self, group: &str, strategy: &str) -> BaseConsumer {
         let mut config = self.config();
@@ -168,7 +173,11 @@ impl Broker {
         let mut source = json!({
             "type": "kafka", "brokers": [self.address()], "topics": [topic], "group": format!("index-of-{topic}"),
             "commit_interval": "100ms",
-            "settings": { "topic.metadata.refresh.interval.ms": "500", "statistics.interval.ms": "200" },
+            // As short as the broker allows: the group waits so long for a member that was killed.
+            "settings": {
+                "topic.metadata.refresh.interval.ms": "500", "statistics.interval.ms": "200",
+                "session.timeout.ms": "6000", "heartbeat.interval.ms": "500",
+            },
         });
         source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         pipeline.set(format!("sources={}", json!({ "events": source })));

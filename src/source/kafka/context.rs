@@ -334,10 +334,12 @@ impl ConsumerContext for Context {
         let done = match (what, cooperative) {
             (RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, cooperative) => {
                 self.assign(consumer, partitions);
-                match cooperative {
+                let assigned = match cooperative {
                     true => consumer.incremental_assign(partitions),
                     false => consumer.assign(partitions),
-                }
+                };
+                // One that was taken away while it paused would pause for ever.
+                assigned.and_then(|()| consumer.resume(partitions))
             }
             (_, true) => {
                 self.revoke(consumer, partitions);
