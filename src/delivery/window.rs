@@ -224,7 +224,7 @@ mod tests {
         window.settle(numbers[0]);
         window.settle(numbers[3]);
         window.lose(numbers[2]);
-        assert_eq!(window.let_go(&[gone.clone()]), [1], "one was open");
+        assert_eq!(window.let_go(std::slice::from_ref(&gone)), [1], "one was open");
         assert_eq!(window.open(), 2);
         assert!(!window.settle(numbers[2]), "a verdict that comes later speaks to nobody");
         window.settle(numbers[1]);

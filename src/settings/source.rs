@@ -16,6 +16,7 @@ use super::units::{ByteSize, Span};
 /// One source, chosen by `type`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a process has few")]
 pub enum SourceSettings {
     /// Files: JSON lines, CSV or Parquet; a path, a folder or a glob.
     File(FileSettings),

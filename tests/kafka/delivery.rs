@@ -72,6 +72,20 @@ fn a_new_ledger_reads_from_the_start_and_latest_reads_what_comes_since_it_first_
 }
 
 #[test]
+fn a_topic_for_dead_letters_that_is_not_there_is_told_and_holds_nothing_up() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    broker.read(&mut pipeline, &topic, json!({ "dead_letter_topic": name("nowhere") }));
+    let sound = products(1)[0].to_string();
+    broker.produce(&topic, [("a", Some("{ broken")), ("p0", Some(&sound))]);
+    let ended = pipeline.run_well();
+    assert!(ended.said.contains("not all could be copied to the topic"), "{}", ended.said);
+    assert_eq!((pipeline.ids(), pipeline.dead_letters().len()), (vec!["p0".to_owned()], 1));
+}
+
+#[test]
 fn what_is_no_record_goes_to_the_dead_letters_and_a_copy_to_the_topic_for_them() {
     let Some(broker) = lend() else { return };
     let provider = Provider::new();

@@ -258,11 +258,9 @@ impl ClientContext for Context {
         let reason = reason.to_owned();
         self.tell(|state| match code {
             Code::BrokerTransportFailure | Code::Resolve => state.last_failure = reason,
-            Code::AllBrokersDown => {
-                // Wrong credentials end connections too, and say more.
-                if state.connection.is_none() {
-                    state.connection = Some(format!("no broker can be reached ({}): {reason}", state.last_failure));
-                }
+            // Wrong credentials end connections too, and say more.
+            Code::AllBrokersDown if state.connection.is_none() => {
+                state.connection = Some(format!("no broker can be reached ({}): {reason}", state.last_failure));
             }
             Code::Authentication | Code::SaslAuthenticationFailed => {
                 state.connection =

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::util::Timeout;
 
 use super::offsets;
@@ -21,7 +24,31 @@ pub(super) struct DeadLetterTopic {
     topic: String,
     source: Arc<str>,
     /// Made with the first letter.
-    producer: Mutex<Option<BaseProducer>>,
+    producer: Mutex<Option<BaseProducer<Failures>>>,
+}
+
+/// Why a copy did not arrive: the last reason.
+#[derive(Default)]
+struct Failures(Mutex<Option<String>>);
+
+impl ClientContext for Failures {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = delivered {
+            *self.0.lock() = Some(error.to_string());
+        }
+    }
 }
 
 impl DeadLetterTopic {
@@ -53,7 +80,9 @@ impl DeadLetterTopic {
             None => {
                 let mut config = super::settings::client(&self.settings).map_err(|(_, problem)| problem)?;
                 config.set("message.timeout.ms", (PATIENCE.as_millis() / 2).to_string()).set("acks", "all");
-                config.create().map_err(|error| error.to_string())?
+                // A topic that is not there is no topic that comes soon.
+                config.set("topic.metadata.propagation.max.ms", "5000");
+                config.create_with_context(Failures::default()).map_err(|error| error.to_string())?
             }
         };
         for letter in letters {
@@ -63,8 +92,9 @@ impl DeadLetterTopic {
             producer.send(record).map_err(|(error, _)| error.to_string())?;
         }
         let arrived = producer.flush(Timeout::After(PATIENCE)).map_err(|error| error.to_string());
+        let failed = producer.context().0.lock().take();
         *held = Some(producer);
-        arrived
+        failed.map_or(arrived, Err)
     }
 }
 
