@@ -81,8 +81,8 @@ server: { listen: "localhost" }
         "document.metadata[3]: needs a text, not a list",
         "document.text: is no minijinja template: unexpected end of input, expected end of variable block",
         "sources.catalogue.pth: unknown key `pth`; did you mean `path`?",
-        "sources.none: needs keys below it, first of all `type`, one of `file`, `stdin`, `http`",
-        "sources.old.type: unknown type `fil`; did you mean `file`? (one of `file`, `stdin`, `http`)",
+        "sources.none: needs keys below it, first of all `type`, one of `file`, `stdin`, `http`, `kafka`",
+        "sources.old.type: unknown type `fil`; did you mean `file`? (one of `file`, `stdin`, `http`, `kafka`)",
         "chunking.overlap: must be less than `chunking.max_tokens` (100)",
         "embedding.api_key_file: is set beside `api_key`; keep one of them",
         "embedding.base_url: must start with `http://` or `https://`",
@@ -184,7 +184,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             sources("a: { typ: file, path: x }"),
-            "sources.a.typ: unknown key `typ`; did you mean `type`? (one of `file`, `stdin`, `http`)",
+            "sources.a.typ: unknown key `typ`; did you mean `type`? (one of `file`, `stdin`, `http`, `kafka`)",
         ),
         (
             sources("a: { type: file }"),
@@ -337,6 +337,22 @@ fn one_mistake_gives_one_problem() {
         (
             sources("a: { type: file, path: x.parquet }"),
             "sources.a.path: this build reads no Parquet; build it with `--features parquet`",
+        ),
+        #[cfg(feature = "kafka")]
+        (
+            sources(
+                "a: { type: kafka, brokers: [b], topics: [t], group: g, settings: { enable.auto.commit: 'true' } }",
+            ),
+            "sources.a.settings.enable.auto.commit: cannot be set: an offset that is committed before its records are settled would lose them",
+        ),
+        #[cfg(not(feature = "kafka"))]
+        (
+            sources("a: { type: kafka, brokers: [b], topics: [t], group: g }"),
+            "sources.a.type: this build reads no Kafka; build it with `--features kafka`",
+        ),
+        (
+            sources("a: { type: kafka, brokers: [b], topics: [t], group: g, start: tomorrow }"),
+            "sources.a.start: needs `earliest`, `latest` or a time like `2026-02-03T04:05:06Z`, not the text `tomorrow`",
         ),
         (sources("a: { type: file, path: x, max_record: 0 }"), "sources.a.max_record: must be at least 1"),
         (
@@ -542,7 +558,7 @@ fn the_configurations_in_the_documentation_load() {
                 continue;
             }
             // The reader's environment has the keys that the page tells to set.
-            let variables = [("OPENAI_API_KEY", "k"), ("HOLYSHEEP_API_KEY", "k")];
+            let variables = [("OPENAI_API_KEY", "k"), ("HOLYSHEEP_API_KEY", "k"), ("KAFKA_PASSWORD", "k")];
             if let Err(problems) = read(block, &variables, &[]) {
                 panic!("{}: {problems}\n{block}", page.display());
             }

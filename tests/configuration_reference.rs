@@ -51,7 +51,8 @@ document:
   text: "{{ title }}"
   version: { field: at }
   events: { field: type, kind: { operation: upsert } }
-sources: { file: { type: file, path: a }, stdin: { type: stdin }, http: { type: http } }
+sources: { file: { type: file, path: a }, stdin: { type: stdin }, http: { type: http },
+  kafka: { type: kafka, brokers: [b], topics: [t], group: g, sasl: { username: u, password: p } } }
 server: {}
 "#;
 
@@ -70,7 +71,13 @@ const FORMS: &[(&str, &str)] = &[
 ];
 
 /// Keys in the texts above that are there for a check's sake: they have a default, which is none.
-const NONE_ALONE: &[&str] = &["embedding.preset", "embedding.api_key", "index.api_key"];
+const NONE_ALONE: &[&str] = &[
+    "embedding.preset",
+    "embedding.api_key",
+    "index.api_key",
+    "sources.<name>.sasl.password",
+    "sources.kafka.sasl.password",
+];
 
 #[test]
 fn the_reference_is_up_to_date() {
@@ -110,7 +117,8 @@ fn what_must_be_there_is_missed_and_everything_else_has_a_default() {
     let whole = skeleton(FORMS[0].0, FORMS[0].1);
     for required in REQUIRED {
         let mut without = whole.clone();
-        remove(&mut without, &required.path.replace("document.events.*", "document.events.kind").replace('*', "file"));
+        let source = if required.path == "sources.*.path" { "file" } else { "kafka" };
+        remove(&mut without, &required.path.replace("document.events.*", "document.events.kind").replace('*', source));
         let yaml = serde_yaml::to_string(&without).unwrap();
         let problems = load_text(Path::new("config.yaml"), &yaml, &Environment::new(), &[]).unwrap_err();
         assert_eq!(problems.list.len(), 1, "{problems}");
@@ -243,7 +251,9 @@ impl Page {
             Some(of) => (of, format!("{path}.<name>")),
             None => (kind, path.to_owned()),
         };
-        let Some(item) = self.items.get(kind).cloned().filter(|item| !item.members.is_empty()) else { return };
+        // What is written by hand is written as one text.
+        let is_group = |item: &Item| !item.members.is_empty() && item.attributes.contains("Serialize");
+        let Some(item) = self.items.get(kind).cloned().filter(is_group) else { return };
         if names(&item).is_some() {
             return;
         }
@@ -333,6 +343,7 @@ impl Page {
             "Span" => "time",
             "ByteSize" => "size",
             "Vec<String>" => "list of texts",
+            "Start" => "`earliest`, `latest` or a time",
             "BTreeMap<String, String>" => "texts by name",
             "BTreeMap<String, FieldKind>" => "types by name",
             "VersionSettings" => "text or group",
@@ -359,7 +370,14 @@ fn effective(path: &str, form: Option<&str>) -> Value {
     };
     let (section, written) = FORMS.iter().rfind(|(section, written)| fits(section, written)).unwrap_or(&FORMS[0]);
     let whole = serde_yaml::to_value(load(&skeleton(section, written))).unwrap();
-    let path = path.replace("<name>", form.unwrap_or("file")).replace("<kind>", "kind");
+    let source = form.unwrap_or_else(|| match path.strip_prefix("sources.<name>.") {
+        // A group of a source: of the one that has it.
+        Some(key) => {
+            ["file", "kafka"].into_iter().find(|name| !whole["sources"][*name][key].is_null()).unwrap_or("file")
+        }
+        None => "file",
+    });
+    let path = path.replace("<name>", source).replace("<kind>", "kind");
     path.split('.').fold(whole, |value, key| value.get(key).cloned().unwrap_or(Value::Null))
 }
 

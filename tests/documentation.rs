@@ -83,6 +83,7 @@ fn every_metric_is_explained_and_no_other() {
     metrics.restarts("actor");
     metrics.set_actor_state("actor", ActorState::Running);
     metrics.window("source");
+    metrics.lag("source", "events[0]");
     let rendered = metrics.render();
     let families = rendered.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let ours: Vec<&str> = families.filter(|name| !name.starts_with("process_")).collect();

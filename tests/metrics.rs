@@ -10,6 +10,7 @@ use vectide::telemetry::actors::ActorState;
 fn promtool_has_nothing_to_say_about_the_metrics() {
     let metrics = Metrics::new();
     metrics.window("catalogue").documents.set(1);
+    metrics.lag("events", "events[0]").set(1);
     metrics.backpressure("batcher").inc();
     metrics.restarts("batcher").inc();
     metrics.set_actor_state("batcher", ActorState::Restarting);

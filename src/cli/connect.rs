@@ -13,7 +13,8 @@ use crate::index::collection::Established;
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
-use crate::source::{self, Read, Room};
+use crate::source::file::FileSource;
+use crate::source::{self, Read, Room, Source};
 use crate::telemetry::figures::{bytes, counted, money};
 
 /// What is embedded to see whether the provider works.
@@ -35,9 +36,17 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
     each(Tried { what: "state".into(), found: writable(&settings.state.path) })?;
     for (name, source) in &settings.sources {
         let found = match source {
-            SourceSettings::File(_) => first_record(source, &mapper).await,
+            SourceSettings::File(file) => first_record(FileSource::new(file), &mapper).await,
             SourceSettings::Stdin(_) => Ok("lines of standard input are read when it runs".to_owned()),
             SourceSettings::Http(_) => Ok("events are taken at `POST /v1/events` when it runs".to_owned()),
+            #[cfg(feature = "kafka")]
+            SourceSettings::Kafka(kafka) => {
+                let kafka = kafka.clone();
+                let asked = tokio::task::spawn_blocking(move || source::kafka::connect::topics(&kafka));
+                asked.await.unwrap_or_else(|error| Err(error.to_string()))
+            }
+            #[cfg(not(feature = "kafka"))]
+            SourceSettings::Kafka(_) => Err("this build reads no Kafka".to_owned()),
         };
         each(Tried { what: format!("source {name}"), found })?;
     }
@@ -64,13 +73,12 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
 }
 
 /// Reads the first record as a run without any position would, and maps it.
-async fn first_record(settings: &SourceSettings, mapper: &Mapper) -> Result<String, String> {
-    let mut source = source::build(settings, None)?();
+async fn first_record(mut source: FileSource, mapper: &Mapper) -> Result<String, String> {
     source.open(Vec::new()).await.map_err(told)?;
     let size = source.remaining_bytes().map(|size| format!("{} to read", bytes(size)));
     let room = Room { records: 1, bytes: 1 };
     let first = match source.read(room).await.map_err(told)? {
-        Read::Finished | Read::Idle => "no record yet".to_owned(),
+        Read::Finished | Read::Idle | Read::Revoked(_) => "no record yet".to_owned(),
         Read::Records(records) => match records.first() {
             None => "no record yet".to_owned(),
             Some(record) => match (&record.broken, mapper.map(&record.payload, record.version)) {
@@ -157,6 +165,7 @@ fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::source::FileSettings;
 
     #[test]
     fn a_folder_that_is_not_there_is_not_made_by_looking() {
@@ -174,17 +183,17 @@ mod tests {
     async fn the_first_record_is_tried_and_a_missing_file_is_a_problem() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
-        let yaml = format!("{{ type: file, path: {} }}", path.display());
-        let source: SourceSettings = serde_yaml::from_str(&yaml).unwrap();
+        let settings: FileSettings = serde_yaml::from_str(&format!("{{ path: {} }}", path.display())).unwrap();
+        let source = || FileSource::new(&settings);
         let mapper = Mapper::new(&serde_yaml::from_str("{ id: id, text: '{{ t }}' }").unwrap()).unwrap();
-        assert!(first_record(&source, &mapper).await.unwrap_err().contains("there is no file"));
+        assert!(first_record(source(), &mapper).await.unwrap_err().contains("there is no file"));
         for (content, said) in [
             ("", "no record yet"),
             ("{\"id\":\"p1\"}\n{}\n", "is about document `p1`"),
             ("{\"name\":\"p1\"}\n", "would go to the dead letters"),
         ] {
             fs::write(&path, content).unwrap();
-            let found = first_record(&source, &mapper).await.unwrap();
+            let found = first_record(source(), &mapper).await.unwrap();
             assert!(found.contains(said), "{found}");
         }
     }

@@ -18,6 +18,8 @@ use crate::settings::Settings;
 
 /// How long the last calls to the ledger may take, if `shutdown.grace` is not longer. Then it hangs.
 const LAST_CALLS: Duration = Duration::from_secs(5);
+/// How long the end waits for the clients of sources to say goodbye to their servers.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +62,9 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     if let Some(server) = server {
         server.stop().await;
+    }
+    if !resources.clients.ended(GOODBYE).await {
+        tracing::warn!("the client of a source does not end; its servers will miss it after a while");
     }
     let last_calls = async {
         totals.flush().await;

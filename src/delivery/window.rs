@@ -28,7 +28,15 @@ pub struct Delivery {
     pub since: Instant,
     /// How often it was reported lost.
     pub losses: u32,
-    settled: bool,
+    fate: Fate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Open,
+    Settled,
+    /// Its partition is someone else's: its position is not committed.
+    LetGo,
 }
 
 /// The deliveries of one source from the oldest open one on. Numbers are given in the order of reading and never again.
@@ -62,20 +70,20 @@ impl Window {
     pub fn admit(&mut self, record: Record, change: Option<(Operation, Version)>, now: Instant) -> u64 {
         self.bytes += record.payload.len();
         self.open += 1;
-        self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, settled: false });
+        self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, fate: Fate::Open });
         self.first + self.deliveries.len() as u64 - 1
     }
 
     /// The open delivery of this number; `None` when it was settled.
     pub fn get(&self, number: u64) -> Option<&Delivery> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.deliveries.get(index).filter(|delivery| !delivery.settled)
+        self.deliveries.get(index).filter(|delivery| delivery.fate == Fate::Open)
     }
 
     /// Counts a loss of an open delivery and returns how many there were.
     pub fn lose(&mut self, number: u64) -> Option<u32> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let delivery = self.deliveries.get_mut(index).filter(|delivery| !delivery.settled)?;
+        let delivery = self.deliveries.get_mut(index).filter(|delivery| delivery.fate == Fate::Open)?;
         delivery.losses += 1;
         Some(delivery.losses)
     }
@@ -84,20 +92,42 @@ impl Window {
     pub fn settle(&mut self, number: u64) -> bool {
         let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let Some(delivery) =
-            index.and_then(|index| self.deliveries.get_mut(index)).filter(|delivery| !delivery.settled)
+            index.and_then(|index| self.deliveries.get_mut(index)).filter(|delivery| delivery.fate == Fate::Open)
         else {
             return false;
         };
-        delivery.settled = true;
+        delivery.fate = Fate::Settled;
         self.open -= 1;
-        while self.deliveries.front().is_some_and(|delivery| delivery.settled) {
-            if let Some(delivery) = self.deliveries.pop_front() {
-                self.first += 1;
-                self.bytes -= delivery.record.payload.len();
+        self.advance();
+        true
+    }
+
+    /// Lets go of everything that these partitions gave: it takes no room, nobody waits for it, and no position of it is committed
+    /// beyond what is settled without a gap. Returns the losses of each that was open.
+    pub fn let_go(&mut self, partitions: &[Arc<Partition>]) -> Vec<u32> {
+        let mut losses = Vec::new();
+        for delivery in &mut self.deliveries {
+            if partitions.iter().any(|partition| Arc::ptr_eq(partition, &delivery.record.position.partition)) {
+                if delivery.fate == Fate::Open {
+                    self.open -= 1;
+                    losses.push(delivery.losses);
+                }
+                delivery.fate = Fate::LetGo;
+            }
+        }
+        self.advance();
+        losses
+    }
+
+    /// Gives up the room of what lies before the oldest open delivery.
+    fn advance(&mut self) {
+        while let Some(delivery) = self.deliveries.pop_front_if(|delivery| delivery.fate != Fate::Open) {
+            self.first += 1;
+            self.bytes -= delivery.record.payload.len();
+            if delivery.fate == Fate::Settled {
                 self.pass(delivery.record.position);
             }
         }
-        true
     }
 
     fn pass(&mut self, position: Position) {
@@ -182,6 +212,30 @@ mod tests {
         assert!(window.settle(number));
         assert_eq!(window.lose(number), None);
         assert!(!window.settle(number));
+    }
+
+    #[test]
+    fn what_is_let_go_is_waited_for_by_nobody_and_its_positions_are_not_committed() {
+        let (gone, kept) = (partition("gone"), partition("kept"));
+        let mut window = Window::new(Limits { records: 5, bytes: 1000 });
+        let numbers: Vec<u64> = [(&gone, 1), (&kept, 1), (&gone, 2), (&gone, 3), (&kept, 2)]
+            .map(|(partition, offset)| admit(&mut window, record(partition, offset)))
+            .to_vec();
+        window.settle(numbers[0]);
+        window.settle(numbers[3]);
+        window.lose(numbers[2]);
+        assert_eq!(window.let_go(std::slice::from_ref(&gone)), [1], "one was open");
+        assert_eq!(window.open(), 2);
+        assert!(!window.settle(numbers[2]), "a verdict that comes later speaks to nobody");
+        window.settle(numbers[1]);
+        window.settle(numbers[4]);
+        let committed: Vec<_> = window.take_settled().iter().map(|at| (at.partition.name.clone(), at.offset)).collect();
+        assert_eq!(committed, [("gone".to_owned(), 1), ("kept".to_owned(), 2)]);
+        assert_eq!((window.open(), window.bytes()), (0, 0));
+        // What comes back of it is another partition of the same name.
+        let again = admit(&mut window, record(&partition("gone"), 2));
+        window.settle(again);
+        assert_eq!(window.take_settled()[0].offset, 2);
     }
 
     proptest! {

@@ -17,6 +17,8 @@ use crate::index::{IndexError, VectorIndex};
 use crate::ledger::{Ledger, LedgerErrorKind, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
+use crate::source::Surroundings;
+use crate::source::clients::Clients;
 use crate::source::http::Intake;
 use crate::telemetry::progress::Progress;
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
@@ -54,6 +56,8 @@ pub struct Resources {
     pub actors: ActorBoard,
     /// The state of each source.
     pub sources: SourceBoard,
+    /// Threads of sources that say goodbye to their servers.
+    pub clients: Clients,
     /// Whether the process is ready, with reasons.
     pub health: Arc<Health>,
     /// When the process began its work.
@@ -150,6 +154,7 @@ impl Resources {
             metrics: Arc::new(Metrics::new()),
             actors: ActorBoard::default(),
             sources: SourceBoard::default(),
+            clients: Clients::default(),
             health,
             since: Instant::now(),
             settings,
@@ -164,6 +169,18 @@ impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
         Searcher { provider: self.provider.clone(), index: self.index.clone(), ledger: self.ledger.clone() }
+    }
+
+    /// What a source of this name may need.
+    pub fn around<'a>(&'a self, name: &'a str) -> Surroundings<'a> {
+        Surroundings {
+            name,
+            intake: self.intake.as_ref(),
+            document: &self.settings.document,
+            metrics: &self.metrics,
+            board: &self.sources,
+            clients: &self.clients,
+        }
     }
 
     /// Shows what the run does.

@@ -143,7 +143,7 @@ async fn wind_down(resources: &Resources, mut generation: Generation, grace: Dur
 fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
     let mut sources = Vec::new();
     for (name, settings) in &resources.settings.sources {
-        let make = crate::source::build(settings, resources.intake.as_ref())?;
+        let make = crate::source::build(settings, resources.around(name))?;
         sources.push(NamedSource { name: name.as_str().into(), make });
     }
     let ledger = resources.ledger.clone();

@@ -14,7 +14,7 @@ use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
 use super::nearest::{list, suggestion};
 use super::problem::{Place, Problem};
-use super::source::{FileFormat, FileSettings, SourceSettings};
+use super::source::{FileFormat, FileSettings, KafkaSettings, SourceSettings};
 use super::{Settings, Span};
 
 /// The most numbers that a vector may have.
@@ -241,6 +241,7 @@ impl Checker {
                         self.note("server", text);
                     }
                 }
+                SourceSettings::Kafka(kafka) => self.kafka(&place, kafka),
             }
         }
     }
@@ -279,6 +280,29 @@ impl Checker {
         }
         if parquet && !cfg!(feature = "parquet") {
             self.note(path, "this build reads no Parquet; build it with `--features parquet`");
+        }
+    }
+
+    fn kafka(&mut self, place: &Place, kafka: &KafkaSettings) {
+        for (key, list, example) in
+            [("brokers", &kafka.brokers, "[\"localhost:9092\"]"), ("topics", &kafka.topics, "[product-events]")]
+        {
+            if list.is_empty() || list.iter().any(String::is_empty) {
+                self.note(place.key(key), format!("must name at least one, and none may be empty, like `{example}`"));
+            }
+        }
+        if kafka.group.is_empty() {
+            self.note(place.key("group"), "is empty; name the consumer group, like `product-index`");
+        }
+        self.at_least_one(place.key("max_record"), kafka.max_record.as_u64());
+        if kafka.commit_interval.as_duration().is_zero() {
+            self.note(place.key("commit_interval"), "must be longer than zero");
+        }
+        #[cfg(not(feature = "kafka"))]
+        self.note(place.key("type"), "this build reads no Kafka; build it with `--features kafka`");
+        #[cfg(feature = "kafka")]
+        for (key, text) in crate::source::kafka::settings::problems(kafka) {
+            self.note(key.split('/').fold(place.clone(), |place, key| place.key(key)), text);
         }
     }
 

@@ -28,6 +28,7 @@ const SOURCES: &[Form<SourceSettings>] = &[
     ("file", |reader, place, node| reader.read(place, node).map(SourceSettings::File)),
     ("stdin", |reader, place, node| reader.read(place, node).map(SourceSettings::Stdin)),
     ("http", |reader, place, node| reader.read(place, node).map(SourceSettings::Http)),
+    ("kafka", |reader, place, node| reader.read(place, node).map(SourceSettings::Kafka)),
 ];
 
 const PROVIDERS: &[Form<EmbeddingSettings>] = &[

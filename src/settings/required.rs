@@ -53,6 +53,10 @@ pub const REQUIRED: &[Required] = &[
         purpose: "a file, a folder (every file in it with a known ending) or a glob",
         example: "products.jsonl",
     },
+    Required { path: "sources.*.brokers", purpose: "the brokers to ask first", example: r#"["localhost:9092"]"# },
+    Required { path: "sources.*.topics", purpose: "the topics to read", example: "[product-events]" },
+    Required { path: "sources.*.group", purpose: "the consumer group", example: "product-index" },
+    Required { path: "sources.*.sasl.username", purpose: "the user", example: "indexer" },
     Required { path: "embedding", purpose: "what turns texts into vectors", example: "{ provider: builtin }" },
 ];
 

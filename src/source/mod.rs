@@ -1,8 +1,11 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
 pub mod actor;
+pub mod clients;
 pub mod file;
 pub mod http;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod record;
 pub mod replan;
 pub mod replay;
@@ -16,7 +19,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::ledger::NewDeadLetter;
+use crate::settings::DocumentSettings;
 use crate::settings::SourceSettings;
+use crate::telemetry::{Metrics, SourceBoard};
 
 pub use actor::MakeSource;
 pub use record::{Committed, Partition, Position, Record};
@@ -24,15 +30,48 @@ pub use record::{Committed, Partition, Position, Record};
 /// See [`Source::on_commit`].
 pub type OnCommit = Arc<dyn Fn(&[Position]) + Send + Sync>;
 
-/// Makes a configured source, again after every failure. `intake`: the way in of the HTTP source.
-pub fn build(settings: &SourceSettings, intake: Option<&http::Intake>) -> Result<MakeSource, String> {
+/// See [`Source::on_bury`].
+pub type OnBury = Arc<dyn Fn(Arc<[NewDeadLetter]>) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What a source may need beside its settings.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The source's name in the configuration.
+    pub name: &'a str,
+    /// The way in of the HTTP source.
+    pub intake: Option<&'a http::Intake>,
+    /// How records become documents.
+    pub document: &'a DocumentSettings,
+    /// Counters.
+    pub metrics: &'a Arc<Metrics>,
+    /// Where a source shows how it is doing.
+    pub board: &'a SourceBoard,
+    /// Where the threads of clients are counted.
+    pub clients: &'a clients::Clients,
+}
+
+/// Makes a configured source, again after every failure.
+pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<MakeSource, String> {
     Ok(match settings.clone() {
         SourceSettings::File(settings) => Arc::new(move || Box::new(file::FileSource::new(&settings))),
         SourceSettings::Stdin(settings) => Arc::new(move || Box::new(stdin::StdinSource::new(&settings))),
         SourceSettings::Http(_) => {
-            let intake = intake.cloned().ok_or("the HTTP source has no intake")?;
+            let intake = around.intake.cloned().ok_or("the HTTP source has no intake")?;
             Arc::new(move || Box::new(http::HttpSource::new(&intake)))
         }
+        #[cfg(feature = "kafka")]
+        SourceSettings::Kafka(settings) => {
+            let desk = kafka::Desk {
+                name: around.name.into(),
+                attributes: kafka::Attributes::used_by(around.document),
+                metrics: around.metrics.clone(),
+                board: around.board.of(around.name),
+                clients: around.clients.clone(),
+            };
+            Arc::new(move || Box::new(kafka::KafkaSource::new(&settings, &desk)))
+        }
+        #[cfg(not(feature = "kafka"))]
+        SourceSettings::Kafka(_) => return Err("this build reads no Kafka".to_owned()),
     })
 }
 
@@ -50,6 +89,9 @@ pub struct Room {
 pub enum Read {
     /// The next records in the order of their partitions; never empty.
     Records(Vec<Record>),
+    /// These partitions are read by someone else from now on: what was given of them and is not settled is let go. Should one
+    /// come back, it is given again from its committed position.
+    Revoked(Vec<Arc<Partition>>),
     /// Nothing now, and more may come: the source waited as long as it found useful (at most [`IDLE_WAIT`]).
     Idle,
     /// Nothing, and no more will ever come.
@@ -82,6 +124,11 @@ pub trait Source: Send + 'static {
     /// Called from the ingestor's thread at the moment positions were committed, also while a read is under way: for whoever waits
     /// for it. Must not block.
     fn on_commit(&self) -> Option<OnCommit> {
+        None
+    }
+
+    /// Called when records of this source were put into the dead letters, before they count as settled: for a copy elsewhere.
+    fn on_bury(&self) -> Option<OnBury> {
         None
     }
 

@@ -317,6 +317,51 @@ fn after_a_stop_nothing_is_read_and_it_rests_when_everything_is_settled() {
 }
 
 #[test]
+fn what_is_revoked_is_neither_waited_for_nor_committed_and_is_given_again_when_it_comes_back() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..6).iter().map(String::as_str), 3, false);
+        let stage = Stage::new(&world, &script).await;
+        let mut open = stage.arrived(&world).await;
+        let gone = open.split_off(2);
+        settle(open);
+        world.rest().await;
+        assert_eq!(stage.committed(), 2);
+        script.revoke(2);
+        let again = stage.arrived(&world).await;
+        assert_eq!(ids(&again), ["d2", "d3", "d4", "d5"]);
+        settle(gone);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (2, false), "verdicts on what is gone count no more");
+        settle(again);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (6, true));
+        assert_eq!(script.told(), [2, 6]);
+    });
+}
+
+#[test]
+fn a_suspect_that_is_revoked_holds_nobody_up() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..2).iter().map(String::as_str), 4, false);
+        let stage = Stage::new(&world, &script).await;
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            assert_eq!(ids(&stage.arrived(&world).await), ["d0", "d1"]);
+        }
+        let alone = stage.arrived(&world).await;
+        assert_eq!(ids(&alone), ["d0"]);
+        script.revoke(0);
+        // Nothing is read while a suspect is on its way; the next one learns of it.
+        settle(alone);
+        settle(stage.arrived(&world).await);
+        let again = stage.arrived(&world).await;
+        assert_eq!(ids(&again), ["d0", "d1"]);
+        settle(again);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests(), stage.turn.available_permits()), (2, true, 1));
+    });
+}
+
+#[test]
 fn a_source_that_waits_for_more_is_quiet_and_then_busy_again() {
     World::run(1, async |world| {
         let script = Script::with([], 4, false);

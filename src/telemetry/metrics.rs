@@ -154,6 +154,7 @@ pub struct Metrics {
     window_documents: IntGaugeVec,
     window_bytes: IntGaugeVec,
     window_limit_documents: IntGaugeVec,
+    source_lag: IntGaugeVec,
 }
 
 const LATENCY_BUCKETS: [f64; 7] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -276,6 +277,13 @@ impl Metrics {
                 "vectide_window_limit_documents",
                 "The most documents that may be read and not yet settled.",
             )?,
+            source_lag: register(
+                r,
+                IntGaugeVec::new(
+                    Opts::new("vectide_source_lag", "Records of a partition that are not settled yet."),
+                    &["source", "partition"],
+                )?,
+            )?,
             registry,
         })
     }
@@ -309,6 +317,17 @@ impl Metrics {
             bytes: self.window_bytes.with_label_values(&[source]),
             limit_documents: self.window_limit_documents.with_label_values(&[source]),
         }
+    }
+
+    /// `vectide_source_lag` of one partition.
+    pub fn lag(&self, source: &str, partition: &str) -> IntGauge {
+        self.source_lag.with_label_values(&[source, partition])
+    }
+
+    /// Takes a partition that is read by others from the page.
+    pub fn forget_lag(&self, source: &str, partition: &str) {
+        // It may never have been there.
+        let _ = self.source_lag.remove_label_values(&[source, partition]);
     }
 
     /// Notes how long a document took from its event until it was searchable. A clock that runs behind counts as zero.
@@ -441,6 +460,7 @@ mod tests {
     fn names_follow_the_rules_of_prometheus() {
         let metrics = Metrics::new();
         metrics.window("api").documents.set(1);
+        metrics.lag("api", "events[0]").set(1);
         metrics.backpressure("batcher").inc();
         metrics.restarts("batcher").inc();
         metrics.set_actor_state("batcher", ActorState::Running);

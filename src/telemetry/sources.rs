@@ -19,9 +19,14 @@ pub struct SourceHandle {
 impl SourceBoard {
     /// Enters a source as reading.
     pub fn register(&self, name: &str) -> SourceHandle {
-        let name: Arc<str> = Arc::from(name);
-        self.lock().insert(name.clone(), SourceStats::default());
-        SourceHandle { board: self.clone(), name }
+        let handle = self.of(name);
+        self.lock().insert(handle.name.clone(), SourceStats::default());
+        handle
+    }
+
+    /// The place of a source that may be entered later.
+    pub fn of(&self, name: &str) -> SourceHandle {
+        SourceHandle { board: self.clone(), name: Arc::from(name) }
     }
 
     /// All sources by name.
@@ -50,6 +55,11 @@ impl SourceHandle {
             stats.state = SourceState::Failing;
             stats.reason = Some(reason.to_owned());
         });
+    }
+
+    /// What the source itself has to say, whatever it is doing.
+    pub fn remark(&self, remark: Option<String>) {
+        self.update(|stats| stats.remark = remark);
     }
 
     /// How much was read and is not settled, and how much is left to read.
@@ -86,6 +96,7 @@ mod tests {
             window_documents: 3,
             window_bytes: 300,
             remaining_bytes: None,
+            remark: None,
         };
         assert_eq!(snapshot["api"], api);
         let file = SourceStats { state: SourceState::Finished, remaining_bytes: Some(0), ..SourceStats::default() };

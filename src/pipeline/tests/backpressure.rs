@@ -6,8 +6,12 @@ use bytes::Bytes;
 
 use super::super::build::WRITING;
 use super::*;
-use crate::settings::{SourceSettings, source::StdinSettings, units::ByteSize};
+use crate::settings::{
+    source::{FileSettings, StdinSettings},
+    units::ByteSize,
+};
 use crate::source::actor::MakeSource;
+use crate::source::file::FileSource;
 use crate::source::http::{HttpSource, Intake, IntakeError};
 use crate::source::stdin::StdinSource;
 
@@ -89,9 +93,8 @@ fn of_lines(make: impl Fn(&TempDir, &str) -> MakeSource) {
 fn file(folder: &TempDir, lines: &str, follow: bool) -> MakeSource {
     let path = folder.path().join("lines.jsonl");
     std::fs::write(&path, lines).unwrap();
-    let settings = json!({ "type": "file", "path": path, "follow": follow });
-    let settings: SourceSettings = serde_json::from_value(settings).unwrap();
-    crate::source::build(&settings, None).unwrap()
+    let settings: FileSettings = serde_json::from_value(json!({ "path": path, "follow": follow })).unwrap();
+    Arc::new(move || Box::new(FileSource::new(&settings)))
 }
 
 #[test]

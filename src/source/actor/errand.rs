@@ -8,7 +8,7 @@ use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
-use crate::source::{Position, Read, Record, Room, Source, SourceError};
+use crate::source::{Partition, Position, Read, Record, Room, Source, SourceError};
 
 /// A record and what it says.
 pub(super) type Decoded = (Record, Result<Mapped, Refusal>);
@@ -23,6 +23,7 @@ pub(super) struct ReadOutcome {
 
 pub(super) enum Found {
     Records(Vec<Decoded>),
+    Revoked(Vec<Arc<Partition>>),
     Idle,
     Finished,
 }
@@ -57,6 +58,7 @@ impl Errand {
         match source.read(self.room).await? {
             Read::Idle => Ok(Found::Idle),
             Read::Finished => Ok(Found::Finished),
+            Read::Revoked(partitions) => Ok(Found::Revoked(partitions)),
             Read::Records(records) => {
                 let mapper = self.mapper.clone();
                 let decode = move |record: Record| {

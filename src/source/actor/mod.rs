@@ -15,7 +15,7 @@ use actix::prelude::*;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::{OnCommit, Position, Room, Source, SourceError};
+use super::{OnBury, OnCommit, Partition, Position, Room, Source, SourceError};
 use crate::actor::backoff::Backoff;
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
@@ -101,6 +101,7 @@ struct State {
     /// Absent while a read is under way.
     source: Option<Box<dyn Source>>,
     on_commit: Option<OnCommit>,
+    on_bury: Option<OnBury>,
     opened: bool,
     read_failures: u32,
     read_failure: String,
@@ -212,6 +213,10 @@ impl Ingestor {
                         state.end = End::Reading;
                         self.admit(decoded, ctx);
                     }
+                    Found::Revoked(partitions) => {
+                        state.end = End::Reading;
+                        self.let_go(&partitions);
+                    }
                     Found::Idle => state.end = End::Idle,
                     Found::Finished => state.end = End::Finished,
                 }
@@ -219,6 +224,17 @@ impl Ingestor {
             Err(error) => self.pause_reading(&error, ctx),
         }
         self.drive(ctx);
+    }
+
+    /// Forgets what is not to be settled here any more.
+    fn let_go(&mut self, partitions: &[Arc<Partition>]) {
+        let losses = self.state.window.let_go(partitions);
+        let state = &mut self.state;
+        let is_open = |number: &u64| state.window.get(*number).is_some();
+        state.suspects.retain(is_open);
+        state.condemned.retain(|(number, _)| is_open(number));
+        state.alone.take_if(|alone| !is_open(&alone.number));
+        losses.into_iter().for_each(|losses| self.clear(losses));
     }
 
     fn pause_reading(&mut self, error: &SourceError, ctx: &mut Context<Self>) {
@@ -338,6 +354,7 @@ impl State {
         let source = (wiring.make)();
         Self {
             on_commit: source.on_commit(),
+            on_bury: source.on_bury(),
             source: Some(source),
             opened: false,
             read_failures: 0,

@@ -58,7 +58,14 @@ impl Ingestor {
         let numbers: Vec<u64> = condemned.into_iter().map(|(number, _)| number).collect();
         let ledger = self.wiring.ledger.clone();
         let at = unix_ms(SystemTime::now());
-        let bury = async move { patiently(&ledger, move |ledger| ledger.bury(&letters, at)).await };
+        let on_bury = self.state.on_bury.clone();
+        let bury = async move {
+            let buried = letters.clone();
+            patiently(&ledger, move |ledger| ledger.bury(&buried, at)).await;
+            if let Some(on_bury) = on_bury {
+                on_bury(letters).await;
+            }
+        };
         ctx.spawn(bury.into_actor(self).map(move |(), ingestor, ctx| {
             fault_point!("buried");
             ingestor.state.burying = false;

@@ -18,7 +18,9 @@ pub struct Script(Arc<Scripted>);
 
 struct Scripted {
     records: Mutex<Vec<Bytes>>,
-    partition: Arc<Partition>,
+    partition: Mutex<Arc<Partition>>,
+    /// Where it goes on, and what it says first, when its partition was taken away and came back.
+    revoked: Mutex<Option<(u64, Arc<Partition>)>>,
     /// The most records of one read.
     at_once: usize,
     /// Whether it ends after the last record, or waits for more.
@@ -38,10 +40,10 @@ impl Script {
     /// As [`Script::new`], with at most so many records a read; one that does not end waits for more.
     pub fn with<'a>(records: impl IntoIterator<Item = &'a str>, at_once: usize, ends: bool) -> Self {
         let records = records.into_iter().map(|record| Bytes::from(record.to_owned())).collect();
-        let partition = Partition { name: "script".into(), detail: String::new() };
         Self(Arc::new(Scripted {
             records: Mutex::new(records),
-            partition: Arc::new(partition),
+            partition: Mutex::new(partition()),
+            revoked: Mutex::default(),
             at_once,
             ends,
             faults: Faults::default(),
@@ -65,6 +67,12 @@ impl Script {
     /// Adds a record at the end.
     pub fn push(&self, record: &str) {
         self.0.records.lock().push(Bytes::from(record.to_owned()));
+    }
+
+    /// Its partition is taken away, and comes back to be read on from this offset.
+    pub fn revoke(&self, back_at: u64) {
+        let gone = std::mem::replace(&mut *self.0.partition.lock(), partition());
+        *self.0.revoked.lock() = Some((back_at, gone));
     }
 
     /// How many records it has.
@@ -94,6 +102,10 @@ impl Script {
     }
 }
 
+fn partition() -> Arc<Partition> {
+    Arc::new(Partition { name: "script".into(), detail: String::new() })
+}
+
 struct ScriptSource {
     script: Script,
     next: usize,
@@ -111,6 +123,11 @@ impl ScriptSource {
             Fault::Slow => tokio::time::sleep(SLOW).await,
             Fault::None => {}
         }
+        if let Some((back_at, gone)) = script.revoked.lock().take() {
+            self.next = usize::try_from(back_at).unwrap_or(usize::MAX);
+            return Ok(Read::Revoked(vec![gone]));
+        }
+        let partition = script.partition.lock().clone();
         let mut given = Vec::new();
         let mut bytes = 0;
         {
@@ -124,7 +141,7 @@ impl ScriptSource {
                 script.given.lock().push(self.next as u64);
                 self.next += 1;
                 let offset = self.next as u64;
-                let position = Position { partition: script.partition.clone(), offset, ordinal: offset };
+                let position = Position { partition: partition.clone(), offset, ordinal: offset };
                 given.push(Record::new(payload.clone(), position, Version::from_nanos(i128::from(offset))));
             }
         }

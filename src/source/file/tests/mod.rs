@@ -89,7 +89,7 @@ async fn drain(source: &mut FileSource) -> Result<Vec<Record>, SourceError> {
     loop {
         match source.read(ROOM).await? {
             Read::Records(more) => records.extend(more),
-            Read::Idle | Read::Finished => return Ok(records),
+            Read::Idle | Read::Finished | Read::Revoked(_) => return Ok(records),
         }
     }
 }

@@ -1,0 +1,119 @@
+//! The client's thread. It polls without end, also while nothing is taken from it, so that the group never puts it out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+
+use super::context::{Context, Shared};
+use super::offsets;
+use super::record::{Attributes, Parts, record};
+use crate::settings::source::KafkaSettings;
+use crate::source::clients::Client;
+
+/// How long a poll waits for a message.
+const POLL: Duration = Duration::from_millis(50);
+/// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
+const ROOM: Duration = Duration::from_secs(1);
+
+/// Starts the thread. It ends when the source is gone or the client cannot go on; `state.ended` says why.
+pub(super) fn start(
+    settings: KafkaSettings,
+    attributes: Attributes,
+    shared: Arc<Shared>,
+    client: Client,
+) -> std::io::Result<()> {
+    let name = format!("kafka {}", shared.name);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let ended = run(&settings, &attributes, &shared);
+        shared.tell(|state| {
+            state.assigned.clear();
+            state.joined = false;
+            if let Err(reason) = ended {
+                state.ended = Some(reason);
+            }
+        });
+        drop(client);
+    })?;
+    Ok(())
+}
+
+fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) -> Result<(), String> {
+    let config = super::settings::consumer(settings).map_err(|(key, text)| format!("`{key}`: {text}"))?;
+    let consumer: BaseConsumer<Context> =
+        config.create_with_context(Context(shared.clone())).map_err(|error| error.to_string())?;
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(|error| error.to_string())?;
+    let mut committing = None;
+    let mut paused = false;
+    loop {
+        let (closing, ended) = {
+            let state = shared.state();
+            (state.closing, state.ended.clone())
+        };
+        if let Some(reason) = ended {
+            return Err(reason);
+        }
+        if closing {
+            let names: Vec<String> = shared.state().assigned.keys().cloned().collect();
+            shared.commit_now(&consumer, &names);
+            return Ok(());
+        }
+        let full = !shared.handover.has_room(ROOM);
+        if full || paused {
+            // Again and again while it is full: a rebalance brings partitions that are not paused.
+            set_paused(&consumer, full).map_err(|error| error.to_string())?;
+            paused = full;
+        }
+        poll(&consumer, attributes, settings.max_record.as_usize(), shared)?;
+        if committing.is_none_or(|at: Instant| at.elapsed() >= settings.commit_interval.as_duration()) {
+            commit(&consumer, shared);
+            committing = Some(Instant::now());
+        }
+    }
+}
+
+fn poll(
+    consumer: &BaseConsumer<Context>,
+    attributes: &Attributes,
+    max_record: usize,
+    shared: &Shared,
+) -> Result<(), String> {
+    match consumer.poll(POLL) {
+        Some(Ok(message)) => {
+            let mut state = shared.state();
+            state.caught_up = false;
+            let name = offsets::name(message.topic(), message.partition());
+            // What was fetched before a partition was taken away is not ours to give.
+            let Some(partition) = state.assigned.get(&name).map(|assigned| assigned.partition.clone()) else {
+                return Ok(());
+            };
+            drop(state);
+            shared.handover.push(record(&Parts::of(&message), &partition, attributes, max_record));
+            Ok(())
+        }
+        Some(Err(KafkaError::MessageConsumptionFatal(code))) => Err(format!("the client cannot go on: {code}")),
+        // The context was told, with the reason in words.
+        Some(Err(_)) | None => Ok(()),
+    }
+}
+
+fn set_paused(consumer: &BaseConsumer<Context>, paused: bool) -> Result<(), KafkaError> {
+    let partitions = consumer.assignment()?;
+    match paused {
+        true => consumer.pause(&partitions),
+        false => consumer.resume(&partitions),
+    }
+}
+
+/// Begins to tell the broker what is settled.
+fn commit(consumer: &BaseConsumer<Context>, shared: &Shared) {
+    let news = shared.state().uncommitted();
+    if news.count() > 0
+        && let Err(error) = consumer.commit(&news, CommitMode::Async)
+    {
+        tracing::debug!(source = &*shared.name, %error, "offsets could not be committed");
+    }
+}

@@ -1,0 +1,355 @@
+//! What librdkafka calls back: rebalances, errors, statistics, commits. All on the client's own thread.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use prometheus::IntGauge;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::handover::Handover;
+use super::offsets::{self, Offsets, parse};
+use crate::settings::source::Start;
+use crate::source::Partition;
+use crate::telemetry::{Metrics, SourceHandle};
+
+/// How long the broker may take to say where a partition begins.
+const ASKING: Duration = Duration::from_secs(10);
+
+/// What the client's thread and the source share.
+pub(super) struct Shared {
+    pub(super) name: Arc<str>,
+    pub(super) start: Start,
+    pub(super) handover: Handover,
+    pub(super) state: Mutex<State>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) board: SourceHandle,
+}
+
+/// The [`Shared`] that librdkafka calls.
+pub(super) struct Context(pub(super) Arc<Shared>);
+
+impl Deref for Context {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) assigned: BTreeMap<String, Assigned>,
+    /// Whether the group has said which partitions are this process's.
+    pub(super) joined: bool,
+    pub(super) offsets: Offsets,
+    /// Whether every assigned partition was read to its end, as of the last statistics.
+    pub(super) caught_up: bool,
+    /// Why no broker can be spoken to.
+    connection: Option<String>,
+    /// What the last connection that failed said.
+    last_failure: String,
+    /// Why the group or a topic cannot be read.
+    group: Option<String>,
+    /// What is right and yet worth knowing.
+    remark: Option<String>,
+    /// Why the client ended.
+    pub(super) ended: Option<String>,
+    /// Set when the source is gone.
+    pub(super) closing: bool,
+}
+
+pub(super) struct Assigned {
+    pub(super) partition: Arc<Partition>,
+    lag: IntGauge,
+}
+
+impl State {
+    /// Why nothing comes, if something is wrong.
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref())
+    }
+
+    /// What the broker does not know yet of what is settled.
+    pub(super) fn uncommitted(&self) -> TopicPartitionList {
+        self.offsets.news(self.assigned.keys())
+    }
+
+    /// Whether all there was is read, and the group's offsets say what the ledger says.
+    pub(super) fn is_done(&self) -> bool {
+        self.joined && self.caught_up && self.trouble().is_none() && self.uncommitted().count() == 0
+    }
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Changes what is said of the source, and says it: one log line a change.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        let before = (state.trouble().cloned(), state.remark.clone());
+        change(&mut state);
+        let (trouble, remark) = (state.trouble().cloned(), state.remark.clone());
+        drop(state);
+        self.handover.news.notify_one();
+        if (&trouble, &remark) == (&before.0, &before.1) {
+            return;
+        }
+        let source = &*self.name;
+        match (&trouble, &before.0) {
+            (Some(reason), before) if before.as_ref() != Some(reason) => {
+                tracing::warn!(source, reason, "Kafka cannot be read; trying again");
+            }
+            (None, Some(_)) => tracing::info!(source, "Kafka can be read again"),
+            _ => {}
+        }
+        if let Some(remark) = remark.as_ref().filter(|remark| before.1.as_ref() != Some(remark)) {
+            tracing::warn!(source, remark, "the source reads a part only");
+        }
+        self.board.remark(trouble.or(remark));
+    }
+
+    /// Sets where each partition is read from.
+    fn place(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
+        let mut fresh = TopicPartitionList::new();
+        {
+            let state = self.state();
+            for mut part in partitions.elements() {
+                let settled = state.offsets.settled(&offsets::name(part.topic(), part.partition()));
+                match settled.and_then(|offset| i64::try_from(offset).ok()) {
+                    Some(offset) => part.set_offset(Offset::Offset(offset))?,
+                    None => {
+                        fresh.add_partition(part.topic(), part.partition());
+                    }
+                }
+            }
+        }
+        if fresh.count() == 0 {
+            return Ok(());
+        }
+        let found = match self.start {
+            Start::Earliest => {
+                fresh.set_all_offsets(Offset::Beginning)?;
+                fresh
+            }
+            Start::At(time) => {
+                let millis = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+                fresh.set_all_offsets(Offset::Offset(millis.max(0)))?;
+                consumer.offsets_for_times(fresh, ASKING)?
+            }
+            Start::Latest => self.now(consumer, fresh)?,
+        };
+        for part in found.elements() {
+            part.error()?;
+            partitions.set_partition_offset(part.topic(), part.partition(), part.offset())?;
+        }
+        Ok(())
+    }
+
+    /// What comes from now on. "Now" is kept as the group's offset until the ledger has a position: what comes while no process
+    /// runs would else be left out.
+    fn now(&self, consumer: &BaseConsumer<Context>, fresh: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+        let found = consumer.committed_offsets(fresh, ASKING)?;
+        for mut part in found.elements() {
+            if !matches!(part.offset(), Offset::Offset(_)) {
+                let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
+                part.set_offset(Offset::Offset(end))?;
+                self.state().offsets.settle(&offsets::name(part.topic(), part.partition()), end.unsigned_abs());
+            }
+        }
+        Ok(found)
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) {
+        if let Err(error) = self.place(consumer, partitions) {
+            // Without an answer nothing is read: the client begins again.
+            self.tell(|state| state.ended = Some(format!("the broker does not say where to begin: {error}")));
+            return;
+        }
+        let names: Vec<String> = names(partitions).collect();
+        tracing::info!(source = &*self.name, partitions = names.join(", "), "reading partitions");
+        self.tell(|state| {
+            state.joined = true;
+            state.caught_up = false;
+            state.group = None;
+            for name in names {
+                let lag = self.metrics.lag(&self.name, &name);
+                let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
+                state.assigned.insert(name, Assigned { partition, lag });
+            }
+        });
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+        let names: Vec<String> = names(partitions).collect();
+        // What is lost has another owner already.
+        if !consumer.assignment_lost() {
+            self.commit_now(consumer, &names);
+        }
+        let mut gone = Vec::new();
+        {
+            let mut state = self.state();
+            for name in &names {
+                if let Some(assigned) = state.assigned.remove(name) {
+                    self.metrics.forget_lag(&self.name, name);
+                    gone.push(assigned.partition);
+                }
+            }
+            state.caught_up = false;
+        }
+        if !gone.is_empty() {
+            tracing::info!(source = &*self.name, partitions = names.join(", "), "partitions were taken away");
+            self.handover.revoke(gone);
+        }
+    }
+
+    /// Tells the broker what is settled of these partitions and waits for its answer, unless it does not speak to us anyway.
+    pub(super) fn commit_now(&self, consumer: &BaseConsumer<Context>, names: &[String]) {
+        let state = self.state();
+        let news = state.offsets.news(names);
+        let spoken_to = state.connection.is_none();
+        drop(state);
+        if news.count() == 0 || !spoken_to {
+            return;
+        }
+        if let Err(error) = consumer.commit(&news, CommitMode::Sync) {
+            tracing::debug!(source = &*self.name, %error, "offsets could not be committed");
+            return;
+        }
+        let mut state = self.state();
+        for part in news.elements() {
+            if let Offset::Offset(offset) = part.offset() {
+                state.offsets.committed(&offsets::name(part.topic(), part.partition()), offset.unsigned_abs());
+            }
+        }
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
+    partitions.elements().into_iter().map(|part| offsets::name(part.topic(), part.partition()))
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let source = &*self.name;
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(source, facility, message, "librdkafka");
+            }
+            // What is wrong for long is told once as the state of the source; these lines come again and again.
+            _ => tracing::debug!(source, facility, message, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        let Some(code) = error.rdkafka_error_code() else { return };
+        tracing::debug!(source = &*self.name, ?code, reason, "librdkafka");
+        let reason = reason.to_owned();
+        self.tell(|state| match code {
+            Code::BrokerTransportFailure | Code::Resolve => state.last_failure = reason,
+            // Wrong credentials end connections too, and say more.
+            Code::AllBrokersDown if state.connection.is_none() => {
+                state.connection = Some(format!("no broker can be reached ({}): {reason}", state.last_failure));
+            }
+            Code::Authentication | Code::SaslAuthenticationFailed => {
+                state.connection =
+                    Some(format!("the broker refuses the user or the password: look at `sasl` ({reason})"));
+            }
+            Code::SSL => state.connection = Some(format!("no encrypted connection: look at `tls` ({reason})")),
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => {
+                state.group = Some(format!("there is no such topic, until it is made: {reason}"));
+            }
+            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
+                state.group = Some(format!("the user may not read: {reason}"));
+            }
+            Code::PollExceeded => {
+                state.group = Some(format!("it was too slow and was put out of the group; joining again: {reason}"));
+            }
+            _ => {}
+        });
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        let at_hand = !self.handover.is_empty();
+        let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
+        for (topic, about) in &statistics.topics {
+            totals.insert(topic, about.partitions.keys().filter(|number| **number >= 0).count());
+        }
+        self.tell(|state| {
+            if connected {
+                state.connection = None;
+            }
+            let mut caught_up = !at_hand;
+            let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
+            let State { assigned, offsets, .. } = state;
+            for (name, assigned) in &*assigned {
+                let Some((topic, number)) = parse(name) else { continue };
+                *shares.entry(topic).or_default() += 1;
+                let about = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(&number));
+                let Some(about) = about.filter(|about| about.ls_offset >= 0 && about.next_offset >= 0) else {
+                    caught_up = false;
+                    continue;
+                };
+                caught_up &= about.next_offset >= about.ls_offset && about.fetchq_cnt == 0;
+                if let Ok(committed) = u64::try_from(about.committed_offset) {
+                    offsets.committed(name, committed);
+                }
+                let settled = offsets.settled(name).and_then(|offset| i64::try_from(offset).ok());
+                assigned.lag.set((about.ls_offset - settled.unwrap_or(about.lo_offset.max(0))).max(0));
+            }
+            state.caught_up = caught_up;
+            let parts = shares.iter().filter_map(|(topic, share)| {
+                let total = totals.get(topic).copied().unwrap_or_default();
+                (*share < total).then(|| format!("{share} of {total} partitions of {topic}"))
+            });
+            let parts: Vec<String> = parts.collect();
+            state.remark = match state.assigned.is_empty() && state.joined {
+                true => Some("no partition is assigned to this process; others of its group read them".to_owned()),
+                false => (!parts.is_empty()).then(|| {
+                    let parts = parts.join(", ");
+                    format!("{parts} are assigned to this process; its index holds the documents of those alone")
+                }),
+            };
+        });
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Context>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let done = match (what, cooperative) {
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, cooperative) => {
+                self.assign(consumer, partitions);
+                let assigned = match cooperative {
+                    true => consumer.incremental_assign(partitions),
+                    false => consumer.assign(partitions),
+                };
+                // One that was taken away while it paused would pause for ever.
+                assigned.and_then(|()| consumer.resume(partitions))
+            }
+            (_, true) => {
+                self.revoke(consumer, partitions);
+                consumer.incremental_unassign(partitions)
+            }
+            (_, false) => {
+                self.revoke(consumer, partitions);
+                consumer.unassign()
+            }
+        };
+        if let Err(error) = done {
+            self.tell(|state| state.ended = Some(format!("partitions could not be taken or given back: {error}")));
+        }
+    }
+}

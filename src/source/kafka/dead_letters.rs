@@ -1,0 +1,111 @@
+//! Copies of dead letters in a topic, for whoever looks after the producers. The ledger's are the ones that count.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::util::Timeout;
+
+use super::offsets;
+use crate::ledger::NewDeadLetter;
+use crate::settings::source::KafkaSettings;
+
+/// How long the broker may take to acknowledge.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// See the module.
+pub(super) struct DeadLetterTopic {
+    settings: KafkaSettings,
+    topic: String,
+    source: Arc<str>,
+    /// Made with the first letter.
+    producer: Mutex<Option<BaseProducer<Failures>>>,
+}
+
+/// Why a copy did not arrive: the last reason.
+#[derive(Default)]
+struct Failures(Mutex<Option<String>>);
+
+impl ClientContext for Failures {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+    }
+}
+
+impl ProducerContext for Failures {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = delivered {
+            *self.0.lock() = Some(error.to_string());
+        }
+    }
+}
+
+impl DeadLetterTopic {
+    pub(super) fn new(settings: KafkaSettings, topic: String, source: Arc<str>) -> Self {
+        Self { settings, topic, source, producer: Mutex::default() }
+    }
+
+    /// Sends copies and waits for them to arrive. What fails is logged: the letters are safe in the ledger.
+    pub(super) async fn copy(self: Arc<Self>, letters: Arc<[NewDeadLetter]>) {
+        let (source, topic) = (self.source.clone(), self.topic.clone());
+        let copied = tokio::task::spawn_blocking(move || self.send(&letters)).await;
+        let problem = match copied {
+            Ok(Ok(())) => return,
+            Ok(Err(problem)) => problem,
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(
+            source = &*source,
+            topic,
+            problem,
+            "dead letters are kept, and not all could be copied to the topic"
+        );
+    }
+
+    fn send(&self, letters: &[NewDeadLetter]) -> Result<(), String> {
+        let mut held = self.producer.lock();
+        let producer = match held.take() {
+            Some(producer) => producer,
+            None => {
+                let mut config = super::settings::client(&self.settings).map_err(|(_, problem)| problem)?;
+                config.set("message.timeout.ms", (PATIENCE.as_millis() / 2).to_string()).set("acks", "all");
+                // A topic that is not there is no topic that comes soon.
+                config.set("topic.metadata.propagation.max.ms", "5000");
+                config.create_with_context(Failures::default()).map_err(|error| error.to_string())?
+            }
+        };
+        for letter in letters {
+            let key = letter.document.as_ref().map(|id| id.as_str()).unwrap_or_default();
+            let record = BaseRecord::to(&self.topic).payload(&letter.payload).headers(headers(letter));
+            let record = if key.is_empty() { record } else { record.key(key) };
+            producer.send(record).map_err(|(error, _)| error.to_string())?;
+        }
+        let arrived = producer.flush(Timeout::After(PATIENCE)).map_err(|error| error.to_string());
+        let failed = producer.context().0.lock().take();
+        *held = Some(producer);
+        failed.map_or(arrived, Err)
+    }
+}
+
+/// Why, and where it came from.
+fn headers(letter: &NewDeadLetter) -> OwnedHeaders {
+    let headers = OwnedHeaders::new().insert(Header { key: "vectide-reason", value: Some(&letter.reason) });
+    let place = letter.position.rsplit_once(':');
+    let Some((partition, offset)) = place else { return headers };
+    let Some((topic, number)) = offsets::parse(partition) else { return headers };
+    headers
+        .insert(Header { key: "vectide-source-topic", value: Some(topic) })
+        .insert(Header { key: "vectide-source-partition", value: Some(&number.to_string()) })
+        .insert(Header { key: "vectide-source-offset", value: Some(offset) })
+}

@@ -1,0 +1,154 @@
+//! Topics of Apache Kafka.
+//!
+//! A thread of its own polls the client, so that the group never puts it out, whatever the pipeline waits for. It hands over at most
+//! what [`handover`] holds. Each partition is read from its position in the ledger; the group's offsets follow the ledger, for
+//! other programs to see.
+
+mod client;
+pub mod connect;
+mod context;
+mod dead_letters;
+mod handover;
+mod offsets;
+mod record;
+pub mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::clients::Clients;
+use super::{Committed, IDLE_WAIT, OnBury, OnCommit, Position, Read, Room, Source, SourceError};
+use crate::settings::source::KafkaSettings;
+use crate::telemetry::{Metrics, SourceHandle};
+
+pub use record::Attributes;
+
+use context::{Shared, State};
+use dead_letters::DeadLetterTopic;
+use handover::Handover;
+
+/// So long something must be wrong until a read says that it fails: a broker that restarts is no end of a source.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a source of Kafka needs beside its settings.
+#[derive(Clone)]
+pub struct Desk {
+    /// The source's name in the configuration.
+    pub name: Arc<str>,
+    /// Which names with `$` the configuration uses.
+    pub attributes: Attributes,
+    /// Shows the lag of each partition.
+    pub metrics: Arc<Metrics>,
+    /// Shows what is wrong.
+    pub board: SourceHandle,
+    /// Where the client's thread is counted.
+    pub clients: Clients,
+}
+
+/// Reads topics; see the module.
+pub struct KafkaSource {
+    settings: KafkaSettings,
+    desk: Desk,
+    shared: Arc<Shared>,
+    running: bool,
+    dead_letters: Option<Arc<DeadLetterTopic>>,
+}
+
+impl KafkaSource {
+    /// A source with these settings.
+    pub fn new(settings: &KafkaSettings, desk: &Desk) -> Self {
+        let dead_letters = settings.dead_letter_topic.as_ref().map(|topic| {
+            let topic = DeadLetterTopic::new(settings.clone(), topic.clone(), desk.name.clone());
+            Arc::new(topic)
+        });
+        let shared = Shared {
+            name: desk.name.clone(),
+            start: settings.start,
+            handover: Handover::default(),
+            state: Mutex::new(State::default()),
+            metrics: desk.metrics.clone(),
+            board: desk.board.clone(),
+        };
+        Self { settings: settings.clone(), desk: desk.clone(), shared: Arc::new(shared), running: false, dead_letters }
+    }
+
+    fn run(&mut self) -> Result<(), SourceError> {
+        self.shared.state().ended = None;
+        let (settings, attributes) = (self.settings.clone(), self.desk.attributes.clone());
+        client::start(settings, attributes, self.shared.clone(), self.desk.clients.enter())
+            .map_err(|error| SourceError(format!("no thread could be started: {error}")))?;
+        self.running = true;
+        Ok(())
+    }
+
+    async fn next(&mut self, room: Room) -> Result<Read, SourceError> {
+        if !self.running {
+            self.run()?;
+        }
+        let since = Instant::now();
+        loop {
+            if let Some(read) = self.shared.handover.take(room) {
+                return Ok(read);
+            }
+            {
+                let state = self.shared.state();
+                if let Some(reason) = &state.ended {
+                    self.running = false;
+                    return Err(SourceError(reason.clone()));
+                }
+                match state.trouble() {
+                    Some(reason) if since.elapsed() >= PATIENCE => return Err(SourceError(reason.clone())),
+                    None if state.is_done() && since.elapsed() >= IDLE_WAIT => return Ok(Read::Idle),
+                    _ => {}
+                }
+            }
+            // Whether news came in time is seen above.
+            let _ = timeout(IDLE_WAIT, self.shared.handover.news.notified()).await;
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        let mut state = self.shared.state();
+        for position in committed {
+            state.offsets.settle(&position.partition, position.offset);
+        }
+        drop(state);
+        async { self.run() }.boxed()
+    }
+
+    fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
+        self.next(room).boxed()
+    }
+
+    fn on_commit(&self) -> Option<OnCommit> {
+        let shared = self.shared.clone();
+        Some(Arc::new(move |positions: &[Position]| {
+            let mut state = shared.state();
+            for position in positions {
+                state.offsets.settle(&position.partition.name, position.offset);
+            }
+        }))
+    }
+
+    fn on_bury(&self) -> Option<OnBury> {
+        let topic = self.dead_letters.clone()?;
+        Some(Arc::new(move |letters| {
+            let topic = topic.clone();
+            async move { topic.copy(letters).await }.boxed()
+        }))
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.shared.state().closing = true;
+        self.shared.handover.wake();
+    }
+}

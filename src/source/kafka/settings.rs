@@ -1,0 +1,255 @@
+//! From the `sources` section to the settings of librdkafka.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+
+use crate::settings::source::{KafkaSaslSettings, KafkaSettings, SaslMechanism};
+
+/// The most bytes of a file that holds a password.
+const MAX_PASSWORD_FILE: u64 = 64 << 10;
+
+/// Settings of librdkafka that are not passed through, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("enable.auto.commit", OFFSETS),
+    ("enable.auto.offset.store", OFFSETS),
+    ("auto.commit.enable", OFFSETS),
+    ("auto.commit.interval.ms", "offsets are committed when records are settled; set `commit_interval`"),
+    ("auto.offset.reset", "set `start` instead"),
+    ("bootstrap.servers", "set `brokers` instead"),
+    ("metadata.broker.list", "set `brokers` instead"),
+    ("group.id", "set `group` instead"),
+    ("group.protocol", "partitions are taken and given back by the classic protocol only"),
+    ("enable.partition.eof", "the end of a partition is found from the statistics"),
+    ("security.protocol", "it follows from `tls` and `sasl`"),
+    ("ssl.ca.location", "set `tls.ca_file` instead"),
+    ("ssl.certificate.location", "set `tls.certificate_file` instead"),
+    ("ssl.key.location", "set `tls.key_file` instead"),
+    ("ssl.key.password", SECRET),
+    ("ssl.key.pem", SECRET),
+    ("ssl.keystore.password", SECRET),
+    ("sasl.mechanism", "set `sasl.mechanism` of the source instead"),
+    ("sasl.mechanisms", "set `sasl.mechanism` of the source instead"),
+    ("sasl.username", "set `sasl.username` of the source instead"),
+    ("sasl.password", "set `sasl.password` of the source instead, which is never shown"),
+    ("sasl.oauthbearer.client.secret", SECRET),
+    ("sasl.oauthbearer.config", SECRET),
+];
+
+const OFFSETS: &str = "an offset that is committed before its records are settled would lose them";
+const SECRET: &str = "`settings` are shown by `check --print`, and this is a secret";
+
+/// What is set where the user does not say otherwise.
+const DEFAULTS: &[(&str, &str)] = &[
+    // Others go on with their partitions while one comes or goes.
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // A topic that is made later is noticed in seconds and not in minutes.
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    // What was fetched ahead is thrown away when partitions pause.
+    ("queued.max.messages.kbytes", "16384"),
+    ("client.id", "vectide"),
+    // Lag, and whether the end of each partition was reached.
+    ("statistics.interval.ms", "1000"),
+];
+
+/// Everything that is wrong with the settings of one source, each with its keys, separated by `/`.
+pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
+    let mut problems = Vec::new();
+    let mut note = |key: &str, text: String| problems.push((key.to_owned(), text));
+    for name in settings.settings.keys() {
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+            note(&format!("settings/{name}"), format!("cannot be set: {why}"));
+        }
+    }
+    let needs_tls = "this build has no TLS; build it with `--features kafka-tls`";
+    if settings.tls.is_some() && !cfg!(feature = "kafka-tls") {
+        note("tls", needs_tls.to_owned());
+    }
+    if let Some(sasl) = &settings.sasl {
+        if sasl.mechanism != SaslMechanism::Plain && !cfg!(feature = "kafka-tls") {
+            note("sasl/mechanism", format!("SCRAM needs TLS's hashing, and {needs_tls}"));
+        }
+        match (&sasl.password, &sasl.password_file) {
+            (Some(_), Some(_)) => note("sasl/password_file", "is set beside `password`; keep one of them".to_owned()),
+            (None, None) => note(
+                "sasl/password",
+                "is missing: write `password: ${KAFKA_PASSWORD}`, or name a file in `password_file`".to_owned(),
+            ),
+            (Some(password), None) if password.reveal().is_empty() => {
+                note("sasl/password", "is empty; is the environment variable set?".to_owned());
+            }
+            _ => {}
+        }
+    }
+    if problems.is_empty() {
+        match consumer(settings).map(|config| config.create_native_config().map(drop)) {
+            Err((key, text)) => problems.push((key, text)),
+            Ok(Err(KafkaError::ClientConfig(_, what, name, _))) => {
+                problems.push((format!("settings/{name}"), format!("librdkafka refuses it: {what}")));
+            }
+            Ok(Err(error)) => problems.push(("settings".to_owned(), error.to_string())),
+            Ok(Ok(())) => {}
+        }
+    }
+    problems
+}
+
+/// The settings of a consumer. The error names its key.
+pub(super) fn consumer(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
+    let mut config = client(settings)?;
+    for (name, value) in DEFAULTS {
+        config.set(*name, *value);
+    }
+    for (name, value) in &settings.settings {
+        config.set(name, value);
+    }
+    config
+        .set("group.id", &settings.group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Only for offsets that are not there any more, or of a topic that was made anew: what is there is read.
+        .set("auto.offset.reset", "earliest");
+    Ok(config)
+}
+
+/// The settings that producers and consumers share. The error names its key.
+pub(super) fn client(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", settings.brokers.join(",")).set_log_level(RDKafkaLogLevel::Warning);
+    let protocol = match (&settings.tls, &settings.sasl) {
+        (None, None) => "plaintext",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), None) => "ssl",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &settings.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca_file),
+            ("ssl.certificate.location", &tls.certificate_file),
+            ("ssl.key.location", &tls.key_file),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                config.set(name, file.to_string_lossy());
+            }
+        }
+    }
+    if let Some(sasl) = &settings.sasl {
+        let mechanism = match sasl.mechanism {
+            SaslMechanism::Plain => "PLAIN",
+            SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+            SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+        };
+        config.set("sasl.mechanism", mechanism).set("sasl.username", &sasl.username);
+        config.set("sasl.password", password(sasl)?);
+    }
+    Ok(config)
+}
+
+/// The password, without the line end that a file leaves behind it.
+fn password(sasl: &KafkaSaslSettings) -> Result<String, (String, String)> {
+    let read = |file: &Path| {
+        let mut text = String::new();
+        File::open(file)?.take(MAX_PASSWORD_FILE).read_to_string(&mut text).map(|_| text)
+    };
+    match (&sasl.password, &sasl.password_file) {
+        (Some(password), _) => Ok(password.reveal().to_owned()),
+        (None, Some(file)) => {
+            let problem = |text: String| ("sasl/password_file".to_owned(), text);
+            let text = read(file).map_err(|error| problem(format!("the file cannot be read: {error}")))?;
+            match text.trim_end_matches(['\r', '\n']) {
+                "" => Err(problem("the file is empty; it must hold the password".to_owned())),
+                password => Ok(password.to_owned()),
+            }
+        }
+        (None, None) => Ok(String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(more: &str) -> KafkaSettings {
+        serde_yaml::from_str(&format!("{{ brokers: [a, b], topics: [t], group: g, {more} }}")).unwrap()
+    }
+
+    #[test]
+    fn what_would_break_the_promise_is_refused_with_its_reason() {
+        for (name, why) in [
+            ("enable.auto.commit", "before its records are settled"),
+            ("group.id", "`group`"),
+            ("sasl.password", "never shown"),
+            ("ssl.key.password", "is a secret"),
+        ] {
+            let found = problems(&settings(&format!("settings: {{ {name}: s3cret }}")));
+            let [(key, text)] = &found[..] else { panic!("{found:?}") };
+            assert_eq!(key, &format!("settings/{name}"));
+            assert!(text.contains(why) && !text.contains("s3cret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_other_setting_is_passed_through_and_librdkafka_says_what_it_does_not_know() {
+        let passed = settings("settings: { fetch.min.bytes: '7', statistics.interval.ms: '500' }");
+        assert_eq!(problems(&passed), []);
+        let config = consumer(&passed).unwrap();
+        assert_eq!((config.get("fetch.min.bytes"), config.get("statistics.interval.ms")), (Some("7"), Some("500")));
+        assert_eq!((config.get("bootstrap.servers"), config.get("enable.auto.commit")), (Some("a,b"), Some("false")));
+        for (name, value) in [("fetch.min.byte", "7"), ("fetch.min.bytes", "many")] {
+            let found = problems(&settings(&format!("settings: {{ {name}: '{value}' }}")));
+            assert!(
+                matches!(&found[..], [(key, text)] if *key == format!("settings/{name}") && text.contains("librdkafka")),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_comes_from_the_environment_or_from_a_file_and_is_in_no_problem() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "s3cret\n").unwrap();
+        let path = file.path().display();
+        for sasl in ["password: s3cret".to_owned(), format!("password_file: {path}")] {
+            let settings = settings(&format!("sasl: {{ username: u, {sasl} }}"));
+            let config = consumer(&settings).unwrap();
+            assert_eq!((config.get("sasl.password"), config.get("sasl.mechanism")), (Some("s3cret"), Some("PLAIN")));
+            assert_eq!(config.get("security.protocol"), Some("sasl_plaintext"));
+            assert_eq!(problems(&settings), []);
+            assert!(!format!("{settings:?}").contains("s3cret"));
+        }
+        for (sasl, key, said) in [
+            (String::new(), "sasl/password", "missing"),
+            ("password: ''".to_owned(), "sasl/password", "empty"),
+            (format!("password: s3cret, password_file: {path}"), "sasl/password_file", "keep one"),
+            ("password_file: /no/such/file".to_owned(), "sasl/password_file", "No such file"),
+            ("password_file: /dev/null".to_owned(), "sasl/password_file", "empty"),
+        ] {
+            let found = problems(&settings(&format!("sasl: {{ username: u, {sasl} }}")));
+            let [(at, text)] = &found[..] else { panic!("{sasl}: {found:?}") };
+            assert!(at == key && text.contains(said) && !text.contains("s3cret"), "{at}: {text}");
+        }
+    }
+
+    #[test]
+    fn tls_and_scram_are_there_with_their_feature_and_missed_without_it() {
+        let secure = settings("tls: {}, sasl: { mechanism: scram_sha512, username: u, password: p }");
+        match cfg!(feature = "kafka-tls") {
+            true => {
+                assert_eq!(problems(&secure), []);
+                let config = consumer(&secure).unwrap();
+                assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
+                assert_eq!(config.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
+            }
+            false => {
+                let found = problems(&secure);
+                assert!(found.len() == 2 && found.iter().all(|(_, text)| text.contains("kafka-tls")), "{found:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A real broker on this machine, the topics in it, and what the tests do beside Vectide.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::pipeline::Pipeline;
+use crate::provider::Provider;
+use crate::proxy::Proxy;
+
+/// How `tests/servers/kafka.sh` ends when there is nothing to serve.
+const NOT_INSTALLED: i32 = 69;
+/// Longer than a broker takes for anything on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A broker that runs, or was killed. Clients reach it through a network that can be cut.
+pub struct Broker {
+    folder: TempDir,
+    port: u16,
+    pub network: Proxy,
+    script: Child,
+}
+
+/// The broker, for this test alone; none, and a line that says why, where it cannot be had.
+pub fn lend() -> Option<MutexGuard<'static, Broker>> {
+    static BROKER: OnceLock<Option<Mutex<Broker>>> = OnceLock::new();
+    let broker = BROKER.get_or_init(|| match Broker::start() {
+        Ok(broker) => Some(Mutex::new(broker)),
+        Err(reason) => {
+            // Not through `println!`, which a passing test swallows.
+            let skipped = format!("SKIPPED: Kafka cannot be run: {reason}\n");
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+            None
+        }
+    });
+    // A test that failed leaves it as it is: the next one brings it up again.
+    let mut broker = broker.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+    broker.network.mend();
+    broker.restart();
+    Some(broker)
+}
+
+impl Broker {
+    fn start() -> Result<Self, String> {
+        let (folder, port) = (tempfile::tempdir().unwrap(), free_ports());
+        let network = Proxy::to(port);
+        let script = serve(folder.path(), port, network.port())?;
+        Ok(Self { folder, port, network, script })
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let id = fs::read_to_string(self.folder.path().join("id")).unwrap();
+        // It may have been killed before.
+        let _ = Command::new("kill").args(["-9", id.trim()]).stderr(Stdio::null()).status().unwrap();
+        drop(self.script.stdin.take());
+        self.script.wait().unwrap();
+    }
+
+    /// Starts it again where it was, if it does not run.
+    pub fn restart(&mut self) {
+        if self.script.stdin.is_none() {
+            self.script = serve(self.folder.path(), self.port, self.network.port()).unwrap();
+        }
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.network.port())
+    }
+
+    /// Where it asks for the user `vectide` with the password `the-password`.
+    pub fn address_with_login(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 2)
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address());
+        config
+    }
+
+    /// Makes a topic with so many partitions.
+    pub fn create(&self, topic: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
+        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+        let made = runtime.block_on(admin.create_topics([&topic], &options)).unwrap();
+        made.into_iter().for_each(|made| drop(made.unwrap()));
+    }
+
+    /// A new topic with a name of its own.
+    pub fn topic(&self, partitions: i32) -> String {
+        let topic = name("topic");
+        self.create(&topic, partitions);
+        topic
+    }
+
+    /// Sends messages, each with its key and its value, and waits until they are there.
+    pub fn produce<'a>(&self, topic: &str, messages: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) {
+        let producer: BaseProducer = self.config().set("enable.idempotence", "true").create().unwrap();
+        for (key, value) in messages {
+            let record = BaseRecord::<str, str>::to(topic).key(key);
+            producer.send(if let Some(value) = value { record.payload(value) } else { record }).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        assert_eq!(producer.in_flight_count(), 0);
+    }
+
+    /// Sends these products, in order, each with its id as its key.
+    pub fn produce_all(&self, topic: &str, products: &[Value]) {
+        let lines: Vec<(String, String)> =
+            products.iter().map(|product| (product["id"].as_str().unwrap().to_owned(), product.to_string())).collect();
+        self.produce(topic, lines.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))));
+    }
+
+    /// The offset that a group committed for a partition; none before the first.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
+        let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition(topic, partition);
+        let found = consumer.committed_offsets(wanted, PATIENCE).unwrap();
+        match found.elements()[0].offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }
+    }
+
+    /// The end of a partition.
+    pub fn end_of(&self, topic: &str, partition: i32) -> i64 {
+        let consumer: BaseConsumer = self.config().create().unwrap();
+        consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap().1
+    }
+
+    /// Whether the offsets of a group are at the end of each of so many partitions.
+    pub fn is_committed(&self, group: &str, topic: &str, partitions: i32) -> bool {
+        (0..partitions).all(|partition| self.committed(group, topic, partition) == Some(self.end_of(topic, partition)))
+    }
+
+    /// A member of a group that commits nothing.
+    pub fn member(&self, group: &str, strategy: &str) -> BaseConsumer {
+        let mut config = self.config();
+        config.set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        config.set("partition.assignment.strategy", strategy).create().unwrap()
+    }
+
+    /// A pipeline that reads this topic, in a group of its own, and has its texts embedded there.
+    pub fn pipeline(&self, topic: &str, provider: &Provider) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        self.read(&mut pipeline, topic, json!({}));
+        pipeline.set(provider.setting());
+        pipeline.set("batching={max_items: 20, max_wait: 5ms}");
+        pipeline
+    }
+
+    /// From now on the pipeline reads this topic, with these settings beside.
+    pub fn read(&self, pipeline: &mut Pipeline, topic: &str, more: Value) {
+        let mut source = json!({
+            "type": "kafka", "brokers": [self.address()], "topics": [topic], "group": format!("index-of-{topic}"),
+            "commit_interval": "100ms",
+            // As short as the broker allows: the group waits so long for a member that was killed.
+            "settings": {
+                "topic.metadata.refresh.interval.ms": "500", "statistics.interval.ms": "200",
+                "session.timeout.ms": "6000", "heartbeat.interval.ms": "500",
+            },
+        });
+        source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        pipeline.set(format!("sources={}", json!({ "events": source })));
+    }
+}
+
+/// A name that no other test uses.
+pub fn name(what: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("{what}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// So many products, each with a title of its own.
+pub fn products(count: usize) -> Vec<Value> {
+    let product = |n| json!({ "id": format!("p{n}"), "at": 1_700_000_000, "title": format!("thing number {n}") });
+    (0..count).map(product).collect()
+}
+
+/// The first of three free ports in a row.
+fn free_ports() -> u16 {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        let port = fastrand::u16(20_000..30_000);
+        if (port..port + 3).all(free) {
+            return port;
+        }
+    }
+}
+
+fn serve(folder: &Path, port: u16, advertised: u16) -> Result<Child, String> {
+    let file = |name: &str| File::create(folder.join(name)).unwrap();
+    let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/kafka.sh"))
+        .arg("serve")
+        .arg(folder.join("broker"))
+        .args([port.to_string(), advertised.to_string()])
+        // It ends when this pipe does, however the tests end.
+        .stdin(Stdio::piped())
+        .stdout(file("id"))
+        .stderr(file("log"))
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let give_up = Instant::now() + PATIENCE;
+    while !read("id").ends_with('\n') {
+        if let Some(status) = script.try_wait().unwrap() {
+            match status.code() {
+                Some(NOT_INSTALLED) => return Err(read("log").trim().to_owned()),
+                _ => panic!("the broker ended ({status}):\n{}", read("log")),
+            }
+        }
+        assert!(Instant::now() < give_up, "the broker does not answer:\n{}", read("log"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(script)
+}

@@ -1,0 +1,117 @@
+//! What is delivered when nothing goes wrong.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::message::{Headers, Message};
+use serde_json::json;
+
+use crate::broker::{lend, name, products};
+use crate::provider::Provider;
+
+#[test]
+fn everything_is_indexed_and_paid_once_and_the_groups_offsets_say_so() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(3);
+    let pipeline = broker.pipeline(&topic, &provider);
+    broker.produce_all(&topic, &products(500));
+    pipeline.run_well();
+    assert_eq!((pipeline.ids().len(), provider.sent().len()), (500, 500));
+    assert!(broker.is_committed(&format!("index-of-{topic}"), &topic, 3));
+    // The members of before have left the group, so that this one need not wait for them.
+    broker.produce_all(&topic, &products(503));
+    pipeline.run_well();
+    assert_eq!((pipeline.ids().len(), provider.sent().len()), (503, 503));
+}
+
+#[test]
+fn a_message_without_a_value_deletes_and_what_a_message_carries_can_be_used() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    pipeline.set("document={id: $key, text: '{{ title }}', metadata: [$partition]}");
+    let value = |title: &str| json!({ "title": title }).to_string();
+    let (boots, socks, gloves) = (value("boots"), value("socks"), value("gloves"));
+    broker.produce(
+        &topic,
+        [("a", Some(boots.as_str())), ("b", Some(&socks)), ("a", None), ("c", Some(&boots)), ("c", Some(&gloves))],
+    );
+    pipeline.run_well();
+    let documents = pipeline.documents();
+    let expected = [("b", "socks"), ("c", "gloves")];
+    assert_eq!(documents.len(), expected.len(), "{documents:?}");
+    expected.iter().for_each(|(id, title)| assert_eq!(documents[*id]["title"], **title));
+    broker.produce(&topic, [("b", None)]);
+    pipeline.run_well();
+    assert_eq!(pipeline.ids(), ["c"]);
+}
+
+#[test]
+fn a_new_ledger_reads_from_the_start_and_latest_reads_what_comes_since_it_first_looked() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(2);
+    broker.produce_all(&topic, &products(20));
+    let first = broker.pipeline(&topic, &provider);
+    first.run_well();
+    // The group's offsets are at the end, and this index has seen nothing.
+    let second = broker.pipeline(&topic, &provider);
+    second.run_well();
+    assert_eq!(second.ids().len(), 20);
+
+    let mut late = broker.pipeline(&topic, &provider);
+    broker.read(&mut late, &topic, json!({ "start": "latest", "group": name("latecomers") }));
+    late.run_well();
+    assert_eq!(late.ids().len(), 0);
+    broker.produce_all(&topic, &products(23)[20..]);
+    late.run_well();
+    assert_eq!(late.ids(), ["p20", "p21", "p22"]);
+}
+
+#[test]
+fn a_topic_for_dead_letters_that_is_not_there_is_told_and_holds_nothing_up() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    broker.read(&mut pipeline, &topic, json!({ "dead_letter_topic": name("nowhere") }));
+    let sound = products(1)[0].to_string();
+    broker.produce(&topic, [("a", Some("{ broken")), ("p0", Some(&sound))]);
+    let ended = pipeline.run_well();
+    assert!(ended.said.contains("not all could be copied to the topic"), "{}", ended.said);
+    assert_eq!((pipeline.ids(), pipeline.dead_letters().len()), (vec!["p0".to_owned()], 1));
+}
+
+#[test]
+fn what_is_no_record_goes_to_the_dead_letters_and_a_copy_to_the_topic_for_them() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let (topic, letters) = (broker.topic(1), broker.topic(1));
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    broker.read(&mut pipeline, &topic, json!({ "dead_letter_topic": letters, "max_record": "1000B" }));
+    let (long, sound) = (format!("{{\"id\":\"{}\"}}", "x".repeat(2_000)), products(1)[0].to_string());
+    broker.produce(&topic, [("a", Some("{ broken")), ("b", Some(&long)), ("p0", Some(&sound))]);
+    pipeline.run_well();
+    assert_eq!(pipeline.ids(), ["p0"]);
+    let kept: Vec<_> = pipeline.dead_letters().into_iter().map(|letter| letter.letter.position).collect();
+    assert_eq!(kept, [format!("{topic}[0]:0"), format!("{topic}[0]:1")]);
+
+    let reader = broker.member(&name("reader"), "range");
+    reader.subscribe(&[&letters]).unwrap();
+    let mut copies = BTreeSet::new();
+    while copies.len() < 2 {
+        let Some(message) = reader.poll(Duration::from_secs(60)) else { continue };
+        let message = message.unwrap();
+        let headers = message.headers().unwrap();
+        let header = |name: &str| {
+            let found = headers.iter().find(|header| header.key == name).unwrap_or_else(|| panic!("{name}"));
+            String::from_utf8(found.value.unwrap().to_vec()).unwrap()
+        };
+        assert_eq!((header("vectide-source-topic"), header("vectide-source-partition")), (topic.clone(), "0".into()));
+        copies.insert((header("vectide-source-offset"), header("vectide-reason").contains("max_record")));
+    }
+    assert_eq!(copies, BTreeSet::from([("0".to_owned(), false), ("1".to_owned(), true)]));
+}

@@ -1,0 +1,17 @@
+//! The source `kafka` with a real broker, through the binary: what is delivered, what it costs, and what goes wrong on the way.
+//!
+//! One broker serves all tests, one after the other, because they kill it and cut it off. Where it is not installed the tests say so and
+//! pass; `tests/servers/kafka.sh install` installs it.
+
+mod acceptance;
+mod broker;
+mod delivery;
+mod faults;
+#[allow(dead_code)]
+#[path = "../faults/pipeline.rs"]
+mod pipeline;
+#[allow(dead_code)]
+#[path = "../faults/provider.rs"]
+mod provider;
+mod proxy;
+mod rebalance;
