@@ -11,7 +11,8 @@ fn root() -> &'static Path {
 }
 
 fn pages() -> Vec<(PathBuf, String)> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = ["docs", "docs/indexes"].into_iter().map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let docs = folders.flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let pages = docs.chain([root().join("README.md"), root().join("assets/README.md")]);
     pages.map(|page| (page.clone(), fs::read_to_string(page).unwrap())).collect()
 }
