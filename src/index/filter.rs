@@ -143,6 +143,17 @@ impl Field {
         if key.starts_with('/') { Self::Pointer(key.to_owned()) } else { Self::Name(key.to_owned()) }
     }
 
+    /// Its keys, the outermost first. `None` where only the metadata could tell: a number in a pointer may be a key or a place in a list.
+    pub fn keys(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Name(name) => Some(vec![name.clone()]),
+            Self::Pointer(pointer) => {
+                let keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
+                keys.map(|key| (!key.bytes().all(|byte| byte.is_ascii_digit())).then_some(key)).collect()
+            }
+        }
+    }
+
     /// The field's value; `null` is the same as no field.
     fn of<'a>(&self, metadata: &'a Value) -> Option<&'a Value> {
         let value = match self {
@@ -485,6 +496,15 @@ mod tests {
             let error = Filter::from_json(&json).expect_err(&json.to_string());
             assert!(error.starts_with(place) && error.contains(allowed), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn a_field_has_keys_unless_a_number_may_be_one_or_a_place() {
+        let keys = |field: &str| Field::named(field).keys();
+        assert_eq!(keys("a/b.c"), Some(vec!["a/b.c".to_owned()]));
+        assert_eq!(keys("0"), Some(vec!["0".to_owned()]));
+        assert_eq!(keys("/maker/a~1b~0/c"), Some(vec!["maker".to_owned(), "a/b~".to_owned(), "c".to_owned()]));
+        assert_eq!((keys("/sizes/0"), keys("/a//b")), (None, None));
     }
 
     #[test]

@@ -58,16 +58,8 @@ fn balanced(expressions: &[String], by: &str) -> String {
 /// The field in the column of all metadata; `None` where servers would read the name in another way.
 fn path(field: &Field) -> Option<String> {
     let mut path = "metadata".to_owned();
-    let keys: Vec<String> = match field {
-        Field::Name(name) => vec![name.clone()],
-        Field::Pointer(pointer) => {
-            pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~")).collect()
-        }
-    };
-    let pointer = matches!(field, Field::Pointer(_));
-    for key in keys {
-        // A number in a pointer may be a key or a place in a list.
-        if key.is_empty() || (pointer && key.bytes().all(|b| b.is_ascii_digit())) {
+    for key in field.keys()? {
+        if key.is_empty() {
             return None;
         }
         path.push_str(&format!("[{}]", quoted(&key)?));

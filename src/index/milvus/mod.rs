@@ -6,13 +6,14 @@
 mod errors;
 mod filter;
 mod messages;
+mod rows;
+mod schema;
 
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::document::change::MAX_ID_BYTES;
 use crate::document::{DocumentId, vector};
 use crate::settings::Secret;
 use crate::settings::index::Metric;
@@ -22,19 +23,11 @@ use super::collection::{Bulk, Collection, CollectionError, Established, Nearest,
 use super::grpc::{self, Client};
 use super::sift::Sift;
 use messages::{
-    Answer, CollectionSchema, Column, Consistency, CreateCollection, CreateIndex, DataType, Delete, Description,
-    FieldData, FieldSchema, Floats, Found, Indexes, Jsons, KeyValue, Longs, Mutation, Named, Placeholder, Placeholders,
-    Query, Rows, Scalar, Scalars, Search, SearchResults, Status, Strings, Upsert, Vectors,
+    Answer, CollectionSchema, Consistency, CreateCollection, CreateIndex, DataType, Delete, Description, Found,
+    Indexes, KeyValue, Mutation, Named, Placeholder, Placeholders, Query, Rows, Search, SearchResults, Status, Upsert,
 };
-
-const ID: &str = "id";
-const VECTOR: &str = "vector";
-const DOCUMENT: &str = "document";
-const CHUNK: &str = "chunk";
-const METADATA: &str = "metadata";
-
-/// The bytes of an id as text.
-const ID_BYTES: usize = 36;
+use rows::{column, jsons, longs, strings};
+use schema::{CHUNK, DOCUMENT, ID, METADATA, VECTOR, check_fields, fields, is_name, metric_type};
 
 /// The most bytes in one call: servers take 64 MiB, and older ones hold several copies.
 const MAX_CALL: usize = 16 << 20;
@@ -240,7 +233,7 @@ impl Milvus {
         let question = Upsert {
             database: self.database.clone(),
             collection: self.collection.clone(),
-            columns: columns(points, self.dimensions),
+            columns: rows::write(points, self.dimensions),
             rows: u32::try_from(points.len()).expect("a call has fewer points than `batch`"),
         };
         self.ask::<Mutation>(method!("Upsert"), question).await.map(drop)
@@ -327,34 +320,10 @@ impl Milvus {
     async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
         let mut points = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MAX_FETCHED) {
-            let rows = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
-            points.extend(self.points(&rows.columns).ok_or_else(|| self.strange("Query"))?);
+            let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
+            points.extend(rows::read(&found.columns, self.dimensions).ok_or_else(|| self.strange("Query"))?);
         }
         Ok(points)
-    }
-
-    fn points(&self, columns: &[FieldData]) -> Option<Vec<Point>> {
-        // An answer without rows may be one without columns.
-        let Some(ids) = column(columns, ID) else { return columns.is_empty().then(Vec::new) };
-        let ids = strings(ids)?;
-        let numbers = match &column(columns, VECTOR)?.column {
-            Some(Column::Vectors(Vectors { floats: Some(floats), .. })) => floats.data.as_slice(),
-            _ => &[],
-        };
-        let (documents, chunks) = (strings(column(columns, DOCUMENT)?)?, longs(column(columns, CHUNK)?)?);
-        let metadata = jsons(column(columns, METADATA)?)?;
-        let each = ids.iter().enumerate().map(|(at, id)| {
-            // As text it may have other spaces or another form of a number than the one that was written.
-            let metadata: Value = serde_json::from_slice(metadata.get(at)?).ok()?;
-            Some(Point {
-                id: id.parse().ok()?,
-                document: DocumentId::new(documents.get(at)?).ok()?,
-                chunk: usize::try_from(*chunks.get(at)?).ok()?,
-                metadata: metadata.to_string().into(),
-                vector: numbers.get(at * self.dimensions..(at + 1) * self.dimensions)?.into(),
-            })
-        });
-        each.collect()
     }
 
     fn strange(&self, method: &str) -> CollectionError {
@@ -399,87 +368,6 @@ impl Collection for Milvus {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    name.len() <= 255
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-fn metric_type(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Cosine => "COSINE",
-        Metric::Dot => "IP",
-        Metric::L2 => "L2",
-    }
-}
-
-fn fields(dimensions: usize) -> Vec<FieldSchema> {
-    let field = |name: &str, data_type: DataType| FieldSchema {
-        name: name.into(),
-        data_type: data_type.into(),
-        ..FieldSchema::default()
-    };
-    let text = |name: &str, bytes: usize| FieldSchema {
-        type_params: vec![KeyValue::new("max_length", bytes)],
-        ..field(name, DataType::VarChar)
-    };
-    vec![
-        FieldSchema { is_primary_key: true, ..text(ID, ID_BYTES) },
-        FieldSchema { type_params: vec![KeyValue::new("dim", dimensions)], ..field(VECTOR, DataType::FloatVector) },
-        text(DOCUMENT, MAX_ID_BYTES),
-        field(CHUNK, DataType::Int64),
-        field(METADATA, DataType::Json),
-    ]
-}
-
-/// Whether a collection has the fields that points need.
-fn check_fields(schema: &CollectionSchema, dimensions: usize, place: &str) -> Result<(), CollectionError> {
-    let unfit =
-        |what: String| Err(CollectionError::Unfit(format!("{place}: {what}; choose another `index.collection`")));
-    for wanted in fields(dimensions) {
-        let name = &wanted.name;
-        let Some(found) = schema.fields.iter().find(|field| &field.name == name) else {
-            return unfit(format!("it has no field `{name}`, so Vectide did not make it"));
-        };
-        if found.data_type != wanted.data_type || found.is_primary_key != wanted.is_primary_key || found.auto_id {
-            return unfit(format!("its field `{name}` is of another type than the one Vectide makes"));
-        }
-        let dim = |field: &FieldSchema| messages::value(&field.type_params, "dim").map(str::to_owned);
-        if let (Some(found), Some(wanted)) = (dim(found), dim(&wanted))
-            && found != wanted
-        {
-            return unfit(format!("its vectors have {found} dimensions, and those of the embedding have {wanted}"));
-        }
-    }
-    Ok(())
-}
-
-fn columns(points: &[Point], dimensions: usize) -> Vec<FieldData> {
-    let field = |name: &str, data_type: DataType, column| FieldData {
-        data_type: data_type.into(),
-        name: name.into(),
-        column: Some(column),
-    };
-    let scalars = |scalar| Column::Scalars(Scalars { data: Some(scalar) });
-    let texts =
-        |text: fn(&Point) -> String| scalars(Scalar::Strings(Strings { data: points.iter().map(text).collect() }));
-    let mut numbers = Vec::with_capacity(points.len() * dimensions);
-    points.iter().for_each(|point| numbers.extend_from_slice(&point.vector));
-    let chunks = points.iter().map(|point| i64::try_from(point.chunk).unwrap_or(i64::MAX)).collect();
-    let metadata = points.iter().map(|point| point.metadata.as_bytes().to_vec()).collect();
-    vec![
-        field(ID, DataType::VarChar, texts(|point| point.id.to_string())),
-        field(
-            VECTOR,
-            DataType::FloatVector,
-            Column::Vectors(Vectors { dimensions: dimensions as i64, floats: Some(Floats { data: numbers }) }),
-        ),
-        field(DOCUMENT, DataType::VarChar, texts(|point| point.document.to_string())),
-        field(CHUNK, DataType::Int64, scalars(Scalar::Longs(Longs { data: chunks }))),
-        field(METADATA, DataType::Json, scalars(Scalar::Jsons(Jsons { data: metadata }))),
-    ]
-}
-
 /// An expression for the points with these ids, which have no character to be escaped.
 fn among(ids: &[Uuid]) -> String {
     let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
@@ -493,36 +381,4 @@ fn placeholders(query: &[f32]) -> Vec<u8> {
         values: vec![vector::to_bytes(query)],
     };
     Placeholders { placeholders: vec![placeholder] }.encode_to_vec()
-}
-
-fn column<'a>(columns: &'a [FieldData], name: &str) -> Option<&'a FieldData> {
-    columns.iter().find(|column| column.name == name)
-}
-
-fn scalar(field: &FieldData) -> Option<&Scalar> {
-    match &field.column {
-        Some(Column::Scalars(scalars)) => scalars.data.as_ref(),
-        _ => None,
-    }
-}
-
-fn strings(field: &FieldData) -> Option<&[String]> {
-    match scalar(field)? {
-        Scalar::Strings(strings) => Some(&strings.data),
-        _ => None,
-    }
-}
-
-fn longs(field: &FieldData) -> Option<&[i64]> {
-    match scalar(field)? {
-        Scalar::Longs(longs) => Some(&longs.data),
-        _ => None,
-    }
-}
-
-fn jsons(field: &FieldData) -> Option<&[Vec<u8>]> {
-    match scalar(field)? {
-        Scalar::Jsons(jsons) => Some(&jsons.data),
-        _ => None,
-    }
 }

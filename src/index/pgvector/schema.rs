@@ -87,11 +87,10 @@ impl Schema {
 
     /// `None`: no graph takes so many numbers, and a search looks at every row.
     fn indexed_type(&self) -> Option<&'static str> {
-        match self.dimensions {
-            ..=MAX_INDEXED => Some("vector"),
-            ..=MAX_INDEXED_HALF => Some("halfvec"),
-            _ => None,
-        }
+        [("vector", MAX_INDEXED), ("halfvec", MAX_INDEXED_HALF)]
+            .into_iter()
+            .find(|(_, most)| self.dimensions <= *most)
+            .map(|(kind, _)| kind)
     }
 
     pub(super) async fn establish(&self, session: &mut Session<'_>) -> Result<Established, CollectionError> {

@@ -137,17 +137,9 @@ fn in_range(key: &str, lower: Option<(f64, bool)>, upper: Option<(f64, bool)>) -
 
 /// The field as a path; `None` where Qdrant would read the name in another way.
 fn path(field: &Field) -> Option<String> {
-    let pointer = matches!(field, Field::Pointer(_));
-    let keys: Vec<String> = match field {
-        Field::Name(name) => vec![name.clone()],
-        Field::Pointer(pointer) => {
-            pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~")).collect()
-        }
-    };
-    let keys = keys.into_iter().map(|key| {
-        // A number in a pointer may be a key or a place in a list.
-        let unclear = key.is_empty() || key.contains('"') || (pointer && key.bytes().all(|b| b.is_ascii_digit()));
+    let keys = field.keys()?.into_iter().map(|key| {
         let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        let unclear = key.is_empty() || key.contains('"');
         (!unclear).then(|| if plain { key } else { format!("\"{key}\"") })
     });
     Some(keys.collect::<Option<Vec<_>>>()?.join("."))
