@@ -14,7 +14,7 @@ use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::file::FileSource;
-use crate::source::{self, Read, Room, Source};
+use crate::source::{Read, Room, Source};
 use crate::telemetry::figures::{bytes, counted, money};
 
 /// What is embedded to see whether the provider works.
@@ -42,7 +42,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
             #[cfg(feature = "kafka")]
             SourceSettings::Kafka(kafka) => {
                 let kafka = kafka.clone();
-                let asked = tokio::task::spawn_blocking(move || source::kafka::connect::topics(&kafka));
+                let asked = tokio::task::spawn_blocking(move || crate::source::kafka::connect::topics(&kafka));
                 asked.await.unwrap_or_else(|error| Err(error.to_string()))
             }
             #[cfg(not(feature = "kafka"))]

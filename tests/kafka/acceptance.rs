@@ -82,6 +82,8 @@ fn the_shop_in_any_order_over_a_broker_and_a_process_that_are_killed_ends_in_the
     assert_eq!(run.end().code, Some(0));
     pipeline.run_well();
 
+    let there: i64 = (0..6).map(|partition| broker.end_of(&topic, partition)).sum();
+    assert_eq!(there, all.len() as i64, "the broker has what was produced");
     let exported = pipeline.command(&["export"]).output().unwrap();
     let held = documents(&String::from_utf8(exported.stdout).unwrap());
     let truth = documents(&asset("tests/data/truth.jsonl"));

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,6 +33,19 @@ pub struct Broker {
     port: u16,
     pub network: Proxy,
     script: Child,
+}
+
+/// Fails when a message does not arrive.
+struct Arrivals;
+
+impl ClientContext for Arrivals {}
+
+impl ProducerContext for Arrivals {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
+        delivered.as_ref().map_err(|(error, _)| error).unwrap();
+    }
 }
 
 /// The broker, for this test alone; none, and a line that says why, where it cannot be had.
@@ -113,7 +126,9 @@ impl Broker {
 
     /// Sends messages, each with its key and its value, and waits until they are there.
     pub fn produce<'a>(&self, topic: &str, messages: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) {
-        let producer: BaseProducer = self.config().set("enable.idempotence", "true").create().unwrap();
+        let mut config = self.config();
+        let producer: BaseProducer<Arrivals> =
+            config.set("enable.idempotence", "true").create_with_context(Arrivals).unwrap();
         for (key, value) in messages {
             let record = BaseRecord::<str, str>::to(topic).key(key);
             producer.send(if let Some(value) = value { record.payload(value) } else { record }).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use prometheus::IntGauge;
@@ -23,6 +23,9 @@ use crate::telemetry::{Metrics, SourceHandle};
 
 /// How long the broker may take to say where a partition begins.
 const ASKING: Duration = Duration::from_secs(10);
+
+/// How long a part of the partitions must stay the same until it is taken for all that this process gets.
+const REBALANCE: Duration = Duration::from_secs(10);
 
 /// What the client's thread and the source share.
 pub(super) struct Shared {
@@ -53,6 +56,8 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
+    /// Since when the partitions are the same.
+    assigned_since: Option<Instant>,
     /// Why no broker can be spoken to.
     connection: Option<String>,
     /// What the last connection that failed said.
@@ -85,7 +90,14 @@ impl State {
 
     /// Whether all there was is read, and the group's offsets say what the ledger says.
     pub(super) fn is_done(&self) -> bool {
-        self.joined && self.caught_up && self.trouble().is_none() && self.uncommitted().count() == 0
+        // A part may be all that a rebalance which is under way has brought so far.
+        let is_whole = self.remark.is_none() && !self.assigned.is_empty();
+        let is_stable = self.assigned_since.is_some_and(|since| since.elapsed() >= REBALANCE);
+        self.joined
+            && (is_whole || is_stable)
+            && self.caught_up
+            && self.trouble().is_none()
+            && self.uncommitted().count() == 0
     }
 }
 
@@ -181,6 +193,7 @@ impl Shared {
         self.tell(|state| {
             state.joined = true;
             state.caught_up = false;
+            state.assigned_since = Some(Instant::now());
             state.group = None;
             for name in names {
                 let lag = self.metrics.lag(&self.name, &name);
@@ -206,6 +219,7 @@ impl Shared {
                 }
             }
             state.caught_up = false;
+            state.assigned_since = Some(Instant::now());
         }
         if !gone.is_empty() {
             tracing::info!(source = &*self.name, partitions = names.join(", "), "partitions were taken away");
