@@ -56,7 +56,10 @@ impl SearchError {
 
 impl From<IndexError> for SearchError {
     fn from(error: IndexError) -> Self {
-        Self::unavailable(error)
+        match error {
+            IndexError::BadQuery(reason) => Self::Invalid(reason),
+            error => Self::unavailable(error),
+        }
     }
 }
 

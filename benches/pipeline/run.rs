@@ -56,7 +56,9 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
         let settings = settings(case, folder);
         let inner = vectide::embed::build(&settings.embedding).expect("a provider");
         let timed = Arc::new(Timed { inner, calls: Mutex::default() });
-        let resources = Resources::open_with(settings, timed.clone()).await.expect("the resources of the bench");
+        let resources = Resources::open_with(settings, timed.clone(), vectide::index::build)
+            .await
+            .expect("the resources of the bench");
         let resources = Arc::new(resources);
         if case.what == What::Again {
             resources.ledger.forget_positions("catalogue").expect("a ledger that can be written");

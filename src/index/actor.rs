@@ -101,7 +101,9 @@ async fn write_patiently(
         failures += 1;
         let news = match &error {
             IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
-            IndexError::Fatal(reason) | IndexError::Unfit(reason) => health.unhealthy(Component::Index, reason),
+            IndexError::Fatal(reason) | IndexError::Unfit(reason) | IndexError::BadQuery(reason) => {
+                health.unhealthy(Component::Index, reason)
+            }
             IndexError::Stale(reason) => return Err(Undone::Stale(reason.clone())),
             IndexError::Lost(reason) => return Err(Undone::Lost(reason.clone())),
         };

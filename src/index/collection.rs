@@ -159,7 +159,7 @@ pub trait Collection: Send + Sync + 'static {
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>>;
 
     /// The nearest points, best first. May miss a write that was answered a moment ago, where the system is so made: its documentation
-    /// here says so.
+    /// here says so. A filter that the system cannot be told is refused with [`CollectionError::OneRefused`].
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>>;
 
     /// The most points that [`Collection::nearest`] can return.

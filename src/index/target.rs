@@ -55,6 +55,9 @@ pub enum IndexError {
     /// What it held is gone: it must be prepared, and then every document written again.
     #[error("{0}")]
     Lost(String),
+    /// The question cannot be answered as it is: what it filters by, for example. Says what may be asked.
+    #[error("{0}")]
+    BadQuery(String),
     /// It is not what the configuration says, and nothing was changed.
     #[error("{0}")]
     Unfit(String),

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::document::DocumentId;
-use crate::index::collection::{Nearest, Neighbour};
+use crate::index::collection::{CollectionError, Nearest, Neighbour};
 use crate::index::{Hit, IndexError, Query};
 use crate::ledger::{Ledger, LedgerError};
 
@@ -19,7 +19,10 @@ impl ExternalIndex {
         let mut limit = (query.k + usize::from(query.except.is_some())).clamp(1, most);
         loop {
             let nearest = Nearest { vector: &query.vector, filter: query.filter.as_ref(), limit };
-            let found = self.failing(self.collection.nearest(nearest)).await?;
+            let found = match self.collection.nearest(nearest).await {
+                Err(CollectionError::OneRefused(reason)) => return Err(IndexError::BadQuery(reason)),
+                found => self.failing(async { found }).await?,
+            };
             let all = found.len() < limit || limit == most;
             let (k, except, with_vectors) = (query.k, query.except.clone(), query.with_vectors);
             let hits = self.ledger(move |ledger| hits(ledger, found, k, except, with_vectors)).await?;
