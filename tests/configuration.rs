@@ -547,25 +547,44 @@ fn the_shipped_configuration_loads() {
 #[test]
 fn the_configurations_in_the_documentation_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    // The reader's environment has the keys that the page tells to set.
+    let keys = [
+        "OPENAI_API_KEY",
+        "HOLYSHEEP_API_KEY",
+        "KAFKA_PASSWORD",
+        "PGPASSWORD",
+        "PINECONE_API_KEY",
+        "QDRANT_API_KEY",
+        "MILVUS_TOKEN",
+        "WEAVIATE_API_KEY",
+    ];
+    let variables = keys.map(|key| (key, "k"));
+    let folders = ["docs", "docs/indexes"].map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
+    let docs = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> = docs.filter(|page| page.extension().is_some_and(|ending| ending == "md")).collect();
     pages.extend(Some(root.join("README.md")).filter(|page| page.exists()));
     let mut loaded = 0;
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
-            if !block.lines().any(|line| line.starts_with("pipeline:")) {
-                continue;
-            }
-            // The reader's environment has the keys that the page tells to set.
-            let variables = [("OPENAI_API_KEY", "k"), ("HOLYSHEEP_API_KEY", "k"), ("KAFKA_PASSWORD", "k")];
-            if let Err(problems) = read(block, &variables, &[]) {
+            let whole = match block.lines().any(|line| line.starts_with("pipeline:")) {
+                true => block.to_owned(),
+                false if block.starts_with("index:") => with(block),
+                false => continue,
+            };
+            if let Err(problems) = read(&whole, &variables, &[]) {
                 panic!("{}: {problems}\n{block}", page.display());
             }
             loaded += 1;
         }
     }
-    assert!(loaded > 0, "docs/configuration.md starts with a whole configuration");
+    assert!(loaded > 10, "docs/configuration.md starts with a whole configuration, and each index has some lines");
+    for entry in std::fs::read_dir(root.join("deploy/config")).unwrap() {
+        let file = entry.unwrap().path();
+        if let Err(problems) = read(&std::fs::read_to_string(&file).unwrap(), &variables, &[]) {
+            panic!("{}: {problems}", file.display());
+        }
+    }
 }
 
 mod any_text {
