@@ -28,9 +28,9 @@ pub struct QdrantSettings {
     pub api_key_file: Option<PathBuf>,
     /// How long a call may take.
     pub timeout: Span,
-    /// The most calls at once: 1 to 10,000.
+    /// The most calls at once: 1 to 64.
     pub concurrency: usize,
-    /// The most points in a call: 1 to 100,000.
+    /// The most points in a call: 1 to 10,000.
     pub batch: usize,
     /// Whether a collection that holds points already may be taken over; else it is refused when they are not of this pipeline's
     /// ledger.
