@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
-use vectide::document::{Document, DocumentId, Fingerprint, Vector, Version};
+use vectide::document::{Document, DocumentId, Fingerprint, Version};
 use vectide::index::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
 };
@@ -19,10 +19,8 @@ use vectide::index::{ExternalIndex, Filter, IndexError, Query, RefusedWrite, Vec
 use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, VectorSource};
 use vectide::settings::index::Metric;
 
+use crate::points::{DIMENSIONS, PIPELINE, metadata_of, point, vector};
 use crate::shop::in_time;
-
-pub const DIMENSIONS: usize = 16;
-const PIPELINE: &str = "contract";
 
 /// A system that is tested.
 pub trait Backend: Sync {
@@ -88,30 +86,6 @@ pub fn fresh(what: &str) -> String {
 
 fn id(name: &str) -> DocumentId {
     DocumentId::new(name).unwrap()
-}
-
-/// Always the same for the same seed, of length 1.
-pub fn vector(seed: u64, dimensions: usize) -> Vector {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let numbers: Vec<f32> = (0..dimensions).map(|_| random.f32() * 2.0 - 1.0).collect();
-    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-    numbers.into_iter().map(|number| number / length).collect()
-}
-
-pub fn point(document: &str, chunk: usize, metadata: &Value, seed: u64) -> Point {
-    let id = PointIds::new(PIPELINE).of(&self::id(document), chunk);
-    Point {
-        id,
-        document: self::id(document),
-        chunk,
-        metadata: metadata.to_string().into(),
-        vector: vector(seed, DIMENSIONS),
-    }
-}
-
-fn metadata_of(point: &Point) -> PointMetadata {
-    let Point { id, document, chunk, metadata, .. } = point.clone();
-    PointMetadata { id, document, chunk, metadata }
 }
 
 fn parsed(metadata: &str) -> Value {

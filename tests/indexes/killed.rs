@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::document::DocumentId;
-use vectide::index::collection::Established;
+use vectide::index::collection::{CollectionError, Established};
 use vectide::index::external::PointIds;
 use vectide::settings::index::Metric;
 
-use crate::contract::{Backend, block_on, fresh};
+use crate::contract::{Backend, assert_same as assert_same_points, block_on, fresh};
+use crate::points::{DIMENSIONS, point};
+use crate::server::Server;
 use crate::shop::{Shop, assert_same, sample, truth_of_events};
 
 /// Numbers in a vector of the built-in model.
@@ -19,11 +21,11 @@ const KILLS: u64 = 5;
 /// Calls of the built-in model at once, a core each, and the texts in one.
 const ON_THE_WAY: u64 = 2 * 100;
 
-/// The sample shop with a quarter of its events twice and all of them in any order; `outage` stops the system and starts it again.
+/// The sample shop with a quarter of its events twice and all of them in any order. The backend's server is stopped and started once.
 pub fn it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(
     backend: &dyn Backend,
+    server: &mut Server,
     seed: u64,
-    mut outage: impl FnMut(),
 ) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut lines: Vec<Value> = ["catalogue.jsonl", "events.jsonl"]
@@ -47,7 +49,8 @@ pub fn it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(
         let more = seen + random.u64(1..350);
         run.wait_until("more documents are in the index", || shop.indexed_so_far() >= more.min(1_990));
         if kill == 2 {
-            outage();
+            server.stop();
+            server.restart();
         }
         run.kill();
         seen = shop.indexed_so_far();
@@ -80,5 +83,22 @@ pub fn it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(
                 assert_eq!(metadata, exported[point.document.as_str()]["metadata"], "{}", point.document);
             }
         }
+    });
+}
+
+/// While it is down it is told to be, and when it is back nothing that it answered is missing.
+pub fn a_server_that_was_killed_has_all_that_it_answered(backend: &dyn Backend, server: &mut Server) {
+    block_on(async {
+        let collection = backend.collection("survivors", DIMENSIONS, Metric::Cosine);
+        collection.establish().await.unwrap();
+        let points: Vec<_> = (0..50).map(|seed| point(&format!("p{seed}"), 0, &json!({ "n": seed }), seed)).collect();
+        collection.upsert(&points).await.unwrap();
+        server.stop();
+        let down = collection.upsert(&points).await;
+        assert!(matches!(down, Err(CollectionError::Unavailable { .. })), "{down:?}");
+        server.restart();
+        let ids: Vec<_> = points.iter().map(|point| point.id).collect();
+        collection.establish().await.unwrap();
+        assert_same_points(collection.fetch(&ids).await.unwrap(), &points.iter().collect::<Vec<_>>());
     });
 }

@@ -1,6 +1,6 @@
 //! PostgreSQL 18 with pgvector.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,23 +10,25 @@ use vectide::index::pgvector::PgvectorTable;
 use vectide::settings::index::Metric;
 use vectide::settings::pgvector::PgvectorSettings;
 
-use crate::contract::{Backend, DIMENSIONS, assert_same, block_on, contract, point};
-use crate::killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way;
-use crate::server::Server;
+use crate::contract::{Backend, assert_same, block_on, contract};
+use crate::killed;
+use crate::points::{DIMENSIONS, point, vector};
+use crate::server::{Server, Shared};
 
 struct Postgres {
     url: String,
 }
 
+impl Postgres {
+    fn at(url: &str) -> Self {
+        Self { url: url.to_owned() }
+    }
+}
+
 /// One server for all tests; it ends with the process.
 fn server() -> Option<&'static Postgres> {
-    static SERVER: OnceLock<Option<(Mutex<Server>, Postgres)>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let server = Server::start("pgvector.sh")?;
-        let url = server.address.clone();
-        Some((Mutex::new(server), Postgres { url }))
-    });
-    server.as_ref().map(|(_, postgres)| postgres)
+    static SHARED: Shared<Postgres> = Shared::new("pgvector.sh", Postgres::at);
+    SHARED.get()
 }
 
 fn settings(url: &str, more: &str) -> PgvectorSettings {
@@ -91,7 +93,7 @@ fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
             assert_eq!(collection.establish().await, Ok(Established::Created));
             assert_eq!(collection.establish().await, Ok(Established::Existing { points: 0 }));
             let mut point = point("a", 0, &json!({}), 1);
-            point.vector = crate::contract::vector(1, dimensions);
+            point.vector = vector(1, dimensions);
             collection.upsert(std::slice::from_ref(&point)).await.unwrap();
             assert_same(collection.fetch(&[point.id]).await.unwrap(), &[&point]);
             let nearest = vectide::index::collection::Nearest { vector: &point.vector, filter: None, limit: 3 };
@@ -103,11 +105,8 @@ fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("pgvector.sh") else { return };
-    let postgres = Postgres { url: server.address.clone() };
-    it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&postgres, 5, || {
-        server.stop();
-        server.restart();
-    });
+    let backend = Postgres::at(&server.address);
+    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, &mut server, 5);
 }
 
 #[test]

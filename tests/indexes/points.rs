@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::document::{DocumentId, Vector};
-use vectide::index::collection::{Collection, Point};
+use vectide::index::collection::{Collection, Point, PointMetadata};
+use vectide::index::external::PointIds;
 
 pub const DIMENSIONS: usize = 16;
+/// Whose points they are.
+pub const PIPELINE: &str = "contract";
 
 /// Always the same for the same seed, of length 1.
 pub fn vector(seed: u64, dimensions: usize) -> Vector {
@@ -16,13 +19,14 @@ pub fn vector(seed: u64, dimensions: usize) -> Vector {
 }
 
 pub fn point(document: &str, chunk: usize, metadata: &Value, seed: u64) -> Point {
-    Point {
-        id: Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{chunk}:{document}").as_bytes()),
-        document: DocumentId::new(document).unwrap(),
-        chunk,
-        metadata: metadata.to_string().into(),
-        vector: vector(seed, DIMENSIONS),
-    }
+    let document = DocumentId::new(document).unwrap();
+    let id = PointIds::new(PIPELINE).of(&document, chunk);
+    Point { id, document, chunk, metadata: metadata.to_string().into(), vector: vector(seed, DIMENSIONS) }
+}
+
+pub fn metadata_of(point: &Point) -> PointMetadata {
+    let Point { id, document, chunk, metadata, .. } = point.clone();
+    PointMetadata { id, document, chunk, metadata }
 }
 
 /// Of the points that are asked for, these are there, as they were written but for the last digit of a vector.

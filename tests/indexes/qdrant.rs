@@ -1,6 +1,6 @@
 //! Qdrant, as the stand-in of `tests/servers/qdrant.py`: its own messages, conversions and in-process engine, without its server.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -15,23 +15,25 @@ use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::qdrant::QdrantSettings;
 
-use crate::contract::{Backend, DIMENSIONS, assert_same, block_on, contract, point};
-use crate::killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way;
-use crate::server::Server;
+use crate::contract::{Backend, block_on, contract};
+use crate::killed;
+use crate::points::{DIMENSIONS, point};
+use crate::server::{Server, Shared};
 
 struct StandIn {
     url: String,
 }
 
+impl StandIn {
+    fn at(url: &str) -> Self {
+        Self { url: url.to_owned() }
+    }
+}
+
 /// One for all tests, each of which has a collection of its own; it ends with the process.
 fn server() -> Option<&'static StandIn> {
-    static SERVER: OnceLock<Option<(Mutex<Server>, StandIn)>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let server = Server::start("qdrant.sh")?;
-        let url = server.address.clone();
-        Some((Mutex::new(server), StandIn { url }))
-    });
-    server.as_ref().map(|(_, backend)| backend)
+    static SHARED: Shared<StandIn> = Shared::new("qdrant.sh", StandIn::at);
+    SHARED.get()
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -75,30 +77,15 @@ contract!(server);
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
-    let backend = StandIn { url: server.address.clone() };
-    it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, 5, || {
-        server.stop();
-        server.restart();
-    });
+    let backend = StandIn::at(&server.address);
+    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, &mut server, 5);
 }
 
 #[test]
 fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
-    block_on(async {
-        let backend = StandIn { url: server.address.clone() };
-        let collection = backend.collection("survivors", DIMENSIONS, Metric::Cosine);
-        collection.establish().await.unwrap();
-        let points: Vec<_> = (0..50).map(|seed| point(&format!("p{seed}"), 0, &json!({ "n": seed }), seed)).collect();
-        collection.upsert(&points).await.unwrap();
-        server.stop();
-        let down = collection.upsert(&points).await;
-        assert!(matches!(down, Err(CollectionError::Unavailable { .. })), "{down:?}");
-        server.restart();
-        let ids: Vec<_> = points.iter().map(|point| point.id).collect();
-        collection.establish().await.unwrap();
-        assert_same(collection.fetch(&ids).await.unwrap(), &points.iter().collect::<Vec<_>>());
-    });
+    let backend = StandIn::at(&server.address);
+    killed::a_server_that_was_killed_has_all_that_it_answered(&backend, &mut server);
 }
 
 #[test]

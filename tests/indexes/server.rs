@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -55,6 +56,30 @@ impl Server {
     /// Starts it again where it was, with what it had.
     pub fn restart(&mut self) {
         (self.process, self.address) = launch(self.script, self.environment, &self.folder, self.port).unwrap();
+    }
+}
+
+/// One server for all tests of this binary, started by the first that asks for it. It ends with the process.
+pub struct Shared<B> {
+    script: &'static str,
+    /// What the tests ask, made of what the script says.
+    make: fn(&str) -> B,
+    started: OnceLock<Option<(Server, B)>>,
+}
+
+impl<B> Shared<B> {
+    pub const fn new(script: &'static str, make: fn(&str) -> B) -> Self {
+        Self { script, make, started: OnceLock::new() }
+    }
+
+    /// As [`Server::start`]: none where it cannot be had.
+    pub fn get(&self) -> Option<&B> {
+        let start = || {
+            let server = Server::start(self.script)?;
+            let made = (self.make)(&server.address);
+            Some((server, made))
+        };
+        self.started.get_or_init(start).as_ref().map(|(_, made)| made)
     }
 }
 

@@ -17,8 +17,8 @@ use vectide::settings::index::Metric;
 use crate::contract::{Backend, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
-use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
-use crate::server::Server;
+use crate::points::{DIMENSIONS, assert_holds, metadata_of, point, products, vector};
+use crate::server::{Server, Shared};
 
 const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]', sizes: 'number[]', added: text }";
 
@@ -27,13 +27,8 @@ type Addresses = (String, String);
 
 /// One server for all tests; it ends with the process.
 fn addresses() -> Option<&'static Addresses> {
-    static SERVER: OnceLock<Option<(Mutex<Server>, Addresses)>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let server = Server::start("weaviate.sh")?;
-        let addresses = split(&server.address);
-        Some((Mutex::new(server), addresses))
-    });
-    server.as_ref().map(|(_, addresses)| addresses)
+    static SHARED: Shared<Addresses> = Shared::new("weaviate.sh", split);
+    SHARED.get()
 }
 
 fn split(addresses: &str) -> Addresses {
@@ -68,11 +63,6 @@ async fn direct(addresses: &Addresses, method: &str, path: &str, body: Value) ->
         .header("content-type", "application/json");
     let answer = request.body(body.to_string()).send().await.unwrap();
     (answer.status(), serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
-}
-
-fn metadata_of(point: &Point) -> PointMetadata {
-    let Point { id, document, chunk, metadata, .. } = point.clone();
-    PointMetadata { id, document, chunk, metadata }
 }
 
 #[tokio::test]
