@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::ports;
 use crate::shop::in_time;
 
 /// How `tests/servers/llama_cpp.sh` ends when there is nothing to serve.
@@ -29,7 +30,7 @@ pub struct LlamaCpp {
 impl LlamaCpp {
     /// A server that answers; none, and a line that says why, where it cannot be had.
     pub fn start() -> Option<Self> {
-        match Self::start_on("0") {
+        match Self::start_on(&ports::free(1).to_string()) {
             Ok(server) => Some(server),
             Err(reason) => {
                 // Not through `println!`, which a passing test swallows.

@@ -7,5 +7,7 @@ mod first_run;
 mod interruption;
 mod llama_cpp;
 mod openai_server;
+#[path = "../servers/ports.rs"]
+mod ports;
 mod shop;
 mod staying_in_step;

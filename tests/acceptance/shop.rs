@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{Read, Seek};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+
+use crate::ports;
 
 pub type Fields = Map<String, Value>;
 
@@ -54,8 +55,7 @@ impl Shop {
 
     /// From now on events are taken over HTTP too, so that a run without `--until-idle` goes on.
     pub fn open_http(&mut self) {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        self.set(&format!("server.listen=127.0.0.1:{port}"));
+        self.set(&format!("server.listen=127.0.0.1:{}", ports::free(1)));
         self.sources["api"] = json!({ "type": "http" });
     }
 

@@ -12,6 +12,8 @@ mod milvus;
 mod pgvector;
 mod pinecone;
 mod points;
+#[path = "../servers/ports.rs"]
+mod ports;
 #[cfg(feature = "qdrant")]
 mod qdrant;
 mod server;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -10,8 +9,12 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::ports;
+
 /// How a script ends when there is nothing to serve.
 const NOT_INSTALLED: i32 = 69;
+/// What the greediest of them takes, from the one that it is told.
+const PORTS: u16 = 3;
 /// Longer than any of them takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -35,8 +38,7 @@ impl Server {
     /// As [`Server::start`], with these variables in its environment.
     pub fn start_with(script: &'static str, environment: &'static [(&'static str, &'static str)]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        // Free at this moment; another process could take it before the server does.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free(PORTS);
         match launch(script, environment, &folder, port) {
             Ok((process, address)) => Some(Self { script, environment, folder, port, process, address }),
             Err(reason) => {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pipeline::Pipeline;
+use crate::ports;
 use crate::provider::Provider;
 use crate::proxy::Proxy;
 
@@ -69,7 +69,7 @@ pub fn lend() -> Option<MutexGuard<'static, Broker>> {
 
 impl Broker {
     fn start() -> Result<Self, String> {
-        let (folder, port) = (tempfile::tempdir().unwrap(), free_ports());
+        let (folder, port) = (tempfile::tempdir().unwrap(), ports::free(3));
         let network = Proxy::to(port);
         let script = serve(folder.path(), port, network.port())?;
         Ok(Self { folder, port, network, script })
@@ -209,17 +209,6 @@ pub fn name(what: &str) -> String {
 pub fn products(count: usize) -> Vec<Value> {
     let product = |n| json!({ "id": format!("p{n}"), "at": 1_700_000_000, "title": format!("thing number {n}") });
     (0..count).map(product).collect()
-}
-
-/// The first of three free ports in a row.
-fn free_ports() -> u16 {
-    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    loop {
-        let port = fastrand::u16(20_000..30_000);
-        if (port..port + 3).all(free) {
-            return port;
-        }
-    }
 }
 
 fn serve(folder: &Path, port: u16, advertised: u16) -> Result<Child, String> {

@@ -10,6 +10,8 @@ mod faults;
 #[allow(dead_code)]
 #[path = "../faults/pipeline.rs"]
 mod pipeline;
+#[path = "../servers/ports.rs"]
+mod ports;
 #[allow(dead_code)]
 #[path = "../faults/provider.rs"]
 mod provider;

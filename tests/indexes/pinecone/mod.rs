@@ -20,6 +20,7 @@ use crate::contract::{Backend, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
 use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
+use crate::ports;
 
 use stub::{KEY, Stub};
 
@@ -150,15 +151,10 @@ async fn a_wrong_key_is_told_without_showing_it() {
 
 #[tokio::test]
 async fn nobody_there_is_waited_for() {
-    let settings = format!("{{ url: 'http://{}', api_key: {KEY} }}", unused());
+    let settings = format!("{{ url: 'http://127.0.0.1:{}', api_key: {KEY} }}", ports::free(1));
     let nobody = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
     let error = nobody.establish().await.unwrap_err();
     assert!(matches!(&error, CollectionError::Unavailable { reason, .. } if reason.contains("index.url")), "{error:?}");
-}
-
-/// An address at which nobody listens.
-fn unused() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
