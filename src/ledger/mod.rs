@@ -19,6 +19,7 @@ mod points;
 mod positions;
 mod readers;
 mod settings;
+mod sieve;
 mod slots;
 #[cfg(test)]
 mod testing;
@@ -48,6 +49,7 @@ use error::Trouble;
 use lock::FolderLock;
 use log::LogBound;
 use readers::Readers;
+use sieve::Sieve;
 use vectors::VectorFile;
 
 /// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
@@ -61,6 +63,8 @@ pub struct Ledger {
     /// Absent in a ledger that was opened to read.
     writer: Option<Mutex<Writer>>,
     vectors: VectorFile,
+    /// In a ledger that was opened to write vectors.
+    sieve: Option<Sieve>,
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
     underway: Arc<Underway>,

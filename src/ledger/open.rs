@@ -14,6 +14,7 @@ use super::lock::FolderLock;
 use super::log::LogBound;
 use super::readers::Readers;
 use super::settings::{set_setting, setting};
+use super::sieve::Sieve;
 use super::vectors::VectorFile;
 use super::{Ledger, Writer, points, unwritten, vectors};
 
@@ -102,11 +103,23 @@ impl Ledger {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
         let vectors = VectorFile::new(folder, lock.is_some());
+        let sieve = lock.as_ref().map(|_| Sieve::empty());
         let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
         let (folder, damage) = (folder.to_owned(), watch::Sender::default());
-        let ledger =
-            Self { folder, file, options, readers, writer, vectors, damage, underway: Arc::default(), _lock: lock };
+        let ledger = Self {
+            folder,
+            file,
+            options,
+            readers,
+            writer,
+            vectors,
+            sieve,
+            damage,
+            underway: Arc::default(),
+            _lock: lock,
+        };
         ledger.check_vectors()?;
+        ledger.fill_sieve()?;
         Ok(ledger)
     }
 }

@@ -18,6 +18,7 @@ use crate::document::{Fingerprint, Vector};
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::journal::limit;
+use super::sieve::{Sieve, prefix};
 use super::slots::{Mark, Place, Slot, SlotFile, SlotWriter, Wrong};
 
 const FILE: &str = "vectors.bin";
@@ -115,9 +116,32 @@ pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
 impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
+        if fingerprints.iter().all(|text| self.surely_lacks(text)) {
+            return Ok(vec![None; fingerprints.len()]);
+        }
         self.look_up_vectors("look up vectors", fingerprints, |connection, text| {
+            if self.surely_lacks(text) {
+                return Ok(None);
+            }
             let slot = find(&mut connection.prepare_cached(FIND)?, text)?;
             Ok(slot.map(|slot| Place { slot, text: *text }))
+        })
+    }
+
+    fn surely_lacks(&self, text: &Fingerprint) -> bool {
+        self.sieve.as_ref().is_some_and(|sieve| !sieve.may_have(prefix(text)))
+    }
+
+    /// To be called before any vector is written.
+    pub(super) fn fill_sieve(&self) -> Result<(), LedgerError> {
+        let Some(sieve) = &self.sieve else { return Ok(()) };
+        self.read("open the ledger", |connection| {
+            let mut select = connection.prepare("SELECT prefix FROM vectors")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                sieve.add(row.get::<_, i64>(0)?.cast_unsigned());
+            }
+            Ok(())
         })
     }
 
@@ -188,6 +212,7 @@ impl Ledger {
 pub(super) struct VectorKeeper<'c> {
     connection: &'c Connection,
     file: &'c VectorFile,
+    sieve: Option<&'c Sieve>,
     find: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     recorded: Option<Recorded>,
@@ -202,12 +227,18 @@ pub(super) struct VectorKeeper<'c> {
 
 impl<'c> VectorKeeper<'c> {
     /// For at most so many new vectors.
-    pub(super) fn new(connection: &'c Connection, file: &'c VectorFile, new: usize) -> rusqlite::Result<Self> {
+    pub(super) fn new(
+        connection: &'c Connection,
+        file: &'c VectorFile,
+        sieve: Option<&'c Sieve>,
+        new: usize,
+    ) -> rusqlite::Result<Self> {
         let mut free = connection.prepare_cached("SELECT slot FROM free_slots ORDER BY slot LIMIT ?1")?;
         let free = free.query_map([limit(new)], slot)?;
         Ok(Self {
             connection,
             file,
+            sieve,
             find: connection.prepare_cached(FIND)?,
             insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, prefix) VALUES (?1, ?2, ?3)")?,
             recorded: recorded(connection)?,
@@ -220,14 +251,19 @@ impl<'c> VectorKeeper<'c> {
 
     /// Keeps the vector of a text unless one is kept already; answers its slot.
     pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
-        if let Some(slot) = find(&mut self.find, text)? {
+        if self.sieve.is_none_or(|sieve| sieve.may_have(prefix(text)))
+            && let Some(slot) = find(&mut self.find, text)?
+        {
             // Another document has the same text, or had it.
             return Ok(slot);
         }
         let unused = self.recorded.as_ref().map_or(1, |recorded| recorded.next);
         let free = self.free.get(self.taken).copied();
         let place = Place { slot: free.unwrap_or(unused), text: *text };
-        self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), prefix(text)])?;
+        self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), prefix(text).cast_signed()])?;
+        if let Some(sieve) = self.sieve {
+            sieve.add(prefix(text));
+        }
         let put = self.writer(vector.len())?.put(place, vector);
         put.map_err(|error| self.file.failed(error))?;
         match &mut self.recorded {
@@ -292,12 +328,7 @@ impl<'c> VectorKeeper<'c> {
 const FIND: &str = "SELECT id FROM vectors WHERE prefix = ?1 AND fingerprint = ?2";
 
 fn find(select: &mut CachedStatement<'_>, text: &Fingerprint) -> rusqlite::Result<Option<Slot>> {
-    select.query_row(params![prefix(text), text.as_bytes()], slot).optional()
-}
-
-fn prefix(text: &Fingerprint) -> i64 {
-    let (first, _) = text.as_bytes().split_first_chunk().expect("a fingerprint has more than 8 bytes");
-    i64::from_le_bytes(*first)
+    select.query_row(params![prefix(text).cast_signed(), text.as_bytes()], slot).optional()
 }
 
 fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {

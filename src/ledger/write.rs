@@ -54,7 +54,7 @@ impl Ledger {
             self.make_way_for(vector)?;
         }
         self.change("write documents", |transaction| {
-            let vectors = VectorKeeper::new(transaction, &self.vectors, new.len())?;
+            let vectors = VectorKeeper::new(transaction, &self.vectors, self.sieve.as_ref(), new.len())?;
             let mut writing = Writing::begin(transaction, &self.options, vectors)?;
             for (index, write) in writes.iter().enumerate() {
                 if last[write.id.as_str()] == index {
