@@ -1,87 +1,123 @@
-//! How fast points go into a collection of another system, call after call and several at once.
+//! How fast an index in another system is written to: points beside the system's own Python client that does the same, and changes of metadata
+//! alone through the whole pipeline.
 //!
-//! `cargo bench --all-features --bench indexes -- milvus http://127.0.0.1:19530`, and likewise `qdrant`. `benches/indexes/<system>.py` does the
-//! same upserts with the system's own Python client, to compare with. Makes the collections `vectide_bench_<dimensions>`.
+//! `benches/indexes/clients.sh install`, once; then `cargo bench --all-features --bench indexes -- milvus`, and likewise `qdrant`, `pgvector` and
+//! `weaviate`. The server is started by its script in `tests/servers`.
+//!
+//! Both clients write in turns, in rounds, each to a collection of its own in the same server, so that what the server does meanwhile and
+//! what else the machine does falls on both alike. A call is answered when what it wrote is in the collection, for both.
 
-use std::fs;
+mod changes;
+#[path = "../../tests/servers/ports.rs"]
+mod ports;
+mod server;
+mod upserts;
+
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use uuid::Uuid;
-use vectide::document::DocumentId;
-use vectide::index::collection::{Collection, Point};
-use vectide::index::milvus::Milvus;
-use vectide::index::qdrant::Qdrant;
-use vectide::settings::milvus::MilvusSettings;
-use vectide::settings::qdrant::QdrantSettings;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
-/// Dimensions, points in a call, points in all.
-const ROWS: &[(usize, usize, usize)] =
-    &[(128, 100, 10_000), (128, 1_000, 10_000), (1_536, 100, 4_000), (1_536, 1_000, 4_000)];
-const AT_ONCE: usize = 4;
+use server::Server;
+use upserts::{Python, Row, Took, Vectide};
+
+const ROWS: &[Row] = &[
+    Row { dimensions: 128, batch: 100, points: 2_000 },
+    Row { dimensions: 128, batch: 1_000, points: 2_000 },
+    Row { dimensions: 1_536, batch: 100, points: 500 },
+    Row { dimensions: 1_536, batch: 1_000, points: 1_000 },
+];
+/// A row goes on for so long, and for so many rounds at least; their number is odd, so that there is one in the middle.
+const ROW: Duration = Duration::from_secs(15);
+const ROUNDS: usize = 3;
+
+/// A system, and its server.
+pub struct System {
+    name: &'static str,
+    server: Server,
+}
+
+impl System {
+    fn start(name: &'static str) -> Self {
+        Self { name, server: Server::start(&format!("{name}.sh"), ports::free(2)) }
+    }
+
+    /// A configuration with this collection, and these sections beside.
+    fn configuration(&self, collection: &str, sections: &str) -> String {
+        let told = &self.server.told;
+        let index = match self.name {
+            "pgvector" => format!("url: '{told}', password: secret"),
+            "weaviate" => {
+                let (rest, grpc) = told.split_once(' ').expect("the script says two addresses");
+                let metadata = "{ category: text, price: number, stock: number }";
+                format!("url: '{rest}', grpc_url: '{grpc}', api_key: secret, metadata: {metadata}")
+            }
+            _ => format!("url: '{told}'"),
+        };
+        format!("pipeline: bench\nindex: {{ type: {}, collection: {collection}, {index} }}\n{sections}", self.name)
+    }
+}
 
 fn main() {
     // Cargo adds `--bench`.
-    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let [system, url] = arguments.as_slice() else {
-        println!("tell the system and its address: milvus http://127.0.0.1:19530");
+    let asked: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let known = ["milvus", "pgvector", "qdrant", "weaviate"];
+    let Some(name) = known.into_iter().find(|known| asked == [*known]) else {
+        println!("name the system: one of {}", known.join(", "));
         return;
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let system = System::start(name);
+    points(&system);
+    println!("\nchanges of metadata alone: {:.0}/s, no text embedded", changes::rate(&system));
+}
+
+fn points(system: &System) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut python = Python::start(system);
     println!(
-        "| dimensions | points a call | calls at once | points a second | CPU here, ms per 1,000 points |\n|---|---|---|---|---|"
+        "| dimensions | points a call | Vectide, points/s | Python, points/s | Vectide to Python | its range | rounds | CPU s of Vectide | of Python |"
     );
-    for (dimensions, batch, count) in ROWS {
-        let collection = collection(system, url, *dimensions);
-        runtime.block_on(collection.establish()).unwrap();
-        let points: Vec<_> = (0..*count).map(|number| point(number, *dimensions)).collect();
-        for at_once in [1, AT_ONCE] {
-            let (started, cpu) = (Instant::now(), cpu());
-            runtime.block_on(async {
-                let calls: Vec<_> = points.chunks(*batch).collect();
-                for calls in calls.chunks(at_once) {
-                    futures_util::future::try_join_all(calls.iter().map(|call| collection.upsert(call))).await.unwrap();
-                }
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for row in ROWS {
+        let (vectide, started) = (Vectide::new(&runtime, system, *row), Instant::now());
+        let mut pairs: Vec<(Took, Took)> = Vec::new();
+        while pairs.len() < ROUNDS || pairs.len().is_multiple_of(2) || started.elapsed() < ROW {
+            let round = pairs.len();
+            let vectide = || vectide.round(*row, round);
+            let mut python = || beside(&runtime, || python.round(*row, round));
+            pairs.push(if round.is_multiple_of(2) {
+                (vectide(), python())
+            } else {
+                let second = python();
+                (vectide(), second)
             });
-            let (rate, cpu) = (*count as f64 / started.elapsed().as_secs_f64(), self::cpu() - cpu);
-            println!(
-                "| {dimensions} | {batch} | {at_once} | {rate:.0} | {:.1} |",
-                cpu.as_secs_f64() * 1e6 / *count as f64
-            );
         }
+        let rounds = pairs.len();
+        let ratio = |(vectide, python): &(Took, Took)| python.elapsed / vectide.elapsed;
+        pairs.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+        let (least, middle, most) = (ratio(&pairs[0]), ratio(&pairs[rounds / 2]), ratio(&pairs[rounds - 1]));
+        let per_second = |of: fn(&(Took, Took)) -> Took| {
+            let elapsed: f64 = pairs.iter().map(|pair| of(pair).elapsed).sum();
+            (row.points * rounds) as f64 / elapsed
+        };
+        let cpu = |of: fn(&(Took, Took)) -> Took| pairs.iter().map(|pair| of(pair).cpu).sum::<f64>();
+        println!(
+            "| {} | {} | {:.0} | {:.0} | {middle:.2} | {least:.2} to {most:.2} | {rounds} | {:.2} | {:.2} |",
+            row.dimensions,
+            row.batch,
+            per_second(|pair| pair.0),
+            per_second(|pair| pair.1),
+            cpu(|pair| pair.0),
+            cpu(|pair| pair.1),
+        );
     }
 }
 
-fn collection(system: &str, url: &str, dimensions: usize) -> Box<dyn Collection> {
-    let (url, collection) = (url.to_owned(), Some(format!("vectide_bench_{dimensions}")));
-    match system {
-        "milvus" => {
-            let settings = MilvusSettings { url, collection, ..MilvusSettings::default() };
-            Box::new(Milvus::new(&settings, "bench", dimensions).unwrap())
-        }
-        "qdrant" => {
-            let settings = QdrantSettings { url, collection, ..QdrantSettings::default() };
-            Box::new(Qdrant::new(&settings, "bench", dimensions).unwrap())
-        }
-        other => panic!("{other} is none of milvus, qdrant"),
-    }
-}
-
-fn point(number: usize, dimensions: usize) -> Point {
-    let mut random = fastrand::Rng::with_seed(number as u64);
-    let document = format!("product-{number}");
-    Point {
-        id: Uuid::new_v5(&Uuid::NAMESPACE_OID, document.as_bytes()),
-        document: DocumentId::new(&document).unwrap(),
-        chunk: 0,
-        metadata: json!({ "category": "shoes", "price": 12.5, "stock": number }).to_string().into(),
-        vector: (0..dimensions).map(|_| random.f32() * 2.0 - 1.0).collect(),
-    }
-}
-
-/// What this process has used of the processors.
-fn cpu() -> Duration {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks = |field: usize| stat.rsplit(')').next()?.split_whitespace().nth(field)?.parse::<u64>().ok();
-    Duration::from_millis(10 * (ticks(11).unwrap_or_default() + ticks(12).unwrap_or_default()))
+/// Does this on another thread, while the connections of the runtime are kept alive.
+fn beside<T: Send>(runtime: &Runtime, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let (done, waiting) = oneshot::channel();
+        scope.spawn(move || done.send(work()));
+        runtime.block_on(waiting).expect("the work ends")
+    })
 }
