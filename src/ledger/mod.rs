@@ -21,7 +21,7 @@ mod readers;
 mod settings;
 mod slots;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod unwritten;
 mod vectors;
 mod write;
