@@ -16,10 +16,12 @@ use vectide::index::distance::Scorer;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
-use crate::contract::{Backend, contract};
+use crate::contract::shop::Place;
+use crate::contract::{Backend, Subject, WRONG_KEY, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
 use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
+use crate::relay::with_port;
 
 use stub::{KEY, Stub};
 
@@ -133,32 +135,6 @@ async fn every_documented_error_has_its_meaning() {
     assert!(matches!(index.fetch(&[points[0].id]).await, Err(CollectionError::Missing(_))));
     assert_eq!(index.establish().await, Ok(Established::Created));
     assert_holds(&index, &points, &[]).await;
-}
-
-#[tokio::test]
-async fn a_wrong_key_is_told_without_showing_it() {
-    let stub = Stub::start();
-    let settings = format!("{{ url: '{}', api_key: pc-wr0ng }}", stub.url());
-    let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
-    let error = index.establish().await.unwrap_err();
-    assert!(
-        matches!(&error, CollectionError::Fatal(text) if text.contains("index.api_key") && !text.contains("wr0ng")),
-        "{error:?}"
-    );
-    assert!(!index.place().contains("wr0ng"));
-}
-
-#[tokio::test]
-async fn nobody_there_is_waited_for() {
-    let settings = format!("{{ url: 'http://{}', api_key: {KEY} }}", unused());
-    let nobody = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
-    let error = nobody.establish().await.unwrap_err();
-    assert!(matches!(&error, CollectionError::Unavailable { reason, .. } if reason.contains("index.url")), "{error:?}");
-}
-
-/// An address at which nobody listens.
-fn unused() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
@@ -317,19 +293,9 @@ fn index_name(name: &str) -> String {
     name.replace('_', "-")
 }
 
-impl Backend for Played {
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
-        let metric = serde_json::to_value(metric).unwrap();
-        let more = format!("collection: {}, metric: {}", index_name(name), metric.as_str().unwrap());
-        Arc::new(index_of(&self.0, &more, dimensions))
-    }
-
-    fn yaml(&self, name: &str) -> String {
-        format!("{{ type: pinecone, url: '{}', api_key: {KEY}, collection: {} }}", self.0.url(), index_name(name))
-    }
-
-    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
-        async move { self.0.drop_index(&index_name(name)) }.boxed()
+impl Subject for Played {
+    fn place(&self, name: &str, metric: Metric) -> Place {
+        Place::Collection(self.collection(name, DIMENSIONS, metric))
     }
 
     fn any_metadata(&self) -> bool {
@@ -347,6 +313,34 @@ impl Backend for Played {
 
     fn poison(&self) -> Option<(Value, &'static str)> {
         Some((json!({"price": "cheap"}), "cheap"))
+    }
+}
+
+impl Backend for Played {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+        let metric = serde_json::to_value(metric).unwrap();
+        let more = format!("collection: {}, metric: {}", index_name(name), metric.as_str().unwrap());
+        Arc::new(index_of(&self.0, &more, dimensions))
+    }
+
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+        let (url, name, timeout) = (with_port(&self.0.url(), port), index_name(name), timeout.as_millis());
+        let settings = format!("{{ url: '{url}', api_key: {KEY}, collection: {name}, timeout: {timeout}ms }}");
+        Arc::new(PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap())
+    }
+
+    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+        let settings = format!("{{ url: '{}', api_key: {WRONG_KEY} }}", self.0.url());
+        let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap();
+        Some((Arc::new(index), "index.api_key"))
+    }
+
+    fn yaml(&self, name: &str) -> String {
+        format!("{{ type: pinecone, url: '{}', api_key: {KEY}, collection: {} }}", self.0.url(), index_name(name))
+    }
+
+    fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
+        async move { self.0.drop_index(&index_name(name)) }.boxed()
     }
 }
 
