@@ -280,10 +280,12 @@ fn view(data_type: &DataType) -> DataType {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
         DataType::Dictionary(_, values) => view(values),
-        // A list of a fixed size fills itself up where it is missing.
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            DataType::List(as_views(item))
-        }
+        // A list of a fixed size fills itself up where it is missing; the others are all the same as JSON.
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => DataType::List(as_views(item)),
         DataType::Map(entries, sorted) => DataType::Map(as_views(entries), *sorted),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(as_views).collect()),
         other => other.clone(),

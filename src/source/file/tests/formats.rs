@@ -291,6 +291,7 @@ mod parquet {
             Field::new("title", DataType::LargeUtf8, true),
             Field::new("tags", list(DataType::Utf8), true),
             Field::new("lists", list(list(DataType::Int32)), true),
+            Field::new("views", DataType::ListView(Arc::new(Field::new_list_field(DataType::Utf8, true))), true),
             Field::new("raw", DataType::Binary, true),
             Field::new("code", DataType::FixedSizeBinary(2), true),
             Field::new("price", DataType::Decimal128(10, 2), true),
@@ -301,7 +302,7 @@ mod parquet {
         let row = |id: u32| {
             let mut row = serde_json::json!({
                 "id": id, "title": format!("a title of many words, {}", id % 7), "tags": ["new", format!("tag \"{id}\""), null],
-                "lists": [[1, 2], [], [id]], "raw": format!("{id:08x}"), "code": "00ff", "price": 12.25,
+                "lists": [[1, 2], [], [id]], "views": [format!("view {}", id % 3)], "raw": format!("{id:08x}"), "code": "00ff", "price": 12.25,
                 "size": {"w": 1.5, "unit": "kg"}, "seen": {"here": id}, "vector": [0.5, f64::from(id)],
             });
             if id % 5 == 4 {
