@@ -283,7 +283,8 @@ impl Pages {
 
     fn refusal(&self) -> ParquetError {
         ParquetError::General(format!(
-            "`{}` and what is read beside it would take more than the {} MiB that may be decoded at a time",
+            "`{}` and what is read beside it would take more than the {} MiB that may be decoded at a time: write the file with smaller \
+             pages or shorter lists",
             self.column.path().string().chars().take(100).collect::<String>(),
             BUDGET >> 20
         ))
