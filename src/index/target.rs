@@ -41,7 +41,7 @@ pub struct Hit {
 }
 
 /// Why an index could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
     /// It may work later: try again.
     #[error("{0}")]

@@ -22,7 +22,7 @@ mod settings;
 mod sieve;
 mod slots;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod unwritten;
 mod vectors;
 mod write;

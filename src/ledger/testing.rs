@@ -9,7 +9,7 @@ use crate::document::{DocumentId, Fingerprint, Vector, Version};
 
 use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
 
-pub(super) fn options() -> LedgerOptions {
+pub(crate) fn options() -> LedgerOptions {
     LedgerOptions {
         pipeline: "test".to_owned(),
         store_vectors: true,
@@ -26,7 +26,7 @@ pub(super) fn open() -> (TempDir, Ledger) {
     (folder, ledger)
 }
 
-pub(super) fn open_with(folder: &TempDir, options: LedgerOptions) -> Ledger {
+pub(crate) fn open_with(folder: &TempDir, options: LedgerOptions) -> Ledger {
     Ledger::open(folder.path(), options).unwrap()
 }
 
@@ -42,12 +42,12 @@ pub(super) fn vector(text: &str) -> Vector {
 }
 
 /// A chunk with a vector that has to be kept.
-pub(super) fn here(text: &str) -> ChunkWrite {
+pub(crate) fn here(text: &str) -> ChunkWrite {
     ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Here(vector(text)) }
 }
 
 /// A document of these chunks; not in the index when there are none.
-pub(super) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
+pub(crate) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
     DocumentWrite {
         id: DocumentId::new(id).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),

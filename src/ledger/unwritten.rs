@@ -42,6 +42,13 @@ impl Ledger {
         })
     }
 
+    /// The highest number that [`Ledger::unwritten_after`] gives; 0 when there is none.
+    pub fn last_unwritten(&self) -> Result<i64, LedgerError> {
+        self.read("look for unwritten documents", |connection| {
+            Ok(connection.query_row("SELECT coalesce(max(document), 0) FROM unwritten", [], |row| row.get(0))?)
+        })
+    }
+
     /// The other system has everything of these documents, and nothing else of them.
     pub fn finish_writes(&self, documents: &[DocumentId]) -> Result<(), LedgerError> {
         if documents.is_empty() {

@@ -119,6 +119,7 @@ mod tests {
 
     use super::super::testing::{Ground, Setup};
     use crate::embed::provider::{Embeddings, Judgement};
+    use crate::index::IndexError;
 
     #[actix_rt::test]
     async fn a_search_by_query_string_or_body_is_the_same() {
@@ -204,9 +205,20 @@ mod tests {
         ground.provider.answer(vec![retry(Some(Duration::from_millis(59_001)))]);
         let answer = ground.get("/v1/search?text=a").await;
         assert_eq!(answer.headers["retry-after"], "60", "whole seconds, rounded up");
-        *ground.index.failure.lock().unwrap() = Some("the index is away".into());
-        let answer = ground.get("/v1/search?text=a").await;
-        assert_eq!((answer.status, answer.error()), (StatusCode::SERVICE_UNAVAILABLE, "the index is away".into()));
+    }
+
+    #[actix_rt::test]
+    async fn an_index_that_cannot_answer_is_told_apart_from_a_question_that_it_cannot_be_asked() {
+        let ground = Ground::new(Setup::default()).await;
+        for (failure, status) in [
+            (IndexError::Unavailable("the index is away".into()), StatusCode::SERVICE_UNAVAILABLE),
+            (IndexError::Fatal("the key is wrong".into()), StatusCode::SERVICE_UNAVAILABLE),
+            (IndexError::BadQuery("there is no range of texts".into()), StatusCode::BAD_REQUEST),
+        ] {
+            *ground.index.failure.lock().unwrap() = Some(failure.clone());
+            let answer = ground.get("/v1/search?text=a").await;
+            assert_eq!((answer.status, answer.error()), (status, failure.to_string()));
+        }
     }
 
     #[actix_rt::test]

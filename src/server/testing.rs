@@ -82,7 +82,7 @@ impl Provider for FakeProvider {
 #[derive(Default)]
 pub(super) struct FakeIndex {
     pub(super) queries: Mutex<Vec<Query>>,
-    pub(super) failure: Mutex<Option<String>>,
+    pub(super) failure: Mutex<Option<IndexError>>,
 }
 
 impl VectorIndex for FakeIndex {
@@ -101,7 +101,7 @@ impl VectorIndex for FakeIndex {
             chunk: 0,
             vector,
         };
-        async move { failure.map_or(Ok(vec![hit]), |failure| Err(IndexError::Unavailable(failure))) }.boxed()
+        async move { failure.map_or(Ok(vec![hit]), Err) }.boxed()
     }
 
     fn points(&self) -> u64 {

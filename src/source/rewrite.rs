@@ -1,7 +1,8 @@
 //! Every document that the index in another system may lack, once: an internal source named [`NAME`].
 //!
 //! They are there after a crash in the middle of a write, and when the collection was dropped or is another one. Each is planned and written
-//! again from what the ledger holds; nothing is embedded for it.
+//! again from what the ledger holds; nothing is embedded for it. Documents that are new since it was opened are none of them: they are being
+//! written, and noted until that is done.
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct RewriteSource {
     ledger: Arc<Ledger>,
     partition: Arc<Partition>,
     last: i64,
+    /// The number of the last one.
+    end: i64,
     given: u64,
 }
 
@@ -27,20 +30,26 @@ impl RewriteSource {
     /// Gives every document that is noted in this ledger.
     pub fn new(ledger: Arc<Ledger>) -> Self {
         let partition = Arc::new(Partition { name: NAME.to_owned(), detail: String::new() });
-        Self { ledger, partition, last: 0, given: 0 }
+        Self { ledger, partition, last: 0, end: 0, given: 0 }
     }
 }
 
 impl Source for RewriteSource {
     fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async { Ok(()) }.boxed()
+        async {
+            let end = blocking(&self.ledger, Ledger::last_unwritten).await;
+            self.end = end.map_err(|error| SourceError(error.to_string()))?;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last;
             let scan = move |ledger: &Ledger| ledger.unwritten_after(after, room.records);
-            let found = blocking(&self.ledger, scan).await.map_err(|error| SourceError(error.to_string()))?;
+            let mut found = blocking(&self.ledger, scan).await.map_err(|error| SourceError(error.to_string()))?;
+            found.retain(|(number, _)| *number <= self.end);
             let Some((last, _)) = found.last() else { return Ok(Read::Finished) };
             self.last = *last;
             let record = |(_, id)| {
@@ -51,5 +60,29 @@ impl Source for RewriteSource {
             Ok(Read::Records(found.into_iter().map(record).collect()))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::LedgerOptions;
+    use crate::ledger::testing::{here, open_with, options, write};
+
+    #[tokio::test]
+    async fn what_is_noted_after_it_was_opened_is_not_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+        let note = |name: &str| drop(ledger.write(&[write(name, vec![here(name)])]).unwrap());
+        ["a", "b", "c"].into_iter().for_each(note);
+        let mut source = RewriteSource::new(ledger.clone());
+        source.open(vec![]).await.unwrap();
+        let mut given = 0;
+        while let Read::Records(records) = source.read(Room { records: 2, bytes: 1_000 }).await.unwrap() {
+            given += records.len();
+            assert!(given <= 3, "it has an end");
+            note(&format!("new {given}"));
+        }
+        assert_eq!((given, ledger.unwritten_after(0, 100).unwrap().len()), (3, 5));
     }
 }

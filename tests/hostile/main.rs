@@ -7,6 +7,8 @@
 //! VECTIDE_HOSTILE_CASES=100000 cargo test --release --all-features hostile
 //! ```
 
+#[cfg(feature = "parquet")]
+mod bombs;
 mod configuration;
 mod files;
 mod filters;

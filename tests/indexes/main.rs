@@ -1,9 +1,10 @@
-//! The indexes in other systems, against real ones: one contract for all, and what is particular to each.
+//! The indexes: one contract for all, those in other systems against real ones, and what is particular to each.
 //!
 //! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
 
 mod contract;
 mod contracts;
+mod embedded;
 mod http;
 mod killed;
 #[cfg(feature = "milvus")]
@@ -16,6 +17,7 @@ mod points;
 mod ports;
 #[cfg(feature = "qdrant")]
 mod qdrant;
+mod relay;
 mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]

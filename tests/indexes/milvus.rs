@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
-use serde_json::Value;
 use vectide::index::collection::Collection;
 use vectide::index::grpc::Client;
 use vectide::index::milvus::Milvus;
@@ -14,8 +13,11 @@ use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::milvus::MilvusSettings;
 
-use crate::contract::{Backend, contract};
+use crate::contract::shop::Place;
+use crate::contract::{Backend, Subject, contract};
 use crate::killed;
+use crate::points::DIMENSIONS;
+use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
 struct Lite {
@@ -34,22 +36,41 @@ fn server() -> Option<&'static Lite> {
     SHARED.get()
 }
 
+fn settings(url: &str, name: &str) -> MilvusSettings {
+    MilvusSettings {
+        url: url.to_owned(),
+        collection: Some(name.to_owned()),
+        timeout: Span::new(Duration::from_secs(60)),
+        ..MilvusSettings::default()
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct DropCollection {
     #[prost(string, tag = "3")]
     collection: String,
 }
 
+impl Subject for Lite {
+    fn place(&self, name: &str, metric: Metric) -> Place {
+        Place::Collection(self.collection(name, DIMENSIONS, metric))
+    }
+}
+
 impl Backend for Lite {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
-        let settings = MilvusSettings {
-            url: self.url.clone(),
-            collection: Some(name.to_owned()),
-            metric,
-            timeout: Span::new(Duration::from_secs(60)),
-            ..MilvusSettings::default()
-        };
+        let settings = MilvusSettings { metric, ..settings(&self.url, name) };
         Arc::new(Milvus::new(&settings, "contract", dimensions).unwrap())
+    }
+
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+        let settings = MilvusSettings { timeout: Span::new(timeout), ..settings(&with_port(&self.url, port), name) };
+        Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap())
+    }
+
+    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+        // milvus-lite asks for none.
+        None
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -63,11 +84,6 @@ impl Backend for Lite {
             client.unary::<_, ()>("/milvus.proto.milvus.MilvusService/DropCollection", question).await.unwrap();
         }
         .boxed()
-    }
-
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        // Its JSON column takes every metadata.
-        None
     }
 }
 

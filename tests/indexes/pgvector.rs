@@ -1,6 +1,7 @@
 //! PostgreSQL 18 with pgvector.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -10,9 +11,11 @@ use vectide::index::pgvector::PgvectorTable;
 use vectide::settings::index::Metric;
 use vectide::settings::pgvector::PgvectorSettings;
 
-use crate::contract::{Backend, assert_same, block_on, contract};
+use crate::contract::shop::Place;
+use crate::contract::{Backend, Subject, WRONG_KEY, assert_same, block_on, contract};
 use crate::killed;
 use crate::points::{DIMENSIONS, point, vector};
+use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
 struct Postgres {
@@ -39,11 +42,35 @@ fn table(url: &str, more: &str) -> PgvectorTable {
     PgvectorTable::new(&settings(url, more), "contract", DIMENSIONS).unwrap()
 }
 
+impl Subject for Postgres {
+    fn place(&self, name: &str, metric: Metric) -> Place {
+        Place::Collection(self.collection(name, DIMENSIONS, metric))
+    }
+
+    fn exceptions(&self) -> Vec<Value> {
+        // Its numbers are decimals.
+        vec![json!({"big": 9_007_199_254_740_992.0})]
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": 1, "no\\te": "a\u{0}b"}), "no\\te"))
+    }
+}
+
 impl Backend for Postgres {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
         let settings =
             PgvectorSettings { metric, ..settings(&self.url, &format!("collection: {name}, password: secret")) };
         Arc::new(PgvectorTable::new(&settings, "contract", dimensions).unwrap())
+    }
+
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+        let more = format!("collection: {name}, password: secret, timeout: {}ms", timeout.as_millis());
+        Arc::new(table(&with_port(&self.url, port), &more))
+    }
+
+    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+        Some((Arc::new(table(&self.url, &format!("password: {WRONG_KEY}"))), "index.password"))
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -59,26 +86,14 @@ impl Backend for Postgres {
         }
         .boxed()
     }
-
-    fn exceptions(&self) -> Vec<Value> {
-        // Its numbers are decimals.
-        vec![json!({"big": 9_007_199_254_740_992.0})]
-    }
-
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({"price": 1, "no\\te": "a\u{0}b"}), "no\\te"))
-    }
 }
 
 contract!(server);
 
 #[test]
-fn a_wrong_password_is_told_without_showing_it() {
+fn a_database_that_is_not_there_is_named() {
     let Some(postgres) = server() else { return };
     block_on(async {
-        let error = table(&postgres.url, "password: wr0ng").establish().await.unwrap_err();
-        let CollectionError::Fatal(text) = &error else { panic!("{error:?}") };
-        assert!(text.contains("index.password") && !text.contains("wr0ng"), "{text}");
         let error = table(&postgres.url.replace("/postgres", "/nothing"), "password: secret").establish().await;
         assert!(matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("nothing")), "{error:?}");
     });
@@ -110,21 +125,8 @@ fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_it
 }
 
 #[test]
-fn a_server_that_is_gone_is_waited_for_and_its_data_are_there_when_it_is_back() {
+fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("pgvector.sh") else { return };
-    block_on(async {
-        let collection = table(&server.address, "collection: outage, password: secret, timeout: 5s");
-        collection.establish().await.unwrap();
-        let before = point("a", 0, &json!({"price": 1}), 1);
-        collection.upsert(std::slice::from_ref(&before)).await.unwrap();
-        server.stop();
-        for _ in 0..2 {
-            let error = collection.upsert(std::slice::from_ref(&before)).await;
-            assert!(matches!(error, Err(CollectionError::Unavailable { .. })), "{error:?}");
-        }
-        server.restart();
-        let after = point("b", 0, &json!({"price": 2}), 2);
-        collection.upsert(std::slice::from_ref(&after)).await.unwrap();
-        assert_same(collection.fetch(&[before.id, after.id]).await.unwrap(), &[&before, &after]);
-    });
+    let backend = Postgres::at(&server.address);
+    killed::a_server_that_was_killed_has_all_that_it_answered(&backend, &mut server);
 }

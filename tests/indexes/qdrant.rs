@@ -1,13 +1,13 @@
 //! Qdrant, as the stand-in of `tests/servers/qdrant.py`: its own messages, conversions and in-process engine, without its server.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::{Collection, CollectionError, Established};
+use vectide::index::collection::Collection;
 use vectide::index::grpc::Client;
 use vectide::index::qdrant::Qdrant;
 use vectide::settings::Secret;
@@ -15,9 +15,11 @@ use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::qdrant::QdrantSettings;
 
-use crate::contract::{Backend, block_on, contract};
+use crate::contract::shop::Place;
+use crate::contract::{Backend, Subject, WRONG_KEY, contract};
 use crate::killed;
-use crate::points::{DIMENSIONS, point};
+use crate::points::DIMENSIONS;
+use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
 struct StandIn {
@@ -36,22 +38,47 @@ fn server() -> Option<&'static StandIn> {
     SHARED.get()
 }
 
+fn settings(url: &str, name: &str) -> QdrantSettings {
+    QdrantSettings {
+        url: url.to_owned(),
+        collection: Some(name.to_owned()),
+        timeout: Span::new(Duration::from_secs(60)),
+        ..QdrantSettings::default()
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 struct DropCollection {
     #[prost(string, tag = "1")]
     collection: String,
 }
 
+impl Subject for StandIn {
+    fn place(&self, name: &str, metric: Metric) -> Place {
+        Place::Collection(self.collection(name, DIMENSIONS, metric))
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({ "n": u64::MAX }), "n"))
+    }
+}
+
 impl Backend for StandIn {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
-        let settings = QdrantSettings {
-            url: self.url.clone(),
-            collection: Some(name.to_owned()),
-            metric,
-            timeout: Span::new(Duration::from_secs(60)),
-            ..QdrantSettings::default()
-        };
+        let settings = QdrantSettings { metric, ..settings(&self.url, name) };
         Arc::new(Qdrant::new(&settings, "contract", dimensions).unwrap())
+    }
+
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+        let settings = QdrantSettings { timeout: Span::new(timeout), ..settings(&with_port(&self.url, port), name) };
+        Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap())
+    }
+
+    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+        static KEYED: OnceLock<Option<Server>> = OnceLock::new();
+        let server = KEYED.get_or_init(|| Server::start_with("qdrant.sh", &[("API_KEY", "right")])).as_ref()?;
+        let settings = QdrantSettings { api_key: Some(Secret::new(WRONG_KEY)), ..settings(&server.address, "keyed") };
+        Some((Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap()), "index.api_key"))
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -65,10 +92,6 @@ impl Backend for StandIn {
             client.unary::<_, ()>("/qdrant.Collections/Delete", question).await.unwrap();
         }
         .boxed()
-    }
-
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({ "n": u64::MAX }), "n"))
     }
 }
 
@@ -86,23 +109,4 @@ fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
     let backend = StandIn::at(&server.address);
     killed::a_server_that_was_killed_has_all_that_it_answered(&backend, &mut server);
-}
-
-#[test]
-fn a_wrong_key_is_for_a_person_to_mend() {
-    let Some(server) = Server::start_with("qdrant.sh", &[("API_KEY", "hunter2")]) else { return };
-    let with = |key: &str| {
-        let api_key = Some(Secret::new(key));
-        let settings = QdrantSettings { url: server.address.clone(), api_key, ..QdrantSettings::default() };
-        Qdrant::new(&settings, "keyed", DIMENSIONS).unwrap()
-    };
-    block_on(async {
-        assert_eq!(with("hunter2").establish().await, Ok(Established::Created));
-        let wrong = with("hunter3");
-        let written = wrong.upsert(&[point("a", 0, &json!({}), 1)]).await;
-        for result in [wrong.establish().await.map(drop), written] {
-            let Err(CollectionError::Fatal(told)) = result else { panic!("{result:?}") };
-            assert!(told.contains("index.api_key") && !told.contains("hunter"), "{told}");
-        }
-    });
 }

@@ -1,7 +1,8 @@
 //! Weaviate 1.38, the real server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -14,10 +15,13 @@ use vectide::index::distance::Scorer;
 use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
 
-use crate::contract::{Backend, contract};
+use crate::contract::shop::Place;
+use crate::contract::{Backend, Subject, WRONG_KEY, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
+use crate::killed;
 use crate::points::{DIMENSIONS, assert_holds, metadata_of, point, products, vector};
+use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
 const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]', sizes: 'number[]', added: text }";
@@ -26,14 +30,13 @@ const FIELDS: &str = "{ category: text, brand: text, price: number, stock: numbe
 type Addresses = (String, String);
 
 /// One server for all tests; it ends with the process.
-fn addresses() -> Option<&'static Addresses> {
-    static SHARED: Shared<Addresses> = Shared::new("weaviate.sh", split);
+fn server() -> Option<&'static Real> {
+    static SHARED: Shared<Real> = Shared::new("weaviate.sh", Real::at);
     SHARED.get()
 }
 
-fn split(addresses: &str) -> Addresses {
-    let (rest, grpc) = addresses.split_once(' ').unwrap();
-    (rest.to_owned(), grpc.to_owned())
+fn addresses() -> Option<&'static Addresses> {
+    server().map(|real| &real.0)
 }
 
 fn class_of((rest, grpc): &Addresses, more: &str, dimensions: usize) -> WeaviateClass {
@@ -230,45 +233,6 @@ async fn a_class_that_a_write_of_another_program_made_does_not_fit() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_without_showing_it() {
-    let Some(addresses) = addresses() else { return };
-    let class = class_of(addresses, "api_key: wr0ng", DIMENSIONS);
-    for error in [
-        class.establish().await.map(drop),
-        class.upsert(&[point("a", 0, &json!({}), 1)]).await,
-        class.delete(&[Uuid::nil()]).await,
-        class.fetch(&[Uuid::nil()]).await.map(drop),
-    ] {
-        assert!(
-            matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("index.api_key") && !text.contains("wr0ng")),
-            "{error:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn a_server_that_is_gone_is_waited_for_and_its_data_are_there_when_it_is_back() {
-    let Some(mut server) = Server::start("weaviate.sh") else { return };
-    let class = class_of(&split(&server.address), "timeout: 5s", DIMENSIONS);
-    class.establish().await.unwrap();
-    let before = point("a", 0, &json!({"price": 1}), 1);
-    class.upsert(std::slice::from_ref(&before)).await.unwrap();
-    server.stop();
-    for error in [
-        class.upsert(std::slice::from_ref(&before)).await,
-        class.delete(&[before.id]).await,
-        class.establish().await.map(drop),
-        class.set_metadata(&[metadata_of(&before)]).await.map(drop),
-    ] {
-        assert!(matches!(error, Err(CollectionError::Unavailable { .. })), "{error:?}");
-    }
-    server.restart();
-    let after = point("b", 0, &json!({"price": 2}), 2);
-    class.upsert(std::slice::from_ref(&after)).await.unwrap();
-    assert_holds(&class, &[before.clone(), after.clone()], &[&before, &after]).await;
-}
-
-#[tokio::test]
 async fn filters_find_what_they_match() {
     let Some(addresses) = addresses() else { return };
     let class = established(addresses, "").await;
@@ -342,12 +306,6 @@ async fn filters_find_what_they_match() {
         some += usize::from(!expected.is_empty() && expected.len() < products.len());
     }
     assert!(some > 25, "most filters find some and not all: {some}");
-    for (filter, named) in [(json!({"colour": "red"}), "`colour`"), (json!({"sizes": {"gt": 1, "lt": 2}}), "two ends")]
-    {
-        let filter = Filter::from_json(&filter).unwrap();
-        let error = class.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 1 }).await.unwrap_err();
-        assert!(matches!(&error, CollectionError::Fatal(text) if text.contains(named)), "{error:?}");
-    }
 }
 
 #[tokio::test]
@@ -425,11 +383,13 @@ async fn every_request_is_one_of_the_published_contract() {
 }
 
 /// The contract of all indexes.
-struct Real(&'static (String, String));
+struct Real(Addresses);
 
-fn real() -> Option<&'static Real> {
-    static REAL: OnceLock<Option<Real>> = OnceLock::new();
-    REAL.get_or_init(|| addresses().map(Real)).as_ref()
+impl Real {
+    fn at(addresses: &str) -> Self {
+        let (rest, grpc) = addresses.split_once(' ').unwrap();
+        Self((rest.to_owned(), grpc.to_owned()))
+    }
 }
 
 /// A class begins with a capital.
@@ -437,15 +397,44 @@ fn class_name(name: &str) -> String {
     format!("C{name}")
 }
 
+impl Subject for Real {
+    fn place(&self, name: &str, metric: Metric) -> Place {
+        Place::Collection(self.collection(name, DIMENSIONS, metric))
+    }
+
+    fn any_metadata(&self) -> bool {
+        false
+    }
+
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // A field that is not declared cannot be asked for, and a range in a list has one end.
+        vec![(json!({"nowhere": {"exists": false}}), "`nowhere`"), (json!({"sizes": {"gt": 1, "lt": 2}}), "two ends")]
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": "cheap"}), "cheap"))
+    }
+}
+
 impl Backend for Real {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
         let metric = serde_json::to_value(metric).unwrap();
         let more = format!("collection: {}, metric: {}", class_name(name), metric.as_str().unwrap());
-        Arc::new(class_of(self.0, &more, dimensions))
+        Arc::new(class_of(&self.0, &more, dimensions))
+    }
+
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+        let addresses = (with_port(&self.0.0, port), with_port(&self.0.1, port));
+        let more = format!("collection: {}, timeout: {}ms", class_name(name), timeout.as_millis());
+        Arc::new(class_of(&addresses, &more, DIMENSIONS))
+    }
+
+    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+        Some((Arc::new(class_of(&self.0, &format!("api_key: {WRONG_KEY}"), DIMENSIONS)), "index.api_key"))
     }
 
     fn yaml(&self, name: &str) -> String {
-        let (rest, grpc) = self.0;
+        let (rest, grpc) = &self.0;
         format!(
             "{{ type: weaviate, url: '{rest}', grpc_url: '{grpc}', api_key: secret, collection: {} }}",
             class_name(name)
@@ -454,24 +443,19 @@ impl Backend for Real {
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let (status, answer) = direct(self.0, "DELETE", &format!("schema/{}", class_name(name)), Value::Null).await;
+            let (status, answer) =
+                direct(&self.0, "DELETE", &format!("schema/{}", class_name(name)), Value::Null).await;
             assert!(status.is_success(), "{answer}");
         }
         .boxed()
     }
-
-    fn any_metadata(&self) -> bool {
-        false
-    }
-
-    fn exceptions(&self) -> Vec<Value> {
-        // A field that is not declared cannot be asked for.
-        vec![json!({"nowhere": {"exists": false}})]
-    }
-
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({"price": "cheap"}), "cheap"))
-    }
 }
 
-contract!(real);
+contract!(server);
+
+#[test]
+fn a_server_that_was_killed_has_all_that_it_answered() {
+    let Some(mut server) = Server::start("weaviate.sh") else { return };
+    let backend = Real::at(&server.address);
+    killed::a_server_that_was_killed_has_all_that_it_answered(&backend, &mut server);
+}

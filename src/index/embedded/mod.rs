@@ -32,7 +32,7 @@ use tracing::warn;
 
 use crate::actor::offload::on_blocking_thread;
 use crate::document::Vector;
-use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource, Written};
+use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
 use crate::settings::index::Metric;
 
 use super::{Hit, IndexError, IndexStatus, Query, RefusedWrite, VectorIndex};
@@ -71,7 +71,9 @@ struct Core {
     /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
     home: Option<(PathBuf, LedgerMark)>,
     /// Held from before a commit until memory tells of it.
-    publishing: Mutex<()>,
+    publishing: Mutex<Told>,
+    /// Whether a write ended without saying so: it may be committed, and memory not know of it.
+    untold: AtomicBool,
     /// Points that are gone, and may still be in the graph or waiting for it.
     dead: RwLock<HashSet<PointKey>>,
     /// How many, to be read under any lock.
@@ -91,6 +93,24 @@ struct Core {
     waiting_points: AtomicU64,
     covered: AtomicU64,
     rebuilding: AtomicBool,
+}
+
+/// How far memory knows the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    /// The newest key.
+    last: PointKey,
+    /// How many points there are.
+    points: u64,
+}
+
+/// A write under way. Dropped by an error or a panic, it says that memory may have been left behind.
+struct Underway<'a>(&'a AtomicBool);
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// What the graph has not got yet.
@@ -212,7 +232,8 @@ impl Core {
             ledger,
             shape,
             home: None,
-            publishing: Mutex::default(),
+            publishing: Mutex::new(Told { last, points }),
+            untold: AtomicBool::new(false),
             dead_points: AtomicUsize::new(dead.len()),
             dead: RwLock::new(dead),
             covered: AtomicU64::new(graph.covered),
@@ -251,9 +272,47 @@ impl Core {
     /// Commits the writes and tells memory.
     fn write(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
         self.check_dimensions(writes)?;
-        let _publishing = lock(&self.publishing);
+        let mut told = lock(&self.publishing);
+        self.learn_untold(&mut told)?;
+        let underway = Underway(&self.untold);
         let written = self.ledger.write(writes)?;
-        self.publish(writes, &written);
+        fault_point!("points committed");
+        let vector = |(key, write, chunk): &(PointKey, usize, usize)| match &writes[*write].chunks[*chunk].vector {
+            VectorSource::Here(vector) => Some((*key, Arc::clone(vector))),
+            VectorSource::Held(_) => None,
+        };
+        let points = written.added.iter().filter_map(vector).collect();
+        self.publish(&mut told, points, written.removed);
+        std::mem::forget(underway);
+        Ok(())
+    }
+
+    /// Learns from the ledger what a write left untold that ended between its commit and memory, if there may be such a one.
+    fn learn(&self) -> Result<(), IndexError> {
+        match self.untold.load(Relaxed) {
+            true => self.learn_untold(&mut lock(&self.publishing)),
+            false => Ok(()),
+        }
+    }
+
+    fn learn_untold(&self, told: &mut Told) -> Result<(), IndexError> {
+        if !self.untold.load(Relaxed) {
+            return Ok(());
+        }
+        let (last, points) = (self.ledger.last_point_key()?, self.ledger.point_count()?);
+        if *told != (Told { last, points }) {
+            warn!("learning from the ledger what a write that failed had committed");
+            let new = self.ledger.points_after(told.last, usize::MAX)?;
+            let mut keys = read(&self.graph).keys().to_vec();
+            let segments: Vec<_> = lock(&self.waiting).segments.iter().map(Arc::clone).collect();
+            keys.extend(segments.iter().flat_map(|segment| &segment.points).map(|(key, _)| *key));
+            let gone = dead_among(keys, &self.ledger)?.difference(&read(&self.dead)).copied().collect();
+            self.publish(told, new, gone);
+            // Of points in the tail that are gone nobody had to be told.
+            *told = Told { last, points };
+            self.points.store(points, Relaxed);
+        }
+        self.untold.store(false, Relaxed);
         Ok(())
     }
 
@@ -282,31 +341,29 @@ impl Core {
     }
 
     /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one.
-    fn publish(&self, writes: &[DocumentWrite], written: &Written) {
-        let vector = |(key, write, chunk): &(PointKey, usize, usize)| match &writes[*write].chunks[*chunk].vector {
-            VectorSource::Here(vector) => Some((*key, Arc::clone(vector))),
-            VectorSource::Held(_) => None,
-        };
-        let points: Vec<_> = written.added.iter().filter_map(vector).collect();
-        self.points.fetch_add(points.len() as u64, Relaxed);
-        self.points.fetch_sub(written.removed.len() as u64, Relaxed);
-        self.waiting_points.fetch_add(points.len() as u64, Relaxed);
-        if let Some((last, _)) = points.last() {
+    fn publish(&self, told: &mut Told, added: Vec<(PointKey, Vector)>, removed: Vec<PointKey>) {
+        let new = added.len() as u64;
+        self.points.fetch_add(new, Relaxed);
+        self.points.fetch_sub(removed.len() as u64, Relaxed);
+        self.waiting_points.fetch_add(new, Relaxed);
+        if let Some((last, _)) = added.last() {
+            told.last = *last;
             let mut waiting = lock(&self.waiting);
             if waiting.broken {
                 let after = read(&self.graph).covered;
                 waiting.tail.get_or_insert(Tail { after, end: 0 }).end = *last;
             } else {
-                let bytes = points.len() * (self.shape.dimensions * size_of::<f32>() + POINT_OVERHEAD);
-                waiting.segments.push_back(Arc::new(Segment { points, bytes }));
+                let bytes = added.len() * (self.shape.dimensions * size_of::<f32>() + POINT_OVERHEAD);
+                waiting.segments.push_back(Arc::new(Segment { points: added, bytes }));
                 self.waiting_bytes.send_modify(|waiting| *waiting += bytes);
             }
         }
-        if !written.removed.is_empty() {
+        if !removed.is_empty() {
             let mut dead = write(&self.dead);
-            dead.extend(&written.removed);
+            dead.extend(&removed);
             self.dead_points.store(dead.len(), Relaxed);
         }
+        told.points = told.points + new - removed.len() as u64;
     }
 
     fn status(&self) -> IndexStatus {
@@ -322,7 +379,11 @@ impl Core {
 
 /// The points of the graph that the ledger no longer has.
 fn dead_in(graph: &Graph, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
-    let mut keys = graph.keys().to_vec();
+    dead_among(graph.keys().to_vec(), ledger)
+}
+
+/// Those of these keys that the ledger no longer has.
+fn dead_among(mut keys: Vec<PointKey>, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
     keys.sort_unstable();
     let mut dead = HashSet::new();
     let mut unseen = keys.as_slice();

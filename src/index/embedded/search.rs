@@ -51,6 +51,7 @@ pub(super) fn search(core: &Core, query: &Query) -> Result<Vec<Hit>, IndexError>
     if query.k == 0 {
         return Ok(Vec::new());
     }
+    core.learn()?;
     let scorer = Scorer::new(core.shape.metric, &query.vector);
     for _ in 0..TRIES {
         match (Search { core, query, scorer: &scorer, still: false }).run() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::AssertUnwindSafe;
 
 use fastrand::Rng;
 use futures_util::future::FutureExt;
@@ -14,6 +15,8 @@ use crate::document::{DocumentId, Version};
 use crate::index::Filter;
 use crate::index::distance::Scorer;
 use crate::ledger::{ChunkWrite, LedgerOptions};
+
+use crate::testkit::faults::{self, Strike};
 
 use super::*;
 
@@ -103,6 +106,14 @@ impl World {
     async fn found(&self, query: &Query) -> Vec<(String, f32, usize)> {
         let hits = self.index.search(query.clone()).await.unwrap();
         hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect()
+    }
+
+    /// Each document is the nearest to its own vectors: what the graph lacks is not found by looking at all.
+    async fn assert_found_alone(&self) {
+        for (_, vectors) in self.truth.values() {
+            let query = query(&vectors[0], 1);
+            assert_eq!(self.found(&query).await, self.exact(&query));
+        }
     }
 
     /// Of what brute force finds, the part that the index finds.
@@ -430,6 +441,43 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     runtime.block_on(second).unwrap();
     assert_eq!(world.index.points(), 100);
     runtime.block_on(world.settle());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_write_committed_and_could_not_tell_is_searched_all_the_same() {
+    for (point, strike) in [
+        ("points committed", Strike::Panic),
+        ("the ledger committed", Strike::Panic),
+        ("the ledger committed", Strike::Fail),
+    ] {
+        for settled in [true, false] {
+            let mut clusters = Clusters::new(3, 4);
+            let mut world = World::new(Metric::Cosine, 4);
+            let mut document = |id: &str| (id.to_owned(), json!({}), vec![clusters.next()]);
+            world.put(["same", "changed", "gone"].map(&mut document).into()).await;
+            if settled {
+                world.settle().await;
+            }
+            let new = ["changed", "new"].map(&mut document);
+            let written = new.iter().map(|(id, metadata, vectors)| write_of(id, Some(metadata), vectors));
+            let writes = written.chain([write_of("gone", None, &[])]).collect();
+            faults::arm(point, strike, 0, 1);
+            let ended = AssertUnwindSafe(world.index.write(writes)).catch_unwind().await;
+            assert!(!matches!(ended, Ok(Ok(_))));
+            assert_eq!(faults::disarm(), 1);
+            world.truth.extend(new.map(|(id, metadata, vectors)| (id, (metadata, vectors))));
+            world.truth.remove("gone");
+            // Nothing is written after it: what its documents are delivered for again is found to be there.
+            world.assert_found_alone().await;
+            assert_eq!(world.index.points(), 3);
+            world.put(vec![document("later")]).await;
+            world.settle().await;
+            world.assert_found_alone().await;
+            let mut keys = read(&world.index.core.graph).keys().to_vec();
+            keys.sort_unstable();
+            assert!(keys.is_sorted_by(|a, b| a < b), "a point is in the graph twice: {keys:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

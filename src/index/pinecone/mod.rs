@@ -331,13 +331,13 @@ impl PineconeIndex {
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
         let typed = match nearest.filter {
-            Some(filter) => self.fields.filter(filter).map_err(CollectionError::Fatal)?,
+            Some(filter) => self.fields.filter(filter).map_err(CollectionError::OneRefused)?,
             None => Typed::Always,
         };
         let filter = match typed {
             Typed::Never => return Ok(Vec::new()),
             Typed::Always => None,
-            typed => Some(filter::translate(&typed).map_err(CollectionError::Fatal)?),
+            typed => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
         };
         let query = wire::Query {
             vector: nearest.vector,

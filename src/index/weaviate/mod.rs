@@ -243,13 +243,13 @@ impl WeaviateClass {
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
         let typed = match nearest.filter {
-            Some(filter) => self.fields.filter(filter).map_err(CollectionError::Fatal)?,
+            Some(filter) => self.fields.filter(filter).map_err(CollectionError::OneRefused)?,
             None => Typed::Always,
         };
         let filters = match typed {
             Typed::Never => return Ok(Vec::new()),
             Typed::Always => None,
-            typed => Some(filter::translate(&typed).map_err(CollectionError::Fatal)?),
+            typed => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
         };
         let search = Search {
             metadata: Some(WantedMetadata { uuid: true, distance: true, ..WantedMetadata::default() }),
@@ -323,7 +323,7 @@ fn judge(status: &Status, address: &str) -> CollectionError {
         ));
     }
     if says("unknown filter operator") {
-        return CollectionError::Fatal(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
+        return CollectionError::OneRefused(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
     }
     grpc::judge(status, &format!("Weaviate at {address}"))
 }
@@ -440,7 +440,9 @@ mod tests {
         assert!(matches!(judged("could not find class X in schema"), CollectionError::Missing(_)));
         assert!(matches!(judged("extract auth: unauthorized: invalid api key"), CollectionError::Fatal(_)));
         assert!(matches!(judged("rbac: forbidden"), CollectionError::Fatal(_)));
-        assert!(matches!(judged("unknown filter operator 15"), CollectionError::Fatal(text) if text.contains("1.33")));
+        assert!(
+            matches!(judged("unknown filter operator 15"), CollectionError::OneRefused(text) if text.contains("1.33"))
+        );
         assert!(matches!(judged("shard is busy"), CollectionError::Unavailable { .. }));
     }
 

@@ -16,11 +16,12 @@ use vectide::index::distance::Scorer;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
-use crate::contract::{Backend, contract};
+use crate::contract::shop::Place;
+use crate::contract::{Backend, Subject, WRONG_KEY, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
 use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
-use crate::ports;
+use crate::relay::with_port;
 
 use stub::{KEY, Stub};
 
@@ -137,27 +138,6 @@ async fn every_documented_error_has_its_meaning() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_without_showing_it() {
-    let stub = Stub::start();
-    let settings = format!("{{ url: '{}', api_key: pc-wr0ng }}", stub.url());
-    let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
-    let error = index.establish().await.unwrap_err();
-    assert!(
-        matches!(&error, CollectionError::Fatal(text) if text.contains("index.api_key") && !text.contains("wr0ng")),
-        "{error:?}"
-    );
-    assert!(!index.place().contains("wr0ng"));
-}
-
-#[tokio::test]
-async fn nobody_there_is_waited_for() {
-    let settings = format!("{{ url: 'http://127.0.0.1:{}', api_key: {KEY} }}", ports::free(1));
-    let nobody = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "products", DIMENSIONS).unwrap();
-    let error = nobody.establish().await.unwrap_err();
-    assert!(matches!(&error, CollectionError::Unavailable { reason, .. } if reason.contains("index.url")), "{error:?}");
-}
-
-#[tokio::test]
 async fn a_fetch_waits_for_what_was_written_and_a_search_does_not() {
     let stub = Stub::start();
     let index = index(&stub, "");
@@ -222,12 +202,6 @@ async fn filters_find_what_they_match() {
         expected.sort_by(|a, b| scorer.score(&b.vector).total_cmp(&scorer.score(&a.vector)));
         let expected: Vec<&str> = expected.iter().map(|point| point.document.as_str()).collect();
         assert_eq!(found.iter().map(|found| found.document.as_str()).collect::<Vec<_>>(), expected, "{json}");
-    }
-    for (filter, named) in [(json!({"colour": "red"}), "`colour`"), (json!({"category": {"gt": "a"}}), "numbers only")]
-    {
-        let filter = Filter::from_json(&filter).unwrap();
-        let error = index.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 1 }).await.unwrap_err();
-        assert!(matches!(&error, CollectionError::Fatal(text) if text.contains(named)), "{error:?}");
     }
 }
 
@@ -319,11 +293,46 @@ fn index_name(name: &str) -> String {
     name.replace('_', "-")
 }
 
+impl Subject for Played {
+    fn place(&self, name: &str, metric: Metric) -> Place {
+        Place::Collection(self.collection(name, DIMENSIONS, metric))
+    }
+
+    fn any_metadata(&self) -> bool {
+        false
+    }
+
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // A field that is not declared cannot be asked for, and there is no range of texts.
+        vec![
+            (json!({"nowhere": {"exists": false}}), "`nowhere`"),
+            (json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}), "`added`"),
+            (json!({"category": {"gt": "a"}}), "numbers only"),
+        ]
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": "cheap"}), "cheap"))
+    }
+}
+
 impl Backend for Played {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
         let metric = serde_json::to_value(metric).unwrap();
         let more = format!("collection: {}, metric: {}", index_name(name), metric.as_str().unwrap());
         Arc::new(index_of(&self.0, &more, dimensions))
+    }
+
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+        let (url, name, timeout) = (with_port(&self.0.url(), port), index_name(name), timeout.as_millis());
+        let settings = format!("{{ url: '{url}', api_key: {KEY}, collection: {name}, timeout: {timeout}ms }}");
+        Arc::new(PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap())
+    }
+
+    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+        let settings = format!("{{ url: '{}', api_key: {WRONG_KEY} }}", self.0.url());
+        let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap();
+        Some((Arc::new(index), "index.api_key"))
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -332,19 +341,6 @@ impl Backend for Played {
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move { self.0.drop_index(&index_name(name)) }.boxed()
-    }
-
-    fn any_metadata(&self) -> bool {
-        false
-    }
-
-    fn exceptions(&self) -> Vec<Value> {
-        // A field that is not declared cannot be asked for, and there is no range of texts.
-        vec![json!({"nowhere": {"exists": false}}), json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}})]
-    }
-
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({"price": "cheap"}), "cheap"))
     }
 }
 

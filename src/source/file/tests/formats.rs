@@ -194,11 +194,14 @@ async fn rows_are_resumed_with_their_lines_and_the_header() {
 mod parquet {
     use std::sync::Arc;
 
-    use ::parquet::basic::{Compression, ZstdLevel};
+    use ::parquet::arrow::ArrowWriter;
+    use ::parquet::basic::{Compression, Encoding, ZstdLevel};
     use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
-    use ::parquet::file::properties::WriterProperties;
+    use ::parquet::file::properties::{WriterProperties, WriterVersion};
     use ::parquet::file::writer::SerializedFileWriter;
     use ::parquet::schema::parser::parse_message_type;
+    use ::parquet::schema::types::ColumnPath;
+    use arrow_schema::{DataType, Field, Fields, Schema};
 
     use super::*;
 
@@ -273,6 +276,86 @@ mod parquet {
         assert!(records[0].broken.as_deref().unwrap().contains("rows 1 to 1000"), "{:?}", records[0].broken);
         assert_eq!(rows(&records[1..]), (1000..1010).map(row).collect::<Vec<_>>());
         assert_eq!(folder.read("a.parquet", vec![committed(&records[0])]).await.len(), 10);
+    }
+
+    #[tokio::test]
+    async fn values_of_every_kind_come_out_as_they_went_in_however_they_are_encoded() {
+        let list = |item: DataType| DataType::new_list(item, true);
+        let size =
+            Fields::from(vec![Field::new("w", DataType::Float64, true), Field::new("unit", DataType::Utf8, true)]);
+        let entry =
+            Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)]);
+        let vector = Arc::new(Field::new_list_field(DataType::Float32, true));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("title", DataType::LargeUtf8, true),
+            Field::new("tags", list(DataType::Utf8), true),
+            Field::new("lists", list(list(DataType::Int32)), true),
+            Field::new("views", DataType::ListView(Arc::new(Field::new_list_field(DataType::Utf8, true))), true),
+            Field::new("raw", DataType::Binary, true),
+            Field::new("code", DataType::FixedSizeBinary(2), true),
+            Field::new("price", DataType::Decimal128(10, 2), true),
+            Field::new("size", DataType::Struct(size), true),
+            Field::new("seen", DataType::Map(Arc::new(Field::new_struct("entries", entry, false)), false), true),
+            Field::new("vector", DataType::FixedSizeList(vector, 2), true),
+        ]));
+        let row = |id: u32| {
+            let mut row = serde_json::json!({
+                "id": id, "title": format!("a title of many words, {}", id % 7), "tags": ["new", format!("tag \"{id}\""), null],
+                "lists": [[1, 2], [], [id]], "views": [format!("view {}", id % 3)], "raw": format!("{id:08x}"), "code": "00ff", "price": 12.25,
+                "size": {"w": 1.5, "unit": "kg"}, "seen": {"here": id}, "vector": [0.5, f64::from(id)],
+            });
+            if id % 5 == 4 {
+                row.as_object_mut()
+                    .unwrap()
+                    .iter_mut()
+                    .filter(|(name, _)| *name != "id")
+                    .for_each(|(_, value)| drop(value.take()));
+            }
+            row
+        };
+        let rows_in: Vec<_> = (0..1_000).map(row).collect();
+        let text = rows_in.iter().map(|row| format!("{row}\n")).collect::<String>();
+        let batch =
+            arrow_json::ReaderBuilder::new(schema).with_batch_size(2_000).build(text.as_bytes()).unwrap().next();
+        let batch = batch.unwrap().unwrap();
+        let present = rows_in.iter().map(|row| {
+            let fields = row.as_object().unwrap().iter().filter(|(_, value)| !value.is_null());
+            fields.map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into()
+        });
+        let present: Vec<serde_json::Value> = present.collect();
+        for (version, compression) in [
+            (WriterVersion::PARQUET_1_0, Compression::UNCOMPRESSED),
+            (WriterVersion::PARQUET_1_0, Compression::ZSTD(ZstdLevel::default())),
+            (WriterVersion::PARQUET_2_0, Compression::SNAPPY),
+        ] {
+            for encoding in
+                [None, Some(Encoding::PLAIN), Some(Encoding::DELTA_LENGTH_BYTE_ARRAY), Some(Encoding::DELTA_BYTE_ARRAY)]
+            {
+                let mut properties = WriterProperties::builder()
+                    .set_writer_version(version)
+                    .set_compression(compression)
+                    .set_data_page_row_count_limit(100)
+                    .set_write_batch_size(50);
+                for column in ["title", "raw", "tags.list.element", "seen.entries.key"] {
+                    let path = ColumnPath::from(column.split('.').map(str::to_owned).collect::<Vec<_>>());
+                    properties = properties.set_column_dictionary_enabled(path.clone(), encoding.is_none());
+                    if let Some(encoding) = encoding {
+                        properties = properties.set_column_encoding(path, encoding);
+                    }
+                }
+                let mut bytes = Vec::new();
+                let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).unwrap();
+                writer.write(&batch).unwrap();
+                writer.close().unwrap();
+                let folder = Folder::new();
+                folder.write("a.parquet", bytes, 1);
+                let records = folder.read("a.parquet", vec![]).await;
+                assert_eq!(rows(&records), present, "{version:?}, {compression:?}, {encoding:?}");
+                let again = folder.read("a.parquet", vec![committed(&records[776])]).await;
+                assert_eq!(rows(&again), present[777..], "{version:?}, {compression:?}, {encoding:?}");
+            }
+        }
     }
 
     #[tokio::test]
