@@ -2,6 +2,11 @@
 //!
 //! Each system is started by its script in `tests/servers`. Where it is not installed, its tests say so and pass.
 
+#![cfg_attr(
+    not(all(feature = "milvus", feature = "pgvector", feature = "qdrant", feature = "weaviate")),
+    allow(dead_code, reason = "some of what they share serves only some systems")
+)]
+
 mod contract;
 mod contracts;
 mod embedded;

@@ -13,11 +13,6 @@ pub fn with_port(address: &str, port: &dyn Fn(u16) -> u16) -> String {
     format!("{}{}{}", &address[..begin], port(old), &address[end..])
 }
 
-/// A port of this machine at which nobody listens.
-pub fn unused() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// Passes on what comes to its ports.
 #[derive(Default)]
 pub struct Relay {

@@ -17,7 +17,8 @@ use vectide::settings::index::Metric;
 use super::shop::{Place, Shop, truth, write};
 use super::{Backend, WRONG_KEY, assert_same, fresh};
 use crate::points::{DIMENSIONS, metadata_of, point, vector};
-use crate::relay::{Relay, unused};
+use crate::ports;
+use crate::relay::Relay;
 
 async fn established(backend: &dyn Backend, what: &str) -> Arc<dyn Collection> {
     let collection = backend.collection(&fresh(what), DIMENSIONS, Metric::Cosine);
@@ -241,7 +242,7 @@ async fn every_call(collection: &dyn Collection) -> Vec<(&'static str, Result<()
 }
 
 pub async fn nobody_there_is_waited_for(backend: &dyn Backend) {
-    let nobody = backend.through(&fresh("nobody"), &|_| unused(), Duration::from_secs(60));
+    let nobody = backend.through(&fresh("nobody"), &|_| ports::free(1), Duration::from_secs(60));
     assert!(nobody.place().contains("127.0.0.1"), "what is told beside every reason: {}", nobody.place());
     for (call, done) in every_call(&*nobody).await {
         assert!(matches!(done, Err(CollectionError::Unavailable { .. })), "{call}: {done:?}");
