@@ -137,6 +137,16 @@ impl Broker {
         assert_eq!(producer.in_flight_count(), 0);
     }
 
+    /// Sends these products as messages of a time, in Unix milliseconds.
+    pub fn produce_at(&self, topic: &str, millis: i64, products: &[Value]) {
+        let producer: BaseProducer<Arrivals> = self.config().create_with_context(Arrivals).unwrap();
+        for product in products {
+            let (key, value) = (product["id"].as_str().unwrap(), product.to_string());
+            producer.send(BaseRecord::to(topic).key(key).payload(&value).timestamp(millis)).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
     /// Sends these products, in order, each with its id as its key.
     pub fn produce_all(&self, topic: &str, products: &[Value]) {
         let lines: Vec<(String, String)> =
