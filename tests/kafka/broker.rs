@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -99,6 +99,21 @@ impl Broker {
     /// Where it asks for the user `vectide` with the password `the-password`.
     pub fn address_with_login(&self) -> String {
         format!("127.0.0.1:{}", self.port + 2)
+    }
+
+    /// Where it speaks TLS.
+    pub fn address_with_tls(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 3)
+    }
+
+    /// Where it speaks TLS and asks for the same user by SCRAM.
+    pub fn address_with_scram(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 4)
+    }
+
+    /// The certificate of an authority: `ca.pem` made the broker's own, `other-ca.pem` did not.
+    pub fn authority(&self, file: &str) -> PathBuf {
+        self.folder.path().join("broker/certificates").join(file)
     }
 
     fn config(&self) -> ClientConfig {
@@ -221,12 +236,12 @@ pub fn products(count: usize) -> Vec<Value> {
     (0..count).map(product).collect()
 }
 
-/// The first of three free ports in a row.
+/// The first of five free ports in a row.
 fn free_ports() -> u16 {
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
         let port = fastrand::u16(20_000..30_000);
-        if (port..port + 3).all(free) {
+        if (port..port + 5).all(free) {
             return port;
         }
     }

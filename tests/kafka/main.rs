@@ -7,6 +7,7 @@ mod acceptance;
 mod broker;
 mod delivery;
 mod faults;
+mod health;
 #[allow(dead_code)]
 #[path = "../faults/pipeline.rs"]
 mod pipeline;
@@ -15,3 +16,5 @@ mod pipeline;
 mod provider;
 mod proxy;
 mod rebalance;
+#[cfg(feature = "kafka-tls")]
+mod security;

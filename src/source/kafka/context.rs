@@ -249,6 +249,11 @@ impl Shared {
     }
 }
 
+/// What a line of librdkafka's log says of a connection that failed: `[thrd:host:port/1]: host:port/1: why`.
+pub(super) fn connection_failure<'a>(facility: &str, message: &'a str) -> Option<&'a str> {
+    (facility == "FAIL").then(|| message.split_once("]: ").map_or(message, |(_, reason)| reason))
+}
+
 fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
     partitions.elements().into_iter().map(|part| offsets::name(part.topic(), part.partition()))
 }
@@ -256,6 +261,9 @@ fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let source = &*self.name;
+        if let Some(reason) = connection_failure(facility, message) {
+            self.state().last_failure = reason.to_owned();
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(source, facility, message, "librdkafka");
@@ -271,7 +279,6 @@ impl ClientContext for Context {
         tracing::debug!(source = &*self.name, ?code, reason, "librdkafka");
         let reason = reason.to_owned();
         self.tell(|state| match code {
-            Code::BrokerTransportFailure | Code::Resolve => state.last_failure = reason,
             // Wrong credentials end connections too, and say more.
             Code::AllBrokersDown if state.connection.is_none() => {
                 state.connection = Some(format!("no broker can be reached ({}): {reason}", state.last_failure));
