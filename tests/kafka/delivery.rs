@@ -6,6 +6,8 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message};
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::broker::{lend, name, products};
 use crate::provider::Provider;
@@ -77,13 +79,16 @@ fn a_start_in_time_leaves_out_what_is_older_and_takes_what_is_as_old_or_newer() 
     let provider = Provider::new();
     let topic = broker.topic(2);
     let all = products(90);
-    let morning = 1_770_091_445_000; // 2026-02-03T04:04:05Z
-    for (minute, part) in all.chunks(30).enumerate() {
-        broker.produce_at(&topic, morning + minute as i64 * 60_000, part);
+    // Not long ago, because the broker removes what is older than a week.
+    let first = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - time::Duration::hours(5);
+    let millis = |time: OffsetDateTime| time.unix_timestamp() * 1_000;
+    let after = |minutes: f64| first + time::Duration::minutes(1) * minutes;
+    for (number, part) in (0_u8..).zip(all.chunks(30)) {
+        broker.produce_at(&topic, millis(after(number.into())), part);
     }
-    let read_from = |start: &str| {
+    let read_from = |start: OffsetDateTime| {
         let mut pipeline = broker.pipeline(&topic, &provider);
-        broker.read(&mut pipeline, &topic, json!({ "start": start }));
+        broker.read(&mut pipeline, &topic, json!({ "start": start.format(&Rfc3339).unwrap() }));
         pipeline.run_well();
         pipeline
     };
@@ -91,17 +96,21 @@ fn a_start_in_time_leaves_out_what_is_older_and_takes_what_is_as_old_or_newer() 
         let ids = products.iter().map(|product| product["id"].as_str().unwrap().to_owned());
         ids.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
     };
-    assert_eq!(read_from("2026-02-03T04:04:35Z").ids(), expected(&all[30..]), "between the first and the second");
-    assert_eq!(read_from("2026-02-03T05:06:05+01:00").ids(), expected(&all[60..]), "at the time of the third");
+    assert_eq!(read_from(after(0.5)).ids(), expected(&all[30..]), "between the first and the second");
+    assert_eq!(
+        read_from(after(2.0).to_offset(UtcOffset::from_hms(1, 0, 0).unwrap())).ids(),
+        expected(&all[60..]),
+        "at the time of the third"
+    );
     // Later than everything there is.
-    let late = read_from("2026-02-03T05:00:00Z");
+    let late = read_from(after(30.0));
     assert_eq!(late.ids().len(), 0);
-    broker.produce_at(&topic, morning + 3_600_000, &products(91)[90..]);
+    broker.produce_at(&topic, millis(after(60.0)), &products(91)[90..]);
     late.run_well();
     assert_eq!(late.ids(), ["p90"]);
     // Where the ledger has a position, it counts and the time does not.
-    let resumed = read_from("2026-02-03T04:04:35Z");
-    broker.produce_at(&topic, morning, &products(92)[91..]);
+    let resumed = read_from(after(0.5));
+    broker.produce_at(&topic, millis(first), &products(92)[91..]);
     resumed.run_well();
     assert_eq!(resumed.ids().len(), 62);
 }

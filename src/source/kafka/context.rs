@@ -17,12 +17,16 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::handover::Handover;
 use super::offsets::{self, Offsets, parse};
+use super::subscription::{Subscription, Topics, no_such_topic, of_a_part};
 use crate::settings::source::Start;
 use crate::source::Partition;
 use crate::telemetry::{Metrics, SourceHandle};
 
 /// How long the broker may take to say where a partition begins.
 const ASKING: Duration = Duration::from_secs(10);
+
+/// How often the broker is asked which topics there are, beside after every rebalance.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a part of the partitions must stay the same until it is taken for all that this process gets.
 const REBALANCE: Duration = Duration::from_secs(10);
@@ -31,6 +35,7 @@ const REBALANCE: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) start: Start,
+    pub(super) subscription: Subscription,
     pub(super) handover: Handover,
     pub(super) state: Mutex<State>,
     pub(super) metrics: Arc<Metrics>,
@@ -56,6 +61,10 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
+    /// What there is to read, by this process or by others of its group.
+    topics: Topics,
+    /// When the broker was last asked for them; none since the last rebalance.
+    looked: Option<Instant>,
     /// Since when the partitions are the same.
     assigned_since: Option<Instant>,
     /// Why no broker can be spoken to.
@@ -64,6 +73,8 @@ pub(super) struct State {
     last_failure: String,
     /// Why the group or a topic cannot be read.
     group: Option<String>,
+    /// Which topics are not there.
+    missing: Option<String>,
     /// What is right and yet worth knowing.
     remark: Option<String>,
     /// Why the client ended.
@@ -80,7 +91,7 @@ pub(super) struct Assigned {
 impl State {
     /// Why nothing comes, if something is wrong.
     pub(super) fn trouble(&self) -> Option<&String> {
-        self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref())
+        self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref()).or(self.missing.as_ref())
     }
 
     /// What the broker does not know yet of what is settled.
@@ -94,6 +105,7 @@ impl State {
         let is_whole = self.remark.is_none() && !self.assigned.is_empty();
         let is_stable = self.assigned_since.is_some_and(|since| since.elapsed() >= REBALANCE);
         self.joined
+            && self.looked.is_some()
             && (is_whole || is_stable)
             && self.caught_up
             && self.trouble().is_none()
@@ -182,6 +194,30 @@ impl Shared {
         Ok(found)
     }
 
+    /// Asks which topics there are, when it is time to.
+    pub(super) fn look(&self, consumer: &BaseConsumer<Context>) {
+        {
+            let state = self.state();
+            let is_time = state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+            if !(state.joined && state.connection.is_none() && is_time) {
+                return;
+            }
+        }
+        let found = consumer.fetch_metadata(None, ASKING).map(|metadata| self.subscription.found(&metadata));
+        self.tell(|state| {
+            state.looked = Some(Instant::now());
+            match found {
+                Ok(topics) => {
+                    state.missing = self.subscription.missing(&topics);
+                    state.topics = topics;
+                }
+                Err(error) => {
+                    tracing::debug!(source = &*self.name, %error, "the broker does not say which topics there are")
+                }
+            }
+        });
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) {
         if let Err(error) = self.place(consumer, partitions) {
             // Without an answer nothing is read: the client begins again.
@@ -194,6 +230,7 @@ impl Shared {
             state.joined = true;
             state.caught_up = false;
             state.assigned_since = Some(Instant::now());
+            state.looked = None;
             state.group = None;
             for name in names {
                 let lag = self.metrics.lag(&self.name, &name);
@@ -289,7 +326,7 @@ impl ClientContext for Context {
             }
             Code::SSL => state.connection = Some(format!("no encrypted connection: look at `tls` ({reason})")),
             Code::UnknownTopic | Code::UnknownTopicOrPartition => {
-                state.group = Some(format!("there is no such topic, until it is made: {reason}"));
+                state.missing = Some(no_such_topic(&reason));
             }
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
                 state.group = Some(format!("the user may not read: {reason}"));
@@ -304,10 +341,6 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
         let at_hand = !self.handover.is_empty();
-        let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
-        for (topic, about) in &statistics.topics {
-            totals.insert(topic, about.partitions.keys().filter(|number| **number >= 0).count());
-        }
         self.tell(|state| {
             if connected {
                 state.connection = None;
@@ -331,18 +364,10 @@ impl ClientContext for Context {
                 assigned.lag.set((about.ls_offset - settled.unwrap_or(about.lo_offset.max(0))).max(0));
             }
             state.caught_up = caught_up;
-            let parts = shares.iter().filter_map(|(topic, share)| {
-                let total = totals.get(topic).copied().unwrap_or_default();
-                (*share < total).then(|| format!("{share} of {total} partitions of {topic}"))
-            });
-            let parts: Vec<String> = parts.collect();
-            state.remark = match state.assigned.is_empty() && state.joined {
-                true => Some("no partition is assigned to this process; others of its group read them".to_owned()),
-                false => (!parts.is_empty()).then(|| {
-                    let parts = parts.join(", ");
-                    format!("{parts} are assigned to this process; its index holds the documents of those alone")
-                }),
-            };
+            // Between a rebalance and the answer to which topics there are, the remark of before stands.
+            if state.joined && state.looked.is_some() {
+                state.remark = of_a_part(&state.topics, &shares);
+            }
         });
     }
 }
