@@ -11,12 +11,17 @@ mod milvus;
 #[cfg(feature = "pgvector")]
 mod pgvector;
 mod pinecone;
+#[path = "../faults/pipeline.rs"]
+#[allow(dead_code, reason = "it serves the tests of faults first")]
+mod pipeline;
 mod points;
 #[cfg(feature = "qdrant")]
 mod qdrant;
+mod relay;
 mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]
 mod shop;
+mod tls;
 #[cfg(feature = "weaviate")]
 mod weaviate;

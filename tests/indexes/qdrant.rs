@@ -60,7 +60,7 @@ impl Backend for StandIn {
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let client = Client::new(&self.url, None, Duration::from_secs(60)).unwrap();
+            let client = Client::new(&self.url, None, None, Duration::from_secs(60)).unwrap();
             let question = DropCollection { collection: name.to_owned() };
             client.unary::<_, ()>("/qdrant.Collections/Delete", question).await.unwrap();
         }
