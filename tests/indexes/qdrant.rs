@@ -106,3 +106,19 @@ fn a_wrong_key_is_for_a_person_to_mend() {
         }
     });
 }
+
+#[test]
+fn a_server_that_limits_rates_says_when_to_come_again() {
+    let Some(server) = Server::start_with("qdrant.sh", &[("OVERLOADED", "7")]) else { return };
+    let settings = QdrantSettings { url: server.address.clone(), ..QdrantSettings::default() };
+    let collection = Qdrant::new(&settings, "limited", DIMENSIONS).unwrap();
+    block_on(async {
+        collection.establish().await.unwrap();
+        let point = point("a", 0, &json!({}), 1);
+        for refused in [collection.upsert(std::slice::from_ref(&point)).await, collection.delete(&[point.id]).await] {
+            let Err(CollectionError::Unavailable { reason, after }) = refused else { panic!("{refused:?}") };
+            assert_eq!(after, Some(Duration::from_secs(7)));
+            assert!(reason.contains("Rate limiting exceeded"), "{reason}");
+        }
+    });
+}
