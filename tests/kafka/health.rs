@@ -50,7 +50,7 @@ fn a_topic_that_is_not_there_beside_one_that_is_read_is_shown_until_it_is_made()
     pipeline.set("server={listen: '127.0.0.1:0'}");
     let mut run = pipeline.start();
     let address = run.wait_for_address();
-    let shown = format!("there is no such topic, until it is made: {missing}\"");
+    let shown = format!("the user may not see it: {missing}\"");
     for path in ["/health/ready", "/v1/stats"] {
         run.wait_until("it is shown", || get(address, path).contains(&shown));
     }

@@ -61,9 +61,9 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
-    /// What there is to read, by this process or by others of its group.
-    topics: Topics,
-    /// When the broker was last asked for them; none since the last rebalance.
+    /// What there is to read, by this process or by others of its group; none until the broker said it after a rebalance.
+    topics: Option<Topics>,
+    /// When the broker was last asked for them.
     looked: Option<Instant>,
     /// Since when the partitions are the same.
     assigned_since: Option<Instant>,
@@ -105,7 +105,6 @@ impl State {
         let is_whole = self.remark.is_none() && !self.assigned.is_empty();
         let is_stable = self.assigned_since.is_some_and(|since| since.elapsed() >= REBALANCE);
         self.joined
-            && self.looked.is_some()
             && (is_whole || is_stable)
             && self.caught_up
             && self.trouble().is_none()
@@ -209,7 +208,7 @@ impl Shared {
             match found {
                 Ok(topics) => {
                     state.missing = self.subscription.missing(&topics);
-                    state.topics = topics;
+                    state.topics = Some(topics);
                 }
                 Err(error) => {
                     tracing::debug!(source = &*self.name, %error, "the broker does not say which topics there are")
@@ -230,7 +229,7 @@ impl Shared {
             state.joined = true;
             state.caught_up = false;
             state.assigned_since = Some(Instant::now());
-            state.looked = None;
+            (state.topics, state.looked) = (None, None);
             state.group = None;
             for name in names {
                 let lag = self.metrics.lag(&self.name, &name);
@@ -363,10 +362,10 @@ impl ClientContext for Context {
                 let settled = offsets.settled(name).and_then(|offset| i64::try_from(offset).ok());
                 assigned.lag.set((about.ls_offset - settled.unwrap_or(about.lo_offset.max(0))).max(0));
             }
-            state.caught_up = caught_up;
-            // Between a rebalance and the answer to which topics there are, the remark of before stands.
-            if state.joined && state.looked.is_some() {
-                state.remark = of_a_part(&state.topics, &shares);
+            // Until the broker said which topics there are, the remark of before stands, and nobody knows whether this is all.
+            state.caught_up = caught_up && state.topics.is_some();
+            if let Some(topics) = state.topics.as_ref().filter(|_| state.joined) {
+                state.remark = of_a_part(topics, &shares);
             }
         });
     }

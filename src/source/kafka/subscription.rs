@@ -43,7 +43,7 @@ impl Subscription {
 
 /// What is said of topics that are not there.
 pub(super) fn no_such_topic(which: &str) -> String {
-    format!("there is no such topic, until it is made: {which}")
+    format!("there is no such topic, until it is made, or the user may not see it: {which}")
 }
 
 /// What is said when this process reads a part of these topics only. `shares`: how many partitions of each topic it has.
