@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -99,21 +99,6 @@ impl Broker {
     /// Where it asks for the user `vectide` with the password `the-password`.
     pub fn address_with_login(&self) -> String {
         format!("127.0.0.1:{}", self.port + 2)
-    }
-
-    /// Where it speaks TLS.
-    pub fn address_with_tls(&self) -> String {
-        format!("127.0.0.1:{}", self.port + 3)
-    }
-
-    /// Where it speaks TLS and asks for the same user by SCRAM.
-    pub fn address_with_scram(&self) -> String {
-        format!("127.0.0.1:{}", self.port + 4)
-    }
-
-    /// The certificate of an authority: `ca.pem` made the broker's own, `other-ca.pem` did not.
-    pub fn authority(&self, file: &str) -> PathBuf {
-        self.folder.path().join("broker/certificates").join(file)
     }
 
     fn config(&self) -> ClientConfig {
@@ -221,6 +206,24 @@ impl Broker {
         });
         source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         pipeline.set(format!("sources={}", json!({ "events": source })));
+    }
+}
+
+#[cfg(feature = "kafka-tls")]
+impl Broker {
+    /// Where it speaks TLS.
+    pub fn address_with_tls(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 3)
+    }
+
+    /// Where it speaks TLS and asks for the same user by SCRAM.
+    pub fn address_with_scram(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 4)
+    }
+
+    /// The certificate of an authority: `ca.pem` made the broker's own, `other-ca.pem` did not.
+    pub fn authority(&self, file: &str) -> std::path::PathBuf {
+        self.folder.path().join("broker/certificates").join(file)
     }
 }
 
