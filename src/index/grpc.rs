@@ -2,6 +2,7 @@
 //! build needs no `protoc`; fields that are not named are skipped, so newer servers may answer more.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use http::Uri;
@@ -16,6 +17,7 @@ use tonic_prost::ProstCodec;
 
 use crate::settings::Secret;
 
+use super::authorities;
 use super::collection::CollectionError;
 
 /// How long a connection may take to open.
@@ -37,11 +39,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// For the server at `index.url`; every call carries the header and takes at most `timeout`. Opens no connection.
+    /// For the server at `index.url`, which with `https` is trusted by the authorities in `ca_file`, or the system's; every call carries the
+    /// header and takes at most `timeout`. Opens no connection.
     ///
     /// # Errors
     /// Names the setting and what to do. Never shows the address, which may hold a secret, nor the header's value.
-    pub fn new(url: &str, header: Option<(&'static str, Secret)>, timeout: Duration) -> Result<Self, String> {
+    pub fn new(
+        url: &str,
+        ca_file: Option<&Path>,
+        header: Option<(&'static str, Secret)>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
         let header = header.map(|(name, value)| {
             let mut value: MetadataValue<Ascii> = value.reveal().parse().map_err(|_| {
                 "index.api_key: it has a character that no header may have, such as a line end".to_owned()
@@ -49,7 +57,7 @@ impl Client {
             value.set_sensitive(true);
             Ok::<_, String>((MetadataKey::from_static(name), value))
         });
-        Ok(Self { endpoint: endpoint(url)?, channel: Mutex::new(None), header: header.transpose()?, timeout })
+        Ok(Self { endpoint: endpoint(url, ca_file)?, channel: Mutex::new(None), header: header.transpose()?, timeout })
     }
 
     /// The server's host and port, for people.
@@ -129,7 +137,7 @@ fn retry_after(status: &Status) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn endpoint(url: &str) -> Result<Endpoint, String> {
+fn endpoint(url: &str, ca_file: Option<&Path>) -> Result<Endpoint, String> {
     let wrong = |what: &str| format!("index.url: {what}; write it like `http://127.0.0.1:6334`");
     let uri: Uri = url.parse().map_err(|_| wrong("is no address"))?;
     let https = match uri.scheme_str() {
@@ -147,12 +155,17 @@ fn endpoint(url: &str) -> Result<Endpoint, String> {
         .user_agent(concat!("vectide/", env!("CARGO_PKG_VERSION")))
         .map_err(|error| wrong(&error.to_string()))?
         .connect_timeout(CONNECT_TIMEOUT);
-    match https {
-        true => endpoint
-            .tls_config(ClientTlsConfig::new().with_native_roots())
-            .map_err(|error| with_causes(format!("index.url: https needs the system's certificates: {error}"), &error)),
-        false => Ok(endpoint),
+    authorities::not_in_vain(ca_file, https, "`index.url`")?;
+    if !https {
+        return Ok(endpoint);
     }
+    let tls = match ca_file {
+        Some(file) => ClientTlsConfig::new().trust_anchors(authorities::read(file)?.roots),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    endpoint
+        .tls_config(tls)
+        .map_err(|error| with_causes(format!("index.url: https needs the system's certificates: {error}"), &error))
 }
 
 fn with_causes(mut told: String, error: &dyn Error) -> String {
@@ -189,7 +202,7 @@ mod tests {
             ("http://root:hunter2@milvus:19530", Err("index.api_key")),
             ("http://milvus:19530/v1", Err("after the port")),
         ] {
-            match (Client::new(url, None, SECOND), expected) {
+            match (Client::new(url, None, None, SECOND), expected) {
                 (Ok(client), Ok(address)) => assert_eq!(client.address(), address),
                 (Err(error), Err(part)) => {
                     assert!(error.starts_with("index.url: ") && error.contains(part), "{url}: {error}");
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_key_that_no_header_can_hold_is_not_shown() {
-        let error = Client::new("http://a:1", Some(("api-key", Secret::new("hunter2\n"))), SECOND).err().unwrap();
+        let error = Client::new("http://a:1", None, Some(("api-key", Secret::new("hunter2\n"))), SECOND).err().unwrap();
         assert!(error.starts_with("index.api_key: ") && !error.contains("hunter2"), "{error}");
     }
 
@@ -234,7 +247,7 @@ mod tests {
     async fn nobody_there_and_a_silent_server_are_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = Client::new(&url, None, Duration::from_millis(200)).unwrap();
+        let client = Client::new(&url, None, None, Duration::from_millis(200)).unwrap();
         let ask = async || client.unary::<(), ()>("/a.B/C", ()).await.unwrap_err();
         // The system takes the connection; nobody ever answers on it, and the next call does not rely on it.
         for _ in 0..2 {

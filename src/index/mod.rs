@@ -4,6 +4,7 @@
 //! [`collection()`].
 
 pub mod actor;
+pub mod authorities;
 pub mod collection;
 pub mod discard;
 pub mod distance;

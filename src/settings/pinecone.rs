@@ -23,6 +23,9 @@ pub struct PineconeSettings {
     /// A file that holds the key and nothing else, in place of `api_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// The index: 1 to 45 lower-case letters, digits and `-`. Default: the pipeline's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
@@ -53,6 +56,7 @@ impl Default for PineconeSettings {
             url: "https://api.pinecone.io".into(),
             api_key: None,
             api_key_file: None,
+            ca_file: None,
             collection: None,
             namespace: "__default__".into(),
             cloud: "aws".into(),

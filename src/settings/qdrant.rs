@@ -13,7 +13,7 @@ use super::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QdrantSettings {
-    /// The address of the server's gRPC port. With `https` its certificate is checked with the system's.
+    /// The address of the server's gRPC port. With `https` it is encrypted, and the server's certificate verified.
     pub url: String,
     /// The collection: made when it is not there. Default: the pipeline's name. Letters, digits, `-`, `_` and `.`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,6 +26,9 @@ pub struct QdrantSettings {
     /// A file that holds the key and nothing else, in place of `api_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// How long a call may take.
     pub timeout: Span,
     /// The most calls at once: 1 to 64.
@@ -45,6 +48,7 @@ impl Default for QdrantSettings {
             metric: Metric::default(),
             api_key: None,
             api_key_file: None,
+            ca_file: None,
             timeout: Span::new(Duration::from_secs(30)),
             concurrency: 4,
             batch: 100,

@@ -17,7 +17,7 @@ use super::units::Span;
 pub struct WeaviateSettings {
     /// The address of the server's REST API.
     pub url: String,
-    /// The address of the server's gRPC port. With `https` its certificate is checked with the system's. Default: port 50051 of the host of `url`.
+    /// The address of the server's gRPC port. With `https` it is encrypted, and the server's certificate verified. Default: port 50051 of the host of `url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_url: Option<String>,
     /// The key, where the server asks for one; best written as `${WEAVIATE_API_KEY}`: its value comes from the environment and not from the file.
@@ -26,6 +26,9 @@ pub struct WeaviateSettings {
     /// A file that holds the key and nothing else, in place of `api_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
     /// The class: letters, digits and `_`, a letter first, which Weaviate writes upper-case. Default: the pipeline's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
@@ -52,6 +55,7 @@ impl Default for WeaviateSettings {
             grpc_url: None,
             api_key: None,
             api_key_file: None,
+            ca_file: None,
             collection: None,
             metric: Metric::default(),
             metadata: BTreeMap::new(),

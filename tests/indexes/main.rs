@@ -7,6 +7,7 @@
     allow(dead_code, reason = "some of what they share serves only some systems")
 )]
 
+mod certificates;
 mod contract;
 mod contracts;
 mod embedded;
@@ -17,6 +18,9 @@ mod milvus;
 #[cfg(feature = "pgvector")]
 mod pgvector;
 mod pinecone;
+#[path = "../faults/pipeline.rs"]
+#[allow(dead_code, reason = "it serves the tests of faults first")]
+mod pipeline;
 mod points;
 #[path = "../servers/ports.rs"]
 mod ports;
@@ -27,5 +31,6 @@ mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]
 mod shop;
+mod tls;
 #[cfg(feature = "weaviate")]
 mod weaviate;

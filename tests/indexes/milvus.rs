@@ -79,7 +79,7 @@ impl Backend for Lite {
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let client = Client::new(&self.url, None, Duration::from_secs(60)).unwrap();
+            let client = Client::new(&self.url, None, None, Duration::from_secs(60)).unwrap();
             let question = DropCollection { collection: name.to_owned() };
             client.unary::<_, ()>("/milvus.proto.milvus.MilvusService/DropCollection", question).await.unwrap();
         }

@@ -26,6 +26,23 @@ impl Postgres {
     fn at(url: &str) -> Self {
         Self { url: url.to_owned() }
     }
+
+    /// Does in this database what its administrator may do.
+    async fn administrate(&self, database: &str, statements: &[&str]) {
+        let mut config: tokio_postgres::Config = self.url.parse().unwrap();
+        let config = config.dbname(database).password("secret");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        for statement in statements {
+            client.batch_execute(statement).await.unwrap();
+        }
+    }
+
+    /// A table in this database, as this user sees it, whose password is `guest`.
+    fn table_of(&self, user: &str, database: &str) -> PgvectorTable {
+        let url = self.url.replace("postgres@", &format!("{user}@")).replace("/postgres", &format!("/{database}"));
+        table(&url, "password: guest")
+    }
 }
 
 /// One server for all tests; it ends with the process.
@@ -78,13 +95,7 @@ impl Backend for Postgres {
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
-        async move {
-            let mut config: tokio_postgres::Config = self.url.parse().unwrap();
-            let (client, connection) = config.password("secret").connect(tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client.batch_execute(&format!("DROP TABLE {name}")).await.unwrap();
-        }
-        .boxed()
+        async move { self.administrate("postgres", &[&format!("DROP TABLE {name}")]).await }.boxed()
     }
 }
 
@@ -96,6 +107,52 @@ fn a_database_that_is_not_there_is_named() {
     block_on(async {
         let error = table(&postgres.url.replace("/postgres", "/nothing"), "password: secret").establish().await;
         assert!(matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("nothing")), "{error:?}");
+    });
+}
+
+#[test]
+fn a_database_without_the_extension_is_refused_with_what_an_administrator_must_do() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let make = ["CREATE ROLE guest LOGIN PASSWORD 'guest'", "CREATE DATABASE bare"];
+        postgres.administrate("postgres", &make).await;
+        // A connection of its own each time.
+        let refused = async || match postgres.table_of("guest", "bare").establish().await {
+            Err(CollectionError::Fatal(told)) => told,
+            other => panic!("{other:?}"),
+        };
+        let told = refused().await;
+        assert!(told.contains("an administrator run `CREATE EXTENSION vector`"), "{told}");
+        assert!(told.contains("permission denied to create extension"), "{told}");
+
+        // As on a server where pgvector was never installed.
+        let hidden = "ALTER DATABASE bare SET extension_control_path = '/nowhere'";
+        postgres.administrate("bare", &[hidden, "GRANT CREATE ON DATABASE bare TO guest"]).await;
+        let told = refused().await;
+        assert!(told.contains("pgvector was installed on the server") && told.contains("is not available"), "{told}");
+
+        postgres.administrate("bare", &["ALTER DATABASE bare RESET extension_control_path"]).await;
+        postgres.administrate("bare", &["CREATE EXTENSION vector"]).await;
+        let told = refused().await;
+        assert!(told.contains("permission denied for schema public") && told.contains("`GRANT CREATE"), "{told}");
+
+        postgres.administrate("bare", &["GRANT CREATE ON SCHEMA public TO guest"]).await;
+        assert_eq!(postgres.table_of("guest", "bare").establish().await, Ok(Established::Created));
+    });
+}
+
+#[test]
+fn a_server_that_takes_no_more_connections_is_asked_again() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let crowd = ["CREATE ROLE crowd LOGIN PASSWORD 'guest' CONNECTION LIMIT 0"];
+        postgres.administrate("postgres", &crowd).await;
+        let table = postgres.table_of("crowd", "postgres");
+        let error = table.look().await.unwrap_err();
+        let CollectionError::Unavailable { reason, .. } = &error else { panic!("{error:?}") };
+        assert!(reason.contains("too many connections for role"), "{reason}");
+        postgres.administrate("postgres", &["ALTER ROLE crowd CONNECTION LIMIT 1"]).await;
+        assert_eq!(table.look().await, Ok(None));
     });
 }
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::Collection;
+use vectide::index::collection::{Collection, CollectionError};
 use vectide::index::grpc::Client;
 use vectide::index::qdrant::Qdrant;
 use vectide::settings::Secret;
@@ -16,9 +16,9 @@ use vectide::settings::index::Metric;
 use vectide::settings::qdrant::QdrantSettings;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, block_on, contract};
 use crate::killed;
-use crate::points::DIMENSIONS;
+use crate::points::{DIMENSIONS, point};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
@@ -87,7 +87,7 @@ impl Backend for StandIn {
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let client = Client::new(&self.url, None, Duration::from_secs(60)).unwrap();
+            let client = Client::new(&self.url, None, None, Duration::from_secs(60)).unwrap();
             let question = DropCollection { collection: name.to_owned() };
             client.unary::<_, ()>("/qdrant.Collections/Delete", question).await.unwrap();
         }
@@ -109,4 +109,20 @@ fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
     let backend = StandIn::at(&server.address);
     killed::a_server_that_was_killed_has_all_that_it_answered(&backend, &mut server);
+}
+
+#[test]
+fn a_server_that_limits_rates_says_when_to_come_again() {
+    let Some(server) = Server::start_with("qdrant.sh", &[("OVERLOADED", "7")]) else { return };
+    let settings = QdrantSettings { url: server.address.clone(), ..QdrantSettings::default() };
+    let collection = Qdrant::new(&settings, "limited", DIMENSIONS).unwrap();
+    block_on(async {
+        collection.establish().await.unwrap();
+        let point = point("a", 0, &json!({}), 1);
+        for refused in [collection.upsert(std::slice::from_ref(&point)).await, collection.delete(&[point.id]).await] {
+            let Err(CollectionError::Unavailable { reason, after }) = refused else { panic!("{refused:?}") };
+            assert_eq!(after, Some(Duration::from_secs(7)));
+            assert!(reason.contains("Rate limiting exceeded"), "{reason}");
+        }
+    });
 }

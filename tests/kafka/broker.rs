@@ -69,7 +69,7 @@ pub fn lend() -> Option<MutexGuard<'static, Broker>> {
 
 impl Broker {
     fn start() -> Result<Self, String> {
-        let (folder, port) = (tempfile::tempdir().unwrap(), ports::free(3));
+        let (folder, port) = (tempfile::tempdir().unwrap(), ports::free(5));
         let network = Proxy::to(port);
         let script = serve(folder.path(), port, network.port())?;
         Ok(Self { folder, port, network, script })
@@ -137,6 +137,16 @@ impl Broker {
         assert_eq!(producer.in_flight_count(), 0);
     }
 
+    /// Sends these products as messages of a time, in Unix milliseconds.
+    pub fn produce_at(&self, topic: &str, millis: i64, products: &[Value]) {
+        let producer: BaseProducer<Arrivals> = self.config().create_with_context(Arrivals).unwrap();
+        for product in products {
+            let (key, value) = (product["id"].as_str().unwrap(), product.to_string());
+            producer.send(BaseRecord::to(topic).key(key).payload(&value).timestamp(millis)).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
     /// Sends these products, in order, each with its id as its key.
     pub fn produce_all(&self, topic: &str, products: &[Value]) {
         let lines: Vec<(String, String)> =
@@ -196,6 +206,24 @@ impl Broker {
         });
         source.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         pipeline.set(format!("sources={}", json!({ "events": source })));
+    }
+}
+
+#[cfg(feature = "kafka-tls")]
+impl Broker {
+    /// Where it speaks TLS.
+    pub fn address_with_tls(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 3)
+    }
+
+    /// Where it speaks TLS and asks for the same user by SCRAM.
+    pub fn address_with_scram(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 4)
+    }
+
+    /// The certificate of an authority: `ca.pem` made the broker's own, `other-ca.pem` did not.
+    pub fn authority(&self, file: &str) -> std::path::PathBuf {
+        self.folder.path().join("broker/certificates").join(file)
     }
 }
 

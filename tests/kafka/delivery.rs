@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{Headers, Message};
-use serde_json::json;
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::broker::{lend, name, products};
 use crate::provider::Provider;
@@ -69,6 +71,74 @@ fn a_new_ledger_reads_from_the_start_and_latest_reads_what_comes_since_it_first_
     broker.produce_all(&topic, &products(23)[20..]);
     late.run_well();
     assert_eq!(late.ids(), ["p20", "p21", "p22"]);
+}
+
+#[test]
+fn a_start_in_time_leaves_out_what_is_older_and_takes_what_is_as_old_or_newer() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(2);
+    let all = products(90);
+    // Not long ago, because the broker removes what is older than a week.
+    let first = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap() - time::Duration::hours(5);
+    let millis = |time: OffsetDateTime| time.unix_timestamp() * 1_000;
+    let after = |minutes: f64| first + time::Duration::minutes(1) * minutes;
+    for (number, part) in (0_u8..).zip(all.chunks(30)) {
+        broker.produce_at(&topic, millis(after(number.into())), part);
+    }
+    let read_from = |start: OffsetDateTime| {
+        let mut pipeline = broker.pipeline(&topic, &provider);
+        broker.read(&mut pipeline, &topic, json!({ "start": start.format(&Rfc3339).unwrap() }));
+        pipeline.run_well();
+        pipeline
+    };
+    let expected = |products: &[Value]| {
+        let ids = products.iter().map(|product| product["id"].as_str().unwrap().to_owned());
+        ids.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(read_from(after(0.5)).ids(), expected(&all[30..]), "between the first and the second");
+    assert_eq!(
+        read_from(after(2.0).to_offset(UtcOffset::from_hms(1, 0, 0).unwrap())).ids(),
+        expected(&all[60..]),
+        "at the time of the third"
+    );
+    // Later than everything there is.
+    let late = read_from(after(30.0));
+    assert_eq!(late.ids().len(), 0);
+    broker.produce_at(&topic, millis(after(60.0)), &products(91)[90..]);
+    late.run_well();
+    assert_eq!(late.ids(), ["p90"]);
+    // Where the ledger has a position, it counts and the time does not.
+    let resumed = read_from(after(0.5));
+    broker.produce_at(&topic, millis(first), &products(92)[91..]);
+    resumed.run_well();
+    assert_eq!(resumed.ids().len(), 62);
+}
+
+#[test]
+fn a_pattern_reads_the_topics_that_match_it_and_those_that_are_made_later() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let family = name("family");
+    let topic = |member: &str| format!("{family}.{member}");
+    broker.create(&topic("first"), 2);
+    broker.create(&format!("not-{family}.first"), 1);
+    let all = products(40);
+    broker.produce_all(&format!("not-{family}.first"), &all[30..]);
+    broker.produce_all(&topic("first"), &all[..10]);
+    let pipeline = broker.pipeline(&format!("^{family}\\..*"), &provider);
+    let mut run = pipeline.start();
+    run.wait_until("the first topic is read", || pipeline.indexed() == 10);
+    broker.create(&topic("second"), 3);
+    broker.produce_all(&topic("second"), &all[10..20]);
+    run.wait_until("the second topic is read", || pipeline.indexed() == 20);
+    broker.produce_all(&topic("first"), &all[20..30]);
+    run.wait_until("the first topic is read on", || pipeline.indexed() == 30);
+    run.signal("TERM");
+    assert_eq!(run.end().code, Some(0));
+    // The run that ends by itself reads both to their ends, and nothing is new there.
+    pipeline.run_well();
+    assert_eq!((pipeline.ids().len(), provider.sent().len()), (30, 30));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! What goes wrong between Vectide and the broker: in each case nothing is lost, and no text is paid for twice that was kept.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -46,13 +44,16 @@ fn a_broker_that_is_killed_and_comes_back_costs_time_and_no_record() {
     });
 }
 
-/// As long as it takes to be noticed; a real one may last, and only the waiting is longer.
 #[test]
-fn a_network_that_is_cut_and_mended_costs_time_and_no_record() {
+fn a_network_that_is_cut_for_half_a_minute_costs_time_and_no_record() {
     let Some(mut broker) = lend() else { return };
     in_the_middle(&mut broker, |broker, _, run| {
+        let since = Instant::now();
         broker.network.cut();
         run.wait_to_hear("no broker can be reached");
+        // The group has put it out long before.
+        run.wait_until("half a minute is over", || since.elapsed() >= Duration::from_secs(30));
+        assert!(!run.said().contains("Kafka can be read again"), "{}", run.said());
         broker.network.mend();
         run.wait_to_hear("Kafka can be read again");
     });
@@ -128,37 +129,4 @@ fn a_pipeline_that_waits_stays_in_its_group_and_one_that_hung_joins_again() {
     provider.open();
     run.wait_until("everything is indexed", || pipeline.indexed() == all.len() as u64);
     assert_eq!(provider.sent().len(), all.len());
-}
-
-#[test]
-fn lag_and_what_is_wrong_are_shown_to_whoever_asks() {
-    let Some(mut broker) = lend() else { return };
-    let provider = Provider::new();
-    let topic = broker.topic(1);
-    let mut pipeline = broker.pipeline(&topic, &provider);
-    pipeline.set("server={listen: '127.0.0.1:0'}");
-    broker.produce_all(&topic, &products(120));
-    provider.close_at(1);
-    let mut run = pipeline.start();
-    let address = run.wait_for_address();
-    let lag = |records: u32| format!("vectide_source_lag{{partition=\"{topic}[0]\",source=\"events\"}} {records}\n");
-    run.wait_until("nothing is settled", || get(address, "/metrics").contains(&lag(120)));
-    provider.open();
-    run.wait_until("everything is settled", || get(address, "/metrics").contains(&lag(0)));
-    assert!(!get(address, "/health/ready").contains("sources"));
-    broker.kill();
-    run.wait_until("it says what is wrong", || {
-        let health = get(address, "/health/ready");
-        health.starts_with("HTTP/1.1 200") && health.contains("\"sources\":{\"events\":\"no broker can be reached")
-    });
-    broker.restart();
-    run.wait_until("it says that it is over", || !get(address, "/health/ready").contains("sources"));
-}
-
-fn get(address: SocketAddr, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }

@@ -7,6 +7,7 @@ mod acceptance;
 mod broker;
 mod delivery;
 mod faults;
+mod health;
 #[allow(dead_code)]
 #[path = "../faults/pipeline.rs"]
 mod pipeline;
@@ -17,3 +18,5 @@ mod ports;
 mod provider;
 mod proxy;
 mod rebalance;
+#[cfg(feature = "kafka-tls")]
+mod security;

@@ -5,7 +5,8 @@
 Built only from what Qdrant publishes in its Python package qdrant-client: the message stubs, the conversions, and the in-process engine.
 It is not the server: search is exact, one request runs at a time, and there is no REST, HNSW, WAL, cluster, strict mode or rate limit.
 An answered write survives kill -9 of this process, not a power cut. API_KEY=secret refuses calls that lack the header `api-key: secret`,
-as the server does. `qdrant.sh` says how it is started.
+as the server does; OVERLOADED=7 refuses all that change points for as many seconds, as a server that limits rates does. `qdrant.sh` says
+how it is started.
 """
 import functools, itertools, os, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ warnings.simplefilter("ignore")  # "local mode is not recommended for ..."
 engine = QdrantLocal(sys.argv[1], force_disable_check_same_thread=True)
 one_at_a_time = threading.Lock()
 operations = itertools.count(1)
+WRITES = {"Upsert", "Delete", "SetPayload", "OverwritePayload", "UpdateBatch"}
 
 
 class Refused(Exception):
@@ -47,12 +49,15 @@ def refusal(error: Exception) -> tuple[Status, str]:
 def answered(service: type) -> type:
     """Wraps every call of a service: key, one at a time, exceptions into statuses, `time` filled in."""
 
-    def wrap(call):
+    def wrap(name, call):
         @functools.wraps(call)
         def answer(self, request, context):
-            started, key = time.perf_counter(), os.environ.get("API_KEY")
+            started, key, overload = time.perf_counter(), os.environ.get("API_KEY"), os.environ.get("OVERLOADED")
             if key and dict(context.invocation_metadata()).get("api-key") != key:
                 context.abort(Status.UNAUTHENTICATED, "Must provide an API key or an Authorization bearer token")
+            if overload and name in WRITES:
+                context.set_trailing_metadata([("retry-after", overload)])
+                context.abort(Status.RESOURCE_EXHAUSTED, "Rate limiting exceeded: Write rate limit exceeded, retry later")
             try:
                 with one_at_a_time:
                     reply = call(self, request)
@@ -66,7 +71,7 @@ def answered(service: type) -> type:
 
     for name, call in list(vars(service).items()):
         if name[0].isupper():
-            setattr(service, name, wrap(call))
+            setattr(service, name, wrap(name, call))
     return service
 
 

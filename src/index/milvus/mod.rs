@@ -71,7 +71,7 @@ impl Milvus {
             let encoded = base64_simd::STANDARD.encode_to_string(key.reveal());
             ("authorization", Secret::new(encoded))
         });
-        let client = Client::new(&settings.url, header, settings.timeout.as_duration())?;
+        let client = Client::new(&settings.url, settings.ca_file.as_deref(), header, settings.timeout.as_duration())?;
         let system = format!("Milvus at {}", client.address());
         let database = settings.database.clone().unwrap_or_default();
         let within = if database.is_empty() { String::new() } else { format!("database `{database}`, ") };

@@ -142,8 +142,8 @@ impl Schema {
         }
         match session.execute("CREATE EXTENSION IF NOT EXISTS vector", &[]).await {
             Err(CollectionError::Fatal(reason)) => Err(CollectionError::Fatal(format!(
-                "the extension `vector` is not in this database, and it cannot be made: {reason}. Let an administrator run `CREATE \
-                 EXTENSION vector` there, after pgvector was installed on the server"
+                "the extension `vector` is not in this database: let an administrator run `CREATE EXTENSION vector` there, after pgvector was \
+                 installed on the server. It cannot be made by this user: {reason}"
             ))),
             done => done.map(drop),
         }

@@ -1,21 +1,19 @@
 //! Connections: opened when they are needed, kept while they work, and dropped with the first error that is not the server's answer.
 
-use std::fs;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::index::authorities;
 use crate::index::collection::CollectionError;
 use crate::settings::Secret;
 use crate::settings::pgvector::PgvectorSettings;
@@ -55,6 +53,8 @@ impl Sessions {
         if let Some(password) = password {
             config.password(password.reveal());
         }
+        let encrypted = config.get_ssl_mode() != SslMode::Disable;
+        authorities::not_in_vain(settings.ca_file.as_deref(), encrypted, "`sslmode` in `index.url`")?;
         let timeout = settings.timeout.as_duration();
         config.connect_timeout(timeout).application_name("vectide");
         Ok(Self {
@@ -167,15 +167,5 @@ fn tls(settings: &PgvectorSettings) -> Result<ClientConfig, String> {
         let builder = builder.with_platform_verifier().map_err(|error| format!("TLS cannot be used: {error}"))?;
         return Ok(builder.with_no_client_auth());
     };
-    let unreadable = |error: &dyn std::fmt::Display| format!("index.ca_file: cannot be read: {error}");
-    let pem = fs::read(file).map_err(|error| unreadable(&error))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
-    }
-    if roots.is_empty() {
-        return Err("index.ca_file: holds no certificate; it must be in PEM".to_owned());
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(builder.with_root_certificates(authorities::read(file)?).with_no_client_auth())
 }

@@ -26,6 +26,10 @@ fn of_server(error: &DbError) -> CollectionError {
         (_, "22000") if error.message().contains("dimensions") => CollectionError::Unfit(text),
         ("22" | "23" | "54", _) => CollectionError::OneRefused(text),
         ("28", _) => CollectionError::Fatal(format!("{text}: see the user in `index.url`, and `index.password`")),
+        (_, "42501") => CollectionError::Fatal(format!(
+            "{text}: let an administrator give the user of `index.url` this right, as with `GRANT CREATE ON SCHEMA public TO ...` for a table \
+             that is to be made"
+        )),
         (_, "3D000") => CollectionError::Fatal(format!("{text}: make it, or see `index.url`")),
         ("42" | "0A" | "58" | "3F", _) => CollectionError::Fatal(text),
         _ => CollectionError::Unavailable { reason: text, after: None },

@@ -32,6 +32,7 @@ use crate::settings::field_kind::FieldKind;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
+use super::authorities;
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
 use super::typed::{Fields, Typed, Values};
 
@@ -102,7 +103,7 @@ impl PineconeIndex {
         value.set_sensitive(true);
         headers.insert("api-key", value);
         headers.insert("x-pinecone-api-version", HeaderValue::from_static(VERSION));
-        let client = http_client::builder()
+        let client = authorities::for_http(http_client::builder(), &api, settings.ca_file.as_deref())?
             .default_headers(headers)
             .timeout(settings.timeout.as_duration())
             .pool_max_idle_per_host(settings.concurrency)

@@ -64,7 +64,8 @@ impl Qdrant {
             );
         }
         let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
-        let client = Client::new(&settings.url, key.map(|key| ("api-key", key)), settings.timeout.as_duration())?;
+        let header = key.map(|key| ("api-key", key));
+        let client = Client::new(&settings.url, settings.ca_file.as_deref(), header, settings.timeout.as_duration())?;
         let system = format!("Qdrant at {}", client.address());
         Ok(Self {
             place: format!("{system}, collection `{collection}`"),

@@ -69,6 +69,7 @@ impl WeaviateClass {
         let header = key.map(|key| ("authorization", Secret::new(format!("Bearer {}", key.reveal()))));
         let grpc = grpc::Client::new(
             &settings.grpc_url.clone().unwrap_or_else(default),
+            settings.ca_file.as_deref(),
             header,
             settings.timeout.as_duration(),
         )

@@ -7,6 +7,7 @@ use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::Value;
 
 use crate::http_client::{self, Answer, retry_after, shown};
+use crate::index::authorities;
 use crate::index::collection::CollectionError;
 use crate::settings::Secret;
 use crate::settings::weaviate::WeaviateSettings;
@@ -39,7 +40,7 @@ impl Rest {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let client = http_client::builder()
+        let client = authorities::for_http(http_client::builder(), &url, settings.ca_file.as_deref())?
             .default_headers(headers)
             .timeout(settings.timeout.as_duration())
             .pool_max_idle_per_host(settings.concurrency)

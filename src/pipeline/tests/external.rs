@@ -167,3 +167,42 @@ fn an_unreachable_collection_is_waited_for_before_anything_is_read() {
         }
     });
 }
+
+#[test]
+fn a_collection_that_is_overloaded_for_an_hour_is_asked_as_seldom_as_it_wants_and_nothing_is_lost_or_paid_for_again() {
+    const PAUSE: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+    World::run(1, async |world| {
+        let (shop, events) = (Shop::new(), puts(WINDOW.records + 1_000));
+        let pipeline = shop.pipeline().await;
+        world.must_go("the resources", &pipeline.resources);
+        let script = script(&events, 1024);
+        let (running, _failures) = pipeline.start_reading(WINDOW, sources(&pipeline, &[&script]));
+        while shop.collection.points().len() < 100 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        shop.collection.overload(Some(PAUSE));
+        tokio::time::sleep(2 * PAUSE).await;
+        let held = || {
+            let metrics = &pipeline.resources.metrics;
+            let window = metrics.window("script").documents.get();
+            (window, metrics.embedding_queue.get(), script.given().len(), shop.provider.calls().len())
+        };
+        let full = held();
+        assert_eq!(full.0, WINDOW.records as i64);
+        let before = (shop.collection.turned_away(), shop.collection.points().len());
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(held(), full, "nothing grows");
+        let health = format!("{:?}", pipeline.resources.health.snapshot());
+        assert!(health.contains("the fake is overloaded"), "{health}");
+        let asked = shop.collection.turned_away() - before.0;
+        let most = shop.collection.bulk.concurrency * (HOUR.as_secs() / PAUSE.as_secs()) as usize;
+        assert!((1..=most).contains(&asked), "{asked} calls, at most {most} expected");
+        assert_eq!(shop.collection.points().len(), before.1);
+
+        shop.collection.overload(None);
+        rest(&running).await;
+        shop.assert_in_step(&pipeline, &events);
+        assert_eq!(pipeline.paid_again(), 0);
+    });
+}

@@ -68,6 +68,7 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
             paused = full;
         }
         poll(&consumer, attributes, settings.max_record.as_usize(), shared)?;
+        shared.look(&consumer);
         if committing.is_none_or(|at: Instant| at.elapsed() >= settings.commit_interval.as_duration()) {
             commit(&consumer, shared);
             committing = Some(Instant::now());

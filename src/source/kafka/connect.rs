@@ -8,18 +8,22 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 
+use super::context::connection_failure;
 use crate::settings::source::KafkaSettings;
 
 /// How long a broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Keeps what librdkafka says of a failure; its error codes alone say little.
+/// Keeps what librdkafka says of a failure, best why a connection failed; its error codes alone say little.
 #[derive(Default)]
 struct Listener(Mutex<Option<String>>);
 
 impl ClientContext for Listener {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
+        if let Some(reason) = connection_failure(facility, message) {
+            *self.0.lock() = Some(reason.to_owned());
+        }
     }
 
     fn error(&self, _: KafkaError, reason: &str) {

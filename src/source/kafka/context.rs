@@ -17,12 +17,16 @@ use rdkafka::types::RDKafkaRespErr;
 
 use super::handover::Handover;
 use super::offsets::{self, Offsets, parse};
+use super::subscription::{Subscription, Topics, no_such_topic, of_a_part};
 use crate::settings::source::Start;
 use crate::source::Partition;
 use crate::telemetry::{Metrics, SourceHandle};
 
 /// How long the broker may take to say where a partition begins.
 const ASKING: Duration = Duration::from_secs(10);
+
+/// How often the broker is asked which topics there are, beside after every rebalance.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a part of the partitions must stay the same until it is taken for all that this process gets.
 const REBALANCE: Duration = Duration::from_secs(10);
@@ -31,6 +35,7 @@ const REBALANCE: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) start: Start,
+    pub(super) subscription: Subscription,
     pub(super) handover: Handover,
     pub(super) state: Mutex<State>,
     pub(super) metrics: Arc<Metrics>,
@@ -56,6 +61,10 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
+    /// What there is to read, by this process or by others of its group; none until the broker said it after a rebalance.
+    topics: Option<Topics>,
+    /// When the broker was last asked for them.
+    looked: Option<Instant>,
     /// Since when the partitions are the same.
     assigned_since: Option<Instant>,
     /// Why no broker can be spoken to.
@@ -64,6 +73,8 @@ pub(super) struct State {
     last_failure: String,
     /// Why the group or a topic cannot be read.
     group: Option<String>,
+    /// Which topics are not there.
+    missing: Option<String>,
     /// What is right and yet worth knowing.
     remark: Option<String>,
     /// Why the client ended.
@@ -80,7 +91,7 @@ pub(super) struct Assigned {
 impl State {
     /// Why nothing comes, if something is wrong.
     pub(super) fn trouble(&self) -> Option<&String> {
-        self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref())
+        self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref()).or(self.missing.as_ref())
     }
 
     /// What the broker does not know yet of what is settled.
@@ -182,6 +193,30 @@ impl Shared {
         Ok(found)
     }
 
+    /// Asks which topics there are, when it is time to.
+    pub(super) fn look(&self, consumer: &BaseConsumer<Context>) {
+        {
+            let state = self.state();
+            let is_time = state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+            if !(state.joined && state.connection.is_none() && is_time) {
+                return;
+            }
+        }
+        let found = consumer.fetch_metadata(None, ASKING).map(|metadata| self.subscription.found(&metadata));
+        self.tell(|state| {
+            state.looked = Some(Instant::now());
+            match found {
+                Ok(topics) => {
+                    state.missing = self.subscription.missing(&topics);
+                    state.topics = Some(topics);
+                }
+                Err(error) => {
+                    tracing::debug!(source = &*self.name, %error, "the broker does not say which topics there are")
+                }
+            }
+        });
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) {
         if let Err(error) = self.place(consumer, partitions) {
             // Without an answer nothing is read: the client begins again.
@@ -194,6 +229,7 @@ impl Shared {
             state.joined = true;
             state.caught_up = false;
             state.assigned_since = Some(Instant::now());
+            (state.topics, state.looked) = (None, None);
             state.group = None;
             for name in names {
                 let lag = self.metrics.lag(&self.name, &name);
@@ -249,6 +285,11 @@ impl Shared {
     }
 }
 
+/// What a line of librdkafka's log says of a connection that failed: `[thrd:host:port/1]: host:port/1: why`.
+pub(super) fn connection_failure<'a>(facility: &str, message: &'a str) -> Option<&'a str> {
+    (facility == "FAIL").then(|| message.split_once("]: ").map_or(message, |(_, reason)| reason))
+}
+
 fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
     partitions.elements().into_iter().map(|part| offsets::name(part.topic(), part.partition()))
 }
@@ -256,6 +297,9 @@ fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let source = &*self.name;
+        if let Some(reason) = connection_failure(facility, message) {
+            self.state().last_failure = reason.to_owned();
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(source, facility, message, "librdkafka");
@@ -271,7 +315,6 @@ impl ClientContext for Context {
         tracing::debug!(source = &*self.name, ?code, reason, "librdkafka");
         let reason = reason.to_owned();
         self.tell(|state| match code {
-            Code::BrokerTransportFailure | Code::Resolve => state.last_failure = reason,
             // Wrong credentials end connections too, and say more.
             Code::AllBrokersDown if state.connection.is_none() => {
                 state.connection = Some(format!("no broker can be reached ({}): {reason}", state.last_failure));
@@ -282,7 +325,7 @@ impl ClientContext for Context {
             }
             Code::SSL => state.connection = Some(format!("no encrypted connection: look at `tls` ({reason})")),
             Code::UnknownTopic | Code::UnknownTopicOrPartition => {
-                state.group = Some(format!("there is no such topic, until it is made: {reason}"));
+                state.missing = Some(no_such_topic(&reason));
             }
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
                 state.group = Some(format!("the user may not read: {reason}"));
@@ -297,10 +340,6 @@ impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
         let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
         let at_hand = !self.handover.is_empty();
-        let mut totals: BTreeMap<&str, usize> = BTreeMap::new();
-        for (topic, about) in &statistics.topics {
-            totals.insert(topic, about.partitions.keys().filter(|number| **number >= 0).count());
-        }
         self.tell(|state| {
             if connected {
                 state.connection = None;
@@ -323,19 +362,11 @@ impl ClientContext for Context {
                 let settled = offsets.settled(name).and_then(|offset| i64::try_from(offset).ok());
                 assigned.lag.set((about.ls_offset - settled.unwrap_or(about.lo_offset.max(0))).max(0));
             }
-            state.caught_up = caught_up;
-            let parts = shares.iter().filter_map(|(topic, share)| {
-                let total = totals.get(topic).copied().unwrap_or_default();
-                (*share < total).then(|| format!("{share} of {total} partitions of {topic}"))
-            });
-            let parts: Vec<String> = parts.collect();
-            state.remark = match state.assigned.is_empty() && state.joined {
-                true => Some("no partition is assigned to this process; others of its group read them".to_owned()),
-                false => (!parts.is_empty()).then(|| {
-                    let parts = parts.join(", ");
-                    format!("{parts} are assigned to this process; its index holds the documents of those alone")
-                }),
-            };
+            // Until the broker said which topics there are, the remark of before stands, and nobody knows whether this is all.
+            state.caught_up = caught_up && state.topics.is_some();
+            if let Some(topics) = state.topics.as_ref().filter(|_| state.joined) {
+                state.remark = of_a_part(topics, &shares);
+            }
         });
     }
 }

@@ -12,6 +12,7 @@ mod handover;
 mod offsets;
 mod record;
 pub mod settings;
+mod subscription;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use record::Attributes;
 use context::{Shared, State};
 use dead_letters::DeadLetterTopic;
 use handover::Handover;
+use subscription::Subscription;
 
 /// So long something must be wrong until a read says that it fails: a broker that restarts is no end of a source.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +71,7 @@ impl KafkaSource {
         let shared = Shared {
             name: desk.name.clone(),
             start: settings.start,
+            subscription: Subscription::new(&settings.topics),
             handover: Handover::default(),
             state: Mutex::new(State::default()),
             metrics: desk.metrics.clone(),

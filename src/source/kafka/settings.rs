@@ -119,7 +119,8 @@ pub(super) fn consumer(settings: &KafkaSettings) -> Result<ClientConfig, (String
 /// The settings that producers and consumers share. The error names its key.
 pub(super) fn client(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", settings.brokers.join(",")).set_log_level(RDKafkaLogLevel::Warning);
+    // What ended a connection is told at this level, and as an error only where more than one request was under way.
+    config.set("bootstrap.servers", settings.brokers.join(",")).set_log_level(RDKafkaLogLevel::Info);
     let protocol = match (&settings.tls, &settings.sasl) {
         (None, None) => "plaintext",
         (None, Some(_)) => "sasl_plaintext",

@@ -1,7 +1,7 @@
 //! A collection in memory, or one that fails as it is told.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,6 +23,9 @@ pub struct FakeCollection {
     /// How much one call may carry.
     pub bulk: Bulk,
     unreachable: AtomicBool,
+    /// How long it wants to be left alone by whoever writes to it.
+    overloaded: Mutex<Option<Duration>>,
+    turned_away: AtomicUsize,
     points: Mutex<Option<BTreeMap<Uuid, Point>>>,
     calls: Mutex<Vec<String>>,
 }
@@ -33,6 +36,8 @@ impl Default for FakeCollection {
             faults: Faults::default(),
             bulk: Bulk { points: 4, bytes: 1 << 20, bytes_per_number: 4, concurrency: 2 },
             unreachable: AtomicBool::default(),
+            overloaded: Mutex::default(),
+            turned_away: AtomicUsize::default(),
             points: Mutex::default(),
             calls: Mutex::default(),
         }
@@ -55,6 +60,16 @@ impl FakeCollection {
         self.unreachable.store(blocked, Ordering::SeqCst);
     }
 
+    /// From now on writing calls are told to come again after this pause; `None`: no more.
+    pub fn overload(&self, pause: Option<Duration>) {
+        *self.overloaded.lock() = pause;
+    }
+
+    /// The writing calls so far that were told to come again.
+    pub fn turned_away(&self) -> usize {
+        self.turned_away.load(Ordering::SeqCst)
+    }
+
     /// The writing calls so far: what was called, and of what.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().clone()
@@ -68,6 +83,11 @@ impl FakeCollection {
         let failed = || CollectionError::Unavailable { reason: "the fake is told to fail".to_owned(), after: None };
         let fault = self.faults.next();
         tokio::time::sleep(Duration::from_millis(1)).await;
+        let pause = *self.overloaded.lock();
+        if pause.is_some() {
+            self.turned_away.fetch_add(1, Ordering::SeqCst);
+            return Err(CollectionError::Unavailable { reason: "the fake is overloaded".to_owned(), after: pause });
+        }
         match fault {
             Fault::Unavailable | Fault::TooMany | Fault::Answers(_) | Fault::TimesOut => return Err(failed()),
             Fault::PanicBefore => panic!("the fake collection is told to panic"),

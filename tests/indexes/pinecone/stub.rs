@@ -41,6 +41,11 @@ impl Stub {
         stub
     }
 
+    /// Where its indexes are found from now on: at this host and port, by which it is reached too.
+    pub fn is_reached_at(&self, address: &str) {
+        self.0.lock().unwrap().address = address.to_owned();
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.0.lock().unwrap().address)
     }
