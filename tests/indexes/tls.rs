@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
 
+use crate::certificates::{Beginning, Certificates};
 use crate::contract::{assert_same, block_on};
 use crate::pinecone::stub::{KEY, Stub};
 use crate::pipeline::{Pipeline, sound};
 use crate::points::{DIMENSIONS, point};
-use crate::certificates::{Beginning, Certificates};
 use crate::server::Server;
 
 /// A server that is reached over TLS, as the settings of its index say it. Without braces, authority and collection.
