@@ -108,8 +108,14 @@ impl Desk {
     }
 
     async fn plan(&self, groups: Vec<Group>) -> Planned {
-        let ids: Arc<[_]> = groups.iter().map(|group| group.claim.id().clone()).collect();
-        let held = patiently(&self.ledger, move |ledger| ledger.documents(&ids)).await;
+        let groups = Arc::new(groups);
+        let asked = groups.clone();
+        let compare = move |ledger: &Ledger| {
+            // Who asks for a plan gets one, whatever is said.
+            ledger.compare(asked.iter().map(|group| (group.claim.id(), (!group.refresh).then_some(&group.delta))))
+        };
+        let held = patiently(&self.ledger, compare).await;
+        let groups = Arc::into_inner(groups).expect("the look-up is over, and nobody else had them");
         fault_point!("before planning");
         let (planner, limiter) = (self.planner.clone(), self.limiter.clone());
         let planned = on_core(move || planner.plan(groups, held, limiter.estimator())).await;

@@ -14,7 +14,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
 use crate::document::{Document, Fingerprint, Vector};
 use crate::embed::estimate::Estimator;
-use crate::ledger::{HeldChunk, HeldDocument, PointKey, VectorSource};
+use crate::ledger::{Held, HeldChunk, PointKey, VectorSource};
 use crate::telemetry::{CacheTier, Metrics, Reason};
 
 /// What turns documents into chunks, and where vectors are found. One per generation, shared by its planning tasks.
@@ -43,7 +43,7 @@ pub struct Planned {
 impl Planner {
     /// Compares each group with what the ledger holds of its document, and looks for what is lacking among flights and in memory. Groups
     /// that change nothing are settled here.
-    pub fn plan(&self, groups: Vec<Group>, held: Vec<Option<HeldDocument>>, estimator: &Estimator) -> Planned {
+    pub fn plan(&self, groups: Vec<Group>, held: Vec<Held>, estimator: &Estimator) -> Planned {
         let mut planned = Planned::default();
         for (group, held) in groups.into_iter().zip(held) {
             match self.diff(group, held) {
@@ -55,10 +55,11 @@ impl Planner {
         planned
     }
 
-    fn diff(&self, group: Group, held: Option<HeldDocument>) -> Need {
+    fn diff(&self, group: Group, held: Held) -> Need {
         let (mut document, metadata, chunks, unwritten) = match held {
-            Some(held) => (held.document, held.metadata, held.chunks, held.unwritten),
-            None => (Document::default(), None, Vec::new(), false),
+            Held::Same => return Need::nothing(group.receipts, &Verdict::Unchanged),
+            Held::Other(held) => (held.document, held.metadata, held.chunks, held.unwritten),
+            Held::Nothing => (Document::default(), None, Vec::new(), false),
         };
         let Group { claim, delta, receipts, priority, immediate, refresh } = group;
         let newest = delta.newest();

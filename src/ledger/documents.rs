@@ -6,89 +6,84 @@ use crate::document::{Document, DocumentId};
 
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::{HeldChunk, HeldDocument};
+use super::held::HeldDocument;
 use super::journal::limit;
 use super::packed::Chunks;
 
-/// What the ledger holds of one document, as texts and not parsed.
+/// What the ledger holds of a document of which something is said.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredDocument<'a> {
-    /// What [`Document::to_json`] wrote.
-    pub document: &'a str,
-    /// The metadata in the index, as canonical JSON text; `None` when the document is not in the index.
-    pub metadata: Option<&'a str>,
-    /// What the index holds, by chunk number.
-    pub chunks: Vec<HeldChunk>,
-    /// See [`HeldDocument::unwritten`].
-    pub unwritten: bool,
-}
-
-impl StoredDocument<'_> {
-    /// Parses it.
-    pub fn parse(self) -> Result<HeldDocument, serde_json::Error> {
-        let document = Document::from_json(self.document)?;
-        let Self { metadata, chunks, unwritten, .. } = self;
-        Ok(HeldDocument { document, metadata: metadata.map(str::to_owned), chunks, unwritten })
-    }
+pub enum Held {
+    /// No change ever named it.
+    Nothing,
+    /// Exactly what is said, in the index, and nothing of it is [unwritten](HeldDocument::unwritten).
+    Same,
+    /// This.
+    Other(HeldDocument),
 }
 
 const COLUMNS: &str = "SELECT document, metadata, chunks, name, EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id) FROM documents";
 
-fn stored<'a>(row: &'a Row<'_>) -> Result<StoredDocument<'a>, Trouble> {
-    let text = |index| row.get_ref(index);
-    Ok(StoredDocument {
-        document: text(0)?.as_str().map_err(rusqlite::Error::from)?,
-        metadata: text(1)?.as_str_or_null().map_err(rusqlite::Error::from)?,
+fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<&'a str>, Trouble> {
+    Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
+}
+
+fn held(id: &DocumentId, row: &Row<'_>) -> Result<HeldDocument, Trouble> {
+    let broken = |error| {
+        let message = format!("what is kept of document `{id}` cannot be read: {error}");
+        Trouble::Known(LedgerErrorKind::Corrupt, message)
+    };
+    Ok(HeldDocument {
+        document: Document::from_json(text(row, 0)?.unwrap_or_default()).map_err(broken)?,
+        metadata: text(row, 1)?.map(str::to_owned),
         chunks: row.get::<_, Chunks>(2)?.0,
         unwritten: row.get(4)?,
     })
 }
 
-fn held(name: &str, stored: StoredDocument<'_>) -> Result<HeldDocument, Trouble> {
-    stored.parse().map_err(|error| {
-        Trouble::Known(LedgerErrorKind::Corrupt, format!("what is kept of document `{name}` cannot be read: {error}"))
-    })
+/// Whether this row is just what is said.
+fn says(row: &Row<'_>, said: &Document) -> Result<bool, Trouble> {
+    Ok(text(row, 1)?.is_some() && !row.get(4)? && text(row, 0)? == Some(&said.to_json()))
 }
 
-/// Visits each of these documents, in order.
-fn visit(
+/// What `found` makes of the row of each document, in order.
+fn look_up<'i, K, T>(
     connection: &Connection,
-    ids: &[DocumentId],
-    mut each: impl FnMut(usize, Option<StoredDocument<'_>>) -> Result<(), Trouble>,
-) -> Result<(), Trouble> {
+    keys: impl Iterator<Item = K>,
+    id: impl Fn(&K) -> &'i DocumentId,
+    found: impl Fn(&K, Option<&Row<'_>>) -> Result<T, Trouble>,
+) -> Result<Vec<T>, Trouble> {
     let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))?;
-    for (index, id) in ids.iter().enumerate() {
-        let mut rows = statement.query([id.as_str()])?;
-        each(index, rows.next()?.map(stored).transpose()?)?;
-    }
-    Ok(())
+    let look_up = |key: K| {
+        let mut rows = statement.query([id(&key).as_str()])?;
+        found(&key, rows.next()?)
+    };
+    keys.map(look_up).collect()
 }
 
 impl Ledger {
     /// What is held of these documents, in their order; `None` for one that no change ever named.
     pub fn documents(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
         self.read("look up documents", |connection| {
-            let mut found = Vec::with_capacity(ids.len());
-            visit(connection, ids, |index, stored| {
-                found.push(stored.map(|stored| held(ids[index].as_str(), stored)).transpose()?);
-                Ok(())
-            })?;
-            Ok(found)
+            look_up(connection, ids.iter(), |id| id, |id, row| row.map(|row| held(id, row)).transpose())
         })
     }
 
-    /// Shows what is held of these documents without parsing or copying it: `each` is called with every index into `ids`, in
-    /// order. For callers that can tell by the text that nothing changed.
-    pub fn documents_with(
+    /// As [`Ledger::documents`], where something is said of some of them: what says the same is told by its text, and not parsed.
+    pub fn compare<'a>(
         &self,
-        ids: &[DocumentId],
-        mut each: impl FnMut(usize, Option<StoredDocument<'_>>),
-    ) -> Result<(), LedgerError> {
+        said: impl Iterator<Item = (&'a DocumentId, Option<&'a Document>)>,
+    ) -> Result<Vec<Held>, LedgerError> {
         self.read("look up documents", |connection| {
-            visit(connection, ids, |index, stored| {
-                each(index, stored);
-                Ok(())
-            })
+            look_up(
+                connection,
+                said,
+                |(id, _)| id,
+                |(id, said), row| match (row, said) {
+                    (None, _) => Ok(Held::Nothing),
+                    (Some(row), Some(said)) if says(row, said)? => Ok(Held::Same),
+                    (Some(row), _) => held(id, row).map(Held::Other),
+                },
+            )
         })
     }
 
@@ -106,7 +101,7 @@ impl Ledger {
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 let id = document_id(row, 3)?;
-                let held = held(id.as_str(), stored(row)?)?;
+                let held = held(&id, row)?;
                 found.push((id, held));
             }
             Ok(found)
@@ -125,7 +120,8 @@ mod tests {
     use super::*;
     use crate::document::{Change, Operation, Version};
     use crate::ledger::DocumentWrite;
-    use crate::ledger::testing::{here, open, write};
+    use crate::ledger::LedgerOptions;
+    use crate::ledger::testing::{here, open, open_with, options, write};
 
     fn document(version: i128) -> Document {
         let fields = serde_json::json!({"title": "Boot", "note": "\u{0}☂"}).as_object().unwrap().clone();
@@ -148,9 +144,25 @@ mod tests {
         let a = found[2].as_ref().unwrap();
         assert_eq!((&a.document, a.metadata.as_deref(), a.chunks.len()), (&state, Some(r#"{"id":"a"}"#), 1));
 
-        let mut seen = Vec::new();
-        ledger.documents_with(&ids, |index, stored| seen.push((index, stored.map(|s| s.document.to_owned())))).unwrap();
-        assert_eq!(seen, [(0, Some(write("b", vec![]).document)), (1, None), (2, Some(state.to_json()))]);
+        let compared = |said: Option<&Document>| ledger.compare(ids.iter().map(|id| (id, said))).unwrap();
+        let [b, none, a] = [0, 1, 2].map(|index| found[index].clone().map_or(Held::Nothing, Held::Other));
+        assert_eq!(compared(Some(&state)), [b.clone(), none.clone(), Held::Same]);
+        assert_eq!(compared(Some(&document(1))), [b.clone(), none.clone(), a.clone()]);
+        assert_eq!(compared(None), [b, none, a]);
+    }
+
+    #[test]
+    fn what_is_not_in_the_index_or_not_in_the_other_system_is_not_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, LedgerOptions { external: true, ..options() });
+        let state = document(1);
+        let stored = |id| DocumentWrite { document: state.to_json(), ..write(id, vec![here("one")]) };
+        ledger.write(&[stored("unwritten"), DocumentWrite { metadata: None, ..stored("rejected") }]).unwrap();
+        for id in ["unwritten", "rejected"] {
+            let id = DocumentId::new(id).unwrap();
+            let held = ledger.compare([(&id, Some(&state))].into_iter()).unwrap().remove(0);
+            assert!(matches!(&held, Held::Other(held) if held.document == state), "{id}: {held:?}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
 pub use counts::Counts;
-pub use documents::StoredDocument;
+pub use documents::Held;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use held::{
     ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, NewDeadLetter, PointKey, Totals, VectorSource,
