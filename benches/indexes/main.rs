@@ -1,7 +1,7 @@
 //! How fast an index in another system is written to: points beside the system's own Python client that does the same, and changes of metadata
 //! alone through the whole pipeline.
 //!
-//! `benches/indexes/clients.sh install`, once; then `cargo bench --all-features --bench indexes -- milvus`, and likewise `qdrant`, `pgvector` and
+//! `benches/indexes/clients.sh install`, once; then `cargo bench --bench indexes -- milvus`, and likewise `qdrant`, `pgvector` and
 //! `weaviate`. The server is started by its script in `tests/servers`.
 //!
 //! Both clients write in turns, in rounds, each to a collection of its own in the same server, so that what the server does meanwhile and

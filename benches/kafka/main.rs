@@ -1,7 +1,7 @@
 //! How fast records of a topic pass through the pipeline when no text changed, beside a bare consumer of the same topic: what reading, decoding,
 //! comparing with the ledger and committing cost.
 //!
-//! `cargo bench --all-features --bench kafka`, after `tests/servers/kafka.sh install`, which also serves the broker. The broker is on this machine,
+//! `cargo bench --bench kafka`, after `tests/servers/kafka.sh install`, which also serves the broker. The broker is on this machine,
 //! and takes its part of the processors.
 
 mod bare;

@@ -19,7 +19,7 @@ use crate::telemetry::health::Component;
 
 /// One attempt to write.
 pub const WRITE: Call = Call { of: "the index", to: "write documents", may_take: pulse::CALL };
-const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// See the module.
 pub struct IndexWriter {

@@ -19,7 +19,7 @@ use crate::telemetry::health::Component;
 /// Between generations.
 const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).at_least(Duration::from_secs(1));
 /// Between attempts to find the index ready.
-const PREPARE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+const PREPARE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 /// After so many generations in a row that committed nothing, rebuilding is no cure.
 const FRUITLESS: u32 = 5;
 

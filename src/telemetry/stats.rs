@@ -146,7 +146,8 @@ pub struct SourceStats {
     /// What is wrong, while it is failing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What the source itself has to say, also while it reads: that its server cannot be reached, or that it reads a part only.
+    /// What the source itself has to say, also while it reads: that its server cannot be reached, that it waits, or that it
+    /// reads a part only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
     /// Documents read and not yet settled.

@@ -93,6 +93,29 @@ fn a_topic_of_which_others_have_every_partition_is_shown() {
     }
 }
 
+#[test]
+fn who_waits_for_the_partitions_of_a_killed_process_says_so() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(2);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    pipeline.set("sources.events.settings={statistics.interval.ms: '200', session.timeout.ms: '15000'}");
+    pipeline.set("server={listen: '127.0.0.1:0'}");
+    broker.produce_all(&topic, &products(10));
+    let mut run = pipeline.start();
+    let address = run.wait_for_address();
+    run.wait_until("the group has it", || has_partitions(&get(address, "/metrics"), 2));
+    run.signal("KILL");
+    run.end();
+    let mut run = pipeline.start();
+    let address = run.wait_for_address();
+    run.wait_until("it says that it waits", || {
+        get(address, "/health/ready").contains("\"events\":\"waiting for its group")
+    });
+    run.wait_until("the group has it", || has_partitions(&get(address, "/metrics"), 2));
+    run.wait_until("nothing is remarkable any more", || !get(address, "/health/ready").contains("sources"));
+}
+
 /// Whether so many partitions are read.
 fn has_partitions(metrics: &str, partitions: usize) -> bool {
     metrics.lines().filter(|line| line.starts_with("vectide_source_lag{")).count() == partitions

@@ -1,6 +1,6 @@
 """A stand-in for a Qdrant server on the gRPC API, for `tests/indexes/qdrant.rs`.
 
-    qdrant.py PORT FOLDER
+    qdrant.py FOLDER PORT
 
 Built only from what Qdrant publishes in its Python package qdrant-client: the message stubs, the conversions, and the in-process engine.
 It is not the server: search is exact, one request runs at a time, and there is no REST, HNSW, WAL, cluster, strict mode or rate limit.

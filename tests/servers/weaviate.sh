@@ -2,7 +2,7 @@
 # Weaviate, built from its source with Go 1.26: the real server.
 #   weaviate.sh install             into a folder outside the clone: 140 MB, and 2 GB for Go's caches; 6 to 20 minutes with 2 cores
 #   weaviate.sh serve FOLDER PORT   its REST API on 127.0.0.1:PORT and gRPC on the port after it, until standard input ends; keeps its data in
-#                                   FOLDER; says the address of REST and that of gRPC once it answers
+#                                   FOLDER; says the address of REST and that of gRPC once it answers. Its key is `secret`
 set -euo pipefail
 script=$(cd "$(dirname "$0")" && pwd)/weaviate.py
 version=1.38.11

@@ -36,7 +36,7 @@ pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
 const FAILURES_UNTIL_FAILING: u32 = 4;
-const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;

@@ -31,6 +31,12 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long a part of the partitions must stay the same until it is taken for all that this process gets.
 const REBALANCE: Duration = Duration::from_secs(10);
 
+/// How long a group takes to give partitions when nobody holds them.
+const JOINING: Duration = Duration::from_secs(5);
+
+const WAITS_FOR_GROUP: &str =
+    "waiting for its group: partitions of a process that was killed are held for it until `session.timeout.ms` is over";
+
 /// What the client's thread and the source share.
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
@@ -65,6 +71,8 @@ pub(super) struct State {
     topics: Option<Topics>,
     /// When the broker was last asked for them.
     looked: Option<Instant>,
+    /// Since when a broker answers and the group says nothing.
+    waiting_since: Option<Instant>,
     /// Since when the partitions are the same.
     assigned_since: Option<Instant>,
     /// Why no broker can be spoken to.
@@ -137,7 +145,7 @@ impl Shared {
             _ => {}
         }
         if let Some(remark) = remark.as_ref().filter(|remark| before.1.as_ref() != Some(remark)) {
-            tracing::warn!(source, remark, "the source reads a part only");
+            tracing::warn!(source, "{remark}");
         }
         self.board.remark(trouble.or(remark));
     }
@@ -231,6 +239,9 @@ impl Shared {
             state.assigned_since = Some(Instant::now());
             (state.topics, state.looked) = (None, None);
             state.group = None;
+            if state.waiting_since.take().is_some() {
+                state.remark = None;
+            }
             for name in names {
                 let lag = self.metrics.lag(&self.name, &name);
                 let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
@@ -241,13 +252,15 @@ impl Shared {
 
     fn revoke(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
         let names: Vec<String> = names(partitions).collect();
-        // What is lost has another owner already.
-        if !consumer.assignment_lost() {
+        // What is lost has another owner already, or will have.
+        let lost = consumer.assignment_lost();
+        if !lost {
             self.commit_now(consumer, &names);
         }
         let mut gone = Vec::new();
         {
             let mut state = self.state();
+            state.joined &= !lost;
             for name in &names {
                 if let Some(assigned) = state.assigned.remove(name) {
                     self.metrics.forget_lag(&self.name, name);
@@ -364,8 +377,14 @@ impl ClientContext for Context {
             }
             // Until the broker said which topics there are, the remark of before stands, and nobody knows whether this is all.
             state.caught_up = caught_up && state.topics.is_some();
+            if state.closing {
+                return;
+            }
             if let Some(topics) = state.topics.as_ref().filter(|_| state.joined) {
                 state.remark = of_a_part(topics, &shares);
+            }
+            if connected && !state.joined && state.waiting_since.get_or_insert_with(Instant::now).elapsed() >= JOINING {
+                state.remark = Some(WAITS_FOR_GROUP.to_owned());
             }
         });
     }
