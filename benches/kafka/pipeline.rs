@@ -16,7 +16,7 @@ use crate::{Measured, RECORDS, cpu};
 /// How often it is looked whether all is settled.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Reads the whole topic with the ledger in this folder, and measures from the start until every record is settled.
+/// Reads the whole topic with the ledger in this folder, and measures from the first record that is read until every one is settled.
 pub fn read(address: &str, folder: &Path) -> Measured {
     actix::System::new().block_on(async {
         let resources = Resources::open(settings(address, folder)).await.expect("the resources of the bench");
@@ -25,8 +25,11 @@ pub fn read(address: &str, folder: &Path) -> Measured {
         let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         let mut measured = None;
-        let since = Instant::now();
         let all_settled = async {
+            while resources.metrics.window("events").documents.get() == 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            let since = Instant::now();
             while resources.metrics.events.settled() < RECORDS as u64 {
                 tokio::time::sleep(LOOK).await;
             }

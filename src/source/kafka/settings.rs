@@ -51,6 +51,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("topic.metadata.refresh.interval.ms", "10000"),
     // What was fetched ahead is thrown away when partitions pause.
     ("queued.max.messages.kbytes", "16384"),
+    // What was fetched ahead lasts for half a second at full speed, and librdkafka would wait a whole one until it fetches more.
+    ("fetch.queue.backoff.ms", "50"),
     ("client.id", "vectide"),
     // Lag, and whether the end of each partition was reached.
     ("statistics.interval.ms", "1000"),
