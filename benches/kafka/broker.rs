@@ -21,7 +21,7 @@ pub struct Broker {
 
 impl Broker {
     pub fn start() -> Self {
-        let port = ports::free(3);
+        let port = ports::free(5);
         Self { server: Server::start("kafka.sh", port), port }
     }
 

@@ -163,9 +163,7 @@ fn endpoint(url: &str, ca_file: Option<&Path>) -> Result<Endpoint, String> {
         Some(file) => ClientTlsConfig::new().trust_anchors(authorities::read(file)?.roots),
         None => ClientTlsConfig::new().with_native_roots(),
     };
-    endpoint
-        .tls_config(tls)
-        .map_err(|error| with_causes(format!("index.url: https needs the system's certificates: {error}"), &error))
+    endpoint.tls_config(tls).map_err(|error| with_causes(format!("index.url: cannot prepare https: {error}"), &error))
 }
 
 fn with_causes(mut told: String, error: &dyn Error) -> String {

@@ -22,7 +22,7 @@ pub struct PgvectorSettings {
     /// A file that holds the password and nothing else, in place of `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority.
+    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority. Insists on TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// The table, with its schema where it is not `public`. Default: the pipeline's name.

@@ -94,6 +94,22 @@ fn a_topic_of_which_others_have_every_partition_is_shown() {
 }
 
 #[test]
+fn a_pattern_that_nothing_matches_is_told_and_ends_a_run_that_waits_for_the_end() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    broker.read(&mut pipeline, &topic, json!({ "topics": [format!("^{}$", name("nothing"))] }));
+    let ended = pipeline.run();
+    assert!(
+        ended.code == Some(70) && ended.said.contains("there is no topic yet whose name matches"),
+        "{}",
+        ended.said
+    );
+    assert!(!ended.said.contains("waiting for its group"), "{}", ended.said);
+}
+
+#[test]
 fn who_waits_for_the_partitions_of_a_killed_process_says_so() {
     let Some(broker) = lend() else { return };
     let provider = Provider::new();

@@ -303,8 +303,9 @@ impl Core {
         if *told != (Told { last, points }) {
             warn!("learning from the ledger what a write that failed had committed");
             let new = self.ledger.points_after(told.last, usize::MAX)?;
-            let mut keys = read(&self.graph).keys().to_vec();
+            // What waited when the segments were taken is in them, or in the graph by now, or in both.
             let segments: Vec<_> = lock(&self.waiting).segments.iter().map(Arc::clone).collect();
+            let mut keys = read(&self.graph).keys().to_vec();
             keys.extend(segments.iter().flat_map(|segment| &segment.points).map(|(key, _)| *key));
             let gone = dead_among(keys, &self.ledger)?.difference(&read(&self.dead)).copied().collect();
             self.publish(told, new, gone);
@@ -382,9 +383,10 @@ fn dead_in(graph: &Graph, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexErr
     dead_among(graph.keys().to_vec(), ledger)
 }
 
-/// Those of these keys that the ledger no longer has.
+/// Those of these keys, of which any may be there twice, that the ledger no longer has.
 fn dead_among(mut keys: Vec<PointKey>, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
     keys.sort_unstable();
+    keys.dedup();
     let mut dead = HashSet::new();
     let mut unseen = keys.as_slice();
     let mut after = 0;

@@ -544,3 +544,15 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_point_that_waits_and_is_in_the_graph_already_is_alive() {
+    let mut world = World::new(Metric::L2, 2);
+    world
+        .put((0..3).map(|number| (format!("d{number}"), json!({}), vec![Arc::from([number as f32, 1.0])])).collect())
+        .await;
+    let ledger = &world.index.core.ledger;
+    let held = ledger.point_keys_after(0, 10).unwrap();
+    let gone = held.last().unwrap() + 1;
+    assert_eq!(dead_among([&held[..], &[gone], &held[1..]].concat(), ledger).unwrap(), HashSet::from([gone]));
+}

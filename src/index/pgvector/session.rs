@@ -55,6 +55,10 @@ impl Sessions {
         }
         let encrypted = config.get_ssl_mode() != SslMode::Disable;
         authorities::not_in_vain(settings.ca_file.as_deref(), encrypted, "`sslmode` in `index.url`")?;
+        if settings.ca_file.is_some() {
+            // `prefer`, the default, would go on in plain text with whoever says that he has no TLS.
+            config.ssl_mode(SslMode::Require);
+        }
         let timeout = settings.timeout.as_duration();
         config.connect_timeout(timeout).application_name("vectide");
         Ok(Self {

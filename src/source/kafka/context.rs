@@ -25,6 +25,9 @@ use crate::telemetry::{Metrics, SourceHandle};
 /// How long the broker may take to say where a partition begins.
 const ASKING: Duration = Duration::from_secs(10);
 
+/// How long it may take to say which topics there are. The client's thread waits for it.
+const LOOKING: Duration = Duration::from_secs(2);
+
 /// How often the broker is asked which topics there are, beside after every rebalance.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -206,11 +209,12 @@ impl Shared {
         {
             let state = self.state();
             let is_time = state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
-            if !(state.joined && state.connection.is_none() && is_time) {
+            // Also before the group says anything: it says nothing while there is no topic to read.
+            if !(state.connection.is_none() && is_time) {
                 return;
             }
         }
-        let found = consumer.fetch_metadata(None, ASKING).map(|metadata| self.subscription.found(&metadata));
+        let found = consumer.fetch_metadata(None, LOOKING).map(|metadata| self.subscription.found(&metadata));
         self.tell(|state| {
             state.looked = Some(Instant::now());
             match found {
@@ -383,7 +387,12 @@ impl ClientContext for Context {
             if let Some(topics) = state.topics.as_ref().filter(|_| state.joined) {
                 state.remark = of_a_part(topics, &shares);
             }
-            if connected && !state.joined && state.waiting_since.get_or_insert_with(Instant::now).elapsed() >= JOINING {
+            if !connected {
+                state.waiting_since = None;
+            } else if !state.joined
+                && state.missing.is_none()
+                && state.waiting_since.get_or_insert_with(Instant::now).elapsed() >= JOINING
+            {
                 state.remark = Some(WAITS_FOR_GROUP.to_owned());
             }
         });

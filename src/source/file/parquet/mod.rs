@@ -19,7 +19,7 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 
-use self::pages::{Budget, RowGroup};
+use self::pages::{Bodies, Budget, RowGroup};
 use super::lines::{Cut, KEPT};
 
 /// How many rows are decoded at once at most.
@@ -241,7 +241,7 @@ impl Rows {
     fn open_group(&self) -> Result<Reader, String> {
         let budget = Budget::new();
         let group = RowGroup {
-            file: self.file.try_clone().map_err(|error| error.to_string())?,
+            file: Arc::new(Bodies(self.file.try_clone().map_err(|error| error.to_string())?)),
             metadata: Arc::clone(self.metadata.metadata()),
             group: self.group,
             at_once: usize::try_from(self.at_once).unwrap_or(1),

@@ -61,7 +61,8 @@ impl Budget {
 
 /// A row group as its columns' pages.
 pub(super) struct RowGroup {
-    pub file: File,
+    /// Shared by all columns: a file may have more of them than a process may have open files.
+    pub file: Arc<Bodies>,
     pub metadata: Arc<ParquetMetaData>,
     pub group: usize,
     /// How many rows are decoded at a time.
@@ -78,9 +79,8 @@ impl RowGroups for RowGroup {
         let chunk = self.metadata.row_group(self.group).column(column);
         // Read as if they were not compressed: inflating them is bounded here.
         let raw = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
-        let file = Arc::new(Bodies(self.file.try_clone()?));
         let pages = Pages {
-            raw: SerializedPageReader::new(file, &raw, self.num_rows(), None)?,
+            raw: SerializedPageReader::new(Arc::clone(&self.file), &raw, self.num_rows(), None)?,
             compression: chunk.compression(),
             column: chunk.column_descr_ptr(),
             at_once: self.at_once,
@@ -114,7 +114,7 @@ impl Iterator for Column {
 impl PageIterator for Column {}
 
 /// A file that gives no body of a page over the limit.
-struct Bodies(File);
+pub(super) struct Bodies(pub File);
 
 impl Length for Bodies {
     fn len(&self) -> u64 {
@@ -155,7 +155,7 @@ impl Pages {
         Ok(match page {
             Page::DictionaryPage { buf, num_values, encoding, is_sorted } => {
                 let buf = self.inflate(buf, 0)?;
-                self.charge(VALUE.saturating_mul(num_values as usize))?;
+                self.charge(self.decoded_bytes().saturating_mul(num_values as usize))?;
                 self.dictionary = buf.len();
                 // It is held as long as the row group is read.
                 self.charged = 0;
@@ -232,6 +232,18 @@ impl Pages {
         };
         self.charge(inflated.len())?;
         Ok(inflated)
+    }
+
+    /// What a value of a dictionary takes, beside the bytes of a text.
+    fn decoded_bytes(&self) -> usize {
+        match self.column.physical_type() {
+            Type::BOOLEAN => 1,
+            Type::INT32 | Type::FLOAT => 4,
+            Type::INT64 | Type::DOUBLE => 8,
+            Type::INT96 => 12,
+            Type::BYTE_ARRAY => 16,
+            Type::FIXED_LEN_BYTE_ARRAY => usize::try_from(self.column.type_length()).unwrap_or(0),
+        }
     }
 
     /// Charges what is decoded of a page at a time. Of a column without lists that is a value a row; of one with lists all may be
