@@ -14,7 +14,7 @@ use parquet::schema::parser::parse_message_type;
 use vectide::settings::ByteSize;
 use vectide::settings::source::FileSettings;
 use vectide::source::file::FileSource;
-use vectide::source::{Read, Record, Room, Source};
+use vectide::source::{Read, Record, Room, Source, SourceError};
 
 /// What the process that reads may have, in KiB: its threads, what is budgeted for a file, and no more than that again.
 const MEMORY: u32 = 2 << 20;
@@ -108,6 +108,22 @@ fn what_would_not_fit_into_memory_is_told_and_not_decoded() {
         assert!(reason.contains("rows 1 to 1 cannot be read"), "{case}: {reason}");
         assert!(reason.contains("512 MiB") || reason.contains("more lengths than values"), "{case}: {reason}");
     }
+}
+
+#[test]
+fn columns_that_are_nested_without_end_do_not_end_the_process() {
+    if !alone("bombs::columns_that_are_nested_without_end_do_not_end_the_process") {
+        return;
+    }
+    const LEVELS: u64 = 1_000_000;
+    // A version, and a list of elements that have a name and one child each.
+    let mut footer = vec![0x15, 0x02, 0x19, 0xfc];
+    footer.extend(varint(LEVELS));
+    footer.extend([0x48, 1, b'a', 0x15, 0x02, 0].repeat(LEVELS as usize));
+    footer.push(0);
+    let length = (footer.len() as u32).to_le_bytes();
+    let told = try_read([b"PAR1", &footer[..], &length, b"PAR1"].concat(), 16 << 20, None).unwrap_err().to_string();
+    assert!(told.contains("nested more than 200 levels"), "{told}");
 }
 
 /// A file of one column: a row group with these pages.
@@ -215,6 +231,10 @@ fn read(file: Vec<u8>, max_record: u64) -> Vec<Record> {
 
 /// Reads to the end, or until there are so many.
 fn read_some(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Vec<Record> {
+    try_read(file, max_record, wanted).unwrap()
+}
+
+fn try_read(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Result<Vec<Record>, SourceError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     assert!(file.len() < 20 << 20, "a small file");
@@ -230,12 +250,12 @@ fn read_some(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Vec<Recor
         let mut source = FileSource::new(&settings);
         source.open(vec![]).await.unwrap();
         let mut seen = Vec::new();
-        while let Read::Records(records) = source.read(Room { records: 1_000, bytes: 1 << 20 }).await.unwrap() {
+        while let Read::Records(records) = source.read(Room { records: 1_000, bytes: 1 << 20 }).await? {
             seen.extend(records);
             if wanted.is_some_and(|wanted| seen.len() >= wanted) {
                 break;
             }
         }
-        seen
+        Ok(seen)
     })
 }

@@ -1,13 +1,13 @@
 //! Rows of a Parquet file as JSON objects.
 //!
-//! `pages` bounds what is decoded at a time, `json` what is written of it.
+//! `footer` and `pages` bound what is decoded at a time, `json` what is written of it.
 
+mod footer;
 mod json;
 mod pages;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -27,9 +27,6 @@ const ROWS: u64 = 256;
 
 /// How many bytes of rows are decoded at once, by what a row of the group has on average.
 const BYTES: u64 = 4 << 20;
-
-/// The longest footer that is read: it is decoded as a whole.
-const MAX_FOOTER: u32 = 16 << 20;
 
 /// The most columns: each takes some memory before it has a value.
 const MAX_COLUMNS: usize = 16_384;
@@ -81,7 +78,7 @@ impl Rows {
     /// # Errors
     /// The file is not Parquet, or cannot be read.
     pub fn open(file: File, max: usize, row: u64) -> Result<Self, String> {
-        check_footer(&file)?;
+        footer::check(&file)?;
         let metadata =
             guarded(|| ArrowReaderMetadata::load(&file, Default::default()).map_err(|error| error.to_string()))?;
         let groups = metadata.metadata().row_groups().iter();
@@ -289,23 +286,6 @@ fn view(data_type: &DataType) -> DataType {
         DataType::Map(entries, sorted) => DataType::Map(as_views(entries), *sorted),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(as_views).collect()),
         other => other.clone(),
-    }
-}
-
-/// Refuses a footer that is too long before it is read.
-fn check_footer(mut file: &File) -> Result<(), String> {
-    let mut end = [0; 8];
-    // A file too short for this is told by the decoder.
-    if file.seek(SeekFrom::End(-8)).is_err() {
-        return Ok(());
-    }
-    file.read_exact(&mut end).map_err(|error| error.to_string())?;
-    let [a, b, c, d, ..] = end;
-    match u32::from_le_bytes([a, b, c, d]) {
-        length if length > MAX_FOOTER && end.ends_with(b"PAR1") => {
-            Err(format!("its footer has {length} bytes; at most {MAX_FOOTER} are read"))
-        }
-        _ => Ok(()),
     }
 }
 
