@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::document::{DocumentId, Vector};
-use vectide::index::collection::{Collection, Point, PointMetadata};
+use vectide::index::Filter;
+use vectide::index::collection::{Collection, Nearest, Point, PointMetadata};
+use vectide::index::distance::Scorer;
 use vectide::index::external::PointIds;
+use vectide::settings::index::Metric;
 
 pub const DIMENSIONS: usize = 16;
 /// Whose points they are.
@@ -41,6 +44,35 @@ pub async fn assert_holds(index: &dyn Collection, asked: &[Point], expected: &[&
     let all =
         found.len() == expected.len() && found.iter().zip(&expected).all(|(found, expected)| same(found, expected));
     assert!(all, "{found:?}\n{expected:?}");
+}
+
+/// The nearest of these points, which are all that the collection has, are those of an exact search, with its scores.
+pub async fn assert_scores(index: &dyn Collection, metric: Metric, points: &[Point]) {
+    let vector = vector(1_000_000, DIMENSIONS);
+    let scorer = Scorer::new(metric, &vector);
+    let mut expected: Vec<(f32, &str)> =
+        points.iter().map(|point| (scorer.score(&point.vector), point.document.as_str())).collect();
+    expected.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let found = index.nearest(Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
+    assert_eq!(found.len(), 10);
+    for (found, (score, document)) in found.iter().zip(expected) {
+        assert_eq!(found.document.as_str(), document, "{metric:?}");
+        assert!((found.score - score).abs() < 1e-4, "{metric:?}: {} {score}", found.score);
+    }
+}
+
+/// Of these points, which are all that the collection has, by cosine those come that the filter matches; says how many.
+pub async fn assert_filtered(index: &dyn Collection, points: &[Point], vector: &[f32], json: &Value) -> usize {
+    let filter = Filter::from_json(json).unwrap();
+    let found = index.nearest(Nearest { vector, filter: Some(&filter), limit: 200 }).await;
+    let found = found.unwrap_or_else(|error| panic!("{json}: {error}"));
+    let scorer = Scorer::new(Metric::Cosine, vector);
+    let matches = |point: &&Point| filter.matches(&serde_json::from_str(&point.metadata).unwrap());
+    let mut expected: Vec<&Point> = points.iter().filter(matches).collect();
+    expected.sort_by(|a, b| scorer.score(&b.vector).total_cmp(&scorer.score(&a.vector)));
+    let expected: Vec<&str> = expected.iter().map(|point| point.document.as_str()).collect();
+    assert_eq!(found.iter().map(|found| found.document.as_str()).collect::<Vec<_>>(), expected, "{json}");
+    expected.len()
 }
 
 /// Products as a shop has them, some with fields missing.

@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::index::Filter;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
-use vectide::index::distance::Scorer;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
@@ -20,7 +19,7 @@ use crate::contract::shop::Place;
 use crate::contract::{Backend, Subject, WRONG_KEY, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
-use crate::points::{DIMENSIONS, assert_holds, point, products, vector};
+use crate::points::{DIMENSIONS, assert_filtered, assert_holds, assert_scores, point, products, vector};
 use crate::relay::with_port;
 
 use stub::{KEY, Stub};
@@ -167,7 +166,6 @@ async fn filters_find_what_they_match() {
     let products = products(120);
     index.upsert(&products).await.unwrap();
     let vector = vector(4711, DIMENSIONS);
-    let scorer = Scorer::new(Metric::Cosine, &vector);
     for json in [
         json!({}),
         json!({"category": "shoes"}),
@@ -194,14 +192,7 @@ async fn filters_find_what_they_match() {
         json!({"or": [{"stock": 0}, {"price": {"lt": 10}}]}),
         json!({"not": {"or": [{"category": "hats"}, {"and": [{"category": "socks"}, {"tags": "rain"}]}]}}),
     ] {
-        let filter = Filter::from_json(&json).unwrap();
-        let found = index.nearest(Nearest { vector: &vector, filter: Some(&filter), limit: 200 }).await;
-        let found = found.unwrap_or_else(|error| panic!("{json}: {error}"));
-        let matches = |point: &&Point| filter.matches(&serde_json::from_str(&point.metadata).unwrap());
-        let mut expected: Vec<&Point> = products.iter().filter(matches).collect();
-        expected.sort_by(|a, b| scorer.score(&b.vector).total_cmp(&scorer.score(&a.vector)));
-        let expected: Vec<&str> = expected.iter().map(|point| point.document.as_str()).collect();
-        assert_eq!(found.iter().map(|found| found.document.as_str()).collect::<Vec<_>>(), expected, "{json}");
+        assert_filtered(&index, &products, &vector, &json).await;
     }
 }
 
@@ -213,17 +204,7 @@ async fn scores_are_those_of_an_exact_search() {
         index.establish().await.unwrap();
         let products = products(100);
         index.upsert(&products).await.unwrap();
-        let vector = vector(1_000_000, DIMENSIONS);
-        let scorer = Scorer::new(metric, &vector);
-        let mut expected: Vec<(f32, &str)> =
-            products.iter().map(|point| (scorer.score(&point.vector), point.document.as_str())).collect();
-        expected.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let found = index.nearest(Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
-        assert_eq!(found.len(), 10);
-        for (found, (score, document)) in found.iter().zip(expected) {
-            assert_eq!(found.document.as_str(), document, "{name}");
-            assert!((found.score - score).abs() < 1e-4, "{name}: {} {score}", found.score);
-        }
+        assert_scores(&index, metric, &products).await;
     }
 }
 
