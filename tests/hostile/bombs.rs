@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -126,6 +128,27 @@ fn columns_that_are_nested_without_end_do_not_end_the_process() {
     assert!(told.contains("nested more than 200 levels"), "{told}");
 }
 
+#[test]
+fn a_wide_file_whose_columns_have_large_dictionaries_is_read() {
+    if !alone("bombs::a_wide_file_whose_columns_have_large_dictionaries_is_read") {
+        return;
+    }
+    // All dictionaries are held at once: 80 MB of numbers.
+    const COLUMNS: usize = 1_000;
+    let numbers: ArrayRef = Arc::new(Float64Array::from_iter_values((0..10_000).map(f64::from)));
+    let rows = RecordBatch::try_from_iter((0..COLUMNS).map(|column| (format!("c{column}"), numbers.clone()))).unwrap();
+    let compression = Compression::ZSTD(Default::default());
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    let records = read_some(writer.into_inner().unwrap(), 16 << 20, Some(500));
+    for (number, record) in records.iter().enumerate() {
+        assert_eq!(record.broken, None);
+        let row: Vec<_> = (0..COLUMNS).map(|column| format!("\"c{column}\":{number}.0")).collect();
+        assert_eq!(record.payload, format!("{{{}}}", row.join(",")));
+    }
+}
+
 /// A file of one column: a row group with these pages.
 fn parquet(schema: &str, compression: Compression, rows: u64, pages: Vec<Page>) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -237,7 +260,7 @@ fn read_some(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Vec<Recor
 fn try_read(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Result<Vec<Record>, SourceError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    assert!(file.len() < 20 << 20, "a small file");
+    assert!(file.len() < 64 << 20, "a small file");
     std::fs::write(&path, file).unwrap();
     let settings = FileSettings {
         path: path.display().to_string(),

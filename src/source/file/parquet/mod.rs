@@ -16,7 +16,8 @@ use arrow_json::EncoderOptions;
 use arrow_json::writer::make_encoder;
 use arrow_schema::{DataType, Field, FieldRef, Fields};
 use bytes::Bytes;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader};
+use parquet::arrow::array_reader::RowGroups as _;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 
 use self::pages::{Bodies, Budget, RowGroup};
@@ -59,8 +60,8 @@ pub(super) struct Rows {
 struct Reader {
     batches: ParquetRecordBatchReader,
     budget: Budget,
-    /// Rows of the group that were given before.
-    passed: u64,
+    /// Rows that were given before and are decoded again.
+    passed: usize,
     /// Rows decoded, and the next of them to be written.
     batch: StructArray,
     at: usize,
@@ -244,24 +245,33 @@ impl Rows {
             at_once: usize::try_from(self.at_once).unwrap_or(1),
             budget: budget.clone(),
         };
-        let batches = ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &group, group.at_once, None)
+        let given = usize::try_from(self.row - (self.group_end - self.group_rows())).unwrap_or(usize::MAX);
+        let left = group.num_rows().saturating_sub(given);
+        // Whole pages are passed over unopened. Those of a list do not say how many rows they have: each would be opened, and all would
+        // stay charged until the first row is read. So where there are lists, rows that were given are decoded again.
+        let skips = given > 0 && !self.has_lists();
+        let selection = skips.then(|| RowSelection::from(vec![RowSelector::skip(given), RowSelector::select(left)]));
+        let batches = ParquetRecordBatchReader::try_new_with_row_groups(&self.levels, &group, group.at_once, selection)
             .map_err(|error| error.to_string())?;
-        let passed = self.row - (self.group_end - self.group_rows());
+        let passed = if skips { 0 } else { given };
         Ok(Reader { batches, budget, passed, batch: StructArray::new_empty_fields(0, None), at: 0 })
+    }
+
+    fn has_lists(&self) -> bool {
+        self.metadata.parquet_schema().columns().iter().any(|column| column.max_rep_level() > 0)
     }
 }
 
 impl Reader {
-    /// Sees to it that a row is decoded; says whether there is one. Rows that were given before are decoded again: what their pages
-    /// may take is charged, where passing over them would not be.
+    /// Sees to it that a row is decoded that was not given before; says whether there is one.
     fn decode(&mut self) -> Result<bool, String> {
         while self.at == self.batch.len() {
             self.budget.next_rows();
             self.batch = StructArray::new_empty_fields(0, None);
             let Some(batch) = self.batches.next() else { return Ok(false) };
             self.batch = batch.map_err(|error| error.to_string())?.into();
-            self.at = usize::try_from(self.passed).map_or(self.batch.len(), |passed| passed.min(self.batch.len()));
-            self.passed -= self.at as u64;
+            self.at = self.passed.min(self.batch.len());
+            self.passed -= self.at;
         }
         Ok(true)
     }
