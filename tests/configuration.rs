@@ -33,6 +33,11 @@ fn problems_with(yaml: &str, variables: &[(&str, &str)], overrides: &[&str]) -> 
     }
 }
 
+/// Whether it says that this build lacks what the configuration asks for.
+fn is_left_out(problem: impl AsRef<str>) -> bool {
+    problem.as_ref().contains("build it with `--features ")
+}
+
 /// The minimal configuration with some of its sections replaced or added.
 fn with(sections: &str) -> String {
     let mut whole: serde_yaml::Mapping = serde_yaml::from_str(MINIMAL).unwrap();
@@ -360,7 +365,11 @@ fn one_mistake_gives_one_problem() {
             "sources.a.format: unknown name `json`; did you mean `jsonl`? (one of `jsonl`, `csv`, `parquet`)",
         ),
     ] {
-        assert_eq!(problems(&yaml), [told], "{yaml}");
+        let problems = problems(&yaml);
+        // Of an index that is left out, not everything is looked at.
+        let (left_out, others): (Vec<_>, Vec<_>) = problems.iter().partition(|problem| is_left_out(problem));
+        let as_far = !is_left_out(told) && !left_out.is_empty() && others.iter().all(|problem| *problem == told);
+        assert!(problems == [told] || as_far, "{problems:#?} instead of {told}: {yaml}");
     }
 }
 
@@ -572,18 +581,16 @@ fn the_configurations_in_the_documentation_load() {
                 false if block.starts_with("index:") => with(block),
                 false => continue,
             };
-            if let Err(problems) = read(&whole, &variables, &[]) {
-                panic!("{}: {problems}\n{block}", page.display());
-            }
+            let problems = problems_with(&whole, &variables, &[]);
+            assert!(problems.iter().all(is_left_out), "{}: {problems:#?}\n{block}", page.display());
             loaded += 1;
         }
     }
     assert!(loaded > 10, "docs/configuration.md starts with a whole configuration, and each index has some lines");
     for entry in std::fs::read_dir(root.join("deploy/config")).unwrap() {
         let file = entry.unwrap().path();
-        if let Err(problems) = read(&std::fs::read_to_string(&file).unwrap(), &variables, &[]) {
-            panic!("{}: {problems}", file.display());
-        }
+        let problems = problems_with(&std::fs::read_to_string(&file).unwrap(), &variables, &[]);
+        assert!(problems.iter().all(is_left_out), "{}: {problems:#?}", file.display());
     }
 }
 
