@@ -31,7 +31,7 @@ pub struct Load {
 struct Shared {
     /// Events that were accepted or written.
     sent: AtomicU64,
-    /// Answers that asked to come later.
+    /// Answers that asked to come later, and requests that found nobody.
     refused: AtomicU64,
     over: AtomicBool,
 }
@@ -56,11 +56,10 @@ impl Load {
         self.shared.refused.load(Ordering::SeqCst)
     }
 
-    /// Sends what waits. Answers how many events were sent in all, and what they make.
-    pub fn stop(self) -> (u64, Shop) {
+    /// Sends what waits. Answers what all events make.
+    pub fn stop(self) -> Shop {
         self.shared.over.store(true, Ordering::SeqCst);
-        let shop = self.thread.join().expect("the sender ends");
-        (self.shared.sent.load(Ordering::SeqCst), shop)
+        self.thread.join().expect("the sender ends")
     }
 }
 
@@ -105,13 +104,16 @@ impl Sender {
         if posted.is_empty() {
             return;
         }
-        let body = posted.join("\n") + "\n";
+        let (body, began) = (posted.join("\n") + "\n", Instant::now());
         loop {
-            match self.post(&body).expect("the process answers") {
-                202 => break,
-                429 | 503 => drop(self.shared.refused.fetch_add(1, Ordering::SeqCst)),
-                status => panic!("the process answers {status}"),
+            match self.post(&body) {
+                Ok(202) => break,
+                Ok(429 | 503) => {}
+                Ok(status) => panic!("the process answers {status}"),
+                // It was killed, and is started again.
+                Err(error) => assert!(began.elapsed() < HANGS, "the process does not answer: {error}"),
             }
+            self.shared.refused.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(TICK);
         }
         self.shared.sent.fetch_add(posted.len() as u64, Ordering::SeqCst);

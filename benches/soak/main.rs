@@ -1,10 +1,12 @@
 //! Whether a process that runs for long stays as it is: a steady load of creates, price changes, updates, deletes, repeats and late
-//! events over HTTP and from a followed file, against a provider that storms, fails, lags and talks nonsense.
+//! events over HTTP and from a followed file, against a provider that storms, fails, lags and talks nonsense, and an index that cannot be
+//! written to for some seconds of every minute. In the first half of the time it is killed five times and started again.
 //!
-//! `cargo bench --bench soak`, with `-- --minutes 60` for longer than 20 minutes, or `-- --seconds 60` for a look. It prints what the process
-//! takes over time, then whether each of that is flat, and whether the index came to the truth. It ends with code 1 when
-//! anything is not so.
+//! `cargo bench --bench soak`, with `-- --minutes 60` for longer than 20 minutes, or `-- --seconds 180` for a look. It prints what the process
+//! takes over time, then what it took in each of its lives, whether each of that is flat in the last of them, and whether the
+//! index came to the truth. It ends with code 1 when anything is not so, and leaves no process behind, however it ends.
 
+mod faults;
 mod figures;
 mod load;
 mod process;
@@ -14,6 +16,7 @@ mod shop;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use faults::Faults;
 use figures::Figures;
 use load::Load;
 use process::Vectide;
@@ -22,8 +25,6 @@ use process::Vectide;
 const LINES: u32 = 40;
 /// What is looked at so often makes the verdict.
 const EVERY: Duration = Duration::from_secs(1);
-/// The share of the time in which the process may still grow: its caches fill, and every product gets its first text.
-const WARM_UP: f64 = 0.2;
 
 fn main() -> ExitCode {
     let runs_for = duration();
@@ -31,10 +32,12 @@ fn main() -> ExitCode {
     let provider = provider::start();
     let mut vectide = Vectide::start(folder.path(), &provider.url);
     let load = Load::start(folder.path(), vectide.address);
+    let mut faults = Faults::new(runs_for, folder.path());
     let (began, mut figures, mut printed) = (Instant::now(), Vec::new(), 0);
     println!("{}", Figures::HEAD);
     while began.elapsed() < runs_for {
         std::thread::sleep(EVERY);
+        faults.strike(began.elapsed(), &mut vectide);
         let now = Figures::of(&vectide, &load, &provider, began.elapsed());
         let line = (LINES as f64 * began.elapsed().as_secs_f64() / runs_for.as_secs_f64()) as u32;
         if line > printed {
@@ -43,15 +46,14 @@ fn main() -> ExitCode {
         }
         figures.push(now);
     }
-    let (sent, truth) = load.stop();
-    vectide.wait_until_settled(sent);
-    let (points, dead_letters) = (vectide.stats()["points"].clone(), vectide.stats()["dead_letters"].clone());
-    vectide.stop();
-    let differs = truth.differs_from(&vectide.export());
+    drop(faults);
+    let truth = load.stop();
+    vectide.finish();
     println!();
-    let warm = figures.split_off((figures.len() as f64 * WARM_UP) as usize);
-    let flat = figures::judge(&warm);
-    let in_step = differs.is_empty() && points == truth.in_index() && dead_letters == 0;
+    let flat = figures::judge(&figures);
+    let (left, differs) = (vectide.left(), truth.differs_from(&vectide.export()));
+    let (points, dead_letters) = (&left["points"], &left["dead_letters"]);
+    let in_step = differs.is_empty() && *points == truth.in_index() && *dead_letters == 0;
     println!("{points} points, {dead_letters} dead letters, {} products in the index by the truth", truth.in_index());
     differs.iter().take(10).for_each(|difference| println!("  {difference}"));
     println!("the index {} the truth", if in_step { "equals" } else { "does NOT equal" });

@@ -4,22 +4,24 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// The followed file in its folder.
 pub const FEED: &str = "feed.jsonl";
-const LOG: &str = "log";
 const STARTS: Duration = Duration::from_secs(60);
 /// How long the last events may take, with a provider that fails.
 const SETTLES: Duration = Duration::from_secs(300);
 
-/// See the module. Ends it when dropped.
+/// See the module. Killed when dropped.
 pub struct Vectide {
     folder: PathBuf,
-    child: Child,
+    running: Running,
+    /// Counts its lives from 1.
+    life: u32,
+    /// The same in each of them.
     pub address: SocketAddr,
 }
 
@@ -57,24 +59,22 @@ impl Vectide {
     pub fn start(folder: &Path, provider: &str) -> Self {
         File::create(folder.join(FEED)).expect("the followed file can be made");
         fs::write(folder.join("config.yaml"), configuration(provider)).expect("the configuration can be written");
-        let log = File::create(folder.join(LOG)).expect("the log can be made");
-        let child = command(folder, "run").stderr(log).spawn().expect("the binary starts");
-        let began = Instant::now();
-        let mut started = Self { folder: folder.to_owned(), child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
-        while began.elapsed() < STARTS {
-            let said = started.log();
-            let told = said.split_once("listening for HTTP address=").and_then(|(_, rest)| rest.split_once('\n'));
-            if let Some((address, _)) = told {
-                started.address = address.trim().parse().expect("it tells its address");
-                return started;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("it does not listen: {}", started.log());
+        let running = Running::start(folder, &["run"], "log-1");
+        let address = running.address();
+        Self { folder: folder.to_owned(), running, life: 1, address }
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.join(LOG)).unwrap_or_default()
+    /// Kills it as `kill -9` does, and starts it again at the same address.
+    pub fn kill_and_start_again(&mut self) {
+        self.running.kill();
+        self.life += 1;
+        let (listen, log) = (format!("server.listen={}", self.address), format!("log-{}", self.life));
+        self.running = Running::start(&self.folder, &["--set", &listen, "run"], &log);
+        self.running.address();
+    }
+
+    pub fn life(&self) -> u32 {
+        self.life
     }
 
     /// What `GET /v1/stats` answers.
@@ -89,7 +89,7 @@ impl Vectide {
     }
 
     fn proc(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}", self.child.id())).join(name)
+        PathBuf::from(format!("/proc/{}", self.running.child.id())).join(name)
     }
 
     /// Memory in MB, and threads.
@@ -106,47 +106,100 @@ impl Vectide {
         fs::read_dir(self.proc("fd")).expect("it runs").count() as f64
     }
 
-    /// Waits until it has settled so many events.
-    pub fn wait_until_settled(&self, events: u64) {
-        let began = Instant::now();
-        while settled(&self.stats()) < events {
-            assert!(began.elapsed() < SETTLES, "of {events} events some are never settled: {}", self.stats());
-            std::thread::sleep(Duration::from_millis(100));
-        }
+    /// Tells it to end, and has another run do what is left.
+    pub fn finish(&mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.running.child.id().to_string()]).status();
+        assert!(told.is_ok_and(|told| told.success()), "it is told to end");
+        let ended = self.running.wait();
+        assert!(matches!(ended.code(), Some(0 | 3)), "it ended with {ended}: {}", self.running.said());
+        self.running = Running::start(&self.folder, &["run", "--until-idle"], "log-last");
+        let ended = self.running.wait();
+        assert!(ended.success(), "the last run ended with {ended}: {}", self.running.said());
     }
 
-    /// Tells it to end, and waits for it.
-    pub fn stop(&mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(told.is_ok_and(|told| told.success()), "it is told to end");
-        let ended = self.child.wait().expect("it ends");
-        assert!(ended.success(), "it ended with {ended}: {}", self.log());
+    /// What `vectide stats` says of what it left.
+    pub fn left(&self) -> Value {
+        serde_json::from_str(&self.answer(&["stats", "--json"])).expect("statistics are JSON")
     }
 
     /// Every document that it left.
     pub fn export(&self) -> Vec<Value> {
-        let output = command(&self.folder, "export").output().expect("the binary starts");
+        self.answer(&["export"]).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+
+    fn answer(&self, arguments: &[&str]) -> String {
+        let output = command(&self.folder, arguments).output().expect("the binary starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-        lines.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+        String::from_utf8(output.stdout).expect("JSON is UTF-8")
     }
 }
 
-impl Drop for Vectide {
+/// One life of it. Killed when dropped.
+struct Running {
+    child: Child,
+    guard: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    fn start(folder: &Path, arguments: &[&str], log: &str) -> Self {
+        let log = folder.join(log);
+        let file = File::create(&log).expect("the log can be made");
+        let child = command(folder, arguments).stderr(file).spawn().expect("the binary starts");
+        Self { guard: guard(child.id()), child, log }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where it listens, once it does.
+    fn address(&self) -> SocketAddr {
+        let began = Instant::now();
+        while began.elapsed() < STARTS {
+            let said = self.said();
+            let told = said.split_once("listening for HTTP address=").and_then(|(_, rest)| rest.split_once('\n'));
+            if let Some((address, _)) = told {
+                return address.trim().parse().expect("it tells its address");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("it does not listen: {}", self.said());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        while began.elapsed() < SETTLES {
+            if let Some(ended) = self.child.try_wait().expect("it can be waited for") {
+                return ended;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("it does not end: {}", self.said());
+    }
+
+    fn kill(&mut self) {
+        // Either may have ended before. The guard goes first: the number of a process that was waited for may be another's.
+        let _ = (self.child.kill(), self.guard.kill());
+        let _ = (self.guard.wait(), self.child.wait());
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
-/// Events that were settled, as the statistics say.
-pub fn settled(stats: &Value) -> u64 {
-    stats["run"]["events"].as_u64().unwrap_or(0)
+/// Kills a process when this one is gone, however it ended: then nobody holds the other end of the guard's input any more.
+fn guard(process: u32) -> Child {
+    let script = "trap '' INT TERM; read -r nothing; kill -KILL \"$0\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, &process.to_string()]).stdin(Stdio::piped()).spawn().expect("a shell starts")
 }
 
-fn command(folder: &Path, name: &str) -> Command {
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vectide"));
-    command.arg(name).current_dir(folder);
+    command.args(arguments).current_dir(folder);
     command
 }
