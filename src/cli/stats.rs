@@ -11,6 +11,7 @@ use super::{exit, print_json};
 use crate::http_client::install_cryptography;
 use crate::settings::Settings;
 use crate::telemetry::figures::{bytes, count, money, span};
+use crate::telemetry::health::ComponentHealth;
 use crate::telemetry::{Stats, terminal};
 
 /// How long a process that runs here may take to answer. It answers from memory and a few rows.
@@ -67,12 +68,13 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     writeln!(out, "pipeline      {pipeline}")?;
     writeln!(out, "index         {} documents in {} chunks", count(*documents), count(*points))?;
     writeln!(out, "dead letters  {}", count(*dead_letters))?;
-    for (name, health) in [
-        ("provider", provider.as_ref().map(|provider| &provider.health)),
-        ("index", index.as_ref().map(|index| &index.health)),
-    ] {
-        if let Some(reason) = health.and_then(|health| health.reason.as_ref()) {
-            writeln!(out, "problem       {name}: {}", terminal::printable(reason))?;
+    let provider = provider.as_ref().map(|provider| ("provider", &provider.model, &provider.health));
+    let index = index.as_ref().map(|index| ("index", &index.kind, &index.health));
+    for (component, name, ComponentHealth { state, reason, since }) in provider.into_iter().chain(index) {
+        if let Some(reason) = reason {
+            let state = format!("{state:?}").to_lowercase();
+            let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
+            writeln!(out, "problem       {component} {name} {state}{since}: {}", terminal::printable(reason))?;
         }
     }
     writeln!(out)?;
@@ -111,6 +113,35 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::health::HealthState;
+    use crate::telemetry::stats::{IndexStats, TotalStats};
+
+    #[test]
+    fn an_index_that_fails_is_named_with_what_it_said_and_since_when() {
+        let health = ComponentHealth {
+            state: HealthState::Degraded,
+            reason: Some("Qdrant at http://h:6334: no answer".into()),
+            since: Some("2026-01-02T03:04:05Z".into()),
+        };
+        let stats = Stats {
+            pipeline: "shop".into(),
+            documents: 0,
+            points: 0,
+            dead_letters: 0,
+            total: TotalStats::default(),
+            run: None,
+            sources: Default::default(),
+            actors: Default::default(),
+            provider: None,
+            index: Some(IndexStats { kind: "qdrant".into(), graph_lag_points: 0, health }),
+        };
+        let mut written = Vec::new();
+        write(&mut written, &stats).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        let told =
+            "problem       index qdrant degraded since 2026-01-02T03:04:05Z: Qdrant at http://h:6334: no answer\n";
+        assert!(written.contains(told), "{written}");
+    }
 
     #[test]
     fn an_address_for_all_is_reached_here_and_a_free_port_is_not() {

@@ -452,7 +452,7 @@ mod tests {
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let watch = async {
             tokio::time::sleep(Duration::from_secs(4)).await;
-            let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason) } = status.health() else {
+            let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason), .. } = status.health() else {
                 panic!("{:?}", status.health())
             };
             assert!(reason.contains("unknown argument") && reason.contains("embedding.dimensions"), "{reason}");

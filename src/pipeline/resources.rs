@@ -185,7 +185,14 @@ impl Resources {
 
     /// Shows what the run does.
     pub fn progress(&self) -> Progress {
-        Progress::new(self.metrics.clone(), self.sources.clone(), self.ledger.clone(), self.index.clone())
+        Progress {
+            metrics: self.metrics.clone(),
+            sources: self.sources.clone(),
+            health: self.health.clone(),
+            ledger: self.ledger.clone(),
+            index: self.index.clone(),
+            started: Instant::now(),
+        }
     }
 
     /// Reads statistics and metrics.
@@ -198,6 +205,7 @@ impl Resources {
             actors: self.actors.clone(),
             sources: self.sources.clone(),
             index: self.index.clone(),
+            index_kind: self.settings.index.kind(),
             provider: self.provider.clone(),
             started: self.since,
         }

@@ -263,6 +263,12 @@ mod tests {
         let unhealthy = ground.get("/health/ready").await;
         assert_eq!(unhealthy.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(unhealthy.json()["components"]["provider"]["reason"], "401: check the key");
+        ground.health.degraded(Component::Index, "Qdrant at http://h:6334: no answer");
+        let index = ground.health.of(Component::Index);
+        assert_eq!(ground.get("/health/ready").await.json()["components"]["index"], json!(index));
+        let stats = ground.get("/v1/stats").await.json();
+        let told = json!({"type": "qdrant", "graph_lag_points": 0, "state": "degraded", "reason": index.reason, "since": index.since});
+        assert_eq!(stats["index"], told);
         ground.ending.send_replace(Phase::Leaving);
         let stopping = ground.get("/health/ready").await;
         assert_eq!(

@@ -189,6 +189,7 @@ impl Ground {
             actors: actors.clone(),
             sources: SourceBoard::default(),
             index: index.clone(),
+            index_kind: "qdrant",
             provider: provider.clone(),
             started: Instant::now(),
         };

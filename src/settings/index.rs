@@ -57,6 +57,19 @@ macro_rules! external {
 }
 
 impl IndexSettings {
+    /// What it is, as `type` names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => "embedded",
+            Self::Discard(_) => "discard",
+            Self::Pgvector(_) => "pgvector",
+            Self::Milvus(_) => "milvus",
+            Self::Qdrant(_) => "qdrant",
+            Self::Pinecone(_) => "pinecone",
+            Self::Weaviate(_) => "weaviate",
+        }
+    }
+
     /// Of an index in another system: what all of them have.
     pub fn external(&self) -> Option<ExternalSettings> {
         match self {

@@ -229,7 +229,7 @@ fn when_nothing_gets_through_nothing_is_condemned_and_all_is_delivered_when_it_h
         }
         // Until each of them was lost more often than a delivery may be that has company.
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let ComponentHealth { state: HealthState::Degraded, reason: Some(reason) } = health.of(Component::Pipeline)
+        let ComponentHealth { state: HealthState::Degraded, reason: Some(reason), .. } = health.of(Component::Pipeline)
         else {
             panic!("{:?}", health.of(Component::Pipeline))
         };

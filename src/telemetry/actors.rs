@@ -121,9 +121,10 @@ impl ActorHandle {
     }
 }
 
-fn rfc_3339(at: SystemTime) -> String {
+/// A time in UTC, to the millisecond.
+pub(super) fn rfc_3339(at: SystemTime) -> String {
     // Only a year beyond 9999 cannot be written.
-    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+    OffsetDateTime::from(at).truncate_to_millisecond().format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

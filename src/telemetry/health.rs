@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+
+use super::actors::rfc_3339;
 
 /// Something whose state decides whether the process is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,7 +30,13 @@ pub struct ComponentHealth {
     /// What is wrong and what to do, in a sentence. Holds no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// When it was last well: an RFC 3339 time in UTC. Absent while it is, and where it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
 }
+
+/// A component that nobody reported on.
+const WELL: ComponentHealth = ComponentHealth { state: HealthState::Ok, reason: None, since: None };
 
 /// How a component is doing, in one word. The order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -79,8 +88,7 @@ impl Health {
 
     /// How one component is doing. One that nobody reported on is well.
     pub fn of(&self, component: Component) -> ComponentHealth {
-        let well = || ComponentHealth { state: HealthState::Ok, reason: None };
-        self.lock().get(&component).cloned().unwrap_or_else(well)
+        self.lock().get(&component).cloned().unwrap_or(WELL)
     }
 
     /// Every component that was reported on.
@@ -94,8 +102,19 @@ impl Health {
     }
 
     fn set(&self, component: Component, state: HealthState, reason: Option<String>) -> bool {
-        let before = self.lock().insert(component, ComponentHealth { state, reason });
-        before.map_or(HealthState::Ok, |before| before.state) != state
+        self.set_at(SystemTime::now(), component, state, reason)
+    }
+
+    fn set_at(&self, now: SystemTime, component: Component, state: HealthState, reason: Option<String>) -> bool {
+        let mut components = self.lock();
+        let before = components.get(&component).cloned().unwrap_or(WELL);
+        let since = match (state, before.state) {
+            (HealthState::Ok, _) => None,
+            (_, HealthState::Ok) => Some(rfc_3339(now)),
+            _ => before.since,
+        };
+        components.insert(component, ComponentHealth { state, reason, since });
+        before.state != state
     }
 
     // An entry is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
@@ -106,7 +125,25 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
+
+    #[test]
+    fn what_fails_does_so_since_it_was_last_well() {
+        use HealthState::{Degraded, Ok, Unhealthy};
+        let health = Health::default();
+        for (second, state, since) in [
+            (1, Degraded, Some("1970-01-01T00:00:01Z")),
+            (2, Degraded, Some("1970-01-01T00:00:01Z")),
+            (3, Unhealthy, Some("1970-01-01T00:00:01Z")),
+            (4, Ok, None),
+            (5, Unhealthy, Some("1970-01-01T00:00:05Z")),
+        ] {
+            health.set_at(UNIX_EPOCH + Duration::from_secs(second), Component::Index, state, None);
+            assert_eq!(health.of(Component::Index).since.as_deref(), since, "in second {second}");
+        }
+    }
 
     #[test]
     fn ready_once_every_component_works_and_only_changes_are_news() {

@@ -14,6 +14,7 @@ use crate::ledger::patience::blocking;
 use crate::pipeline::Ending;
 
 use super::figures::{bytes, count, counted, money, span};
+use super::health::{Component, ComponentHealth, Health, HealthState};
 use super::labels::{CacheTier, Outcome};
 use super::stats::SourceState;
 use super::terminal::{printable, shortened, stderr_width};
@@ -28,11 +29,18 @@ const MEMORY: Duration = Duration::from_secs(10);
 
 /// Shows how a run gets on.
 pub struct Progress {
-    metrics: Arc<Metrics>,
-    sources: SourceBoard,
-    ledger: Arc<Ledger>,
-    index: Arc<dyn VectorIndex>,
-    started: Instant,
+    /// Counts of this run.
+    pub metrics: Arc<Metrics>,
+    /// How sources are doing.
+    pub sources: SourceBoard,
+    /// How provider and index are doing.
+    pub health: Arc<Health>,
+    /// What is there at the end.
+    pub ledger: Arc<Ledger>,
+    /// The number of points.
+    pub index: Arc<dyn VectorIndex>,
+    /// When the run began.
+    pub started: Instant,
 }
 
 /// What a run did until one moment.
@@ -54,6 +62,8 @@ pub struct Snapshot {
     pub remaining: Option<u64>,
     /// Sources that cannot read: name and reason.
     pub failing: Vec<(String, String)>,
+    /// What everything waits for because it fails, and why.
+    pub awaited: Vec<(&'static str, String)>,
 }
 
 /// How fast it goes.
@@ -79,11 +89,6 @@ pub struct Holdings {
 }
 
 impl Progress {
-    /// Of a run that begins now, which counts in these.
-    pub fn new(metrics: Arc<Metrics>, sources: SourceBoard, ledger: Arc<Ledger>, index: Arc<dyn VectorIndex>) -> Self {
-        Self { metrics, sources, ledger, index, started: Instant::now() }
-    }
-
     /// Shows progress until it is dropped; takes its line away then.
     pub async fn run(&self) -> Infallible {
         let _erased = EraseOnDrop;
@@ -119,7 +124,20 @@ impl Progress {
             hits: CacheTier::ALL.map(|tier| metrics.cache_hits.of(tier).get()),
             remaining: reading.filter_map(|source| source.remaining_bytes).reduce(|one, other| one + other),
             failing: failing.collect(),
+            awaited: self.awaited(),
         }
+    }
+
+    fn awaited(&self) -> Vec<(&'static str, String)> {
+        let ill = |(component, name)| {
+            let ComponentHealth { state, reason, .. } = self.health.of(component);
+            let fails = matches!(state, HealthState::Degraded | HealthState::Unhealthy);
+            reason.filter(|_| fails).map(|reason| (name, reason))
+        };
+        [(Component::Provider, "the embedding provider"), (Component::Index, "the index")]
+            .into_iter()
+            .filter_map(ill)
+            .collect()
     }
 
     /// The summary of a run that ended like this: some lines for a person.
@@ -209,6 +227,7 @@ pub fn line(now: &Snapshot, pace: Pace) -> String {
         parts.push(format!("{} left", span(left)));
     }
     parts.extend(now.failing.iter().map(|(source, reason)| format!("source `{source}` cannot read: {reason}")));
+    parts.extend(now.awaited.iter().map(|(name, reason)| format!("waiting for {name}: {reason}")));
     parts.join(", ")
 }
 
@@ -269,6 +288,9 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     for (source, reason) in &run.failing {
         say(format_args!("Source `{}` cannot read: {}", printable(source), printable(reason)));
     }
+    for (name, reason) in &run.awaited {
+        say(format_args!("It waited for {name}: {}", printable(reason)));
+    }
     text
 }
 
@@ -322,11 +344,12 @@ mod tests {
             money: 0.0042,
             hits: [100, 20, 3, 0],
             failing: vec![("api".into(), "no such file".into())],
+            awaited: vec![("the index", "Qdrant at http://h:6334: no answer".into())],
             ..Snapshot::default()
         };
         let pace = Pace { records: 1_234.5, left: Some(Duration::from_secs(75)) };
         let expected = "1,239 records, 1,235/s, 123 from cache, 900 texts sent, 12,345 tokens, $0.0042, 5 dead letters, \
-                        1 min 15 s left, source `api` cannot read: no such file";
+                        1 min 15 s left, source `api` cannot read: no such file, waiting for the index: Qdrant at http://h:6334: no answer";
         assert_eq!(line(&full, pace), expected);
     }
 
@@ -339,6 +362,7 @@ mod tests {
             tokens: 31_234,
             money: 1.5,
             hits: [100, 20, 3, 0],
+            awaited: vec![("the index", "Qdrant at http://h:6334: no answer".into())],
             ..Snapshot::default()
         };
         let holdings = Holdings { documents: 1_990, points: 2_010, dead_letters: 7, bytes: 2_400_000 };
@@ -352,6 +376,7 @@ Embedding: 1,900 texts sent, 31,234 tokens, $1.50
   123 texts needed no call: 100 did not change, 20 in memory, 3 in the ledger
 Index: 1,990 documents in 2,010 chunks, 2.4 MB on disk
 Dead letters: 7; `vectide dead-letters list` shows them with their reasons
+It waited for the index: Qdrant at http://h:6334: no answer
 ";
         assert_eq!(summary(&Ending::Done, &run, &holdings), expected);
     }

@@ -28,6 +28,8 @@ pub struct Report {
     pub sources: SourceBoard,
     /// The number of points.
     pub index: Arc<dyn VectorIndex>,
+    /// What it is, as `index.type` names it.
+    pub index_kind: &'static str,
     /// The model.
     pub provider: Arc<dyn Provider>,
     /// When the process started.
@@ -49,6 +51,7 @@ impl Report {
                 health: self.health.of(Component::Provider),
             }),
             index: Some(IndexStats {
+                kind: self.index_kind.to_owned(),
                 graph_lag_points: self.index.status().waiting,
                 health: self.health.of(Component::Index),
             }),

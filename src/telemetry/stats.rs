@@ -189,6 +189,9 @@ pub struct ProviderStats {
 /// What holds vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexStats {
+    /// What it is, as `index.type` names it.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// Points that the search graph does not cover yet and that searches scan.
     pub graph_lag_points: u64,
     /// How it is doing.
