@@ -51,6 +51,8 @@ mod tests {
         ground.hold("p1", 7, &["Boots"]);
         ground.hold("gone", 7, &[]);
         ground.actors.register("batcher").panicked("index out of bounds");
+        ground.health.degraded(Component::Provider, "503");
+        ground.health.degraded(Component::Index, "no answer");
         let large = "{\"text\":\"".to_owned() + &"a".repeat(1_000);
         for (status, method, path, uri, body) in [
             (202, Method::POST, "/v1/events", "/v1/events", "{}"),
@@ -80,7 +82,9 @@ mod tests {
             assert_eq!(answer.status, StatusCode::from_u16(status).unwrap(), "{method} {uri}");
             check(&method, path, &answer);
         }
-        ground.health.ok(Component::Pipeline);
+        for component in [Component::Pipeline, Component::Provider, Component::Index] {
+            ground.health.ok(component);
+        }
         check(&Method::GET, "/health/ready", &ground.get("/health/ready").await);
     }
 
