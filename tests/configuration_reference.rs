@@ -126,6 +126,14 @@ fn what_must_be_there_is_missed_and_everything_else_has_a_default() {
     }
 }
 
+#[test]
+fn an_index_is_called_in_statistics_as_in_the_configuration() {
+    for (section, form) in FORMS.iter().filter(|(section, _)| *section == "index") {
+        let whole = skeleton(section, form);
+        assert_eq!(Some(load(&whole).index.kind()), whole["index"]["type"].as_str());
+    }
+}
+
 fn skeleton(section: &str, form: &str) -> Value {
     let mut whole: serde_yaml::Mapping = serde_yaml::from_str(SKELETON).unwrap();
     whole.insert("embedding".into(), serde_yaml::from_str("{ provider: builtin }").unwrap());
