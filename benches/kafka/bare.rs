@@ -25,5 +25,5 @@ pub fn read(address: &str) -> Measured {
     }
     assert!(bytes > RECORDS);
     let elapsed = since.expect("a record was read").elapsed().as_secs_f64();
-    Measured { elapsed, cpu: cpu::by_thread(), texts: 0 }
+    Measured { records: RECORDS as u64, elapsed, cpu: cpu::by_thread(), texts: 0 }
 }

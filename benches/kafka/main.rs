@@ -40,7 +40,8 @@ const PIPELINE: &str = "--pipeline";
 /// What came of reading the topic.
 #[derive(Serialize, Deserialize)]
 struct Measured {
-    /// Seconds.
+    records: u64,
+    /// Seconds that they took.
     elapsed: f64,
     /// Seconds of processor time, by thread.
     cpu: BTreeMap<String, f64>,
@@ -50,7 +51,7 @@ struct Measured {
 
 impl Measured {
     fn rate(&self) -> f64 {
-        RECORDS as f64 / self.elapsed
+        self.records as f64 / self.elapsed
     }
 }
 

@@ -14,9 +14,9 @@ use crate::broker::TOPIC;
 use crate::{Measured, RECORDS, cpu};
 
 /// How often it is looked whether all is settled.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(1);
 
-/// Reads the whole topic with the ledger in this folder, and measures from the first record that is read until every one is settled.
+/// Reads the whole topic with the ledger in this folder, and measures from the first records that it is seen to have read until every one is settled.
 pub fn read(address: &str, folder: &Path) -> Measured {
     actix::System::new().block_on(async {
         let resources = Resources::open(settings(address, folder)).await.expect("the resources of the bench");
@@ -26,15 +26,17 @@ pub fn read(address: &str, folder: &Path) -> Measured {
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         let mut measured = None;
         let all_settled = async {
-            while resources.metrics.window("events").documents.get() == 0 {
+            let (window, events) = (resources.metrics.window("events"), &resources.metrics.events);
+            while window.documents.get() == 0 && events.settled() == 0 {
                 tokio::time::sleep(LOOK).await;
             }
-            let since = Instant::now();
-            while resources.metrics.events.settled() < RECORDS as u64 {
+            let (since, before) = (Instant::now(), events.settled());
+            while events.settled() < RECORDS as u64 {
                 tokio::time::sleep(LOOK).await;
             }
             let texts = resources.metrics.texts.sum();
-            measured = Some(Measured { elapsed: since.elapsed().as_secs_f64(), cpu: cpu::by_thread(), texts });
+            let records = RECORDS as u64 - before;
+            measured = Some(Measured { records, elapsed: since.elapsed().as_secs_f64(), cpu: cpu::by_thread(), texts });
             std::future::pending::<Infallible>().await
         };
         let ending = tokio::select! {

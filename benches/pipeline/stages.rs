@@ -78,6 +78,7 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
             writes.push(DocumentWrite {
                 id: planned.change.id.clone(),
                 document: planned.json.clone(),
+                record: None,
                 newest: planned.change.version,
                 metadata: Some(planned.metadata.clone()),
                 chunks: vec![ChunkWrite { fingerprint: planned.fingerprint, vector: VectorSource::Here(vector) }],

@@ -164,12 +164,20 @@ mod tests {
             let id = DocumentId::new(text).unwrap();
             let (operation, version, fields) = (Operation::Upsert, Version::default(), Fields::new());
             let change = Change { id, operation, version, fields, priority, immediate };
-            let incoming = Incoming { change, receipt: self.receipts.issue(), refresh: false };
+            let incoming = Incoming { change, receipt: self.receipts.issue(), digest: None, refresh: false };
             let Group { claim, receipts, .. } = self.claims.claim(vec![incoming]).remove(0);
             let fingerprint = Fingerprinter::new("test").of(text);
             let (document, chunks) = (String::new(), vec![(fingerprint, None)]);
-            let draft =
-                Draft { claim, document, newest: version, metadata: None, chunks, receipts, arrivals: Vec::new() };
+            let draft = Draft {
+                claim,
+                document,
+                record: None,
+                newest: version,
+                metadata: None,
+                chunks,
+                receipts,
+                arrivals: Vec::new(),
+            };
             let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
                 panic!("`{text}` is on its way already");
             };

@@ -11,10 +11,10 @@ use crate::actor::offload::on_core;
 use crate::actor::{Closed, Outlet, Parcel};
 use crate::batch::Texts;
 use crate::delivery::Receipt;
-use crate::document::Change;
+use crate::document::{Change, RecordDigest, Version};
 use crate::embed::limiter::Limiter;
-use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
+use crate::ledger::{Ledger, TakenRecord};
 
 /// One change on its way.
 pub struct Incoming {
@@ -22,9 +22,19 @@ pub struct Incoming {
     pub change: Change,
     /// The obligation to settle it.
     pub receipt: Receipt,
+    /// The name of the record that it was read from; `None` where it was not read from one.
+    pub digest: Option<RecordDigest>,
     /// Whether to compare the document with the index although the change may say nothing new: after a change of the
     /// configuration, and for a replayed dead letter.
     pub refresh: bool,
+}
+
+impl Incoming {
+    /// The record that it was read from, with its version.
+    pub(super) fn record(&self) -> Option<(Version, TakenRecord)> {
+        let Change { version, operation, .. } = self.change;
+        self.digest.map(|digest| (version, TakenRecord { digest, operation }))
+    }
 }
 
 /// A message of changes from an ingestor.

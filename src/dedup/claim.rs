@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 
 use super::actor::Incoming;
 use crate::delivery::Receipt;
-use crate::document::{Document, DocumentId};
+use crate::document::{Document, DocumentId, Version};
+use crate::ledger::TakenRecord;
 
 /// The documents that are being worked on. Shared; outlives a restart of the deduplicator.
 #[derive(Default)]
@@ -39,6 +40,8 @@ pub struct Group {
     pub delta: Document,
     /// One receipt a change.
     pub receipts: Vec<Receipt>,
+    /// The newest of the records that the changes were read from, with its version, where it is known.
+    pub record: Option<(Version, TakenRecord)>,
     /// The highest lane that any of the changes asks for.
     pub priority: u8,
     /// Whether any of the changes asks to be sent at once.
@@ -109,11 +112,13 @@ impl Drop for Claim {
 
 impl Group {
     fn new(claim: Claim, first: Incoming) -> Self {
+        let record = first.record();
         let (priority, immediate) = (first.change.priority, first.change.immediate);
         Self {
             claim,
             delta: first.change.into(),
             receipts: vec![first.receipt],
+            record,
             priority,
             immediate,
             refresh: first.refresh,
@@ -124,6 +129,10 @@ impl Group {
         self.priority = self.priority.max(incoming.change.priority);
         self.immediate |= incoming.change.immediate;
         self.refresh |= incoming.refresh;
+        let record = incoming.record();
+        if record.map(|(version, _)| version) > self.record.map(|(version, _)| version) {
+            self.record = record;
+        }
         self.delta.join(incoming.change.into());
         self.receipts.push(incoming.receipt);
     }
@@ -136,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::delivery::Verdicts;
-    use crate::document::{Change, Operation, Version};
+    use crate::document::{Change, Operation};
 
     fn change(id: &str, version: i128, delivery: u64, verdicts: &Arc<Verdicts>) -> Incoming {
         Incoming {
@@ -149,6 +158,7 @@ mod tests {
                 immediate: delivery == 2,
             },
             receipt: Receipt::new(delivery, verdicts.clone()),
+            digest: None,
             refresh: false,
         }
     }

@@ -17,7 +17,7 @@ use super::cache::VectorCache;
 use super::claim::Claim;
 use crate::delivery::{Receipt, Verdict};
 use crate::document::{Fingerprint, Vector, Version};
-use crate::ledger::{ChunkWrite, DocumentWrite, VectorSource};
+use crate::ledger::{ChunkWrite, DocumentWrite, TakenRecord, VectorSource};
 use crate::telemetry::Reason;
 
 /// What is to be written for one document, and who waits for it.
@@ -66,6 +66,8 @@ pub struct Draft {
     pub claim: Claim,
     /// [`DocumentWrite::document`].
     pub document: String,
+    /// [`DocumentWrite::record`].
+    pub record: Option<TakenRecord>,
     /// [`DocumentWrite::newest`].
     pub newest: Version,
     /// [`DocumentWrite::metadata`].
@@ -94,6 +96,7 @@ impl Draft {
         let write = DocumentWrite {
             id: self.claim.id().clone(),
             document: self.document,
+            record: self.record,
             newest: self.newest,
             metadata: self.metadata,
             chunks: chunks.collect(),
@@ -107,6 +110,7 @@ impl Draft {
         let write = DocumentWrite {
             id: self.claim.id().clone(),
             document: self.document,
+            record: None,
             newest: self.newest,
             metadata: None,
             chunks: Vec::new(),
@@ -347,10 +351,10 @@ mod tests {
         let (operation, fields) = (Operation::Upsert, Fields::new());
         let change = Change { id, operation, version, fields, priority: 0, immediate: false };
         let receipt = Receipt::new(0, verdicts.clone());
-        let group = claims.claim(vec![Incoming { change, receipt, refresh: false }]).remove(0);
+        let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
         let (claim, receipts) = (group.claim, group.receipts);
         let (document, metadata, arrivals) = (String::new(), None, Vec::new());
-        Draft { claim, document, newest: version, metadata, chunks, receipts, arrivals }
+        Draft { claim, document, record: None, newest: version, metadata, chunks, receipts, arrivals }
     }
 
     #[test]

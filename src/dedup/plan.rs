@@ -61,7 +61,7 @@ impl Planner {
             Held::Other(held) => (held.document, held.metadata, held.chunks, held.unwritten),
             Held::Nothing => (Document::default(), None, Vec::new(), false),
         };
-        let Group { claim, delta, receipts, priority, immediate, refresh } = group;
+        let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
         let newest = delta.newest();
         let changed = document.join(delta);
         let superseded = newest < document.newest();
@@ -74,6 +74,7 @@ impl Planner {
         let mut draft = Draft {
             claim,
             document: document.to_json(),
+            record: record.filter(|_| !superseded).map(|(_, record)| record),
             newest: document.newest(),
             metadata: None,
             chunks: Vec::new(),

@@ -12,8 +12,9 @@ use crate::batch::Texts;
 use crate::delivery::Verdict;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};
-use crate::document::{DocumentId, Version};
+use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
+use crate::ledger::TakenRecord;
 use crate::pipeline::Resources;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
@@ -62,7 +63,16 @@ impl Stage {
     }
 
     fn incoming(&self, event: &Value) -> Incoming {
-        Incoming { change: change(&self.resources.mapper, event), receipt: self.receipts.issue(), refresh: false }
+        Incoming {
+            change: change(&self.resources.mapper, event),
+            receipt: self.receipts.issue(),
+            digest: Some(self.digest(event)),
+            refresh: false,
+        }
+    }
+
+    fn digest(&self, event: &Value) -> RecordDigest {
+        self.resources.mapper.digest(event.to_string().as_bytes(), Version::default())
     }
 
     async fn send(&self, events: &[Value]) {
@@ -169,6 +179,29 @@ fn changes_that_arrive_while_their_document_is_on_its_way_cost_one_embedding() {
         stage.write(stage.land(last.remove(0))).await;
         assert_eq!(stage.receipts.all(), vec![Some(Verdict::Indexed); 49]);
         assert_eq!(stage.chunks("a"), [first("text 49")]);
+    });
+}
+
+#[test]
+fn a_document_keeps_the_name_of_the_record_that_made_it_what_it_is() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let patch = |version: u64, fields: Value| {
+            let mut event = json!({ "op": "patch", "id": "a", "v": version });
+            event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            event
+        };
+        let (old, newest) = (put("a", 4, "one"), patch(5, json!({ "tag": "sale" })));
+        stage.send(&[newest.clone(), old]).await;
+        let works: Vec<_> = stage.texts().await.into_iter().flat_map(|text| stage.land(text)).collect();
+        let digest = stage.digest(&newest);
+        assert_eq!(works[0].write.record, Some(TakenRecord { digest, operation: Operation::Patch }), "of several");
+        stage.write(works).await;
+
+        stage.send(&[patch(4, json!({ "size": 7 }))]).await;
+        let works = stage.works().await;
+        assert_eq!(works[0].write.record, None, "a late one changes something, and is not all that made it so");
+        stage.write(works).await;
     });
 }
 

@@ -43,6 +43,12 @@ impl FieldName {
         &self.name
     }
 
+    /// The keys that lead to the value, from the record inwards.
+    pub(super) fn keys(&self) -> Vec<String> {
+        let inner = self.rest.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
+        std::iter::once(self.key.clone()).chain(inner).collect()
+    }
+
     /// The value in a record. `null` counts as missing.
     pub fn of<'a>(&self, fields: &'a Fields) -> Option<&'a Value> {
         self.within(fields.get(&self.key)?)

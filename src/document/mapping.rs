@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::decode::decode;
+use super::digest::{Digester, RecordDigest};
 use super::field::{FieldName, described, quoted};
+use super::glance::glance;
 use super::{Change, DocumentId, Fields, Operation, Version, versioning};
 use crate::settings::DocumentSettings;
 use crate::settings::document::{EventKindSettings, EventSettings, VersionUnit};
@@ -41,6 +43,9 @@ pub struct Mapper {
     id: FieldName,
     version: Option<(FieldName, VersionUnit)>,
     events: Option<Events>,
+    /// Where the id is, key by key.
+    keys: Vec<String>,
+    digester: Digester,
 }
 
 #[derive(Debug, Clone)]
@@ -66,13 +71,18 @@ impl Mapper {
     /// Checks the names of fields in the settings.
     pub fn new(settings: &DocumentSettings) -> Result<Self, String> {
         let name = |setting: &str, name: &str| FieldName::new(name).map_err(|error| format!("{setting}: {error}"));
+        let reading = serde_json::to_vec(&(&settings.id, &settings.version, &settings.events))
+            .expect("texts and numbers under names always serialise");
+        let id = name("document.id", &settings.id)?;
         Ok(Self {
-            id: name("document.id", &settings.id)?,
             version: match &settings.version {
                 Some(version) => Some((name("document.version", &version.field)?, version.unit)),
                 None => None,
             },
             events: settings.events.as_ref().map(Events::new).transpose()?,
+            keys: id.keys(),
+            id,
+            digester: Digester::new(&reading),
         })
     }
 
@@ -98,6 +108,16 @@ impl Mapper {
                 Err(Refusal { reason, id: id.ok(), version: version.ok() })
             }
         }
+    }
+
+    /// The name of a record that [`Mapper::map`] reads so.
+    pub fn digest(&self, payload: &[u8], order: Version) -> RecordDigest {
+        self.digester.of(payload, self.version.is_none().then_some(order))
+    }
+
+    /// The document that a record seems to name. Looks at little of it: it may turn out to be no record, or to name another.
+    pub fn glance(&self, payload: &[u8]) -> Option<String> {
+        glance(payload, &self.keys)
     }
 
     /// `None` for an event of no interest.
@@ -396,6 +416,40 @@ mod tests {
             json!(change.fields),
             json!({"product": {"id": 9}, "meta": {"at": 12_345_678_901_234_u64, "kind": 3}, "a": 2, "b": 1, "name": "n"})
         );
+    }
+
+    #[test]
+    fn a_record_has_the_name_of_another_only_when_it_says_the_same() {
+        let (plain, versioned) = ("{ id: id, text: t }", "{ id: id, version: v, text: t }");
+        let digest =
+            |yaml: &str, payload: &str, order| mapper(yaml).digest(payload.as_bytes(), Version::from_nanos(order));
+        let record = r#"{"id":"a","v":1}"#;
+        let name = digest(versioned, record, 1);
+        assert_eq!(
+            name,
+            digest("{ id: id, version: v, text: other, metadata: [v] }", record, 2),
+            "read in the same way"
+        );
+        for (other, what) in [
+            (digest(versioned, r#"{"id":"a","v":2}"#, 1), "other bytes"),
+            (digest("{ id: /id, version: v, text: t }", record, 1), "another id"),
+            (digest("{ id: id, version: { field: v, unit: seconds }, text: t }", record, 1), "another version"),
+            (
+                digest("{ id: id, version: v, text: t, events: { field: v, 1: { operation: patch } } }", record, 1),
+                "kinds",
+            ),
+        ] {
+            assert_ne!(name, other, "{what}");
+        }
+        assert_eq!(digest(plain, record, 1), digest(plain, record, 1));
+        assert_ne!(digest(plain, record, 1), digest(plain, record, 2), "its place is its version");
+    }
+
+    #[test]
+    fn a_glance_finds_the_document_that_a_record_names() {
+        let nested = mapper("{ id: /product/a~1b, text: t }");
+        assert_eq!(nested.glance(br#"{"product":{"x":1,"a/b":9}}"#).as_deref(), Some("9"));
+        assert_eq!(products().glance(br#"{"type":"recall","product_id":"p1"}"#).as_deref(), Some("p1"));
     }
 
     #[test]

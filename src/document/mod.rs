@@ -7,8 +7,10 @@
 pub mod change;
 pub mod chunk;
 pub mod decode;
+pub mod digest;
 mod field;
 pub mod fingerprint;
+mod glance;
 pub mod mapping;
 pub mod merge;
 pub mod template;
@@ -17,6 +19,7 @@ pub mod version;
 pub(crate) mod versioning;
 
 pub use change::{Change, DocumentId, Fields, Operation};
+pub use digest::RecordDigest;
 pub(crate) use field::quoted;
 pub use fingerprint::Fingerprint;
 pub use merge::Document;

@@ -137,13 +137,14 @@ mod tests {
             let (id, version) = (DocumentId::new(text).unwrap(), Version::default());
             let (operation, fields) = (Operation::Upsert, Fields::new());
             let change = Change { id, operation, version, fields, priority: 0, immediate: false };
-            let incoming = Incoming { change, receipt: self.receipts.issue(), refresh: false };
+            let incoming = Incoming { change, receipt: self.receipts.issue(), digest: None, refresh: false };
             let group = self.claims.claim(vec![incoming]).remove(0);
             let fingerprint = Fingerprinter::new("test").of(text);
             let (document, chunks, receipts) = (String::new(), vec![(fingerprint, None)], group.receipts);
             let draft = Draft {
                 claim: group.claim,
                 document,
+                record: None,
                 newest: version,
                 metadata: None,
                 chunks,

@@ -206,11 +206,12 @@ mod tests {
             let change =
                 Change { id: id.clone(), operation: Operation::Upsert, version, fields, priority: 0, immediate: false };
             let document = Document::from(change.clone()).to_json();
-            let incoming = Incoming { change, receipt: self.receipts.issue(), refresh: false };
+            let incoming = Incoming { change, receipt: self.receipts.issue(), digest: None, refresh: false };
             let group = self.claims.claim(vec![incoming]).remove(0);
             let vector = VectorSource::Here(FakeProvider::vector(id.as_str()));
             let chunks = vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([7; 32]), vector }];
-            let write = DocumentWrite { id, document, newest: version, metadata: Some("{}".into()), chunks };
+            let write =
+                DocumentWrite { id, document, record: None, newest: version, metadata: Some("{}".into()), chunks };
             let (verdict, receipts, arrivals) = (Verdict::Indexed, group.receipts, Vec::new());
             let settlement = Settlement { verdict, receipts, arrivals, claim: group.claim };
             Work { write, settlement }

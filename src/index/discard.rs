@@ -75,6 +75,7 @@ mod tests {
         let write = DocumentWrite {
             id: id.clone(),
             document: Document::default().to_json(),
+            record: None,
             newest: Version::default(),
             metadata: Some("{}".to_owned()),
             chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(&vector)) }],

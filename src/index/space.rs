@@ -80,6 +80,7 @@ mod tests {
         let write = DocumentWrite {
             id: DocumentId::new("p1").unwrap(),
             document: r#"{"fields":[]}"#.into(),
+            record: None,
             newest: Version::from_nanos(1),
             metadata: Some("{}".into()),
             chunks: vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([1; 32]), vector }],

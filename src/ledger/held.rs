@@ -2,6 +2,8 @@
 
 use crate::document::{Document, DocumentId, Fingerprint, Vector, Version};
 
+use super::TakenRecord;
+
 /// Names a point in the index: one chunk of one document. Never used again for another point.
 pub type PointKey = u64;
 
@@ -34,6 +36,8 @@ pub struct DocumentWrite {
     pub id: DocumentId,
     /// [`Document::to_json`] of the merged state, made where there is time for it.
     pub document: String,
+    /// The record that made it so; `None` where several did, or an older one than some that it knows.
+    pub record: Option<TakenRecord>,
     /// The newest version in it: dead letters of this document up to it are cleared.
     pub newest: Version,
     /// The metadata beside the vectors, as canonical JSON text; `None` takes the document out of the index.

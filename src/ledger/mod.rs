@@ -21,6 +21,7 @@ mod readers;
 mod settings;
 mod sieve;
 mod slots;
+mod taken;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unwritten;
@@ -42,6 +43,7 @@ pub use held::{
 pub use journal::JournalEntry;
 pub use open::LedgerOptions;
 pub use points::PointOwner;
+pub use taken::TakenRecord;
 pub use write::{Outstanding, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};

@@ -36,7 +36,7 @@ pub struct LedgerOptions {
 /// Says that an SQLite file is a ledger of Vectide: "Vctd".
 const APPLICATION: i32 = 0x5663_7464;
 /// The schema that this version writes and reads.
-const SCHEMA: i32 = 3;
+const SCHEMA: i32 = 4;
 /// A document with its texts fits into a page. Half of it was measured as no better: new fingerprints come in no order, so that each
 /// lands on a page of its own, and what a page costs hardly depends on its size.
 const PAGE_BYTES: i64 = 8192;

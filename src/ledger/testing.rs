@@ -51,6 +51,7 @@ pub(crate) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
     DocumentWrite {
         id: DocumentId::new(id).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
+        record: None,
         newest: Version::from_nanos(1),
         metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
         chunks,

@@ -115,10 +115,12 @@ impl<'t> Writing<'t> {
             } else {
                 "SELECT id, metadata IS NOT NULL, chunks, ?2 IS NULL, NULL FROM documents WHERE name = ?1"
             })?,
-            insert_document: transaction
-                .prepare_cached("INSERT INTO documents (name, metadata, chunks, document) VALUES (?1, ?2, ?3, ?4)")?,
-            update_document: transaction
-                .prepare_cached("UPDATE documents SET metadata = ?2, chunks = ?3, document = ?4 WHERE id = ?1")?,
+            insert_document: transaction.prepare_cached(
+                "INSERT INTO documents (name, metadata, record, chunks, document) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
+            update_document: transaction.prepare_cached(
+                "UPDATE documents SET metadata = ?2, record = ?3, chunks = ?4, document = ?5 WHERE id = ?1",
+            )?,
             insert_point: transaction.prepare_cached("INSERT INTO points VALUES (?1, ?2, ?3, ?4)")?,
             vectors,
             letters: dead_letters::any_of_a_document(transaction)?,
@@ -139,14 +141,21 @@ impl<'t> Writing<'t> {
 
         Chunks::pack(&chunks, &mut self.packed);
         let metadata = write.metadata.as_deref();
+        let record = write.record.filter(|_| metadata.is_some());
         let row = match &before {
             None => {
-                self.insert_document.execute(params![write.id.as_str(), metadata, self.packed, write.document])?;
+                self.insert_document.execute(params![
+                    write.id.as_str(),
+                    metadata,
+                    record,
+                    self.packed,
+                    write.document
+                ])?;
                 self.documents += 1;
                 self.transaction.last_insert_rowid()
             }
             Some(before) => {
-                self.update_document.execute(params![before.row, metadata, self.packed, write.document])?;
+                self.update_document.execute(params![before.row, metadata, record, self.packed, write.document])?;
                 before.row
             }
         };

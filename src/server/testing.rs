@@ -265,6 +265,7 @@ impl Ground {
         let write = DocumentWrite {
             id,
             document: document.to_json(),
+            record: None,
             newest: document.newest(),
             metadata: (!texts.is_empty()).then(|| r#"{"category":"shoes"}"#.to_owned()),
             chunks: chunks.collect(),

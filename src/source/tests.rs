@@ -12,8 +12,11 @@ use tokio::sync::{Semaphore, watch};
 use super::actor::{Ingestor, LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD, Rest, StopReading, Wiring};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict};
-use crate::ledger::Ledger;
+use crate::document::{Operation, Version};
+use crate::ledger::testing::{here, write};
+use crate::ledger::{DocumentWrite, Ledger, TakenRecord};
 use crate::pipeline::Resources;
+use crate::telemetry::Outcome;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
 use crate::testkit::fakes::{self, FakeProvider, Fault, Script};
 use crate::testkit::{Probe, World};
@@ -37,8 +40,18 @@ impl Stage {
     }
 
     async fn within(world: &World, script: &Script, limits: Limits) -> Self {
+        Self::with(world, script, limits, |_| {}).await
+    }
+
+    /// With something in the ledger before the first read.
+    async fn prepared(world: &World, script: &Script, prepare: impl FnOnce(&Resources)) -> Self {
+        Self::with(world, script, LIMITS, prepare).await
+    }
+
+    async fn with(world: &World, script: &Script, limits: Limits, prepare: impl FnOnce(&Resources)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        prepare(&resources);
         let (deduplicator, outlet) = world.probe("deduplicator", 64);
         let (rest, resting) = watch::channel(Rest::Busy);
         let turn = Arc::new(Semaphore::new(1));
@@ -125,6 +138,30 @@ fn no_more_is_admitted_than_the_window_holds_and_no_commit_passes_an_open_delive
         assert_eq!((stage.committed(), stage.rests()), (25, true));
         assert_eq!(script.told().last(), Some(&25));
         assert_eq!(script.given().len(), 25, "nothing was read twice");
+    });
+}
+
+#[test]
+fn what_a_document_has_taken_in_is_settled_without_another_look_and_nothing_else_is() {
+    World::run(1, async |world| {
+        let read = events(0..4);
+        let script = Script::with(read.iter().map(String::as_str), 4, true);
+        let stage = Stage::prepared(&world, &script, |resources| {
+            // The document of event 2 was made what it is by something else since, that of event 3 is not in the index.
+            let taken = |event: &str| resources.mapper.digest(event.as_bytes(), Version::default());
+            let record = |event: &str| Some(TakenRecord { digest: taken(event), operation: Operation::Upsert });
+            let held = |id, event: &str| DocumentWrite { record: record(event), ..write(id, vec![here(id)]) };
+            let gone = DocumentWrite { record: record(&read[3]), ..write("d3", vec![]) };
+            resources.ledger.write(&[held("d0", &read[0]), held("d1", &read[1]), held("d2", "else"), gone]).unwrap();
+        })
+        .await;
+        let arrived = stage.arrived(&world).await;
+        assert_eq!(ids(&arrived), ["d2", "d3"]);
+        let unchanged = stage.resources.metrics.events.of(Some(Operation::Upsert), Outcome::Unchanged);
+        assert_eq!((unchanged.get(), stage.committed()), (2, 2));
+        settle(arrived);
+        world.rest().await;
+        assert_eq!(stage.committed(), 4);
     });
 }
 

@@ -116,6 +116,7 @@ pub(super) mod tests {
                 DocumentWrite {
                     id,
                     document: document.to_json(),
+                    record: None,
                     newest: version,
                     metadata: indexed.then(|| format!(r#"{{"n":{number}}}"#)),
                     chunks: if indexed { vec![chunk] } else { vec![] },

@@ -75,6 +75,7 @@ impl ExternalIndex {
             DocumentWrite {
                 id: id.clone(),
                 document: document.clone(),
+                record: None,
                 newest: *newest,
                 metadata: None,
                 chunks: Vec::new(),

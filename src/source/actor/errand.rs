@@ -1,28 +1,41 @@
-//! One read: opening the source if need be, telling it what was committed, reading, and mapping what came, all off the arbiter.
+//! One read: opening the source if need be, telling it what was committed, reading, and finding out what the records say, all off the
+//! arbiter.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::repeats::Repeats;
 use crate::actor::guard;
 use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
+use crate::document::{Change, Operation, RecordDigest};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
 use crate::source::{Partition, Position, Read, Record, Room, Source, SourceError};
 
-/// A record and what it says.
-pub(super) type Decoded = (Record, Result<Mapped, Refusal>);
+/// What a record says.
+pub(super) enum Said {
+    /// What its document has taken in already, by this operation.
+    Known(Operation),
+    /// This, under this name.
+    Change(Change, Option<RecordDigest>),
+    /// Nothing of interest.
+    Ignored,
+    /// Nothing that can be understood.
+    Refused(Refusal),
+}
 
 /// A source that comes back from a read, whether it is open now, what it could not be told, and what it gave.
 pub(super) struct ReadOutcome {
     pub(super) source: Box<dyn Source>,
     pub(super) opened: bool,
+    pub(super) repeats: Repeats,
     pub(super) untold: Vec<Position>,
     pub(super) found: Result<Found, SourceError>,
 }
 
 pub(super) enum Found {
-    Records(Vec<Decoded>),
+    Records(Vec<(Record, Said)>),
     Revoked(Vec<Arc<Partition>>),
     Idle,
     Finished,
@@ -31,6 +44,7 @@ pub(super) enum Found {
 /// All that one read needs, so that it runs without the ingestor.
 pub(super) struct Errand {
     pub(super) opened: bool,
+    pub(super) repeats: Repeats,
     pub(super) untold: Vec<Position>,
     pub(super) room: Room,
     pub(super) name: Arc<str>,
@@ -41,7 +55,7 @@ pub(super) struct Errand {
 impl Errand {
     pub(super) async fn run(mut self, mut source: Box<dyn Source>) -> ReadOutcome {
         let found = self.read(&mut *source).await;
-        ReadOutcome { source, opened: self.opened, untold: self.untold, found }
+        ReadOutcome { source, opened: self.opened, repeats: self.repeats, untold: self.untold, found }
     }
 
     async fn read(&mut self, source: &mut dyn Source) -> Result<Found, SourceError> {
@@ -59,16 +73,53 @@ impl Errand {
             Read::Idle => Ok(Found::Idle),
             Read::Finished => Ok(Found::Finished),
             Read::Revoked(partitions) => Ok(Found::Revoked(partitions)),
-            Read::Records(records) => {
-                let mapper = self.mapper.clone();
-                let decode = move |record: Record| {
-                    let mapped = map(&mapper, &record);
-                    (record, mapped)
-                };
-                let decoded = on_core(move || records.into_iter().map(decode).collect());
-                Ok(Found::Records(decoded.await))
-            }
+            Read::Records(records) => Ok(Found::Records(self.understand(records).await)),
         }
+    }
+
+    async fn understand(&mut self, records: Vec<Record>) -> Vec<(Record, Said)> {
+        let (records, known) = if self.repeats.look() { self.look(records).await } else { (records, Vec::new()) };
+        let mapper = self.mapper.clone();
+        let understand = move || {
+            let known = known.into_iter().chain(std::iter::repeat(None));
+            let said = |(record, known): (Record, Option<Operation>)| {
+                let said = known.map_or_else(|| say(&mapper, &record), Said::Known);
+                (record, said)
+            };
+            records.into_iter().zip(known).map(said).collect()
+        };
+        on_core(understand).await
+    }
+
+    /// Looks for records that are known.
+    async fn look(&mut self, records: Vec<Record>) -> (Vec<Record>, Vec<Option<Operation>>) {
+        let mapper = self.mapper.clone();
+        let name = move |record: &Record| {
+            // What is not to be mapped, or to be looked at again, is never known.
+            digest(&mapper, record).and_then(|digest| Some((mapper.glance(&record.payload)?, digest)))
+        };
+        let glance = move || {
+            let names: Arc<[_]> = records.iter().map(name).collect();
+            (records, names)
+        };
+        let (records, names) = on_core(glance).await;
+        let known = patiently(&self.ledger, move |ledger| ledger.taken(&names)).await;
+        self.repeats.found(known.iter().flatten().count(), known.len());
+        (records, known)
+    }
+}
+
+/// The name of a record that is to be mapped.
+fn digest(mapper: &Mapper, record: &Record) -> Option<RecordDigest> {
+    let is_mapped = record.change.is_none() && record.broken.is_none() && !record.refresh;
+    is_mapped.then(|| mapper.digest(&record.payload, record.version))
+}
+
+pub(super) fn say(mapper: &Mapper, record: &Record) -> Said {
+    match map(mapper, record) {
+        Ok(Mapped::Change(change)) => Said::Change(change, digest(mapper, record)),
+        Ok(Mapped::Ignored) => Said::Ignored,
+        Err(refusal) => Said::Refused(refusal),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod errand;
 mod redelivery;
+mod repeats;
 mod settling;
 mod trial;
 
@@ -15,19 +16,20 @@ use actix::prelude::*;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::{OnBury, OnCommit, Partition, Position, Room, Source, SourceError};
+use super::{OnBury, OnCommit, Partition, Position, Record, Room, Source, SourceError};
 use crate::actor::backoff::Backoff;
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
-use crate::document::mapping::{Mapped, Mapper, Refusal};
+use crate::document::mapping::{Mapper, Refusal};
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
-use errand::{Decoded, Errand, Found, ReadOutcome};
+use errand::{Errand, Found, ReadOutcome, Said};
 use redelivery::{Alone, Lost};
+use repeats::Repeats;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
@@ -103,6 +105,7 @@ struct State {
     on_commit: Option<OnCommit>,
     on_bury: Option<OnBury>,
     opened: bool,
+    repeats: Repeats,
     read_failures: u32,
     read_failure: String,
     /// See [`Source::remaining_bytes`].
@@ -183,6 +186,7 @@ impl Ingestor {
         state.telling = !state.untold.is_empty();
         let errand = Errand {
             opened: state.opened,
+            repeats: state.repeats.clone(),
             untold: std::mem::take(&mut state.untold),
             room,
             name: self.wiring.name.clone(),
@@ -193,11 +197,12 @@ impl Ingestor {
     }
 
     fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
-        let ReadOutcome { source, opened, untold, found } = outcome;
+        let ReadOutcome { source, opened, repeats, untold, found } = outcome;
         let state = &mut self.state;
         let remaining = source.remaining_bytes();
         state.source = Some(source);
         state.opened = opened;
+        state.repeats = repeats;
         state.telling = false;
         state.untold.splice(0..0, untold);
         if state.stopping {
@@ -209,9 +214,9 @@ impl Ingestor {
                 state.read_failures = 0;
                 state.remaining = remaining;
                 match found {
-                    Found::Records(decoded) => {
+                    Found::Records(records) => {
                         state.end = End::Reading;
-                        self.admit(decoded, ctx);
+                        self.admit(records, ctx);
                     }
                     Found::Revoked(partitions) => {
                         state.end = End::Reading;
@@ -252,22 +257,26 @@ impl Ingestor {
         });
     }
 
-    fn admit(&mut self, decoded: Vec<Decoded>, ctx: &mut Context<Self>) {
+    fn admit(&mut self, records: Vec<(Record, Said)>, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let verdicts = self.verdicts(ctx);
-        let mut changes = Vec::with_capacity(decoded.len());
-        for (record, mapped) in decoded {
-            let refresh = record.refresh;
-            match mapped {
-                Ok(Mapped::Change(change)) => {
+        let mut changes = Vec::with_capacity(records.len());
+        for (record, said) in records {
+            let (refresh, version) = (record.refresh, record.version);
+            match said {
+                Said::Change(change, digest) => {
                     let number = self.state.window.admit(record, Some((change.operation, change.version)), now);
-                    changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), refresh });
+                    changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), digest, refresh });
                 }
-                Ok(Mapped::Ignored) => {
+                Said::Known(operation) => {
+                    let number = self.state.window.admit(record, Some((operation, version)), now);
+                    self.settle(number, Outcome::Unchanged);
+                }
+                Said::Ignored => {
                     let number = self.state.window.admit(record, None, now);
                     self.settle(number, Outcome::Filtered);
                 }
-                Err(refusal) => {
+                Said::Refused(refusal) => {
                     let number = self.state.window.admit(record, None, now);
                     self.state.condemned.push((number, refusal));
                 }
@@ -357,6 +366,7 @@ impl State {
             on_bury: source.on_bury(),
             source: Some(source),
             opened: false,
+            repeats: Repeats::default(),
             read_failures: 0,
             read_failure: String::new(),
             remaining: None,

@@ -7,12 +7,11 @@ use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ingestor;
-use super::errand::map;
+use super::errand::{Said, say};
 use super::trial::{Finding, LOSSES_UNTIL_ALONE};
 use crate::actor::backoff::Backoff;
 use crate::dedup::Incoming;
 use crate::delivery::Receipt;
-use crate::document::mapping::Mapped;
 use crate::telemetry::Outcome;
 use crate::telemetry::health::Component;
 
@@ -135,9 +134,9 @@ impl Ingestor {
         for number in numbers {
             let Some(delivery) = self.state.window.get(*number) else { continue };
             let refresh = delivery.record.refresh;
-            // It was mapped before, so it maps again.
-            if let Ok(Mapped::Change(change)) = map(&self.wiring.mapper, &delivery.record) {
-                changes.push(Incoming { change, receipt: Receipt::new(*number, verdicts.clone()), refresh });
+            // It said a change before, so it says it again.
+            if let Said::Change(change, digest) = say(&self.wiring.mapper, &delivery.record) {
+                changes.push(Incoming { change, receipt: Receipt::new(*number, verdicts.clone()), digest, refresh });
             }
         }
         self.send(changes, ctx);

@@ -1,6 +1,7 @@
 //! The client's thread. It polls without end, also while nothing is taken from it, so that the group never puts it out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -12,9 +13,12 @@ use super::offsets;
 use super::record::{Attributes, Parts, record};
 use crate::settings::source::KafkaSettings;
 use crate::source::clients::Client;
+use crate::source::{Partition, Room};
 
 /// How long a poll waits for a message.
 const POLL: Duration = Duration::from_millis(50);
+/// How much is handed over at once, one record more or less.
+const AT_ONCE: Room = Room { records: 256, bytes: 1 << 20 };
 /// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
 const ROOM: Duration = Duration::from_secs(1);
 
@@ -76,29 +80,59 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
     }
 }
 
+/// Takes what the client has fetched, as much as one hand-over is good for, and waits a little when there is nothing.
 fn poll(
     consumer: &BaseConsumer<Context>,
     attributes: &Attributes,
     max_record: usize,
     shared: &Shared,
 ) -> Result<(), String> {
-    match consumer.poll(POLL) {
-        Some(Ok(message)) => {
-            let mut state = shared.state();
-            state.caught_up = false;
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    let mut here: Option<Here> = None;
+    while records.len() < AT_ONCE.records && bytes < AT_ONCE.bytes {
+        let message = match consumer.poll(if records.is_empty() { POLL } else { Duration::ZERO }) {
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                return Err(format!("the client cannot go on: {code}"));
+            }
+            // The context was told, with the reason in words.
+            Some(Err(_)) | None => break,
+        };
+        let rebalances = shared.rebalances.load(Ordering::Relaxed);
+        let is_here = |here: &Here| {
+            here.rebalances == rebalances && here.number == message.partition() && here.topic == message.topic()
+        };
+        if !here.as_ref().is_some_and(is_here) {
             let name = offsets::name(message.topic(), message.partition());
+            let partition = shared.state().assigned.get(&name).map(|assigned| assigned.partition.clone());
             // What was fetched before a partition was taken away is not ours to give.
-            let Some(partition) = state.assigned.get(&name).map(|assigned| assigned.partition.clone()) else {
-                return Ok(());
-            };
-            drop(state);
-            shared.handover.push(record(&Parts::of(&message), &partition, attributes, max_record));
-            Ok(())
+            let Some(partition) = partition else { continue };
+            here = Some(Here { rebalances, topic: message.topic().to_owned(), number: message.partition(), partition });
         }
-        Some(Err(KafkaError::MessageConsumptionFatal(code))) => Err(format!("the client cannot go on: {code}")),
-        // The context was told, with the reason in words.
-        Some(Err(_)) | None => Ok(()),
+        if let Some(here) = &here {
+            let record = record(&Parts::of(&message), &here.partition, attributes, max_record);
+            bytes += record.payload.len();
+            records.push(record);
+        }
     }
+    if !records.is_empty() {
+        let mut state = shared.state();
+        state.caught_up = false;
+        // A poll may have brought a rebalance.
+        records.retain(|record| state.is_assigned(&record.position.partition));
+        drop(state);
+        shared.handover.push(records);
+    }
+    Ok(())
+}
+
+/// The partition that the last message came from: mostly the next one comes from it too.
+struct Here {
+    /// How many rebalances there had been.
+    rebalances: u64,
+    topic: String,
+    number: i32,
+    partition: Arc<Partition>,
 }
 
 fn set_paused(consumer: &BaseConsumer<Context>, paused: bool) -> Result<(), KafkaError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -47,6 +48,8 @@ pub(super) struct Shared {
     pub(super) subscription: Subscription,
     pub(super) handover: Handover,
     pub(super) state: Mutex<State>,
+    /// Counts changes of what is assigned.
+    pub(super) rebalances: AtomicU64,
     pub(super) metrics: Arc<Metrics>,
     pub(super) board: SourceHandle,
 }
@@ -103,6 +106,11 @@ impl State {
     /// Why nothing comes, if something is wrong.
     pub(super) fn trouble(&self) -> Option<&String> {
         self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref()).or(self.missing.as_ref())
+    }
+
+    /// Whether records of this partition are still this process's.
+    pub(super) fn is_assigned(&self, partition: &Arc<Partition>) -> bool {
+        self.assigned.get(&partition.name).is_some_and(|assigned| Arc::ptr_eq(&assigned.partition, partition))
     }
 
     /// What the broker does not know yet of what is settled.
@@ -401,6 +409,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Context>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
         let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let done = match (what, cooperative) {
             (RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, cooperative) => {

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::source::{Partition, Read, Record, Room};
 
-/// How much may wait here, one record more or less.
+/// How much may wait here, one hand-over more or less.
 const LIMIT: Room = Room { records: 4_096, bytes: 8 << 20 };
 
 /// See the module.
@@ -40,12 +40,12 @@ impl Waiting {
 }
 
 impl Handover {
-    /// Hands a record over. Whoever does it looks for [`Handover::has_room`] before.
-    pub(super) fn push(&self, record: Record) {
+    /// Hands records over. Whoever does it looks for [`Handover::has_room`] before.
+    pub(super) fn push(&self, records: Vec<Record>) {
         let mut waiting = self.waiting.lock();
-        waiting.records += 1;
-        waiting.bytes += record.payload.len();
-        waiting.items.push_back(Item::Record(record));
+        waiting.records += records.len();
+        waiting.bytes += records.iter().map(|record| record.payload.len()).sum::<usize>();
+        waiting.items.extend(records.into_iter().map(Item::Record));
         drop(waiting);
         self.news.notify_one();
     }
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn gives_records_in_order_as_many_as_there_is_room_for() {
         let (handover, a) = (Handover::default(), partition("a"));
-        (1..=5).for_each(|offset| handover.push(record(&a, offset)));
+        handover.push((1..=5).map(|offset| record(&a, offset)).collect());
         assert_eq!(places(handover.take(Room { records: 2, bytes: 1000 })), ["a:1", "a:2"]);
         assert_eq!(places(handover.take(Room { records: 9, bytes: 20 })), ["a:3", "a:4"]);
         assert_eq!(places(handover.take(Room { records: 9, bytes: 1 })), ["a:5"], "one always fits");
@@ -148,7 +148,7 @@ mod tests {
         let (handover, a) = (Handover::default(), partition("a"));
         for offset in 0..LIMIT.records as u64 {
             assert!(handover.has_room(Duration::ZERO));
-            handover.push(record(&a, offset));
+            handover.push(vec![record(&a, offset)]);
         }
         assert!(!handover.has_room(Duration::ZERO));
         assert_eq!(places(handover.take(Room { records: 1, bytes: 100 })), ["a:0"]);
@@ -159,12 +159,12 @@ mod tests {
     fn what_waits_of_a_revoked_partition_is_let_go_and_what_comes_of_it_later_is_not() {
         let (handover, a, b) = (Handover::default(), partition("a"), partition("b"));
         for offset in 1..=2 {
-            handover.push(record(&a, offset));
-            handover.push(record(&b, offset));
+            handover.push(vec![record(&a, offset)]);
+            handover.push(vec![record(&b, offset)]);
         }
         handover.revoke(vec![a]);
         let again = partition("a");
-        handover.push(record(&again, 1));
+        handover.push(vec![record(&again, 1)]);
         assert_eq!(places(handover.take(ALL)), ["b:1", "b:2"]);
         let Some(Read::Revoked(gone)) = handover.take(ALL) else { panic!("nobody says that it is gone") };
         assert_eq!(gone[0].name, "a");

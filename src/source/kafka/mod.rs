@@ -15,6 +15,7 @@ pub mod settings;
 mod subscription;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -74,6 +75,7 @@ impl KafkaSource {
             subscription: Subscription::new(&settings.topics),
             handover: Handover::default(),
             state: Mutex::new(State::default()),
+            rebalances: AtomicU64::default(),
             metrics: desk.metrics.clone(),
             board: desk.board.clone(),
         };

@@ -98,6 +98,7 @@ impl Shop {
             DocumentWrite {
                 id,
                 document: held.document.to_json(),
+                record: None,
                 newest: Version::from_nanos(1),
                 metadata: held.metadata.clone(),
                 chunks: held.chunks.iter().map(chunk).collect(),
@@ -179,6 +180,7 @@ pub fn write(name: &str, metadata: &Value, seeds: &[u64]) -> DocumentWrite {
     DocumentWrite {
         id: DocumentId::new(name).unwrap(),
         document: Document::default().to_json(),
+        record: None,
         newest: Version::from_nanos(1),
         metadata: (!seeds.is_empty()).then(|| metadata.to_string()),
         chunks: seeds.iter().map(chunk).collect(),
