@@ -9,16 +9,15 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 
 use super::context::{Context, Shared};
+use super::handover::AT_ONCE;
 use super::offsets;
 use super::record::{Attributes, Parts, record};
 use crate::settings::source::KafkaSettings;
+use crate::source::Partition;
 use crate::source::clients::Client;
-use crate::source::{Partition, Room};
 
 /// How long a poll waits for a message.
 const POLL: Duration = Duration::from_millis(50);
-/// How much is handed over at once, one record more or less.
-const AT_ONCE: Room = Room { records: 256, bytes: 1 << 20 };
 /// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
 const ROOM: Duration = Duration::from_secs(1);
 

@@ -39,7 +39,7 @@ const REBALANCE: Duration = Duration::from_secs(10);
 const JOINING: Duration = Duration::from_secs(5);
 
 const WAITS_FOR_GROUP: &str =
-    "waiting for its group: partitions of a process that was killed are held for it until `session.timeout.ms` is over";
+    "waiting for its group, which keeps partitions for a process that is cut off until `session.timeout.ms` is over";
 
 /// What the client's thread and the source share.
 pub(super) struct Shared {
