@@ -47,8 +47,11 @@ const CHECKPOINT_PAGES: i64 = 4096;
 const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;
 /// How long a call waits for another process before it answers that the ledger is busy.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
-/// The page cache of each connection, in KiB: what one write changes. Four times as much was measured as no faster, since the system
-/// caches the file as well.
+/// The page cache of a connection that reads, in KiB: partitions of a topic come a megabyte at a time, each with documents from the same
+/// pages as the one before.
+const READ_CACHE: i64 = 16 * 1024;
+/// The page cache of the connection that writes, in KiB: what one write changes. Four times as much was measured as no faster, since the
+/// system caches the file as well.
 const CACHE: i64 = 8 * 1024;
 /// More than there are statements.
 const STATEMENTS: usize = 64;
@@ -249,7 +252,7 @@ pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "cache_size", -CACHE)?;
+    connection.pragma_update(None, "cache_size", -READ_CACHE)?;
     Ok(connection)
 }
 
