@@ -132,6 +132,7 @@ impl PineconeIndex {
         url: Url,
         body: Option<Vec<u8>>,
     ) -> Result<(Vec<u8>, HeaderMap), CollectionError> {
+        let call = format!("{method} {}", url.path());
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
@@ -139,7 +140,7 @@ impl PineconeIndex {
         let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
         let answer = answer.map_err(|reason| {
             self.forget_host();
-            CollectionError::Unavailable { reason, after: None }
+            CollectionError::Unavailable { reason: format!("{call}: {reason}"), after: None }
         })?;
         match answer.status.is_success() {
             true => Ok((answer.body, answer.headers)),
@@ -278,9 +279,13 @@ impl PineconeIndex {
             }
         }
         if !records.is_empty() {
+            let sent = records.len();
             let upsert = wire::Upsert { vectors: records, namespace: &self.settings.namespace };
-            let sent: Result<Value, _> = self.ask(Method::POST, "vectors/upsert", Some(&upsert)).await;
-            sent?;
+            let done: wire::Upserted = self.ask(Method::POST, "vectors/upsert", Some(&upsert)).await?;
+            if let Some(count) = done.upserted_count.filter(|count| *count < sent) {
+                let reason = format!("it wrote {count} of {sent} records, and did not say why");
+                return Err(CollectionError::Unavailable { reason, after: None });
+            }
         }
         match refused.is_empty() {
             true => Ok(()),

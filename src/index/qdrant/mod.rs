@@ -41,8 +41,6 @@ const MAX_FETCHED: usize = 1_000;
 /// One collection of one server.
 pub struct Qdrant {
     client: Client,
-    /// The kind of system and its address.
-    system: String,
     place: String,
     collection: String,
     metric: Metric,
@@ -66,11 +64,9 @@ impl Qdrant {
         let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
         let header = key.map(|key| ("api-key", key));
         let client = Client::new(&settings.url, settings.ca_file.as_deref(), header, settings.timeout.as_duration())?;
-        let system = format!("Qdrant at {}", client.address());
         Ok(Self {
-            place: format!("{system}, collection `{collection}`"),
+            place: format!("Qdrant at {}, collection `{collection}`", client.address()),
             client,
-            system,
             collection: collection.to_owned(),
             metric: settings.metric,
             dimensions,
@@ -88,17 +84,7 @@ impl Qdrant {
         method: &'static str,
         question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
-        self.client.unary(method, question).await.map_err(|status| self.judge(&status))
-    }
-
-    fn judge(&self, status: &Status) -> CollectionError {
-        match status.code() {
-            // Of the points whose metadata was to be replaced, one was deleted after it had been seen.
-            Code::NotFound if status.message().contains("No point with id") => {
-                CollectionError::Unavailable { reason: format!("{}: {}", self.system, grpc::told(status)), after: None }
-            }
-            _ => grpc::judge(status, &self.system),
-        }
+        self.client.unary(method, question).await.map_err(|status| judge(&status))
     }
 
     async fn params(&self) -> Result<Option<VectorsConfig>, CollectionError> {
@@ -114,9 +100,7 @@ impl Qdrant {
     }
 
     fn check(&self, found: &VectorsConfig) -> Result<(), CollectionError> {
-        let unfit = |what: String| {
-            Err(CollectionError::Unfit(format!("{}: {what}; choose another `index.collection`", self.place)))
-        };
+        let unfit = |what: String| Err(CollectionError::Unfit(format!("{what}; choose another `index.collection`")));
         let Some(found) = &found.unnamed else {
             return unfit("its vectors have names, so Vectide did not make it".into());
         };
@@ -248,7 +232,7 @@ impl Qdrant {
             let (document, chunk, metadata) = payload::read(payload)?;
             Some((Neighbour { document, chunk, score: self.score(score) }, metadata))
         });
-        each.collect::<Option<_>>().ok_or_else(|| self.strange())
+        each.collect::<Option<_>>().ok_or_else(strange)
     }
 
     /// Qdrant's Euclidean distance is smaller for what is nearer.
@@ -270,17 +254,10 @@ impl Qdrant {
                 with_vectors: all,
             };
             let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
-            let read = found.into_iter().map(|point| point_of(point).ok_or_else(|| self.strange()));
+            let read = found.into_iter().map(|point| point_of(point).ok_or_else(strange));
             points.extend(read.collect::<Result<Vec<_>, _>>()?);
         }
         Ok(points)
-    }
-
-    fn strange(&self) -> CollectionError {
-        CollectionError::Unfit(format!(
-            "{}: it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`",
-            self.place
-        ))
     }
 }
 
@@ -320,6 +297,22 @@ impl Collection for Qdrant {
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
         Box::pin(self.read(ids))
     }
+}
+
+fn judge(status: &Status) -> CollectionError {
+    match status.code() {
+        // Of the points whose metadata was to be replaced, one was deleted after it had been seen.
+        Code::NotFound if status.message().contains("No point with id") => {
+            CollectionError::Unavailable { reason: grpc::told(status), after: None }
+        }
+        _ => grpc::judge(status, "Qdrant"),
+    }
+}
+
+fn strange() -> CollectionError {
+    CollectionError::Unfit(format!(
+        "it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`"
+    ))
 }
 
 fn is_name(name: &str) -> bool {

@@ -29,7 +29,7 @@ use super::collection::{
 use super::grpc;
 use super::typed::{Fields, Typed};
 use messages::{
-    BatchDelete, BatchDeleteReply, BatchObjects, BatchObjectsReply, Found, NearVector, Search, SearchReply,
+    BatchDelete, BatchDeleteReply, BatchError, BatchObjects, BatchObjectsReply, Found, NearVector, Search, SearchReply,
     WantedMetadata, WantedProperties,
 };
 use object::Declared;
@@ -92,7 +92,7 @@ impl WeaviateClass {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        self.grpc.unary(path, question).await.map_err(|status| judge(&status, self.grpc.address()))
+        self.grpc.unary(path, question).await.map_err(|status| judge(&status))
     }
 
     /// Whether the class is there, and fits.
@@ -170,11 +170,7 @@ impl WeaviateClass {
         }
         if !objects.is_empty() {
             let reply: BatchObjectsReply = self.unary(BATCH_OBJECTS, BatchObjects { objects }).await?;
-            let failed: Vec<(usize, String)> = reply
-                .errors
-                .into_iter()
-                .filter_map(|failed| Some((*places.get(usize::try_from(failed.index).ok()?)?, failed.error)))
-                .collect();
+            let failed = failures(reply, &places)?;
             if !failed.is_empty() {
                 let ids: Vec<Uuid> = failed.iter().map(|(index, _)| points[*index].id).collect();
                 self.try_delete(&ids).await?;
@@ -312,7 +308,7 @@ impl WeaviateClass {
 }
 
 /// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
-fn judge(status: &Status, address: &str) -> CollectionError {
+fn judge(status: &Status) -> CollectionError {
     let says = |words: &str| status.message().contains(words);
     if says("could not find class") {
         return CollectionError::Missing(grpc::told(status));
@@ -326,7 +322,7 @@ fn judge(status: &Status, address: &str) -> CollectionError {
     if says("unknown filter operator") {
         return CollectionError::OneRefused(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
     }
-    grpc::judge(status, &format!("Weaviate at {address}"))
+    grpc::judge(status, "Weaviate")
 }
 
 fn text<'a>(found: &'a Found, property: &str) -> Option<&'a str> {
@@ -346,6 +342,21 @@ fn of(found: &Found) -> Result<(DocumentId, usize), CollectionError> {
 
 fn changed(what: impl std::fmt::Display) -> CollectionError {
     CollectionError::Fatal(format!("its object of `{what}` is not as it was written: another program changed it"))
+}
+
+/// The points whose objects failed, by their `places` in the call, with the reasons.
+fn failures(reply: BatchObjectsReply, places: &[usize]) -> Result<Vec<(usize, String)>, CollectionError> {
+    let failed = reply.errors.into_iter().map(|BatchError { index, error }| {
+        match usize::try_from(index).ok().and_then(|index| places.get(index)) {
+            Some(place) => Ok((*place, error)),
+            // Passed over, a point that is not there would be taken for written.
+            None => Err(CollectionError::Unavailable {
+                reason: format!("of {} objects it says that number {index} failed: {error}", places.len()),
+                after: None,
+            }),
+        }
+    });
+    failed.collect()
 }
 
 /// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.
@@ -437,7 +448,7 @@ mod tests {
 
     #[test]
     fn the_words_of_a_status_tell_what_it_means() {
-        let judged = |words: &str| judge(&Status::unknown(words), "w:1");
+        let judged = |words: &str| judge(&Status::unknown(words));
         assert!(matches!(judged("could not find class X in schema"), CollectionError::Missing(_)));
         assert!(matches!(judged("extract auth: unauthorized: invalid api key"), CollectionError::Fatal(_)));
         assert!(matches!(judged("rbac: forbidden"), CollectionError::Fatal(_)));
