@@ -25,9 +25,10 @@ use super::collection::{
 use super::grpc::{self, Client};
 use super::sift::Sift;
 use messages::{
-    CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter, Get, GetAnswer,
-    GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query, QueryAnswer, QueryPoints,
-    Retrieved, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors, VectorsConfig, With,
+    BatchAnswer, COMPLETED, CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter,
+    Get, GetAnswer, GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query,
+    QueryAnswer, QueryPoints, Retrieved, Scored, Selector, Update, UpdateBatch, Upsert, Vector, VectorInput,
+    VectorParams, Vectors, VectorsConfig, With, WriteAnswer,
 };
 
 pub use payload::{CHUNK, DOCUMENT};
@@ -153,7 +154,7 @@ impl Qdrant {
         }
         if !fit.is_empty() {
             let question = Upsert { collection: self.collection.clone(), wait: true, points: fit };
-            self.ask::<()>("/qdrant.Points/Upsert", question).await?;
+            applied([self.ask::<WriteAnswer>("/qdrant.Points/Upsert", question).await?.update])?;
         }
         if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
     }
@@ -183,7 +184,9 @@ impl Qdrant {
         }
         if !operations.is_empty() {
             let question = UpdateBatch { collection: self.collection.clone(), wait: true, operations };
-            self.ask::<()>("/qdrant.Points/UpdateBatch", question).await?;
+            applied(
+                self.ask::<BatchAnswer>("/qdrant.Points/UpdateBatch", question).await?.updates.into_iter().map(Some),
+            )?;
         }
         Ok(left)
     }
@@ -193,7 +196,7 @@ impl Qdrant {
             return Ok(());
         }
         let question = Delete { collection: self.collection.clone(), wait: true, points: Some(selector(ids)) };
-        self.ask::<()>("/qdrant.Points/Delete", question).await
+        applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
     }
 
     async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
@@ -309,6 +312,15 @@ fn judge(status: &Status) -> CollectionError {
     }
 }
 
+/// A write that was waited for is done only when it says so: it may also have stopped waiting, or kept to a newer clock.
+fn applied(updates: impl IntoIterator<Item = Option<Update>>) -> Result<(), CollectionError> {
+    let open = updates.into_iter().map(|update| update.unwrap_or_default().status).find(|status| *status != COMPLETED);
+    open.map_or(Ok(()), |status| {
+        let reason = format!("it took a write and has not done it (status {status})");
+        Err(CollectionError::Unavailable { reason, after: None })
+    })
+}
+
 fn strange() -> CollectionError {
     CollectionError::Unfit(format!(
         "it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`"
@@ -356,4 +368,19 @@ fn point_of(found: Retrieved) -> Option<Point> {
         metadata: metadata.to_string().into(),
         vector: vector.dense.map_or(vector.data, |dense| dense.data).into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_done_when_every_part_of_it_is_completed() {
+        let update = |status| Some(Update { status });
+        assert_eq!(applied([update(COMPLETED), update(COMPLETED)]), Ok(()));
+        for open in [update(1), update(3), None] {
+            let told = applied([update(COMPLETED), open]);
+            assert!(matches!(told, Err(CollectionError::Unavailable { .. })), "{told:?}");
+        }
+    }
 }

@@ -274,7 +274,7 @@ pub async fn nobody_there_is_waited_for(backend: &dyn Backend) {
 }
 
 /// The server has every question, and its answers are held back. Nothing here waits for a clock: it is moved on when nothing else can happen.
-pub async fn a_call_that_is_never_answered_ends_in_time_and_is_named(backend: &dyn Backend) {
+pub async fn a_server_that_answers_too_late_is_waited_for(backend: &dyn Backend) {
     let relay = Relay::default();
     let name = fresh("slow");
     let collection = backend.through(&name, &|port| relay.to(port), Duration::from_secs(60));
@@ -296,7 +296,7 @@ pub async fn a_call_that_is_never_answered_ends_in_time_and_is_named(backend: &d
     assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 0 })), "it goes on by itself");
 }
 
-pub async fn a_key_that_is_refused_is_for_a_person_to_mend_and_not_shown(backend: &dyn Backend) {
+pub async fn a_wrong_key_is_for_a_person_to_mend_and_not_shown(backend: &dyn Backend) {
     let (collection, wrong) = backend.with_wrong_key();
     assert!(!collection.place().contains(WRONG_KEY));
     match wrong {

@@ -200,7 +200,7 @@ fn exact<'a>(points: &'a [Point], vector: &[f32], filter: &Filter) -> Vec<&'a st
     expected.into_iter().map(|point| point.document.as_str()).collect()
 }
 
-pub async fn a_filter_is_answered_rightly_or_is_a_wrong_question_and_no_failure(subject: &dyn Subject) {
+pub async fn a_filter_that_it_cannot_be_told_is_a_wrong_question_and_no_failure(subject: &dyn Subject) {
     let shop = shop(subject, "refuses").await;
     let mut products = products(120);
     for (number, product) in products.iter_mut().enumerate() {

@@ -80,7 +80,7 @@ macro_rules! index_contract {
             awkward_ids_and_metadata_come_back_as_they_were,
             filters_find_what_brute_force_finds,
             filters_on_values_of_any_kind_find_what_brute_force_finds,
-            a_filter_is_answered_rightly_or_is_a_wrong_question_and_no_failure,
+            a_filter_that_it_cannot_be_told_is_a_wrong_question_and_no_failure,
             searches_find_what_an_exact_search_finds,
             what_it_cannot_keep_is_refused_by_name_and_everything_else_is_kept,
             a_vector_of_another_length_is_refused,
@@ -103,8 +103,8 @@ macro_rules! contract {
             a_collection_that_was_dropped_is_filled_again_without_embedding,
             points_of_others_are_not_written_over,
             nobody_there_is_waited_for,
-            a_call_that_is_never_answered_ends_in_time_and_is_named,
-            a_key_that_is_refused_is_for_a_person_to_mend_and_not_shown,
+            a_server_that_answers_too_late_is_waited_for,
+            a_wrong_key_is_for_a_person_to_mend_and_not_shown,
         );
     };
 }
