@@ -20,6 +20,7 @@ use crate::killed;
 use crate::points::DIMENSIONS;
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
+use crate::sifted;
 
 struct Lite {
     url: String,
@@ -104,6 +105,12 @@ impl Backend for Lite {
 }
 
 contract!(server);
+
+#[test]
+fn a_search_that_could_be_answered_wrongly_is_refused() {
+    let Some(backend) = server() else { return };
+    sifted::a_search_that_could_be_answered_wrongly_is_refused(backend);
+}
 
 #[test]
 fn an_error_says_once_where_it_is() {

@@ -38,9 +38,15 @@ impl Postgres {
         }
     }
 
+    /// The address of another database of the server.
+    fn database(&self, name: &str) -> String {
+        let (server, _) = self.url.rsplit_once('/').unwrap();
+        format!("{server}/{name}")
+    }
+
     /// A table in this database, as this user sees it, whose password is `guest`.
     fn table_of(&self, user: &str, database: &str) -> PgvectorTable {
-        let url = self.url.replace("postgres@", &format!("{user}@")).replace("/postgres", &format!("/{database}"));
+        let url = self.database(database).replace("postgres@", &format!("{user}@"));
         table(&url, "password: guest")
     }
 }
@@ -119,8 +125,9 @@ contract!(server);
 fn a_database_that_is_not_there_is_named() {
     let Some(postgres) = server() else { return };
     block_on(async {
-        let error = table(&postgres.url.replace("/postgres", "/nothing"), "password: secret").establish().await;
-        assert!(matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("nothing")), "{error:?}");
+        let error = table(&postgres.database("nothing"), "password: secret").establish().await;
+        let told = |text: &str| text.contains("database \"nothing\" does not exist") && text.contains("`index.url`");
+        assert!(matches!(&error, Err(CollectionError::Fatal(text)) if told(text)), "{error:?}");
     });
 }
 
@@ -167,6 +174,29 @@ fn a_server_that_takes_no_more_connections_is_asked_again() {
         assert!(reason.contains("too many connections for role"), "{reason}");
         postgres.administrate("postgres", &["ALTER ROLE crowd CONNECTION LIMIT 1"]).await;
         assert_eq!(table.look().await, Ok(None));
+    });
+}
+
+/// What is half made would be taken for a table whose indexes somebody took away.
+#[test]
+fn a_table_is_made_with_its_indexes_or_not_at_all() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        postgres.administrate("postgres", &["CREATE DATABASE half"]).await;
+        let refuse = "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql
+                      AS $$ BEGIN RAISE EXCEPTION 'no index today'; END $$";
+        let trigger =
+            "CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION refuse()";
+        postgres.administrate("half", &["CREATE EXTENSION vector", refuse, trigger]).await;
+        let table = table(&postgres.database("half"), "password: secret");
+        let told = table.establish().await;
+        assert!(
+            matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("no index today")),
+            "{told:?}"
+        );
+        assert_eq!(table.look().await, Ok(None));
+        postgres.administrate("half", &["DROP EVENT TRIGGER refuse"]).await;
+        assert_eq!(table.establish().await, Ok(Established::Created));
     });
 }
 

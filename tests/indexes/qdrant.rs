@@ -22,6 +22,7 @@ use crate::killed;
 use crate::points::{DIMENSIONS, point};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
+use crate::sifted;
 
 struct StandIn {
     url: String,
@@ -116,6 +117,12 @@ impl Backend for StandIn {
 }
 
 contract!(server);
+
+#[test]
+fn a_search_that_could_be_answered_wrongly_is_refused() {
+    let Some(backend) = server() else { return };
+    sifted::a_search_that_could_be_answered_wrongly_is_refused(backend);
+}
 
 #[test]
 fn an_error_says_once_where_it_is() {

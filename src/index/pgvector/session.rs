@@ -128,6 +128,15 @@ impl Session<'_> {
         Ok(done?)
     }
 
+    /// Runs statements in one transaction.
+    pub(super) async fn execute_together(&mut self, statements: &[String]) -> Result<(), CollectionError> {
+        let client = self.take()?;
+        let sql = statements.join(";\n");
+        let done = self.wait(&sql, client.batch_execute(&sql)).await?;
+        self.client = Some(client);
+        Ok(done?)
+    }
+
     /// Runs a statement; answers its rows.
     pub(super) async fn query(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, CollectionError> {
         let client = self.take()?;

@@ -314,7 +314,10 @@ impl Backend for Played {
     }
 
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
-        let (url, name, timeout) = (with_port(&self.0.url(), port), index_name(name), timeout.as_millis());
+        // One of its own, which says of every index that it is behind those ports too.
+        let stub = Stub::start();
+        let (url, name, timeout) = (with_port(&stub.url(), port), index_name(name), timeout.as_millis());
+        stub.is_reached_at(url.strip_prefix("http://").unwrap());
         let settings = format!("{{ url: '{url}', api_key: {KEY}, collection: {name}, timeout: {timeout}ms }}");
         Arc::new(PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap())
     }
