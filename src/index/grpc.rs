@@ -89,7 +89,10 @@ impl Client {
         // which the server learns.
         let answer = match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => answer.map(tonic::Response::into_inner),
-            Err(_) => Err(Status::deadline_exceeded(format!("no answer in {:?} (`index.timeout`)", self.timeout))),
+            Err(_) => {
+                let call = path.rsplit('/').next().unwrap_or(path);
+                Err(Status::deadline_exceeded(format!("no answer to {call} in {:?} (`index.timeout`)", self.timeout)))
+            }
         };
         // A firewall may have forgotten the connection, which nobody tells; it would stay silent for a quarter of an hour.
         if answer.as_ref().is_err_and(|status| status.code() == Code::DeadlineExceeded || status.source().is_some()) {
@@ -99,7 +102,8 @@ impl Client {
     }
 }
 
-/// What a status means wherever the system in question gives it no meaning of its own. `system` is its name and address.
+/// What a status means wherever the system in question gives it no meaning of its own. `system` is its name; where it is, the collection's
+/// place says before every error.
 pub fn judge(status: &Status, system: &str) -> CollectionError {
     let told = told(status);
     match status.code() {
@@ -118,7 +122,7 @@ pub fn judge(status: &Status, system: &str) -> CollectionError {
             CollectionError::OneRefused(format!("{system} takes no message so large: {told}"))
         }
         Code::NotFound => CollectionError::Missing(format!("{system} does not have it: {told}")),
-        _ => CollectionError::Unavailable { reason: format!("{system}: {told}"), after: retry_after(status) },
+        _ => CollectionError::Unavailable { reason: told, after: retry_after(status) },
     }
 }
 
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_status_is_judged_by_what_helps() {
-        let verdict = |code, message: &str| judge(&Status::new(code, message), "Milvus at a:1");
+        let verdict = |code, message: &str| judge(&Status::new(code, message), "Milvus");
         for code in [Code::Unavailable, Code::Internal, Code::Unknown, Code::DeadlineExceeded, Code::Aborted] {
             assert!(matches!(verdict(code, "x"), CollectionError::Unavailable { .. }), "{code:?}");
         }
@@ -251,7 +255,8 @@ mod tests {
         for _ in 0..2 {
             let silent = ask().await;
             assert!(
-                silent.code() == Code::DeadlineExceeded && silent.message().contains("index.timeout"),
+                silent.code() == Code::DeadlineExceeded
+                    && silent.message() == "no answer to C in 200ms (`index.timeout`)",
                 "{silent:?}"
             );
         }

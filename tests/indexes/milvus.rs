@@ -1,5 +1,6 @@
 //! Milvus, as milvus-lite: its own gRPC interface in one process.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,17 @@ use prost::Message;
 use vectide::index::collection::Collection;
 use vectide::index::grpc::Client;
 use vectide::index::milvus::Milvus;
-use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::milvus::MilvusSettings;
+use vectide::settings::{Secret, Span};
 
-use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, contract};
+use crate::contract::shop::{Place, Shop};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, contract, fresh};
 use crate::killed;
 use crate::points::DIMENSIONS;
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
+use crate::sifted;
 
 struct Lite {
     url: String,
@@ -68,9 +70,24 @@ impl Backend for Lite {
         Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
         // milvus-lite asks for none.
-        None
+        let settings = MilvusSettings { api_key: Some(Secret::new(WRONG_KEY)), ..settings(&self.url, &fresh("keyed")) };
+        (Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap()), WrongKey::NotLookedAt)
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        false
+    }
+
+    fn unanswered(&self, call: &str) -> &'static str {
+        match call {
+            "upsert" => "no answer to Upsert",
+            "delete" => "no answer to Delete",
+            "nearest" => "no answer to Search",
+            "fetch" => "no answer to Query",
+            _ => "no answer to DescribeCollection",
+        }
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -88,6 +105,31 @@ impl Backend for Lite {
 }
 
 contract!(server);
+
+#[test]
+fn a_search_that_could_be_answered_wrongly_is_refused() {
+    let Some(backend) = server() else { return };
+    sifted::a_search_that_could_be_answered_wrongly_is_refused(backend);
+}
+
+#[test]
+fn an_error_says_once_where_it_is() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let settings = MilvusSettings {
+        timeout: Span::new(Duration::from_millis(100)),
+        ..settings(&format!("http://{address}"), "products")
+    };
+    let place = Place::Collection(Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap()));
+    block_on(async {
+        let told =
+            Shop::open(tempfile::tempdir().unwrap(), place, false).index.prepare().await.unwrap_err().to_string();
+        let expected = format!(
+            "Milvus at {address}, collection `products`: no answer to DescribeCollection in 100ms (`index.timeout`)"
+        );
+        assert_eq!(told, expected);
+    });
+}
 
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {

@@ -12,7 +12,7 @@ use vectide::settings::index::Metric;
 use vectide::settings::pgvector::PgvectorSettings;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, assert_same, block_on, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same, block_on, contract};
 use crate::killed;
 use crate::points::{DIMENSIONS, point, vector};
 use crate::relay::with_port;
@@ -38,9 +38,15 @@ impl Postgres {
         }
     }
 
+    /// The address of another database of the server.
+    fn database(&self, name: &str) -> String {
+        let (server, _) = self.url.rsplit_once('/').unwrap();
+        format!("{server}/{name}")
+    }
+
     /// A table in this database, as this user sees it, whose password is `guest`.
     fn table_of(&self, user: &str, database: &str) -> PgvectorTable {
-        let url = self.url.replace("postgres@", &format!("{user}@")).replace("/postgres", &format!("/{database}"));
+        let url = self.database(database).replace("postgres@", &format!("{user}@"));
         table(&url, "password: guest")
     }
 }
@@ -69,8 +75,8 @@ impl Subject for Postgres {
         vec![json!({"big": 9_007_199_254_740_992.0})]
     }
 
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({"price": 1, "no\\te": "a\u{0}b"}), "no\\te"))
+    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
+        metadata.get("no\\te").map(|_| "`no\\te` holds the character U+0000")
     }
 }
 
@@ -86,8 +92,22 @@ impl Backend for Postgres {
         Arc::new(table(&with_port(&self.url, port), &more))
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
-        Some((Arc::new(table(&self.url, &format!("password: {WRONG_KEY}"))), "index.password"))
+    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
+        let table = table(&self.url, &format!("password: {WRONG_KEY}"));
+        (Arc::new(table), WrongKey::Refused("index.password"))
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        true
+    }
+
+    fn unanswered(&self, call: &str) -> &'static str {
+        match call {
+            "upsert" => "no answer to INSERT",
+            "set_metadata" => "no answer to UPDATE",
+            "delete" => "no answer to DELETE",
+            _ => "no answer to SELECT",
+        }
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -105,8 +125,9 @@ contract!(server);
 fn a_database_that_is_not_there_is_named() {
     let Some(postgres) = server() else { return };
     block_on(async {
-        let error = table(&postgres.url.replace("/postgres", "/nothing"), "password: secret").establish().await;
-        assert!(matches!(&error, Err(CollectionError::Fatal(text)) if text.contains("nothing")), "{error:?}");
+        let error = table(&postgres.database("nothing"), "password: secret").establish().await;
+        let told = |text: &str| text.contains("database \"nothing\" does not exist") && text.contains("`index.url`");
+        assert!(matches!(&error, Err(CollectionError::Fatal(text)) if told(text)), "{error:?}");
     });
 }
 
@@ -153,6 +174,71 @@ fn a_server_that_takes_no_more_connections_is_asked_again() {
         assert!(reason.contains("too many connections for role"), "{reason}");
         postgres.administrate("postgres", &["ALTER ROLE crowd CONNECTION LIMIT 1"]).await;
         assert_eq!(table.look().await, Ok(None));
+    });
+}
+
+/// What is half made would be taken for a table whose indexes somebody took away.
+#[test]
+fn a_table_is_made_with_its_indexes_or_not_at_all() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        postgres.administrate("postgres", &["CREATE DATABASE half"]).await;
+        let refuse = "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql
+                      AS $$ BEGIN RAISE EXCEPTION 'no index today'; END $$";
+        let trigger =
+            "CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION refuse()";
+        postgres.administrate("half", &["CREATE EXTENSION vector", refuse, trigger]).await;
+        let table = table(&postgres.database("half"), "password: secret");
+        let told = table.establish().await;
+        assert!(
+            matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("no index today")),
+            "{told:?}"
+        );
+        assert_eq!(table.look().await, Ok(None));
+        postgres.administrate("half", &["DROP EVENT TRIGGER refuse"]).await;
+        assert_eq!(table.establish().await, Ok(Established::Created));
+    });
+}
+
+/// So that it would be answered for fewer rows than were sent.
+#[test]
+fn a_table_that_keeps_rows_back_is_for_a_person_to_mend() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let table = postgres.collection("kept_back", DIMENSIONS, Metric::Cosine);
+        table.establish().await.unwrap();
+        let keep = "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql
+                    AS $$ BEGIN IF NEW.document = 'b' THEN RETURN NULL; END IF; RETURN NEW; END $$";
+        let trigger = "CREATE TRIGGER keep BEFORE INSERT ON kept_back FOR EACH ROW EXECUTE FUNCTION keep()";
+        postgres.administrate("postgres", &[keep, trigger]).await;
+        let points = ["a", "b", "c"].map(|document| point(document, 0, &json!({}), 1));
+        let told = table.upsert(&points).await;
+        assert!(matches!(&told, Err(CollectionError::Fatal(text)) if text.contains("2 of 3 rows")), "{told:?}");
+        postgres.administrate("postgres", &["DROP TRIGGER keep ON kept_back"]).await;
+        table.upsert(&points).await.unwrap();
+        let ids = points.each_ref().map(|point| point.id);
+        assert_same(table.fetch(&ids).await.unwrap(), &points.each_ref());
+    });
+}
+
+#[test]
+fn a_statement_that_the_server_gives_up_names_the_setting() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        postgres.collection("locked", DIMENSIONS, Metric::Cosine).establish().await.unwrap();
+        let mut config: tokio_postgres::Config = postgres.url.parse().unwrap();
+        let (client, connection) = config.password("secret").connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("BEGIN; LOCK TABLE locked").await.unwrap();
+        let impatient = table(&postgres.url, "collection: locked, password: secret, timeout: 2s");
+        let points = [point("a", 0, &json!({}), 1)];
+        let told = impatient.upsert(&points).await;
+        let Err(CollectionError::Unavailable { reason, .. }) = &told else { panic!("{told:?}") };
+        assert!(reason.contains("statement timeout") && reason.contains("`index.timeout`"), "{reason}");
+        client.batch_execute("ROLLBACK").await.unwrap();
+        let patient = postgres.collection("locked", DIMENSIONS, Metric::Cosine);
+        patient.upsert(&points).await.unwrap();
+        assert_same(patient.fetch(&[points[0].id]).await.unwrap(), &[&points[0]]);
     });
 }
 

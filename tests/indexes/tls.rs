@@ -13,6 +13,9 @@ use crate::pipeline::{Pipeline, sound};
 use crate::points::{DIMENSIONS, point};
 use crate::server::Server;
 
+/// The same machine by a name that is in no certificate here.
+const ELSEWHERE: &str = "0.0.0.0";
+
 /// A server that is reached over TLS, as the settings of its index say it. Without braces, authority and collection.
 struct Reached {
     kind: &'static str,
@@ -45,6 +48,14 @@ impl Reached {
                 let CollectionError::Unavailable { reason, .. } = &refused else { panic!("{refused:?}") };
                 assert!(reason.contains("invalid peer certificate: UnknownIssuer"), "{reason}");
             }
+            let elsewhere = self.settings.replace("127.0.0.1", ELSEWHERE);
+            let elsewhere =
+                format!("{{ {elsewhere}, collection: named, ca_file: '{}' }}", certificates.authority().display());
+            let elsewhere = make(&serde_yaml::from_str(&elsewhere).unwrap(), "tls", DIMENSIONS).unwrap();
+            let refused = elsewhere.establish().await.unwrap_err();
+            let CollectionError::Unavailable { reason, .. } = &refused else { panic!("{refused:?}") };
+            assert!(reason.contains("certificate not valid for name \"0.0.0.0\""), "{reason}");
+            assert!(reason.contains("certificate is only valid for") && reason.contains("localhost"), "{reason}");
         });
         let nothing = with("ca_file: /no/such/file").err().unwrap();
         assert!(nothing.starts_with("index.ca_file: cannot be read"), "{nothing}");

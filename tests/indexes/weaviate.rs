@@ -15,7 +15,7 @@ use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
 use crate::killed;
@@ -387,13 +387,14 @@ impl Subject for Real {
         false
     }
 
-    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+    fn refuses_filter(&self, filter: &Value) -> Option<&'static str> {
         // A field that is not declared cannot be asked for, and a range in a list has one end.
-        vec![(json!({"nowhere": {"exists": false}}), "`nowhere`"), (json!({"sizes": {"gt": 1, "lt": 2}}), "two ends")]
+        let refused = [("nowhere", "`nowhere`"), ("sizes", "two ends")];
+        refused.into_iter().find(|(field, _)| filter.get(field).is_some()).map(|(_, said)| said)
     }
 
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({"price": "cheap"}), "cheap"))
+    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
+        (metadata["price"] == "cheap").then_some("`price` is \"cheap\"")
     }
 }
 
@@ -410,8 +411,22 @@ impl Backend for Real {
         Arc::new(class_of(&addresses, &more, DIMENSIONS))
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
-        Some((Arc::new(class_of(&self.0, &format!("api_key: {WRONG_KEY}"), DIMENSIONS)), "index.api_key"))
+    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
+        let class = class_of(&self.0, &format!("api_key: {WRONG_KEY}"), DIMENSIONS);
+        (Arc::new(class), WrongKey::Refused("index.api_key"))
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        true
+    }
+
+    fn unanswered(&self, call: &str) -> &'static str {
+        match call {
+            "delete" => "no answer to BatchDelete",
+            "nearest" | "fetch" => "no answer to Search",
+            // Before a write it is looked at.
+            _ => "GET schema/",
+        }
     }
 
     fn yaml(&self, name: &str) -> String {

@@ -243,6 +243,9 @@ pub struct Delete {
 pub struct Mutation {
     #[prost(message, optional, tag = "1")]
     pub status: Option<Status>,
+    /// Rows.
+    #[prost(int64, tag = "8")]
+    pub upserted: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Enumeration)]

@@ -44,8 +44,6 @@ macro_rules! method {
 /// One collection of one server.
 pub struct Milvus {
     client: Client,
-    /// The kind of system and its address.
-    system: String,
     place: String,
     database: String,
     collection: String,
@@ -72,13 +70,11 @@ impl Milvus {
             ("authorization", Secret::new(encoded))
         });
         let client = Client::new(&settings.url, settings.ca_file.as_deref(), header, settings.timeout.as_duration())?;
-        let system = format!("Milvus at {}", client.address());
         let database = settings.database.clone().unwrap_or_default();
         let within = if database.is_empty() { String::new() } else { format!("database `{database}`, ") };
         Ok(Self {
-            place: format!("{system}, {within}collection `{collection}`"),
+            place: format!("Milvus at {}, {within}collection `{collection}`", client.address()),
             client,
-            system,
             database,
             collection: collection.to_owned(),
             metric: settings.metric,
@@ -98,7 +94,7 @@ impl Milvus {
         question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         let answer: A = self.ask_only(method, question).await?;
-        match answer.status().and_then(|status| errors::judge(status, &self.system)) {
+        match answer.status().and_then(errors::judge) {
             Some(error) => Err(error),
             None => Ok(answer),
         }
@@ -110,7 +106,7 @@ impl Milvus {
         method: &'static str,
         question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
-        self.client.unary(method, question).await.map_err(|status| grpc::judge(&status, &self.system))
+        self.client.unary(method, question).await.map_err(|status| grpc::judge(&status, "Milvus"))
     }
 
     fn named(&self) -> Named {
@@ -129,7 +125,7 @@ impl Milvus {
     async fn indexed_metric(&self) -> Result<Option<String>, CollectionError> {
         let answer: Indexes = self.ask_only(method!("DescribeIndex"), self.named()).await?;
         if let Some(status) = answer.status().filter(|status| !errors::no_index(status))
-            && let Some(error) = errors::judge(status, &self.system)
+            && let Some(error) = errors::judge(status)
         {
             return Err(error);
         }
@@ -173,8 +169,7 @@ impl Milvus {
         match found == wanted {
             true => Ok(()),
             false => Err(CollectionError::Unfit(format!(
-                "{}: its index measures by {found}, and `index.metric` asks for {wanted}; correct the setting or choose another `index.collection`",
-                self.place
+                "its index measures by {found}, and `index.metric` asks for {wanted}; correct the setting or choose another `index.collection`"
             ))),
         }
     }
@@ -182,7 +177,7 @@ impl Milvus {
     async fn make_or_check(&self) -> Result<Established, CollectionError> {
         let existing = self.schema().await?;
         match &existing {
-            Some(schema) => check_fields(schema, self.dimensions, &self.place)?,
+            Some(schema) => check_fields(schema, self.dimensions)?,
             None => self.create().await?,
         }
         // There is none either when its maker was interrupted.
@@ -199,7 +194,7 @@ impl Milvus {
 
     async fn check(&self) -> Result<Option<Established>, CollectionError> {
         let Some(schema) = self.schema().await? else { return Ok(None) };
-        check_fields(&schema, self.dimensions, &self.place)?;
+        check_fields(&schema, self.dimensions)?;
         // Without an index it was never finished, and holds nothing of ours.
         let Some(found) = self.indexed_metric().await? else { return Ok(None) };
         self.check_metric(&found)?;
@@ -211,7 +206,7 @@ impl Milvus {
         let rows = self.query(String::new(), &["count(*)"]).await?;
         match rows.columns.first().and_then(longs) {
             Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
-            _ => Err(self.strange("count(*)")),
+            _ => Err(strange("count(*)")),
         }
     }
 
@@ -236,7 +231,14 @@ impl Milvus {
             columns: rows::write(points, self.dimensions),
             rows: u32::try_from(points.len()).expect("a call has fewer points than `batch`"),
         };
-        self.ask::<Mutation>(method!("Upsert"), question).await.map(drop)
+        let done: Mutation = self.ask(method!("Upsert"), question).await?;
+        match u64::try_from(done.upserted).is_ok_and(|upserted| upserted >= points.len() as u64) {
+            true => Ok(()),
+            false => Err(CollectionError::Unavailable {
+                reason: format!("it wrote {} of {} points, and did not say why", done.upserted, points.len()),
+                after: None,
+            }),
+        }
     }
 
     async fn remove(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
@@ -261,8 +263,7 @@ impl Milvus {
             let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
             let metadata =
                 metadata.iter().map(|json| serde_json::from_slice(json).ok()).collect::<Option<Vec<Value>>>();
-            let metadata =
-                metadata.filter(|all| all.len() == neighbours.len()).ok_or_else(|| self.strange("Search"))?;
+            let metadata = metadata.filter(|all| all.len() == neighbours.len()).ok_or_else(|| strange("Search"))?;
             if let Some(passed) = sift.pass(neighbours.into_iter().zip(metadata).collect())? {
                 return Ok(passed);
             }
@@ -306,7 +307,7 @@ impl Milvus {
                 score: self.score(*score),
             })
         });
-        each.collect::<Option<_>>().ok_or_else(|| self.strange("Search"))
+        each.collect::<Option<_>>().ok_or_else(|| strange("Search"))
     }
 
     /// Milvus leaves out the root of a Euclidean distance.
@@ -321,16 +322,9 @@ impl Milvus {
         let mut points = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MAX_FETCHED) {
             let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
-            points.extend(rows::read(&found.columns, self.dimensions).ok_or_else(|| self.strange("Query"))?);
+            points.extend(rows::read(&found.columns, self.dimensions).ok_or_else(|| strange("Query"))?);
         }
         Ok(points)
-    }
-
-    fn strange(&self, method: &str) -> CollectionError {
-        CollectionError::Unfit(format!(
-            "{}: the answer to {method} is not made of this pipeline's points; are there others in it? Choose another `index.collection`",
-            self.place
-        ))
     }
 }
 
@@ -366,6 +360,12 @@ impl Collection for Milvus {
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
         Box::pin(self.read(ids))
     }
+}
+
+fn strange(method: &str) -> CollectionError {
+    CollectionError::Unfit(format!(
+        "the answer to {method} is not made of this pipeline's points; are there others in it? Choose another `index.collection`"
+    ))
 }
 
 /// An expression for the points with these ids, which have no character to be escaped.

@@ -51,9 +51,8 @@ pub fn fields(dimensions: usize) -> Vec<FieldSchema> {
 }
 
 /// Whether a collection has the fields that points need.
-pub fn check_fields(schema: &CollectionSchema, dimensions: usize, place: &str) -> Result<(), CollectionError> {
-    let unfit =
-        |what: String| Err(CollectionError::Unfit(format!("{place}: {what}; choose another `index.collection`")));
+pub fn check_fields(schema: &CollectionSchema, dimensions: usize) -> Result<(), CollectionError> {
+    let unfit = |what: String| Err(CollectionError::Unfit(format!("{what}; choose another `index.collection`")));
     for wanted in fields(dimensions) {
         let name = &wanted.name;
         let Some(found) = schema.fields.iter().find(|field| &field.name == name) else {

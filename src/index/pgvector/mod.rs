@@ -85,7 +85,14 @@ impl PgvectorTable {
              metadata = excluded.metadata",
             self.schema.table
         );
-        self.execute(&sql, &[&ids, &documents, &chunks, &vectors, &metadata]).await.map(drop)
+        let written = self.execute(&sql, &[&ids, &documents, &chunks, &vectors, &metadata]).await?;
+        match written == points.len() as u64 {
+            true => Ok(()),
+            false => Err(CollectionError::Fatal(format!(
+                "it wrote {written} of {} rows: a trigger or a rule of the table keeps others back; take it away",
+                points.len()
+            ))),
+        }
     }
 
     async fn update_all(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {

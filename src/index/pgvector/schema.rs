@@ -106,9 +106,8 @@ impl Schema {
         if let Some(found) = self.look(session).await? {
             return Ok(found);
         }
-        for statement in self.creation() {
-            session.execute(&statement, &[]).await?;
-        }
+        // One transaction: a table that is there is taken for whole, and without its indexes every search would read all of it.
+        session.execute_together(&self.creation()).await?;
         Ok(Established::Created)
     }
 

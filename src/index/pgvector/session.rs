@@ -87,7 +87,7 @@ impl Sessions {
         let idle = self.idle.lock().pop().filter(|client| !client.is_closed());
         let client = match idle {
             Some(client) => client,
-            None => timely(self.timeout, self.connect()).await??,
+            None => timely("the attempt to connect", self.timeout, self.connect()).await??,
         };
         Ok(Session { sessions: self, client: Some(client), _permit: permit })
     }
@@ -123,7 +123,16 @@ impl Session<'_> {
     /// Runs a statement; answers how many rows it touched.
     pub(super) async fn execute(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<u64, CollectionError> {
         let client = self.take()?;
-        let done = self.wait(client.execute(sql, parameters)).await?;
+        let done = self.wait(sql, client.execute(sql, parameters)).await?;
+        self.client = Some(client);
+        Ok(done?)
+    }
+
+    /// Runs statements in one transaction.
+    pub(super) async fn execute_together(&mut self, statements: &[String]) -> Result<(), CollectionError> {
+        let client = self.take()?;
+        let sql = statements.join(";\n");
+        let done = self.wait(&sql, client.batch_execute(&sql)).await?;
         self.client = Some(client);
         Ok(done?)
     }
@@ -131,7 +140,7 @@ impl Session<'_> {
     /// Runs a statement; answers its rows.
     pub(super) async fn query(&mut self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, CollectionError> {
         let client = self.take()?;
-        let done = self.wait(client.query(sql, parameters)).await?;
+        let done = self.wait(sql, client.query(sql, parameters)).await?;
         self.client = Some(client);
         Ok(done?)
     }
@@ -143,8 +152,9 @@ impl Session<'_> {
     }
 
     /// The server gives up a statement that takes too long; a server that does not answer is given up a little later.
-    async fn wait<T>(&self, statement: impl Future<Output = T>) -> Result<T, CollectionError> {
-        timely(self.sessions.timeout + LENIENCE, statement).await
+    async fn wait<T>(&self, sql: &str, statement: impl Future<Output = T>) -> Result<T, CollectionError> {
+        let call = sql.split_whitespace().next().unwrap_or(sql);
+        timely(call, self.sessions.timeout + LENIENCE, statement).await
     }
 }
 
@@ -156,9 +166,9 @@ impl Drop for Session<'_> {
     }
 }
 
-async fn timely<T>(timeout: Duration, work: impl Future<Output = T>) -> Result<T, CollectionError> {
+async fn timely<T>(call: &str, timeout: Duration, work: impl Future<Output = T>) -> Result<T, CollectionError> {
     tokio::time::timeout(timeout, work).await.map_err(|_| CollectionError::Unavailable {
-        reason: format!("no answer within {} ms (`index.timeout`)", timeout.as_millis()),
+        reason: format!("no answer to {call} in {timeout:?} (`index.timeout`)"),
         after: None,
     })
 }

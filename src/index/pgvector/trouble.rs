@@ -30,6 +30,7 @@ fn of_server(error: &DbError) -> CollectionError {
             "{text}: let an administrator give the user of `index.url` this right, as with `GRANT CREATE ON SCHEMA public TO ...` for a table \
              that is to be made"
         )),
+        (_, "57014") => CollectionError::Unavailable { reason: format!("{text}: see `index.timeout`"), after: None },
         (_, "3D000") => CollectionError::Fatal(format!("{text}: make it, or see `index.url`")),
         ("42" | "0A" | "58" | "3F", _) => CollectionError::Fatal(text),
         _ => CollectionError::Unavailable { reason: text, after: None },

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::index::typed::{Field, Limit, Test, Typed, Values};
 
-use super::EMPTY;
+use super::record::{CHUNK, EMPTY};
 
 /// The filter; never given one that is constant.
 ///
@@ -14,8 +14,8 @@ pub fn translate(typed: &Typed) -> Result<Value, String> {
     let all = |conditions: &[Typed]| conditions.iter().map(translate).collect::<Result<Vec<_>, _>>();
     Ok(match typed {
         // Every record has the number of its chunk.
-        Typed::Always => json!({ super::CHUNK: { "$gte": 0 } }),
-        Typed::Never => json!({ super::CHUNK: { "$lt": 0 } }),
+        Typed::Always => json!({ CHUNK: { "$gte": 0 } }),
+        Typed::Never => json!({ CHUNK: { "$lt": 0 } }),
         Typed::All(conditions) => json!({ "$and": all(conditions)? }),
         Typed::Any(conditions) => json!({ "$or": all(conditions)? }),
         Typed::Is(field, test) => is(field, test)?,

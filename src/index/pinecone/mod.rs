@@ -9,6 +9,8 @@
 //! does not wait.
 
 mod filter;
+mod names;
+mod record;
 mod verdict;
 mod wire;
 
@@ -25,33 +27,23 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::document::DocumentId;
 use crate::http_client;
 use crate::settings::Secret;
-use crate::settings::field_kind::FieldKind;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
 use super::authorities;
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
-use super::typed::{Fields, Typed, Values};
+use super::typed::{Fields, Typed};
+use record::{DOCUMENT, METADATA, chunk_of};
 
 const VERSION: &str = "2025-10";
-
-/// The keys of a record's metadata that are not the user's.
-const DOCUMENT: &str = "vectide_document";
-const CHUNK: &str = "vectide_chunk";
-const METADATA: &str = "vectide_metadata";
-/// Before a field's name: it is an empty list there, which Pinecone may not tell from none.
-const EMPTY: &str = "vectide_empty_";
 
 /// The most records in an upsert, and ids in a delete.
 const MAX_RECORDS: usize = 1_000;
 /// Below the 2 MB that Pinecone takes, for numbers that are longer than most.
 const MAX_BYTES: usize = 3 << 19;
 const BYTES_A_NUMBER: usize = 12;
-/// The most bytes of metadata that a record may have, as JSON.
-const MAX_METADATA: usize = 40 << 10;
 /// The most ids in a fetch: they stand in the address.
 const MAX_FETCHED: usize = 100;
 /// An answer with the metadata of more records could exceed the 4 MB that Pinecone gives.
@@ -89,14 +81,14 @@ impl PineconeIndex {
         let key =
             key.ok_or("index.api_key: Pinecone answers nobody without a key; set it, best as `${PINECONE_API_KEY}`")?;
         let name = settings.collection.as_deref().unwrap_or(pipeline).to_owned();
-        check_name(&name)?;
+        names::check_index(&name)?;
         if !(1..=20_000).contains(&dimensions) {
             return Err(format!(
                 "embedding.dimensions: Pinecone takes vectors of 1 to 20,000 numbers, not {dimensions}"
             ));
         }
         for (field, kind) in &settings.metadata {
-            check_field(field, *kind)?;
+            names::check_field(field, *kind)?;
         }
         let mut headers = HeaderMap::new();
         let mut value = http_client::header(key.reveal(), "index.api_key")?;
@@ -132,6 +124,7 @@ impl PineconeIndex {
         url: Url,
         body: Option<Vec<u8>>,
     ) -> Result<(Vec<u8>, HeaderMap), CollectionError> {
+        let call = format!("{method} {}", url.path());
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
@@ -139,7 +132,7 @@ impl PineconeIndex {
         let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
         let answer = answer.map_err(|reason| {
             self.forget_host();
-            CollectionError::Unavailable { reason, after: None }
+            CollectionError::Unavailable { reason: format!("{call}: {reason}"), after: None }
         })?;
         match answer.status.is_success() {
             true => Ok((answer.body, answer.headers)),
@@ -272,48 +265,24 @@ impl PineconeIndex {
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
         let (mut records, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
         for (index, point) in points.iter().enumerate() {
-            match self.record(point) {
+            match record::of(point, &self.fields) {
                 Ok(record) => records.push(record),
                 Err(reason) => refused.push(RefusedPoint { index, reason }),
             }
         }
         if !records.is_empty() {
+            let sent = records.len();
             let upsert = wire::Upsert { vectors: records, namespace: &self.settings.namespace };
-            let sent: Result<Value, _> = self.ask(Method::POST, "vectors/upsert", Some(&upsert)).await;
-            sent?;
+            let done: wire::Upserted = self.ask(Method::POST, "vectors/upsert", Some(&upsert)).await?;
+            if let Some(count) = done.upserted_count.filter(|count| *count < sent) {
+                let reason = format!("it wrote {count} of {sent} records, and did not say why");
+                return Err(CollectionError::Unavailable { reason, after: None });
+            }
         }
         match refused.is_empty() {
             true => Ok(()),
             false => Err(CollectionError::Refused(refused)),
         }
-    }
-
-    fn record<'a>(&self, point: &'a Point) -> Result<wire::Record<'a>, String> {
-        let parsed: Value =
-            serde_json::from_str(&point.metadata).map_err(|error| format!("its metadata are no JSON: {error}"))?;
-        let mut metadata = Map::new();
-        for (field, values) in self.fields.of(&parsed)? {
-            let (name, value) = match values {
-                Values::Texts(texts) if field.kind.is_list() && texts.is_empty() => {
-                    (filter::empty(&field.name), true.into())
-                }
-                Values::Texts(texts) if field.kind.is_list() => (field.name.clone(), texts.into()),
-                Values::Texts(mut texts) => (field.name.clone(), texts.pop().into()),
-                Values::Numbers(mut numbers) => (field.name.clone(), numbers.pop().into()),
-                Values::Booleans(mut booleans) => (field.name.clone(), booleans.pop().into()),
-            };
-            metadata.insert(name, value);
-        }
-        metadata.insert(DOCUMENT.into(), point.document.as_str().into());
-        metadata.insert(CHUNK.into(), point.chunk.into());
-        metadata.insert(METADATA.into(), (*point.metadata).into());
-        let size = json(&metadata).len();
-        if size > MAX_METADATA {
-            return Err(format!(
-                "its metadata take {size} bytes, with the document's id, and Pinecone keeps at most {MAX_METADATA}: list fewer in `document.metadata`"
-            ));
-        }
-        Ok(wire::Record { id: point.id.to_string(), values: &point.vector, metadata })
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
@@ -364,7 +333,7 @@ impl PineconeIndex {
     }
 
     fn neighbour(&self, found: &wire::Match) -> Result<Neighbour, CollectionError> {
-        let (document, chunk) = of(&found.metadata, &found.id)?;
+        let (document, chunk) = chunk_of(&found.metadata, &found.id)?;
         let score = match self.settings.metric {
             Metric::Cosine | Metric::Dot => found.score,
             // Pinecone gives the square of the distance.
@@ -412,25 +381,13 @@ impl PineconeIndex {
             };
             for record in fetched.vectors.into_values() {
                 let id = record.id.parse().map_err(|error| unreadable(&format!("the id of a record: {error}")))?;
-                let (document, chunk) = of(&record.metadata, &record.id)?;
+                let (document, chunk) = chunk_of(&record.metadata, &record.id)?;
                 let metadata = record.metadata.get(METADATA).and_then(Value::as_str).unwrap_or("{}").into();
                 points.push(Point { id, document, chunk, metadata, vector: record.values.into() });
             }
         }
         Ok(points)
     }
-}
-
-/// The document and the chunk that a record is of.
-fn of(metadata: &Map<String, Value>, id: &str) -> Result<(DocumentId, usize), CollectionError> {
-    let document = metadata.get(DOCUMENT).and_then(Value::as_str).and_then(|document| DocumentId::new(document).ok());
-    // Every number comes back as a float.
-    let chunk = metadata.get(CHUNK).and_then(Value::as_f64).map(|chunk| chunk as usize);
-    document.zip(chunk).ok_or_else(|| {
-        CollectionError::Fatal(format!(
-            "its record `{id}` says no document and chunk: it was changed by another program"
-        ))
-    })
 }
 
 fn metric(metric: Metric) -> &'static str {
@@ -485,34 +442,6 @@ fn address(url: &str) -> Result<Url, String> {
     Ok(parsed)
 }
 
-fn check_name(name: &str) -> Result<(), String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fits = (1..=45).contains(&name.len())
-        && name.chars().all(|c| plain(c) || c == '-')
-        && name.starts_with(plain)
-        && name.ends_with(plain);
-    match fits {
-        true => Ok(()),
-        false => Err(
-            "index.collection: a name of Pinecone has 1 to 45 lower-case letters, digits and `-`, and neither begins nor ends with `-`; \
-             without it the pipeline's name is taken"
-                .into(),
-        ),
-    }
-}
-
-fn check_field(name: &str, kind: FieldKind) -> Result<(), String> {
-    if matches!(kind, FieldKind::Numbers | FieldKind::Booleans) {
-        return Err(format!("index.metadata.{name}: Pinecone has lists of texts only, not `{kind}`"));
-    }
-    if name.starts_with('$') || name.starts_with("vectide_") {
-        return Err(format!(
-            "index.metadata.{name}: names that begin with `$` or `vectide_` have a meaning of their own"
-        ));
-    }
-    Ok(())
-}
-
 impl Collection for PineconeIndex {
     fn place(&self) -> &str {
         &self.place
@@ -558,52 +487,10 @@ impl Collection for PineconeIndex {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use crate::document::Vector;
-
     use super::*;
 
     fn index(yaml: &str) -> Result<PineconeIndex, String> {
         PineconeIndex::new(&serde_yaml::from_str(yaml).unwrap(), "products", 2)
-    }
-
-    fn point(metadata: &Value) -> Point {
-        let vector: Vector = [0.1_f32, -1.0].into();
-        Point {
-            id: Uuid::nil(),
-            document: DocumentId::new("d").unwrap(),
-            chunk: 3,
-            metadata: metadata.to_string().into(),
-            vector,
-        }
-    }
-
-    #[test]
-    fn a_record_has_what_is_declared_and_all_of_the_metadata_as_a_text() {
-        let index = index("{ api_key: k, metadata: { price: number, tags: 'text[]', none: 'text[]', sale: boolean } }")
-            .unwrap();
-        let metadata =
-            json!({"price": 3, "tags": ["a"], "none": [], "sale": null, "nested": {"x": null}, "big": u64::MAX});
-        let point = point(&metadata);
-        let record = serde_json::to_value(index.record(&point).unwrap()).unwrap();
-        let expected = json!({
-            "price": 3.0, "tags": ["a"], "vectide_empty_none": true,
-            "vectide_document": "d", "vectide_chunk": 3, "vectide_metadata": metadata.to_string(),
-        });
-        assert_eq!(record["metadata"], expected);
-        let text = String::from_utf8(json(&index.record(&point).unwrap())).unwrap();
-        assert!(text.contains("\"values\":[0.1,-1.0]"), "written as the shortest text of a 32-bit float: {text}");
-    }
-
-    #[test]
-    fn what_a_record_cannot_hold_is_named() {
-        let index = index("{ api_key: k, metadata: { price: number } }").unwrap();
-        let error = index.record(&point(&json!({"price": "cheap"}))).err().unwrap();
-        assert!(error.contains("`price` is \"cheap\""), "{error}");
-        let error = index.record(&point(&json!({"text": "x".repeat(MAX_METADATA)}))).err().unwrap();
-        assert!(error.contains("at most 40960"), "{error}");
-        assert!(index.record(&point(&json!({"text": "x".repeat(MAX_METADATA - 100)}))).is_ok());
     }
 
     #[test]

@@ -59,6 +59,14 @@ pub struct Upsert<'a> {
     pub namespace: &'a str,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upserted {
+    /// Records; none where nothing is answered.
+    #[serde(default)]
+    pub upserted_count: Option<usize>,
+}
+
 #[derive(Serialize)]
 pub struct Record<'a> {
     pub id: String,

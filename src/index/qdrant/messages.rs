@@ -121,6 +121,27 @@ pub struct Ids {
     pub ids: Vec<PointId>,
 }
 
+/// The status of an [`Update`] that is done.
+pub const COMPLETED: i32 = 2;
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Update {
+    #[prost(int32, tag = "2")]
+    pub status: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct WriteAnswer {
+    #[prost(message, optional, tag = "1")]
+    pub update: Option<Update>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct BatchAnswer {
+    #[prost(message, repeated, tag = "1")]
+    pub updates: Vec<Update>,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct UpdateBatch {
     #[prost(string, tag = "1")]

@@ -25,9 +25,10 @@ use super::collection::{
 use super::grpc::{self, Client};
 use super::sift::Sift;
 use messages::{
-    CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter, Get, GetAnswer,
-    GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query, QueryAnswer, QueryPoints,
-    Retrieved, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors, VectorsConfig, With,
+    BatchAnswer, COMPLETED, CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter,
+    Get, GetAnswer, GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query,
+    QueryAnswer, QueryPoints, Retrieved, Scored, Selector, Update, UpdateBatch, Upsert, Vector, VectorInput,
+    VectorParams, Vectors, VectorsConfig, With, WriteAnswer,
 };
 
 pub use payload::{CHUNK, DOCUMENT};
@@ -41,8 +42,6 @@ const MAX_FETCHED: usize = 1_000;
 /// One collection of one server.
 pub struct Qdrant {
     client: Client,
-    /// The kind of system and its address.
-    system: String,
     place: String,
     collection: String,
     metric: Metric,
@@ -66,11 +65,9 @@ impl Qdrant {
         let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
         let header = key.map(|key| ("api-key", key));
         let client = Client::new(&settings.url, settings.ca_file.as_deref(), header, settings.timeout.as_duration())?;
-        let system = format!("Qdrant at {}", client.address());
         Ok(Self {
-            place: format!("{system}, collection `{collection}`"),
+            place: format!("Qdrant at {}, collection `{collection}`", client.address()),
             client,
-            system,
             collection: collection.to_owned(),
             metric: settings.metric,
             dimensions,
@@ -88,17 +85,7 @@ impl Qdrant {
         method: &'static str,
         question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
-        self.client.unary(method, question).await.map_err(|status| self.judge(&status))
-    }
-
-    fn judge(&self, status: &Status) -> CollectionError {
-        match status.code() {
-            // Of the points whose metadata was to be replaced, one was deleted after it had been seen.
-            Code::NotFound if status.message().contains("No point with id") => {
-                CollectionError::Unavailable { reason: format!("{}: {}", self.system, grpc::told(status)), after: None }
-            }
-            _ => grpc::judge(status, &self.system),
-        }
+        self.client.unary(method, question).await.map_err(|status| judge(&status))
     }
 
     async fn params(&self) -> Result<Option<VectorsConfig>, CollectionError> {
@@ -114,9 +101,7 @@ impl Qdrant {
     }
 
     fn check(&self, found: &VectorsConfig) -> Result<(), CollectionError> {
-        let unfit = |what: String| {
-            Err(CollectionError::Unfit(format!("{}: {what}; choose another `index.collection`", self.place)))
-        };
+        let unfit = |what: String| Err(CollectionError::Unfit(format!("{what}; choose another `index.collection`")));
         let Some(found) = &found.unnamed else {
             return unfit("its vectors have names, so Vectide did not make it".into());
         };
@@ -169,7 +154,7 @@ impl Qdrant {
         }
         if !fit.is_empty() {
             let question = Upsert { collection: self.collection.clone(), wait: true, points: fit };
-            self.ask::<()>("/qdrant.Points/Upsert", question).await?;
+            applied([self.ask::<WriteAnswer>("/qdrant.Points/Upsert", question).await?.update])?;
         }
         if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
     }
@@ -199,7 +184,9 @@ impl Qdrant {
         }
         if !operations.is_empty() {
             let question = UpdateBatch { collection: self.collection.clone(), wait: true, operations };
-            self.ask::<()>("/qdrant.Points/UpdateBatch", question).await?;
+            applied(
+                self.ask::<BatchAnswer>("/qdrant.Points/UpdateBatch", question).await?.updates.into_iter().map(Some),
+            )?;
         }
         Ok(left)
     }
@@ -209,7 +196,7 @@ impl Qdrant {
             return Ok(());
         }
         let question = Delete { collection: self.collection.clone(), wait: true, points: Some(selector(ids)) };
-        self.ask::<()>("/qdrant.Points/Delete", question).await
+        applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
     }
 
     async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
@@ -248,7 +235,7 @@ impl Qdrant {
             let (document, chunk, metadata) = payload::read(payload)?;
             Some((Neighbour { document, chunk, score: self.score(score) }, metadata))
         });
-        each.collect::<Option<_>>().ok_or_else(|| self.strange())
+        each.collect::<Option<_>>().ok_or_else(strange)
     }
 
     /// Qdrant's Euclidean distance is smaller for what is nearer.
@@ -270,17 +257,10 @@ impl Qdrant {
                 with_vectors: all,
             };
             let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
-            let read = found.into_iter().map(|point| point_of(point).ok_or_else(|| self.strange()));
+            let read = found.into_iter().map(|point| point_of(point).ok_or_else(strange));
             points.extend(read.collect::<Result<Vec<_>, _>>()?);
         }
         Ok(points)
-    }
-
-    fn strange(&self) -> CollectionError {
-        CollectionError::Unfit(format!(
-            "{}: it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`",
-            self.place
-        ))
     }
 }
 
@@ -320,6 +300,31 @@ impl Collection for Qdrant {
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
         Box::pin(self.read(ids))
     }
+}
+
+fn judge(status: &Status) -> CollectionError {
+    match status.code() {
+        // Of the points whose metadata was to be replaced, one was deleted after it had been seen.
+        Code::NotFound if status.message().contains("No point with id") => {
+            CollectionError::Unavailable { reason: grpc::told(status), after: None }
+        }
+        _ => grpc::judge(status, "Qdrant"),
+    }
+}
+
+/// A write that was waited for is done only when it says so: it may also have stopped waiting, or kept to a newer clock.
+fn applied(updates: impl IntoIterator<Item = Option<Update>>) -> Result<(), CollectionError> {
+    let open = updates.into_iter().map(|update| update.unwrap_or_default().status).find(|status| *status != COMPLETED);
+    open.map_or(Ok(()), |status| {
+        let reason = format!("it took a write and has not done it (status {status})");
+        Err(CollectionError::Unavailable { reason, after: None })
+    })
+}
+
+fn strange() -> CollectionError {
+    CollectionError::Unfit(format!(
+        "it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`"
+    ))
 }
 
 fn is_name(name: &str) -> bool {
@@ -363,4 +368,19 @@ fn point_of(found: Retrieved) -> Option<Point> {
         metadata: metadata.to_string().into(),
         vector: vector.dense.map_or(vector.data, |dense| dense.data).into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_done_when_every_part_of_it_is_completed() {
+        let update = |status| Some(Update { status });
+        assert_eq!(applied([update(COMPLETED), update(COMPLETED)]), Ok(()));
+        for open in [update(1), update(3), None] {
+            let told = applied([update(COMPLETED), open]);
+            assert!(matches!(told, Err(CollectionError::Unavailable { .. })), "{told:?}");
+        }
+    }
 }

@@ -7,15 +7,16 @@
 
 mod filter;
 mod messages;
+mod names;
 mod object;
 mod rest;
 mod schema;
+mod verdict;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tonic::Status;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, vector};
@@ -74,8 +75,8 @@ impl WeaviateClass {
             settings.timeout.as_duration(),
         )
         .map_err(|error| error.replace("index.url", "index.grpc_url"))?;
-        let class = class_name(settings.collection.as_deref().unwrap_or(pipeline))?;
-        settings.metadata.keys().try_for_each(|name| check_field(name))?;
+        let class = names::class(settings.collection.as_deref().unwrap_or(pipeline))?;
+        settings.metadata.keys().try_for_each(|name| names::check_property(name))?;
         Ok(Self {
             place: format!("the class `{class}` of Weaviate at {}", rest.address()),
             rest,
@@ -92,7 +93,7 @@ impl WeaviateClass {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        self.grpc.unary(path, question).await.map_err(|status| judge(&status, self.grpc.address()))
+        self.grpc.unary(path, question).await.map_err(|status| verdict::judge(&status))
     }
 
     /// Whether the class is there, and fits.
@@ -170,16 +171,12 @@ impl WeaviateClass {
         }
         if !objects.is_empty() {
             let reply: BatchObjectsReply = self.unary(BATCH_OBJECTS, BatchObjects { objects }).await?;
-            let failed: Vec<(usize, String)> = reply
-                .errors
-                .into_iter()
-                .filter_map(|failed| Some((*places.get(usize::try_from(failed.index).ok()?)?, failed.error)))
-                .collect();
+            let failed = verdict::failures(reply, &places)?;
             if !failed.is_empty() {
                 let ids: Vec<Uuid> = failed.iter().map(|(index, _)| points[*index].id).collect();
                 self.try_delete(&ids).await?;
                 for (index, error) in failed {
-                    match is_of_the_object(&error) {
+                    match verdict::is_of_the_object(&error) {
                         true => refused.push(RefusedPoint { index, reason: format!("Weaviate refused it: {error}") }),
                         false => return Err(CollectionError::Unavailable { reason: error, after: None }),
                     }
@@ -311,24 +308,6 @@ impl WeaviateClass {
     }
 }
 
-/// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
-fn judge(status: &Status, address: &str) -> CollectionError {
-    let says = |words: &str| status.message().contains(words);
-    if says("could not find class") {
-        return CollectionError::Missing(grpc::told(status));
-    }
-    if says("unauthorized") || says("forbidden") {
-        return CollectionError::Fatal(format!(
-            "Weaviate does not accept the key, or the key may not do this; check `index.api_key`: {}",
-            grpc::told(status)
-        ));
-    }
-    if says("unknown filter operator") {
-        return CollectionError::OneRefused(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
-    }
-    grpc::judge(status, &format!("Weaviate at {address}"))
-}
-
 fn text<'a>(found: &'a Found, property: &str) -> Option<&'a str> {
     found.properties.as_ref()?.own.as_ref()?.fields.get(property)?.text.as_deref()
 }
@@ -346,46 +325,6 @@ fn of(found: &Found) -> Result<(DocumentId, usize), CollectionError> {
 
 fn changed(what: impl std::fmt::Display) -> CollectionError {
     CollectionError::Fatal(format!("its object of `{what}` is not as it was written: another program changed it"))
-}
-
-/// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.
-fn is_of_the_object(error: &str) -> bool {
-    const SIGNS: [&str; 7] =
-        ["invalid", "vector lengths", "dimension", "data type", "no such prop", "key too", "exceeds maximum"];
-    let error = error.to_lowercase();
-    SIGNS.iter().any(|sign| error.contains(sign))
-}
-
-/// Weaviate writes the first letter upper-case whatever it is given.
-fn class_name(name: &str) -> Result<String, String> {
-    let mut letters = name.chars();
-    let first = letters.next().filter(char::is_ascii_alphabetic);
-    let rest = letters.as_str();
-    match first {
-        Some(first) if name.len() <= 255 && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
-            Ok(format!("{}{rest}", first.to_ascii_uppercase()))
-        }
-        _ => Err("index.collection: a class of Weaviate has letters, digits and `_` in its name, a letter first, and at most 255 of them; \
-                  without it the pipeline's name is taken"
-            .into()),
-    }
-}
-
-fn check_field(name: &str) -> Result<(), String> {
-    let fits = name.len() <= 231
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !fits {
-        return Err(format!(
-            "index.metadata.{name}: a property of Weaviate has letters, digits and `_` in its name, no digit first"
-        ));
-    }
-    if name.starts_with("vectide_") || matches!(name, "id" | "_id" | "_additional") {
-        return Err(format!(
-            "index.metadata.{name}: this name has a meaning of its own in Weaviate or here; it cannot be filtered by"
-        ));
-    }
-    Ok(())
 }
 
 impl Collection for WeaviateClass {
@@ -434,18 +373,6 @@ impl Collection for WeaviateClass {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_words_of_a_status_tell_what_it_means() {
-        let judged = |words: &str| judge(&Status::unknown(words), "w:1");
-        assert!(matches!(judged("could not find class X in schema"), CollectionError::Missing(_)));
-        assert!(matches!(judged("extract auth: unauthorized: invalid api key"), CollectionError::Fatal(_)));
-        assert!(matches!(judged("rbac: forbidden"), CollectionError::Fatal(_)));
-        assert!(
-            matches!(judged("unknown filter operator 15"), CollectionError::OneRefused(text) if text.contains("1.33"))
-        );
-        assert!(matches!(judged("shard is busy"), CollectionError::Unavailable { .. }));
-    }
 
     #[test]
     fn a_configuration_that_cannot_be_used_names_the_setting() {

@@ -68,12 +68,15 @@ impl Rest {
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CollectionError> {
         let mut url = self.url.clone();
         url.set_path(&format!("{}/v1/{path}", self.url.path().trim_end_matches('/')));
-        let mut request = self.client.request(method, url);
+        let mut request = self.client.request(method.clone(), url);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
-        let answer = answer.map_err(|reason| CollectionError::Unavailable { reason, after: None })?;
+        let answer = answer.map_err(|reason| CollectionError::Unavailable {
+            reason: format!("{method} {path}: {reason}"),
+            after: None,
+        })?;
         if !answer.status.is_success() {
             return Err(judge(&answer, self.key.as_ref(), SystemTime::now()));
         }

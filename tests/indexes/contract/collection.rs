@@ -15,7 +15,7 @@ use vectide::index::collection::{
 use vectide::settings::index::Metric;
 
 use super::shop::{Place, Shop, truth, write};
-use super::{Backend, WRONG_KEY, assert_same, fresh};
+use super::{Backend, WRONG_KEY, WrongKey, assert_same, fresh};
 use crate::points::{DIMENSIONS, metadata_of, point, vector};
 use crate::ports;
 use crate::relay::Relay;
@@ -47,6 +47,7 @@ pub async fn it_is_made_once_and_what_does_not_fit_is_refused(backend: &dyn Back
             // Some call the Euclidean distance so.
             let text = text.to_lowercase().replace("euclid", "l2");
             assert!(named.iter().all(|part| text.contains(part)), "names both: {text}");
+            assert!(!text.contains("127.0.0.1"), "where it is, its place says: {text}");
         }
     }
 }
@@ -228,47 +229,95 @@ pub async fn points_of_others_are_not_written_over(backend: &dyn Backend) {
     shop.index.prepare().await.unwrap();
 }
 
-/// Every call of a collection, and whether it failed.
-async fn every_call(collection: &dyn Collection) -> Vec<(&'static str, Result<(), CollectionError>)> {
+/// Every call that asks the server something.
+const CALLS: [&str; 7] = ["look", "establish", "upsert", "set_metadata", "delete", "nearest", "fetch"];
+
+/// This call of a collection, with a point that is the only one that it ever holds.
+async fn called(collection: &dyn Collection, call: &str) -> Result<(), CollectionError> {
     let (point, vector) = (point("a", 0, &json!({}), 1), vector(1, DIMENSIONS));
-    vec![
-        ("look", collection.look().await.map(drop)),
-        ("establish", collection.establish().await.map(drop)),
-        ("upsert", collection.upsert(std::slice::from_ref(&point)).await),
-        ("delete", collection.delete(&[point.id]).await),
-        ("nearest", collection.nearest(Nearest { vector: &vector, filter: None, limit: 1 }).await.map(drop)),
-        ("fetch", collection.fetch(&[point.id]).await.map(drop)),
-    ]
+    match call {
+        "look" => collection.look().await.map(drop),
+        "establish" => collection.establish().await.map(drop),
+        "upsert" => collection.upsert(std::slice::from_ref(&point)).await,
+        "set_metadata" => collection.set_metadata(&[metadata_of(&point)]).await.map(drop),
+        "delete" => collection.delete(&[point.id]).await,
+        "nearest" => collection.nearest(Nearest { vector: &vector, filter: None, limit: 1 }).await.map(drop),
+        "fetch" => collection.fetch(&[point.id]).await.map(drop),
+        _ => panic!("{call}"),
+    }
+}
+
+/// What only a server can do is `failed` with; what it is not asked at all cannot fail.
+async fn assert_failed(
+    backend: &dyn Backend,
+    collection: &dyn Collection,
+    call: &str,
+    failed: impl Fn(&CollectionError) -> bool,
+) {
+    match called(collection, call).await {
+        Ok(()) => assert!(call == "set_metadata" && !backend.changes_metadata_alone(), "{call} did not fail"),
+        Err(error) => assert!(failed(&error), "{call}: {error:?}"),
+    }
 }
 
 pub async fn nobody_there_is_waited_for(backend: &dyn Backend) {
     let nobody = backend.through(&fresh("nobody"), &|_| ports::free(1), Duration::from_secs(60));
     assert!(nobody.place().contains("127.0.0.1"), "what is told beside every reason: {}", nobody.place());
-    for (call, done) in every_call(&*nobody).await {
-        assert!(matches!(done, Err(CollectionError::Unavailable { .. })), "{call}: {done:?}");
+    for call in CALLS {
+        let waits = |error: &CollectionError| matches!(error, CollectionError::Unavailable { .. });
+        assert_failed(backend, &*nobody, call, waits).await;
     }
+    let shop = Shop::open(tempfile::tempdir().unwrap(), Place::Collection(nobody.clone()), false);
+    let Err(IndexError::Unavailable(told)) = shop.index.prepare().await else { panic!("nobody is there") };
+    assert!(told.starts_with(&format!("{}: ", nobody.place())), "{told}");
+    assert_eq!(told.matches("127.0.0.1").count(), 1, "it says once where: {told}");
 }
 
+/// The server has every question, and its answers are held back. Nothing here waits for a clock: it is moved on when nothing else can happen.
 pub async fn a_server_that_answers_too_late_is_waited_for(backend: &dyn Backend) {
     let relay = Relay::default();
     let name = fresh("slow");
-    let collection = backend.through(&name, &|port| relay.to(port), Duration::from_secs(5));
+    let collection = backend.through(&name, &|port| relay.to(port), Duration::from_secs(60));
     assert_eq!(collection.establish().await, Ok(Established::Created));
-    relay.hold(true);
-    let late = collection.look().await;
-    assert!(
-        matches!(&late, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("`index.timeout`")),
-        "{late:?}"
-    );
-    relay.hold(false);
-    assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 0 })));
+    for call in CALLS {
+        // Its connections are open.
+        collection.look().await.unwrap();
+        relay.hold(true);
+        tokio::time::pause();
+        let named = |error: &CollectionError| {
+            let CollectionError::Unavailable { reason, after: None } = error else { return false };
+            reason.contains(backend.unanswered(call)) && reason.contains("`index.timeout`")
+        };
+        assert_failed(backend, &*collection, call, named).await;
+        tokio::time::resume();
+        relay.hold(false);
+    }
+    called(&*collection, "delete").await.unwrap();
+    assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 0 })), "it goes on by itself");
 }
 
 pub async fn a_wrong_key_is_for_a_person_to_mend_and_not_shown(backend: &dyn Backend) {
-    let Some((collection, setting)) = backend.with_wrong_key() else { return };
+    let (collection, wrong) = backend.with_wrong_key();
     assert!(!collection.place().contains(WRONG_KEY));
-    for (call, done) in every_call(&*collection).await {
-        let Err(CollectionError::Fatal(text)) = &done else { panic!("{call}: {done:?}") };
-        assert!(text.contains(setting) && !text.contains(WRONG_KEY), "{call}: {text}");
+    match wrong {
+        WrongKey::Refused(setting) => {
+            for call in CALLS {
+                let told = |error: &CollectionError| {
+                    let CollectionError::Fatal(text) = error else { return false };
+                    text.contains(setting) && !text.contains(WRONG_KEY)
+                };
+                assert_failed(backend, &*collection, call, told).await;
+            }
+        }
+        // Then it changes nothing.
+        WrongKey::NotLookedAt => {
+            assert_eq!(collection.establish().await, Ok(Established::Created));
+            for call in CALLS {
+                called(&*collection, call).await.unwrap();
+            }
+            let point = point("a", 0, &json!({}), 1);
+            collection.upsert(std::slice::from_ref(&point)).await.unwrap();
+            assert_same(collection.fetch(&[point.id]).await.unwrap(), &[&point]);
+        }
     }
 }

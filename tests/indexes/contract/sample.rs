@@ -42,6 +42,29 @@ pub fn products(count: u64) -> Vec<Point> {
     (0..count).map(product).collect()
 }
 
+/// Filters that some indexes cannot be told.
+pub fn filters_that_some_refuse() -> Vec<Value> {
+    vec![
+        json!({"nowhere": {"exists": false}}),
+        json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}),
+        json!({"category": {"gt": "shoe"}}),
+        json!({"sizes": {"gt": 38, "lt": 40}}),
+        json!({"stock": {"gt": "a"}}),
+    ]
+}
+
+/// Metadata that some indexes cannot keep.
+pub fn metadata_that_some_refuse() -> Vec<Value> {
+    vec![
+        json!({"price": 1, "no\\te": "a\u{0}b"}),
+        json!({"n": u64::MAX}),
+        json!({"price": "cheap"}),
+        json!({"text": "x".repeat(50_000)}),
+        json!({"vectide_chunk": 1}),
+        json!({"deep": (0..29).fold(json!(1), |inner, _| json!([inner]))}),
+    ]
+}
+
 /// Documents with fields of all kinds, missing ones among them.
 pub fn mixed(count: usize) -> Vec<Point> {
     let mut random = fastrand::Rng::with_seed(7);

@@ -16,7 +16,7 @@ use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
 use crate::points::{DIMENSIONS, assert_filtered, assert_holds, assert_scores, point, products, vector};
@@ -125,6 +125,12 @@ async fn every_documented_error_has_its_meaning() {
     }
     stub.script([reply(400, json!({ "code": 3, "message": "Metadata size is 41000 bytes, which exceeds the limit" }))]);
     assert!(matches!(index.upsert(&points).await, Err(CollectionError::OneRefused(text)) if text.contains("41000")));
+    stub.script([reply(200, json!({ "upsertedCount": 0 }))]);
+    let error = index.upsert(&points).await.unwrap_err();
+    assert!(
+        matches!(&error, CollectionError::Unavailable { reason, .. } if reason.contains("0 of 1 records")),
+        "{error:?}"
+    );
     stub.script([reply(403, json!({ "message": "forbidden" }))]);
     assert!(matches!(index.upsert(&points).await, Err(CollectionError::Fatal(text)) if text.contains("forbidden")));
     index.upsert(&points).await.unwrap();
@@ -283,17 +289,20 @@ impl Subject for Played {
         false
     }
 
-    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+    fn refuses_filter(&self, filter: &Value) -> Option<&'static str> {
         // A field that is not declared cannot be asked for, and there is no range of texts.
-        vec![
-            (json!({"nowhere": {"exists": false}}), "`nowhere`"),
-            (json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}), "`added`"),
-            (json!({"category": {"gt": "a"}}), "numbers only"),
-        ]
+        let refused = [("nowhere", "`nowhere`"), ("added", "`added`"), ("sizes", "`sizes`")];
+        if filter.pointer("/category/gt").is_some() {
+            return Some("numbers only");
+        }
+        refused.into_iter().find(|(field, _)| filter.get(field).is_some()).map(|(_, said)| said)
     }
 
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        Some((json!({"price": "cheap"}), "cheap"))
+    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
+        if metadata["price"] == "cheap" {
+            return Some("`price` is \"cheap\"");
+        }
+        (metadata.to_string().len() > 40_960).then_some("at most 40960")
     }
 }
 
@@ -305,15 +314,32 @@ impl Backend for Played {
     }
 
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
-        let (url, name, timeout) = (with_port(&self.0.url(), port), index_name(name), timeout.as_millis());
+        // One of its own, which says of every index that it is behind those ports too.
+        let stub = Stub::start();
+        let (url, name, timeout) = (with_port(&stub.url(), port), index_name(name), timeout.as_millis());
+        stub.is_reached_at(url.strip_prefix("http://").unwrap());
         let settings = format!("{{ url: '{url}', api_key: {KEY}, collection: {name}, timeout: {timeout}ms }}");
         Arc::new(PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
         let settings = format!("{{ url: '{}', api_key: {WRONG_KEY} }}", self.0.url());
         let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap();
-        Some((Arc::new(index), "index.api_key"))
+        (Arc::new(index), WrongKey::Refused("index.api_key"))
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        false
+    }
+
+    fn unanswered(&self, call: &str) -> &'static str {
+        match call {
+            "upsert" => "/vectors/upsert: ",
+            "delete" => "/vectors/delete: ",
+            "nearest" => "/query: ",
+            "fetch" => "/vectors/fetch: ",
+            _ => "GET /indexes/",
+        }
     }
 
     fn yaml(&self, name: &str) -> String {

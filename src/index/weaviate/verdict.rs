@@ -1,0 +1,79 @@
+//! What Weaviate's answers by gRPC mean, which has few codes and many words.
+
+use tonic::Status;
+
+use crate::index::collection::CollectionError;
+use crate::index::grpc;
+
+use super::messages::{BatchError, BatchObjectsReply};
+
+/// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
+pub fn judge(status: &Status) -> CollectionError {
+    let says = |words: &str| status.message().contains(words);
+    if says("could not find class") {
+        return CollectionError::Missing(grpc::told(status));
+    }
+    if says("unauthorized") || says("forbidden") {
+        return CollectionError::Fatal(format!(
+            "Weaviate does not accept the key, or the key may not do this; check `index.api_key`: {}",
+            grpc::told(status)
+        ));
+    }
+    if says("unknown filter operator") {
+        return CollectionError::OneRefused(format!("the filter needs Weaviate 1.33 or later: {}", grpc::told(status)));
+    }
+    grpc::judge(status, "Weaviate")
+}
+
+/// The points whose objects failed, by their `places` in the call, with the reasons.
+pub fn failures(reply: BatchObjectsReply, places: &[usize]) -> Result<Vec<(usize, String)>, CollectionError> {
+    let failed = reply.errors.into_iter().map(|BatchError { index, error }| {
+        match usize::try_from(index).ok().and_then(|index| places.get(index)) {
+            Some(place) => Ok((*place, error)),
+            // Passed over, a point that is not there would be taken for written.
+            None => Err(CollectionError::Unavailable {
+                reason: format!("of {} objects it says that number {index} failed: {error}", places.len()),
+                after: None,
+            }),
+        }
+    });
+    failed.collect()
+}
+
+/// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.
+pub fn is_of_the_object(error: &str) -> bool {
+    const SIGNS: [&str; 7] =
+        ["invalid", "vector lengths", "dimension", "data type", "no such prop", "key too", "exceeds maximum"];
+    let error = error.to_lowercase();
+    SIGNS.iter().any(|sign| error.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_status_tell_what_it_means() {
+        let judged = |words: &str| judge(&Status::unknown(words));
+        assert!(matches!(judged("could not find class X in schema"), CollectionError::Missing(_)));
+        assert!(matches!(judged("extract auth: unauthorized: invalid api key"), CollectionError::Fatal(_)));
+        assert!(matches!(judged("rbac: forbidden"), CollectionError::Fatal(_)));
+        assert!(
+            matches!(judged("unknown filter operator 15"), CollectionError::OneRefused(text) if text.contains("1.33"))
+        );
+        assert!(matches!(judged("shard is busy"), CollectionError::Unavailable { .. }));
+    }
+
+    #[test]
+    fn a_failure_is_of_the_point_that_was_sent_there_and_none_is_passed_over() {
+        let reply = |index| BatchObjectsReply { errors: vec![BatchError { index, error: "why".to_owned() }] };
+        assert_eq!(failures(reply(1), &[3, 7]), Ok(vec![(7, "why".to_owned())]));
+        for index in [2, -1] {
+            let told = failures(reply(index), &[3, 7]);
+            assert!(
+                matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("why")),
+                "{told:?}"
+            );
+        }
+    }
+}
