@@ -6,15 +6,17 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
+use serde_json::Value;
 use vectide::index::collection::Collection;
 use vectide::index::grpc::Client;
 use vectide::index::milvus::Milvus;
+use vectide::settings::Secret;
 use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::milvus::MilvusSettings;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract, fresh};
 use crate::killed;
 use crate::points::DIMENSIONS;
 use crate::relay::with_port;
@@ -55,6 +57,16 @@ impl Subject for Lite {
     fn place(&self, name: &str, metric: Metric) -> Place {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
     }
+
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // What its language cannot say is decided on what comes back; that ends where too few of too many match, which is tested below.
+        Vec::new()
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        // A full Milvus takes 64 KiB of metadata. milvus-lite has no limit, and no type that JSON does not have.
+        None
+    }
 }
 
 impl Backend for Lite {
@@ -68,9 +80,15 @@ impl Backend for Lite {
         Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
-        // milvus-lite asks for none.
-        None
+    fn with_wrong_key(&self) -> WrongKey {
+        // milvus-lite has no users, and reads no key.
+        let key = Some(Secret::new(WRONG_KEY));
+        let settings = MilvusSettings { api_key: key, ..settings(&self.url, &fresh("keyed")) };
+        WrongKey::NotAsked(Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap()))
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        false
     }
 
     fn yaml(&self, name: &str) -> String {

@@ -12,7 +12,7 @@ use vectide::settings::index::Metric;
 use vectide::settings::pgvector::PgvectorSettings;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, assert_same, block_on, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same, block_on, contract};
 use crate::killed;
 use crate::points::{DIMENSIONS, point, vector};
 use crate::relay::with_port;
@@ -64,6 +64,11 @@ impl Subject for Postgres {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
     }
 
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // JSON paths say all that a filter can.
+        Vec::new()
+    }
+
     fn exceptions(&self) -> Vec<Value> {
         // Its numbers are decimals.
         vec![json!({"big": 9_007_199_254_740_992.0})]
@@ -86,8 +91,12 @@ impl Backend for Postgres {
         Arc::new(table(&with_port(&self.url, port), &more))
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
-        Some((Arc::new(table(&self.url, &format!("password: {WRONG_KEY}"))), "index.password"))
+    fn with_wrong_key(&self) -> WrongKey {
+        WrongKey::Refused(Arc::new(table(&self.url, &format!("password: {WRONG_KEY}"))), "index.password")
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        true
     }
 
     fn yaml(&self, name: &str) -> String {

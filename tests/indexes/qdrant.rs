@@ -16,7 +16,7 @@ use vectide::settings::index::Metric;
 use vectide::settings::qdrant::QdrantSettings;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, block_on, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, contract};
 use crate::killed;
 use crate::points::{DIMENSIONS, point};
 use crate::relay::with_port;
@@ -58,6 +58,11 @@ impl Subject for StandIn {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
     }
 
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // What it cannot be told is decided on what comes back; that ends where too few of too many match, which is tested below.
+        Vec::new()
+    }
+
     fn poison(&self) -> Option<(Value, &'static str)> {
         Some((json!({ "n": u64::MAX }), "n"))
     }
@@ -74,11 +79,16 @@ impl Backend for StandIn {
         Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+    fn with_wrong_key(&self) -> WrongKey {
         static KEYED: OnceLock<Option<Server>> = OnceLock::new();
-        let server = KEYED.get_or_init(|| Server::start_with("qdrant.sh", &[("API_KEY", "right")])).as_ref()?;
+        let server = KEYED.get_or_init(|| Server::start_with("qdrant.sh", &[("API_KEY", "right")])).as_ref();
+        let server = server.expect("one was started for the other tests");
         let settings = QdrantSettings { api_key: Some(Secret::new(WRONG_KEY)), ..settings(&server.address, "keyed") };
-        Some((Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap()), "index.api_key"))
+        WrongKey::Refused(Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap()), "index.api_key")
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        true
     }
 
     fn yaml(&self, name: &str) -> String {

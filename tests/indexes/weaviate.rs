@@ -15,7 +15,7 @@ use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
 use crate::killed;
@@ -389,7 +389,10 @@ impl Subject for Real {
 
     fn refused_filters(&self) -> Vec<(Value, &'static str)> {
         // A field that is not declared cannot be asked for, and a range in a list has one end.
-        vec![(json!({"nowhere": {"exists": false}}), "`nowhere`"), (json!({"sizes": {"gt": 1, "lt": 2}}), "two ends")]
+        vec![
+            (json!({"nowhere": {"exists": false}}), "`nowhere`"),
+            (json!({"tags": {"gte": "n", "lt": "s"}}), "two ends"),
+        ]
     }
 
     fn poison(&self) -> Option<(Value, &'static str)> {
@@ -410,8 +413,13 @@ impl Backend for Real {
         Arc::new(class_of(&addresses, &more, DIMENSIONS))
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
-        Some((Arc::new(class_of(&self.0, &format!("api_key: {WRONG_KEY}"), DIMENSIONS)), "index.api_key"))
+    fn with_wrong_key(&self) -> WrongKey {
+        let class = class_of(&self.0, &format!("api_key: {WRONG_KEY}"), DIMENSIONS);
+        WrongKey::Refused(Arc::new(class), "index.api_key")
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        true
     }
 
     fn yaml(&self, name: &str) -> String {

@@ -29,18 +29,22 @@ pub trait Subject: Sync {
     fn exceptions(&self) -> Vec<Value> {
         Vec::new()
     }
-    /// Filters that it refuses, as its documentation says, each with a part of what it says about it; none, when it takes every filter.
-    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
-        Vec::new()
-    }
-    /// Metadata that it can never take, and a part of what it says about it; none, when it takes every metadata.
-    fn poison(&self) -> Option<(Value, &'static str)> {
-        None
-    }
+    /// Filters that it refuses, as its documentation says, each with a part of what it says about it. Every other must be answered rightly.
+    fn refused_filters(&self) -> Vec<(Value, &'static str)>;
+    /// Metadata that it can never take, and a part of what it says about it; none, when it must take every metadata.
+    fn poison(&self) -> Option<(Value, &'static str)>;
 }
 
 /// What no server takes.
 pub const WRONG_KEY: &str = "wr0ng";
+
+/// A collection that is asked for with the key [`WRONG_KEY`].
+pub enum WrongKey {
+    /// Its server refuses the key, which this setting holds.
+    Refused(Arc<dyn Collection>, &'static str),
+    /// Its server asks for none, and must serve it as without one.
+    NotAsked(Arc<dyn Collection>),
+}
 
 /// One in another system.
 pub trait Backend: Subject {
@@ -48,9 +52,10 @@ pub trait Backend: Subject {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection>;
     /// A collection of this name whose server is sought at other ports, and must answer within `timeout`.
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection>;
-    /// A collection that is asked for with the key [`WRONG_KEY`], which its server refuses, and the setting that holds it; none, where no
-    /// key is asked for.
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)>;
+    /// What becomes of a wrong key.
+    fn with_wrong_key(&self) -> WrongKey;
+    /// Whether it changes metadata and leaves the vector; else it says of every point that it must be written whole, and asks nobody.
+    fn changes_metadata_alone(&self) -> bool;
     /// The `index` section that names this collection, in one line.
     fn yaml(&self, name: &str) -> String;
     /// Removes a collection behind Vectide's back.
@@ -92,6 +97,7 @@ macro_rules! contract {
             a_collection_that_was_dropped_is_filled_again_without_embedding,
             points_of_others_are_not_written_over,
             nobody_there_is_waited_for,
+            a_server_that_never_answers_is_waited_for,
             a_server_that_answers_too_late_is_waited_for,
             a_wrong_key_is_for_a_person_to_mend_and_not_shown,
         );

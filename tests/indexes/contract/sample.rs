@@ -81,6 +81,28 @@ pub fn mixed(count: usize) -> Vec<Point> {
         .collect()
 }
 
+/// Metadata that some index can never take.
+pub fn metadata_that_some_refuse() -> Vec<Value> {
+    vec![
+        json!({"price": "cheap"}),
+        json!({"n": u64::MAX}),
+        json!({"price": 1, "no\\te": "a\u{0}b"}),
+        json!({"text": "x".repeat(70_000)}),
+    ]
+}
+
+/// Filters on [`products`] that some index cannot be told.
+pub fn filters_that_some_refuse() -> Vec<Value> {
+    vec![
+        json!({"nowhere": {"exists": false}}),
+        json!({"tags": {"gte": "n", "lt": "s"}}),
+        json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}),
+        json!({"category": {"gt": "hats"}}),
+        json!({"category": 5}),
+        json!({"price": {"gte": "1"}}),
+    ]
+}
+
 /// Filters with every operator, on every kind of value.
 pub fn filters_on_anything() -> Vec<Value> {
     vec![

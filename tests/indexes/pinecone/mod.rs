@@ -16,7 +16,7 @@ use vectide::index::pinecone::PineconeIndex;
 use vectide::settings::index::Metric;
 
 use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, contract};
+use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
 use crate::points::{DIMENSIONS, assert_filtered, assert_holds, assert_scores, point, products, vector};
@@ -288,7 +288,8 @@ impl Subject for Played {
         vec![
             (json!({"nowhere": {"exists": false}}), "`nowhere`"),
             (json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}), "`added`"),
-            (json!({"category": {"gt": "a"}}), "numbers only"),
+            (json!({"category": {"gt": "hats"}}), "numbers only"),
+            (json!({"tags": {"gte": "n", "lt": "s"}}), "numbers only"),
         ]
     }
 
@@ -305,15 +306,23 @@ impl Backend for Played {
     }
 
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
-        let (url, name, timeout) = (with_port(&self.0.url(), port), index_name(name), timeout.as_millis());
+        // One of its own: it says where its indexes are reached, which is by these ports too.
+        let stub = Stub::start();
+        let url = with_port(&stub.url(), port);
+        stub.is_reached_at(url.strip_prefix("http://").unwrap());
+        let (name, timeout) = (index_name(name), timeout.as_millis());
         let settings = format!("{{ url: '{url}', api_key: {KEY}, collection: {name}, timeout: {timeout}ms }}");
         Arc::new(PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> Option<(Arc<dyn Collection>, &'static str)> {
+    fn with_wrong_key(&self) -> WrongKey {
         let settings = format!("{{ url: '{}', api_key: {WRONG_KEY} }}", self.0.url());
         let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap();
-        Some((Arc::new(index), "index.api_key"))
+        WrongKey::Refused(Arc::new(index), "index.api_key")
+    }
+
+    fn changes_metadata_alone(&self) -> bool {
+        false
     }
 
     fn yaml(&self, name: &str) -> String {
