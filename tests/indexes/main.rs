@@ -31,6 +31,7 @@ mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]
 mod shop;
+mod sifted;
 mod tls;
 #[cfg(feature = "weaviate")]
 mod weaviate;

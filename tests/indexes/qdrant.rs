@@ -21,6 +21,7 @@ use crate::killed;
 use crate::points::{DIMENSIONS, point};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
+use crate::sifted;
 
 struct StandIn {
     url: String,
@@ -106,6 +107,12 @@ impl Backend for StandIn {
 }
 
 contract!(server);
+
+#[test]
+fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly() {
+    let Some(stand_in) = server() else { return };
+    sifted::a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly(stand_in);
+}
 
 #[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {

@@ -74,7 +74,7 @@ pub fn mixed(count: usize) -> Vec<Point> {
             if random.bool() {
                 put("maker", json!({ "country": random.choice(["SE", "DE"]), "a/b": random.u8(..3), "sizes": [38, random.u8(39..42)] }));
             }
-            put("big", json!(9_007_199_254_740_990_i64 + random.i64(..6)));
+            put("big", json!(9_007_199_254_740_990_i64 + random.i64(0..6)));
             put("and", json!(random.u8(..3)));
             point(&format!("p{number}"), 0, &Value::Object(fields), number as u64)
         })
