@@ -30,6 +30,9 @@ pub enum Beginning {
     Postgres,
 }
 
+/// A host that the certificate of a misplaced relay is for.
+pub const ELSEWHERE: &str = "elsewhere.example";
+
 /// The certificates that relays show, and the authorities that made them or did not.
 pub struct Certificates(TempDir);
 
@@ -61,8 +64,18 @@ impl Certificates {
 
     /// A way with TLS to the server at this host and port, until the process ends; says its own.
     pub fn relay(&self, server: &str, beginning: Beginning) -> String {
-        let chain = CertificateDer::pem_file_iter(self.0.path().join("server.pem")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(self.0.path().join("server.key")).unwrap();
+        self.relay_that_shows("server", server, beginning)
+    }
+
+    /// As [`Certificates::relay`], with a certificate of the same authority that is for [`ELSEWHERE`].
+    pub fn misplaced_relay(&self, server: &str, beginning: Beginning) -> String {
+        self.relay_that_shows("elsewhere", server, beginning)
+    }
+
+    fn relay_that_shows(&self, certificate: &str, server: &str, beginning: Beginning) -> String {
+        let file = |kind| self.0.path().join(certificate).with_extension(kind);
+        let chain = CertificateDer::pem_file_iter(file("pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
         let cryptography = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(cryptography).with_safe_default_protocol_versions().unwrap();
         let mut config =

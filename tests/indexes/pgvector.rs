@@ -70,13 +70,18 @@ impl Subject for Postgres {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
     }
 
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // JSON paths say all that a filter can.
+        Vec::new()
+    }
+
     fn exceptions(&self) -> Vec<Value> {
         // Its numbers are decimals.
         vec![json!({"big": 9_007_199_254_740_992.0})]
     }
 
-    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
-        metadata.get("no\\te").map(|_| "`no\\te` holds the character U+0000")
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": 1, "no\\te": "a\u{0}b"}), "no\\te"))
     }
 }
 
@@ -92,22 +97,12 @@ impl Backend for Postgres {
         Arc::new(table(&with_port(&self.url, port), &more))
     }
 
-    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
-        let table = table(&self.url, &format!("password: {WRONG_KEY}"));
-        (Arc::new(table), WrongKey::Refused("index.password"))
+    fn with_wrong_key(&self) -> WrongKey {
+        WrongKey::Refused(Arc::new(table(&self.url, &format!("password: {WRONG_KEY}"))), "index.password")
     }
 
     fn changes_metadata_alone(&self) -> bool {
         true
-    }
-
-    fn unanswered(&self, call: &str) -> &'static str {
-        match call {
-            "upsert" => "no answer to INSERT",
-            "set_metadata" => "no answer to UPDATE",
-            "delete" => "no answer to DELETE",
-            _ => "no answer to SELECT",
-        }
     }
 
     fn yaml(&self, name: &str) -> String {

@@ -1,6 +1,5 @@
 //! Qdrant, as the stand-in of `tests/servers/qdrant.py`: its own messages, conversions and in-process engine, without its server.
 
-use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::qdrant::QdrantSettings;
 
-use crate::contract::shop::{Place, Shop};
+use crate::contract::shop::Place;
 use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, contract};
 use crate::killed;
 use crate::points::{DIMENSIONS, point};
@@ -60,13 +59,13 @@ impl Subject for StandIn {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
     }
 
-    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
-        let refused = [
-            ("n", "which is above 9223372036854775807"),
-            ("vectide_chunk", "Vectide's own"),
-            ("deep", "nested deeper"),
-        ];
-        refused.into_iter().find(|(field, _)| metadata.get(field).is_some()).map(|(_, said)| said)
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
+        // What it cannot be told is decided on what comes back; that ends where too few of too many match, which is tested below.
+        Vec::new()
+    }
+
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({ "n": u64::MAX }), "n"))
     }
 }
 
@@ -81,25 +80,16 @@ impl Backend for StandIn {
         Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
+    fn with_wrong_key(&self) -> WrongKey {
         static KEYED: OnceLock<Option<Server>> = OnceLock::new();
         let server = KEYED.get_or_init(|| Server::start_with("qdrant.sh", &[("API_KEY", "right")])).as_ref();
-        let server = server.expect("one more of it can be had");
+        let server = server.expect("one was started for the other tests");
         let settings = QdrantSettings { api_key: Some(Secret::new(WRONG_KEY)), ..settings(&server.address, "keyed") };
-        (Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap()), WrongKey::Refused("index.api_key"))
+        WrongKey::Refused(Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap()), "index.api_key")
     }
 
     fn changes_metadata_alone(&self) -> bool {
         true
-    }
-
-    fn unanswered(&self, call: &str) -> &'static str {
-        match call {
-            "upsert" => "no answer to Upsert",
-            "delete" => "no answer to Delete",
-            "nearest" => "no answer to Query",
-            _ => "no answer to Get",
-        }
     }
 
     fn yaml(&self, name: &str) -> String {
@@ -119,27 +109,9 @@ impl Backend for StandIn {
 contract!(server);
 
 #[test]
-fn a_search_that_could_be_answered_wrongly_is_refused() {
-    let Some(backend) = server() else { return };
-    sifted::a_search_that_could_be_answered_wrongly_is_refused(backend);
-}
-
-#[test]
-fn an_error_says_once_where_it_is() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
-    let settings = QdrantSettings {
-        timeout: Span::new(Duration::from_millis(100)),
-        ..settings(&format!("http://{address}"), "products")
-    };
-    let place = Place::Collection(Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap()));
-    block_on(async {
-        let told =
-            Shop::open(tempfile::tempdir().unwrap(), place, false).index.prepare().await.unwrap_err().to_string();
-        let expected =
-            format!("Qdrant at {address}, collection `products`: no answer to Get in 100ms (`index.timeout`)");
-        assert_eq!(told, expected);
-    });
+fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly() {
+    let Some(stand_in) = server() else { return };
+    sifted::a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly(stand_in);
 }
 
 #[test]

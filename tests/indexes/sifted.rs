@@ -1,36 +1,31 @@
-//! Systems that are not told all of a filter, where what matches is further away than they look.
+//! A filter that a system cannot be told is decided on what comes back, and only so many points come back.
 
 use serde_json::json;
-use vectide::document::Vector;
-use vectide::index::Filter;
-use vectide::index::collection::{CollectionError, Nearest, Point};
+use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 
-use crate::contract::{Backend, block_on, fresh};
-use crate::points::{DIMENSIONS, point, vector};
+use crate::contract::shop::{Shop, write};
+use crate::contract::{Subject, block_on, fresh};
+use crate::points::{DIMENSIONS, vector};
 
-/// So many are looked at.
+/// The most that one search looks at.
 const MOST: u64 = 16_384;
 
-pub fn a_search_that_could_be_answered_wrongly_is_refused(backend: &dyn Backend) {
+/// The filter must be one that the system cannot be told, and that matches none of the points.
+pub fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly(subject: &dyn Subject) {
     block_on(async {
-        let collection = backend.collection(&fresh("sifted"), DIMENSIONS, Metric::Cosine);
-        collection.establish().await.unwrap();
-        let query = vector(0, DIMENSIONS);
-        let opposite: Vector = query.iter().map(|number| -number).collect();
-        let furthest = Point { vector: opposite, ..point("furthest", 0, &json!({"kind": "rare"}), 0) };
-        let old = (1..=MOST).map(|seed| point(&format!("p{seed}"), 0, &json!({"old": true}), seed));
-        let points: Vec<Point> = old.chain([furthest]).collect();
-        for points in points.chunks(1_000) {
-            collection.upsert(points).await.unwrap();
-        }
-        let ask = async |json| {
-            let filter = Filter::from_json(&json).unwrap();
-            collection.nearest(Nearest { vector: &query, filter: Some(&filter), limit: 1 }).await
-        };
-        let told = ask(json!({"not": {"old": {"exists": true}}})).await;
-        assert!(matches!(&told, Err(CollectionError::OneRefused(text)) if text.contains("16384")), "{told:?}");
-        let found = ask(json!({"not": {"old": {"exists": true}}, "kind": "rare"})).await.unwrap();
-        assert_eq!(found.iter().map(|found| found.document.as_str()).collect::<Vec<_>>(), ["furthest"]);
+        let shop = Shop::new(subject.place(&fresh("sifted"), Metric::Cosine)).await;
+        let points = (0..MOST).map(|seed| write(&format!("p{seed}"), &json!({"n": seed}), &[seed]));
+        assert_eq!(shop.write(points.collect()).await.unwrap(), []);
+        let filter = Filter::from_json(&json!({"not": {"n": {"exists": true}}})).unwrap();
+        let search = || shop.near(vector(1_000_000, DIMENSIONS), 3, Some(&filter));
+        let refused = search().await;
+        assert!(
+            matches!(&refused, Err(IndexError::BadQuery(reason)) if reason.contains("0 match the filter and 3 are wanted")),
+            "{refused:?}"
+        );
+        // With one fewer it has seen them all, and knows that none matches.
+        shop.write(vec![write("p0", &json!({}), &[])]).await.unwrap();
+        assert_eq!(search().await.unwrap(), []);
     });
 }

@@ -1,25 +1,25 @@
-//! Every index over TLS: a server is trusted for the authority that `ca_file` names, or for one that the system trusts, and for no other.
+//! Every index over TLS: a server is trusted for the authority that `ca_file` names, or for one that the system trusts, and for no other; and
+//! only where its certificate is for the host that was asked for.
 
 use std::path::Path;
 
+use futures_util::TryFutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
 
-use crate::certificates::{Beginning, Certificates};
+use crate::certificates::{Beginning, Certificates, ELSEWHERE};
 use crate::contract::{assert_same, block_on};
 use crate::pinecone::stub::{KEY, Stub};
 use crate::pipeline::{Pipeline, sound};
 use crate::points::{DIMENSIONS, point};
-use crate::server::Server;
-
-/// The same machine by a name that is in no certificate here.
-const ELSEWHERE: &str = "0.0.0.0";
 
 /// A server that is reached over TLS, as the settings of its index say it. Without braces, authority and collection.
 struct Reached {
     kind: &'static str,
     settings: String,
+    /// As `settings`, for ways that show the certificate of another host.
+    misplaced: Vec<String>,
     /// Settings beside which an authority is named in vain.
     plain: &'static [&'static str],
 }
@@ -30,10 +30,8 @@ impl Reached {
         certificates: &Certificates,
         make: impl Fn(&S, &str, usize) -> Result<C, String>,
     ) {
-        let with = |more: &str| {
-            let settings = format!("{{ {}, collection: named, {more} }}", self.settings);
-            make(&serde_yaml::from_str(&settings).unwrap(), "tls", DIMENSIONS)
-        };
+        let made = |settings: &str| make(&serde_yaml::from_str(settings).unwrap(), "tls", DIMENSIONS);
+        let with = |more: &str| made(&format!("{{ {}, collection: named, {more} }}", self.settings));
         let trusting = |file: &Path| with(&format!("ca_file: '{}'", file.display())).unwrap();
         block_on(async {
             let trusted = trusting(&certificates.authority());
@@ -42,28 +40,27 @@ impl Reached {
             trusted.upsert(&points).await.unwrap();
             assert_same(trusted.fetch(&[points[0].id, points[1].id]).await.unwrap(), &[&points[0], &points[1]]);
             let nearest = Nearest { vector: &points[0].vector, filter: None, limit: 1 };
-            assert_eq!(trusted.nearest(nearest).await.unwrap()[0].document, points[0].document);
+            assert_eq!(trusted.nearest(nearest.clone()).await.unwrap()[0].document, points[0].document);
             for stranger in [trusting(&certificates.stranger()), with("").unwrap()] {
                 let refused = stranger.establish().await.unwrap_err();
                 let CollectionError::Unavailable { reason, .. } = &refused else { panic!("{refused:?}") };
                 assert!(reason.contains("invalid peer certificate: UnknownIssuer"), "{reason}");
             }
-            let elsewhere = self.settings.replace("127.0.0.1", ELSEWHERE);
-            let elsewhere =
-                format!("{{ {elsewhere}, collection: named, ca_file: '{}' }}", certificates.authority().display());
-            let elsewhere = make(&serde_yaml::from_str(&elsewhere).unwrap(), "tls", DIMENSIONS).unwrap();
-            let refused = elsewhere.establish().await.unwrap_err();
-            let CollectionError::Unavailable { reason, .. } = &refused else { panic!("{refused:?}") };
-            assert!(reason.contains("certificate not valid for name \"0.0.0.0\""), "{reason}");
-            assert!(reason.contains("certificate is only valid for") && reason.contains("localhost"), "{reason}");
+            assert!(!self.misplaced.is_empty());
+            for settings in &self.misplaced {
+                let ca_file = certificates.authority();
+                let misplaced =
+                    made(&format!("{{ {settings}, collection: named, ca_file: '{}' }}", ca_file.display())).unwrap();
+                let refused = misplaced.establish().and_then(|_| misplaced.nearest(nearest.clone())).await.unwrap_err();
+                let CollectionError::Unavailable { reason, .. } = &refused else { panic!("{refused:?}") };
+                assert_names_the_other_host(reason);
+            }
         });
         let nothing = with("ca_file: /no/such/file").err().unwrap();
         assert!(nothing.starts_with("index.ca_file: cannot be read"), "{nothing}");
         let ca_file = certificates.authority();
-        let plain = self.plain.iter().map(|settings| {
-            let settings = format!("{{ {settings}, ca_file: '{}' }}", ca_file.display());
-            make(&serde_yaml::from_str(&settings).unwrap(), "tls", DIMENSIONS)
-        });
+        let plain =
+            self.plain.iter().map(|settings| made(&format!("{{ {settings}, ca_file: '{}' }}", ca_file.display())));
         for in_vain in plain {
             let told = in_vain.err().unwrap();
             assert!(
@@ -85,16 +82,40 @@ impl Reached {
         let check = pipeline.command(&["check", "--connect"]).output().unwrap();
         let said = String::from_utf8_lossy(&check.stdout).into_owned();
         assert!(!check.status.success() && said.contains("invalid peer certificate"), "{said}");
+        pipeline.set(format!("index={{ type: {}, collection: trusted, {} }}", self.kind, self.misplaced[0]));
+        let check = pipeline.command(&["check", "--connect"]).output().unwrap();
+        let said = String::from_utf8_lossy(&check.stdout).into_owned();
+        assert!(!check.status.success(), "{said}");
+        assert_names_the_other_host(&said);
     }
+}
+
+/// In words, with the host that was asked for and the one that the certificate is for.
+#[track_caller]
+fn assert_names_the_other_host(told: &str) {
+    let parts = ["certificate not valid for name \"127.0.0.1\"", ELSEWHERE];
+    assert!(parts.iter().all(|part| told.contains(part)), "{told}");
 }
 
 fn host_of(url: &str) -> &str {
     url.strip_prefix("http://").unwrap()
 }
 
+/// A system that has one address, of gRPC.
+fn by_grpc(kind: &'static str, certificates: &Certificates, server: &str) -> Reached {
+    let settings = |at: String| format!("url: 'https://{at}'");
+    Reached {
+        kind,
+        settings: settings(certificates.relay(server, Beginning::Tls)),
+        misplaced: vec![settings(certificates.misplaced_relay(server, Beginning::Tls))],
+        plain: &["url: 'http://h'"],
+    }
+}
+
 #[cfg(feature = "pgvector")]
 #[test]
 fn postgresql_is_used_over_tls() {
+    use crate::server::Server;
     use vectide::index::pgvector::PgvectorTable;
     let Some(certificates) = Certificates::make() else { return };
     let Some(server) = Server::start("pgvector.sh") else { return };
@@ -102,10 +123,12 @@ fn postgresql_is_used_over_tls() {
     let (host, database) = place.split_once('/').unwrap();
     // This PostgreSQL was built without OpenSSL.
     let relay = certificates.relay(host, Beginning::Postgres);
+    let misplaced = certificates.misplaced_relay(host, Beginning::Postgres);
     let settings = |at: &str, mode| format!("url: 'postgres://postgres@{at}/{database}{mode}', password: secret");
     let postgres = Reached {
         kind: "pgvector",
         settings: settings(&relay, ""),
+        misplaced: vec![settings(&misplaced, "")],
         plain: &["url: 'postgres://u@h/d?sslmode=disable'"],
     };
     postgres.is_used_for_its_authority_alone(&certificates, PgvectorTable::new);
@@ -125,11 +148,11 @@ fn postgresql_is_used_over_tls() {
 #[cfg(feature = "qdrant")]
 #[test]
 fn qdrant_is_used_over_tls() {
+    use crate::server::Server;
     use vectide::index::qdrant::Qdrant;
     let Some(certificates) = Certificates::make() else { return };
     let Some(server) = Server::start("qdrant.sh") else { return };
-    let relay = certificates.relay(host_of(&server.address), Beginning::Tls);
-    let qdrant = Reached { kind: "qdrant", settings: format!("url: 'https://{relay}'"), plain: &["url: 'http://h'"] };
+    let qdrant = by_grpc("qdrant", &certificates, host_of(&server.address));
     qdrant.is_used_for_its_authority_alone(&certificates, Qdrant::new);
     qdrant.is_used_for_the_systems_authorities(&certificates);
 }
@@ -137,11 +160,11 @@ fn qdrant_is_used_over_tls() {
 #[cfg(feature = "milvus")]
 #[test]
 fn milvus_is_used_over_tls() {
+    use crate::server::Server;
     use vectide::index::milvus::Milvus;
     let Some(certificates) = Certificates::make() else { return };
     let Some(server) = Server::start("milvus.sh") else { return };
-    let relay = certificates.relay(host_of(&server.address), Beginning::Tls);
-    let milvus = Reached { kind: "milvus", settings: format!("url: 'https://{relay}'"), plain: &["url: 'http://h'"] };
+    let milvus = by_grpc("milvus", &certificates, host_of(&server.address));
     milvus.is_used_for_its_authority_alone(&certificates, Milvus::new);
     milvus.is_used_for_the_systems_authorities(&certificates);
 }
@@ -149,14 +172,22 @@ fn milvus_is_used_over_tls() {
 #[cfg(feature = "weaviate")]
 #[test]
 fn weaviate_is_used_over_tls() {
+    use crate::server::Server;
     use vectide::index::weaviate::WeaviateClass;
     let Some(certificates) = Certificates::make() else { return };
     let Some(server) = Server::start("weaviate.sh") else { return };
     let (rest, grpc) = server.address.split_once(' ').unwrap();
-    let [rest, grpc] = [rest, grpc].map(|url| certificates.relay(host_of(url), Beginning::Tls));
-    let settings = format!("url: 'https://{rest}', grpc_url: 'https://{grpc}', api_key: secret");
-    let weaviate =
-        Reached { kind: "weaviate", settings, plain: &["url: 'http://h'", "url: 'https://h', grpc_url: 'http://h:1'"] };
+    let (rest, grpc) = (host_of(rest), host_of(grpc));
+    let [misplaced_rest, misplaced_grpc] = [rest, grpc].map(|host| certificates.misplaced_relay(host, Beginning::Tls));
+    let [rest, grpc] = [rest, grpc].map(|host| certificates.relay(host, Beginning::Tls));
+    let settings =
+        |rest: &str, grpc: &str| format!("url: 'https://{rest}', grpc_url: 'https://{grpc}', api_key: secret");
+    let weaviate = Reached {
+        kind: "weaviate",
+        settings: settings(&rest, &grpc),
+        misplaced: vec![settings(&misplaced_rest, &grpc), settings(&rest, &misplaced_grpc)],
+        plain: &["url: 'http://h'", "url: 'https://h', grpc_url: 'http://h:1'"],
+    };
     weaviate.is_used_for_its_authority_alone(&certificates, WeaviateClass::new);
     weaviate.is_used_for_the_systems_authorities(&certificates);
 }
@@ -166,11 +197,15 @@ fn pinecone_is_used_over_tls() {
     use vectide::index::pinecone::PineconeIndex;
     let Some(certificates) = Certificates::make() else { return };
     let stub = Stub::start();
-    let relay = certificates.relay(host_of(&stub.url()), Beginning::Tls);
+    let host = host_of(&stub.url()).to_owned();
+    let (relay, misplaced) =
+        (certificates.relay(&host, Beginning::Tls), certificates.misplaced_relay(&host, Beginning::Tls));
     stub.is_reached_at(&relay);
+    let settings = |at: &str| format!("url: 'https://{at}', api_key: {KEY}");
     let pinecone = Reached {
         kind: "pinecone",
-        settings: format!("url: 'https://{relay}', api_key: {KEY}"),
+        settings: settings(&relay),
+        misplaced: vec![settings(&misplaced)],
         plain: &["url: 'http://h', api_key: k"],
     };
     pinecone.is_used_for_its_authority_alone(&certificates, PineconeIndex::new);

@@ -387,14 +387,16 @@ impl Subject for Real {
         false
     }
 
-    fn refuses_filter(&self, filter: &Value) -> Option<&'static str> {
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
         // A field that is not declared cannot be asked for, and a range in a list has one end.
-        let refused = [("nowhere", "`nowhere`"), ("sizes", "two ends")];
-        refused.into_iter().find(|(field, _)| filter.get(field).is_some()).map(|(_, said)| said)
+        vec![
+            (json!({"nowhere": {"exists": false}}), "`nowhere`"),
+            (json!({"tags": {"gte": "n", "lt": "s"}}), "two ends"),
+        ]
     }
 
-    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
-        (metadata["price"] == "cheap").then_some("`price` is \"cheap\"")
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": "cheap"}), "cheap"))
     }
 }
 
@@ -411,22 +413,13 @@ impl Backend for Real {
         Arc::new(class_of(&addresses, &more, DIMENSIONS))
     }
 
-    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
+    fn with_wrong_key(&self) -> WrongKey {
         let class = class_of(&self.0, &format!("api_key: {WRONG_KEY}"), DIMENSIONS);
-        (Arc::new(class), WrongKey::Refused("index.api_key"))
+        WrongKey::Refused(Arc::new(class), "index.api_key")
     }
 
     fn changes_metadata_alone(&self) -> bool {
         true
-    }
-
-    fn unanswered(&self, call: &str) -> &'static str {
-        match call {
-            "delete" => "no answer to BatchDelete",
-            "nearest" | "fetch" => "no answer to Search",
-            // Before a write it is looked at.
-            _ => "GET schema/",
-        }
     }
 
     fn yaml(&self, name: &str) -> String {

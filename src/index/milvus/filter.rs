@@ -14,7 +14,7 @@ const NEVER: &str = r#"id == """#;
 /// The most values of an `in` that are spelt out: for a thousand, servers take seconds.
 const MAX_VALUES: usize = 256;
 
-/// Whole numbers up to here are the same as floats, for every server.
+/// Whole numbers below it are floats, and no other number becomes one of them by rounding.
 const MAX_EXACT: u64 = 1 << 53;
 
 /// An expression that holds for every point that the condition holds for; `None` when all would have to pass.
@@ -112,7 +112,7 @@ fn literal(scalar: &Scalar) -> Option<String> {
 }
 
 fn exact(float: f64) -> Option<f64> {
-    (float.abs() <= MAX_EXACT as f64).then_some(float)
+    (float.abs() < MAX_EXACT as f64).then_some(float)
 }
 
 /// `None` for what servers unquote in ways of their own.

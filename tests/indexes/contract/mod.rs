@@ -29,25 +29,21 @@ pub trait Subject: Sync {
     fn exceptions(&self) -> Vec<Value> {
         Vec::new()
     }
-    /// A part of what it says about a filter that it refuses, as its documentation says; none, when it answers it.
-    fn refuses_filter(&self, _filter: &Value) -> Option<&'static str> {
-        None
-    }
-    /// A part of what it says about metadata that it can never take; none, when it keeps them as they are.
-    fn refuses_metadata(&self, _metadata: &Value) -> Option<&'static str> {
-        None
-    }
+    /// Filters that it refuses, as its documentation says, each with a part of what it says about it. Every other must be answered rightly.
+    fn refused_filters(&self) -> Vec<(Value, &'static str)>;
+    /// Metadata that it can never take, and a part of what it says about it; none, when it must take every metadata.
+    fn poison(&self) -> Option<(Value, &'static str)>;
 }
 
-/// What no server takes that asks for a key.
+/// What no server takes.
 pub const WRONG_KEY: &str = "wr0ng";
 
-/// What became of [`WRONG_KEY`].
+/// A collection that is asked for with the key [`WRONG_KEY`].
 pub enum WrongKey {
-    /// It is refused, and this setting holds it.
-    Refused(&'static str),
-    /// The server asks for no key.
-    NotLookedAt,
+    /// Its server refuses the key, which this setting holds.
+    Refused(Arc<dyn Collection>, &'static str),
+    /// Its server asks for none, and must serve it as without one.
+    NotAsked(Arc<dyn Collection>),
 }
 
 /// One in another system.
@@ -56,12 +52,10 @@ pub trait Backend: Subject {
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection>;
     /// A collection of this name whose server is sought at other ports, and must answer within `timeout`.
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection>;
-    /// A collection that is not there yet and is asked for with the key [`WRONG_KEY`].
-    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey);
-    /// Whether it changes metadata without the vector. One that cannot asks its server nothing then.
+    /// What becomes of a wrong key.
+    fn with_wrong_key(&self) -> WrongKey;
+    /// Whether it changes metadata and leaves the vector; else it says of every point that it must be written whole, and asks nobody.
     fn changes_metadata_alone(&self) -> bool;
-    /// How a time-out names what the server did not answer, when nothing but this call of [`Collection`] was asked of it.
-    fn unanswered(&self, call: &str) -> &'static str;
     /// The `index` section that names this collection, in one line.
     fn yaml(&self, name: &str) -> String;
     /// Removes a collection behind Vectide's back.
@@ -82,7 +76,7 @@ macro_rules! index_contract {
             filters_on_values_of_any_kind_find_what_brute_force_finds,
             a_filter_that_it_cannot_be_told_is_a_wrong_question_and_no_failure,
             searches_find_what_an_exact_search_finds,
-            what_it_cannot_keep_is_refused_by_name_and_everything_else_is_kept,
+            a_refused_document_is_named_and_its_mates_go_in,
             a_vector_of_another_length_is_refused,
         );
     };
@@ -103,6 +97,7 @@ macro_rules! contract {
             a_collection_that_was_dropped_is_filled_again_without_embedding,
             points_of_others_are_not_written_over,
             nobody_there_is_waited_for,
+            a_server_that_never_answers_is_waited_for,
             a_server_that_answers_too_late_is_waited_for,
             a_wrong_key_is_for_a_person_to_mend_and_not_shown,
         );

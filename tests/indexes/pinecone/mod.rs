@@ -289,20 +289,18 @@ impl Subject for Played {
         false
     }
 
-    fn refuses_filter(&self, filter: &Value) -> Option<&'static str> {
+    fn refused_filters(&self) -> Vec<(Value, &'static str)> {
         // A field that is not declared cannot be asked for, and there is no range of texts.
-        let refused = [("nowhere", "`nowhere`"), ("added", "`added`"), ("sizes", "`sizes`")];
-        if filter.pointer("/category/gt").is_some() {
-            return Some("numbers only");
-        }
-        refused.into_iter().find(|(field, _)| filter.get(field).is_some()).map(|(_, said)| said)
+        vec![
+            (json!({"nowhere": {"exists": false}}), "`nowhere`"),
+            (json!({"added": {"gte": "2026-03-01", "lt": "2026-07-01"}}), "`added`"),
+            (json!({"category": {"gt": "hats"}}), "numbers only"),
+            (json!({"tags": {"gte": "n", "lt": "s"}}), "numbers only"),
+        ]
     }
 
-    fn refuses_metadata(&self, metadata: &Value) -> Option<&'static str> {
-        if metadata["price"] == "cheap" {
-            return Some("`price` is \"cheap\"");
-        }
-        (metadata.to_string().len() > 40_960).then_some("at most 40960")
+    fn poison(&self) -> Option<(Value, &'static str)> {
+        Some((json!({"price": "cheap"}), "cheap"))
     }
 }
 
@@ -314,32 +312,23 @@ impl Backend for Played {
     }
 
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
-        // One of its own, which says of every index that it is behind those ports too.
+        // One of its own: it says where its indexes are reached, which is by these ports too.
         let stub = Stub::start();
-        let (url, name, timeout) = (with_port(&stub.url(), port), index_name(name), timeout.as_millis());
+        let url = with_port(&stub.url(), port);
         stub.is_reached_at(url.strip_prefix("http://").unwrap());
+        let (name, timeout) = (index_name(name), timeout.as_millis());
         let settings = format!("{{ url: '{url}', api_key: {KEY}, collection: {name}, timeout: {timeout}ms }}");
         Arc::new(PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap())
     }
 
-    fn with_wrong_key(&self) -> (Arc<dyn Collection>, WrongKey) {
+    fn with_wrong_key(&self) -> WrongKey {
         let settings = format!("{{ url: '{}', api_key: {WRONG_KEY} }}", self.0.url());
         let index = PineconeIndex::new(&serde_yaml::from_str(&settings).unwrap(), "contract", DIMENSIONS).unwrap();
-        (Arc::new(index), WrongKey::Refused("index.api_key"))
+        WrongKey::Refused(Arc::new(index), "index.api_key")
     }
 
     fn changes_metadata_alone(&self) -> bool {
         false
-    }
-
-    fn unanswered(&self, call: &str) -> &'static str {
-        match call {
-            "upsert" => "/vectors/upsert: ",
-            "delete" => "/vectors/delete: ",
-            "nearest" => "/query: ",
-            "fetch" => "/vectors/fetch: ",
-            _ => "GET /indexes/",
-        }
     }
 
     fn yaml(&self, name: &str) -> String {
