@@ -161,7 +161,8 @@ impl Backend for Lite {
     }
 
     fn yaml(&self, name: &str) -> String {
-        format!("{{ type: milvus, url: '{}', collection: {name} }}", self.url)
+        // Threads of milvus-lite write its log without a lock: of calls beside each other a crash may lose what was answered.
+        format!("{{ type: milvus, url: '{}', collection: {name}, concurrency: 1 }}", self.url)
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
