@@ -1,5 +1,5 @@
-//! How fast records of a topic pass through the pipeline when no text changed, beside a bare consumer of the same topic: what reading, decoding,
-//! comparing with the ledger and committing cost.
+//! How fast records of a topic pass through the pipeline when none of them changed, beside a bare consumer of the same topic: what reading,
+//! looking up in the ledger and committing cost.
 //!
 //! `cargo bench --bench kafka`, after `tests/servers/kafka.sh install`, which also serves the broker. The broker is on this machine,
 //! and takes its part of the processors.
@@ -79,7 +79,7 @@ fn compare() {
     let mut order: Vec<usize> = (0..PAIRS).collect();
     order.sort_by(|a, b| ratio(*a).total_cmp(&ratio(*b)));
     let (bare, pipeline) = &pairs[order[PAIRS / 2]];
-    for (name, (measured, broker)) in [("a bare consumer", bare), ("the pipeline, no text changed", pipeline)] {
+    for (name, (measured, broker)) in [("a bare consumer", bare), ("the pipeline, no record changed", pipeline)] {
         println!("{name}: {:.0} records/s; processor time for 100,000 of them:", measured.rate());
         let threads = measured.cpu.iter().map(|(name, seconds)| (name.as_str(), *seconds));
         for (name, seconds) in threads.chain([("(the broker)", *broker)]) {
