@@ -127,10 +127,9 @@ mod tests {
 
     use super::*;
     use crate::dedup::flight::{Boarding, Draft, SharedDraft};
-    use crate::dedup::{Claims, Flights, Group, Incoming, VectorCache};
+    use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
-    use crate::document::{Change, DocumentId, Fields, Operation, Version};
     use crate::settings::DedupSettings;
     use crate::telemetry::Reason;
     use crate::testkit::world::Receipts;
@@ -161,23 +160,8 @@ mod tests {
 
         /// A document of one chunk that waits for the vector of this text.
         fn pending(&self, text: &str, priority: u8, immediate: bool) -> PendingText {
-            let id = DocumentId::new(text).unwrap();
-            let (operation, version, fields) = (Operation::Upsert, Version::default(), Fields::new());
-            let change = Change { id, operation, version, fields, priority, immediate };
-            let incoming = Incoming { change, receipt: self.receipts.issue(), digest: None, refresh: false };
-            let Group { claim, receipts, .. } = self.claims.claim(vec![incoming]).remove(0);
             let fingerprint = Fingerprinter::new("test").of(text);
-            let (document, chunks) = (String::new(), vec![(fingerprint, None)]);
-            let draft = Draft {
-                claim,
-                document,
-                record: None,
-                newest: version,
-                metadata: None,
-                chunks,
-                receipts,
-                arrivals: Vec::new(),
-            };
+            let draft = Draft::waiting(text, vec![(fingerprint, None)], &self.claims, self.receipts.issue());
             let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
                 panic!("`{text}` is on its way already");
             };

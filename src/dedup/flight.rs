@@ -341,20 +341,38 @@ mod tests {
     use crate::document::{Change, DocumentId, Fields, Operation};
     use crate::settings::DedupSettings;
 
+    impl Draft {
+        /// A new document of these chunks.
+        pub(crate) fn waiting(
+            id: &str,
+            chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+            claims: &Arc<Claims>,
+            receipt: Receipt,
+        ) -> Self {
+            let (id, version) = (DocumentId::new(id).unwrap(), Version::default());
+            let (operation, fields) = (Operation::Upsert, Fields::new());
+            let change = Change { id, operation, version, fields, priority: 0, immediate: false };
+            let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
+            Self {
+                claim: group.claim,
+                document: String::new(),
+                record: None,
+                newest: version,
+                metadata: None,
+                chunks,
+                receipts: group.receipts,
+                arrivals: Vec::new(),
+            }
+        }
+    }
+
     fn draft(
         id: &str,
         chunks: Vec<(Fingerprint, Option<VectorSource>)>,
         claims: &Arc<Claims>,
         verdicts: &Arc<Verdicts>,
     ) -> Draft {
-        let (id, version) = (DocumentId::new(id).unwrap(), Version::default());
-        let (operation, fields) = (Operation::Upsert, Fields::new());
-        let change = Change { id, operation, version, fields, priority: 0, immediate: false };
-        let receipt = Receipt::new(0, verdicts.clone());
-        let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
-        let (claim, receipts) = (group.claim, group.receipts);
-        let (document, metadata, arrivals) = (String::new(), None, Vec::new());
-        Draft { claim, document, record: None, newest: version, metadata, chunks, receipts, arrivals }
+        Draft::waiting(id, chunks, claims, Receipt::new(0, verdicts.clone()))
     }
 
     #[test]

@@ -93,10 +93,9 @@ fn land(batch: Batch, results: Vec<Result<Vector, String>>) -> Vec<Work> {
 mod tests {
     use super::*;
     use crate::dedup::flight::{Boarding, Draft, SharedDraft};
-    use crate::dedup::{Claims, Flights, Incoming, PendingText, VectorCache};
+    use crate::dedup::{Claims, Flights, PendingText, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
-    use crate::document::{Change, DocumentId, Fields, Operation, Version};
     use crate::pipeline::accounts::{Accounts, SharedAccounts};
     use crate::settings::DedupSettings;
     use crate::settings::embedding::RateLimitSettings;
@@ -134,23 +133,8 @@ mod tests {
         }
 
         fn pending(&self, text: &str) -> PendingText {
-            let (id, version) = (DocumentId::new(text).unwrap(), Version::default());
-            let (operation, fields) = (Operation::Upsert, Fields::new());
-            let change = Change { id, operation, version, fields, priority: 0, immediate: false };
-            let incoming = Incoming { change, receipt: self.receipts.issue(), digest: None, refresh: false };
-            let group = self.claims.claim(vec![incoming]).remove(0);
             let fingerprint = Fingerprinter::new("test").of(text);
-            let (document, chunks, receipts) = (String::new(), vec![(fingerprint, None)], group.receipts);
-            let draft = Draft {
-                claim: group.claim,
-                document,
-                record: None,
-                newest: version,
-                metadata: None,
-                chunks,
-                receipts,
-                arrivals: Vec::new(),
-            };
+            let draft = Draft::waiting(text, vec![(fingerprint, None)], &self.claims, self.receipts.issue());
             let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
                 panic!("`{text}` is on its way already");
             };
