@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64_simd::STANDARD_NO_PAD;
+use bytes::Bytes;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::document::Vector;
+
+use super::outline::Outline;
 
 /// What was wrong with a body.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +50,7 @@ struct Usage {
 
 /// A vector as it was sent: base64 of little-endian `f32`s as asked for, or an array by a server that does not know the option.
 enum Numbers<'a> {
+    /// Borrowed, it may stand for a string that the [`Outline`] has.
     Base64(Cow<'a, str>),
     Array(Vec<f32>),
 }
@@ -81,14 +85,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
     }
 }
 
-/// Reads the body of an answer to `count` texts. Every text has exactly one vector, of `dimensions` finite numbers that are not
-/// all zero.
+/// Reads the body of an answer to `count` texts, in the pieces in which it came. Every text has exactly one vector, of `dimensions`
+/// finite numbers that are not all zero.
 ///
 /// # Errors
 /// The first fault that was found.
-pub fn read(body: &[u8], count: usize, dimensions: usize) -> Result<Answer, Fault> {
-    let body: Body = serde_json::from_slice(body)
-        .map_err(|error| Fault::Garbled(format!("the answer is not what `/embeddings` gives: {error}")))?;
+pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, Fault> {
+    let outline = Outline::of(body);
+    let body: Body = serde_json::from_slice(&outline.json).map_err(|error| not_an_answer(&error))?;
     if body.data.len() != count {
         return Err(Fault::Garbled(format!("{} vectors came for {count} texts", body.data.len())));
     }
@@ -99,43 +103,67 @@ pub fn read(body: &[u8], count: usize, dimensions: usize) -> Result<Answer, Faul
         let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
         let slot =
             slot.ok_or_else(|| Fault::Garbled(format!("the answer has the index {index} twice or out of range")))?;
-        *slot = Some(vector(item.embedding, index, dimensions, &mut bytes)?);
+        let vector = match &item.embedding {
+            Numbers::Base64(text) => {
+                let taken = if let Cow::Borrowed(text) = text { outline.taken(text) } else { None };
+                decode(taken.map_or(text.as_bytes(), |taken| taken), index, dimensions, &mut bytes)?
+            }
+            Numbers::Array(numbers) => {
+                check(numbers.iter().copied(), index, dimensions)?;
+                numbers.as_slice().into()
+            }
+        };
+        *slot = Some(vector);
     }
     let vectors = vectors.into_iter().flatten().collect();
     Ok(Answer { vectors, tokens: body.usage.and_then(|usage| usage.total_tokens.or(usage.prompt_tokens)) })
 }
 
-fn vector(numbers: Numbers, index: usize, dimensions: usize, bytes: &mut Vec<u8>) -> Result<Vector, Fault> {
-    let vector: Vector = match numbers {
-        Numbers::Base64(text) => {
-            bytes.clear();
-            // Servers differ on whether they pad.
-            let decoded = STANDARD_NO_PAD.decode_append(text.trim_end_matches('='), bytes);
-            decoded.map_err(|error| Fault::Garbled(format!("vector {index} is not base64: {error}")))?;
-            let (numbers, rest) = bytes.as_chunks::<4>();
-            if !rest.is_empty() {
-                return Err(Fault::Garbled(format!(
-                    "vector {index} has {} bytes, which are no whole numbers",
-                    bytes.len()
-                )));
-            }
-            numbers.iter().map(|number| f32::from_le_bytes(*number)).collect()
-        }
-        Numbers::Array(numbers) => numbers.into(),
-    };
-    if vector.len() != dimensions {
-        return Err(Fault::Dimensions(vector.len()));
+/// Without the place, which is one in the outline.
+fn not_an_answer(error: &serde_json::Error) -> Fault {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = error.to_string();
+    Fault::Garbled(format!("the answer is not what `/embeddings` gives: {}", reason.trim_end_matches(&place)))
+}
+
+/// The vector of this base64. `bytes` is reused from vector to vector: to check the numbers there, before they are copied to where
+/// they stay, is faster.
+fn decode(base64: &[u8], index: usize, dimensions: usize, bytes: &mut Vec<u8>) -> Result<Vector, Fault> {
+    bytes.clear();
+    // Servers differ on whether they pad.
+    let padding = base64.iter().rev().take_while(|byte| **byte == b'=').count();
+    let decoded = STANDARD_NO_PAD.decode_append(&base64[..base64.len() - padding], bytes);
+    decoded.map_err(|error| Fault::Garbled(format!("vector {index} is not base64: {error}")))?;
+    let (numbers, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        let length = bytes.len();
+        return Err(Fault::Garbled(format!("vector {index} has {length} bytes, which are no whole numbers")));
     }
-    // Without their sign, the bits of floats are ordered like their values, with what is not finite at the end: one pass of whole
-    // numbers, which the compiler can do several at a time.
-    let largest = vector.iter().map(|number| number.to_bits() & !(1 << 31)).max().unwrap_or(0);
-    if largest >= f32::INFINITY.to_bits() {
+    let numbers = numbers.iter().map(|number| f32::from_le_bytes(*number));
+    check(numbers.clone(), index, dimensions)?;
+    Ok(numbers.collect())
+}
+
+/// Refuses a vector of another length, and one that has no direction.
+fn check(numbers: impl ExactSizeIterator<Item = f32>, index: usize, dimensions: usize) -> Result<(), Fault> {
+    const INFINITY: u32 = f32::INFINITY.to_bits();
+    if numbers.len() != dimensions {
+        return Err(Fault::Dimensions(numbers.len()));
+    }
+    // On the bits, which the compiler can do for several numbers at a time.
+    let (mut not_finite, mut not_zero) = (false, 0);
+    for number in numbers {
+        let bits = number.to_bits();
+        not_finite |= bits & INFINITY == INFINITY;
+        not_zero |= bits << 1;
+    }
+    if not_finite {
         return Err(Fault::Garbled(format!("vector {index} has a number that is not finite")));
     }
-    if largest == 0 {
+    if not_zero == 0 {
         return Err(Fault::Garbled(format!("vector {index} is all zeros")));
     }
-    Ok(vector)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,7 +179,7 @@ mod tests {
     }
 
     fn read_json(body: serde_json::Value, count: usize) -> Result<Answer, Fault> {
-        read(body.to_string().as_bytes(), count, 2)
+        read(&[body.to_string().into()], count, 2)
     }
 
     #[test]
@@ -177,7 +205,7 @@ mod tests {
         let escaped = base64(&[f32::from_bits(0x3fff_ffff); 2]).replace('/', "\\/");
         assert!(escaped.contains('\\'));
         let escaped = format!(r#"{{"data":[{{"embedding":"{escaped}"}}]}}"#);
-        assert_eq!(read(escaped.as_bytes(), 1, 2).unwrap().vectors[0][0].to_bits(), 0x3fff_ffff);
+        assert_eq!(read(&[escaped.into()], 1, 2).unwrap().vectors[0][0].to_bits(), 0x3fff_ffff);
     }
 
     #[test]
@@ -211,13 +239,13 @@ mod tests {
         #[test]
         fn vectors_survive_base64_bit_by_bit(numbers in prop::collection::vec(prop::num::f32::NORMAL, 1..50)) {
             let body = json!({ "data": [{ "index": 0, "embedding": base64(&numbers) }] }).to_string();
-            let answer = read(body.as_bytes(), 1, numbers.len()).unwrap();
+            let answer = read(&[body.into()], 1, numbers.len()).unwrap();
             prop_assert_eq!(&*answer.vectors[0], &numbers[..]);
         }
 
         #[test]
         fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(read(&body, 1, 2).is_err());
+            prop_assert!(read(&[body.into()], 1, 2).is_err());
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -13,11 +14,11 @@ use super::MAX_COMPLAINT;
 use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
 
-/// Judges the answer to a call with `count` texts.
+/// Judges the answer to a call with `count` texts. `body`: in the pieces in which it came.
 pub fn judge(
     status: StatusCode,
     headers: &HeaderMap,
-    body: &[u8],
+    body: &[Bytes],
     count: usize,
     endpoint: &Endpoint,
     now: SystemTime,
@@ -58,7 +59,7 @@ pub fn judge(
     }
 }
 
-fn judge_vectors(body: &[u8], count: usize, endpoint: &Endpoint) -> Judgement {
+fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement {
     match answer::read(body, count, endpoint.dimensions) {
         Ok(answer) => {
             Judgement::Done(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens })
@@ -96,10 +97,10 @@ struct Complaint {
 }
 
 impl Complaint {
-    fn read(body: &[u8], endpoint: &Endpoint) -> Self {
+    fn read(body: &[Bytes], endpoint: &Endpoint) -> Self {
         // An answer that was to hold vectors may have megabytes, which take a hundred times as much memory as JSON values.
-        let body = body.get(..body.len().min(MAX_COMPLAINT)).unwrap_or_default();
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let start: Vec<u8> = body.iter().flatten().copied().take(MAX_COMPLAINT).collect();
+        let body: Value = serde_json::from_slice(&start).unwrap_or_default();
         let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(&body);
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = ["message", "detail"].map(|key| error.get(key)).into_iter().flatten().next().unwrap_or(error);
@@ -165,7 +166,7 @@ mod tests {
         headers.insert("retry-after", HeaderValue::from_static("7"));
         headers.insert("location", HeaderValue::from_static("https://elsewhere.example"));
         let status = StatusCode::from_u16(status).unwrap();
-        judge(status, &headers, body.to_string().as_bytes(), 1, &endpoint(), SystemTime::UNIX_EPOCH)
+        judge(status, &headers, &[body.to_string().into()], 1, &endpoint(), SystemTime::UNIX_EPOCH)
     }
 
     fn error(code: &str, kind: &str, param: &str, message: &str) -> Value {
@@ -259,7 +260,8 @@ mod tests {
     fn a_reason_is_short_on_one_line_and_without_the_key() {
         let (_, reason) = kind(judged(400, error("", "", "", &format!("a\nb sk-secret {}", "ü".repeat(1000)))));
         assert!(reason.starts_with("HTTP 400 Bad Request: a b *** ü") && reason.chars().count() < 350, "{reason}");
-        let html = judge(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>", 1, &endpoint(), SystemTime::UNIX_EPOCH);
+        let html = [Bytes::from_static(b"<html>")];
+        let html = judge(StatusCode::BAD_GATEWAY, &HeaderMap::new(), &html, 1, &endpoint(), SystemTime::UNIX_EPOCH);
         assert_eq!(kind(html), ("retry", "HTTP 502 Bad Gateway".into()));
     }
 }

@@ -5,6 +5,7 @@ mod endpoint;
 #[cfg(test)]
 mod hostile;
 mod judge;
+mod outline;
 mod presets;
 
 use std::sync::Arc;
@@ -92,7 +93,7 @@ impl Openai {
         };
         let endpoint = Arc::clone(&self.endpoint);
         let now = SystemTime::now();
-        let judge = move || judge(status, &headers, &body.concat(), count, &endpoint, now);
+        let judge = move || judge(status, &headers, &body, count, &endpoint, now);
         try_on_core(judge).await.unwrap_or_else(|_| interrupted())
     }
 

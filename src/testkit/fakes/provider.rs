@@ -100,7 +100,7 @@ impl Answer {
         if self == Self::CutOff {
             body = &body[..body.len() / 2];
         }
-        openai::judge(status, &headers, body.as_bytes(), texts.len(), endpoint, SystemTime::UNIX_EPOCH)
+        openai::judge(status, &headers, &[body.to_owned().into()], texts.len(), endpoint, SystemTime::UNIX_EPOCH)
     }
 }
 
