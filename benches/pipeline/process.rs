@@ -1,7 +1,7 @@
 //! Processes of this same program, and what the system tells about this one.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::measure::{Case, Measured};
@@ -62,13 +62,20 @@ pub fn cpu_seconds() -> f64 {
     (ticks(11).expect("user time") + ticks(12).expect("system time")) / TICKS
 }
 
-/// Seconds of processor time of the living threads whose name begins so.
-pub fn thread_seconds(name: &str) -> f64 {
+/// The living threads whose name begins so.
+pub fn threads(name: &str) -> Vec<PathBuf> {
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux tells of threads").flatten();
-    let seconds = threads.filter_map(|thread| {
-        let read = |file| std::fs::read_to_string(thread.path().join(file)).ok();
-        let nanoseconds: f64 = read("schedstat")?.split(' ').next()?.parse().ok()?;
-        read("comm")?.starts_with(name).then_some(nanoseconds / 1e9)
+    let named =
+        |thread: &PathBuf| std::fs::read_to_string(thread.join("comm")).is_ok_and(|found| found.starts_with(name));
+    threads.map(|thread| thread.path()).filter(named).collect()
+}
+
+/// Seconds of processor time of these threads; one that is gone counts for nothing.
+pub fn thread_seconds(threads: &[PathBuf]) -> f64 {
+    let seconds = threads.iter().filter_map(|thread| {
+        let told = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+        let nanoseconds: f64 = told.split(' ').next()?.parse().ok()?;
+        Some(nanoseconds / 1e9)
     });
     seconds.sum()
 }

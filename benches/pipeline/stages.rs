@@ -18,7 +18,7 @@ use vectide::source::file::FileSource;
 use vectide::source::{Read, Record, Room, Source};
 
 use crate::measure::{Case, Measured};
-use crate::process::thread_seconds;
+use crate::process::{thread_seconds, threads};
 use crate::run;
 
 /// What the ingestor reads at once.
@@ -119,9 +119,9 @@ struct Stages(Vec<(String, f64)>);
 
 impl Stages {
     async fn time<T>(&mut self, name: &str, work: impl Future<Output = T>) -> T {
-        let before = thread_seconds("");
+        let before = thread_seconds(&threads(""));
         let done = work.await;
-        self.0.push((name.to_owned(), thread_seconds("") - before));
+        self.0.push((name.to_owned(), thread_seconds(&threads("")) - before));
         done
     }
 }

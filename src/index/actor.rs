@@ -8,6 +8,7 @@ use actix::prelude::*;
 
 use super::target::{IndexError, RefusedWrite, VectorIndex};
 use crate::actor::backoff::Backoff;
+use crate::actor::offload::on_core;
 use crate::actor::pulse::{self, Call, Underway};
 use crate::actor::{Credit, Parcel};
 use crate::dedup::flight::Settlement;
@@ -49,10 +50,16 @@ impl IndexWriter {
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
-            match write_patiently(&*index, &health, &underway, writes.into()).await {
+            let writes: Arc<[DocumentWrite]> = writes.into();
+            match write_patiently(&*index, &health, &underway, &writes).await {
                 Ok(refused) => {
                     fault_point!("index written");
-                    settle(settlements, refused);
+                    // Thousands of documents take milliseconds, in which no other actor could do anything.
+                    on_core(move || {
+                        settle(settlements, refused);
+                        drop(writes);
+                    })
+                    .await;
                 }
                 // Dropped unsettled, the changes are delivered again and planned on what is held now.
                 Err(Undone::Stale(reason)) => {
@@ -90,7 +97,7 @@ async fn write_patiently(
     index: &dyn VectorIndex,
     health: &Health,
     underway: &Arc<Underway>,
-    writes: Arc<[DocumentWrite]>,
+    writes: &Arc<[DocumentWrite]>,
 ) -> Result<Vec<RefusedWrite>, Undone> {
     let mut failures = 0;
     let refused = loop {

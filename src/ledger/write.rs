@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
 use crate::document::{Fingerprint, Vector};
@@ -46,7 +47,7 @@ impl Ledger {
         if writes.is_empty() {
             return Ok(Written::default());
         }
-        let last: HashMap<&str, usize> =
+        let last: HashMap<&str, usize, RandomState> =
             writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
         let new: Vec<&Vector> =
             writes.iter().flat_map(|write| &write.chunks).filter_map(ChunkWrite::new_vector).collect();
