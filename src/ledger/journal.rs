@@ -6,6 +6,10 @@ use rusqlite::{OptionalExtension, params};
 
 use super::Ledger;
 use super::error::LedgerError;
+use super::settings::{set_setting, setting};
+
+/// When the newest entry that there ever was came. The entries themselves go.
+const NEWEST: &str = "journal.newest";
 
 /// One accepted record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +23,15 @@ pub struct JournalEntry {
 }
 
 impl Ledger {
-    /// Appends records in one durable transaction; answers their numbers, in the order given.
+    /// Appends records in one durable transaction; answers their numbers, in the order given. None is older than any before it, whatever
+    /// the clock says: their times may be the versions of what they say.
     pub fn append_journal(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, LedgerError> {
         self.change("append to the journal", |transaction| {
+            let newest = setting(transaction, NEWEST)?.and_then(|at| at.parse().ok()).unwrap_or(i64::MIN);
+            if at_ms > newest {
+                set_setting(transaction, NEWEST, &at_ms.to_string())?;
+            }
+            let at_ms = at_ms.max(newest);
             let mut statement =
                 transaction.prepare_cached("INSERT INTO journal (source, at, payload) VALUES (?1, ?2, ?3)")?;
             let mut end = 0;
@@ -121,6 +131,19 @@ mod tests {
     fn appending_nothing_gives_no_numbers() {
         let (_folder, ledger) = open();
         assert!(ledger.append_journal("api", &[], 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_record_older_than_one_before_it() {
+        let (folder, ledger) = open();
+        ledger.append_journal("api", &[b"a"], 70).unwrap();
+        ledger.trim_journal("api", 2).unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(folder.path(), options()).unwrap();
+        ledger.append_journal("api", &[b"b"], 50).unwrap();
+        ledger.append_journal("api", &[b"c"], 71).unwrap();
+        let times: Vec<i64> = ledger.journal("api", 0, 9, 99).unwrap().iter().map(|entry| entry.at).collect();
+        assert_eq!(times, [70, 71]);
     }
 
     #[test]

@@ -74,8 +74,7 @@ impl Intake {
         });
         let progress = Arc::new(Progress::with(left.await?));
         let (waiting, requests) = mpsc::unbounded_channel();
-        let writer =
-            Writer { journal: journal.clone(), source: source.clone(), progress: progress.clone(), last_at: 0 };
+        let writer = Writer { journal: journal.clone(), source: source.clone(), progress: progress.clone() };
         tokio::spawn(writer.run(requests));
         Ok(Self { journal, source, max_pending, progress, waiting })
     }
@@ -224,21 +223,18 @@ struct Writer {
     journal: Arc<dyn Journal>,
     source: Arc<str>,
     progress: Arc<Progress>,
-    /// The time of the newest entry: a clock that is set back must not make later events older.
-    last_at: i64,
 }
 
 impl Writer {
-    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Waiting>) {
+    async fn run(self, mut requests: mpsc::UnboundedReceiver<Waiting>) {
         let mut group = Vec::new();
         while requests.recv_many(&mut group, usize::MAX).await > 0 {
             self.write(std::mem::take(&mut group)).await;
         }
     }
 
-    async fn write(&mut self, mut group: Vec<Waiting>) {
-        self.last_at = self.last_at.max(unix_millis());
-        let (journal, source, at) = (self.journal.clone(), self.source.clone(), self.last_at);
+    async fn write(&self, mut group: Vec<Waiting>) {
+        let (journal, source, at) = (self.journal.clone(), self.source.clone(), unix_millis());
         let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();

@@ -6,7 +6,8 @@ use crate::ledger::{JournalEntry, Ledger};
 
 /// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
 pub trait Journal: Send + Sync + 'static {
-    /// Appends in one durable transaction; answers the numbers, in the order given and without gaps.
+    /// Appends in one durable transaction; answers the numbers, in the order given and without gaps. An entry gets the time of the newest
+    /// before it when that is later.
     fn append(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, String>;
 
     /// Entries from a number on, in order.
