@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 use super::content::Mark;
 use crate::source::Committed;
 
+/// More records than may be on their way, and less than a millisecond as a version.
+const ON_THE_WAY: i64 = 500_000;
+
 /// How much of a file's beginning is compared.
 const HEAD: u64 = 64 << 10;
 
@@ -60,9 +63,11 @@ impl Identity {
         Ok(Self { device, inode, size: metadata.len(), modified: modified(&metadata), head: hash(&head), head_bytes })
     }
 
-    /// Whether nothing was written to the file in between.
+    /// Whether nothing was written to the file in between, and no other took its place. The file system is not compared: it may have
+    /// another number after the next start of the machine.
     pub fn is_unchanged(&self, now: &Self) -> bool {
-        self.size == now.size
+        self.inode == now.inode
+            && self.size == now.size
             && self.modified == now.modified
             && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
     }
@@ -110,10 +115,11 @@ impl Progress {
         Mark { offset: self.offset, ordinal: self.ordinal }
     }
 
-    /// The version before the first record of what took this file's place: newer than all of this file.
+    /// The version before the first record of what took this file's place: newer than all of this file that was ever read, of which
+    /// some may have been on its way and written when the process was killed.
     pub fn base_behind(&self, modified: i64) -> i64 {
-        let last = self.base.saturating_add(i64::try_from(self.ordinal).unwrap_or(i64::MAX));
-        modified.max(last.saturating_add(1))
+        let committed = self.base.saturating_add(i64::try_from(self.ordinal).unwrap_or(i64::MAX));
+        modified.max(committed.saturating_add(ON_THE_WAY))
     }
 }
 

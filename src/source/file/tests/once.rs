@@ -62,6 +62,20 @@ async fn a_changed_file_is_read_from_the_start_as_newer_than_before() {
 }
 
 #[tokio::test]
+async fn a_file_in_the_place_of_another_is_read_though_its_length_and_time_are_the_same() {
+    let folder = Folder::new();
+    let lines = |price: u32| format!("{}\n{{\"price\":{price}}}\n", "x".repeat(70_000));
+    folder.write("a.jsonl", lines(10), 1);
+    let first = folder.read("a.jsonl", Vec::new()).await;
+    folder.write("b.jsonl", lines(12), 1);
+    folder.rename("b.jsonl", "a.jsonl");
+    let second = folder.read("a.jsonl", positions(&first)).await;
+    assert_eq!(texts(&second)[1], "{\"price\":12}");
+    assert!(second[0].version > first[1].version);
+    assert!(folder.read("a.jsonl", positions(&second)).await.is_empty());
+}
+
+#[tokio::test]
 async fn files_are_read_in_the_order_of_their_paths_and_others_left_alone() {
     let folder = Folder::new();
     for name in ["b.jsonl", "a.ndjson", "notes.txt", ".hidden.jsonl"] {
