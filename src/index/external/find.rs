@@ -21,7 +21,8 @@ impl ExternalIndex {
             let nearest = Nearest { vector: &query.vector, filter: query.filter.as_ref(), limit };
             let found = match self.collection.nearest(nearest).await {
                 Err(CollectionError::OneRefused(reason)) => return Err(IndexError::BadQuery(reason)),
-                found => self.failing(async { found }).await?,
+                // Whoever searches is told at once that the collection wants a pause.
+                found => found.map_err(|error| self.known(error))?,
             };
             let all = found.len() < limit || limit == most;
             let (k, except, with_vectors) = (query.k, query.except.clone(), query.with_vectors);

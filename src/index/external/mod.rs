@@ -136,26 +136,26 @@ impl ExternalIndex {
         Ok(())
     }
 
-    /// Brings the answer of a collection to what the pipeline knows. A pause that it asks for is made here.
+    /// Makes a call that can wait, and a pause where the collection asks for one.
     async fn failing<T>(&self, call: impl Future<Output = Result<T, CollectionError>>) -> Result<T, IndexError> {
+        let done = call.await;
+        if let Err(CollectionError::Unavailable { after: Some(after), .. }) = &done {
+            tokio::time::sleep((*after).min(LONGEST_PAUSE)).await;
+        }
+        done.map_err(|error| self.known(error))
+    }
+
+    /// Brings an error of the collection to what the pipeline knows.
+    fn known(&self, error: CollectionError) -> IndexError {
         let place = self.collection.place();
-        let error = match call.await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        Err(match error {
-            CollectionError::Unavailable { reason, after } => {
-                if let Some(after) = after {
-                    tokio::time::sleep(after.min(LONGEST_PAUSE)).await;
-                }
-                IndexError::Unavailable(format!("{place}: {reason}"))
-            }
+        match error {
+            CollectionError::Unavailable { reason, .. } => IndexError::Unavailable(format!("{place}: {reason}")),
             CollectionError::Missing(reason) => IndexError::Lost(format!("{place}: {reason}")),
             CollectionError::Unfit(reason) => IndexError::Unfit(format!("{place}: {reason}")),
             CollectionError::Fatal(_) | CollectionError::Refused(_) | CollectionError::OneRefused(_) => {
                 IndexError::Fatal(format!("{place}: {error}"))
             }
-        })
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::index::external::PointIds;
+use crate::index::{IndexError, Query};
 use crate::source::rewrite::{self, RewriteSource};
 use crate::telemetry::health::HealthState;
 use crate::testkit::fakes::FakeCollection;
@@ -197,6 +198,11 @@ fn a_collection_that_is_overloaded_for_an_hour_is_asked_as_seldom_as_it_wants_an
         let health = format!("{:?}", pipeline.resources.health.snapshot());
         assert!(health.contains("the fake is overloaded"), "{health}");
         let asked = shop.collection.turned_away() - before;
+        let since = tokio::time::Instant::now();
+        let query =
+            Query { vector: FakeProvider::vector("text 1"), k: 1, filter: None, except: None, with_vectors: false };
+        assert!(matches!(pipeline.resources.index.search(query).await, Err(IndexError::Unavailable(_))));
+        assert_eq!(since.elapsed(), Duration::ZERO, "whoever searches does not wait");
         let most = shop.collection.bulk.concurrency * (HOUR.as_secs() / PAUSE.as_secs()) as usize;
         assert!((1..=most).contains(&asked), "{asked} calls, at most {most} expected");
         assert!(shop.collection.points().is_empty());

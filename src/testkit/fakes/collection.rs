@@ -60,12 +60,12 @@ impl FakeCollection {
         self.unreachable.store(blocked, Ordering::SeqCst);
     }
 
-    /// From now on writing calls are told to come again after this pause; `None`: no more.
+    /// From now on calls that write or search are told to come again after this pause; `None`: no more.
     pub fn overload(&self, pause: Option<Duration>) {
         *self.overloaded.lock() = pause;
     }
 
-    /// The writing calls so far that were told to come again.
+    /// The calls so far that were told to come again.
     pub fn turned_away(&self) -> usize {
         self.turned_away.load(Ordering::SeqCst)
     }
@@ -73,6 +73,15 @@ impl FakeCollection {
     /// The writing calls so far: what was called, and of what.
     pub fn calls(&self) -> Vec<String> {
         self.calls.lock().clone()
+    }
+
+    fn turn_away(&self) -> Result<(), CollectionError> {
+        let after = *self.overloaded.lock();
+        if after.is_none() {
+            return Ok(());
+        }
+        self.turned_away.fetch_add(1, Ordering::SeqCst);
+        Err(CollectionError::Unavailable { reason: "the fake is overloaded".to_owned(), after })
     }
 
     async fn write<T>(
@@ -83,11 +92,7 @@ impl FakeCollection {
         let failed = || CollectionError::Unavailable { reason: "the fake is told to fail".to_owned(), after: None };
         let fault = self.faults.next();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let pause = *self.overloaded.lock();
-        if pause.is_some() {
-            self.turned_away.fetch_add(1, Ordering::SeqCst);
-            return Err(CollectionError::Unavailable { reason: "the fake is overloaded".to_owned(), after: pause });
-        }
+        self.turn_away()?;
         match fault {
             Fault::Unavailable | Fault::TooMany | Fault::Answers(_) | Fault::TimesOut => return Err(failed()),
             Fault::PanicBefore => panic!("the fake collection is told to panic"),
@@ -167,6 +172,7 @@ impl Collection for FakeCollection {
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
         async move {
+            self.turn_away()?;
             let scorer = Scorer::new(Metric::Cosine, nearest.vector);
             let counts = |point: &Point| {
                 let metadata = serde_json::from_str(&point.metadata).unwrap_or_default();
