@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::actor::backoff::Backoff;
 use crate::document::Vector;
 
+use super::estimate::most_tokens;
 use super::limiter::Limiter;
 use super::provider::{Embeddings, InputType, Judgement, Provider};
 use super::status::ProviderStatus;
@@ -120,9 +121,10 @@ impl Caller<'_> {
         let step = self.provider.max_items().max(1);
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
+        // A call of this batch, and nothing failed since: the provider works, and what it refuses now is the text's own fault.
         let mut succeeded = false;
         while let Some(part) = parts.pop_front() {
-            match self.embed_part(&texts[part.clone()]).await {
+            match self.embed_part(&texts[part.clone()], &mut succeeded).await {
                 Part::Done(vectors) => {
                     succeeded = true;
                     settled[part].iter_mut().zip(vectors).for_each(|(slot, vector)| *slot = Some(vector));
@@ -142,14 +144,15 @@ impl Caller<'_> {
         settled.into_iter().map(|slot| slot.expect("a part leaves the queue only when its texts are settled")).collect()
     }
 
-    /// Repeats one call until it succeeds, is refused or is in doubt.
-    async fn embed_part(&self, texts: &[Arc<str>]) -> Part {
+    /// Repeats one call until it succeeds, is refused or is in doubt. When it failed, what succeeded before says nothing any more.
+    async fn embed_part(&self, texts: &[Arc<str>], succeeded: &mut bool) -> Part {
         let (mut failures, mut doubts) = (0, 0);
         loop {
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
                 Judgement::Refused { reason } => return Part::Refused(reason),
                 failure => {
+                    *succeeded = false;
                     failures += 1;
                     doubts += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
                     if doubts == DOUBT_AFTER {
@@ -199,7 +202,7 @@ impl Caller<'_> {
 
     /// One call, when the limits allow it.
     async fn call(&self, texts: &[Arc<str>]) -> Judgement {
-        let bytes = texts.iter().map(|text| text.len()).sum();
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.limiter.estimator().tokens(bytes);
         self.limiter.acquire(estimated).await;
         let began = Instant::now();
@@ -212,9 +215,11 @@ impl Caller<'_> {
         }
         let (outcome, tokens) = match &judgement {
             Judgement::Done(Embeddings { tokens: Some(charged), .. }) => {
-                self.limiter.correct(estimated, *charged);
-                self.limiter.estimator().learn(bytes, *charged);
-                (Outcome::Ok, *charged)
+                // One slip must not hold back all calls for days.
+                let charged = (*charged).min(most_tokens(bytes, texts.len()));
+                self.limiter.correct(estimated, charged);
+                self.limiter.estimator().learn(bytes, charged);
+                (Outcome::Ok, charged)
             }
             Judgement::Done(Embeddings { tokens: None, .. }) => (Outcome::Ok, estimated),
             Judgement::Retry { pause: false, .. } => (Outcome::Failed, 0),
@@ -460,6 +465,32 @@ mod tests {
         let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
         assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
         assert_eq!(status.health().state, HealthState::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_succeeded_before_an_outage_does_not_prove_a_refusal_after_it() {
+        let provider = Scripted::new(|number, texts| match number {
+            // Both are refused, `a` succeeds alone, then the endpoint goes, and comes back without its settings.
+            0 => Judgement::Refused { reason: "bad text".into() },
+            2 => retry(false, None),
+            3..9 => Judgement::Refused { reason: "no such deployment".into() },
+            _ => done(texts),
+        });
+        assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slip_in_what_is_charged_holds_nobody_back_for_days() {
+        let provider = Scripted::new(|_, texts| {
+            let vectors = texts.iter().map(|text| Ok(vector(text))).collect();
+            Judgement::Done(Embeddings { vectors, tokens: Some(u64::MAX) })
+        });
+        let limits = RateLimitSettings { tokens_per_minute: Some(6000), ..RateLimitSettings::default() };
+        let (limiter, began) = (Limiter::new(limits), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(provider.embed_with(&limiter, &ProviderStatus::default(), &["a"]).await, [Ok(vector("a"))]);
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

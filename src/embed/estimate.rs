@@ -37,6 +37,12 @@ impl Estimator {
     }
 }
 
+/// The most tokens that texts of so many bytes in all can have: two a byte, and what a model may put around each. A provider that charges
+/// more has made a slip.
+pub fn most_tokens(bytes: usize, texts: usize) -> u64 {
+    (2 * bytes + 256 * texts) as u64
+}
+
 fn estimate(ratio: f64, bytes: usize) -> u64 {
     ((bytes as f64 * ratio).ceil() as u64).max(1)
 }

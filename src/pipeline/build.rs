@@ -94,7 +94,8 @@ pub(super) fn build_within(
     let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
 
     spawn("batcher");
-    let limits = crate::batch::actor::limits(&r.settings.batching, r.provider.max_items());
+    let rate_limit = r.settings.embedding.rate_limit();
+    let limits = crate::batch::actor::limits(&r.settings.batching, r.provider.max_items(), rate_limit);
     let batcher = Batcher::new(limits, embedder);
     let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
 

@@ -12,7 +12,8 @@ use super::units::{ByteSize, Span};
 pub struct BatchingSettings {
     /// The most texts in a batch, 1 to 100,000. A lower limit of the provider applies instead.
     pub max_items: usize,
-    /// The most tokens in a batch, estimated. A single text may exceed it and then goes alone.
+    /// The most tokens in a batch, estimated. A single text may exceed it and then goes alone. A lower
+    /// `embedding.rate_limit.tokens_per_minute` applies instead.
     pub max_tokens: usize,
     /// The most bytes of text in a batch. A single text may exceed it and then goes alone.
     pub max_bytes: ByteSize,

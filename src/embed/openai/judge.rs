@@ -129,7 +129,7 @@ impl Complaint {
         if is("model_not_found") || self.param == "model" {
             return Some("the endpoint has no such model for this key; check `embedding.model`");
         }
-        if self.param == "dimensions" || self.message.contains("matryoshka") {
+        if self.param == "dimensions" || self.message.contains("does not support matryoshka") {
             return Some(
                 "the model does not take this number of dimensions; set `embedding.dimensions` to the model's own, and \
                  `embedding.send_dimensions: false` if it knows no other",
