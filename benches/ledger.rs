@@ -17,7 +17,7 @@ fn writes(from: usize, count: usize) -> Vec<DocumentWrite> {
         id: DocumentId::new(&format!("P{number:08}")).expect("a short id"),
         document: document.to_owned(),
         record: None,
-        newest: Version::from_nanos(1_732_351_234_000_000_000),
+        clears: Some(Version::from_nanos(1_732_351_234_000_000_000)),
         metadata: Some(r#"{"category":"shoes","price":49.99}"#.to_owned()),
         chunks: vec![ChunkWrite {
             fingerprint: fingerprints.of(&number.to_string()),

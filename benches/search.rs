@@ -167,7 +167,7 @@ fn write_of(number: usize, vector: &Vector) -> DocumentWrite {
         id: DocumentId::new(&number.to_string()).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
         record: None,
-        newest: Version::default(),
+        clears: Some(Version::default()),
         metadata: Some(metadata.to_string()),
         chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(vector)) }],
     }

@@ -79,7 +79,7 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
                 id: planned.change.id.clone(),
                 document: planned.json.clone(),
                 record: None,
-                newest: planned.change.version,
+                clears: Some(planned.change.version),
                 metadata: Some(planned.metadata.clone()),
                 chunks: vec![ChunkWrite { fingerprint: planned.fingerprint, vector: VectorSource::Here(vector) }],
             });

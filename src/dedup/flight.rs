@@ -68,7 +68,7 @@ pub struct Draft {
     pub document: String,
     /// [`DocumentWrite::record`].
     pub record: Option<TakenRecord>,
-    /// [`DocumentWrite::newest`].
+    /// The newest version in it.
     pub newest: Version,
     /// [`DocumentWrite::metadata`].
     pub metadata: Option<String>,
@@ -97,7 +97,7 @@ impl Draft {
             id: self.claim.id().clone(),
             document: self.document,
             record: self.record,
-            newest: self.newest,
+            clears: Some(self.newest),
             metadata: self.metadata,
             chunks: chunks.collect(),
         };
@@ -111,7 +111,7 @@ impl Draft {
             id: self.claim.id().clone(),
             document: self.document,
             record: None,
-            newest: self.newest,
+            clears: None,
             metadata: None,
             chunks: Vec::new(),
         };

@@ -217,8 +217,14 @@ mod tests {
             let group = self.claims.claim(vec![incoming]).remove(0);
             let vector = VectorSource::Here(FakeProvider::vector(id.as_str()));
             let chunks = vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([7; 32]), vector }];
-            let write =
-                DocumentWrite { id, document, record: None, newest: version, metadata: Some("{}".into()), chunks };
+            let write = DocumentWrite {
+                id,
+                document,
+                record: None,
+                clears: Some(version),
+                metadata: Some("{}".into()),
+                chunks,
+            };
             let (verdict, receipts, arrivals) = (Verdict::Indexed, group.receipts, Vec::new());
             let settlement = Settlement { verdict, receipts, arrivals, claim: group.claim };
             Work { write, settlement }

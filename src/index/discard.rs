@@ -76,7 +76,7 @@ mod tests {
             id: id.clone(),
             document: Document::default().to_json(),
             record: None,
-            newest: Version::default(),
+            clears: Some(Version::default()),
             metadata: Some("{}".to_owned()),
             chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(&vector)) }],
         };

@@ -81,7 +81,7 @@ mod tests {
             id: DocumentId::new("p1").unwrap(),
             document: r#"{"fields":[]}"#.into(),
             record: None,
-            newest: Version::from_nanos(1),
+            clears: Some(Version::from_nanos(1)),
             metadata: Some("{}".into()),
             chunks: vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([1; 32]), vector }],
         };

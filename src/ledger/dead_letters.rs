@@ -111,11 +111,13 @@ impl Ledger {
         })
     }
 
-    /// Drops dead letters whose replay settled. One that was buried again meanwhile stays.
-    pub fn finish_replay(&self, ids: &[i64]) -> Result<(), LedgerError> {
+    /// Drops dead letters whose replay settled, each with the attempts that it had when it was given. One that was buried again meanwhile
+    /// has more, and stays, also when it was asked for again.
+    pub fn finish_replay(&self, given: &[(i64, u32)]) -> Result<(), LedgerError> {
         self.change("drop replayed dead letters", |transaction| {
-            let mut statement = transaction.prepare_cached("DELETE FROM dead_letters WHERE id = ?1 AND replay = 1")?;
-            ids.iter().try_for_each(|id| statement.execute([id]).map(drop))?;
+            let mut statement = transaction
+                .prepare_cached("DELETE FROM dead_letters WHERE id = ?1 AND attempts = ?2 AND replay = 1")?;
+            given.iter().try_for_each(|letter| statement.execute(*letter).map(drop))?;
             Ok(())
         })
     }
@@ -227,8 +229,13 @@ mod tests {
         assert_eq!(ledger.request_replay(None).unwrap(), 2);
         assert_eq!(ids(&ledger.replays(0, 10, 8).unwrap()), [1, 2]);
         assert_eq!(ids(&ledger.replays(1, 1, 0).unwrap()), [2]);
-        ledger.bury(&[letter("f:2", "four")], 2).unwrap();
-        ledger.finish_replay(&[1, 2]).unwrap();
+        ledger.bury(&[letter("f:2", "four"), letter("f:3", "four")], 2).unwrap();
+        assert_eq!(
+            ledger.request_replay(Some(&[3])).unwrap(),
+            1,
+            "asked for again before the first replay is known to be over"
+        );
+        ledger.finish_replay(&[(1, 1), (2, 1), (3, 1)]).unwrap();
         assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), [2, 3]);
         assert_eq!(ids(&ledger.replays(0, 10, 100).unwrap()), [3]);
         assert_eq!(ledger.drop_dead_letters(&[2, 3, 9]).unwrap(), 2);
@@ -242,8 +249,9 @@ mod tests {
             .bury(&[of_document("f:1", 9), of_document("f:2", 10), of_document("f:3", 11), letter("f:4", "x")], 1)
             .unwrap();
         ledger.write(&[write("b", vec![])]).unwrap();
+        ledger.write(&[DocumentWrite { clears: None, ..write("a", vec![]) }]).unwrap();
         assert_eq!(ledger.dead_letter_count().unwrap(), 4);
-        ledger.write(&[DocumentWrite { newest: Version::from_nanos(10), ..write("a", vec![]) }]).unwrap();
+        ledger.write(&[DocumentWrite { clears: Some(Version::from_nanos(10)), ..write("a", vec![]) }]).unwrap();
         assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), [3, 4]);
     }
 }

@@ -38,8 +38,9 @@ pub struct DocumentWrite {
     pub document: String,
     /// The record that made it so; `None` where several did, or an older one than some that it knows.
     pub record: Option<TakenRecord>,
-    /// The newest version in it: dead letters of this document up to it are cleared.
-    pub newest: Version,
+    /// The newest version in it: dead letters of this document up to it are moot, and cleared. `None` for a document that was rejected, which
+    /// clears none: its own may be among them.
+    pub clears: Option<Version>,
     /// The metadata beside the vectors, as canonical JSON text; `None` takes the document out of the index.
     pub metadata: Option<String>,
     /// All chunks in order. Points that are not kept by one of them are removed.

@@ -52,7 +52,7 @@ pub(crate) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
         id: DocumentId::new(id).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
         record: None,
-        newest: Version::from_nanos(1),
+        clears: Some(Version::from_nanos(1)),
         metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
         chunks,
     }

@@ -266,7 +266,7 @@ impl Ground {
             id,
             document: document.to_json(),
             record: None,
-            newest: document.newest(),
+            clears: Some(document.newest()),
             metadata: (!texts.is_empty()).then(|| r#"{"category":"shoes"}"#.to_owned()),
             chunks: chunks.collect(),
         };

@@ -72,11 +72,11 @@ pub struct Record {
     pub broken: Option<String>,
     /// Whether the document is compared with the index although the record may say nothing new.
     pub refresh: bool,
-    /// Where a replayed dead letter first came from: it goes back there when it fails again.
+    /// Where it first came from, when that is not its position: a dead letter that is replayed goes back there when it fails again.
     pub origin: Option<Origin>,
 }
 
-/// Where a replayed dead letter first came from.
+/// Where a record first came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The source's name in the configuration.
@@ -86,13 +86,15 @@ pub struct Origin {
 }
 
 impl Record {
-    /// A record that says nothing of a document, so that it is compared with the index all the same.
+    /// A record that says nothing of a document, so that it is compared with the index all the same. Its dead letter, if it becomes one, is
+    /// found again by the document, and not by its place in a list that will be another one next time.
     pub fn look_again(id: DocumentId, position: Position) -> Self {
+        let origin = Some(Origin { source: position.partition.name.clone(), position: id.to_string() });
         // The oldest version there can be: it wins over nothing.
         let version = Version::from_nanos(i128::MIN);
         let change =
             Change { id, operation: Operation::Patch, version, fields: Fields::new(), priority: 0, immediate: false };
-        Self { change: Some(change), refresh: true, ..Self::new(Bytes::new(), position, version) }
+        Self { change: Some(change), refresh: true, origin, ..Self::new(Bytes::new(), position, version) }
     }
 
     /// A record to be mapped.

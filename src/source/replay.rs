@@ -26,8 +26,8 @@ pub struct ReplaySource {
     partition: Arc<Partition>,
     /// The last letter that was given.
     after: i64,
-    /// Given and not yet known to be settled.
-    given: Vec<i64>,
+    /// Given and not yet known to be settled: the number and the attempts of each.
+    given: Vec<(i64, u32)>,
     /// Whether the last look found nothing. The first one is not waited for: a run until idle has little else to wait for.
     idle: bool,
 }
@@ -43,11 +43,15 @@ impl ReplaySource {
         let number = letter.id.cast_unsigned();
         let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
         let DeadLetter { letter, .. } = letter;
+        let origin = Some(Origin { source: letter.source, position: letter.position });
+        if let (true, Some(id)) = (letter.payload.is_empty(), letter.document) {
+            return Record { origin, ..Record::look_again(id, position) };
+        }
         let payload = Bytes::from(letter.payload);
         Record {
             change: Removal::from_payload(&payload).map(|removal| removal.into_change(letter.order)),
             refresh: true,
-            origin: Some(Origin { source: letter.source, position: letter.position }),
+            origin,
             ..Record::new(payload, position, letter.order)
         }
     }
@@ -75,7 +79,7 @@ impl Source for ReplaySource {
                 return Ok(Read::Idle);
             };
             self.after = last.id;
-            self.given.extend(letters.iter().map(|letter| letter.id));
+            self.given.extend(letters.iter().map(|given| (given.id, given.letter.attempts)));
             Ok(Read::Records(letters.into_iter().map(|letter| self.record(letter)).collect()))
         }
         .boxed()
@@ -84,12 +88,11 @@ impl Source for ReplaySource {
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         let settled = positions.iter().map(|position| position.offset.cast_signed()).max().unwrap_or(0);
         async move {
-            let done: Arc<[i64]> = self.given.iter().copied().filter(|id| *id <= settled).collect();
-            let clear = done.clone();
-            blocking(&self.ledger, move |ledger| ledger.finish_replay(&clear))
+            let done: Vec<(i64, u32)> = self.given.iter().copied().filter(|(id, _)| *id <= settled).collect();
+            blocking(&self.ledger, move |ledger| ledger.finish_replay(&done))
                 .await
                 .map_err(|error| SourceError(error.to_string()))?;
-            self.given.retain(|id| *id > settled);
+            self.given.retain(|(id, _)| *id > settled);
             Ok(())
         }
         .boxed()

@@ -117,7 +117,7 @@ pub(super) mod tests {
                     id,
                     document: document.to_json(),
                     record: None,
-                    newest: version,
+                    clears: Some(version),
                     metadata: indexed.then(|| format!(r#"{{"n":{number}}}"#)),
                     chunks: if indexed { vec![chunk] } else { vec![] },
                 }

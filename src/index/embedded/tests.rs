@@ -136,7 +136,7 @@ fn write_of(id: &str, metadata: Option<&Value>, vectors: &[Vector]) -> DocumentW
         id: DocumentId::new(id).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
         record: None,
-        newest: Version::default(),
+        clears: Some(Version::default()),
         metadata: metadata.map(Value::to_string),
         chunks: vectors.iter().map(chunk).collect(),
     }

@@ -71,12 +71,12 @@ impl ExternalIndex {
             return Ok(());
         }
         let out = refused.iter().map(|RefusedWrite { write, .. }| {
-            let DocumentWrite { id, document, newest, .. } = &writes[*write];
+            let DocumentWrite { id, document, .. } = &writes[*write];
             DocumentWrite {
                 id: id.clone(),
                 document: document.clone(),
                 record: None,
-                newest: *newest,
+                clears: None,
                 metadata: None,
                 chunks: Vec::new(),
             }

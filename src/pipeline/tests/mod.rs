@@ -20,6 +20,11 @@ use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Limits;
 use crate::document::mapping::Mapped;
 use crate::document::{Document, DocumentId, Vector, Version};
+use crate::ledger::NewDeadLetter;
+use crate::source::Source;
+use crate::source::actor::MakeSource;
+use crate::source::replan::{self, ReplanSource};
+use crate::source::replay::{self, ReplaySource};
 use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
 
@@ -75,7 +80,16 @@ impl Pipeline {
 
     /// Reads the scripts to their end.
     async fn run(&self, scripts: &[&Script]) {
-        let (sources, mut failures) = self.start(WINDOW, scripts);
+        self.finish(self.start(WINDOW, scripts)).await;
+    }
+
+    /// Reads one source to its end.
+    async fn read<S: Source + 'static>(&self, name: &str, make: impl Fn() -> S + Send + Sync + 'static) {
+        let make: MakeSource = Arc::new(move || Box::new(make()));
+        self.finish(self.start_reading(WINDOW, vec![NamedSource { name: name.into(), make }])).await;
+    }
+
+    async fn finish(&self, (sources, mut failures): (Sources, mpsc::UnboundedReceiver<Failure>)) {
         tokio::select! {
             () = rest(&sources) => {}
             Some(failure) = failures.recv() => panic!("{failure}"),
@@ -151,6 +165,39 @@ fn a_document_that_crashes_the_index_is_dead_lettered_alone() {
         let dead: Vec<_> = letters.iter().map(|letter| letter.letter.position.as_str()).collect();
         assert_eq!(dead, ["script:8", "script:21"]);
         assert_eq!((pipeline.panics(), pipeline.paid_again()), (0, 0));
+    });
+}
+
+#[test]
+fn a_document_that_is_refused_again_keeps_its_dead_letters_until_it_gets_through() {
+    World::run(1, async |world| {
+        let pipeline = Pipeline::new(&world, FakeProvider::refusing(["text 1"])).await;
+        let (ledger, events) = (pipeline.resources.ledger.clone(), puts(3));
+        let letters = || -> Vec<(String, String, u32, usize)> {
+            let of =
+                |NewDeadLetter { source, position, attempts, payload, .. }| (source, position, attempts, payload.len());
+            ledger.dead_letters(0, 9).unwrap().into_iter().map(|letter| of(letter.letter)).collect()
+        };
+        let its_own = |attempts| ("script-0".to_owned(), "script:2".to_owned(), attempts, events[1].to_string().len());
+        let replanned = |attempts| ("replan".to_owned(), "d1".to_owned(), attempts, 0);
+
+        pipeline.run(&[&script(&events, 3)]).await;
+        assert_eq!(letters(), [its_own(1)]);
+        for plan in ["another", "a third"] {
+            let from = ledger.clone();
+            pipeline.read(replan::NAME, move || ReplanSource::new(from.clone(), plan.into())).await;
+        }
+        assert_eq!(letters(), [its_own(1), replanned(2)]);
+
+        assert_eq!(ledger.request_replay(None).unwrap(), 2);
+        let from = ledger.clone();
+        pipeline.read(replay::NAME, move || ReplaySource::new(from.clone())).await;
+        assert_eq!(letters(), [its_own(2), replanned(3)], "each was tried again, and is what it was");
+
+        let better = json!({ "op": "put", "id": "d1", "v": 2, "text": "better" });
+        let events = [&events[..], &[better]].concat();
+        pipeline.run(&[&script(&events, 4)]).await;
+        pipeline.assert_in_step(&events);
     });
 }
 

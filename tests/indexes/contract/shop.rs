@@ -99,7 +99,7 @@ impl Shop {
                 id,
                 document: held.document.to_json(),
                 record: None,
-                newest: Version::from_nanos(1),
+                clears: Some(Version::from_nanos(1)),
                 metadata: held.metadata.clone(),
                 chunks: held.chunks.iter().map(chunk).collect(),
             }
@@ -181,7 +181,7 @@ pub fn write(name: &str, metadata: &Value, seeds: &[u64]) -> DocumentWrite {
         id: DocumentId::new(name).unwrap(),
         document: Document::default().to_json(),
         record: None,
-        newest: Version::from_nanos(1),
+        clears: Some(Version::from_nanos(1)),
         metadata: (!seeds.is_empty()).then(|| metadata.to_string()),
         chunks: seeds.iter().map(chunk).collect(),
     }
