@@ -227,10 +227,7 @@ impl WeaviateClass {
             let filters = Some(filter::ids(ids.iter().map(Uuid::to_string)));
             let reply: BatchDeleteReply =
                 self.unary(BATCH_DELETE, BatchDelete { collection: self.class.clone(), filters }).await?;
-            if reply.failed > 0 {
-                let reason = format!("{} of {} objects could not be deleted", reply.failed, ids.len());
-                return Err(CollectionError::Unavailable { reason, after: None });
-            }
+            verdict::check_deleted(&reply)?;
         }
         Ok(())
     }
