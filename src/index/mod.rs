@@ -6,6 +6,7 @@
 pub mod actor;
 pub mod authorities;
 pub mod collection;
+mod concurrent;
 pub mod discard;
 pub mod distance;
 pub mod embedded;

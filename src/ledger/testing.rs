@@ -34,7 +34,7 @@ pub(super) fn fingerprint(text: &str) -> Fingerprint {
     Fingerprinter::new("test").of(text)
 }
 
-const DIMENSIONS: usize = 16;
+pub(crate) const DIMENSIONS: usize = 16;
 
 /// A vector that tells its text.
 pub(super) fn vector(text: &str) -> Vector {

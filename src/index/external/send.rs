@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
 use crate::index::collection::{CollectionError, Point, PointMetadata};
+use crate::index::concurrent::concurrently;
 use crate::index::{IndexError, RefusedWrite};
 use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
 
@@ -90,10 +91,10 @@ impl ExternalIndex {
     /// Answers those that must be sent with their vectors instead.
     async fn send_labels(&self, parcels: Vec<Parcel>, refused: &mut Refused) -> Result<Vec<Parcel>, IndexError> {
         let bulk = self.collection.bulk();
-        let calls = stream::iter(cut(parcels, bulk, |parcel| (parcel.metadata.len(), 0)));
-        let mut sent = calls.map(|call| self.send_label_call(call)).buffer_unordered(bulk.concurrency);
+        let calls = cut(parcels, bulk, |parcel| (parcel.metadata.len(), 0));
+        let calls = calls.into_iter().map(|call| self.send_label_call(call));
         let mut lacking = Vec::new();
-        while let Some((lacked, no)) = sent.try_next().await? {
+        for (lacked, no) in concurrently(calls, bulk.concurrency).await? {
             lacking.extend(lacked);
             refused.extend(no);
         }
@@ -128,11 +129,9 @@ impl ExternalIndex {
 
     async fn send_points(&self, parcels: Vec<Parcel>, refused: &mut Refused) -> Result<(), IndexError> {
         let bulk = self.collection.bulk();
-        let calls = stream::iter(cut(parcels, bulk, |parcel| (parcel.metadata.len(), self.dimensions)));
-        let mut sent = calls.map(|call| self.send_point_call(call)).buffer_unordered(bulk.concurrency);
-        while let Some(no) = sent.try_next().await? {
-            refused.extend(no);
-        }
+        let calls = cut(parcels, bulk, |parcel| (parcel.metadata.len(), self.dimensions));
+        let calls = calls.into_iter().map(|call| self.send_point_call(call));
+        refused.extend(concurrently(calls, bulk.concurrency).await?.into_iter().flatten());
         Ok(())
     }
 
@@ -172,8 +171,78 @@ impl ExternalIndex {
 
     async fn delete(&self, ids: Vec<Uuid>) -> Result<(), IndexError> {
         let bulk = self.collection.bulk();
-        let calls = stream::iter(cut(ids, bulk, |_| (0, 0)));
-        let deleted = calls.map(|call| async move { self.failing(self.collection.delete(&call)).await });
-        deleted.buffer_unordered(bulk.concurrency).try_collect().await
+        let calls = cut(ids, bulk, |_| (0, 0)).into_iter();
+        let calls = calls.map(|call| async move { self.failing(self.collection.delete(&call)).await });
+        concurrently(calls, bulk.concurrency).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::index::VectorIndex;
+    use crate::index::collection::Bulk;
+    use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
+    use crate::ledger::{ChunkWrite, LedgerOptions};
+    use crate::testkit::fakes::{FakeCollection, Fault, SLOW};
+
+    /// An index of one point a call, two calls at once.
+    struct Stage {
+        index: ExternalIndex,
+        collection: Arc<FakeCollection>,
+        _folder: TempDir,
+    }
+
+    impl Stage {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let mut collection = FakeCollection::default();
+            collection.bulk = Bulk { points: 1, concurrency: 2, ..collection.bulk };
+            let collection = Arc::new(collection);
+            let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
+            index.prepare().await.unwrap();
+            Self { index, collection, _folder: folder }
+        }
+
+        /// Writes it while one call fails and the one beside it is slow, then again. Answers the calls that each attempt did.
+        async fn write_twice(&self, document: DocumentWrite) -> [Vec<String>; 2] {
+            let writes: Arc<[DocumentWrite]> = [document].into();
+            let before = self.collection.calls().len();
+            self.collection.faults.order([Fault::Unavailable, Fault::Slow]);
+            let failed = self.index.write(writes.clone()).await;
+            assert!(matches!(failed, Err(IndexError::Unavailable(_))), "{failed:?}");
+            let first = self.collection.calls().split_off(before);
+            tokio::time::sleep(2 * SLOW).await;
+            assert_eq!(self.collection.calls().split_off(before), first, "nothing comes after the write");
+            assert_eq!(self.index.write(writes).await.unwrap(), []);
+            let second = self.collection.calls().split_off(before + first.len());
+            [first, second]
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_fails_waits_for_the_one_beside_it_and_none_is_begun_after_it() {
+        let stage = Stage::new().await;
+        let calls = |call: &str, chunks: &[usize]| -> Vec<String> {
+            chunks.iter().map(|chunk| format!("{call} a/{chunk}")).collect()
+        };
+        let texts = ["one", "two", "three"];
+        let points = stage.write_twice(write("a", texts.map(here).into())).await;
+        assert_eq!(points, [calls("upsert", &[1]), calls("upsert", &[0, 1, 2])]);
+
+        let held = stage.index.ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap().remove(0).unwrap();
+        let held = texts.iter().zip(held.chunks);
+        let chunks =
+            held.map(|(text, held)| ChunkWrite { vector: VectorSource::Held(held.key), ..here(text) }).collect();
+        let labels = DocumentWrite { metadata: Some(r#"{"price":1}"#.to_owned()), ..write("a", chunks) };
+        let labels = stage.write_twice(labels).await;
+        assert_eq!(labels, [calls("set_metadata", &[1]), calls("upsert", &[0, 1, 2])]);
+
+        let deletes = stage.write_twice(write("a", vec![])).await;
+        assert_eq!(deletes, [vec!["delete 1"], vec!["delete 1"; 3]]);
+        assert_eq!(stage.collection.points(), []);
     }
 }

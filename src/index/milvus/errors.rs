@@ -30,6 +30,21 @@ pub fn judge(status: &Status) -> Option<CollectionError> {
     })
 }
 
+/// Whether an upsert that Milvus answered with success wrote all of so many points. A server that does not count them would be asked
+/// for ever, without ever saying why.
+pub fn check_upserted(upserted: i64, points: usize) -> Result<(), CollectionError> {
+    match usize::try_from(upserted) {
+        Ok(upserted) if upserted >= points => Ok(()),
+        Ok(0) => Err(CollectionError::Fatal(format!(
+            "it answers a write of {points} points and counts none of them; Milvus 2.3 or later is needed"
+        ))),
+        _ => Err(CollectionError::Unavailable {
+            reason: format!("it wrote {upserted} of {points} points, and did not say why"),
+            after: None,
+        }),
+    }
+}
+
 /// Whether it says that there is no index yet.
 pub fn no_index(status: &Status) -> bool {
     status.code == 700 || (status.code == 0 && status.error_code == 11)
@@ -60,5 +75,20 @@ mod tests {
             let Some(CollectionError::Fatal(text)) = verdict(code, 1, false) else { panic!("{code}") };
             assert!(text.starts_with("because (code ") && text.contains(hint), "{text}");
         }
+    }
+
+    #[test]
+    fn an_upsert_is_done_when_every_point_was_counted_and_a_server_that_counts_none_is_told() {
+        for upserted in [3, 4] {
+            assert_eq!(check_upserted(upserted, 3), Ok(()));
+        }
+        for upserted in [2, -1] {
+            let told = check_upserted(upserted, 3);
+            let words = format!("{upserted} of 3");
+            let expected = matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains(&words));
+            assert!(expected, "{told:?}");
+        }
+        let told = check_upserted(0, 3);
+        assert!(matches!(&told, Err(CollectionError::Fatal(text)) if text.contains("Milvus 2.3")), "{told:?}");
     }
 }

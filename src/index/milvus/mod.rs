@@ -232,13 +232,7 @@ impl Milvus {
             rows: u32::try_from(points.len()).expect("a call has fewer points than `batch`"),
         };
         let done: Mutation = self.ask(method!("Upsert"), question).await?;
-        match u64::try_from(done.upserted).is_ok_and(|upserted| upserted >= points.len() as u64) {
-            true => Ok(()),
-            false => Err(CollectionError::Unavailable {
-                reason: format!("it wrote {} of {} points, and did not say why", done.upserted, points.len()),
-                after: None,
-            }),
-        }
+        errors::check_upserted(done.upserted, points.len())
     }
 
     async fn remove(&self, ids: &[Uuid]) -> Result<(), CollectionError> {

@@ -111,6 +111,10 @@ pub struct BatchDelete {
 pub struct BatchDeleteReply {
     #[prost(int64, tag = "2")]
     pub failed: i64,
+    #[prost(int64, tag = "3")]
+    pub matches: i64,
+    #[prost(int64, tag = "4")]
+    pub successful: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]

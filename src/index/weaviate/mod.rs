@@ -13,8 +13,8 @@ mod rest;
 mod schema;
 mod verdict;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -27,6 +27,7 @@ use crate::settings::weaviate::WeaviateSettings;
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
 };
+use super::concurrent::concurrently;
 use super::grpc;
 use super::typed::{Fields, Typed};
 use messages::{
@@ -192,15 +193,20 @@ impl WeaviateClass {
 
     async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
         self.need_class().await?;
-        let changes = (0..points.len()).map(|index| async move { (index, self.merge(&points[index]).await) });
-        let mut done = stream::iter(changes).buffered(self.settings.concurrency.max(1));
+        let merges = (0..points.len()).map(|index| async move {
+            match self.merge(&points[index]).await {
+                Err(error @ (CollectionError::Missing(_) | CollectionError::OneRefused(_))) => Ok(Some((index, error))),
+                done => done.map(|()| None),
+            }
+        });
+        let merged = concurrently(merges, self.settings.concurrency).await?;
+        let mut undone: Vec<_> = merged.into_iter().flatten().collect();
+        undone.sort_unstable_by_key(|(index, _)| *index);
         let (mut absent, mut refused) = (Vec::new(), Vec::new());
-        while let Some((index, result)) = done.next().await {
-            match result {
-                Ok(()) => {}
-                Err(CollectionError::Missing(_)) => absent.push(index),
-                Err(CollectionError::OneRefused(reason)) => refused.push(RefusedPoint { index, reason }),
-                Err(error) => return Err(error),
+        for (index, error) in undone {
+            match error {
+                CollectionError::OneRefused(reason) => refused.push(RefusedPoint { index, reason }),
+                _ => absent.push(index),
             }
         }
         match refused.is_empty() {
@@ -221,10 +227,7 @@ impl WeaviateClass {
             let filters = Some(filter::ids(ids.iter().map(Uuid::to_string)));
             let reply: BatchDeleteReply =
                 self.unary(BATCH_DELETE, BatchDelete { collection: self.class.clone(), filters }).await?;
-            if reply.failed > 0 {
-                let reason = format!("{} of {} objects could not be deleted", reply.failed, ids.len());
-                return Err(CollectionError::Unavailable { reason, after: None });
-            }
+            verdict::check_deleted(&reply)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use tonic::Status;
 use crate::index::collection::CollectionError;
 use crate::index::grpc;
 
-use super::messages::{BatchError, BatchObjectsReply};
+use super::messages::{BatchDeleteReply, BatchError, BatchObjectsReply};
 
 /// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
 pub fn judge(status: &Status) -> CollectionError {
@@ -40,6 +40,19 @@ pub fn failures(reply: BatchObjectsReply, places: &[usize]) -> Result<Vec<(usize
     failed.collect()
 }
 
+/// Whether all objects that were to go and were there are gone. The server deletes no more at once than it was told to, and reports those
+/// beyond as matches that neither failed nor succeeded.
+pub fn check_deleted(reply: &BatchDeleteReply) -> Result<(), CollectionError> {
+    let BatchDeleteReply { failed, matches, successful } = *reply;
+    match failed == 0 && successful >= matches {
+        true => Ok(()),
+        false => Err(CollectionError::Unavailable {
+            reason: format!("it deleted {successful} of {matches} objects, and {failed} could not be deleted"),
+            after: None,
+        }),
+    }
+}
+
 /// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.
 pub fn is_of_the_object(error: &str) -> bool {
     const SIGNS: [&str; 7] =
@@ -72,6 +85,21 @@ mod tests {
             let told = failures(reply(index), &[3, 7]);
             assert!(
                 matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("why")),
+                "{told:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn objects_are_deleted_when_as_many_went_as_were_there() {
+        let deleted = |failed, matches, successful| check_deleted(&BatchDeleteReply { failed, matches, successful });
+        for (matches, successful) in [(0, 0), (3, 3)] {
+            assert_eq!(deleted(0, matches, successful), Ok(()));
+        }
+        for (failed, matches, successful) in [(1, 3, 2), (0, 3, 2), (0, 1, 0), (1, 0, 0)] {
+            let told = deleted(failed, matches, successful);
+            assert!(
+                matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains(&format!("{successful} of {matches}"))),
                 "{told:?}"
             );
         }
