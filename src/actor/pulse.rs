@@ -67,9 +67,9 @@ impl Underway {
         self.0.lock().closed = true;
     }
 
-    /// Waits until nothing is under way. It looks now and then, for it is asked once, at the end.
-    pub async fn ended(&self) {
-        while !self.calls().is_empty() {
+    /// Waits until none of these is under way. It looks now and then, for it is asked once, at the end.
+    pub async fn ended(&self, of: impl Fn(&Call) -> bool) {
+        while self.calls().iter().any(|(_, call)| of(call)) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

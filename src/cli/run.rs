@@ -68,7 +68,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     let last_calls = async {
         totals.flush().await;
-        resources.ledger.underway().ended().await;
+        resources.ledger.underway().ended(|_| true).await;
     };
     if timeout(options.grace.max(LAST_CALLS), last_calls).await.is_err() {
         tracing::error!(calls = ?resources.ledger.underway().calls(), "the ledger hangs; ending without it, nothing that was settled is lost");

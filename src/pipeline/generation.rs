@@ -114,6 +114,10 @@ impl Generation {
     /// back what the next generation writes. A thread that hangs cannot be ended: it is left behind, unless it holds such a write.
     pub async fn end_wholly(self, failure: &Failure) -> Result<(), LeftBehind> {
         self.pulse.underway.close();
+        if let Failure::GaveUp(_) = failure {
+            // Dropped on its way, a write to another system may be done there after those of the next generation.
+            let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(|call| *call == WRITE)).await;
+        }
         let before = self.ledger.calls();
         self.arbiter.stop();
         let arbiter = self.arbiter;
@@ -165,5 +169,28 @@ pub(super) async fn at_rest(mut sources: Vec<watch::Receiver<Rest>>) -> Vec<Stri
             });
             return failing.collect();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actor::pulse;
+    use crate::testkit::fakes::{self, FakeProvider, Script};
+
+    #[actix::test]
+    async fn a_write_that_was_begun_ends_before_its_generation_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let script = Script::new([r#"{"op":"put","id":"a","v":1,"text":"text a"}"#]);
+        let sources = vec![NamedSource { name: "script".into(), make: script.make() }];
+        index.block();
+        let generation = Generation::start(&resources, sources, pulse::EVERY).await.unwrap();
+        while generation.pulse.underway.calls().iter().all(|(_, call)| *call != WRITE) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let failure = Failure::GaveUp("the test wants it".to_owned());
+        let (ended, ()) = tokio::join!(generation.end_wholly(&failure), async { index.unblock() });
+        assert_eq!((ended, index.writes()), (Ok(()), vec![vec!["a".to_owned()]]));
     }
 }
