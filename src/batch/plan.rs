@@ -1,7 +1,8 @@
 //! Which texts go into the next batch, and when.
 //!
 //! Texts wait in lanes by priority. A lane's turn comes by the age of its oldest text: each [`AGEING`] of waiting counts as much
-//! as one step of priority, so that back-fill yields to live changes and is never starved.
+//! as one step of priority, so that back-fill yields to live changes and is never starved. Texts that are to be sent at once go before all
+//! others, but for one place in ten.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,6 +14,9 @@ pub const AGEING: Duration = Duration::from_secs(2);
 
 /// The number of priorities.
 pub const PRIORITIES: usize = 10;
+
+/// Of so many texts one is taken by its worth alone: as many that are to be sent at once as the provider takes would else starve all others.
+const ONE_OF: usize = 10;
 
 /// A lane for every priority, and one more each for texts that are to be sent at once.
 const LANES: usize = 2 * PRIORITIES;
@@ -62,6 +66,8 @@ pub struct Lanes<T> {
     waiting: usize,
     tokens: u64,
     bytes: usize,
+    /// How many have left.
+    taken: usize,
 }
 
 #[derive(Debug)]
@@ -75,7 +81,7 @@ impl<T> Lanes<T> {
     /// Empty lanes.
     pub fn new(limits: Limits) -> Self {
         let limits = Limits { items: limits.items.max(1), ..limits };
-        Self { limits, lanes: Default::default(), waiting: 0, tokens: 0, bytes: 0 }
+        Self { limits, lanes: Default::default(), waiting: 0, tokens: 0, bytes: 0, taken: 0 }
     }
 
     /// Takes a text in. A priority above the highest lane waits in the highest.
@@ -141,6 +147,7 @@ impl<T> Lanes<T> {
     fn pop(&mut self, lane: usize) -> Option<T> {
         let next = self.lanes[lane].pop_front()?;
         self.waiting -= 1;
+        self.taken = self.taken.wrapping_add(1);
         self.tokens -= next.cost.tokens;
         self.bytes -= next.cost.bytes;
         Some(next.item)
@@ -159,12 +166,13 @@ impl<T> Lanes<T> {
     }
 
     /// The lane whose first text is worth most: its priority and a step for every [`AGEING`] that it waited. Texts that are to be
-    /// sent at once go before all others.
+    /// sent at once go before all others, but for one in [`ONE_OF`].
     fn next_lane(&self, now: Instant) -> Option<usize> {
+        let at_once_first = self.taken % ONE_OF != ONE_OF - 1;
         let worth = |lane: usize| {
             let first = self.lanes[lane].front()?;
             let age = now.saturating_duration_since(first.since).as_secs_f64() / AGEING.as_secs_f64();
-            Some((lane >= PRIORITIES, (lane % PRIORITIES) as f64 + age))
+            Some((at_once_first && lane >= PRIORITIES, (lane % PRIORITIES) as f64 + age))
         };
         let lanes = (0..LANES).filter_map(|lane| Some((lane, worth(lane)?)));
         lanes.max_by(|(_, a), (_, b)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(lane, _)| lane)
@@ -245,6 +253,20 @@ mod tests {
         lanes.push(1, cost(1), 0, false, start);
         lanes.push(2, cost(1), 0, true, start + WAIT / 2);
         assert_eq!(lanes.oldest(), Some(start));
+    }
+
+    #[test]
+    fn texts_that_are_to_be_sent_at_once_leave_a_tenth_to_the_others() {
+        let (mut lanes, mut now) = (lanes(), Instant::now());
+        (0..100).for_each(|number| lanes.push(number, cost(1), 0, false, now));
+        let mut patient = 0;
+        for _ in 0..100 {
+            (0..3).for_each(|_| lanes.push(1000, cost(1), 9, true, now));
+            now += AGEING * 20;
+            let (batch, _) = lanes.seal(now).unwrap();
+            patient += batch.iter().filter(|number| **number < 1000).count();
+        }
+        assert_eq!(patient, 30);
     }
 
     #[test]
