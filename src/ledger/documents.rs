@@ -129,7 +129,7 @@ impl Ledger {
 
 /// How many bytes a column holds, where the statement asked for its `octet_length`.
 pub(super) fn size(row: &Row<'_>, column: usize) -> Result<usize, Trouble> {
-    // SQLite keeps nothing of 2 GiB.
+    // SQLite keeps no value of 2 GiB or more.
     Ok(row.get::<_, u32>(column)? as usize)
 }
 
