@@ -13,7 +13,7 @@ use crate::source::{Partition, Position, Record, Room};
 pub struct Limits {
     /// Records.
     pub records: usize,
-    /// Bytes of payload. One record may exceed it when it is alone.
+    /// What the records [weigh](Record::weight) together, bytes. The last one may exceed it.
     pub bytes: usize,
 }
 
@@ -68,7 +68,7 @@ impl Window {
 
     /// Takes a record in and numbers it.
     pub fn admit(&mut self, record: Record, change: Option<(Operation, Version)>, now: Instant) -> u64 {
-        self.bytes += record.payload.len();
+        self.bytes += record.weight;
         self.open += 1;
         self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, fate: Fate::Open });
         self.first + self.deliveries.len() as u64 - 1
@@ -123,7 +123,7 @@ impl Window {
     fn advance(&mut self) {
         while let Some(delivery) = self.deliveries.pop_front_if(|delivery| delivery.fate != Fate::Open) {
             self.first += 1;
-            self.bytes -= delivery.record.payload.len();
+            self.bytes -= delivery.record.weight;
             if delivery.fate == Fate::Settled {
                 self.pass(delivery.record.position);
             }
@@ -155,7 +155,7 @@ impl Window {
         self.open
     }
 
-    /// How many bytes of payload the window holds.
+    /// What the records in the window [weigh](Record::weight) together, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -202,6 +202,20 @@ mod tests {
         assert_eq!(window.room().unwrap().bytes, 5);
         admit(&mut window, record(&file, 2));
         assert!(window.room().is_none());
+    }
+
+    #[test]
+    fn a_record_takes_the_room_that_it_weighs_until_it_is_settled() {
+        let file = partition("file");
+        let mut window = Window::new(Limits { records: 3, bytes: 1000 });
+        let light = admit(&mut window, record(&file, 1));
+        let heavy = admit(&mut window, Record { weight: 600, payload: Bytes::new(), ..record(&file, 2) });
+        assert_eq!((window.bytes(), window.room().unwrap().bytes), (610, 390));
+        admit(&mut window, Record { weight: 600, ..record(&file, 3) });
+        assert!(window.room().is_none());
+        window.settle(light);
+        window.settle(heavy);
+        assert_eq!((window.bytes(), window.room().unwrap().bytes), (600, 400));
     }
 
     #[test]

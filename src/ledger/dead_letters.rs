@@ -10,6 +10,7 @@ use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::held::{DeadLetter, NewDeadLetter};
 use super::journal::limit;
 use super::packed::StoredVersion;
+use super::page;
 
 const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay FROM dead_letters"#;
 
@@ -129,18 +130,8 @@ fn collect(
     max: usize,
     max_bytes: usize,
 ) -> Result<Vec<DeadLetter>, Trouble> {
-    let mut rows = statement.query(params![after, limit(max)])?;
-    let mut letters = Vec::new();
-    let mut bytes = 0_usize;
-    while let Some(row) = rows.next()? {
-        let letter = dead_letter(row)?;
-        bytes = bytes.saturating_add(letter.letter.payload.len());
-        if bytes > max_bytes && !letters.is_empty() {
-            break;
-        }
-        letters.push(letter);
-    }
-    Ok(letters)
+    let rows = statement.query(params![after, limit(max)])?;
+    page::within(max_bytes, rows, dead_letter, |letter| letter.letter.payload.len())
 }
 
 fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Trouble> {

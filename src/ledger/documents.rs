@@ -9,6 +9,7 @@ use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::held::HeldDocument;
 use super::journal::limit;
 use super::packed::Chunks;
+use super::page;
 
 /// What the ledger holds of a document of which something is said.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,6 +108,29 @@ impl Ledger {
             Ok(found)
         })
     }
+
+    /// As [`Ledger::scan_documents`], of each only its name and how many bytes are kept of what was said of it: no more than `max_bytes`
+    /// together, unless the first alone is larger.
+    pub fn list_documents(
+        &self,
+        after: Option<&DocumentId>,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(DocumentId, usize)>, LedgerError> {
+        self.read("list documents", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT name, octet_length(document) FROM documents WHERE name > ?1 ORDER BY name LIMIT ?2",
+            )?;
+            let rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;
+            page::within(max_bytes, rows, |row| Ok((document_id(row, 0)?, size(row, 1)?)), |(_, bytes)| *bytes)
+        })
+    }
+}
+
+/// How many bytes a column holds, where the statement asked for its `octet_length`.
+pub(super) fn size(row: &Row<'_>, column: usize) -> Result<usize, Trouble> {
+    // SQLite keeps no value of 2 GiB or more.
+    Ok(row.get::<_, u32>(column)? as usize)
 }
 
 pub(super) fn document_id(row: &Row<'_>, column: usize) -> Result<DocumentId, Trouble> {
@@ -178,6 +202,27 @@ mod tests {
             seen.extend(page.iter().map(|(id, _)| id.to_string()));
         }
         assert_eq!(seen, ["a", "b", "c", "é"]);
+    }
+
+    #[test]
+    fn lists_names_and_bytes_within_the_limits() {
+        let (_folder, ledger) = open();
+        let text = |id, document: &str| DocumentWrite { document: document.to_owned(), ..write(id, vec![]) };
+        // What is listed is not read: none of these is a document.
+        ledger.write(&[text("a", "☂☂"), text("b", "1234567"), text("c", "12")]).unwrap();
+        for (after, max, max_bytes, expected) in [
+            (None, 10, 100, &[("a", 6), ("b", 7), ("c", 2)][..]),
+            (None, 2, 100, &[("a", 6), ("b", 7)]),
+            (None, 10, 13, &[("a", 6), ("b", 7)]),
+            (None, 10, 12, &[("a", 6)]),
+            (Some("a"), 10, 1, &[("b", 7)]),
+            (Some("c"), 10, 100, &[]),
+        ] {
+            let after = after.map(|id| DocumentId::new(id).unwrap());
+            let listed = ledger.list_documents(after.as_ref(), max, max_bytes).unwrap();
+            let listed: Vec<_> = listed.iter().map(|(id, bytes)| (id.as_str(), *bytes)).collect();
+            assert_eq!(listed, expected, "{max} documents of {max_bytes} bytes after {after:?}");
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::Ledger;
 use super::error::LedgerError;
+use super::page;
 use super::settings::{set_setting, setting};
 
 /// When the newest entry that there ever was came. The entries themselves go.
@@ -56,19 +57,12 @@ impl Ledger {
             let mut statement = connection.prepare_cached(
                 "SELECT seq, at, payload FROM journal WHERE source = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
             )?;
-            let mut rows = statement.query(params![source, from.cast_signed(), limit(max_records)])?;
-            let mut entries = Vec::new();
-            let mut bytes = 0;
-            while let Some(row) = rows.next()? {
-                let payload = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-                bytes += payload.len();
-                if bytes > max_bytes && !entries.is_empty() {
-                    break;
-                }
+            let rows = statement.query(params![source, from.cast_signed(), limit(max_records)])?;
+            let entry = |row: &Row<'_>| {
                 let seq = row.get::<_, i64>(0)?.cast_unsigned();
-                entries.push(JournalEntry { seq, at: row.get(1)?, payload: payload.to_vec() });
-            }
-            Ok(entries)
+                Ok(JournalEntry { seq, at: row.get(1)?, payload: row.get(2)? })
+            };
+            page::within(max_bytes, rows, entry, |entry| entry.payload.len())
         })
     }
 

@@ -14,6 +14,7 @@ mod lock;
 mod log;
 mod open;
 mod packed;
+mod page;
 pub mod patience;
 mod points;
 mod positions;

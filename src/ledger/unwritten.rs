@@ -4,15 +4,16 @@
 //! it and how many points it may hold. Then that system is written to, then the note is taken away. A crash in between leaves the note:
 //! the document is written again, and what it no longer has is removed, whatever the crash left there.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::document::DocumentId;
 
 use super::Ledger;
-use super::documents::document_id;
+use super::documents::{document_id, size};
 use super::error::LedgerError;
 use super::journal::limit;
 use super::packed::CHUNK_BYTES;
+use super::page;
 use super::settings::set_setting;
 
 const COLLECTION: &str = "index.collection";
@@ -26,19 +27,23 @@ impl Ledger {
     }
 
     /// The documents that the other system may lack, with a number above `after`, at most `max`; ascending by number, which means
-    /// nothing else.
-    pub fn unwritten_after(&self, after: i64, max: usize) -> Result<Vec<(i64, DocumentId)>, LedgerError> {
+    /// nothing else. Each with how many bytes are kept of what was said of it: no more than `max_bytes` together, unless the first alone
+    /// is larger.
+    pub fn unwritten_after(
+        &self,
+        after: i64,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<(i64, DocumentId, usize)>, LedgerError> {
         self.read("look for unwritten documents", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT unwritten.document, name FROM unwritten JOIN documents ON documents.id = unwritten.document
+                "SELECT unwritten.document, name, octet_length(documents.document)
+                 FROM unwritten JOIN documents ON documents.id = unwritten.document
                  WHERE unwritten.document > ?1 ORDER BY unwritten.document LIMIT ?2",
             )?;
-            let mut rows = statement.query(params![after, limit(max)])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push((row.get(0)?, document_id(row, 1)?));
-            }
-            Ok(found)
+            let rows = statement.query(params![after, limit(max)])?;
+            let listed = |row: &Row<'_>| Ok((row.get(0)?, document_id(row, 1)?, size(row, 2)?));
+            page::within(max_bytes, rows, listed, |(_, _, bytes)| *bytes)
         })
     }
 
@@ -102,7 +107,7 @@ mod tests {
     }
 
     fn names(ledger: &Ledger) -> Vec<String> {
-        ledger.unwritten_after(0, 100).unwrap().into_iter().map(|(_, id)| id.to_string()).collect()
+        ledger.unwritten_after(0, 100, 1 << 20).unwrap().into_iter().map(|(_, id, _)| id.to_string()).collect()
     }
 
     fn id(name: &str) -> DocumentId {

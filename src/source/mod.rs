@@ -80,7 +80,8 @@ pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<Make
 pub struct Room {
     /// Records; at least 1.
     pub records: usize,
-    /// Bytes of payload. A single record may exceed it, so that one large record cannot stop a source.
+    /// What the records [weigh](Record::weight) together, bytes. A single record may exceed it, so that one large record cannot stop a
+    /// source.
     pub bytes: usize,
 }
 

@@ -61,6 +61,9 @@ impl From<&Position> for Committed {
 pub struct Record {
     /// One JSON object, unless `change` is set. Sources of other formats (CSV, Parquet) give each row as JSON.
     pub payload: Bytes,
+    /// What it takes of a window's bytes while it is on its way: the length of its payload, unless the source knows what comes of it to
+    /// be larger.
+    pub weight: usize,
     /// Where reading goes on after it.
     pub position: Position,
     /// Its place in the source's own order, for documents without a version field.
@@ -86,20 +89,22 @@ pub struct Origin {
 }
 
 impl Record {
-    /// A record that says nothing of a document, so that it is compared with the index all the same. Its dead letter, if it becomes one, is
-    /// found again by the document, and not by its place in a list that will be another one next time.
-    pub fn look_again(id: DocumentId, position: Position) -> Self {
+    /// A record that says nothing of a document, so that it is compared with the index all the same. It weighs what is held of the document,
+    /// so many bytes. Its dead letter, if it becomes one, is found again by the document, and not by its place in a list that will be another
+    /// one next time.
+    pub fn look_again(id: DocumentId, weight: usize, position: Position) -> Self {
         let origin = Some(Origin { source: position.partition.name.clone(), position: id.to_string() });
         // The oldest version there can be: it wins over nothing.
         let version = Version::from_nanos(i128::MIN);
         let change =
             Change { id, operation: Operation::Patch, version, fields: Fields::new(), priority: 0, immediate: false };
-        Self { change: Some(change), refresh: true, origin, ..Self::new(Bytes::new(), position, version) }
+        Self { change: Some(change), refresh: true, origin, weight, ..Self::new(Bytes::new(), position, version) }
     }
 
     /// A record to be mapped.
     pub fn new(payload: Bytes, position: Position, version: Version) -> Self {
-        Self { payload, position, version, change: None, broken: None, refresh: false, origin: None }
+        let weight = payload.len();
+        Self { payload, weight, position, version, change: None, broken: None, refresh: false, origin: None }
     }
 
     /// Bytes that are no record, for this reason.

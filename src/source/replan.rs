@@ -37,10 +37,10 @@ impl ReplanSource {
         Self { ledger, plan, partition, last: None, given: 0, settled: 0, finished: false }
     }
 
-    fn record(&mut self, id: DocumentId) -> Record {
+    fn record(&mut self, (id, bytes): (DocumentId, usize)) -> Record {
         self.given += 1;
         let position = Position { partition: self.partition.clone(), offset: self.given, ordinal: self.given };
-        Record::look_again(id, position)
+        Record::look_again(id, bytes, position)
     }
 
     async fn note_when_done(&self) -> Result<(), SourceError> {
@@ -62,15 +62,15 @@ impl Source for ReplanSource {
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last.clone();
-            let scan = move |ledger: &Ledger| ledger.scan_documents(after.as_ref(), room.records);
-            let found = blocking(&self.ledger, scan).await.map_err(|error| SourceError(error.to_string()))?;
+            let list = move |ledger: &Ledger| ledger.list_documents(after.as_ref(), room.records, room.bytes);
+            let found = blocking(&self.ledger, list).await.map_err(|error| SourceError(error.to_string()))?;
             if found.is_empty() {
                 self.finished = true;
                 self.note_when_done().await?;
                 return Ok(Read::Finished);
             }
             self.last = found.last().map(|(id, _)| id.clone());
-            Ok(Read::Records(found.into_iter().map(|(id, _)| self.record(id)).collect()))
+            Ok(Read::Records(found.into_iter().map(|listed| self.record(listed)).collect()))
         }
         .boxed()
     }

@@ -44,8 +44,9 @@ impl ReplaySource {
         let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
         let DeadLetter { letter, .. } = letter;
         let origin = Some(Origin { source: letter.source, position: letter.position });
+        // Of a document that was only looked at again; how much is held of it is not known here.
         if let (true, Some(id)) = (letter.payload.is_empty(), letter.document) {
-            return Record { origin, ..Record::look_again(id, position) };
+            return Record { origin, ..Record::look_again(id, 0, position) };
         }
         let payload = Bytes::from(letter.payload);
         Record {

@@ -47,15 +47,15 @@ impl Source for RewriteSource {
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last;
-            let scan = move |ledger: &Ledger| ledger.unwritten_after(after, room.records);
-            let mut found = blocking(&self.ledger, scan).await.map_err(|error| SourceError(error.to_string()))?;
-            found.retain(|(number, _)| *number <= self.end);
-            let Some((last, _)) = found.last() else { return Ok(Read::Finished) };
+            let list = move |ledger: &Ledger| ledger.unwritten_after(after, room.records, room.bytes);
+            let mut found = blocking(&self.ledger, list).await.map_err(|error| SourceError(error.to_string()))?;
+            found.retain(|(number, ..)| *number <= self.end);
+            let Some((last, ..)) = found.last() else { return Ok(Read::Finished) };
             self.last = *last;
-            let record = |(_, id)| {
+            let record = |(_, id, bytes)| {
                 self.given += 1;
                 let position = Position { partition: self.partition.clone(), offset: self.given, ordinal: self.given };
-                Record::look_again(id, position)
+                Record::look_again(id, bytes, position)
             };
             Ok(Read::Records(found.into_iter().map(record).collect()))
         }
@@ -66,8 +66,8 @@ impl Source for RewriteSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::LedgerOptions;
     use crate::ledger::testing::{here, open_with, options, write};
+    use crate::ledger::{DocumentWrite, LedgerOptions};
 
     #[tokio::test]
     async fn what_is_noted_after_it_was_opened_is_not_looked_at() {
@@ -83,6 +83,23 @@ mod tests {
             assert!(given <= 3, "it has an end");
             note(&format!("new {given}"));
         }
-        assert_eq!((given, ledger.unwritten_after(0, 100).unwrap().len()), (3, 5));
+        assert_eq!((given, ledger.unwritten_after(0, 100, 1_000).unwrap().len()), (3, 5));
+    }
+
+    #[tokio::test]
+    async fn gives_no_more_than_there_is_room_for_and_each_weighs_what_is_held_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+        for (name, document) in [("a", "☂☂"), ("b", "1234567"), ("c", "12")] {
+            let document = document.to_owned();
+            ledger.write(&[DocumentWrite { document, ..write(name, vec![here(name)]) }]).unwrap();
+        }
+        let mut source = RewriteSource::new(ledger);
+        source.open(vec![]).await.unwrap();
+        let mut given = Vec::new();
+        while let Read::Records(records) = source.read(Room { records: 10, bytes: 9 }).await.unwrap() {
+            given.push(records.iter().map(|record| record.weight).collect::<Vec<_>>());
+        }
+        assert_eq!(given, [vec![6], vec![7, 2]]);
     }
 }

@@ -13,6 +13,7 @@ use crate::settings::{
 use crate::source::actor::MakeSource;
 use crate::source::file::FileSource;
 use crate::source::http::{HttpSource, Intake, IntakeError};
+use crate::source::replan::{self, ReplanSource};
 use crate::source::stdin::StdinSource;
 
 /// Documents that are answered by the provider and wait for the index: the writer holds so many messages, the one that is written
@@ -159,6 +160,37 @@ fn with_a_blocked_index_a_source_admits_exactly_its_window_and_nothing_grows() {
         pipeline.index.unblock();
         assert!(at_rest(sources.rests).await.is_empty());
         assert_eq!(pipeline.index.writes().concat().len(), events.len());
+        assert_eq!(pipeline.paid_again(), 0);
+    });
+}
+
+/// Their records are empty, and what comes of them is as large as the documents.
+#[test]
+fn with_a_blocked_index_large_documents_are_looked_at_again_exactly_as_far_as_the_window_has_bytes() {
+    const ROOM: usize = 7;
+    World::run(1, async |world| {
+        let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+        let tag = "☂".repeat(5_000);
+        let put =
+            |n| json!({ "op": "put", "id": format!("d{n:02}"), "v": 1, "text": format!("text {n:02}"), "tag": tag });
+        let events: Vec<Value> = (0..40).map(put).collect();
+        let writes: Vec<DocumentWrite> = events.iter().map(|event| pipeline.not_indexed(event)).collect();
+        let length = writes[0].document.len();
+        pipeline.resources.ledger.write(&writes).unwrap();
+
+        pipeline.index.block();
+        let (ledger, window) = (pipeline.resources.ledger.clone(), Limits { records: 1000, bytes: ROOM * length });
+        let make: MakeSource = Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), "plan".into())));
+        let (sources, _failures) =
+            pipeline.start_reading(window, vec![NamedSource { name: replan::NAME.into(), make }]);
+        let held = pipeline.resources.metrics.window(replan::NAME);
+        for _ in 0..20 {
+            world.rest().await;
+            assert_eq!((held.documents.get(), held.bytes.get()), (ROOM as i64, window.bytes as i64));
+        }
+        pipeline.index.unblock();
+        rest(&sources).await;
+        pipeline.assert_in_step(&events);
         assert_eq!(pipeline.paid_again(), 0);
     });
 }

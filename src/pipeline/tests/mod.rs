@@ -20,7 +20,8 @@ use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Limits;
 use crate::document::mapping::Mapped;
 use crate::document::{Document, DocumentId, Vector, Version};
-use crate::ledger::NewDeadLetter;
+use crate::ledger::testing::write;
+use crate::ledger::{DocumentWrite, NewDeadLetter};
 use crate::source::Source;
 use crate::source::actor::MakeSource;
 use crate::source::replan::{self, ReplanSource};
@@ -98,6 +99,14 @@ impl Pipeline {
 
     fn panics(&self) -> u64 {
         self.resources.actors.snapshot().values().map(|actor| actor.restarts).sum()
+    }
+
+    /// The document of this event as the ledger may hold it while nothing of it is in the index.
+    fn not_indexed(&self, event: &Value) -> DocumentWrite {
+        let mapped = self.resources.mapper.map(event.to_string().as_bytes(), Version::default());
+        let Ok(Mapped::Change(change)) = mapped else { panic!("{event} is no change") };
+        let id = change.id.clone();
+        DocumentWrite { document: Document::from(change).to_json(), ..write(id.as_str(), vec![]) }
     }
 
     /// What the index must hold after these events, whatever their order.

@@ -86,8 +86,8 @@ impl Shop {
 
     /// As the pipeline does at its start: every document that the collection may lack, as the ledger has it.
     pub async fn rewrite(&self) {
-        let unwritten = self.ledger.unwritten_after(0, usize::MAX).unwrap();
-        let ids: Vec<DocumentId> = unwritten.into_iter().map(|(_, id)| id).collect();
+        let unwritten = self.ledger.unwritten_after(0, usize::MAX, usize::MAX).unwrap();
+        let ids: Vec<DocumentId> = unwritten.into_iter().map(|(_, id, _)| id).collect();
         let held = self.ledger.documents(&ids).unwrap();
         let writes = ids.into_iter().zip(held).map(|(id, held)| {
             let held = held.unwrap();
