@@ -37,7 +37,7 @@ pub fn header(value: &str, setting: &str) -> Result<HeaderValue, String> {
         .map_err(|_| format!("{setting}: it has a character that no HTTP header may have, such as a line end"))
 }
 
-/// The body of an answer, in the pieces in which it came.
+/// The body of an answer, in the pieces in which it came, small ones joined.
 pub struct Body {
     /// At most as many bytes as were asked for.
     pub pieces: Vec<Bytes>,
@@ -53,13 +53,23 @@ pub enum Cut {
     Broken(reqwest::Error),
 }
 
+/// Smaller pieces are joined: each keeps a buffer of its connection alive, and a body may come byte by byte.
+const SMALL: usize = 16 << 10;
+
 /// Reads at most `most` bytes.
 pub async fn read(mut response: Response, most: usize) -> Body {
-    let (mut pieces, mut length) = (Vec::new(), 0);
+    let (mut pieces, mut small, mut length) = (Vec::new(), Vec::new(), 0);
     let cut = loop {
         match response.chunk().await {
             Ok(Some(piece)) if length + piece.len() <= most => {
                 length += piece.len();
+                if piece.len() < SMALL {
+                    small.extend_from_slice(&piece);
+                    continue;
+                }
+                if !small.is_empty() {
+                    pieces.push(std::mem::take(&mut small).into());
+                }
                 pieces.push(piece);
             }
             Ok(Some(_)) => break Some(Cut::TooLarge),
@@ -67,6 +77,9 @@ pub async fn read(mut response: Response, most: usize) -> Body {
             Err(error) => break Some(Cut::Broken(error)),
         }
     };
+    if !small.is_empty() {
+        pieces.push(small.into());
+    }
     Body { pieces, cut }
 }
 

@@ -31,7 +31,8 @@ pub struct Answer {
 struct Body<'a> {
     #[serde(borrow)]
     data: Vec<Item<'a>>,
-    usage: Option<Usage>,
+    /// Only for the books: whatever it is, it makes no vector worse.
+    usage: Option<serde_json::Value>,
 }
 
 #[derive(serde::Deserialize)]
@@ -40,12 +41,6 @@ struct Item<'a> {
     index: Option<usize>,
     #[serde(borrow)]
     embedding: Numbers<'a>,
-}
-
-#[derive(serde::Deserialize)]
-struct Usage {
-    total_tokens: Option<u64>,
-    prompt_tokens: Option<u64>,
 }
 
 /// A vector as it was sent: base64 of little-endian `f32`s as asked for, or an array by a server that does not know the option.
@@ -74,7 +69,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-                let mut numbers = Vec::with_capacity(1536);
+                // Not with room ahead: a hostile answer may have millions of vectors of one number.
+                let mut numbers = Vec::new();
                 while let Some(number) = array.next_element()? {
                     numbers.push(number);
                 }
@@ -97,6 +93,7 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
         return Err(Fault::Garbled(format!("{} vectors came for {count} texts", body.data.len())));
     }
     let mut vectors: Vec<Option<Vector>> = vec![None; count];
+    let mut other_length = None;
     let mut bytes = Vec::with_capacity(4 * dimensions);
     for (position, item) in body.data.into_iter().enumerate() {
         let index = item.index.unwrap_or(position);
@@ -106,17 +103,33 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
         let vector = match &item.embedding {
             Numbers::Base64(text) => {
                 let taken = if let Cow::Borrowed(text) = text { outline.taken(text) } else { None };
-                decode(taken.map_or(text.as_bytes(), |taken| taken), index, dimensions, &mut bytes)?
+                decode(taken.map_or(text.as_bytes(), |taken| taken), index, dimensions, &mut bytes)
             }
             Numbers::Array(numbers) => {
-                check(numbers.iter().copied(), index, dimensions)?;
-                numbers.as_slice().into()
+                check(numbers.iter().copied(), index, dimensions).map(|()| numbers.as_slice().into())
             }
         };
-        *slot = Some(vector);
+        match vector {
+            Ok(vector) => *slot = Some(vector),
+            Err(Fault::Dimensions(came)) => other_length = Some((index, came)),
+            Err(fault) => return Err(fault),
+        }
     }
-    let vectors = vectors.into_iter().flatten().collect();
-    Ok(Answer { vectors, tokens: body.usage.and_then(|usage| usage.total_tokens.or(usage.prompt_tokens)) })
+    let vectors: Vec<Vector> = vectors.into_iter().flatten().collect();
+    match other_length {
+        None => Ok(Answer { vectors, tokens: body.usage.as_ref().and_then(tokens) }),
+        // Beside vectors of the right length it is the text's fault, or the server's, and no wrong setting. Nor is one without numbers.
+        Some((index, came)) if !vectors.is_empty() || came == 0 => {
+            Err(Fault::Garbled(format!("vector {index} has {came} numbers instead of {dimensions}")))
+        }
+        Some((_, came)) => Err(Fault::Dimensions(came)),
+    }
+}
+
+/// The tokens that were charged, where the usage tells them.
+fn tokens(usage: &serde_json::Value) -> Option<u64> {
+    let count = ["total_tokens", "prompt_tokens"].into_iter().find_map(|name| usage.get(name)?.as_f64())?;
+    (count >= 0.0).then_some(count as u64)
 }
 
 /// Without the place, which is one in the outline.
@@ -232,7 +245,25 @@ mod tests {
             assert!(reason.contains(words), "{body}: {reason}");
         }
         assert_eq!(read_json(one(json!([1, 2, 3])), 1), Err(Fault::Dimensions(3)));
-        assert_eq!(read_json(one(json!("")), 1), Err(Fault::Dimensions(0)));
+        let empty = Fault::Garbled("vector 0 has 0 numbers instead of 2".into());
+        assert_eq!(read_json(one(json!("")), 1), Err(empty), "which is no number of dimensions to set");
+        let two = json!({ "data": [{ "embedding": [1, 2, 3] }, { "embedding": [1, 2] }] });
+        assert_eq!(read_json(two, 2), Err(Fault::Garbled("vector 0 has 3 numbers instead of 2".into())));
+    }
+
+    #[test]
+    fn a_strange_usage_is_none_and_spoils_no_vector() {
+        for (usage, tokens) in [
+            (json!({ "total_tokens": 12.0 }), Some(12)),
+            (json!({ "total_tokens": null, "prompt_tokens": 3 }), Some(3)),
+            (json!({ "total_tokens": -1 }), None),
+            (json!({ "total_tokens": "12" }), None),
+            (json!("free"), None),
+            (json!([]), None),
+        ] {
+            let answer = read_json(json!({ "data": [{ "embedding": [1, 0] }], "usage": usage }), 1).unwrap();
+            assert_eq!((answer.vectors.len(), answer.tokens), (1, tokens), "{usage}");
+        }
     }
 
     proptest! {
