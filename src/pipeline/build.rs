@@ -72,15 +72,19 @@ pub(super) fn build_within(
         let seconds = r.metrics.backpressure(edge);
         Arc::new(move |waited| seconds.inc_by(waited))
     };
-    let spawn = |name: &str| r.actors.register(name);
+    let register = |name: &str| {
+        r.actors.register(name);
+        // Served as 0 from now on, so that its first growth is seen.
+        r.metrics.restarts(name);
+    };
 
-    spawn("index_writer");
+    register("index_writer");
     let give_up = give_up(failed.clone());
     let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up.clone());
     let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
     let writer = Outlet::new(writer, WRITING, meter("index_writer"));
 
-    spawn("embedder");
+    register("embedder");
     let calls = r.settings.embedding.concurrency();
     let timeout = r.settings.embedding.timeout();
     let price = r.provider.price_per_million_tokens();
@@ -93,13 +97,13 @@ pub(super) fn build_within(
     });
     let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
 
-    spawn("batcher");
+    register("batcher");
     let rate_limit = r.settings.embedding.rate_limit();
     let limits = crate::batch::actor::limits(&r.settings.batching, r.provider.max_items(), rate_limit);
     let batcher = Batcher::new(limits, embedder);
     let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
 
-    spawn("deduplicator");
+    register("deduplicator");
     let planner = Planner {
         template: r.template.clone(),
         chunker: r.chunker.clone(),
@@ -116,7 +120,7 @@ pub(super) fn build_within(
     let ingestor = |source: NamedSource| {
         let (rest, resting) = watch::channel(Rest::Busy);
         let actor = format!("ingestor {}", source.name);
-        r.actors.register(&actor);
+        register(&actor);
         let ingestor = Ingestor::new(Wiring {
             board: r.sources.register(&source.name),
             name: source.name,

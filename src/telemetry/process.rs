@@ -1,4 +1,6 @@
-//! The memory and CPU time of this process, as Linux tells them. Other systems export none of it.
+//! The start, the memory and the CPU time of this process, as Linux tells them. Other systems export none of it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -42,12 +44,18 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
 pub struct ProcessCollector {
     memory: Gauge,
     cpu: Counter,
+    start: Gauge,
 }
 
 impl ProcessCollector {
     /// Under the names that Prometheus clients of every language use.
     pub fn new() -> prometheus::Result<Self> {
+        let start = Gauge::new("process_start_time_seconds", "When this process started, Unix seconds.")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Metrics are made among the first things of a process.
+        start.set(now.as_secs_f64());
         Ok(Self {
+            start,
             memory: Gauge::new("process_resident_memory_bytes", "Memory of this process in RAM.")?,
             cpu: Counter::new("process_cpu_seconds_total", "CPU time that this process used, user and system.")?,
         })
@@ -56,14 +64,14 @@ impl ProcessCollector {
 
 impl Collector for ProcessCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.memory.desc().into_iter().chain(self.cpu.desc()).collect()
+        self.memory.desc().into_iter().chain(self.cpu.desc()).chain(self.start.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let Some(usage) = usage() else { return Vec::new() };
         self.memory.set(usage.resident_bytes);
         self.cpu.inc_by((usage.cpu_seconds - self.cpu.get()).max(0.0));
-        self.memory.collect().into_iter().chain(self.cpu.collect()).collect()
+        self.memory.collect().into_iter().chain(self.cpu.collect()).chain(self.start.collect()).collect()
     }
 }
 
