@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::table::Table;
 use super::{exit, opened, print_json};
+use crate::document::Version;
 use crate::ledger::{DeadLetter, Ledger};
 use crate::settings::Settings;
 use crate::telemetry::figures::counted;
@@ -123,10 +124,12 @@ fn show(out: &mut impl Write, ledger: &Ledger, id: i64, json: bool, settings: &S
     let Some(dead) = ledger.dead_letter(id)? else { return Ok(unknown(id)) };
     let payload = String::from_utf8_lossy(&dead.letter.payload);
     let unit = settings.document.version_unit();
+    // A record that says nothing has none to show.
+    let version = dead.letter.version.filter(|version| *version != Version::OLDEST);
     let shown = Shown {
         letter: DeadLetterView::from(&dead),
         document: dead.letter.document.as_ref().map(|id| id.as_str()),
-        version: dead.letter.version.map(|version| VersionView::new(version, unit)),
+        version: version.map(|version| VersionView::new(version, unit)),
         replay: dead.replay,
         payload_lossy: matches!(payload, Cow::Owned(_)),
         payload,

@@ -1,6 +1,7 @@
 //! The order of changes to one document.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in the order of changes: the greater one is newer.
 ///
@@ -10,6 +11,9 @@ use std::fmt;
 pub struct Version(i128);
 
 impl Version {
+    /// The oldest there can be: it wins over nothing.
+    pub const OLDEST: Self = Self(i128::MIN);
+
     /// A version from billionths: for a time, nanoseconds since the Unix epoch.
     pub const fn from_nanos(nanos: i128) -> Self {
         Self(nanos)
@@ -18,6 +22,13 @@ impl Version {
     /// The version in billionths: for a time, nanoseconds since the Unix epoch.
     pub const fn as_nanos(self) -> i128 {
         self.0
+    }
+
+    /// The time that it stands for; `None` for a small number, which is a counter or older than any event of interest.
+    pub fn time(self) -> Option<SystemTime> {
+        const YEAR_2001: u64 = 1_000_000_000_000_000_000;
+        let nanos = u64::try_from(self.0).ok().filter(|nanos| *nanos >= YEAR_2001)?;
+        UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))
     }
 }
 

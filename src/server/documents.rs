@@ -63,11 +63,12 @@ pub async fn delete(
 /// The version of a deletion that does not say one: it must win over all that is held. `None`: its place in the journal, which is
 /// its time of arrival, does.
 ///
-/// Versions that are counters tell nothing about time, so the deletion takes the newest version that is held: a deletion wins over
-/// changes of its own version, and the next change may come after it.
+/// Versions that are counters, by the settings or by what is held, tell nothing about time, so the deletion takes the newest version that is
+/// held: a deletion wins over changes of its own version, and the next change may come after it.
 fn newer_than_all(held: Option<&Document>, unit: VersionUnit, now_ms: i64) -> Result<Option<Version>, String> {
     match (held.map(Document::newest), unit) {
         (Some(newest), VersionUnit::Counter) => Ok(Some(newest)),
+        (Some(newest), VersionUnit::Auto) if newest.time().is_none() => Ok(Some(newest)),
         (None, VersionUnit::Counter) => {
             Err("nothing is held of it yet, so only `?version=` can say what the deletion is \
             newer than, because `document.version.unit` is `counter`"
@@ -114,7 +115,7 @@ mod tests {
                 immediate: false,
             })
         };
-        let now_ms = 1_000;
+        let now_ms = 1_800_000_000_000;
         let now = i128::from(now_ms) * 1_000_000;
         let exactly = |nanos| Ok(Some(Version::from_nanos(nanos)));
         for (held, unit, expected) in [
@@ -123,6 +124,7 @@ mod tests {
             (Some(held(now)), VersionUnit::Seconds, exactly(now)),
             (Some(held(now + 5)), VersionUnit::Milliseconds, exactly(now + 5)),
             (Some(held(7)), VersionUnit::Counter, exactly(7)),
+            (Some(held(7_000_000_000)), VersionUnit::Auto, exactly(7_000_000_000)),
         ] {
             assert_eq!(newer_than_all(held.as_ref(), unit, now_ms), expected, "{held:?} {unit:?}");
         }

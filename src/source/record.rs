@@ -94,8 +94,7 @@ impl Record {
     /// one next time.
     pub fn look_again(id: DocumentId, weight: usize, position: Position) -> Self {
         let origin = Some(Origin { source: position.partition.name.clone(), position: id.to_string() });
-        // The oldest version there can be: it wins over nothing.
-        let version = Version::from_nanos(i128::MIN);
+        let version = Version::OLDEST;
         let change =
             Change { id, operation: Operation::Patch, version, fields: Fields::new(), priority: 0, immediate: false };
         Self { change: Some(change), refresh: true, origin, weight, ..Self::new(Bytes::new(), position, version) }

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::errand::map;
 use super::{End, Ingestor};
-use crate::document::Version;
 use crate::document::mapping::{Mapped, Refusal};
 use crate::ledger::NewDeadLetter;
 use crate::ledger::patience::patiently;
@@ -26,7 +25,7 @@ impl Ingestor {
         self.wiring.metrics.events.of(change.map(|(operation, _)| operation), outcome).inc();
         if outcome == Outcome::Indexed {
             self.wiring.through.fetch_add(1, Ordering::Relaxed);
-            let event = change.and_then(|(_, version)| time_of(version)).filter(|_| self.wiring.version_is_time);
+            let event = change.and_then(|(_, version)| version.time()).filter(|_| self.wiring.version_is_time);
             let age = event.map_or_else(|| since.elapsed(), |at| at.elapsed().unwrap_or_default());
             self.wiring.metrics.fresh_after(age);
         }
@@ -149,13 +148,6 @@ impl Ingestor {
             ingestor.drive(ctx);
         }));
     }
-}
-
-/// The time that a version stands for; `None` for a small number, which is a counter or older than any event of interest.
-fn time_of(version: Version) -> Option<SystemTime> {
-    const YEAR_2001: u64 = 1_000_000_000_000_000_000;
-    let nanos = u64::try_from(version.as_nanos()).ok().filter(|nanos| *nanos >= YEAR_2001)?;
-    UNIX_EPOCH.checked_add(Duration::from_nanos(nanos))
 }
 
 fn unix_ms(at: SystemTime) -> i64 {
