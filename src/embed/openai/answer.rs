@@ -6,6 +6,7 @@ use std::fmt;
 use base64_simd::STANDARD_NO_PAD;
 use bytes::Bytes;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::document::Vector;
 
@@ -31,8 +32,9 @@ pub struct Answer {
 struct Body<'a> {
     #[serde(borrow)]
     data: Vec<Item<'a>>,
-    /// Only for the books: whatever it is, it makes no vector worse.
-    usage: Option<serde_json::Value>,
+    /// Only for the books: whatever it is, it makes no vector worse, and takes no memory.
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(serde::Deserialize)]
@@ -41,6 +43,14 @@ struct Item<'a> {
     index: Option<usize>,
     #[serde(borrow)]
     embedding: Numbers<'a>,
+}
+
+#[derive(serde::Deserialize)]
+struct Usage<'a> {
+    #[serde(borrow)]
+    total_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt_tokens: Option<&'a RawValue>,
 }
 
 /// A vector as it was sent: base64 of little-endian `f32`s as asked for, or an array by a server that does not know the option.
@@ -117,7 +127,7 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     }
     let vectors: Vec<Vector> = vectors.into_iter().flatten().collect();
     match other_length {
-        None => Ok(Answer { vectors, tokens: body.usage.as_ref().and_then(tokens) }),
+        None => Ok(Answer { vectors, tokens: body.usage.and_then(tokens) }),
         // Beside vectors of the right length it is the text's fault, or the server's, and no wrong setting. Nor is one without numbers.
         Some((index, came)) if !vectors.is_empty() || came == 0 => {
             Err(Fault::Garbled(format!("vector {index} has {came} numbers instead of {dimensions}")))
@@ -127,8 +137,10 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
 }
 
 /// The tokens that were charged, where the usage tells them.
-fn tokens(usage: &serde_json::Value) -> Option<u64> {
-    let count = ["total_tokens", "prompt_tokens"].into_iter().find_map(|name| usage.get(name)?.as_f64())?;
+fn tokens(usage: &RawValue) -> Option<u64> {
+    let Usage { total_tokens, prompt_tokens } = serde_json::from_str(usage.get()).ok()?;
+    let number = |count: &RawValue| serde_json::from_str::<f64>(count.get()).ok();
+    let count = total_tokens.and_then(number).or_else(|| prompt_tokens.and_then(number))?;
     (count >= 0.0).then_some(count as u64)
 }
 
@@ -258,6 +270,7 @@ mod tests {
             (json!({ "total_tokens": null, "prompt_tokens": 3 }), Some(3)),
             (json!({ "total_tokens": -1 }), None),
             (json!({ "total_tokens": "12" }), None),
+            (json!({ "total_tokens": "12", "prompt_tokens": 3 }), Some(3)),
             (json!("free"), None),
             (json!([]), None),
         ] {
