@@ -4,6 +4,7 @@
 //! (`tokio::task::spawn_blocking`), never on an arbiter.
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
+mod clock;
 mod counts;
 mod dead_letters;
 mod documents;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
+pub use clock::now_ms;
 pub use counts::Counts;
 pub use documents::Held;
 pub use error::{LedgerError, LedgerErrorKind};

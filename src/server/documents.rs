@@ -1,14 +1,12 @@
 //! `/v1/documents/{id}`: what is held of a document, and taking it out of the index.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::document::{Document, DocumentId, Version, versioning};
-use crate::ledger::HeldDocument;
+use crate::ledger::{HeldDocument, now_ms};
 use crate::settings::document::VersionUnit;
 use crate::source::http::Removal;
 use crate::view::DocumentView;
@@ -52,7 +50,7 @@ pub async fn delete(
         Some(text) => Some(versioning::read(&Value::String(text), unit).map_err(ApiError::bad_request)?),
         None => {
             let held = held(&shared, id.clone()).await?.map(|held| held.document);
-            newer_than_all(held.as_ref(), unit, unix_millis())
+            newer_than_all(held.as_ref(), unit, now_ms())
                 .map_err(|reason| ApiError::not_found(format!("document `{id}`: {reason}")))?
         }
     };
@@ -87,11 +85,6 @@ async fn held(shared: &Shared, id: DocumentId) -> Result<Option<HeldDocument>, A
     let ledger = shared.context.searcher.ledger.clone();
     let found = blocking(move || ledger.documents(&[id])).await?;
     Ok(found.into_iter().flatten().next())
-}
-
-fn unix_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

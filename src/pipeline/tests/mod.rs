@@ -19,7 +19,7 @@ use super::supervisor::{Ending, RunOptions, supervise_sources};
 use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Limits;
 use crate::document::mapping::Mapped;
-use crate::document::{Document, DocumentId, Vector, Version};
+use crate::document::{Change, Document, DocumentId, Vector, Version};
 use crate::ledger::testing::write;
 use crate::ledger::{DocumentWrite, NewDeadLetter};
 use crate::source::Source;
@@ -101,10 +101,17 @@ impl Pipeline {
         self.resources.actors.snapshot().values().map(|actor| actor.restarts).sum()
     }
 
+    /// What this event says.
+    fn change(&self, event: &Value) -> Change {
+        match self.resources.mapper.map(event.to_string().as_bytes(), Version::default()) {
+            Ok(Mapped::Change(change)) => change,
+            _ => panic!("{event} is no change"),
+        }
+    }
+
     /// The document of this event as the ledger may hold it while nothing of it is in the index.
     fn not_indexed(&self, event: &Value) -> DocumentWrite {
-        let mapped = self.resources.mapper.map(event.to_string().as_bytes(), Version::default());
-        let Ok(Mapped::Change(change)) = mapped else { panic!("{event} is no change") };
+        let change = self.change(event);
         let id = change.id.clone();
         DocumentWrite { document: Document::from(change).to_json(), ..write(id.as_str(), vec![]) }
     }
@@ -113,8 +120,7 @@ impl Pipeline {
     fn truth(&self, events: &[Value]) -> BTreeMap<String, Indexed> {
         let mut documents: BTreeMap<DocumentId, Document> = BTreeMap::new();
         for event in events {
-            let mapped = self.resources.mapper.map(event.to_string().as_bytes(), Version::default());
-            let Ok(Mapped::Change(change)) = mapped else { panic!("{event} is no change") };
+            let change = self.change(event);
             documents.entry(change.id.clone()).or_default().join(change.into());
         }
         let template = &self.resources.template;

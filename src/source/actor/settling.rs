@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::time::Instant;
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::errand::map;
 use super::{End, Ingestor};
 use crate::document::mapping::{Mapped, Refusal};
-use crate::ledger::NewDeadLetter;
 use crate::ledger::patience::patiently;
+use crate::ledger::{NewDeadLetter, now_ms};
 use crate::source::Position;
 use crate::telemetry::Outcome;
 
@@ -56,7 +56,7 @@ impl Ingestor {
             condemned.iter().filter_map(|(number, refusal)| self.letter(*number, refusal)).collect();
         let numbers: Vec<u64> = condemned.into_iter().map(|(number, _)| number).collect();
         let ledger = self.wiring.ledger.clone();
-        let at = unix_ms(SystemTime::now());
+        let at = now_ms();
         let on_bury = self.state.on_bury.clone();
         let bury = async move {
             let buried = letters.clone();
@@ -148,9 +148,4 @@ impl Ingestor {
             ingestor.drive(ctx);
         }));
     }
-}
-
-fn unix_ms(at: SystemTime) -> i64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::journal::{Journal, on_blocking_thread};
+use crate::ledger::now_ms;
 
 /// How long a caller is asked to stay away when there is no room. Room comes back as fast as events are settled, so longer
 /// would leave the pipeline idle.
@@ -234,7 +235,7 @@ impl Writer {
     }
 
     async fn write(&self, mut group: Vec<Waiting>) {
-        let (journal, source, at) = (self.journal.clone(), self.source.clone(), unix_millis());
+        let (journal, source, at) = (self.journal.clone(), self.source.clone(), now_ms());
         let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();
@@ -261,11 +262,6 @@ impl Writer {
             }
         }
     }
-}
-
-fn unix_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
