@@ -20,6 +20,7 @@ pub mod patience;
 mod points;
 mod positions;
 mod readers;
+mod segment;
 mod settings;
 mod sieve;
 mod slots;

@@ -36,7 +36,7 @@ pub struct LedgerOptions {
 /// Says that an SQLite file is a ledger of Vectide: "Vctd".
 const APPLICATION: i32 = 0x5663_7464;
 /// The schema that this version writes and reads.
-const SCHEMA: i32 = 4;
+const SCHEMA: i32 = 5;
 /// A document with its texts fits into a page. Half of it was measured as no better: new fingerprints come in no order, so that each
 /// lands on a page of its own, and what a page costs hardly depends on its size.
 const PAGE_BYTES: i64 = 8192;
@@ -105,8 +105,8 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
-        let vectors = VectorFile::new(folder, lock.is_some());
-        let sieve = lock.as_ref().map(|_| Sieve::empty());
+        let vectors = VectorFile::new(folder, lock.is_some(), options.store_points);
+        let sieve = lock.as_ref().map(|_| Sieve::default());
         let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
         let (folder, damage) = (folder.to_owned(), watch::Sender::default());
         let ledger = Self {

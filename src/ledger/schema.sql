@@ -17,9 +17,9 @@ CREATE TABLE documents (
 CREATE TABLE vectors (
     id          INTEGER PRIMARY KEY,     -- the slot of its numbers in vectors.bin, from 1
     fingerprint BLOB NOT NULL,           -- SHA-256 of the vector space and the text; no two rows have the same
-    prefix      INTEGER NOT NULL         -- its first 8 bytes, little-endian: an index of them is a third as large, and random all the same
+    key         INTEGER NOT NULL         -- the segment of the slot, and the first bits of the fingerprint: see src/ledger/segment.rs
 ) STRICT;
-CREATE INDEX vectors_prefix ON vectors (prefix);
+CREATE INDEX vectors_key ON vectors (key);
 
 -- One row, from the first vector on.
 CREATE TABLE vector_file (

@@ -9,9 +9,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
+use rustix::fs::{Advice, fadvise};
 
 use crate::document::{Fingerprint, Vector, vector};
 
@@ -185,11 +191,13 @@ pub(super) struct SlotWriter {
     /// What is not written yet: slots from `first` on.
     block: Vec<u8>,
     first: Slot,
+    /// From the first byte that was written to behind the last.
+    written: Option<Range<u64>>,
 }
 
 impl SlotWriter {
     pub(super) fn new(file: Arc<SlotFile>) -> Self {
-        Self { file, block: Vec::new(), first: 1 }
+        Self { file, block: Vec::new(), first: 1, written: None }
     }
 
     pub(super) fn file(&self) -> &SlotFile {
@@ -218,17 +226,41 @@ impl SlotWriter {
         Ok(())
     }
 
-    /// Writes what is left, and answers once everything is on the disk.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    /// Writes what is left, and answers once everything is on the disk; in the system's memory too if it is `read_soon`.
+    pub(super) fn finish(mut self, read_soon: bool) -> io::Result<()> {
         self.flush()?;
-        self.file.file.sync_data()
+        self.file.file.sync_data()?;
+        if !read_soon {
+            self.uncache();
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.file.write_all_at(&self.block, self.file.offset(self.first))?;
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let start = self.file.offset(self.first);
+        self.file.file.write_all_at(&self.block, start)?;
+        let end = start + self.block.len() as u64;
+        let written = self.written.get_or_insert(start..end);
+        *written = written.start.min(start)..written.end.max(end);
         self.block.clear();
         Ok(())
     }
+
+    /// Lets the system forget what it has of the slots in memory. Otherwise it would keep the whole file there, find room for it
+    /// at a cost greater than that of writing, and push out what is worth keeping.
+    #[cfg(target_os = "linux")]
+    fn uncache(&self) {
+        if let Some(Range { start, end }) = self.written {
+            // Advice: nothing is wrong when it is not taken.
+            let _ = fadvise(&self.file.file, start, NonZeroU64::new(end - start), Advice::DontNeed);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn uncache(&self) {}
 }
 
 #[cfg(test)]
@@ -264,7 +296,7 @@ mod tests {
                 writer.put(place(slot, "text"), &vector).unwrap();
                 held.insert(slot, vector);
             }
-            writer.finish().unwrap();
+            writer.finish(false).unwrap();
             let slots: Vec<Slot> = held.keys().copied().collect();
             let asked: Vec<Slot> = asked.iter().map(|index| *index.get(&slots)).collect();
             let places: Vec<Place> = asked.iter().map(|slot| place(*slot, "text")).collect();
@@ -285,7 +317,7 @@ mod tests {
         for (slot, text) in (1..).zip(["a", "torn", "b", "cut off"]) {
             writer.put(place(slot, text), &[1.0, slot as f32]).unwrap();
         }
-        writer.finish().unwrap();
+        writer.finish(true).unwrap();
         file.file.write_all_at(&[9], file.offset(2) + 3).unwrap();
         file.file.set_len(file.offset(5) - 1).unwrap();
         let wrong = |slot, text| file.read(&[place(slot, text)]).unwrap().remove(0).unwrap_err();

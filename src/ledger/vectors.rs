@@ -7,6 +7,7 @@
 //! A reader looks a slot up and then reads it, and meanwhile it may be freed and used again. The tag and the checksum tell, and
 //! then the reader looks it up anew.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,8 @@ use crate::document::{Fingerprint, Vector};
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::journal::limit;
-use super::sieve::{Sieve, prefix};
+use super::segment::{self, Segment};
+use super::sieve::Sieve;
 use super::slots::{Mark, Place, Slot, SlotFile, SlotWriter, Wrong};
 
 const FILE: &str = "vectors.bin";
@@ -30,13 +32,15 @@ const TRIES: usize = 5;
 pub(super) struct VectorFile {
     path: PathBuf,
     to_write: bool,
+    /// Whether vectors are read soon after they were written, as for an index that is made of them.
+    read_soon: bool,
     /// Opened when it is needed first.
     open: Mutex<Option<Arc<SlotFile>>>,
 }
 
 impl VectorFile {
-    pub(super) fn new(folder: &Path, to_write: bool) -> Self {
-        Self { path: folder.join(FILE), to_write, open: Mutex::default() }
+    pub(super) fn new(folder: &Path, to_write: bool, read_soon: bool) -> Self {
+        Self { path: folder.join(FILE), to_write, read_soon, open: Mutex::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -116,30 +120,46 @@ pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
 impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
-        if fingerprints.iter().all(|text| self.surely_lacks(text)) {
+        let doing = "look up vectors";
+        let Some(sieve) = &self.sieve else {
+            return self.vectors_without_sieve(doing, fingerprints);
+        };
+        let sifted: Vec<_> = fingerprints.iter().map(|text| (*text, sieve.segments(segment::prefix(text)))).collect();
+        if sifted.iter().all(|(_, segments)| segments.is_empty()) {
             return Ok(vec![None; fingerprints.len()]);
         }
-        self.look_up_vectors("look up vectors", fingerprints, |connection, text| {
-            if self.surely_lacks(text) {
+        self.look_up_vectors(doing, &sifted, |connection, (text, segments)| {
+            if segments.is_empty() {
                 return Ok(None);
             }
-            let slot = find(&mut connection.prepare_cached(FIND)?, text)?;
-            Ok(slot.map(|slot| Place { slot, text: *text }))
+            find(&mut connection.prepare_cached(FIND)?, text, segments.iter().copied())
         })
     }
 
-    fn surely_lacks(&self, text: &Fingerprint) -> bool {
-        self.sieve.as_ref().is_some_and(|sieve| !sieve.may_have(prefix(text)))
+    /// Looks into all segments, and first into the one where the last text was: texts that are asked for together mostly came together.
+    fn vectors_without_sieve(
+        &self,
+        doing: &'static str,
+        fingerprints: &[Fingerprint],
+    ) -> Result<Vec<Option<Vector>>, LedgerError> {
+        let last = Cell::new(0);
+        self.look_up_vectors(doing, fingerprints, |connection, text| {
+            let end = recorded(connection)?.map_or(0, |recorded| segment::of(recorded.next) + 1);
+            let found = find(&mut connection.prepare_cached(FIND)?, text, (last.get()..end).chain(0..last.get()))?;
+            last.set(found.map_or(last.get(), |place| segment::of(place.slot)));
+            Ok(found)
+        })
     }
 
     /// To be called before any vector is written.
     pub(super) fn fill_sieve(&self) -> Result<(), LedgerError> {
         let Some(sieve) = &self.sieve else { return Ok(()) };
         self.read("open the ledger", |connection| {
-            let mut select = connection.prepare("SELECT prefix FROM vectors")?;
+            let mut select = connection.prepare("SELECT key FROM vectors")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
-                sieve.add(row.get::<_, i64>(0)?.cast_unsigned());
+                let (segment, prefix) = segment::parts(row.get(0)?);
+                sieve.add(prefix, segment);
             }
             Ok(())
         })
@@ -212,7 +232,7 @@ impl Ledger {
 pub(super) struct VectorKeeper<'c> {
     connection: &'c Connection,
     file: &'c VectorFile,
-    sieve: Option<&'c Sieve>,
+    sieve: &'c Sieve,
     find: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     recorded: Option<Recorded>,
@@ -230,7 +250,7 @@ impl<'c> VectorKeeper<'c> {
     pub(super) fn new(
         connection: &'c Connection,
         file: &'c VectorFile,
-        sieve: Option<&'c Sieve>,
+        sieve: &'c Sieve,
         new: usize,
     ) -> rusqlite::Result<Self> {
         let mut free = connection.prepare_cached("SELECT slot FROM free_slots ORDER BY slot LIMIT ?1")?;
@@ -240,7 +260,7 @@ impl<'c> VectorKeeper<'c> {
             file,
             sieve,
             find: connection.prepare_cached(FIND)?,
-            insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, prefix) VALUES (?1, ?2, ?3)")?,
+            insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, key) VALUES (?1, ?2, ?3)")?,
             recorded: recorded(connection)?,
             writer: None,
             free: free.collect::<Result<_, _>>()?,
@@ -251,19 +271,17 @@ impl<'c> VectorKeeper<'c> {
 
     /// Keeps the vector of a text unless one is kept already; answers its slot.
     pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
-        if self.sieve.is_none_or(|sieve| sieve.may_have(prefix(text)))
-            && let Some(slot) = find(&mut self.find, text)?
-        {
+        let prefix = segment::prefix(text);
+        if let Some(place) = find(&mut self.find, text, self.sieve.segments(prefix))? {
             // Another document has the same text, or had it.
-            return Ok(slot);
+            return Ok(place.slot);
         }
         let unused = self.recorded.as_ref().map_or(1, |recorded| recorded.next);
         let free = self.free.get(self.taken).copied();
         let place = Place { slot: free.unwrap_or(unused), text: *text };
-        self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), prefix(text).cast_signed()])?;
-        if let Some(sieve) = self.sieve {
-            sieve.add(prefix(text));
-        }
+        let segment = segment::of(place.slot);
+        self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), segment::key(segment, prefix)])?;
+        self.sieve.add(prefix, segment);
         let put = self.writer(vector.len())?.put(place, vector);
         put.map_err(|error| self.file.failed(error))?;
         match &mut self.recorded {
@@ -310,7 +328,7 @@ impl<'c> VectorKeeper<'c> {
     /// To be called before the commit: answers once the new vectors are on the disk.
     pub(super) fn finish(self) -> Result<(), Trouble> {
         if let (Some(writer), Some(recorded)) = (self.writer, &self.recorded) {
-            writer.finish().map_err(|error| self.file.failed(error))?;
+            writer.finish(self.file.read_soon).map_err(|error| self.file.failed(error))?;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO vector_file VALUES (1, ?1, ?2)")?
                 .execute(params![recorded.mark, recorded.next.cast_signed()])?;
@@ -324,11 +342,19 @@ impl<'c> VectorKeeper<'c> {
     }
 }
 
-/// The slot of a text, for [`find`].
-const FIND: &str = "SELECT id FROM vectors WHERE prefix = ?1 AND fingerprint = ?2";
+/// The place of a text in one segment, for [`find`].
+const FIND: &str = "SELECT id, fingerprint FROM vectors WHERE key = ?1 AND fingerprint = ?2";
 
-fn find(select: &mut CachedStatement<'_>, text: &Fingerprint) -> rusqlite::Result<Option<Slot>> {
-    select.query_row(params![prefix(text).cast_signed(), text.as_bytes()], slot).optional()
+fn find(
+    select: &mut CachedStatement<'_>,
+    text: &Fingerprint,
+    segments: impl IntoIterator<Item = Segment>,
+) -> rusqlite::Result<Option<Place>> {
+    let prefix = segment::prefix(text);
+    let mut found = segments.into_iter().filter_map(|segment| {
+        select.query_row(params![segment::key(segment, prefix), text.as_bytes()], place).optional().transpose()
+    });
+    found.next().transpose()
 }
 
 fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
@@ -361,7 +387,6 @@ fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::fs;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
@@ -393,6 +418,42 @@ mod tests {
             ledger.read("count", |c| Ok(c.query_row("SELECT count(*) FROM vectors", [], |r| r.get(0))?)).unwrap();
         assert_eq!(kept, 1);
         assert_eq!(ledger.vectors_of(&[2, 9, 1]).unwrap(), [Some(vector("one")), None, Some(vector("one"))]);
+    }
+
+    #[test]
+    fn a_text_is_found_in_whichever_segment_it_is_with_and_without_a_sieve() {
+        const TEXTS: usize = (2 << segment::SLOTS_LOG2) + 100;
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, options());
+        let text = |number: usize| format!("text {number}");
+        let chunks = (0..TEXTS).map(|number| here(&text(number)));
+        ledger.write(&[write("a", chunks.collect())]).unwrap();
+        // At both ends of each segment, and some that there are not.
+        let asked: Vec<usize> = [0, 1, 2]
+            .into_iter()
+            .flat_map(|segment: usize| {
+                let end = segment << segment::SLOTS_LOG2;
+                end.saturating_sub(3)..end + 3
+            })
+            .chain(TEXTS - 2..TEXTS + 50)
+            .rev()
+            .collect();
+        let fingerprints: Vec<_> = asked.iter().map(|number| fingerprint(&text(*number))).collect();
+        let expected: Vec<_> = asked.iter().map(|number| (*number < TEXTS).then(|| vector(&text(*number)))).collect();
+        assert_eq!(ledger.vectors(&fingerprints).unwrap(), expected);
+        let reader = Ledger::open_to_read(folder.path()).unwrap();
+        assert_eq!(reader.vectors(&fingerprints).unwrap(), expected, "without a sieve");
+        drop((ledger, reader));
+        let ledger = open_with(&folder, options());
+        assert_eq!(ledger.vectors(&fingerprints).unwrap(), expected, "a sieve filled from the file");
+        let again = fingerprints.iter().zip(&expected).filter_map(|(fingerprint, vector)| {
+            let vector = VectorSource::Here(vector.clone()?);
+            Some(ChunkWrite { fingerprint: *fingerprint, vector })
+        });
+        ledger.write(&[write("b", again.collect())]).unwrap();
+        let kept: i64 =
+            ledger.read("count", |c| Ok(c.query_row("SELECT count(*) FROM vectors", [], |r| r.get(0))?)).unwrap();
+        assert_eq!(kept, TEXTS as i64, "each text once");
     }
 
     #[test]
@@ -442,8 +503,7 @@ mod tests {
 
     fn place_of(ledger: &Ledger, text: &str) -> Option<Place> {
         let text = fingerprint(text);
-        let slot = ledger.read("look", |c| Ok(find(&mut c.prepare_cached(FIND)?, &text)?)).unwrap();
-        slot.map(|slot| Place { slot, text })
+        ledger.read("look", |c| Ok(find(&mut c.prepare_cached(FIND)?, &text, [0])?)).unwrap()
     }
 
     #[test]

@@ -47,6 +47,10 @@ impl Ledger {
         if writes.is_empty() {
             return Ok(Written::default());
         }
+        let doing = "write documents";
+        let Some(sieve) = &self.sieve else {
+            return Err(LedgerError::opened_to_read(doing, &self.file));
+        };
         let last: HashMap<&str, usize, RandomState> =
             writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
         let new: Vec<&Vector> =
@@ -54,8 +58,8 @@ impl Ledger {
         if let Some(vector) = new.first().filter(|_| self.options.store_vectors) {
             self.make_way_for(vector)?;
         }
-        self.change("write documents", |transaction| {
-            let vectors = VectorKeeper::new(transaction, &self.vectors, self.sieve.as_ref(), new.len())?;
+        self.change(doing, |transaction| {
+            let vectors = VectorKeeper::new(transaction, &self.vectors, sieve, new.len())?;
             let mut writing = Writing::begin(transaction, &self.options, vectors)?;
             for (index, write) in writes.iter().enumerate() {
                 if last[write.id.as_str()] == index {
