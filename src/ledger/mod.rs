@@ -24,6 +24,7 @@ mod segment;
 mod settings;
 mod sieve;
 mod slots;
+mod stretch;
 mod taken;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,30 +5,29 @@
 //! is free, whatever is in it.
 //!
 //! Header, little-endian: magic (8 bytes), version (4), dimensions (4), mark of the ledger (16), CRC-32 of all before (4).
-//! Slot: the numbers (4 each), the tag of its text (8), CRC-32 of all before in it (4). Slot 1 follows the header.
+//! Slot: the numbers (4 each), the tag of its text (8), CRC-32 of all before in it (4). Slot 1 follows the header. Behind the last slot
+//! there may be zeros, up to a whole sector.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-#[cfg(target_os = "linux")]
-use std::num::NonZeroU64;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-#[cfg(target_os = "linux")]
-use rustix::fs::{Advice, fadvise};
-
 use crate::document::{Fingerprint, Vector, vector};
+
+use super::stretch::{Stretch, Target, open_direct};
 
 const MAGIC: &[u8; 8] = b"VctdVect";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 36;
 const TAG_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 4;
-/// Slots written or read at once, in bytes, unless one alone is larger: enough that a call to the system costs little beside
+/// Slots read or written at once, in bytes, unless one alone is larger: enough that a call to the system costs little beside
 /// the copying, and small enough for the processor's cache.
 const BLOCK: usize = 256 * 1024;
+/// The same for slots written directly, each time waiting for the disk. A quarter of it was measured as no faster than copying.
+const DIRECT_BLOCK: usize = 1024 * 1024;
 
 /// The number of a slot, from 1.
 pub(super) type Slot = u64;
@@ -51,7 +50,7 @@ pub(super) struct Place {
 /// An open file of vectors.
 #[derive(Debug)]
 pub(super) struct SlotFile {
-    file: File,
+    target: Target,
     mark: Mark,
     dimensions: usize,
 }
@@ -73,7 +72,7 @@ impl SlotFile {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Self { file, mark, dimensions })
+        Ok(Self { target: Target { file, direct: None }, mark, dimensions })
     }
 
     /// Opens the file of the ledger with this mark.
@@ -89,7 +88,14 @@ impl SlotFile {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Err(CUT_OFF)),
             Err(error) => return Err(error),
         }
-        Ok(dimensions_of(&header, mark).map(|dimensions| Self { file, mark, dimensions }))
+        let target = Target { file, direct: None };
+        Ok(dimensions_of(&header, mark).map(|dimensions| Self { target, mark, dimensions }))
+    }
+
+    /// The same, to be written around the system's memory where that is possible: for what is not read soon.
+    pub(super) fn written_directly(mut self, path: &Path) -> Self {
+        self.target.direct = open_direct(path, &self.target.file);
+        self
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -103,7 +109,7 @@ impl SlotFile {
 
     /// Whether the file is long enough for the slots before this one.
     pub(super) fn reaches(&self, end: Slot) -> io::Result<Result<(), Wrong>> {
-        Ok(if self.file.metadata()?.len() < self.offset(end) { Err(CUT_OFF) } else { Ok(()) })
+        Ok(if self.target.file.metadata()?.len() < self.offset(end) { Err(CUT_OFF) } else { Ok(()) })
     }
 
     /// The vectors at these places, in their order. Slots that lie side by side are read at once.
@@ -118,7 +124,7 @@ impl SlotFile {
             for indexes in neighbours.chunks(at_once) {
                 let (first, last) = (slot(&indexes[0]), slot(&indexes[indexes.len() - 1]));
                 block.resize((last - first + 1) as usize * self.slot_bytes(), 0);
-                match self.file.read_exact_at(&mut block, self.offset(first)) {
+                match self.target.file.read_exact_at(&mut block, self.offset(first)) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
                     Err(error) => return Err(error),
@@ -135,7 +141,7 @@ impl SlotFile {
     /// The same on another file.
     #[cfg(test)]
     pub(super) fn on(&self, file: File) -> Self {
-        Self { file, ..*self }
+        Self { target: Target { file, direct: None }, ..*self }
     }
 
     fn slot_bytes(&self) -> usize {
@@ -188,16 +194,18 @@ fn unpack(slot: &[u8], text: &Fingerprint) -> Result<Vector, Wrong> {
 /// Writes slots, those that lie side by side at once.
 pub(super) struct SlotWriter {
     file: Arc<SlotFile>,
-    /// What is not written yet: slots from `first` on.
-    block: Vec<u8>,
-    first: Slot,
-    /// From the first byte that was written to behind the last.
-    written: Option<Range<u64>>,
+    stretch: Stretch,
+    /// The slot behind the last one.
+    next: Option<Slot>,
 }
 
 impl SlotWriter {
-    pub(super) fn new(file: Arc<SlotFile>) -> Self {
-        Self { file, block: Vec::new(), first: 1, written: None }
+    /// For about so many slots.
+    pub(super) fn new(file: Arc<SlotFile>, slots: usize) -> Self {
+        let block = if file.target.direct.is_some() { DIRECT_BLOCK } else { BLOCK };
+        let at_once = (block / file.slot_bytes()).min(slots).max(1);
+        let stretch = Stretch::new(at_once * file.slot_bytes());
+        Self { file, stretch, next: None }
     }
 
     pub(super) fn file(&self) -> &SlotFile {
@@ -206,61 +214,31 @@ impl SlotWriter {
 
     /// Puts a vector, which has as many numbers as all, into a slot.
     pub(super) fn put(&mut self, place: Place, vector: &[f32]) -> io::Result<()> {
-        let bytes = self.file.slot_bytes();
-        let next = self.first + (self.block.len() / bytes) as u64;
-        if place.slot != next || self.block.len() + bytes > BLOCK {
-            self.flush()?;
+        if self.next != Some(place.slot) {
+            self.end()?;
+            self.stretch.begin(&self.file.target, self.file.offset(place.slot))?;
         }
-        if self.block.is_empty() {
-            self.first = place.slot;
-            self.block.reserve_exact(BLOCK.max(bytes));
-        }
-        let start = self.block.len();
-        self.block.resize(start + size_of_val(vector), 0);
-        let (numbers, _) = self.block[start..].as_chunks_mut();
+        let bytes = self.stretch.next(&self.file.target, self.file.slot_bytes())?;
+        let (content, checksum) = bytes.split_at_mut(bytes.len() - CHECKSUM_BYTES);
+        let (numbers, text) = content.split_at_mut(content.len() - TAG_BYTES);
+        let (numbers, _) = numbers.as_chunks_mut();
         // Number by number into a list that grows would take longer than all the rest.
         numbers.iter_mut().zip(vector).for_each(|(bytes, number)| *bytes = number.to_le_bytes());
-        self.block.extend_from_slice(tag(&place.text));
-        let checksum = crc32fast::hash(&self.block[start..]);
-        self.block.extend_from_slice(&checksum.to_le_bytes());
+        text.copy_from_slice(tag(&place.text));
+        checksum.copy_from_slice(&crc32fast::hash(content).to_le_bytes());
+        self.next = Some(place.slot + 1);
         Ok(())
     }
 
-    /// Writes what is left, and answers once everything is on the disk; in the system's memory too if it is `read_soon`.
-    pub(super) fn finish(mut self, read_soon: bool) -> io::Result<()> {
-        self.flush()?;
-        self.file.file.sync_data()?;
-        if !read_soon {
-            self.uncache();
-        }
-        Ok(())
+    /// Writes what is left, and answers once everything is on the disk.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.end()?;
+        self.file.target.file.sync_data()
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        if self.block.is_empty() {
-            return Ok(());
-        }
-        let start = self.file.offset(self.first);
-        self.file.file.write_all_at(&self.block, start)?;
-        let end = start + self.block.len() as u64;
-        let written = self.written.get_or_insert(start..end);
-        *written = written.start.min(start)..written.end.max(end);
-        self.block.clear();
-        Ok(())
+    fn end(&mut self) -> io::Result<()> {
+        if self.next.take().is_some() { self.stretch.end(&self.file.target) } else { Ok(()) }
     }
-
-    /// Lets the system forget what it has of the slots in memory. Otherwise it would keep the whole file there, find room for it
-    /// at a cost greater than that of writing, and push out what is worth keeping.
-    #[cfg(target_os = "linux")]
-    fn uncache(&self) {
-        if let Some(Range { start, end }) = self.written {
-            // Advice: nothing is wrong when it is not taken.
-            let _ = fadvise(&self.file.file, start, NonZeroU64::new(end - start), Advice::DontNeed);
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn uncache(&self) {}
 }
 
 #[cfg(test)]
@@ -289,14 +267,14 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("vectors");
             let file = Arc::new(SlotFile::create(&path, MARK, 20_000).unwrap());
-            let mut writer = SlotWriter::new(file);
+            let mut writer = SlotWriter::new(file, 12);
             let mut held = std::collections::BTreeMap::new();
             for (slot, bits) in puts {
                 let vector: Vector = bits.into_iter().map(f32::from_bits).collect();
                 writer.put(place(slot, "text"), &vector).unwrap();
                 held.insert(slot, vector);
             }
-            writer.finish(false).unwrap();
+            writer.finish().unwrap();
             let slots: Vec<Slot> = held.keys().copied().collect();
             let asked: Vec<Slot> = asked.iter().map(|index| *index.get(&slots)).collect();
             let places: Vec<Place> = asked.iter().map(|slot| place(*slot, "text")).collect();
@@ -313,13 +291,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vectors");
         let file = Arc::new(SlotFile::create(&path, MARK, 2).unwrap());
-        let mut writer = SlotWriter::new(Arc::clone(&file));
+        let mut writer = SlotWriter::new(Arc::clone(&file), 4);
         for (slot, text) in (1..).zip(["a", "torn", "b", "cut off"]) {
             writer.put(place(slot, text), &[1.0, slot as f32]).unwrap();
         }
-        writer.finish(true).unwrap();
-        file.file.write_all_at(&[9], file.offset(2) + 3).unwrap();
-        file.file.set_len(file.offset(5) - 1).unwrap();
+        writer.finish().unwrap();
+        file.target.file.write_all_at(&[9], file.offset(2) + 3).unwrap();
+        file.target.file.set_len(file.offset(5) - 1).unwrap();
         let wrong = |slot, text| file.read(&[place(slot, text)]).unwrap().remove(0).unwrap_err();
         assert!(wrong(2, "torn").contains("checksum"));
         assert!(wrong(4, "cut off").contains("cut off"));

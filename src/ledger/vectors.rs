@@ -57,7 +57,8 @@ impl VectorFile {
     }
 
     fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
-        let file = Arc::new(file);
+        let directly = self.to_write && !self.read_soon;
+        let file = Arc::new(if directly { file.written_directly(&self.path) } else { file });
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&file));
         file
     }
@@ -236,6 +237,8 @@ pub(super) struct VectorKeeper<'c> {
     find: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     recorded: Option<Recorded>,
+    /// At most so many vectors are new.
+    new: usize,
     /// Made for the first new vector.
     writer: Option<SlotWriter>,
     /// Free slots, the lowest first, as many as may be needed, and how many of them are taken.
@@ -246,7 +249,7 @@ pub(super) struct VectorKeeper<'c> {
 }
 
 impl<'c> VectorKeeper<'c> {
-    /// For at most so many new vectors.
+    /// For at most `new` new vectors.
     pub(super) fn new(
         connection: &'c Connection,
         file: &'c VectorFile,
@@ -262,6 +265,7 @@ impl<'c> VectorKeeper<'c> {
             find: connection.prepare_cached(FIND)?,
             insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, key) VALUES (?1, ?2, ?3)")?,
             recorded: recorded(connection)?,
+            new,
             writer: None,
             free: free.collect::<Result<_, _>>()?,
             taken: 0,
@@ -294,14 +298,17 @@ impl<'c> VectorKeeper<'c> {
     fn writer(&mut self, dimensions: usize) -> Result<&mut SlotWriter, Trouble> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
-            None => SlotWriter::new(match &self.recorded {
-                Some(recorded) => self.file.with_mark(recorded.mark)?.map_err(|wrong| self.file.damaged(wrong))?,
-                None => {
-                    let mark = fastrand::u128(..).to_le_bytes();
-                    self.recorded = Some(Recorded { mark, next: 1 });
-                    self.file.create(mark, dimensions)?
-                }
-            }),
+            None => {
+                let file = match &self.recorded {
+                    Some(recorded) => self.file.with_mark(recorded.mark)?.map_err(|wrong| self.file.damaged(wrong))?,
+                    None => {
+                        let mark = fastrand::u128(..).to_le_bytes();
+                        self.recorded = Some(Recorded { mark, next: 1 });
+                        self.file.create(mark, dimensions)?
+                    }
+                };
+                SlotWriter::new(file, self.new)
+            }
         };
         let held = writer.file().dimensions();
         if held != dimensions {
@@ -328,7 +335,7 @@ impl<'c> VectorKeeper<'c> {
     /// To be called before the commit: answers once the new vectors are on the disk.
     pub(super) fn finish(self) -> Result<(), Trouble> {
         if let (Some(writer), Some(recorded)) = (self.writer, &self.recorded) {
-            writer.finish(self.file.read_soon).map_err(|error| self.file.failed(error))?;
+            writer.finish().map_err(|error| self.file.failed(error))?;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO vector_file VALUES (1, ?1, ?2)")?
                 .execute(params![recorded.mark, recorded.next.cast_signed()])?;

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
 use rusqlite::Connection;
+use vectide::document::DocumentId;
 
 use crate::callers::{Accepted, Callers};
 use crate::pipeline::Pipeline;
@@ -26,11 +27,14 @@ const ROUNDS: u64 = 8;
 const EVENTS: usize = 1500;
 /// Bytes of a note: enough that SQLite's log is copied into the database, and begun anew, in the middle.
 const NOTES: usize = 20_000;
+const EMBEDDED: &str = "embedded";
 
 /// What was done to a data folder while a story was told.
 struct Recording {
     story: Story,
     through: Through,
+    /// The setting `index.type`.
+    index: &'static str,
     entries: Vec<Entry>,
     /// See [`Telling::inputs`].
     inputs: Vec<(String, usize)>,
@@ -40,11 +44,12 @@ struct Recording {
 
 impl Recording {
     /// Tells a story to processes of which some are killed, as the library understands SIGUSR1, and the last finishes.
-    fn make(through: Through) -> Self {
+    fn make(through: Through, index: &'static str) -> Self {
         let story = Story::with_notes(6, EVENTS, NOTES);
         let provider = Provider::new();
         let library = tempfile::tempdir().unwrap();
         let mut pipeline = Story::pipeline(&provider);
+        pipeline.set(format!("index.type={index}"));
         let (data, written) = (pipeline.path("data"), library.path().join("log"));
         fs::create_dir(&data).unwrap();
         let data = data.canonicalize().unwrap();
@@ -71,7 +76,7 @@ impl Recording {
             _ => Vec::new(),
         };
         let inputs = std::mem::take(&mut telling.inputs);
-        let recording = Self { through, entries, inputs, accepted, story };
+        let recording = Self { through, index, entries, inputs, accepted, story };
         assert_same(&recording.disk(recording.entries.len(), Lies::None).seen(), &data);
         recording
     }
@@ -118,7 +123,8 @@ impl Recording {
     /// Starts Vectide on such a disk. Fails unless all that was promised before is there, and the rest of the story can be told.
     fn go_on(&self, seed: u64, lies: Lies, provider: &Provider) {
         let (end, found) = self.lose_power(seed, lies);
-        let pipeline = Story::pipeline(provider);
+        let mut pipeline = Story::pipeline(provider);
+        pipeline.set(format!("index.type={}", self.index));
         put(&found, &pipeline.path("data"));
         let accepted = self.accepted.iter().filter(|accepted| accepted.at <= end).cloned().collect();
         let callers = Callers::new(&self.story.lines, accepted, || 0);
@@ -130,10 +136,21 @@ impl Recording {
             telling.assert_kept();
         }
         telling.finish();
+        assert_vectors_are_kept(&telling.pipeline);
         let ledger = Connection::open(telling.pipeline.path("data/ledger.sqlite")).unwrap();
         let check: String = ledger.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok");
     }
+}
+
+fn assert_vectors_are_kept(pipeline: &Pipeline) {
+    let (_folder, ledger) = pipeline.left_behind();
+    let ledger = ledger.unwrap();
+    let ids: Vec<_> = pipeline.documents().keys().map(|id| DocumentId::new(id).unwrap()).collect();
+    let held = ledger.documents(&ids).unwrap();
+    let texts: Vec<_> = held.iter().flatten().flat_map(|held| &held.chunks).map(|chunk| chunk.fingerprint).collect();
+    assert!(!texts.is_empty());
+    assert!(ledger.vectors(&texts).unwrap().iter().all(Option::is_some));
 }
 
 /// The log has everything: what it makes is what is in the folder. SQLite's shared memory is written past every call, and made anew
@@ -177,19 +194,26 @@ fn lose_power(test: &str, recording: &Recording) {
 
 #[test]
 fn when_the_power_is_lost_it_keeps_what_it_read_of_a_file() {
-    let recording = Recording::make(Through::File);
+    let recording = Recording::make(Through::File, EMBEDDED);
     lose_power("when_the_power_is_lost_it_keeps_what_it_read_of_a_file", &recording);
+}
+
+/// Then vectors are written around the system's memory, where the file system has that.
+#[test]
+fn when_the_power_is_lost_it_keeps_vectors_that_are_but_a_cache() {
+    let recording = Recording::make(Through::File, "discard");
+    lose_power("when_the_power_is_lost_it_keeps_vectors_that_are_but_a_cache", &recording);
 }
 
 #[test]
 fn when_the_power_is_lost_it_keeps_what_it_settled_of_standard_input() {
-    let recording = Recording::make(Through::Stdin);
+    let recording = Recording::make(Through::Stdin, EMBEDDED);
     lose_power("when_the_power_is_lost_it_keeps_what_it_settled_of_standard_input", &recording);
 }
 
 #[test]
 fn when_the_power_is_lost_it_keeps_what_it_answered_202() {
-    let recording = Recording::make(Through::Http);
+    let recording = Recording::make(Through::Http, EMBEDDED);
     assert!(recording.began_a_log_anew(), "raise NOTES");
     lose_power("when_the_power_is_lost_it_keeps_what_it_answered_202", &recording);
 }
@@ -197,7 +221,7 @@ fn when_the_power_is_lost_it_keeps_what_it_answered_202() {
 /// These tests find it when something is not synced.
 #[test]
 fn on_a_disk_that_does_not_sync_something_is_lost_or_damaged() {
-    let recording = Recording::make(Through::Http);
+    let recording = Recording::make(Through::Http, EMBEDDED);
     let provider = Provider::new();
     for lies in [Lies::AboutFiles, Lies::AboutNames] {
         let fails = |seed| catch_unwind(AssertUnwindSafe(|| recording.go_on(seed, lies, &provider))).is_err();
