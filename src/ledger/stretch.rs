@@ -68,8 +68,7 @@ impl Stretch {
     pub(super) fn begin(&mut self, target: &Target, offset: u64) -> io::Result<()> {
         let before = (offset % target.sector() as u64) as usize;
         self.offset = offset - before as u64;
-        let start = self.offset;
-        target.file.read_exact_at(self.extend(before), start)
+        self.extend_with_what_is_there(target, before)
     }
 
     /// The next bytes of the stretch, to be filled.
@@ -80,21 +79,30 @@ impl Stretch {
         Ok(self.extend(length))
     }
 
-    /// Writes what is left, and behind it in its last sector what is there already.
+    /// Writes what is left, in whole sectors.
     pub(super) fn end(&mut self, target: &Target) -> io::Result<()> {
         let behind = self.length.next_multiple_of(target.sector()) - self.length;
-        let offset = self.offset + self.length as u64;
-        let mut rest = self.extend(behind);
+        self.extend_with_what_is_there(target, behind)?;
+        self.write(target, self.length)
+    }
+
+    /// Zeros behind the end of the file.
+    fn extend_with_what_is_there(&mut self, target: &Target, length: usize) -> io::Result<()> {
+        let mut offset = self.offset + self.length as u64;
+        let mut rest = self.extend(length);
         rest.fill(0);
         while !rest.is_empty() {
-            match target.file.read_at(rest, offset + (behind - rest.len()) as u64) {
+            match target.file.read_at(rest, offset) {
                 Ok(0) => break,
-                Ok(read) => rest = &mut rest[read..],
+                Ok(read) => {
+                    rest = &mut rest[read..];
+                    offset += read as u64;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.write(target, self.length)
+        Ok(())
     }
 
     fn write(&mut self, target: &Target, length: usize) -> io::Result<()> {
