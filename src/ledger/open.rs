@@ -105,7 +105,7 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
-        let vectors = VectorFile::new(folder, lock.is_some(), options.store_points);
+        let vectors = VectorFile::new(folder, lock.is_some(), &options);
         let sieve = lock.as_ref().map(|_| Sieve::default());
         let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
         let (folder, damage) = (folder.to_owned(), watch::Sender::default());

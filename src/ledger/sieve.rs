@@ -47,7 +47,7 @@ impl Sieve {
         }
     }
 
-    /// The segments that may have the vector of the text with this prefix, in no order.
+    /// The segments that may have the vector of the text with this prefix, ascending.
     pub(super) fn segments(&self, prefix: u64) -> Vec<Segment> {
         let planes = self.planes.read().unwrap_or_else(PoisonError::into_inner);
         let of_plane = |(number, plane): (usize, &Plane)| {

@@ -72,7 +72,7 @@ impl SlotFile {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Self { target: Target { file, direct: None }, mark, dimensions })
+        Ok(Self { target: Target::buffered(file), mark, dimensions })
     }
 
     /// Opens the file of the ledger with this mark.
@@ -88,7 +88,7 @@ impl SlotFile {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Err(CUT_OFF)),
             Err(error) => return Err(error),
         }
-        let target = Target { file, direct: None };
+        let target = Target::buffered(file);
         Ok(dimensions_of(&header, mark).map(|dimensions| Self { target, mark, dimensions }))
     }
 
@@ -141,7 +141,7 @@ impl SlotFile {
     /// The same on another file.
     #[cfg(test)]
     pub(super) fn on(&self, file: File) -> Self {
-        Self { target: Target { file, direct: None }, ..*self }
+        Self { target: Target::buffered(file), ..*self }
     }
 
     fn slot_bytes(&self) -> usize {

@@ -23,6 +23,10 @@ pub(super) struct Target {
 }
 
 impl Target {
+    pub(super) fn buffered(file: File) -> Self {
+        Self { file, direct: None }
+    }
+
     fn sector(&self) -> usize {
         if self.direct.is_some() { SECTOR } else { 1 }
     }

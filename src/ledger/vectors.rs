@@ -16,12 +16,13 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::document::{Fingerprint, Vector};
 
-use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
+use super::held::HeldChunk;
 use super::journal::limit;
 use super::segment::{self, Segment};
 use super::sieve::Sieve;
 use super::slots::{Mark, Place, Slot, SlotFile, SlotWriter, Wrong};
+use super::{Ledger, LedgerOptions};
 
 const FILE: &str = "vectors.bin";
 /// How often a slot with wrong content is looked up anew before the file counts as damaged.
@@ -32,15 +33,15 @@ const TRIES: usize = 5;
 pub(super) struct VectorFile {
     path: PathBuf,
     to_write: bool,
-    /// Whether vectors are read soon after they were written, as for an index that is made of them.
-    read_soon: bool,
+    /// Whether vectors are written around the system's memory: those that no index here or elsewhere is made of are seldom read.
+    directly: bool,
     /// Opened when it is needed first.
     open: Mutex<Option<Arc<SlotFile>>>,
 }
 
 impl VectorFile {
-    pub(super) fn new(folder: &Path, to_write: bool, read_soon: bool) -> Self {
-        Self { path: folder.join(FILE), to_write, read_soon, open: Mutex::default() }
+    pub(super) fn new(folder: &Path, to_write: bool, options: &LedgerOptions) -> Self {
+        Self { path: folder.join(FILE), to_write, directly: to_write && !options.store_points, open: Mutex::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -57,8 +58,7 @@ impl VectorFile {
     }
 
     fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
-        let directly = self.to_write && !self.read_soon;
-        let file = Arc::new(if directly { file.written_directly(&self.path) } else { file });
+        let file = Arc::new(if self.directly { file.written_directly(&self.path) } else { file });
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&file));
         file
     }
@@ -143,13 +143,23 @@ impl Ledger {
         doing: &'static str,
         fingerprints: &[Fingerprint],
     ) -> Result<Vec<Option<Vector>>, LedgerError> {
+        let recorded = self.read(doing, |connection| Ok(recorded(connection)?))?;
+        let end = recorded.map_or(0, |recorded| segment::of(recorded.next) + 1);
         let last = Cell::new(0);
         self.look_up_vectors(doing, fingerprints, |connection, text| {
-            let end = recorded(connection)?.map_or(0, |recorded| segment::of(recorded.next) + 1);
             let found = find(&mut connection.prepare_cached(FIND)?, text, (last.get()..end).chain(0..last.get()))?;
             last.set(found.map_or(last.get(), |place| segment::of(place.slot)));
             Ok(found)
         })
+    }
+
+    /// The vectors of chunks that documents hold, in their order; `None` for one that is not kept, or no longer held.
+    pub fn vectors_of_chunks(&self, chunks: &[&HeldChunk]) -> Result<Vec<Option<Vector>>, LedgerError> {
+        if self.options.store_points {
+            // A point says where its vector is.
+            return self.vectors_of(&chunks.iter().map(|chunk| chunk.key).collect::<Vec<_>>());
+        }
+        self.vectors(&chunks.iter().map(|chunk| chunk.fingerprint).collect::<Vec<_>>())
     }
 
     /// To be called before any vector is written.
@@ -349,8 +359,8 @@ impl<'c> VectorKeeper<'c> {
     }
 }
 
-/// The place of a text in one segment, for [`find`].
-const FIND: &str = "SELECT id, fingerprint FROM vectors WHERE key = ?1 AND fingerprint = ?2";
+/// The slot of a text in one segment, for [`find`].
+const FIND: &str = "SELECT id FROM vectors WHERE key = ?1 AND fingerprint = ?2";
 
 fn find(
     select: &mut CachedStatement<'_>,
@@ -359,9 +369,9 @@ fn find(
 ) -> rusqlite::Result<Option<Place>> {
     let prefix = segment::prefix(text);
     let mut found = segments.into_iter().filter_map(|segment| {
-        select.query_row(params![segment::key(segment, prefix), text.as_bytes()], place).optional().transpose()
+        select.query_row(params![segment::key(segment, prefix), text.as_bytes()], slot).optional().transpose()
     });
-    found.next().transpose()
+    Ok(found.next().transpose()?.map(|slot| Place { slot, text: *text }))
 }
 
 fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {

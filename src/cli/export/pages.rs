@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 
-use crate::document::{DocumentId, Fingerprint};
-use crate::ledger::{HeldDocument, Ledger};
+use crate::document::DocumentId;
+use crate::ledger::{HeldChunk, HeldDocument, Ledger};
 use crate::settings::document::VersionUnit;
 use crate::view::ExportedDocument;
 
@@ -34,11 +34,11 @@ impl<'a> Pages<'a> {
             let page = self.ledger.scan_documents(self.after.as_ref(), PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(None) };
             let last = last.clone();
-            let fingerprints: Vec<Fingerprint> = match self.with_vectors {
-                true => kept(&page).flat_map(|(_, held)| held.chunks.iter().map(|chunk| chunk.fingerprint)).collect(),
+            let chunks: Vec<&HeldChunk> = match self.with_vectors {
+                true => kept(&page).flat_map(|(_, held)| &held.chunks).collect(),
                 false => Vec::new(),
             };
-            let vectors = self.ledger.vectors(&fingerprints)?;
+            let vectors = self.ledger.vectors_of_chunks(&chunks)?;
             if vectors.iter().any(Option::is_none) {
                 continue;
             }
@@ -82,7 +82,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::document::{Change, Document, Operation, Version};
+    use crate::document::{Change, Document, Fingerprint, Operation, Version};
     use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, VectorSource};
 
     /// A ledger with as many documents as pages and a half take, among them one that was deleted and one that waits for its text.
