@@ -113,6 +113,11 @@ fn recorded(connection: &Connection) -> rusqlite::Result<Option<Recorded>> {
         .optional()
 }
 
+/// How many segments there are.
+fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
+    Ok(recorded(connection)?.map_or(0, |recorded| segment::of(recorded.next) + 1))
+}
+
 /// A place from two columns, `vectors.id` and `vectors.fingerprint`.
 pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place { slot: row.get::<_, i64>(0)?.cast_unsigned(), text: Fingerprint::from_bytes(row.get(1)?) })
@@ -143,8 +148,7 @@ impl Ledger {
         doing: &'static str,
         fingerprints: &[Fingerprint],
     ) -> Result<Vec<Option<Vector>>, LedgerError> {
-        let recorded = self.read(doing, |connection| Ok(recorded(connection)?))?;
-        let end = recorded.map_or(0, |recorded| segment::of(recorded.next) + 1);
+        let end = self.read(doing, |connection| Ok(segments(connection)?))?;
         let last = Cell::new(0);
         self.look_up_vectors(doing, fingerprints, |connection, text| {
             let found = find(&mut connection.prepare_cached(FIND)?, text, (last.get()..end).chain(0..last.get()))?;
@@ -166,10 +170,17 @@ impl Ledger {
     pub(super) fn fill_sieve(&self) -> Result<(), LedgerError> {
         let Some(sieve) = &self.sieve else { return Ok(()) };
         self.read("open the ledger", |connection| {
+            let end = segments(connection)?;
             let mut select = connection.prepare("SELECT key FROM vectors")?;
             let mut rows = select.query([])?;
             while let Some(row) = rows.next()? {
                 let (segment, prefix) = segment::parts(row.get(0)?);
+                if segment >= end {
+                    // The sieve would grow up to it.
+                    let message = "a vector has the key of a slot that was never used: put the files of the folder back from one copy, or \
+                                   move the folder away and run again to build the index anew (its texts are embedded again)";
+                    return Err(Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned()));
+                }
                 sieve.add(prefix, segment);
             }
             Ok(())
@@ -641,6 +652,17 @@ mod tests {
         let ledger = open_with(&folder, options());
         ledger.write(&[write("a", vec![here("two")])]).unwrap();
         assert_eq!(texts(&ledger), [false, true]);
+    }
+
+    #[test]
+    fn a_damaged_key_is_told_and_no_memory_taken_for_it() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        drop(ledger);
+        Connection::open(folder.path().join(LEDGER[0])).unwrap().execute("UPDATE vectors SET key = -1", []).unwrap();
+        let error = Ledger::open(folder.path(), options()).unwrap_err();
+        assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+        assert!(error.to_string().contains("never used"), "{error}");
     }
 
     #[test]
