@@ -5,6 +5,7 @@
 //! its mailbox when it panics. `tests/actix_semantics.rs` shows each.
 
 pub mod backoff;
+mod cores;
 pub mod guard;
 pub mod offload;
 pub mod outlet;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::actor::guard;
 use crate::actor::offload::try_on_core;
 use crate::document::Vector;
 
@@ -23,7 +24,10 @@ pub async fn compute(
     });
     match computed.await {
         Ok(embeddings) => Judgement::Done(embeddings),
-        // The runtime is shutting down, or the model has a fault that a certain text shows: the caller finds out which.
-        Err(error) => Judgement::Retry { reason: format!("the computation ended: {error}"), after: None, pause: false },
+        // The model has a fault that a certain text shows: the caller finds out which.
+        Err(panic) => {
+            let reason = format!("the computation crashed: {}", guard::message(&*panic));
+            Judgement::Retry { reason, after: None, pause: false }
+        }
     }
 }

@@ -54,12 +54,15 @@ impl IndexWriter {
             match write_patiently(&*index, &health, &underway, &writes).await {
                 Ok(refused) => {
                     fault_point!("index written");
-                    // Thousands of documents take milliseconds, in which no other actor could do anything.
-                    on_core(move || {
-                        settle(settlements, refused);
-                        drop(writes);
-                    })
-                    .await;
+                    // Thousands of documents take milliseconds, in which no other actor could do anything. The next write does not wait.
+                    actix::spawn(async move {
+                        on_core(move || {
+                            settle(settlements, refused);
+                            drop(writes);
+                        })
+                        .await;
+                        drop(credits);
+                    });
                 }
                 // Dropped unsettled, the changes are delivered again and planned on what is held now.
                 Err(Undone::Stale(reason)) => {
@@ -67,7 +70,6 @@ impl IndexWriter {
                 }
                 Err(Undone::Lost(reason)) => give_up(reason),
             }
-            drop(credits);
         };
         // A task of its own: a panic loses what this write holds, and not what waits for the next one.
         ctx.spawn(actix::spawn(write).into_actor(self).map(|_, writer, ctx| {
