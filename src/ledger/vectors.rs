@@ -118,6 +118,26 @@ fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
     Ok(recorded(connection)?.map_or(0, |recorded| segment::of(recorded.next) + 1))
 }
 
+/// Fills the sieve anew.
+fn sift(connection: &Connection, sieve: &Sieve) -> Result<(), Trouble> {
+    let end = segments(connection)?;
+    let fresh = Sieve::default();
+    let mut select = connection.prepare("SELECT key FROM vectors")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (segment, prefix) = segment::parts(row.get(0)?);
+        if segment >= end {
+            // The sieve would grow up to it.
+            let message = "a vector has the key of a slot that was never used: put the files of the folder back from one copy, or \
+                           move the folder away and run again to build the index anew (its texts are embedded again)";
+            return Err(Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned()));
+        }
+        fresh.add(prefix, segment);
+    }
+    sieve.replace(fresh);
+    Ok(())
+}
+
 /// A place from two columns, `vectors.id` and `vectors.fingerprint`.
 pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place { slot: row.get::<_, i64>(0)?.cast_unsigned(), text: Fingerprint::from_bytes(row.get(1)?) })
@@ -130,15 +150,16 @@ impl Ledger {
         let Some(sieve) = &self.sieve else {
             return self.vectors_without_sieve(doing, fingerprints);
         };
-        let sifted: Vec<_> = fingerprints.iter().map(|text| (*text, sieve.segments(segment::prefix(text)))).collect();
-        if sifted.iter().all(|(_, segments)| segments.is_empty()) {
+        if fingerprints.iter().all(|text| sieve.segments(segment::prefix(text)).is_empty()) {
             return Ok(vec![None; fingerprints.len()]);
         }
-        self.look_up_vectors(doing, &sifted, |connection, (text, segments)| {
+        self.look_up_vectors(doing, fingerprints, |connection, text| {
+            // Asked of what is seen now: a text that has moved since is where the sieve says by now.
+            let segments = sieve.segments(segment::prefix(text));
             if segments.is_empty() {
                 return Ok(None);
             }
-            find(&mut connection.prepare_cached(FIND)?, text, segments.iter().copied())
+            find(&mut connection.prepare_cached(FIND)?, text, segments)
         })
     }
 
@@ -169,22 +190,7 @@ impl Ledger {
     /// To be called before any vector is written.
     pub(super) fn fill_sieve(&self) -> Result<(), LedgerError> {
         let Some(sieve) = &self.sieve else { return Ok(()) };
-        self.read("open the ledger", |connection| {
-            let end = segments(connection)?;
-            let mut select = connection.prepare("SELECT key FROM vectors")?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
-                let (segment, prefix) = segment::parts(row.get(0)?);
-                if segment >= end {
-                    // The sieve would grow up to it.
-                    let message = "a vector has the key of a slot that was never used: put the files of the folder back from one copy, or \
-                                   move the folder away and run again to build the index anew (its texts are embedded again)";
-                    return Err(Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned()));
-                }
-                sieve.add(prefix, segment);
-            }
-            Ok(())
-        })
+        self.read("open the ledger", |connection| sift(connection, sieve))
     }
 
     /// The vector of each key, in their order, where `find` knows its place.
@@ -196,8 +202,10 @@ impl Ledger {
     ) -> Result<Vec<Option<Vector>>, LedgerError> {
         let look_up = |keys: &[K]| {
             self.read(doing, |connection| {
+                // First of all: from here on the call sees one state.
+                let recorded = recorded(connection)?;
                 let places: Result<Vec<_>, _> = keys.iter().map(|key| find(connection, key)).collect();
-                self.vectors_at(connection, &places?)
+                self.vectors_at(recorded, &places?)
             })
         };
         let mut found = look_up(keys)?;
@@ -215,11 +223,11 @@ impl Ledger {
 
     fn vectors_at(
         &self,
-        connection: &Connection,
+        recorded: Option<Recorded>,
         places: &[Option<Place>],
     ) -> Result<Vec<Result<Option<Vector>, Wrong>>, Trouble> {
         let known: Vec<Place> = places.iter().copied().flatten().collect();
-        let Some(recorded) = recorded(connection)?.filter(|_| !known.is_empty()) else {
+        let Some(recorded) = recorded.filter(|_| !known.is_empty()) else {
             return Ok(vec![Ok(None); places.len()]);
         };
         let read = match self.vectors.with_mark(recorded.mark)? {
@@ -276,7 +284,11 @@ impl<'c> VectorKeeper<'c> {
         file: &'c VectorFile,
         sieve: &'c Sieve,
         new: usize,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, Trouble> {
+        let recorded = recorded(connection)?;
+        if sieve.is_worn(recorded.as_ref().map_or(0, |recorded| recorded.next)) {
+            sift(connection, sieve)?;
+        }
         let mut free = connection.prepare_cached("SELECT slot FROM free_slots ORDER BY slot LIMIT ?1")?;
         let free = free.query_map([limit(new)], slot)?;
         Ok(Self {
@@ -285,7 +297,7 @@ impl<'c> VectorKeeper<'c> {
             sieve,
             find: connection.prepare_cached(FIND)?,
             insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, key) VALUES (?1, ?2, ?3)")?,
-            recorded: recorded(connection)?,
+            recorded,
             new,
             writer: None,
             free: free.collect::<Result<_, _>>()?,
@@ -550,6 +562,25 @@ mod tests {
         let held = ledger.vectors(&texts.map(fingerprint)).unwrap();
         assert_eq!(held[0], None);
         assert_eq!(held[1..], texts.map(|text| Some(vector(text)))[1..]);
+    }
+
+    #[test]
+    fn a_worn_sieve_is_filled_anew_with_what_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, forgetful());
+        ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
+        ledger.write(&[write("a", vec![here("two")])]).unwrap();
+        let sieve = ledger.sieve.as_ref().unwrap();
+        let segments = |text| sieve.segments(segment::prefix(&fingerprint(text)));
+        assert_eq!(segments("one"), [0], "it was there");
+        // As if so many had come and gone since, in 100 segments.
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..2 << segment::SLOTS_LOG2).for_each(|number| sieve.add(random.u64(..) >> 24, number % 100));
+        ledger.write(&[write("b", vec![here("three")])]).unwrap();
+        assert_eq!(["one", "two", "three"].map(segments), [vec![], vec![0], vec![0]]);
+        let held = ledger.vectors(&["one", "two", "three"].map(fingerprint)).unwrap();
+        assert_eq!(held, [None, Some(vector("two")), Some(vector("three"))]);
+        assert!(!sieve.is_worn(4));
     }
 
     #[test]
