@@ -214,6 +214,26 @@ fn what_is_lost_comes_again_then_alone_and_then_goes_to_the_dead_letters() {
 }
 
 #[test]
+fn what_many_reads_gave_and_is_lost_together_comes_again_in_messages_of_one_read() {
+    World::run(1, async |world| {
+        let events = events(0..2500);
+        let script = Script::with(events.iter().map(String::as_str), 1000, true);
+        let stage = Stage::within(&world, &script, Limits { records: 3000, bytes: 1 << 20 }).await;
+        let lost = stage.arrived(&world).await;
+        assert_eq!(lost.len(), 2500);
+        drop(lost);
+        world.rest().await;
+        let messages = stage.deduplicator.settled(stage.deduplicator.len()).await;
+        assert_eq!(messages.iter().map(|changes| changes.0.len()).collect::<Vec<_>>(), [1024, 1024, 452]);
+        let again: Vec<_> = messages.into_iter().flat_map(|changes| changes.0).collect();
+        assert!(ids(&again).into_iter().eq((0..2500).map(|number| format!("d{number}"))));
+        settle(again);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (2500, true));
+    });
+}
+
+#[test]
 fn suspects_travel_one_by_one_and_nothing_is_read_meanwhile() {
     World::run(1, async |world| {
         let script = script(&events(0..8));

@@ -285,13 +285,20 @@ impl Ingestor {
         self.send(changes, ctx);
     }
 
-    fn send(&mut self, changes: Vec<Incoming>, ctx: &mut Context<Self>) {
+    fn send(&mut self, mut changes: Vec<Incoming>, ctx: &mut Context<Self>) {
         if changes.is_empty() || self.state.closed {
             return;
         }
         self.state.sending = true;
         let deduplicator = self.wiring.deduplicator.clone();
-        let send = async move { deduplicator.send(Changes(changes)).await };
+        let send = async move {
+            // What comes back lost may be more than one read gave.
+            while !changes.is_empty() {
+                let rest = changes.split_off(changes.len().min(READ.records));
+                deduplicator.send(Changes(std::mem::replace(&mut changes, rest))).await?;
+            }
+            Ok(())
+        };
         ctx.spawn(send.into_actor(self).map(|sent: Result<(), Closed>, ingestor, ctx| {
             ingestor.state.sending = false;
             ingestor.state.closed |= sent.is_err();

@@ -10,6 +10,7 @@ use super::Ingestor;
 use super::errand::{Said, say};
 use super::trial::{Finding, LOSSES_UNTIL_ALONE};
 use crate::actor::backoff::Backoff;
+use crate::actor::offload::on_core;
 use crate::dedup::Incoming;
 use crate::delivery::Receipt;
 use crate::telemetry::Outcome;
@@ -118,28 +119,37 @@ impl Ingestor {
         self.state.pausing += numbers.len();
         tracing::warn!(source = %self.wiring.name, events = numbers.len(), "events were lost on their way; delivering them again");
         ctx.run_later(REDELIVERY.delay(losses, fastrand::f64()), move |ingestor, ctx| {
-            ingestor.state.pausing -= numbers.len();
             let losses = |number: &u64| ingestor.state.window.get(*number).map_or(0, |delivery| delivery.losses);
             let (suspects, others): (Vec<_>, Vec<_>) =
                 numbers.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
             ingestor.state.suspects.extend(suspects);
-            ingestor.redeliver(&others, ctx);
+            ingestor.redeliver(others, ctx);
+            ingestor.state.pausing -= numbers.len();
             ingestor.drive(ctx);
         });
     }
 
-    pub(super) fn redeliver(&mut self, numbers: &[u64], ctx: &mut Context<Self>) {
-        let verdicts = self.verdicts(ctx);
-        let mut changes = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            let Some(delivery) = self.state.window.get(*number) else { continue };
-            let refresh = delivery.record.refresh;
-            // It said a change before, so it says it again.
-            if let Said::Change(change, digest) = say(&self.wiring.mapper, &delivery.record) {
-                changes.push(Incoming { change, receipt: Receipt::new(*number, verdicts.clone()), digest, refresh });
+    fn redeliver(&mut self, numbers: Vec<u64>, ctx: &mut Context<Self>) {
+        let record = |number: u64| self.state.window.get(number).map(|delivery| (number, delivery.record.clone()));
+        let records: Vec<_> = numbers.into_iter().filter_map(record).collect();
+        let (count, mapper) = (records.len(), self.wiring.mapper.clone());
+        self.state.pausing += count;
+        let say = move || -> Vec<_> {
+            records.into_iter().map(|(number, record)| (number, say(&mapper, &record), record.refresh)).collect()
+        };
+        ctx.spawn(on_core(say).into_actor(self).map(move |said, ingestor, ctx| {
+            ingestor.state.pausing -= count;
+            let verdicts = ingestor.verdicts(ctx);
+            let mut changes = Vec::with_capacity(count);
+            for (number, said, refresh) in said {
+                // It said a change before, so it says it again. Its partition may be someone else's by now.
+                if let (Said::Change(change, digest), Some(_)) = (said, ingestor.state.window.get(number)) {
+                    changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), digest, refresh });
+                }
             }
-        }
-        self.send(changes, ctx);
+            ingestor.send(changes, ctx);
+            ingestor.drive(ctx);
+        }));
     }
 
     /// Sends the next suspect, once nothing else of this source is on its way and no other source has one on its way.
@@ -164,7 +174,7 @@ impl Ingestor {
             let turn = turn.expect("the semaphore is never closed");
             if let Some(number) = state.suspects.pop_front() {
                 state.alone = Some(Alone { number, _turn: turn });
-                ingestor.redeliver(&[number], ctx);
+                ingestor.redeliver(vec![number], ctx);
             }
         }));
     }
