@@ -19,6 +19,8 @@ const MAX_OPEN: usize = 256;
 /// # Errors
 /// What is wrong, in the parser's words or ours.
 pub fn parse(text: &str) -> Result<Value, String> {
+    // Some editors write a byte order mark, which the parser takes for the first of two documents.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if most_open(text) > MAX_OPEN {
         return Err(format!("more than {MAX_OPEN} brackets are open at once"));
     }
@@ -131,6 +133,12 @@ mod tests {
             let error = parse(&bomb).unwrap_err();
             assert!(error.contains("more than 20000 values"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_document() {
+        assert_eq!(parse("\u{feff}a: 1"), parse("a: 1"));
+        assert!(parse("a: 1\n---\nb: 2").is_err(), "two documents are");
     }
 
     #[test]

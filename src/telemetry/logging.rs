@@ -59,6 +59,12 @@ fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
         Ok(level) => format!("warn,vectide={level}"),
         Err(_) => filter.to_owned(),
     };
+    // `tracing` takes a word for the name of a crate, all of whose lines are wanted: a level with a typo would log nothing.
+    let is_word = |part: &&str| !part.contains(['=', '[', '{']) && part.parse::<LevelFilter>().is_err();
+    if let Some(word) = directives.split(',').map(str::trim).find(is_word) {
+        let reason = format!("`{word}` is no level");
+        return Err(LoggingError::Filter { filter: filter.to_owned(), reason });
+    }
     EnvFilter::builder()
         .parse(&directives)
         .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })
@@ -75,6 +81,7 @@ mod tests {
             ("DEBUG", "warn,vectide=debug"),
             ("off", "off"),
             ("error,reqwest=trace", "error,reqwest=trace"),
+            ("warn,vectide[span{field=1}]=debug", "warn,vectide[span{field=1}]=debug"),
         ] {
             assert_eq!(parse(written).unwrap().to_string(), EnvFilter::new(meant).to_string(), "{written}");
         }
@@ -82,7 +89,9 @@ mod tests {
 
     #[test]
     fn what_is_no_filter_is_refused_with_an_example() {
-        let error = parse("vectide=loud").unwrap_err().to_string();
-        assert!(error.contains("vectide=loud") && error.contains("vectide=debug"), "{error}");
+        for filter in ["vectide=loud", "inof", "warn,reqwest"] {
+            let error = parse(filter).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{filter}`")) && error.contains("vectide=debug"), "{error}");
+        }
     }
 }
