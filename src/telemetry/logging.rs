@@ -56,7 +56,8 @@ pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError
 fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
     let directives = match filter.trim().parse::<LevelFilter>() {
         Ok(LevelFilter::OFF) => "off".to_owned(),
-        Ok(level) => format!("warn,vectide={level}"),
+        // What a caller sends that is no HTTP is an error to that crate, and none of ours: it is answered with 400.
+        Ok(level) => format!("warn,actix_http::h1=off,vectide={level}"),
         Err(_) => filter.to_owned(),
     };
     // `tracing` takes a word for the name of a crate, all of whose lines are wanted: a level with a typo would log nothing.
@@ -77,8 +78,8 @@ mod tests {
     #[test]
     fn a_level_is_for_our_own_lines_and_a_filter_is_taken_as_it_is() {
         for (written, meant) in [
-            ("info", "warn,vectide=info"),
-            ("DEBUG", "warn,vectide=debug"),
+            ("info", "warn,actix_http::h1=off,vectide=info"),
+            ("DEBUG", "warn,actix_http::h1=off,vectide=debug"),
             ("off", "off"),
             ("error,reqwest=trace", "error,reqwest=trace"),
             ("warn,vectide[span{field=1}]=debug", "warn,vectide[span{field=1}]=debug"),
