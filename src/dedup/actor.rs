@@ -108,37 +108,44 @@ impl Handler<Parcel<Changes>> for Deduplicator {
 
 impl Desk {
     async fn work(self: Arc<Self>, groups: Vec<Group>) {
-        if groups.is_empty() {
-            return;
+        let mut left = groups;
+        while !left.is_empty() {
+            self.planner.budget.room().await;
+            let planned;
+            (planned, left) = self.plan(left).await;
+            fault_point!("planned");
+            if let Err(Closed) = self.route(planned).await {
+                // The generation ends, and the receipts in what was not sent report themselves as lost.
+                return;
+            }
         }
-        let planned = self.plan(groups).await;
-        fault_point!("planned");
-        // Closed: the generation ends, and the receipts in what was not sent report themselves as lost.
-        let _: Result<(), Closed> = self.route(planned).await;
     }
 
-    async fn plan(&self, groups: Vec<Group>) -> Planned {
+    /// Plans as many as may be in memory at once, and gives the others back.
+    async fn plan(&self, groups: Vec<Group>) -> (Planned, Vec<Group>) {
         let groups = Arc::new(groups);
-        let asked = groups.clone();
+        let (asked, most) = (groups.clone(), self.planner.budget.step());
         let compare = move |ledger: &Ledger| {
             // Who asks for a plan gets one, whatever is said.
-            ledger.compare(asked.iter().map(|group| (group.claim.id(), (!group.refresh).then_some(&group.delta))))
+            let said = asked.iter().map(|group| (group.claim.id(), (!group.refresh).then_some(&group.delta)));
+            ledger.compare(said, most)
         };
         let held = patiently(&self.ledger, compare).await;
-        let groups = Arc::into_inner(groups).expect("the look-up is over, and nobody else had them");
+        let mut groups = Arc::into_inner(groups).expect("the look-up is over, and nobody else had them");
+        let left = groups.split_off(held.len());
         fault_point!("before planning");
         let (planner, limiter) = (self.planner.clone(), self.limiter.clone());
         let planned = on_core(move || planner.plan(groups, held, limiter.estimator())).await;
         if planned.texts.is_empty() {
-            return planned;
+            return (planned, left);
         }
         let names: Arc<[_]> = planned.texts.iter().map(|pending| *pending.flight.fingerprint()).collect();
         let stored = patiently(&self.ledger, move |ledger| ledger.vectors(&names)).await;
         if stored.iter().all(Option::is_none) {
-            return planned;
+            return (planned, left);
         }
         let planner = self.planner.clone();
-        on_core(move || planner.land_stored(planned, stored)).await
+        (on_core(move || planner.land_stored(planned, stored)).await, left)
     }
 
     async fn route(&self, planned: Planned) -> Result<(), Closed> {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::actor::Incoming;
+use super::budget::Share;
 use crate::delivery::Receipt;
 use crate::document::{Document, DocumentId, Version};
 use crate::ledger::TakenRecord;
@@ -30,6 +31,8 @@ pub struct Claims {
 pub struct Claim {
     id: DocumentId,
     claims: Arc<Claims>,
+    /// What the document takes in memory meanwhile, when that is much.
+    pub share: Option<Share>,
 }
 
 /// All changes to one document that are planned together.
@@ -80,7 +83,7 @@ impl Claims {
                 Entry::Vacant(vacant) => {
                     vacant.insert(Vec::new());
                     by_id.insert(id.clone(), groups.len());
-                    groups.push(Group::new(Claim { id, claims: self.clone() }, incoming));
+                    groups.push(Group::new(Claim { id, claims: self.clone(), share: None }, incoming));
                 }
             }
         }

@@ -186,7 +186,7 @@ pub enum Boarding {
     /// It is on its way already.
     Joined,
     /// It has its vector; the work that this finished, if any.
-    Landed(Option<Work>),
+    Landed(Option<Box<Work>>),
 }
 
 impl Flights {
@@ -218,7 +218,7 @@ impl Flights {
         };
         // The end of the last arrival takes the lock.
         drop(stages);
-        Boarding::Landed(draft.fill(chunk, &arrival.vector, Some(&arrival)))
+        Boarding::Landed(draft.fill(chunk, &arrival.vector, Some(&arrival)).map(Box::new))
     }
 
     /// How many texts are on their way.

@@ -1,9 +1,11 @@
 //! Deciding what changed, and what must be paid for.
 //!
 //! The [`actor`] claims documents so that at most one plan per document is in flight, [`plan`] finds the difference between what
-//! the index should hold and what it holds, [`cache`] and [`flight`] keep a text from being embedded twice.
+//! the index should hold and what it holds, [`cache`] and [`flight`] keep a text from being embedded twice, [`budget`] bounds what large
+//! documents take meanwhile.
 
 pub mod actor;
+pub mod budget;
 pub mod cache;
 pub mod claim;
 pub mod flight;
@@ -12,6 +14,7 @@ pub mod plan;
 mod tests;
 
 pub use actor::{Changes, Deduplicator, Incoming};
+pub use budget::Budget;
 pub use cache::VectorCache;
 pub use claim::{Claim, Claims, Group};
 pub use flight::{Flight, Flights, PendingText, Work, Works};

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::claim::Group;
 use super::flight::{Boarding, Draft, Flights, PendingText, SharedDraft, Work};
 use crate::delivery::{Receipt, Verdict};
@@ -27,6 +28,8 @@ pub struct Planner {
     pub fingerprints: Fingerprinter,
     /// Texts on their way.
     pub flights: Arc<Flights>,
+    /// Where planned documents take their share of memory.
+    pub budget: Arc<Budget>,
     /// Counts cache hits.
     pub metrics: Arc<Metrics>,
 }
@@ -48,8 +51,15 @@ impl Planner {
         for (group, held) in groups.into_iter().zip(held) {
             match self.diff(group, held) {
                 Need::Nothing => {}
-                Need::Write(work) => planned.ready.push(work),
-                Need::Vectors(wanting) => self.board(wanting, estimator, &mut planned),
+                Need::Write(mut work) => {
+                    work.settlement.claim.share = self.budget.take(work.write.document.len());
+                    planned.ready.push(work);
+                }
+                Need::Vectors(mut wanting) => {
+                    let texts: usize = wanting.texts.iter().map(|(_, text)| text.len()).sum();
+                    wanting.draft.claim.share = self.budget.take(wanting.draft.document.len() + texts);
+                    self.board(wanting, estimator, &mut planned);
+                }
             }
         }
         planned
@@ -132,7 +142,7 @@ impl Planner {
                 boarded => {
                     self.metrics.cache_hits.of(CacheTier::Flight).inc();
                     if let Boarding::Landed(work) = boarded {
-                        planned.ready.extend(work);
+                        planned.ready.extend(work.map(|work| *work));
                     }
                     continue;
                 }

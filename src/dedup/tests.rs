@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::plan::Planner;
-use super::{Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Work, Works};
+use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Work, Works};
 use crate::actor::Outlet;
 use crate::batch::Texts;
 use crate::delivery::Verdict;
@@ -19,6 +19,9 @@ use crate::pipeline::Resources;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
 use crate::testkit::{Probe, World};
+
+/// Room for so many bytes of large documents.
+const BUDGET: usize = 80_000;
 
 /// The stage with its neighbours.
 struct Stage {
@@ -45,6 +48,7 @@ impl Stage {
             chunker: resources.chunker.clone(),
             fingerprints: Fingerprinter::new(&resources.provider.space().key()),
             flights: flights.clone(),
+            budget: Arc::new(Budget::new(BUDGET)),
             metrics: resources.metrics.clone(),
         };
         let (ledger, limiter) = (resources.ledger.clone(), resources.limiter.clone());
@@ -220,6 +224,52 @@ fn many_documents_that_become_free_at_once_are_planned_together() {
         let again = stage.texts().await;
         assert_eq!(again.len(), 100, "one message, not one a document");
         stage.write(again.into_iter().flat_map(|text| stage.land(text)).collect()).await;
+    });
+}
+
+#[test]
+fn large_documents_are_planned_as_far_as_there_is_room_for_them_and_go_on_with_those_that_are_written() {
+    const ALL: usize = 20;
+    const ROOM: usize = 8;
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let id = |number: usize| format!("d{number:02}");
+        let note = "x".repeat(BUDGET / ROOM);
+        let large = |number| json!({ "op": "put", "id": id(number), "v": 1, "text": "warm", "note": note });
+        for number in 0..ALL {
+            stage.send(&[large(number)]).await;
+            let works = match number {
+                0 => stage.land(stage.texts().await.remove(0)),
+                _ => stage.works().await,
+            };
+            stage.write(works).await;
+        }
+        // Of a few bytes each, and in one message.
+        let patches = (0..ALL).map(|number| json!({ "op": "patch", "id": id(number), "v": 2, "tag": "sale" }));
+        stage.send(&patches.collect::<Vec<_>>()).await;
+        let arrived = async || {
+            let mut works = Vec::new();
+            loop {
+                world.rest().await;
+                match stage.writer.len() {
+                    0 => return works,
+                    messages => {
+                        works.extend(stage.writer.settled(messages).await.into_iter().flat_map(|works| works.0))
+                    }
+                }
+            }
+        };
+        let mut works = arrived().await;
+        assert_eq!(works.len(), ROOM);
+        let rest = works.split_off(3);
+        stage.write(works).await;
+        let more = arrived().await;
+        assert_eq!(more.len(), 3, "as many as were written");
+        stage.write(rest).await;
+        stage.write(more).await;
+        stage.write(arrived().await).await;
+        stage.write(arrived().await).await;
+        assert!(stage.receipts.all().iter().all(|verdict| *verdict == Some(Verdict::Indexed)));
     });
 }
 

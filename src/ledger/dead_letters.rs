@@ -131,7 +131,7 @@ fn collect(
     max_bytes: usize,
 ) -> Result<Vec<DeadLetter>, Trouble> {
     let rows = statement.query(params![after, limit(max)])?;
-    page::within(max_bytes, rows, dead_letter, |letter| letter.letter.payload.len())
+    page::within(max_bytes, rows.and_then(dead_letter), |letter| letter.letter.payload.len())
 }
 
 fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Trouble> {

@@ -1,6 +1,6 @@
 //! What the ledger holds of documents.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 
 use crate::document::{Document, DocumentId};
 
@@ -46,45 +46,38 @@ fn says(row: &Row<'_>, said: &Document) -> Result<bool, Trouble> {
     Ok(text(row, 1)?.is_some() && !row.get(4)? && text(row, 0)? == Some(&said.to_json()))
 }
 
-/// What `found` makes of the row of each document, in order.
-fn look_up<'i, K, T>(
-    connection: &Connection,
-    keys: impl Iterator<Item = K>,
-    id: impl Fn(&K) -> &'i DocumentId,
-    found: impl Fn(&K, Option<&Row<'_>>) -> Result<T, Trouble>,
-) -> Result<Vec<T>, Trouble> {
-    let mut statement = connection.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))?;
-    let look_up = |key: K| {
-        let mut rows = statement.query([id(&key).as_str()])?;
-        found(&key, rows.next()?)
-    };
-    keys.map(look_up).collect()
+/// The statement for the row of one document.
+fn by_name(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+    connection.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))
 }
 
 impl Ledger {
     /// What is held of these documents, in their order; `None` for one that no change ever named.
     pub fn documents(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
         self.read("look up documents", |connection| {
-            look_up(connection, ids.iter(), |id| id, |id, row| row.map(|row| held(id, row)).transpose())
+            let mut select = by_name(connection)?;
+            let look_up = |id: &DocumentId| select.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose();
+            ids.iter().map(look_up).collect()
         })
     }
 
     /// As [`Ledger::documents`], where something is said of some of them: what says the same is told by its text, and not parsed.
+    /// Ends early with what is held of the next one when it were more than `max_bytes` together, unless the first alone is larger.
     pub fn compare<'a>(
         &self,
         said: impl Iterator<Item = (&'a DocumentId, Option<&'a Document>)>,
+        max_bytes: usize,
     ) -> Result<Vec<Held>, LedgerError> {
         self.read("look up documents", |connection| {
-            look_up(
-                connection,
-                said,
-                |(id, _)| id,
-                |(id, said), row| match (row, said) {
-                    (None, _) => Ok(Held::Nothing),
-                    (Some(row), Some(said)) if says(row, said)? => Ok(Held::Same),
-                    (Some(row), _) => held(id, row).map(Held::Other),
-                },
-            )
+            let mut select = by_name(connection)?;
+            let look_up =
+                |(id, said): (&DocumentId, Option<&Document>)| match (select.query([id.as_str()])?.next()?, said) {
+                    (None, _) => Ok((Held::Nothing, 0)),
+                    (Some(row), Some(said)) if says(row, said)? => Ok((Held::Same, 0)),
+                    (Some(row), _) => Ok((Held::Other(held(id, row)?), text(row, 0)?.map_or(0, str::len))),
+                };
+            let compared = page::within(max_bytes, said.map(look_up), |(_, bytes)| *bytes)?;
+            Ok(compared.into_iter().map(|(held, _)| held).collect())
         })
     }
 
@@ -122,7 +115,8 @@ impl Ledger {
                 "SELECT name, octet_length(document) FROM documents WHERE name > ?1 ORDER BY name LIMIT ?2",
             )?;
             let rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;
-            page::within(max_bytes, rows, |row| Ok((document_id(row, 0)?, size(row, 1)?)), |(_, bytes)| *bytes)
+            let listed = rows.and_then(|row| Ok((document_id(row, 0)?, size(row, 1)?)));
+            page::within(max_bytes, listed, |(_, bytes)| *bytes)
         })
     }
 }
@@ -168,7 +162,7 @@ mod tests {
         let a = found[2].as_ref().unwrap();
         assert_eq!((&a.document, a.metadata.as_deref(), a.chunks.len()), (&state, Some(r#"{"id":"a"}"#), 1));
 
-        let compared = |said: Option<&Document>| ledger.compare(ids.iter().map(|id| (id, said))).unwrap();
+        let compared = |said: Option<&Document>| ledger.compare(ids.iter().map(|id| (id, said)), 1 << 20).unwrap();
         let [b, none, a] = [0, 1, 2].map(|index| found[index].clone().map_or(Held::Nothing, Held::Other));
         assert_eq!(compared(Some(&state)), [b.clone(), none.clone(), Held::Same]);
         assert_eq!(compared(Some(&document(1))), [b.clone(), none.clone(), a.clone()]);
@@ -184,7 +178,7 @@ mod tests {
         ledger.write(&[stored("unwritten"), DocumentWrite { metadata: None, ..stored("rejected") }]).unwrap();
         for id in ["unwritten", "rejected"] {
             let id = DocumentId::new(id).unwrap();
-            let held = ledger.compare([(&id, Some(&state))].into_iter()).unwrap().remove(0);
+            let held = ledger.compare([(&id, Some(&state))].into_iter(), 0).unwrap().remove(0);
             assert!(matches!(&held, Held::Other(held) if held.document == state), "{id}: {held:?}");
         }
     }

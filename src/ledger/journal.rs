@@ -62,7 +62,7 @@ impl Ledger {
                 let seq = row.get::<_, i64>(0)?.cast_unsigned();
                 Ok(JournalEntry { seq, at: row.get(1)?, payload: row.get(2)? })
             };
-            page::within(max_bytes, rows, entry, |entry| entry.payload.len())
+            page::within(max_bytes, rows.and_then(entry), |entry| entry.payload.len())
         })
     }
 

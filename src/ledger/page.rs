@@ -1,20 +1,17 @@
 //! Some rows at a time, bounded in bytes as well as in number.
 
-use rusqlite::{Row, Rows};
-
 use super::error::Trouble;
 
-/// What `read` makes of these rows: as many as have no more than `max_bytes` together, and the first in any case.
+/// The first of these: as many as have no more than `max_bytes` together, and one in any case.
 pub(super) fn within<T>(
     max_bytes: usize,
-    mut rows: Rows<'_>,
-    read: impl Fn(&Row<'_>) -> Result<T, Trouble>,
+    rows: impl Iterator<Item = Result<T, Trouble>>,
     bytes: impl Fn(&T) -> usize,
 ) -> Result<Vec<T>, Trouble> {
     let mut page = Vec::new();
     let mut room = max_bytes;
-    while let Some(row) = rows.next()? {
-        let next = read(row)?;
+    for next in rows {
+        let next = next?;
         match room.checked_sub(bytes(&next)) {
             Some(left) => room = left,
             None if page.is_empty() => room = 0,

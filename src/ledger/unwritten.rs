@@ -43,7 +43,7 @@ impl Ledger {
             )?;
             let rows = statement.query(params![after, limit(max)])?;
             let listed = |row: &Row<'_>| Ok((row.get(0)?, document_id(row, 1)?, size(row, 2)?));
-            page::within(max_bytes, rows, listed, |(_, _, bytes)| *bytes)
+            page::within(max_bytes, rows.and_then(listed), |(_, _, bytes)| *bytes)
         })
     }
 

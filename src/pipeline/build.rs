@@ -13,7 +13,7 @@ use crate::actor::outlet::WaitMeter;
 use crate::actor::pulse::Pulse;
 use crate::actor::{Incident, Outlet, Watch, guard};
 use crate::batch::Batcher;
-use crate::dedup::{Deduplicator, Flights, Planner};
+use crate::dedup::{Budget, Deduplicator, Flights, Planner};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::actor::{Desk, Embedder};
@@ -27,6 +27,8 @@ const PLANNING: usize = 2;
 const BATCHING: usize = 4;
 /// Messages of finished work that wait for or are in a write.
 pub(super) const WRITING: usize = 32;
+/// Bytes of large documents on their way from their plan to the index, with their texts.
+const PLANNED: usize = 64 * 1024 * 1024;
 /// What each source may have on its way.
 pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
 
@@ -109,6 +111,7 @@ pub(super) fn build_within(
         chunker: r.chunker.clone(),
         fingerprints: Fingerprinter::new(&r.provider.space().key()),
         flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
+        budget: Arc::new(Budget::new(PLANNED)),
         metrics: r.metrics.clone(),
     };
     let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
