@@ -21,7 +21,8 @@ use super::scan::{Kind, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::{Committed, Partition, Room, SourceError};
 
-/// How long a file that is gone is watched for last lines of a writer that still has it open.
+/// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
+/// the last of them.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// How often new files are looked for while there is always something to read.
@@ -189,7 +190,9 @@ impl Follow {
                     file.earlier = self.earlier(&here.path.display().to_string(), file.identity.place(), seen);
                     file.set_place(file.place.base);
                 }
-                None if file.drained && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) => {
+                None if file.is_read_to_its_end()
+                    && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) =>
+                {
                     info!(file = file.name(), "a file is gone; it was read to its end");
                     self.leave_name(&file);
                     continue;
@@ -327,6 +330,11 @@ impl Followed {
         &self.place.partition.name
     }
 
+    /// Whether all is read that is there now.
+    fn is_read_to_its_end(&self) -> bool {
+        self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
+    }
+
     /// Reads what is there, as far as there is room.
     fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
         let metadata = self.file.metadata().map_err(|error| error.to_string())?;
@@ -335,6 +343,7 @@ impl Followed {
         if self.drained && (size, modified) == (read_to, self.modified) {
             return Ok(());
         }
+        self.gone_since = None;
         let overwritten = if size < read_to {
             Some("the file is shorter than what was read of it")
         } else if self.drained && !self.identity.begins(&self.file).map_err(|error| error.to_string())? {

@@ -110,19 +110,22 @@ async fn a_file_renamed_during_a_restart_is_read_on_under_its_new_name() {
 
 #[tokio::test(start_paused = true)]
 async fn late_lines_of_a_writer_that_keeps_the_old_file_are_read() {
-    for pattern in ["app.log", "app.log*"] {
+    // How long nothing is read before each look.
+    for (pattern, pause) in ["app.log", "app.log*"].into_iter().flat_map(|p| [(p, GRACE / 2), (p, 2 * GRACE)]) {
         let folder = Folder::followed();
         folder.write("app.log", "{1}\n", 1);
         let mut source = folder.open(pattern, vec![]).await;
         let mut records = drain(&mut source).await.unwrap();
         folder.rename("app.log", "app.log.1");
         records.extend(drain(&mut source).await.unwrap());
-        folder.append("app.log.1", "{2}\n");
-        folder.write("app.log", "{3}\n", 2);
+        for line in ["{2}\n", "{3}\n", "{4}\n"] {
+            folder.append("app.log.1", line);
+            tokio::time::sleep(pause).await;
+            records.extend(drain(&mut source).await.unwrap());
+        }
+        folder.write("app.log", "{5}\n", 2);
         records.extend(drain(&mut source).await.unwrap());
-        let mut given = texts(&records);
-        given.sort_unstable();
-        assert_eq!(given, ["{1}", "{2}", "{3}"], "{pattern}");
+        assert_eq!(texts(&records), ["{1}", "{2}", "{3}", "{4}", "{5}"], "{pattern}, read every {pause:?}");
     }
 }
 
