@@ -4,12 +4,13 @@
 //! until the arbiter has woken up, and then a thread.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
-/// A piece of work. It does not panic.
+/// A piece of work.
 pub(super) type Work = Box<dyn FnOnce() + Send>;
 
 /// A queue that is worked off in its order, by never more threads than it has cores.
@@ -52,7 +53,8 @@ struct Worker {
 impl Worker {
     fn work(mut self) {
         while let Some(work) = self.next() {
-            work();
+            // What is dropped with it may panic still, and takes nobody else with it.
+            let _ = catch_unwind(AssertUnwindSafe(work));
         }
     }
 
@@ -90,12 +92,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_is_done_in_its_order() {
+    async fn work_is_done_in_its_order_also_behind_some_that_panics() {
         let cores = Arc::new(Cores::new(1));
         let (done, doing) = mpsc::channel();
         for number in 0..100 {
             let done = done.clone();
-            cores.run(Box::new(move || done.send(number).unwrap()));
+            cores.run(Box::new(move || {
+                done.send(number).unwrap();
+                assert!(number % 7 > 0, "this one panics");
+            }));
         }
         drop(done);
         let order = spawn_blocking(move || doing.iter().collect::<Vec<_>>()).await.unwrap();

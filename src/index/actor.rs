@@ -301,6 +301,33 @@ mod tests {
             assert_eq!(stage.receipts.of(1), Some(Verdict::Indexed));
         });
     }
+
+    #[test]
+    fn the_next_write_does_not_wait_until_the_last_one_is_settled_and_the_credits_do() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            // Settling waits for a core.
+            let (end, ended) = std::sync::mpsc::channel::<()>();
+            let ended = Arc::new(parking_lot::Mutex::new(ended));
+            for _ in 0..std::thread::available_parallelism().unwrap().get() {
+                let ended = ended.clone();
+                actix::spawn(on_core(move || ended.lock().recv()));
+            }
+            tokio::task::yield_now().await;
+            for written in 1..=2 {
+                stage.send(&[["a", "b"][written - 1]]).await;
+                while stage.index.writes().len() < written {
+                    // By itself the clock stands still while work is on the cores.
+                    tokio::time::advance(Duration::from_millis(1)).await;
+                }
+            }
+            assert_eq!((stage.receipts.open(), stage.writer.free()), (vec![0, 1], 6));
+            drop(end);
+            world.rest().await;
+            assert_eq!((stage.receipts.open(), stage.writer.free()), (vec![], 8));
+        });
+    }
+
     #[test]
     fn an_attempt_is_under_way_the_pause_after_it_is_not_and_after_the_close_nothing_is_written() {
         World::run(1, async |world| {

@@ -34,7 +34,7 @@ impl Target {
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match &self.direct {
             Some(direct) if direct.write_all_at(bytes, offset).is_ok() => Ok(()),
-            // A disk may ask something else of direct writes. What is wrong with the disk itself is told now.
+            // A disk may ask something else of direct writes. What is wrong with the disk itself is told now, or when all is synced.
             _ => self.file.write_all_at(bytes, offset),
         }
     }

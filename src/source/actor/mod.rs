@@ -21,7 +21,7 @@ use crate::actor::backoff::Backoff;
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
-use crate::document::mapping::{Mapper, Refusal};
+use crate::document::mapping::Mapper;
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
@@ -30,6 +30,7 @@ use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 use errand::{Errand, Found, ReadOutcome, Said};
 use redelivery::{Alone, Lost};
 use repeats::Repeats;
+use settling::Ground;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
@@ -128,7 +129,7 @@ struct State {
     trial: Trial,
     /// Whether it said of the pipeline that nothing gets through.
     degraded: bool,
-    condemned: Vec<(u64, Refusal)>,
+    condemned: Vec<(u64, Ground)>,
     burying: bool,
     committing: bool,
     committed_at: Option<Instant>,
@@ -278,7 +279,7 @@ impl Ingestor {
                 }
                 Said::Refused(refusal) => {
                     let number = self.state.window.admit(record, None, now);
-                    self.state.condemned.push((number, refusal));
+                    self.state.condemned.push((number, Ground::Refused(refusal)));
                 }
             }
         }

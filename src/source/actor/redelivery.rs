@@ -142,9 +142,20 @@ impl Ingestor {
             let verdicts = ingestor.verdicts(ctx);
             let mut changes = Vec::with_capacity(count);
             for (number, said, refresh) in said {
-                // It said a change before, so it says it again. Its partition may be someone else's by now.
-                if let (Said::Change(change, digest), Some(_)) = (said, ingestor.state.window.get(number)) {
-                    changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), digest, refresh });
+                // Its partition may be someone else's by now.
+                if ingestor.state.window.get(number).is_none() {
+                    continue;
+                }
+                match said {
+                    Said::Change(change, digest) => {
+                        let receipt = Receipt::new(number, verdicts.clone());
+                        changes.push(Incoming { change, receipt, digest, refresh });
+                    }
+                    // It said a change before. To lose it from sight would hold back all behind it for ever.
+                    _ => {
+                        ingestor.state.alone.take_if(|alone| alone.number == number);
+                        ingestor.condemn(number, "it was understood once, and is no longer when it is delivered again");
+                    }
                 }
             }
             ingestor.send(changes, ctx);

@@ -9,11 +9,20 @@ use tokio::time::Instant;
 
 use super::errand::map;
 use super::{End, Ingestor};
-use crate::document::mapping::{Mapped, Refusal};
+use crate::actor::offload::on_core;
+use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::patience::patiently;
 use crate::ledger::{NewDeadLetter, now_ms};
-use crate::source::Position;
+use crate::source::{Position, Record};
 use crate::telemetry::Outcome;
+
+/// Why a record goes to the dead letters.
+pub(super) enum Ground {
+    /// It cannot be understood.
+    Refused(Refusal),
+    /// It was understood, and is rejected for this reason.
+    Rejected(String),
+}
 
 /// How often settled positions are committed while more is on its way.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
@@ -34,14 +43,8 @@ impl Ingestor {
     }
 
     pub(super) fn condemn(&mut self, number: u64, reason: &str) {
-        if let Some(delivery) = self.state.window.get(number) {
-            let refusal = match map(&self.wiring.mapper, &delivery.record) {
-                Ok(Mapped::Change(change)) => {
-                    Refusal { reason: reason.to_owned(), id: Some(change.id), version: Some(change.version) }
-                }
-                _ => Refusal { reason: reason.to_owned(), id: None, version: None },
-            };
-            self.state.condemned.push((number, refusal));
+        if self.state.window.get(number).is_some() {
+            self.state.condemned.push((number, Ground::Rejected(reason.to_owned())));
         }
     }
 
@@ -52,13 +55,23 @@ impl Ingestor {
         }
         self.state.burying = true;
         let condemned = std::mem::take(&mut self.state.condemned);
-        let letters: Arc<[NewDeadLetter]> =
-            condemned.iter().filter_map(|(number, refusal)| self.letter(*number, refusal)).collect();
-        let numbers: Vec<u64> = condemned.into_iter().map(|(number, _)| number).collect();
+        let numbers: Vec<u64> = condemned.iter().map(|(number, _)| *number).collect();
+        let record = |(number, ground): (u64, Ground)| {
+            let delivery = self.state.window.get(number)?;
+            Some((delivery.record.clone(), delivery.losses.max(1), ground))
+        };
+        let records: Vec<_> = condemned.into_iter().filter_map(record).collect();
+        let (name, mapper) = (self.wiring.name.clone(), self.wiring.mapper.clone());
+        // A wrong setting condemns whole windows.
+        let write = move || -> Arc<[NewDeadLetter]> {
+            let letter = |(record, attempts, ground)| letter(&name, &mapper, record, attempts, ground);
+            records.into_iter().map(letter).collect()
+        };
         let ledger = self.wiring.ledger.clone();
         let at = now_ms();
         let on_bury = self.state.on_bury.clone();
         let bury = async move {
+            let letters = on_core(write).await;
             let buried = letters.clone();
             patiently(&ledger, move |ledger| ledger.bury(&buried, at)).await;
             if let Some(on_bury) = on_bury {
@@ -73,25 +86,6 @@ impl Ingestor {
             }
             ingestor.drive(ctx);
         }));
-    }
-
-    fn letter(&self, number: u64, refusal: &Refusal) -> Option<NewDeadLetter> {
-        let delivery = self.state.window.get(number)?;
-        let record = &delivery.record;
-        let (source, position) = match &record.origin {
-            Some(origin) => (origin.source.clone(), origin.position.clone()),
-            None => (self.wiring.name.to_string(), record.position.to_string()),
-        };
-        Some(NewDeadLetter {
-            source,
-            position,
-            document: refusal.id.clone(),
-            version: refusal.version,
-            reason: refusal.reason.clone(),
-            payload: record.payload.to_vec(),
-            attempts: delivery.losses.max(1),
-            order: record.version,
-        })
     }
 
     pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
@@ -148,4 +142,20 @@ impl Ingestor {
             ingestor.drive(ctx);
         }));
     }
+}
+
+fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Ground) -> NewDeadLetter {
+    let Refusal { reason, id, version } = match ground {
+        Ground::Refused(refusal) => refusal,
+        Ground::Rejected(reason) => match map(mapper, &record) {
+            Ok(Mapped::Change(change)) => Refusal { reason, id: Some(change.id), version: Some(change.version) },
+            _ => Refusal { reason, id: None, version: None },
+        },
+    };
+    let (source, position) = match record.origin {
+        Some(origin) => (origin.source, origin.position),
+        None => (name.to_owned(), record.position.to_string()),
+    };
+    let (document, payload, order) = (id, record.payload.to_vec(), record.version);
+    NewDeadLetter { source, position, document, version, reason, payload, attempts, order }
 }
