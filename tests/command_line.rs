@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
@@ -200,6 +201,32 @@ fn an_export_holds_every_document_with_fields_in_order() {
     assert!(!beside.iter().any(|name| name.to_string_lossy().contains("unfinished")), "{beside:?}");
     let nowhere = shop.call("export --output nowhere/out.jsonl");
     assert!(nowhere.code == 70 && nowhere.err.contains("nowhere"), "{nowhere:?}");
+}
+
+#[test]
+fn an_export_replaces_files_and_nothing_else() {
+    let shop = Shop::indexed();
+    let lines = shop.lines("export");
+    let path = |name: &str| shop.folder().join(name);
+    // A link stays one, and what it leads to keeps its permissions.
+    fs::write(path("real.jsonl"), "old").unwrap();
+    fs::set_permissions(path("real.jsonl"), fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(path("real.jsonl"), path("link.jsonl")).unwrap();
+    shop.done("export --output link.jsonl");
+    assert!(path("link.jsonl").is_symlink());
+    assert_eq!(fs::metadata(path("real.jsonl")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(path("real.jsonl")).unwrap().lines().count(), lines.len());
+    // A pipe is written to: what stands for it is what this command reads.
+    symlink("/dev/stdout", path("stream")).unwrap();
+    assert_eq!(shop.done("export --output stream").lines().count(), lines.len());
+    assert!(path("stream").is_symlink());
+    // The data folder is no place for it, and a folder is none either.
+    for file in ["data/ledger.sqlite", "data/new.jsonl", "./data/../data/vectors.bin"] {
+        let refused = shop.call(&format!("export --output {file}"));
+        assert!(refused.code == 70 && refused.err.contains("state.path"), "{file}: {refused:?}");
+    }
+    assert!(shop.call("export --output data").err.contains("is a folder"));
+    assert_eq!(shop.lines("export").len(), lines.len(), "the ledger is as it was");
 }
 
 #[cfg(feature = "parquet")]

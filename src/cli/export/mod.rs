@@ -4,8 +4,8 @@ mod pages;
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,13 +47,16 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let ledger = opened::ledger(&settings)?;
     let pages = Pages::new(&ledger, args.vectors, settings.document.version_unit());
     match &args.output {
-        Some(file) => {
-            let unfinished = Unfinished::beside(file)?;
-            let out = File::create(&unfinished.0);
-            let out = out.with_context(|| format!("{} cannot be written", unfinished.0.display()))?;
-            write(args.format, pages, BufWriter::new(&out))?;
-            unfinished.finish(&out, file)?;
-        }
+        Some(file) => match Target::of(file, &settings.state.path)? {
+            Target::Stream(out) => write(args.format, pages, BufWriter::new(out))?,
+            Target::File { path, permissions } => {
+                let unfinished = Unfinished::beside(&path)?;
+                let out = File::create(&unfinished.0);
+                let out = out.with_context(|| format!("{} cannot be written", unfinished.0.display()))?;
+                write(args.format, pages, BufWriter::new(&out))?;
+                unfinished.finish(&out, &path, permissions)?;
+            }
+        },
         None if args.format == ExportFormat::Parquet && io::stdout().is_terminal() => {
             let problem = "a Parquet file is nothing to look at: name a file with `--output`";
             return Ok(exit::failed(exit::USAGE, &problem));
@@ -82,6 +85,42 @@ fn write_lines(pages: Pages<'_>, mut out: impl Write) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
+/// Where an export goes.
+enum Target {
+    /// A device or a pipe: it is written to, and stays what it is.
+    Stream(File),
+    /// A file, which is replaced by one with the same permissions.
+    File { path: PathBuf, permissions: Option<Permissions> },
+}
+
+impl Target {
+    /// Behind links. Nothing in the data folder is overwritten.
+    fn of(file: &Path, data: &Path) -> anyhow::Result<Self> {
+        let cannot = || format!("{} cannot be written", file.display());
+        let there = match fs::metadata(file) {
+            Ok(there) if there.is_dir() => anyhow::bail!("{} is a folder: name a file in it", file.display()),
+            Ok(there) if !there.is_file() => {
+                return Ok(Self::Stream(File::options().write(true).open(file).with_context(cannot)?));
+            }
+            Ok(there) => Some(there),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(cannot),
+        };
+        let path = match &there {
+            Some(_) => file.canonicalize().with_context(cannot)?,
+            None => {
+                let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
+                let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                folder.canonicalize().with_context(cannot)?.join(name)
+            }
+        };
+        if data.canonicalize().is_ok_and(|data| path.starts_with(data)) {
+            anyhow::bail!("{} is in `state.path`, which is Vectide's own: name a file elsewhere", file.display());
+        }
+        Ok(Self::File { path, permissions: there.map(|there| there.permissions()) })
+    }
+}
+
 /// A file that is written beside the one it will replace, and that goes when it is not finished.
 struct Unfinished(PathBuf);
 
@@ -94,8 +133,9 @@ impl Unfinished {
         Ok(Self(file.with_file_name(hidden)))
     }
 
-    fn finish(self, written: &File, file: &Path) -> anyhow::Result<()> {
-        let done = written.sync_all().and_then(|()| fs::rename(&self.0, file));
+    fn finish(self, written: &File, file: &Path, permissions: Option<Permissions>) -> anyhow::Result<()> {
+        let permitted = permissions.map_or(Ok(()), |permissions| written.set_permissions(permissions));
+        let done = permitted.and_then(|()| written.sync_all()).and_then(|()| fs::rename(&self.0, file));
         done.with_context(|| format!("{} cannot be written", file.display()))
     }
 }
