@@ -10,9 +10,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
 use super::exit;
+use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse;
 use crate::pipeline::accounts::TotalsKeeper;
-use crate::pipeline::{Ending, Resources, RunOptions, supervise};
+use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
 
@@ -41,6 +42,9 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         look_every: look_every(),
     };
     let resources = Arc::new(Resources::open(settings).await?);
+    let opened = resources.clone();
+    let news = on_blocking_thread(move || reading::news(&opened.settings, &opened.ledger)).await;
+    news.context("reading what the ledger was made with")?.iter().for_each(|news| tracing::warn!("{news}"));
     // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
     let stop = stop_signal().context("listening for signals")?;
     let server = serve(&resources)?;

@@ -75,6 +75,15 @@ impl Ledger {
         })
     }
 
+    /// By source, how many records its journal holds, where it holds any.
+    pub fn journals(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.read("read the journals", |connection| {
+            let mut statement = connection.prepare("SELECT source, count(*) FROM journal GROUP BY source")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// How many records the journal holds.
     pub fn journal_len(&self, source: &str) -> Result<u64, LedgerError> {
         self.read("read the journal", |connection| {
@@ -144,6 +153,7 @@ mod tests {
     fn never_uses_a_number_again() {
         let (folder, ledger) = open();
         ledger.append_journal("api", &[b"a", b"b"], 1).unwrap();
+        assert_eq!(ledger.journals().unwrap(), [("api".to_owned(), 2)]);
         ledger.trim_journal("api", 2).unwrap();
         assert_eq!(ledger.journal_len("api").unwrap(), 1);
         ledger.trim_journal("api", 3).unwrap();

@@ -20,7 +20,7 @@ pub(crate) fn options() -> LedgerOptions {
 }
 
 /// A new ledger; the folder goes when it is dropped.
-pub(super) fn open() -> (TempDir, Ledger) {
+pub(crate) fn open() -> (TempDir, Ledger) {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open_with(&folder, options());
     (folder, ledger)

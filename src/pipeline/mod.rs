@@ -8,6 +8,7 @@ pub mod build;
 #[cfg(test)]
 mod fault_points;
 pub mod generation;
+pub mod reading;
 pub mod resources;
 #[cfg(test)]
 mod stalls;
