@@ -39,6 +39,7 @@ pub struct FileSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
+    /// A file that is rotated away is read to its end, and after a restart only where `path` matches its new name too (`app.log*`).
     #[serde(default)]
     pub follow: bool,
     /// The longest line or row that is read; a longer one is dead-lettered.

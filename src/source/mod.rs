@@ -122,6 +122,11 @@ pub trait Source: Send + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// Called about every second while nothing is read, for want of room, say: for what may be gone by the time there is.
+    fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Called from the ingestor's thread at the moment positions were committed, also while a read is under way: for whoever waits
     /// for it. Must not block.
     fn on_commit(&self) -> Option<OnCommit> {

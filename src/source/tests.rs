@@ -214,6 +214,28 @@ fn what_is_lost_comes_again_then_alone_and_then_goes_to_the_dead_letters() {
 }
 
 #[test]
+fn a_source_that_is_not_read_for_want_of_room_looks_after_itself_and_goes_on() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..8).iter().map(String::as_str), 4, false);
+        let stage = Stage::within(&world, &script, Limits { records: 4, ..LIMITS }).await;
+        let open = stage.arrived(&world).await;
+        let before = script.watched();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!((50..=60).contains(&(script.watched() - before)), "{}", script.watched() - before);
+        assert_eq!(script.given().len(), 4);
+        settle(open);
+        settle(stage.arrived(&world).await);
+        world.rest().await;
+        assert_eq!(stage.committed(), 8);
+        stage.ingestor.send(StopReading).await.unwrap();
+        world.rest().await;
+        let stopped = script.watched();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(script.watched(), stopped);
+    });
+}
+
+#[test]
 fn what_many_reads_gave_and_is_lost_together_comes_again_in_messages_of_one_read() {
     World::run(1, async |world| {
         let events = events(0..2500);

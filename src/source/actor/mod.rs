@@ -39,6 +39,8 @@ pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
 const FAILURES_UNTIL_FAILING: u32 = 4;
+/// How often a source that is not read looks after itself.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
@@ -134,6 +136,8 @@ struct State {
     committing: bool,
     committed_at: Option<Instant>,
     commit_alarm: bool,
+    /// Whether the source is going to look after itself.
+    watching: bool,
     /// Committed and not yet told to the source.
     untold: Vec<Position>,
     /// Whether the read that is under way tells the source what was committed.
@@ -173,7 +177,34 @@ impl Ingestor {
         self.tell_source(ctx);
         self.send_suspect(ctx);
         self.read(ctx);
+        self.watch(ctx);
         self.show();
+    }
+
+    /// Lets the source look after itself while it is not read.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        if self.state.watching || self.state.source.is_none() || !self.state.reads_on() {
+            return;
+        }
+        self.state.watching = true;
+        ctx.run_later(WATCH_EVERY, |ingestor, ctx| {
+            ingestor.state.watching = false;
+            if !ingestor.state.reads_on() {
+                return;
+            }
+            let Some(mut source) = ingestor.state.source.take() else { return };
+            let watch = async move {
+                let watched = source.watch().await;
+                (source, watched)
+            };
+            ctx.spawn(watch.into_actor(ingestor).map(|(source, watched), ingestor, ctx| {
+                ingestor.state.source = Some(source);
+                match watched {
+                    Ok(()) => ingestor.drive(ctx),
+                    Err(error) => ingestor.pause_reading(&error, ctx),
+                }
+            }));
+        });
     }
 
     fn read(&mut self, ctx: &mut Context<Self>) {
@@ -395,9 +426,15 @@ impl State {
             committing: false,
             committed_at: None,
             commit_alarm: false,
+            watching: false,
             untold: Vec::new(),
             telling: false,
         }
+    }
+
+    /// Whether the source is open, and to be read again.
+    fn reads_on(&self) -> bool {
+        self.opened && !self.stopping && !self.closed && self.end != End::Finished
     }
 
     fn is_isolating(&self) -> bool {

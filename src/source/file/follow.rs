@@ -1,12 +1,13 @@
 //! Files that are read on as they grow, through rotation.
 //!
 //! A file is known by its place in the file system and its beginning, and stays open when it is renamed or removed, so
-//! that its last lines are read. A name belongs to one open file at a time: what appears under it is read when the file
-//! that had it is read to its end. Positions carry what else had the name before, so that a restart knows those files too.
+//! that its last lines are read. A name belongs to one file at a time: what appears under it is read when the file
+//! that had it is read to its end, and is held open until then, for it may be rotated away as well. Positions carry what
+//! else had the name before, so that a restart knows those files too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Follow {
     settings: FileSettings,
     files: Vec<Followed>,
+    /// Files whose name is not free yet, the oldest first.
+    waiting: Vec<Waiting>,
     /// The file that is read first in the next step, so that each has its turn.
     turn: usize,
     /// By name: the file that gave records under it last, as far as it was read, then those that had it before.
@@ -59,7 +62,14 @@ struct Followed {
     gone_since: Option<Instant>,
 }
 
+/// A file that is held open until it has its turn under the name that it was seen under.
+struct Waiting {
+    seen: Seen,
+    file: Arc<File>,
+}
+
 /// A file as it was seen in a scan.
+#[derive(Clone)]
 struct Seen {
     path: PathBuf,
     kind: Kind,
@@ -71,6 +81,7 @@ impl Follow {
         Self {
             settings,
             files: Vec::new(),
+            waiting: Vec::new(),
             turn: 0,
             known: BTreeMap::new(),
             problems: BTreeSet::new(),
@@ -114,10 +125,17 @@ impl Follow {
         }
     }
 
+    /// Opens what is there and was not, while nothing is read.
+    pub fn watch(&mut self, now: Instant) -> Result<(), SourceError> {
+        self.scan(now).map(drop)
+    }
+
     /// How many bytes are there and not given.
     pub fn remaining(&self) -> u64 {
-        let left = |file: &Followed| file.file.metadata().map_or(0, |now| now.len().saturating_sub(file.given.offset));
-        self.files.iter().map(left).sum()
+        let followed = self.files.iter().map(|file| (&file.file, file.given.offset));
+        let waiting = self.waiting.iter().map(|waiting| (&waiting.file, 0));
+        let left = |(file, given): (&Arc<File>, u64)| file.metadata().map_or(0, |now| now.len().saturating_sub(given));
+        followed.chain(waiting).map(left).sum()
     }
 
     fn read(&mut self, batch: &mut Batch) {
@@ -162,14 +180,14 @@ impl Follow {
         });
         let seen = seen.collect::<Vec<_>>();
         self.rename(&seen, now);
-        let mut waiting = false;
+        self.follow_rotated(&seen);
         for file in &seen {
-            waiting |= !self.follow(file, &seen);
+            self.follow(file, &seen);
         }
         if first {
             self.warn_of_lost();
         }
-        Ok(waiting)
+        Ok(!self.waiting.is_empty())
     }
 
     /// Gives files that are read to their end the name they have now, and lets go of those that are gone.
@@ -203,8 +221,19 @@ impl Follow {
         }
     }
 
-    /// Opens a file that is not followed yet; false if its name is not free.
-    fn follow(&mut self, seen: &Seen, all: &[Seen]) -> bool {
+    /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free.
+    fn follow_rotated(&mut self, all: &[Seen]) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            if all.iter().any(|seen| seen.place == waiting.seen.place) {
+                self.waiting.push(waiting);
+            } else {
+                self.follow_open(&waiting.seen, waiting.file, all);
+            }
+        }
+    }
+
+    /// Opens a file that is not followed yet.
+    fn follow(&mut self, seen: &Seen, all: &[Seen]) {
         // Without file numbers, the path tells files apart.
         let numbered = seen.place != (0, 0);
         if self
@@ -212,27 +241,45 @@ impl Follow {
             .iter()
             .any(|file| if numbered { file.identity.place() == seen.place } else { file.path == seen.path })
         {
-            return true;
+            return;
         }
-        if self.files.iter().any(|file| file.path == seen.path) {
-            return false;
-        }
-        match self.open_file(seen, all) {
-            Ok(file) => {
+        let held = self.waiting.iter().position(|waiting| numbered && waiting.seen.place == seen.place);
+        let file = match held {
+            // It may have another name by now.
+            Some(index) if self.waiting[index].seen.path != seen.path => self.waiting.remove(index).file,
+            Some(index) if self.is_free(&seen.path, index) => self.waiting.remove(index).file,
+            Some(_) => return,
+            None => match File::open(&seen.path).and_then(|file| Ok((identity::place(&file.metadata()?), file))) {
+                Ok((place, file)) if place == seen.place => Arc::new(file),
                 // Rotated between the scan and now: the next scan sees it as it is.
-                if file.identity.place() == seen.place {
-                    self.files.push(file);
-                }
-            }
-            Err(reason) => self.tell(reason),
-        }
-        true
+                Ok(_) => return,
+                Err(error) => return self.tell(cannot_read(&seen.path.display().to_string(), &error)),
+            },
+        };
+        self.follow_open(seen, file, all);
     }
 
-    fn open_file(&self, seen: &Seen, all: &[Seen]) -> Result<Followed, String> {
+    /// Whether a name is nobody's, nor waited for by the first so many that wait.
+    fn is_free(&self, path: &Path, waiting: usize) -> bool {
+        let followed = self.files.iter().map(|file| &file.path);
+        let mut taken = followed.chain(self.waiting[..waiting].iter().map(|waiting| &waiting.seen.path));
+        taken.all(|taken| taken != path)
+    }
+
+    /// Follows an open file under the name that it was seen under, or lets it wait for it.
+    fn follow_open(&mut self, seen: &Seen, file: Arc<File>, all: &[Seen]) {
+        if !self.is_free(&seen.path, self.waiting.len()) {
+            return self.waiting.push(Waiting { seen: seen.clone(), file });
+        }
+        match self.followed(seen, file, all) {
+            Ok(file) => self.files.push(file),
+            Err(reason) => self.tell(reason),
+        }
+    }
+
+    fn followed(&self, seen: &Seen, file: Arc<File>, all: &[Seen]) -> Result<Followed, String> {
         let name = seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(&name, &error);
-        let file = Arc::new(File::open(&seen.path).map_err(said)?);
         let identity = Identity::of(&file).map_err(said)?;
         let before = self.known.get(&name).and_then(|known| known.first());
         let (base, given) = match self.progress(&file).map_err(said)? {

@@ -104,6 +104,13 @@ impl Reader {
         }
     }
 
+    fn watch(&mut self, now: Instant) -> Result<(), SourceError> {
+        match self {
+            Self::Once(_) => Ok(()),
+            Self::Follow(follow) => follow.watch(now),
+        }
+    }
+
     fn remaining(&self) -> u64 {
         match self {
             Self::Once(once) => once.remaining(),
@@ -135,6 +142,12 @@ impl Source for FileSource {
             }
         }
         .boxed()
+    }
+
+    /// Followed files may be rotated away meanwhile.
+    fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        let now = Instant::now();
+        self.step(move |reader| reader.watch(now).map(|()| Step::Nothing)).map(|watched| watched.map(drop)).boxed()
     }
 
     fn remaining_bytes(&self) -> Option<u64> {

@@ -1,6 +1,7 @@
 //! A source that gives what it is told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -29,6 +30,7 @@ struct Scripted {
     opened: Mutex<Vec<Vec<Committed>>>,
     given: Mutex<Vec<u64>>,
     told: Mutex<Vec<u64>>,
+    watched: AtomicUsize,
 }
 
 impl Script {
@@ -50,6 +52,7 @@ impl Script {
             opened: Mutex::default(),
             given: Mutex::default(),
             told: Mutex::default(),
+            watched: AtomicUsize::default(),
         }))
     }
 
@@ -99,6 +102,11 @@ impl Script {
     /// The offsets that it was told are committed, in order.
     pub fn told(&self) -> Vec<u64> {
         self.0.told.lock().clone()
+    }
+
+    /// How often it looked after itself.
+    pub fn watched(&self) -> usize {
+        self.0.watched.load(Ordering::SeqCst)
     }
 }
 
@@ -170,6 +178,11 @@ impl Source for ScriptSource {
 
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         self.script.0.told.lock().extend(positions.iter().map(|position| position.offset));
+        async { Ok(()) }.boxed()
+    }
+
+    fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        self.script.0.watched.fetch_add(1, Ordering::SeqCst);
         async { Ok(()) }.boxed()
     }
 }

@@ -129,6 +129,35 @@ async fn late_lines_of_a_writer_that_keeps_the_old_file_are_read() {
     }
 }
 
+/// A provider is down for hours, and nothing is read.
+#[tokio::test(start_paused = true)]
+async fn files_that_are_rotated_away_while_nothing_is_read_are_read_after_it() {
+    for pattern in ["app.log", "app.log*"] {
+        let folder = Folder::followed();
+        folder.write("app.log", "{0}\n", 1);
+        let mut source = folder.open(pattern, vec![]).await;
+        let mut records = drain(&mut source).await.unwrap();
+        folder.append("app.log", "{1}\n");
+        for round in 2..6 {
+            folder.rename("app.log", &format!("app.log.{round}"));
+            folder.write("app.log", format!("{{{round}}}\n"), round);
+            tokio::time::sleep(2 * GRACE).await;
+            source.watch().await.unwrap();
+        }
+        records.extend(drain(&mut source).await.unwrap());
+        folder.append("app.log", "{6}\n");
+        records.extend(drain(&mut source).await.unwrap());
+        let mut given = texts(&records);
+        if pattern == "app.log" {
+            assert!(records.windows(2).all(|pair| pair[0].version < pair[1].version), "{given:?}");
+        } else {
+            given.sort_unstable();
+        }
+        assert_eq!(given, ["{0}", "{1}", "{2}", "{3}", "{4}", "{5}", "{6}"], "{pattern}");
+        assert!(folder.read(pattern, positions(&records)).await.is_empty(), "{pattern}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_overwritten_file_is_read_from_the_start_as_newer() {
     // (what happens, the new content)
