@@ -80,6 +80,8 @@ impl Searcher {
         if text.trim().is_empty() {
             return Err(SearchError::Invalid("the text to search for is empty".to_owned()));
         }
+        // Nothing is paid for a question that has no answer.
+        self.index.can_search()?;
         let vector = self.embed(Arc::from(text)).await?;
         Ok(self.index.search(query(vector, options, None)).await?)
     }
@@ -155,4 +157,25 @@ fn mean(vectors: &[Vector]) -> Vector {
     }
     let count = vectors.len() as f32;
     (0..vectors[0].len()).map(|place| vectors.iter().map(|vector| vector[place]).sum::<f32>() / count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::discard::DiscardIndex;
+    use crate::testkit::fakes::{self, FakeProvider};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_to_an_index_that_keeps_nothing_costs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Arc::new(FakeProvider::default());
+        let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
+        let ledger = resources.ledger.clone();
+        let index = Arc::new(DiscardIndex::open(ledger.clone()).unwrap());
+        let searcher = Searcher { provider: provider.clone(), index, ledger };
+        let options = SearchOptions { k: 1, filter: None, with_vectors: false };
+        let error = searcher.search("dry feet", options).await.unwrap_err();
+        assert!(error.to_string().contains("keeps nothing"), "{error}");
+        assert!(provider.calls().is_empty());
+    }
 }

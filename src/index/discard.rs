@@ -36,9 +36,13 @@ impl VectorIndex for DiscardIndex {
         })
     }
 
-    fn search(&self, _: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+    fn can_search(&self) -> Result<(), IndexError> {
         let text = "the index keeps nothing: set `index.type: embedded` in the configuration and run again to search";
-        Box::pin(async move { Err(IndexError::Fatal(text.to_owned())) })
+        Err(IndexError::Fatal(text.to_owned()))
+    }
+
+    fn search(&self, _: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+        Box::pin(async { self.can_search().map(|()| Vec::new()) })
     }
 
     fn points(&self) -> u64 {

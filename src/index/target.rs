@@ -99,6 +99,11 @@ pub trait VectorIndex: Send + Sync + 'static {
     /// goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>>;
 
+    /// Why no search will ever have an answer, where that is so.
+    fn can_search(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+
     /// The nearest documents, best first. Sees every write that was answered.
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>>;
 

@@ -237,6 +237,7 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     let mut say = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes any text");
     let (time, settled) = (span(run.elapsed), run.settled());
     match ending {
+        Ending::Done if settled == 0 => say(format_args!("Done in {time}: no record was new")),
         Ending::Done => say(format_args!("Done in {time}: {}", records(settled, run.elapsed))),
         Ending::WorkLeft => say(format_args!(
             "Stopped after {time} with work left, which the next `vectide run` does: {}",
@@ -296,7 +297,7 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
 
 fn records(settled: u64, time: Duration) -> String {
     if settled == 0 {
-        return "no record was new".to_owned();
+        return "no record got through".to_owned();
     }
     let pace = settled as f64 / time.as_secs_f64().max(0.001);
     format!("{}, {}/s", counted(settled, "record"), count(pace.round() as u64))
@@ -389,9 +390,9 @@ It waited for the index: Qdrant at http://h:6334: no answer
             (Ending::Done, "Done in 0 ms: no record was new"),
             (
                 Ending::WorkLeft,
-                "Stopped after 0 ms with work left, which the next `vectide run` does: no record was new",
+                "Stopped after 0 ms with work left, which the next `vectide run` does: no record got through",
             ),
-            (Ending::Failed("no disk".into()), "Failed after 0 ms: no record was new"),
+            (Ending::Failed("no disk".into()), "Failed after 0 ms: no record got through"),
         ] {
             assert_eq!(summary(&ending, &run, &holdings), format!("{first}\n{rest}"));
         }
