@@ -123,14 +123,14 @@ impl Pipeline {
         (copy, ledger)
     }
 
-    /// A number in the ledger, as SQL asks for it; none before it is there. For the same reason as above it only ever reads, and only
-    /// where nothing has to be made for that: SQLite makes its log and its shared memory even for a reader.
+    /// A number in the ledger, as SQL asks for it; none before it is there. For the same reason as above it only ever reads, and where there
+    /// is no log, because nobody has the ledger open, without making one: SQLite does that even for a reader.
     pub fn number(&self, sql: &str) -> Option<u64> {
-        for file in ["data/ledger.sqlite-wal", "data/ledger.sqlite-shm"] {
-            fs::metadata(self.path(file)).ok()?;
-        }
-        let ledger =
-            Connection::open_with_flags(self.path("data/ledger.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let is_open = ["wal", "shm"].iter().all(|file| self.path(&format!("data/ledger.sqlite-{file}")).exists());
+        let immutable = if is_open { "" } else { "?immutable=1" };
+        let uri = format!("file:{}{immutable}", self.path("data/ledger.sqlite").display());
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+        let ledger = Connection::open_with_flags(uri, flags).ok()?;
         ledger.query_row(sql, [], |row| row.get::<_, i64>(0)).ok().map(i64::cast_unsigned)
     }
 
