@@ -135,6 +135,16 @@ impl Content {
         }
     }
 
+    /// A file that grew does so no more: what stands behind its last line feed is a record.
+    pub fn end(&mut self) {
+        match self {
+            Self::Lines(cutter) => cutter.end(),
+            Self::Csv(rows) => rows.end(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(_) => {}
+        }
+    }
+
     /// Says how many bytes there are to read, so that no more memory is taken for them.
     pub fn expect(&mut self, bytes: u64) {
         match self {

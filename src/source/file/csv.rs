@@ -36,6 +36,11 @@ impl<R: Read> Rows<R> {
         Self { cutter, columns: None, from, fields: Fields::new(), json: BytesMut::new() }
     }
 
+    /// See [`Cutter::end`].
+    pub fn end(&mut self) {
+        self.cutter.end();
+    }
+
     /// Gives a row back, to be the next again.
     pub fn put_back(&mut self, cut: Cut) {
         self.cutter.put_back(cut);
@@ -74,6 +79,9 @@ impl<R: Read> Rows<R> {
 }
 
 fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<String>, String> {
+    if has_carriage_returns(&header.bytes) {
+        return Err("its lines end with a carriage return alone; save it with line feeds".to_owned());
+    }
     if let Some(reason) = &header.broken {
         return Err(format!("the header line is broken: {reason}"));
     }
@@ -98,6 +106,18 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<String>, String> {
         columns.push(format!("{}:", serde_json::Value::from(name)));
     }
     Ok(columns)
+}
+
+/// Whether lines end with these alone: all of the file would be a header line, and no row.
+fn has_carriage_returns(header: &[u8]) -> bool {
+    let mut quoted = false;
+    memchr::memchr2_iter(b'\r', b'"', header).any(|at| match header[at] {
+        b'"' => {
+            quoted = !quoted;
+            false
+        }
+        _ => !quoted && header.get(at + 1).is_some_and(|next| *next != b'\n'),
+    })
 }
 
 /// The fields of one row, their memory used again for the next.

@@ -60,6 +60,8 @@ struct Followed {
     /// When the file had been written last at the last look.
     modified: i64,
     gone_since: Option<Instant>,
+    /// Whether what stands behind the last line feed was taken for a line: the file is gone, and its line feed will not come.
+    ended: bool,
 }
 
 /// A file that is held open until it has its turn under the name that it was seen under.
@@ -211,9 +213,12 @@ impl Follow {
                 None if file.is_read_to_its_end()
                     && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) =>
                 {
-                    info!(file = file.name(), "a file is gone; it was read to its end");
-                    self.leave_name(&file);
-                    continue;
+                    if file.ended {
+                        info!(file = file.name(), "a file is gone; it was read to its end");
+                        self.leave_name(&file);
+                        continue;
+                    }
+                    file.end();
                 }
                 _ => {}
             }
@@ -305,6 +310,7 @@ impl Follow {
             given,
             drained: false,
             gone_since: None,
+            ended: false,
         };
         followed.set_place(base);
         Ok(followed)
@@ -334,8 +340,8 @@ impl Follow {
     /// The files that had this name before and are still there under another.
     fn earlier(&self, name: &str, own: (u64, u64), seen: &[Seen]) -> Vec<Progress> {
         let still_there = |progress: &&Progress| {
-            let place = progress.identity.place();
-            place != own && seen.iter().any(|seen| seen.place == place)
+            let identity = &progress.identity;
+            !identity.is_at(own) && seen.iter().any(|seen| identity.is_at(seen.place))
         };
         self.known.get(name).into_iter().flatten().filter(still_there).cloned().collect()
     }
@@ -351,16 +357,18 @@ impl Follow {
     }
 
     fn warn_of_lost(&self) {
-        for (name, known) in &self.known {
-            let Some(last) = known.first() else { continue };
-            if !self.files.iter().any(|file| file.identity.place() == last.identity.place()) {
-                warn!(
-                    file = name,
-                    line = last.ordinal,
-                    "the file read before is not there any more under any name that `path` matches; lines written to it behind \
-                     this one are not read. Let `path` match rotated files too (`app.log*`) to have them after a restart"
-                );
-            }
+        let is_there = |last: &Progress| self.files.iter().any(|file| last.identity.is_at(file.identity.place()));
+        let lost = self.known.iter().filter_map(|(name, known)| Some((name, known.first()?)));
+        let lost: Vec<_> = lost.filter(|(_, last)| !is_there(last)).collect();
+        if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {
+            warn!(
+                files = lost.len(),
+                newest = name,
+                line = last.ordinal,
+                "files read before are not there any more under any name that `path` matches; lines written to the newest of them \
+                 behind this one are not read, nor are such of the others. Let `path` match rotated files too (`app.log*`) to have \
+                 them after a restart"
+            );
         }
     }
 
@@ -382,6 +390,12 @@ impl Followed {
         self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
     }
 
+    /// Has what is left read as the last line.
+    fn end(&mut self) {
+        self.content.end();
+        (self.ended, self.drained) = (true, false);
+    }
+
     /// Reads what is there, as far as there is room.
     fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
         let metadata = self.file.metadata().map_err(|error| error.to_string())?;
@@ -390,10 +404,15 @@ impl Followed {
         if self.drained && (size, modified) == (read_to, self.modified) {
             return Ok(());
         }
-        self.gone_since = None;
+        // Whoever still has it open writes on.
+        if size != read_to {
+            self.gone_since = None;
+        }
         let overwritten = if size < read_to {
             Some("the file is shorter than what was read of it")
-        } else if self.drained && !self.identity.begins(&self.file).map_err(|error| error.to_string())? {
+        } else if (self.drained || modified != self.modified)
+            && !self.identity.begins(&self.file).map_err(|error| error.to_string())?
+        {
             Some("the file does not begin as it did")
         } else {
             None

@@ -63,10 +63,9 @@ impl Identity {
         Ok(Self { device, inode, size: metadata.len(), modified: modified(&metadata), head: hash(&head), head_bytes })
     }
 
-    /// Whether nothing was written to the file in between, and no other took its place. The file system is not compared: it may have
-    /// another number after the next start of the machine.
+    /// Whether nothing was written to the file in between, and no other took its place.
     pub fn is_unchanged(&self, now: &Self) -> bool {
-        self.inode == now.inode
+        self.is_at(now.place())
             && self.size == now.size
             && self.modified == now.modified
             && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
@@ -74,7 +73,7 @@ impl Identity {
 
     /// Whether the open file is this one, grown or not.
     pub fn is_same_file(&self, file: &File) -> io::Result<bool> {
-        Ok(self.place() == place(&file.metadata()?) && self.begins(file)?)
+        Ok(self.is_at(place(&file.metadata()?)) && self.begins(file)?)
     }
 
     /// Whether the open file begins with the head.
@@ -90,6 +89,12 @@ impl Identity {
     /// The file system and the number of the file in it.
     pub fn place(&self) -> (u64, u64) {
         (self.device, self.inode)
+    }
+
+    /// Whether the file that was here is still the one with this place. The file system is not compared: it may have another number
+    /// after it was mounted anew.
+    pub fn is_at(&self, (_, inode): (u64, u64)) -> bool {
+        self.inode == inode
     }
 
     /// When the file was last written, in nanoseconds since the Unix epoch.

@@ -169,6 +169,11 @@ impl<R: Read> Cutter<R> {
         self
     }
 
+    /// No more will be written: what stands behind the last line feed is a record.
+    pub fn end(&mut self) {
+        self.whole = true;
+    }
+
     /// Says how many bytes are there to read, so that no more memory is taken for them.
     pub fn expect(&mut self, bytes: u64) {
         self.chunk = usize::try_from(bytes).unwrap_or(CHUNK).clamp(4 << 10, CHUNK);

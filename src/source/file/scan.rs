@@ -96,8 +96,15 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError
     let paths = glob::glob(pattern).map_err(|error| SourceError(format!("`{pattern}` is not a glob: {error}")))?;
     for path in paths {
         match path {
-            Ok(path) if path.is_dir() => {}
-            Ok(path) => take(settings, path, found),
+            Ok(path) => match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                // To open a pipe would wait for whoever writes to it.
+                Ok(metadata) if !metadata.is_file() => {
+                    found.problems.push(format!("`{}` is no file; narrow `path`", path.display()))
+                }
+                Ok(_) => take(settings, path, found),
+                Err(error) => found.problems.push(cannot_read(&path.display().to_string(), &error)),
+            },
             Err(error) => found.problems.push(cannot_read(&error.path().display().to_string(), error.error())),
         }
     }

@@ -218,6 +218,57 @@ async fn a_file_that_vanishes_is_read_to_its_end_and_its_name_is_free_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_line_whose_line_feed_never_came_is_read_when_its_file_is_gone() {
+    for (name, content, expected) in
+        [("app.log", "{1}\n{2}", "{2}"), ("app.log", "{1}\n\n", ""), ("a.csv", "id\n1\n2", "{\"id\":\"2\"}")]
+    {
+        let format = if name == "a.csv" { FileFormat::Csv } else { FileFormat::Jsonl };
+        let folder = Folder { format: Some(format), ..Folder::followed() };
+        folder.write(name, content, 1);
+        let mut source = folder.open(name, vec![]).await;
+        assert_eq!(drain(&mut source).await.unwrap().len(), 1, "{content}");
+        fs::remove_file(folder.path(name)).unwrap();
+        assert!(drain(&mut source).await.unwrap().is_empty(), "a writer may still have it open");
+        tokio::time::sleep(GRACE).await;
+        assert_eq!(texts(&drain(&mut source).await.unwrap()).concat(), expected);
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+        assert_eq!(source.remaining_bytes(), Some(0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_overwritten_before_it_was_read_to_its_end_is_read_from_the_start() {
+    let one_line = Room { records: 1, bytes: 100 };
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n{2}\n", 5);
+    let mut source = folder.open("app.log", vec![]).await;
+    assert!(matches!(source.read(one_line).await, Ok(Read::Records(_))));
+    folder.write("app.log", "{3}\n{4}\n{5}\n", 6);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{3}", "{4}", "{5}"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_are_known_again_when_their_file_system_has_another_number() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let mut source = folder.open("app.log*", vec![]).await;
+    let mut before = drain(&mut source).await.unwrap();
+    folder.rename("app.log", "app.log.1");
+    folder.write("app.log", "{2}\n", 2);
+    before.extend(drain(&mut source).await.unwrap());
+    let mounted_anew = |mut position: Committed| {
+        position.detail = position.detail.replace("\"device\":", "\"device\":7");
+        position
+    };
+    let positions: Vec<_> = positions(&before).into_iter().map(mounted_anew).collect();
+    let mut source = folder.open("app.log*", positions).await;
+    folder.append("app.log", "{3}\n");
+    let after = drain(&mut source).await.unwrap();
+    assert_eq!(texts(&after), ["{3}"]);
+    assert!(after[0].position.partition.detail.contains("\"earlier\""), "the rotated one is still known");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_followed_is_told_once_and_the_others_go_on() {
     let folder = Folder { format: None, ..Folder::followed() };
     folder.write("a.jsonl.gz", "", 1);

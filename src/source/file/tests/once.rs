@@ -128,6 +128,19 @@ async fn a_file_that_cannot_be_read_is_told_after_the_others_and_tried_again() {
     assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{\"id\":\"1\"}"]);
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_file_is_told_and_not_opened() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n", 1);
+    let _pipe = std::os::unix::net::UnixListener::bind(folder.path("b.jsonl")).unwrap();
+    let mut source = folder.open("*.jsonl", vec![]).await;
+    let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the file is read") };
+    assert_eq!(texts(&records), ["{1}"]);
+    let error = source.read(ROOM).await.unwrap_err().to_string();
+    assert!(error.contains("b.jsonl` is no file"), "{error}");
+}
+
 #[tokio::test]
 async fn a_file_that_vanishes_before_it_is_opened_is_told_and_then_forgotten() {
     let folder = Folder::new();
