@@ -307,7 +307,7 @@ fn one_mistake_gives_one_problem() {
         (sources("a b: { type: stdin }"), "sources.a b: a source's name may hold letters, digits, `-` and `_` only"),
         (
             sources("dead-letters: { type: stdin }"),
-            "sources.dead-letters: `dead-letters` is the name of Vectide's own source; choose another",
+            "sources.dead-letters: `dead-letters` is the name of a source of Vectide's own; choose another",
         ),
         (
             sources("a: { type: stdin }, b: { type: stdin }"),

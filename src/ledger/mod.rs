@@ -21,7 +21,7 @@ mod points;
 mod positions;
 mod readers;
 mod segment;
-mod settings;
+pub mod settings;
 mod sieve;
 mod slots;
 mod stretch;

@@ -10,6 +10,7 @@ use super::documents::document_id;
 use super::error::LedgerError;
 use super::journal::limit;
 use super::packed::{Chunks, shared_text};
+use super::settings::{PLAN, forget_setting};
 use super::vectors::place;
 use super::{Ledger, PointKey};
 
@@ -85,12 +86,6 @@ impl Ledger {
         })
     }
 
-    /// Takes every document out of the index, which is another or empty from now on: no point is held any more, so planning
-    /// the documents again fills it. Vectors stay, and so nothing has to be embedded again.
-    pub fn forget_index(&self) -> Result<(), LedgerError> {
-        self.change("forget the index", |transaction| Ok(forget_index(transaction)?))
-    }
-
     /// Shows every document in the index with its metadata (canonical JSON text) and the keys of its points in the order of
     /// its chunks. One consistent view; `each` must not call the ledger.
     pub fn for_each_document(&self, mut each: impl FnMut(&str, &str, &[PointKey])) -> Result<(), LedgerError> {
@@ -110,12 +105,16 @@ impl Ledger {
     }
 }
 
+/// Takes every document out of the index, which is another or empty from now on: no point is held any more, so planning
+/// the documents again fills it. Vectors stay, and so nothing has to be embedded again.
 pub(super) fn forget_index(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "UPDATE documents SET metadata = NULL, chunks = x'' WHERE metadata IS NOT NULL;
+        "UPDATE documents SET metadata = NULL, record = NULL, chunks = x'' WHERE metadata IS NOT NULL;
          DELETE FROM points;
          UPDATE counts SET writes = writes + 1, indexed = 0, points = 0;",
-    )
+    )?;
+    // Whatever becomes of this process, they are planned again, also when the next one has the index of before.
+    forget_setting(connection, PLAN)
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use rusqlite::{Connection, OptionalExtension};
 use super::Ledger;
 use super::error::LedgerError;
 
+/// What all documents were planned with. Absent in a ledger with documents: not all with the same.
+pub const PLAN: &str = "plan";
+
 impl Ledger {
     /// The text kept under this name.
     pub fn setting(&self, key: &str) -> Result<Option<String>, LedgerError> {
@@ -15,6 +18,11 @@ impl Ledger {
     pub fn set_setting(&self, key: &str, value: &str) -> Result<(), LedgerError> {
         self.change("keep a setting", |transaction| Ok(set_setting(transaction, key, value)?))
     }
+
+    /// Forgets the text under a name.
+    pub fn forget_setting(&self, key: &str) -> Result<(), LedgerError> {
+        self.change("forget a setting", |transaction| Ok(forget_setting(transaction, key)?))
+    }
 }
 
 pub(super) fn setting(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
@@ -22,6 +30,11 @@ pub(super) fn setting(connection: &Connection, key: &str) -> rusqlite::Result<Op
         .prepare_cached("SELECT value FROM settings WHERE key = ?1")?
         .query_row([key], |row| row.get(0))
         .optional()
+}
+
+pub(super) fn forget_setting(connection: &Connection, key: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM settings WHERE key = ?1")?.execute([key])?;
+    Ok(())
 }
 
 pub(super) fn set_setting(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {

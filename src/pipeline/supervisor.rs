@@ -9,8 +9,7 @@ use super::generation::{Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
 use crate::index::IndexError;
-use crate::ledger::LedgerError;
-use crate::source::replan::{PLAN_SETTING, ReplanSource};
+use crate::source::replan::ReplanSource;
 use crate::source::replay::ReplaySource;
 use crate::source::rewrite::RewriteSource;
 use crate::source::{replan, replay, rewrite};
@@ -151,7 +150,7 @@ fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
         name: replay::NAME.into(),
         make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone()))),
     });
-    if must_replan(resources).map_err(|error| error.to_string())? {
+    if replan::is_due(&resources.ledger, &resources.plan).map_err(|error| error.to_string())? {
         let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
         sources.push(NamedSource {
             name: replan::NAME.into(),
@@ -185,15 +184,4 @@ async fn prepare_index(resources: &Resources) {
     if resources.health.ok(Component::Index) {
         tracing::info!("the index can be used");
     }
-}
-
-/// Whether the documents in the ledger were planned with another configuration. A new ledger notes its own.
-fn must_replan(resources: &Resources) -> Result<bool, LedgerError> {
-    let (ledger, plan) = (&resources.ledger, &*resources.plan);
-    let planned = ledger.setting(PLAN_SETTING)?;
-    if planned.is_none() && ledger.counts()?.documents == 0 {
-        ledger.set_setting(PLAN_SETTING, plan)?;
-        return Ok(false);
-    }
-    Ok(planned.as_deref() != Some(plan))
 }

@@ -9,6 +9,7 @@ use crate::document::chunk::{Chunker, TokenCount};
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::openai::Openai;
+use crate::source::{replan, replay, rewrite};
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
@@ -32,8 +33,8 @@ const INDEX_CONCURRENCY: RangeInclusive<usize> = 1..=64;
 /// Names of the payload's own fields, beside which the metadata stands in systems that keep both in one object.
 const RESERVED_METADATA: &[&str] = &["vectide_document", "vectide_chunk"];
 
-/// The name of the source that replays dead letters.
-const RESERVED_SOURCE: &str = "dead-letters";
+/// The names of Vectide's own sources: positions and dead letters are kept by the source's name.
+const RESERVED_SOURCES: [&str; 3] = [replay::NAME, replan::NAME, rewrite::NAME];
 
 /// Everything that is wrong with settings whose types are right.
 pub fn check(settings: &Settings) -> Vec<Problem> {
@@ -212,11 +213,8 @@ impl Checker {
             if !is_plain_name(name) {
                 self.note(place.clone(), "a source's name may hold letters, digits, `-` and `_` only");
             }
-            if name == RESERVED_SOURCE {
-                self.note(
-                    place.clone(),
-                    format!("`{RESERVED_SOURCE}` is the name of Vectide's own source; choose another"),
-                );
+            if RESERVED_SOURCES.contains(&name.as_str()) {
+                self.note(place.clone(), format!("`{name}` is the name of a source of Vectide's own; choose another"));
             }
             match source {
                 SourceSettings::File(file) => {

@@ -9,14 +9,28 @@ use futures_util::future::BoxFuture;
 
 use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::document::DocumentId;
-use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
+use crate::ledger::settings::PLAN;
+use crate::ledger::{Ledger, LedgerError};
 
 /// What it is called on pages and in metrics.
 pub const NAME: &str = "replan";
 
-/// Where the ledger keeps what its documents were planned with.
-pub const PLAN_SETTING: &str = "plan";
+/// Whether the documents in the ledger were planned with anything but `plan`. A new ledger notes it. From the moment that this is found
+/// until all are planned with it, some are and some are not: nothing is noted then, so that going back to the configuration of before
+/// looks at all of them too.
+pub fn is_due(ledger: &Ledger, plan: &str) -> Result<bool, LedgerError> {
+    let planned = ledger.setting(PLAN)?;
+    if planned.as_deref() == Some(plan) {
+        return Ok(false);
+    }
+    if planned.is_none() && ledger.counts()?.documents == 0 {
+        ledger.set_setting(PLAN, plan)?;
+        return Ok(false);
+    }
+    ledger.forget_setting(PLAN)?;
+    Ok(true)
+}
 
 /// See the module. A crash in the middle starts it over: what was planned before costs a look, and no embedding.
 pub struct ReplanSource {
@@ -46,7 +60,7 @@ impl ReplanSource {
     async fn note_when_done(&self) -> Result<(), SourceError> {
         if self.finished && self.settled == self.given {
             let plan = self.plan.clone();
-            let note = move |ledger: &Ledger| ledger.set_setting(PLAN_SETTING, &plan);
+            let note = move |ledger: &Ledger| ledger.set_setting(PLAN, &plan);
             blocking(&self.ledger, note).await.map_err(|error| SourceError(error.to_string()))?;
             tracing::info!(documents = self.given, "every document was compared with the changed configuration");
         }
@@ -78,5 +92,24 @@ impl Source for ReplanSource {
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         self.settled = positions.iter().map(|position| position.offset).max().unwrap_or(self.settled);
         async move { self.note_when_done().await }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::testing::{here, open, write};
+
+    #[test]
+    fn what_is_broken_off_and_taken_back_is_due_as_well() {
+        let (_folder, ledger) = open();
+        let due = |plan| is_due(&ledger, plan).unwrap();
+        assert!(!due("first"), "there is nothing to plan");
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        assert!(!due("first"));
+        assert!(due("second"));
+        assert!(due("first"), "some documents may be planned with the second");
+        ledger.set_setting(PLAN, "first").unwrap();
+        assert!(!due("first"), "all were planned");
     }
 }

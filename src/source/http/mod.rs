@@ -67,7 +67,9 @@ impl HttpSource {
     }
 
     async fn open_at(&mut self, committed: Vec<Committed>) -> Result<(), SourceError> {
-        let settled = committed.iter().map(|position| position.offset).max().unwrap_or(0);
+        // A source of another type may have had the name before: its positions say nothing about the journal.
+        let of_journal = committed.iter().filter(|position| position.partition == self.partition.name);
+        let settled = of_journal.map(|position| position.offset).max().unwrap_or(0);
         self.next = settled;
         self.caught_up = false;
         self.progress.settle(settled);
@@ -182,6 +184,18 @@ mod tests {
         assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
         let (records, ()) = tokio::join!(records(&mut source, ROOM), accept(&intake, &["{}"]));
         assert_eq!(payloads(&records), [b"{}"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn positions_of_another_source_that_had_the_name_are_not_its_own() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = Intake::open(journal.clone(), "events", 10).await.unwrap();
+        accept(&intake, &["1"]).await;
+        let mut source = HttpSource::new(&intake);
+        let of_file =
+            Committed { partition: "events.jsonl".into(), detail: String::new(), offset: 150_000, ordinal: 9 };
+        source.open(vec![of_file]).await.unwrap();
+        assert_eq!(payloads(&records(&mut source, ROOM).await), [b"1"]);
     }
 
     #[tokio::test(start_paused = true)]
