@@ -81,7 +81,8 @@ impl Actor for Deduplicator {
         let (desk, claims) = (self.desk.clone(), self.claims.clone());
         let resume = async move {
             loop {
-                let groups = claims.claim(claims.freed().await);
+                let (freed, claims) = (claims.freed().await, claims.clone());
+                let groups = on_core(move || claims.claim(freed)).await;
                 // A panic loses these changes, which are delivered again, and none that come later.
                 let _ = actix::spawn(desk.clone().work(groups)).await;
             }

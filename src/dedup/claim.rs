@@ -71,11 +71,13 @@ impl Claims {
         let mut groups: Vec<Group> = Vec::with_capacity(changes.len());
         let mut by_id: HashMap<DocumentId, usize, RandomState> =
             HashMap::with_capacity_and_hasher(changes.len(), RandomState::default());
+        // Joined when the lock is free again: a burst of changes to one document takes its time.
+        let mut further = Vec::new();
         let mut parked = self.parked.lock();
         for incoming in changes {
             let id = incoming.change.id.clone();
             if let Some(index) = by_id.get(&id) {
-                groups[*index].add(incoming);
+                further.push((*index, incoming));
                 continue;
             }
             match parked.entry(id.clone()) {
@@ -87,6 +89,8 @@ impl Claims {
                 }
             }
         }
+        drop(parked);
+        further.into_iter().for_each(|(index, incoming)| groups[index].add(incoming));
         groups
     }
 

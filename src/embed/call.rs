@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::actor::backoff::Backoff;
 use crate::document::Vector;
+use crate::telemetry::RequestStatus;
 
 use super::estimate::most_tokens;
 use super::limiter::Limiter;
@@ -50,41 +51,13 @@ impl CallObserver for () {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinishedCall {
     /// What came of it.
-    pub outcome: Outcome,
+    pub status: RequestStatus,
     /// From the request to the judged answer; the wait for the limiter is not in it.
     pub latency: Duration,
     /// The texts in the call.
     pub texts: usize,
     /// The tokens that were charged: as the provider says, else estimated; 0 when no vectors came.
     pub tokens: u64,
-}
-
-/// What came of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Vectors.
-    Ok,
-    /// It failed and is repeated.
-    Failed,
-    /// The provider wants all calls to wait.
-    RateLimited,
-    /// The provider refuses something in it.
-    Refused,
-    /// A person must act first.
-    Fatal,
-}
-
-impl Outcome {
-    /// The value of the metrics' `status` label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::RateLimited => "rate_limited",
-            Self::Refused => "refused",
-            Self::Fatal => "fatal",
-        }
-    }
 }
 
 /// Embeds the texts of documents, in as many calls as it takes, one at a time. For every text in order: its vector, or why it will
@@ -113,6 +86,23 @@ enum Part {
     Refused(String),
     /// It failed so often that its texts may be the cause.
     Doubtful,
+}
+
+/// The failures of one call in a row.
+#[derive(Debug, Default)]
+struct Failures {
+    count: u32,
+    /// How many calls of all had succeeded when it failed last.
+    successes: Option<u64>,
+}
+
+impl Failures {
+    /// It failed once more. Whether nothing else succeeded since it failed the last time, so that the provider seems to be down: what
+    /// fails among successes has its reason in itself, and must not be tried again after each of them.
+    fn one_more(&mut self, successes: u64) -> bool {
+        self.count += 1;
+        self.successes.replace(successes) == Some(successes)
+    }
 }
 
 impl Caller<'_> {
@@ -146,19 +136,18 @@ impl Caller<'_> {
 
     /// Repeats one call until it succeeds, is refused or is in doubt. When it failed, what succeeded before says nothing any more.
     async fn embed_part(&self, texts: &[Arc<str>], succeeded: &mut bool) -> Part {
-        let (mut failures, mut doubts) = (0, 0);
+        let (mut failures, mut doubts) = (Failures::default(), 0);
         loop {
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
                 Judgement::Refused { reason } => return Part::Refused(reason),
                 failure => {
                     *succeeded = false;
-                    failures += 1;
                     doubts += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
                     if doubts == DOUBT_AFTER {
                         return Part::Doubtful;
                     }
-                    self.wait_after(failure, failures).await;
+                    self.wait_after(failure, &mut failures).await;
                 }
             }
         }
@@ -167,9 +156,8 @@ impl Caller<'_> {
     /// Embeds a lone text that was refused or failed over and over, or says why it never will be. It is rejected only for what happens
     /// right after a harmless text succeeded: else a wrong setting or an outage would reject text after text, and empty the index.
     async fn embed_suspect(&self, text: &Arc<str>) -> Result<Vector, String> {
-        let (mut failures, mut strikes) = (0, 0);
+        let (mut failures, mut strikes) = (Failures::default(), 0);
         loop {
-            failures += 1;
             let harmless = match self.call(&[HARMLESS.into()]).await {
                 Judgement::Refused { reason } => Judgement::Fatal {
                     reason: format!(
@@ -181,7 +169,7 @@ impl Caller<'_> {
             };
             if !matches!(harmless, Judgement::Done(_)) {
                 strikes = 0;
-                self.wait_after(harmless, failures).await;
+                self.wait_after(harmless, &mut failures).await;
                 continue;
             }
             match self.call(std::slice::from_ref(text)).await {
@@ -194,7 +182,7 @@ impl Caller<'_> {
                 }
                 failure => {
                     strikes += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
-                    self.wait_after(failure, failures).await;
+                    self.wait_after(failure, &mut failures).await;
                 }
             }
         }
@@ -213,43 +201,50 @@ impl Caller<'_> {
             let reason = format!("{} vectors came for {} texts", vectors.len(), texts.len());
             judgement = Judgement::Retry { reason, after: None, pause: false };
         }
-        let (outcome, tokens) = match &judgement {
+        let tokens = match &judgement {
             Judgement::Done(Embeddings { tokens: Some(charged), .. }) => {
                 // One slip must not hold back all calls for days.
                 let charged = (*charged).min(most_tokens(bytes, texts.len()));
                 self.limiter.correct(estimated, charged);
                 self.limiter.estimator().learn(bytes, charged);
-                (Outcome::Ok, charged)
+                charged
             }
-            Judgement::Done(Embeddings { tokens: None, .. }) => (Outcome::Ok, estimated),
-            Judgement::Retry { pause: false, .. } => (Outcome::Failed, 0),
-            Judgement::Retry { pause: true, .. } => (Outcome::RateLimited, 0),
-            Judgement::Refused { .. } => (Outcome::Refused, 0),
-            Judgement::Fatal { .. } => (Outcome::Fatal, 0),
+            Judgement::Done(Embeddings { tokens: None, .. }) => estimated,
+            Judgement::Retry { .. } | Judgement::Refused { .. } | Judgement::Fatal { .. } => 0,
         };
-        if outcome == Outcome::Ok {
+        let status = RequestStatus::from(&judgement);
+        if status == RequestStatus::Ok {
             self.status.succeeded();
         }
-        self.observer.finished(FinishedCall { outcome, latency: began.elapsed(), texts: texts.len(), tokens });
+        self.observer.finished(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
         judgement
     }
 
     /// Waits as a failed call demands: alone, or by holding back all calls, this one among them.
-    async fn wait_after(&self, failure: Judgement, failures: u32) {
+    async fn wait_after(&self, failure: Judgement, failures: &mut Failures) {
+        let successes = self.status.successes();
+        let down = failures.one_more(successes);
         match failure {
             Judgement::Retry { reason, after, pause } => {
                 self.status.failed(&reason);
-                let delay = RETRY.delay(failures, fastrand::f64()).max(after.unwrap_or_default());
+                let asked_for = after.unwrap_or_default();
+                let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
                 if pause {
                     self.limiter.pause(delay);
-                } else {
-                    tokio::time::sleep(delay).await;
+                    return;
+                }
+                tokio::time::sleep(asked_for).await;
+                let rest = tokio::time::sleep(delay - asked_for);
+                // The first call to find the provider back spares the others the rest of their waits.
+                tokio::select! {
+                    () = rest => {}
+                    () = self.status.succeeds_after(successes), if down => {}
                 }
             }
             Judgement::Fatal { reason } | Judgement::Refused { reason } => {
                 self.status.needs_a_person(&reason);
-                self.limiter.pause(SLOW_RETRY.delay(failures, fastrand::f64()));
+                self.limiter.pause(SLOW_RETRY.delay(failures.count, fastrand::f64()));
             }
             Judgement::Done(_) => {}
         }
@@ -270,6 +265,9 @@ mod tests {
     use crate::telemetry::health::{ComponentHealth, HealthState};
 
     type Answer = dyn Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync;
+
+    /// What every call takes.
+    const CALL: Duration = Duration::from_millis(30);
 
     /// Answers as its script says, which sees the number of the call and the texts.
     struct Scripted {
@@ -348,7 +346,7 @@ mod tests {
                 assert!(texts.len() <= self.max_items);
                 let number = self.calls();
                 self.calls.lock().unwrap().push((Instant::now(), texts.clone()));
-                tokio::time::sleep(Duration::from_millis(30)).await;
+                tokio::time::sleep(CALL).await;
                 let judgement = (self.answer)(number, &texts);
                 if let Judgement::Done(_) = judgement {
                     let mut embedded = self.embedded.lock().unwrap();
@@ -419,6 +417,35 @@ mod tests {
         });
         let vectors = provider.embed_all(&["a"]).await;
         assert_eq!(vectors, [Ok(vector("a"))], "an outage rejects nothing, however long");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_outage_the_first_success_ends_the_waits_of_all() {
+        const OUTAGE: Duration = Duration::from_secs(60);
+        let began = Instant::now();
+        let provider = Scripted::new(move |_, texts| match began.elapsed() < OUTAGE {
+            true => retry(false, None),
+            false => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let batches = (0..16).map(|_| provider.embed_with(&limiter, &status, &["a"]));
+        assert!(futures_util::future::join_all(batches).await.iter().flatten().all(Result::is_ok));
+        let calls = provider.calls.lock().unwrap();
+        // Without the harmless texts of those that failed so often that they are in doubt.
+        let of_batches = calls.iter().filter(|(_, texts)| texts == &[Arc::from("a")]);
+        let last: Vec<_> = of_batches.map(|(at, _)| *at - began).filter(|at| *at >= OUTAGE - CALL).collect();
+        assert_eq!(last.len(), 16, "one call a batch");
+        // Each of them waited for up to half a minute of its own.
+        assert!(last[15] - last[0] <= 2 * CALL, "{last:?}");
+    }
+
+    #[test]
+    fn what_fails_while_others_succeed_does_not_wait_for_their_success() {
+        let mut failures = Failures::default();
+        let down = [(0, false), (0, true), (3, false), (3, true), (3, true), (4, false), (5, false)];
+        for (number, (successes, expected)) in (1..).zip(down) {
+            assert_eq!((failures.one_more(successes), failures.count), (expected, number));
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -541,8 +568,8 @@ mod tests {
         let (limiter, seen) = (Limiter::new(RateLimitSettings::default()), Seen::default());
         embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, vec!["a".into(), "b".into()]).await;
         let calls = seen.0.into_inner().unwrap();
-        let outcomes: Vec<_> = calls.iter().map(|call| (call.outcome.label(), call.tokens)).collect();
-        assert_eq!(outcomes, [("rate_limited", 0), ("failed", 0), ("fatal", 0), ("ok", 7)]);
+        let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
+        assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);
         assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
     }
 

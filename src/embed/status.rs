@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use tokio::sync::watch;
+
 use crate::telemetry::Health;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
 
@@ -16,6 +18,8 @@ pub struct ProviderStatus {
     failures: AtomicU32,
     /// Spares every successful call the lock.
     healthy: AtomicBool,
+    /// How many calls succeeded.
+    successes: watch::Sender<u64>,
     health: Arc<Health>,
 }
 
@@ -28,7 +32,12 @@ impl Default for ProviderStatus {
 impl ProviderStatus {
     /// Kept with the health of everything else, as [`Component::Provider`].
     pub fn new(health: Arc<Health>) -> Self {
-        Self { failures: AtomicU32::new(0), healthy: AtomicBool::new(true), health }
+        Self {
+            failures: AtomicU32::new(0),
+            healthy: AtomicBool::new(true),
+            successes: watch::Sender::default(),
+            health,
+        }
     }
 
     /// The health now.
@@ -36,8 +45,20 @@ impl ProviderStatus {
         self.health.of(Component::Provider)
     }
 
+    /// How many calls gave vectors.
+    pub fn successes(&self) -> u64 {
+        *self.successes.borrow()
+    }
+
+    /// Waits until more calls than these gave vectors.
+    pub async fn succeeds_after(&self, successes: u64) {
+        let more = self.successes.subscribe().wait_for(|now| *now > successes).await.is_ok();
+        debug_assert!(more, "who waits holds the other end");
+    }
+
     /// A call gave vectors.
     pub fn succeeded(&self) {
+        self.successes.send_modify(|successes| *successes += 1);
         self.failures.store(0, Ordering::Relaxed);
         if !self.healthy.load(Ordering::Acquire) {
             self.healthy.store(true, Ordering::Release);

@@ -8,7 +8,7 @@ use prometheus::core::{Atomic, GenericCounter};
 
 use crate::batch::Batch;
 use crate::embed::actor::BatchObserver;
-use crate::embed::call::{CallObserver, FinishedCall, Outcome};
+use crate::embed::call::{CallObserver, FinishedCall};
 use crate::ledger::patience::blocking;
 use crate::ledger::{Ledger, Totals};
 use crate::telemetry::metrics::RequestCounters;
@@ -58,8 +58,8 @@ impl CallObserver for BatchAccounts {
     fn finished(&self, call: FinishedCall) {
         let accounts = &*self.accounts;
         accounts.metrics.embedding_latency.observe(call.latency.as_secs_f64());
-        accounts.requests.of(status(call.outcome)).inc();
-        if call.outcome != Outcome::Ok {
+        accounts.requests.of(call.status).inc();
+        if call.status != RequestStatus::Ok {
             return;
         }
         let texts = split(call.texts as u64, &self.shares);
@@ -74,15 +74,6 @@ impl CallObserver for BatchAccounts {
 
 fn add<A: Atomic<T = u64>>(counter: &GenericCounter<A>, by: u64) {
     counter.inc_by(by);
-}
-
-fn status(outcome: Outcome) -> RequestStatus {
-    match outcome {
-        Outcome::Ok => RequestStatus::Ok,
-        Outcome::Failed | Outcome::RateLimited => RequestStatus::Retry,
-        Outcome::Refused => RequestStatus::Refused,
-        Outcome::Fatal => RequestStatus::Fatal,
-    }
 }
 
 /// Divides a whole number by shares so that the parts add up to it.

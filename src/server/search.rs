@@ -1,11 +1,13 @@
 //! `/v1/search` and `/v1/documents/{id}/similar`.
 
+use actix_web::http::header::ContentType;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value;
 
-use crate::index::Filter;
+use crate::actor::offload::on_core;
+use crate::index::{Filter, Hit};
 use crate::search::{MAX_K, SearchOptions};
 use crate::view::HitsView;
 
@@ -14,56 +16,69 @@ use super::documents::document_id;
 use super::error::ApiError;
 
 /// A search as JSON.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchBody {
     /// What to search for.
     pub text: String,
     /// How many documents to return at most.
-    #[serde(default = "default_k")]
+    #[serde(default = "default_k", deserialize_with = "k")]
     pub k: usize,
     /// Which documents count, by their metadata.
     #[serde(default)]
     pub filter: Option<Value>,
     /// Whether to return the vectors.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "vectors")]
     pub vectors: bool,
 }
 
 /// A search as a query string.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchQuery {
     /// What to search for.
     pub text: String,
     /// How many documents to return at most.
-    #[serde(default = "default_k")]
+    #[serde(default = "default_k", deserialize_with = "k")]
     pub k: usize,
     /// Which documents count, as JSON text.
     #[serde(default)]
     pub filter: Option<String>,
     /// Whether to return the vectors.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "vectors")]
     pub vectors: bool,
 }
 
 /// What to return beside the documents' ids.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimilarQuery {
     /// How many documents to return at most.
-    #[serde(default = "default_k")]
+    #[serde(default = "default_k", deserialize_with = "k")]
     pub k: usize,
     /// Which documents count, as JSON text.
     #[serde(default)]
     pub filter: Option<String>,
     /// Whether to return the vectors.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "vectors")]
     pub vectors: bool,
 }
 
 fn default_k() -> usize {
     10
+}
+
+fn k<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
+    named("k", value)
+}
+
+fn vectors<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    named("vectors", value)
+}
+
+/// The error of a wrong value in a query string does not name it.
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(name: &str, value: D) -> Result<T, D::Error> {
+    T::deserialize(value).map_err(|error| D::Error::custom(format_args!("`{name}`: {error}")))
 }
 
 /// `GET /v1/search`.
@@ -89,13 +104,19 @@ pub async fn similar(
 ) -> Result<HttpResponse, ApiError> {
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
-    let hits = shared.context.searcher.similar(document_id(&id)?, options(k, filter, vectors)?).await?;
-    Ok(HttpResponse::Ok().json(HitsView::from(hits)))
+    answer(shared.context.searcher.similar(document_id(&id)?, options(k, filter, vectors)?).await?).await
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    let hits = shared.context.searcher.search(text, options).await?;
-    Ok(HttpResponse::Ok().json(HitsView::from(hits)))
+    answer(shared.context.searcher.search(text, options).await?).await
+}
+
+async fn answer(hits: Vec<Hit>) -> Result<HttpResponse, ApiError> {
+    // A thousand hits with their vectors take tens of milliseconds to write down.
+    let json = on_core(move || serde_json::to_vec(&HitsView::from(hits))).await;
+    Ok(HttpResponse::Ok()
+        .content_type(ContentType::json())
+        .body(json.expect("texts, numbers and JSON values always serialise")))
 }
 
 fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<SearchOptions, ApiError> {
@@ -152,7 +173,8 @@ mod tests {
             ("/v1/search?text=%20", "empty"),
             ("/v1/search?text=a&k=0", "from 1 to 1000"),
             ("/v1/search?text=a&k=1001", "from 1 to 1000"),
-            ("/v1/search?text=a&k=many", "invalid digit"),
+            ("/v1/search?text=a&k=many", "`k`: invalid digit"),
+            ("/v1/search?text=a&vectors=1", "`vectors`: provided string was not `true` or `false`"),
             ("/v1/search?text=a&limit=5", "unknown field `limit`"),
             ("/v1/search?text=a&filter=shoes", "`filter` is not JSON"),
             ("/v1/search?text=a&filter=7", "filter"),
