@@ -195,6 +195,12 @@ fn one_mistake_gives_one_problem() {
             sources("a: { type: file }"),
             "sources.a.path: is missing: a file, a folder (every file in it with a known ending) or a glob; for example `path: products.jsonl`",
         ),
+        (
+            with(
+                "{ chunking: { overlap: 300 }, embedding: { provider: openai, model: m, dimensions: 8, api_key: k, base_url: 'http://h/v1', max_text_tokens: 512 } }",
+            ),
+            "chunking.overlap: is 300; at most half of the 512 tokens of a chunk may be shared",
+        ),
         (with("documents: {}"), "documents: unknown key `documents`; did you mean `document`?"),
         (
             with("retry: 5"),
@@ -310,6 +316,10 @@ fn one_mistake_gives_one_problem() {
             "sources.dead-letters: `dead-letters` is the name of a source of Vectide's own; choose another",
         ),
         (
+            sources("replan: { type: stdin }"),
+            "sources.replan: `replan` is the name of a source of Vectide's own; choose another",
+        ),
+        (
             sources("a: { type: stdin }, b: { type: stdin }"),
             "sources.b.type: a second source of type `stdin` beside `a`, but there is one standard input; remove one",
         ),
@@ -324,6 +334,16 @@ fn one_mistake_gives_one_problem() {
         (
             sources("a: { type: file, path: '' }"),
             "sources.a.path: is empty; name a file, a folder or a glob, like `data/*.jsonl`",
+        ),
+        #[cfg(feature = "parquet")]
+        (
+            sources("a: { type: file, path: x.parquet.gz }"),
+            "sources.a.path: a Parquet file is compressed inside; decompress it, and drop the `.gz` or `.zst` from its name",
+        ),
+        #[cfg(feature = "kafka")]
+        (
+            sources("a: { type: kafka, brokers: [b], topics: [t, u, t], group: g }"),
+            "sources.a.topics: names `t` twice; remove one of the two",
         ),
         (
             sources("a: { type: file, path: 'x/***' }"),

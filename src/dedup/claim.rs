@@ -68,10 +68,10 @@ impl Claims {
     /// Claims the documents of these changes. Changes to a document that is claimed already are parked; several to one
     /// document are joined.
     pub fn claim(self: &Arc<Self>, changes: Vec<Incoming>) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::with_capacity(changes.len());
+        let mut firsts = Vec::with_capacity(changes.len());
         let mut by_id: HashMap<DocumentId, usize, RandomState> =
             HashMap::with_capacity_and_hasher(changes.len(), RandomState::default());
-        // Joined when the lock is free again: a burst of changes to one document takes its time.
+        // Made into documents, and joined, when the lock is free again: that takes its time.
         let mut further = Vec::new();
         let mut parked = self.parked.lock();
         for incoming in changes {
@@ -84,12 +84,13 @@ impl Claims {
                 Entry::Occupied(mut waiting) => waiting.get_mut().push(incoming),
                 Entry::Vacant(vacant) => {
                     vacant.insert(Vec::new());
-                    by_id.insert(id.clone(), groups.len());
-                    groups.push(Group::new(Claim { id, claims: self.clone(), share: None }, incoming));
+                    by_id.insert(id.clone(), firsts.len());
+                    firsts.push((Claim { id, claims: self.clone(), share: None }, incoming));
                 }
             }
         }
         drop(parked);
+        let mut groups: Vec<Group> = firsts.into_iter().map(|(claim, first)| Group::new(claim, first)).collect();
         further.into_iter().for_each(|(index, incoming)| groups[index].add(incoming));
         groups
     }

@@ -72,8 +72,12 @@ pub struct Draft {
     pub newest: Version,
     /// [`DocumentWrite::metadata`].
     pub metadata: Option<String>,
-    /// The chunks in order; `None` where the vector is yet to come.
+    /// The chunks in order; `None` where the vector is yet to come, or never will.
     pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+    /// How many chunks wait for their vector.
+    pub awaited: usize,
+    /// Why a chunk will never have one: the document is rejected when all others have theirs, which are paid for.
+    pub rejected: Option<String>,
     /// See [`Settlement::receipts`].
     pub receipts: Vec<Receipt>,
     /// See [`Settlement::arrivals`].
@@ -81,14 +85,13 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Whether no vector is missing.
-    pub fn is_complete(&self) -> bool {
-        self.chunks.iter().all(|(_, vector)| vector.is_some())
-    }
-
-    /// The finished work of a complete draft.
-    pub fn finish(self) -> Work {
-        debug_assert!(self.is_complete(), "a document must not be written without some of its chunks");
+    /// The finished work of a draft that awaits nothing.
+    pub fn finish(mut self) -> Work {
+        debug_assert_eq!(self.awaited, 0, "a document must not be written without some of its chunks");
+        if let Some(reason) = self.rejected.take() {
+            return self.reject(&reason);
+        }
+        debug_assert!(self.chunks.iter().all(|(_, vector)| vector.is_some()), "what never comes is a reason to reject");
         let chunks = self
             .chunks
             .into_iter()
@@ -105,20 +108,24 @@ impl Draft {
         Work { write, settlement: Settlement { verdict: Verdict::Indexed, receipts, arrivals, claim } }
     }
 
-    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
+    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected. The vectors that it has got
+    /// are kept with it.
     pub fn reject(self, reason: &str) -> Work {
+        let here = |(fingerprint, vector)| match vector {
+            Some(vector @ VectorSource::Here(_)) => Some(ChunkWrite { fingerprint, vector }),
+            Some(VectorSource::Held(_)) | None => None,
+        };
         let write = DocumentWrite {
             id: self.claim.id().clone(),
             document: self.document,
             record: None,
             clears: None,
             metadata: None,
-            chunks: Vec::new(),
+            chunks: self.chunks.into_iter().filter_map(here).collect(),
         };
         let verdict = Verdict::Rejected(reason.into());
-        // What arrived for it is not written, so it goes to the cache.
-        let settlement = Settlement { verdict, receipts: self.receipts, arrivals: Vec::new(), claim: self.claim };
-        Work { write, settlement }
+        let Self { receipts, arrivals, claim, .. } = self;
+        Work { write, settlement: Settlement { verdict, receipts, arrivals, claim } }
     }
 }
 
@@ -134,15 +141,26 @@ impl SharedDraft {
 
     /// Puts a vector in its place; `arrival` when it came from the provider.
     fn fill(&self, chunk: usize, vector: &Vector, arrival: Option<&Arc<Arrival>>) -> Option<Work> {
-        let mut shared = self.0.lock();
-        let draft = shared.as_mut()?;
-        draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
-        draft.arrivals.extend(arrival.cloned());
-        if draft.is_complete() { shared.take().map(Draft::finish) } else { None }
+        self.land(|draft| {
+            draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
+            draft.arrivals.extend(arrival.cloned());
+        })
     }
 
+    /// One of its chunks will never have a vector.
     fn reject(&self, reason: &str) -> Option<Work> {
-        self.0.lock().take().map(|draft| draft.reject(reason))
+        self.land(|draft| {
+            draft.rejected.get_or_insert_with(|| reason.to_owned());
+        })
+    }
+
+    /// A chunk waits no more: the work that this finishes.
+    fn land(&self, chunk: impl FnOnce(&mut Draft)) -> Option<Work> {
+        let mut shared = self.0.lock();
+        let draft = shared.as_mut()?;
+        chunk(draft);
+        draft.awaited -= 1;
+        if draft.awaited == 0 { shared.take().map(Draft::finish) } else { None }
     }
 }
 
@@ -359,6 +377,8 @@ mod tests {
                 record: None,
                 newest: version,
                 metadata: None,
+                awaited: chunks.iter().filter(|(_, vector)| vector.is_none()).count(),
+                rejected: None,
                 chunks,
                 receipts: group.receipts,
                 arrivals: Vec::new(),
@@ -381,7 +401,7 @@ mod tests {
         let gauge = IntGauge::new("queue", "texts on their way").unwrap();
         let cache = VectorCache::new(&DedupSettings::default(), 1);
         let flights = Arc::new(Flights::new(gauge.clone(), cache.clone(), true));
-        let [one, two] = ["one", "two"].map(|text| Fingerprinter::new("test").of(text));
+        let [one, two, three] = ["one", "two", "three"].map(|text| Fingerprinter::new("test").of(text));
         let shared = SharedDraft::new(draft("a", vec![(one, None), (two, None), (one, None)], &claims, &verdicts));
         let lead = |fingerprint, shared: &SharedDraft, chunk| match flights.board(fingerprint, shared.clone(), chunk) {
             Boarding::Lead(flight) => flight,
@@ -395,8 +415,8 @@ mod tests {
         let works: Vec<Work> = second.reject("refused").collect();
         assert_eq!(works.len(), 1);
         assert!(matches!(&works[0].settlement.verdict, Verdict::Rejected(reason) if &**reason == "refused"));
-        assert_eq!(cache.get(&one), Some(vector.clone()), "its document was rejected, and the vector was paid for");
         drop(works);
+        assert_eq!(cache.get(&one), Some(vector.clone()), "it was paid for, and not written");
         // A rejected text is not kept, so it may be on its way again; the flight before it is over and takes nobody along.
         let other = SharedDraft::new(draft("b", vec![(two, None)], &claims, &verdicts));
         let third = lead(two, &other, 0);
@@ -408,6 +428,15 @@ mod tests {
         assert_eq!((flights.len(), gauge.get()), (1, 0), "one who needs it has not written it yet");
         late.settlement.settle();
         assert_eq!(cache.get(&two), None, "the ledger has it");
+
+        let waiting = SharedDraft::new(draft("d", vec![(two, None), (three, None)], &claims, &verdicts));
+        let (refused, paid) = (lead(two, &waiting, 0), lead(three, &waiting, 1));
+        assert_eq!(refused.reject("refused").count(), 0, "what is paid for meanwhile is to be kept");
+        let works: Vec<Work> = paid.land(Arc::from([2.0])).collect();
+        let [Work { write, settlement }] = &works[..] else { panic!("{} works", works.len()) };
+        assert!(matches!(&settlement.verdict, Verdict::Rejected(reason) if &**reason == "refused"));
+        assert_eq!((&write.metadata, write.chunks.len(), write.chunks[0].fingerprint), (&None, 1, three));
+        works.into_iter().for_each(|work| work.settlement.settle());
         assert_eq!((flights.len(), gauge.get(), claims.claimed()), (0, 0, 0));
     }
 }

@@ -88,6 +88,8 @@ impl Planner {
             newest: document.newest(),
             metadata: None,
             chunks: Vec::new(),
+            awaited: 0,
+            rejected: None,
             receipts,
             arrivals: Vec::new(),
         };
@@ -119,7 +121,8 @@ impl Planner {
         if !changed && !unwritten && as_held && metadata == draft.metadata {
             return Need::nothing(draft.receipts, &Verdict::Unchanged);
         }
-        if draft.is_complete() {
+        draft.awaited = texts.len();
+        if texts.is_empty() {
             return Need::Write(draft.finish());
         }
         let reason = match changed {

@@ -43,7 +43,8 @@ pub struct DocumentWrite {
     pub clears: Option<Version>,
     /// The metadata beside the vectors, as canonical JSON text; `None` takes the document out of the index.
     pub metadata: Option<String>,
-    /// All chunks in order. Points that are not kept by one of them are removed.
+    /// All chunks in order. Points that are not kept by one of them are removed. Without metadata they get no points; their vectors
+    /// are kept where vectors outlive points.
     pub chunks: Vec<ChunkWrite>,
 }
 

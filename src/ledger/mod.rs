@@ -52,6 +52,7 @@ pub use taken::TakenRecord;
 pub use write::{Outstanding, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};
+use crate::telemetry::Health;
 use error::Trouble;
 use lock::FolderLock;
 use log::LogBound;
@@ -74,6 +75,7 @@ pub struct Ledger {
     sieve: Option<Sieve>,
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
+    health: Arc<Health>,
     underway: Arc<Underway>,
     /// Held as long as the ledger is open for writing.
     _lock: Option<FolderLock>,
@@ -86,6 +88,11 @@ struct Writer {
 }
 
 impl Ledger {
+    /// Shows here when it is [waited for](patience::patiently).
+    pub fn reporting_to(self, health: Arc<Health>) -> Self {
+        Self { health, ..self }
+    }
+
     /// The folder it lies in.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -118,6 +118,7 @@ impl Ledger {
             vectors,
             sieve,
             damage,
+            health: Arc::default(),
             underway: Arc::default(),
             _lock: lock,
         };

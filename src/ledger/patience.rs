@@ -6,12 +6,14 @@ use std::time::Duration;
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_blocking_thread;
 
+use crate::telemetry::health::Component;
+
 use super::{Ledger, LedgerError, LedgerErrorKind};
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// Runs a call on a blocking thread until it succeeds. A full or busy disk is waited for: whoever waits here takes no new work,
-/// so the pipeline slows down and nothing is lost. Logs the first failure and the recovery.
+/// so the pipeline slows down and nothing is lost. Shown in the health of the ledger; logged when that changes.
 ///
 /// Ends only with success: a caller whose generation ends is dropped while it waits. So it is when the file is damaged, which waiting
 /// does not cure: see [`Ledger::damaged`].
@@ -24,14 +26,15 @@ where
     loop {
         match blocking(ledger, call.clone()).await {
             Ok(value) => {
-                if failures > 0 {
-                    tracing::info!(failures, "the ledger works again");
+                if failures > 0 && ledger.health.ok(Component::Ledger) {
+                    tracing::info!("the ledger works again");
                 }
                 return value;
             }
             Err(error) => {
                 failures += 1;
-                if failures == 1 && error.kind() != LedgerErrorKind::Corrupt {
+                let passes = error.kind() != LedgerErrorKind::Corrupt;
+                if passes && ledger.health.degraded(Component::Ledger, error.to_string()) {
                     tracing::error!(%error, "the ledger cannot be used; waiting until it can");
                 }
                 tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
@@ -48,4 +51,26 @@ where
 {
     let ledger = ledger.clone();
     on_blocking_thread(move || call(&ledger)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::ledger::testing::open;
+    use crate::telemetry::health::HealthState;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_is_waited_for_shows_in_its_health() {
+        let (_folder, ledger) = open();
+        let (ledger, tries) = (Arc::new(ledger), Arc::new(AtomicU32::new(0)));
+        let health = ledger.health.clone();
+        let call = move |ledger: &Ledger| match tries.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Err(LedgerError::opened_to_read("be written to", ledger.folder())),
+            _ => Ok(health.of(Component::Ledger).state),
+        };
+        assert_eq!(patiently(&ledger, call).await, HealthState::Degraded);
+        assert_eq!(ledger.health.of(Component::Ledger).state, HealthState::Ok);
+    }
 }

@@ -168,6 +168,14 @@ impl<'t> Writing<'t> {
         self.points += chunks.len() as i64 - held.len() as i64;
 
         self.place_points(index, row, wanted, &chunks, held)?;
+        if metadata.is_none() && self.options.persist_vectors {
+            // Paid for, for a document that was rejected for another of its chunks.
+            for chunk in &write.chunks {
+                if let Some(vector) = chunk.new_vector() {
+                    self.vectors.keep(&chunk.fingerprint, vector)?;
+                }
+            }
+        }
         if self.options.store_points {
             self.remove_points(&gone)?;
         }
@@ -364,6 +372,19 @@ mod tests {
         assert_eq!(ledger.write(&twice).unwrap().added, [(1, 1, 0), (2, 1, 1)]);
         assert_eq!(ledger.write(&twice).unwrap(), Written::default());
         assert_eq!(ledger.vectors(&[fingerprint("old")]).unwrap(), [None]);
+    }
+
+    #[test]
+    fn what_was_paid_for_a_rejected_document_is_kept_without_points() {
+        for persist_vectors in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = open_with(&folder, LedgerOptions { persist_vectors, ..options() });
+            let rejected = DocumentWrite { metadata: None, ..write("a", vec![here("paid")]) };
+            assert_eq!(ledger.write(&[rejected]).unwrap(), Written::default());
+            let kept = ledger.vectors(&[fingerprint("paid")]).unwrap().remove(0);
+            assert_eq!(kept, persist_vectors.then(|| vector("paid")));
+            assert_eq!(ledger.counts().unwrap().points, 0);
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::Surroundings;
 use crate::source::clients::Clients;
 use crate::source::http::Intake;
+use crate::source::stdin::StandardInput;
 use crate::telemetry::progress::Progress;
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
@@ -50,6 +51,8 @@ pub struct Resources {
     pub chunker: Arc<Chunker>,
     /// The HTTP source's way in, when one is configured.
     pub intake: Option<Intake>,
+    /// Standard input, from which generation after generation of actors may read.
+    pub stdin: StandardInput,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// The state of each actor.
@@ -129,10 +132,12 @@ impl Resources {
         let options = ledger_options(&settings);
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
         let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
-        let ledger = Arc::new(ledger.map_err(|error| match error.kind() {
+        let ledger = ledger.map_err(|error| match error.kind() {
             LedgerErrorKind::Schema => StartError::Configuration(error.to_string()),
             _ => StartError::Unavailable(error.to_string()),
-        })?);
+        })?;
+        let health = Arc::new(Health::default());
+        let ledger = Arc::new(ledger.reporting_to(health.clone()));
         space::claim(&ledger, provider.space())?;
         let index = index(&settings, ledger.clone(), provider.space().dimensions)
             .map_err(|error| StartError::Unavailable(error.to_string()))?;
@@ -141,7 +146,6 @@ impl Resources {
             return Err(StartError::Configuration(reason));
         }
         let intake = open_intake(&settings, &ledger).await?;
-        let health = Arc::new(Health::default());
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
@@ -151,6 +155,7 @@ impl Resources {
             template: Arc::new(template),
             chunker: Arc::new(chunker),
             intake,
+            stdin: StandardInput::default(),
             metrics: Arc::new(Metrics::new()),
             actors: ActorBoard::default(),
             sources: SourceBoard::default(),
@@ -176,6 +181,7 @@ impl Resources {
         Surroundings {
             name,
             intake: self.intake.as_ref(),
+            stdin: &self.stdin,
             document: &self.settings.document,
             metrics: &self.metrics,
             board: &self.sources,

@@ -112,7 +112,7 @@ impl Pipeline {
     }
 
     async fn supervise(&self, make: MakeSource) -> Ending {
-        let sources = || Ok(vec![NamedSource { name: "script".into(), make: make.clone() }]);
+        let sources = async || Ok(vec![NamedSource { name: "script".into(), make: make.clone() }]);
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: LOOK_EVERY };
         supervise_sources(&self.resources, sources, options, std::future::pending()).await
     }

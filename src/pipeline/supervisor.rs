@@ -9,6 +9,8 @@ use super::generation::{Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
 use crate::index::IndexError;
+use crate::ledger::Ledger;
+use crate::ledger::patience::patiently;
 use crate::source::replan::ReplanSource;
 use crate::source::replay::ReplaySource;
 use crate::source::rewrite::RewriteSource;
@@ -48,26 +50,30 @@ pub enum Ending {
 
 /// Runs the pipeline. `stop` completes when someone asks it to end.
 pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: impl Future<Output = ()>) -> Ending {
-    supervise_sources(resources, || sources(resources), options, stop).await
+    supervise_sources(resources, async || sources(resources).await, options, stop).await
 }
 
 /// As [`supervise`], with the sources that every generation is to read.
 pub(super) async fn supervise_sources(
     resources: &Arc<Resources>,
-    sources: impl Fn() -> Result<Vec<NamedSource>, String>,
+    sources: impl AsyncFn() -> Result<Vec<NamedSource>, String>,
     options: RunOptions,
     stop: impl Future<Output = ()>,
 ) -> Ending {
     tokio::pin!(stop);
     let mut fruitless = 0;
     loop {
-        tokio::select! {
-            () = prepare_index(resources) => {}
-            () = &mut stop => return Ending::Done,
-        }
-        let sources = match sources() {
-            Ok(sources) => sources,
-            Err(reason) => return Ending::Failed(reason),
+        let prepared = async {
+            prepare_index(resources).await;
+            sources().await
+        };
+        let sources = tokio::select! {
+            sources = prepared => match sources {
+                Ok(sources) => sources,
+                Err(reason) => return Ending::Failed(reason),
+            },
+            () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { Ending::Done } else { Ending::WorkLeft },
+            damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
         };
         let mut generation = match Generation::start(resources, sources, options.look_every).await {
             Ok(generation) => generation,
@@ -139,7 +145,7 @@ async fn wind_down(resources: &Resources, mut generation: Generation, grace: Dur
 }
 
 /// The configured sources and the internal ones.
-fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
+async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
     let mut sources = Vec::new();
     for (name, settings) in &resources.settings.sources {
         let make = crate::source::build(settings, resources.around(name))?;
@@ -150,14 +156,15 @@ fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
         name: replay::NAME.into(),
         make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone()))),
     });
-    if replan::is_due(&resources.ledger, &resources.plan).map_err(|error| error.to_string())? {
+    let plan = resources.plan.clone();
+    if patiently(&resources.ledger, move |ledger| replan::is_due(ledger, &plan)).await {
         let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
         sources.push(NamedSource {
             name: replan::NAME.into(),
             make: Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), plan.clone()))),
         });
     }
-    if resources.ledger.any_unwritten().map_err(|error| error.to_string())? {
+    if patiently(&resources.ledger, Ledger::any_unwritten).await {
         let ledger = resources.ledger.clone();
         sources.push(NamedSource {
             name: rewrite::NAME.into(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::document::chunk::{Chunker, TokenCount};
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
+use crate::embed::Provider;
 use crate::embed::openai::Openai;
 use crate::source::{replan, replay, rewrite};
 
@@ -276,6 +277,12 @@ impl Checker {
                 "a compressed file cannot be followed; remove `follow`, or read the plain file",
             );
         }
+        if parquet && compressed {
+            self.note(
+                path.clone(),
+                "a Parquet file is compressed inside; decompress it, and drop the `.gz` or `.zst` from its name",
+            );
+        }
         if parquet && !cfg!(feature = "parquet") {
             self.note(path, "this build reads no Parquet; build it with `--features parquet`");
         }
@@ -288,6 +295,9 @@ impl Checker {
             if list.is_empty() || list.iter().any(String::is_empty) {
                 self.note(place.key(key), format!("must name at least one, and none may be empty, like `{example}`"));
             }
+        }
+        if let Some(twice) = kafka.topics.iter().enumerate().find(|(at, topic)| kafka.topics[..*at].contains(topic)) {
+            self.note(place.key("topics"), format!("names `{}` twice; remove one of the two", twice.1));
         }
         if kafka.group.is_empty() {
             self.note(place.key("group"), "is empty; name the consumer group, like `product-index`");
@@ -375,12 +385,18 @@ impl Checker {
     fn trials(&mut self, settings: &Settings) {
         self.trial("document", || Template::new(&settings.document).map(drop));
         self.trial("document", || Mapper::new(&settings.document).map(drop));
-        self.trial("chunking", || Chunker::new(&settings.chunking, Arc::new(NoTokenizer), None).map(drop));
+        // The other providers take a text of any length, and give vectors that every index takes.
+        let (mut limit, mut dimensions) = (None, 1);
         if let EmbeddingSettings::Openai(openai) = &settings.embedding {
-            self.trial("embedding", || Openai::new(openai).map(drop));
+            self.trial("embedding", || {
+                let provider = Openai::new(openai)?;
+                (limit, dimensions) = (provider.max_text_tokens(), provider.space().dimensions);
+                Ok(())
+            });
         }
+        self.trial("chunking", || Chunker::new(&settings.chunking, Arc::new(NoTokenizer), limit).map(drop));
         if settings.index.external().is_some() {
-            self.trial("index", || crate::index::collection(settings, 1).map(drop));
+            self.trial("index", || crate::index::collection(settings, dimensions).map(drop));
         }
     }
 

@@ -16,7 +16,7 @@ pub enum ExpandError {
     NotUtf8(String),
     /// `${` without a name and an end.
     #[error(
-        "`${{` starts an environment variable like `${{NAME}}` or `${{NAME:-default}}`; write `$${{` for the characters themselves"
+        "`${{` starts an environment variable like `${{NAME}}` or `${{NAME:-default}}`, with no other in the default; write `$${{` for the characters themselves"
     )]
     Malformed,
 }
@@ -52,7 +52,9 @@ pub fn expand(text: &str, environment: &Environment) -> Result<Expanded, ExpandE
                 Some((name, default)) => (name, Some(default)),
                 None => (&after[..end], None),
             };
-            if !is_name(name) {
+            // The first `}` would end both.
+            let nested = default.is_some_and(|default| default.contains("${"));
+            if nested || !is_name(name) {
                 return Err(ExpandError::Malformed);
             }
             let value = match environment.get(name) {
@@ -153,6 +155,7 @@ mod tests {
             ("${}", ExpandError::Malformed),
             ("${9}", ExpandError::Malformed),
             ("${A B}", ExpandError::Malformed),
+            ("${KEY:-${KEY}}", ExpandError::Malformed),
         ] {
             assert_eq!(expand(text, &environment()), Err(error), "{text}");
         }

@@ -40,6 +40,8 @@ pub struct Surroundings<'a> {
     pub name: &'a str,
     /// The way in of the HTTP source.
     pub intake: Option<&'a http::Intake>,
+    /// What the source of standard input reads.
+    pub stdin: &'a stdin::StandardInput,
     /// How records become documents.
     pub document: &'a DocumentSettings,
     /// Counters.
@@ -54,7 +56,10 @@ pub struct Surroundings<'a> {
 pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<MakeSource, String> {
     Ok(match settings.clone() {
         SourceSettings::File(settings) => Arc::new(move || Box::new(file::FileSource::new(&settings))),
-        SourceSettings::Stdin(settings) => Arc::new(move || Box::new(stdin::StdinSource::new(&settings))),
+        SourceSettings::Stdin(settings) => {
+            let input = around.stdin.clone();
+            Arc::new(move || Box::new(stdin::StdinSource::new(&input, &settings)))
+        }
         SourceSettings::Http(_) => {
             let intake = around.intake.cloned().ok_or("the HTTP source has no intake")?;
             Arc::new(move || Box::new(http::HttpSource::new(&intake)))

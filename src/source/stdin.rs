@@ -1,7 +1,9 @@
 //! JSON lines on standard input.
 
+use std::collections::VecDeque;
 use std::io::{self, Read as Input};
-use std::sync::Arc;
+use std::ops::DerefMut;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
@@ -10,19 +12,45 @@ use futures_util::future::BoxFuture;
 use super::file::lines::{Boundary, Cutter};
 use super::file::offload::Offload;
 use super::file::{Batch, Place};
-use super::{Committed, Partition, Read, Room, Source, SourceError};
+use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::settings::source::StdinSettings;
 
 /// What a pipe holds.
 const CHUNK: usize = 64 << 10;
 
-/// Reads standard input until it ends. Its positions cannot be gone back to: a restart reads what comes then.
+/// The one standard input of the process, from which one source after the other reads. What a source took and was not told to be
+/// settled, the next one gives again.
+#[derive(Clone, Default)]
+pub struct StandardInput(Arc<Mutex<Held>>);
+
+#[derive(Default)]
+enum Held {
+    #[default]
+    Untouched,
+    Here(Box<Taken>),
+    /// A source has it.
+    Away,
+}
+
+/// What was taken from the input.
+struct Taken {
+    lines: Offload<Lines, Result<Option<Vec<Record>>, SourceError>>,
+    /// Given, and not settled. They share their bytes with the window of the ingestor.
+    unsettled: VecDeque<Record>,
+}
+
+/// Reads standard input until it ends. Its positions cannot be gone back to: a restart of the process reads what comes then.
 ///
 /// A read waits for the next line however long it takes, because only its end tells that a pipe has nothing left to read.
 /// A thread that waits for input cannot be stopped, so the process must end by `std::process::exit`, or shut its
 /// runtime down without waiting.
 pub struct StdinSource {
-    lines: Offload<Lines, Result<Option<Vec<super::Record>>, SourceError>>,
+    input: StandardInput,
+    settings: StdinSettings,
+    /// From its opening on.
+    taken: Option<Box<Taken>>,
+    /// What the source before took and did not settle, to be given first.
+    again: VecDeque<Record>,
 }
 
 struct Lines {
@@ -30,25 +58,68 @@ struct Lines {
     place: Place,
 }
 
-impl StdinSource {
-    /// A source of what comes on standard input from now on.
-    pub fn new(settings: &StdinSettings) -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let base = i64::try_from(started.as_nanos()).unwrap_or(i64::MAX);
-        Self::of(Box::new(io::stdin()), settings, base)
+impl StandardInput {
+    /// What comes on another input; `base` is the version before that of its first line.
+    #[cfg(test)]
+    pub(crate) fn of(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Self {
+        Self(Arc::new(Mutex::new(Held::Here(Taken::from(input, settings, base)))))
     }
 
-    /// A source of what comes on this input; `base` is the version before that of its first line.
-    pub(crate) fn of(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Self {
+    /// What a source may have until it gives it back.
+    fn take(&self, settings: &StdinSettings) -> Option<Box<Taken>> {
+        match std::mem::replace(&mut *self.held(), Held::Away) {
+            Held::Untouched => {
+                let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let base = i64::try_from(started.as_nanos()).unwrap_or(i64::MAX);
+                Some(Taken::from(Box::new(io::stdin()), settings, base))
+            }
+            Held::Here(taken) => Some(taken),
+            Held::Away => None,
+        }
+    }
+
+    // What is held is whole after every change, so a panic elsewhere while the lock was held spoils nothing.
+    fn held(&self) -> impl DerefMut<Target = Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn from(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Box<Self> {
         let cutter = Cutter::new(input, Boundary::Line, settings.max_record.as_usize(), 0, 0).live(CHUNK);
         let partition = Arc::new(Partition { name: "stdin".to_owned(), detail: String::new() });
-        Self { lines: Offload::new(Lines { cutter, place: Place { partition, base } }) }
+        let lines = Offload::new(Lines { cutter, place: Place { partition, base } });
+        Box::new(Self { lines, unsettled: VecDeque::new() })
+    }
+}
+
+impl StdinSource {
+    /// A source of what comes on this input.
+    pub fn new(input: &StandardInput, settings: &StdinSettings) -> Self {
+        Self { input: input.clone(), settings: settings.clone(), taken: None, again: VecDeque::new() }
+    }
+
+    /// Of what the source before did not settle, as much as there is room for.
+    fn give_again(&mut self, room: Room) -> Option<Vec<Record>> {
+        let mut batch = Batch::new(room);
+        while let Some(record) = self.again.pop_front_if(|record| batch.fits(record.payload.len())) {
+            batch.push(record);
+        }
+        batch.records()
+    }
+}
+
+impl Drop for StdinSource {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            *self.input.held() = Held::Here(taken);
+        }
     }
 }
 
 impl Lines {
     /// Waits for one record, and adds those that came with it.
-    fn read(&mut self, room: Room) -> Result<Option<Vec<super::Record>>, SourceError> {
+    fn read(&mut self, room: Room) -> Result<Option<Vec<Record>>, SourceError> {
         let mut batch = Batch::new(room);
         let mut next =
             self.cutter.next().map_err(|error| SourceError(format!("standard input cannot be read: {error}")))?;
@@ -66,15 +137,38 @@ impl Lines {
 
 impl Source for StdinSource {
     fn open(&mut self, _committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async { Ok(()) }.boxed()
+        async {
+            // The actors that have it are ending.
+            let taken =
+                self.input.take(&self.settings).ok_or_else(|| SourceError("standard input is in use".into()))?;
+            self.again.clone_from(&taken.unsettled);
+            self.taken = Some(taken);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
-            let records = self.lines.run(move |lines| lines.read(room)).await??;
-            Ok(records.map_or(Read::Finished, Read::Records))
+            if let Some(records) = self.give_again(room) {
+                return Ok(Read::Records(records));
+            }
+            let taken = self.taken.as_mut().ok_or_else(|| SourceError("standard input was not opened".into()))?;
+            let Some(records) = taken.lines.run(move |lines| lines.read(room)).await?? else {
+                return Ok(Read::Finished);
+            };
+            taken.unsettled.extend(records.iter().cloned());
+            Ok(Read::Records(records))
         }
         .boxed()
+    }
+
+    fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
+        let settled = positions.iter().map(|position| position.offset).max().unwrap_or(0);
+        if let Some(taken) = &mut self.taken {
+            while taken.unsettled.pop_front_if(|record| record.position.offset <= settled).is_some() {}
+        }
+        async { Ok(()) }.boxed()
     }
 }
 
@@ -87,8 +181,20 @@ mod tests {
 
     const ROOM: Room = Room { records: 10, bytes: 100 };
 
-    fn source(input: impl Input + Send + 'static) -> StdinSource {
-        StdinSource::of(Box::new(input), &StdinSettings { max_record: ByteSize::bytes(20) }, 1_000)
+    const SETTINGS: StdinSettings = StdinSettings { max_record: ByteSize::bytes(20) };
+
+    fn input(input: impl Input + Send + 'static) -> StandardInput {
+        StandardInput::of(Box::new(input), &SETTINGS, 1_000)
+    }
+
+    async fn open(input: &StandardInput) -> StdinSource {
+        let mut source = StdinSource::new(input, &SETTINGS);
+        source.open(vec![]).await.unwrap();
+        source
+    }
+
+    async fn source(from: impl Input + Send + 'static) -> StdinSource {
+        open(&input(from)).await
     }
 
     /// The payloads of the next records; none at the end.
@@ -102,12 +208,9 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_records_numbered_in_their_order() {
-        let mut source = source(&b"{1}\r\n\n{3}\n"[..]);
-        source.open(vec![]).await.unwrap();
+        let mut source = source(&b"{1}\r\n\n{3}\n"[..]).await;
         let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
-        let told = |record: &super::super::Record| {
-            (record.payload.to_vec(), record.position.to_string(), record.version.as_nanos())
-        };
+        let told = |record: &Record| (record.payload.to_vec(), record.position.to_string(), record.version.as_nanos());
         let expected = [(b"{1}".to_vec(), "stdin:1".to_owned(), 1_001), (b"{3}".to_vec(), "stdin:3".to_owned(), 1_003)];
         assert_eq!(records.iter().map(told).collect::<Vec<_>>(), expected);
         assert_eq!(next(&mut source, ROOM).await, None);
@@ -117,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_is_given_as_soon_as_it_is_there() {
         let (input, mut output) = io::pipe().unwrap();
-        let mut source = source(input);
+        let mut source = source(input).await;
         output.write_all(b"{1}\n{2").unwrap();
         assert_eq!(next(&mut source, ROOM).await, Some(vec![b"{1}".to_vec()]));
         output.write_all(b"}").unwrap();
@@ -132,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_fit_comes_with_the_next_read() {
-        let mut source = source(&b"1234\n1234\n123456789012\n1\n"[..]);
+        let mut source = source(&b"1234\n1234\n123456789012\n1\n"[..]).await;
         let room = Room { records: 3, bytes: 10 };
         let mut lengths = Vec::new();
         while let Some(lines) = next(&mut source, room).await {
@@ -143,7 +246,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_line_is_broken_and_the_next_is_sound() {
-        let mut source = source(&b"123456789012345678901\n{2}\n"[..]);
+        let mut source = source(&b"123456789012345678901\n{2}\n"[..]).await;
         let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
         assert!(records[0].broken.as_deref().unwrap().contains("`max_record`"));
         assert_eq!((&records[1].payload[..], &records[1].broken), (&b"{2}"[..], &None));
@@ -158,7 +261,33 @@ mod tests {
                 Err(Error::from_raw_os_error(5))
             }
         }
-        let error = source(Unreadable).read(ROOM).await.unwrap_err().to_string();
+        let error = source(Unreadable).await.read(ROOM).await.unwrap_err().to_string();
         assert!(error.starts_with("standard input cannot be read: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_source_did_not_settle_is_given_by_the_next_as_it_was() {
+        let (input_end, mut output) = io::pipe().unwrap();
+        let input = input(input_end);
+        let mut first = open(&input).await;
+        output.write_all(b"{1}\n{2}\n{3}\n").unwrap();
+        let Read::Records(given) = first.read(ROOM).await.unwrap() else { panic!("there are lines") };
+        first.committed(&[given[0].position.clone()]).await.unwrap();
+        assert!(first.read(ROOM).now_or_never().is_none(), "it waits for a line, and goes on waiting when nobody does");
+        let mut second = StdinSource::new(&input, &SETTINGS);
+        assert!(second.open(vec![]).await.unwrap_err().to_string().contains("in use"));
+        drop(first);
+        second.open(vec![]).await.unwrap();
+        let Read::Records(again) = second.read(Room { records: 1, bytes: 100 }).await.unwrap() else { panic!("again") };
+        let told = |record: &Record| (record.payload.clone(), record.position.offset, record.version);
+        assert_eq!(again.iter().map(told).collect::<Vec<_>>(), [told(&given[1])]);
+        assert_eq!(next(&mut second, ROOM).await, Some(vec![b"{3}".to_vec()]));
+        output.write_all(b"{4}\n").unwrap();
+        assert_eq!(next(&mut second, ROOM).await, Some(vec![b"{4}".to_vec()]), "also what the wait of before took");
+        drop((second, output));
+        let mut third = open(&input).await;
+        let all = [b"{2}", b"{3}", b"{4}"].map(|line| line.to_vec());
+        assert_eq!(next(&mut third, ROOM).await, Some(all.to_vec()));
+        assert_eq!(next(&mut third, ROOM).await, None);
     }
 }

@@ -134,10 +134,14 @@ impl Progress {
             let fails = matches!(state, HealthState::Degraded | HealthState::Unhealthy);
             reason.filter(|_| fails).map(|reason| (name, reason))
         };
-        [(Component::Provider, "the embedding provider"), (Component::Index, "the index")]
-            .into_iter()
-            .filter_map(ill)
-            .collect()
+        [
+            (Component::Provider, "the embedding provider"),
+            (Component::Index, "the index"),
+            (Component::Ledger, "the ledger"),
+        ]
+        .into_iter()
+        .filter_map(ill)
+        .collect()
     }
 
     /// The summary of a run that ended like this: some lines for a person.

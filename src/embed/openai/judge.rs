@@ -52,7 +52,8 @@ pub fn judge(
         408 | 409 | 425 | 500.. => retry(false),
         300..=399 => {
             let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("an unknown address");
-            let to = shown(to, endpoint.api_key.as_ref());
+            // Its query may repeat that of `base_url`, and hold a secret.
+            let to = shown(to.split(['?', '#']).next().unwrap_or_default(), endpoint.api_key.as_ref());
             fatal(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
         _ => fatal("the endpoint does not take this request; check `embedding.base_url`"),
@@ -164,7 +165,7 @@ mod tests {
     fn judged(status: u16, body: Value) -> Judgement {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
-        headers.insert("location", HeaderValue::from_static("https://elsewhere.example"));
+        headers.insert("location", HeaderValue::from_static("https://elsewhere.example?key=s3cret"));
         let status = StatusCode::from_u16(status).unwrap();
         judge(status, &headers, &[body.to_string().into()], 1, &endpoint(), SystemTime::UNIX_EPOCH)
     }
@@ -198,7 +199,7 @@ mod tests {
             (200, none(), "retry", "missing field"),
             (200, error("502", "", "", "upstream died"), "retry", "upstream died"),
             (200, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
-            (307, none(), "fatal", "https://elsewhere.example"),
+            (307, none(), "fatal", "(https://elsewhere.example)"),
             (
                 400,
                 error("", "invalid_request_error", "input", "'$.input' is invalid"),

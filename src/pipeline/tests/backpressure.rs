@@ -14,7 +14,7 @@ use crate::source::actor::MakeSource;
 use crate::source::file::FileSource;
 use crate::source::http::{HttpSource, Intake, IntakeError};
 use crate::source::replan::{self, ReplanSource};
-use crate::source::stdin::StdinSource;
+use crate::source::stdin::{StandardInput, StdinSource};
 
 /// Documents that are answered by the provider and wait for the index: the writer holds so many messages, the one that is written
 /// among them, and each call one more.
@@ -113,7 +113,10 @@ fn with_a_blocked_index_standard_input_is_read_exactly_as_far_as_its_window_goes
     of_lines(|_, lines| {
         let lines = lines.to_owned();
         let settings = StdinSettings { max_record: ByteSize::bytes(1000) };
-        Arc::new(move || Box::new(StdinSource::of(Box::new(Cursor::new(lines.clone())), &settings, 0)))
+        Arc::new(move || {
+            let input = StandardInput::of(Box::new(Cursor::new(lines.clone())), &settings, 0);
+            Box::new(StdinSource::new(&input, &settings))
+        })
     });
 }
 

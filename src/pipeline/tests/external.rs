@@ -132,7 +132,7 @@ fn a_collection_that_is_dropped_is_made_and_filled_again_by_itself() {
             shop.collection.remove();
             std::future::pending().await
         };
-        let make = || Ok(sources(&pipeline, &[&script]));
+        let make = async || Ok(sources(&pipeline, &[&script]));
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         assert_eq!(supervise_sources(&pipeline.resources, make, options, removed).await, Ending::Done);
         shop.assert_in_step(&pipeline, &events);
@@ -152,7 +152,7 @@ fn an_unreachable_collection_is_waited_for_before_anything_is_read() {
         let pipeline = shop.pipeline().await;
         let script = script(&puts(3), 3);
         shop.collection.block(true);
-        let make = || Ok(sources(&pipeline, &[&script]));
+        let make = async || Ok(sources(&pipeline, &[&script]));
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         let back = async {
             tokio::time::sleep(Duration::from_secs(300)).await;

@@ -60,7 +60,7 @@ impl Pipeline {
 
     /// Runs generation after generation of actors, each on an arbiter with a clock of its own.
     async fn supervise(&self, script: &Script, until_idle: bool, stop: impl Future<Output = ()>) -> Ending {
-        let sources = || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
+        let sources = async || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
         let options = RunOptions { until_idle, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         supervise_sources(&self.resources, sources, options, stop).await
     }

@@ -132,14 +132,20 @@ impl Ingestor {
         let untold = std::mem::take(&mut self.state.untold);
         let tell = async move {
             let told = source.committed(&untold).await;
-            (source, told)
+            (source, untold, told)
         };
-        ctx.spawn(tell.into_actor(self).map(|(source, told), ingestor, ctx| {
-            if let Err(error) = told {
-                tracing::warn!(source = %ingestor.wiring.name, %error, "source could not be told what is settled");
+        ctx.spawn(tell.into_actor(self).map(|(source, untold, told), ingestor, ctx| match told {
+            // It will have to find out after the next start.
+            Err(error) if !ingestor.state.stopping => {
+                ingestor.state.untold.splice(0..0, untold);
+                ingestor.state.source = Some(source);
+                ingestor.pause_reading(&error, ctx);
             }
-            ingestor.state.source = Some(source);
-            ingestor.drive(ctx);
+            _ => {
+                ingestor.state.source = Some(source);
+                ingestor.state.read_failures = 0;
+                ingestor.drive(ctx);
+            }
         }));
     }
 }

@@ -78,23 +78,25 @@ impl DeadLetterTopic {
         let producer = match held.take() {
             Some(producer) => producer,
             None => {
-                let mut config = super::settings::client(&self.settings).map_err(|(_, problem)| problem)?;
+                let mut config = super::settings::producer(&self.settings).map_err(|(_, problem)| problem)?;
                 config.set("message.timeout.ms", (PATIENCE.as_millis() / 2).to_string()).set("acks", "all");
                 // A topic that is not there is no topic that comes soon.
                 config.set("topic.metadata.propagation.max.ms", "5000");
                 config.create_with_context(Failures::default()).map_err(|error| error.to_string())?
             }
         };
+        let mut refused = None;
         for letter in letters {
             let key = letter.document.as_ref().map(|id| id.as_str()).unwrap_or_default();
             let record = BaseRecord::to(&self.topic).payload(&letter.payload).headers(headers(letter));
             let record = if key.is_empty() { record } else { record.key(key) };
-            producer.send(record).map_err(|(error, _)| error.to_string())?;
+            // A letter that is too large must not keep the others back.
+            refused = producer.send(record).err().map(|(error, _)| error.to_string()).or(refused);
         }
         let arrived = producer.flush(Timeout::After(PATIENCE)).map_err(|error| error.to_string());
         let failed = producer.context().0.lock().take();
         *held = Some(producer);
-        failed.map_or(arrived, Err)
+        failed.or(refused).map_or(arrived, Err)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
 use crate::settings::source::{KafkaSaslSettings, KafkaSettings, SaslMechanism};
@@ -97,7 +98,20 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
             Ok(Ok(())) => {}
         }
     }
+    if problems.is_empty()
+        && let Some(pattern) = refused_pattern(settings)
+    {
+        problems.push(("topics".to_owned(), format!("`{pattern}` is no regular expression")));
+    }
     problems
+}
+
+/// The first pattern among the topics that librdkafka does not take. It says so without a broker.
+fn refused_pattern(settings: &KafkaSettings) -> Option<&str> {
+    let mut patterns = settings.topics.iter().filter(|topic| topic.starts_with('^')).peekable();
+    patterns.peek()?;
+    let consumer: BaseConsumer = consumer(settings).ok()?.create().ok()?;
+    patterns.find(|pattern| consumer.subscribe(&[pattern.as_str()]).is_err()).map(String::as_str)
 }
 
 /// The settings of a consumer. The error names its key.
@@ -118,8 +132,17 @@ pub(super) fn consumer(settings: &KafkaSettings) -> Result<ClientConfig, (String
     Ok(config)
 }
 
+/// The settings of the producer of dead letters. librdkafka passes over those that are for consumers alone. The error names its key.
+pub(super) fn producer(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
+    let mut config = client(settings)?;
+    for (name, value) in &settings.settings {
+        config.set(name, value);
+    }
+    Ok(config)
+}
+
 /// The settings that producers and consumers share. The error names its key.
-pub(super) fn client(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
+fn client(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
     let mut config = ClientConfig::new();
     // What ended a connection is told at this level, and as an error only where more than one request was under way.
     config.set("bootstrap.servers", settings.brokers.join(",")).set_log_level(RDKafkaLogLevel::Info);
@@ -211,6 +234,14 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_topic_that_is_no_pattern_is_told_before_a_run_would_try_it_for_ever() {
+        let of = |topics: &str| KafkaSettings { topics: serde_yaml::from_str(topics).unwrap(), ..settings("") };
+        assert_eq!(problems(&of("[shop, '^shop-.*']")), []);
+        let found = problems(&of("[shop, '^shop-.*', '^shop(']"));
+        assert_eq!(found, [("topics".to_owned(), "`^shop(` is no regular expression".to_owned())]);
     }
 
     #[test]
