@@ -133,6 +133,7 @@ async fn try_write(
     underway: &Arc<Underway>,
     writes: Arc<[DocumentWrite]>,
 ) -> Result<Vec<RefusedWrite>, IndexError> {
+    index.room().await;
     match underway.begin(WRITE) {
         Some(_underway) => index.write(writes).await,
         None => Err(IndexError::Stale("the actors that planned it were given up".into())),

@@ -95,6 +95,12 @@ pub trait VectorIndex: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
+    /// Waits until it may be written to: for what it makes of earlier writes in memory, say. May last as long as it has to, where a write
+    /// that lasts hangs.
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
     /// Makes the index and the ledger hold what is written, durably, and answers what was refused. A future that is dropped
     /// goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>>;

@@ -427,11 +427,16 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl VectorIndex for EmbeddedIndex {
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
-        Box::pin(async move {
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
             let mut room = self.core.waiting_bytes.subscribe();
             // The sender lives as long as the index.
             let _ = room.wait_for(|waiting| *waiting <= self.core.max_waiting).await;
+        })
+    }
+
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+        Box::pin(async move {
             let core = Arc::clone(&self.core);
             on_blocking_thread(move || {
                 core.write(&writes)?;

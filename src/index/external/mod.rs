@@ -8,6 +8,7 @@ mod bulk;
 mod find;
 mod send;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::actor::offload::on_blocking_thread;
 use crate::document::DocumentId;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, VectorSource};
 
-use super::collection::{Collection, CollectionError, Established};
+use super::collection::{Bulk, Collection, CollectionError, Established};
 use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
 
 /// The longest pause that a system is given when it asks for one; then it is asked again.
@@ -110,7 +111,23 @@ impl ExternalIndex {
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
         self.check(writes)?;
         let _turn = self.turn.lock().await;
-        let outstanding = self.note(writes.clone()).await?;
+        let mut refused = Vec::new();
+        // A system that lets in only so much at a time gets further with each attempt: what is done of a part is known.
+        for part in parts(writes, self.collection.bulk()) {
+            let from = part.start;
+            let of_part = self.write_part(writes, part).await?;
+            refused.extend(of_part.into_iter().map(|no| RefusedWrite { write: from + no.write, ..no }));
+        }
+        Ok(refused)
+    }
+
+    async fn write_part(
+        &self,
+        writes: &Arc<[DocumentWrite]>,
+        part: Range<usize>,
+    ) -> Result<Vec<RefusedWrite>, IndexError> {
+        let outstanding = self.note(writes.clone(), part.clone()).await?;
+        let writes = &writes[part];
         let refused = self.send(writes, &outstanding).await?;
         self.withdraw(writes, &refused).await?;
         let done = outstanding.iter().map(|outstanding| writes[outstanding.write].id.clone()).collect::<Vec<_>>();
@@ -157,6 +174,23 @@ impl ExternalIndex {
             }
         }
     }
+}
+
+/// Cuts writes into parts of as many points as there may be on their way at once.
+fn parts(writes: &[DocumentWrite], bulk: Bulk) -> Vec<Range<usize>> {
+    let most = bulk.points * bulk.concurrency;
+    let (mut parts, mut from, mut points) = (Vec::new(), 0, 0);
+    for (at, write) in writes.iter().enumerate() {
+        points += write.chunks.len().max(1);
+        if points >= most {
+            parts.push(from..at + 1);
+            (from, points) = (at + 1, 0);
+        }
+    }
+    if from < writes.len() {
+        parts.push(from..writes.len());
+    }
+    parts
 }
 
 impl VectorIndex for ExternalIndex {

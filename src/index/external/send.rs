@@ -2,6 +2,7 @@
 //! while it changes.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ use crate::document::{DocumentId, Vector};
 use crate::index::collection::{CollectionError, Point, PointMetadata};
 use crate::index::concurrent::concurrently;
 use crate::index::{IndexError, RefusedWrite};
-use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
+use crate::ledger::{DocumentWrite, Ledger, Outstanding, VectorSource};
 
 use super::ExternalIndex;
 use super::bulk::{cut, send_in_halves};
@@ -32,8 +33,13 @@ type Refused = BTreeMap<usize, String>;
 
 impl ExternalIndex {
     /// Makes the ledger hold what is to be written, and the note of what the collection lacks then.
-    pub(super) async fn note(&self, writes: Arc<[DocumentWrite]>) -> Result<Vec<Outstanding>, IndexError> {
-        let (written, points) = self.ledger(move |ledger| Ok((ledger.write(&writes)?, ledger.point_count()?))).await?;
+    pub(super) async fn note(
+        &self,
+        writes: Arc<[DocumentWrite]>,
+        part: Range<usize>,
+    ) -> Result<Vec<Outstanding>, IndexError> {
+        let write = move |ledger: &Ledger| Ok((ledger.write(&writes[part])?, ledger.point_count()?));
+        let (written, points) = self.ledger(write).await?;
         self.points.store(points, Ordering::Relaxed);
         Ok(written.outstanding)
     }
@@ -83,7 +89,7 @@ impl ExternalIndex {
             }
         });
         let out: Arc<[DocumentWrite]> = out.collect();
-        let outstanding = self.note(out.clone()).await?;
+        let outstanding = self.note(out.clone(), 0..out.len()).await?;
         self.send(&out, &outstanding).await?;
         Ok(())
     }

@@ -213,3 +213,21 @@ fn a_collection_that_is_overloaded_for_an_hour_is_asked_as_seldom_as_it_wants_an
         assert_eq!(pipeline.paid_again(), 0);
     });
 }
+
+#[test]
+fn a_collection_that_lets_in_less_than_one_write_at_a_time_gets_everything_in_the_end() {
+    World::run(1, async |world| {
+        let (shop, events) = (Shop::new(), puts(300));
+        let pipeline = shop.pipeline().await;
+        world.must_go("the resources", &pipeline.resources);
+        // Two rounds of calls a minute; all of the documents are one write, and take nine times as many.
+        let bulk = shop.collection.bulk;
+        shop.collection.limit(2 * bulk.concurrency, Duration::from_secs(60));
+        pipeline.run(&[&script(&events, 1024)]).await;
+        shop.assert_in_step(&pipeline, &events);
+        let needed = events.len().div_ceil(bulk.points);
+        let calls = shop.collection.calls().len();
+        assert!(calls <= 2 * needed, "{calls} calls, and {needed} were needed: what was done was done again");
+        assert_eq!(pipeline.paid_again(), 0);
+    });
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Fault, Faults, SLOW};
@@ -25,9 +26,18 @@ pub struct FakeCollection {
     unreachable: AtomicBool,
     /// How long it wants to be left alone by whoever writes to it.
     overloaded: Mutex<Option<Duration>>,
+    quota: Mutex<Option<Quota>>,
     turned_away: AtomicUsize,
     points: Mutex<Option<BTreeMap<Uuid, Point>>>,
     calls: Mutex<Vec<String>>,
+}
+
+/// So many calls are let in until time is up, and then so many again.
+struct Quota {
+    calls: usize,
+    each: Duration,
+    left: usize,
+    until: Instant,
 }
 
 impl Default for FakeCollection {
@@ -37,6 +47,7 @@ impl Default for FakeCollection {
             bulk: Bulk { points: 4, bytes: 1 << 20, bytes_per_number: 4, concurrency: 2 },
             unreachable: AtomicBool::default(),
             overloaded: Mutex::default(),
+            quota: Mutex::default(),
             turned_away: AtomicUsize::default(),
             points: Mutex::default(),
             calls: Mutex::default(),
@@ -65,6 +76,11 @@ impl FakeCollection {
         *self.overloaded.lock() = pause;
     }
 
+    /// From now on no more calls than these write in each span of so long.
+    pub fn limit(&self, calls: usize, each: Duration) {
+        *self.quota.lock() = Some(Quota { calls, each, left: calls, until: Instant::now() + each });
+    }
+
     /// The calls so far that were told to come again.
     pub fn turned_away(&self) -> usize {
         self.turned_away.load(Ordering::SeqCst)
@@ -80,6 +96,23 @@ impl FakeCollection {
         if after.is_none() {
             return Ok(());
         }
+        self.send_away(after)
+    }
+
+    fn count(&self) -> Result<(), CollectionError> {
+        let mut quota = self.quota.lock();
+        let Some(quota) = quota.as_mut() else { return Ok(()) };
+        if Instant::now() >= quota.until {
+            (quota.left, quota.until) = (quota.calls, Instant::now() + quota.each);
+        }
+        if quota.left == 0 {
+            return self.send_away(Some(quota.until - Instant::now()));
+        }
+        quota.left -= 1;
+        Ok(())
+    }
+
+    fn send_away(&self, after: Option<Duration>) -> Result<(), CollectionError> {
         self.turned_away.fetch_add(1, Ordering::SeqCst);
         Err(CollectionError::Unavailable { reason: "the fake is overloaded".to_owned(), after })
     }
@@ -93,6 +126,7 @@ impl FakeCollection {
         let fault = self.faults.next();
         tokio::time::sleep(Duration::from_millis(1)).await;
         self.turn_away()?;
+        self.count()?;
         match fault {
             Fault::Unavailable | Fault::TooMany | Fault::Answers(_) | Fault::TimesOut => return Err(failed()),
             Fault::PanicBefore => panic!("the fake collection is told to panic"),
