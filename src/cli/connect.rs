@@ -10,6 +10,7 @@ use super::stats::of_running_process;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::embed::provider::{InputType, Judgement, Provider};
 use crate::index::collection::Established;
+use crate::index::external::foreign;
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
@@ -135,27 +136,43 @@ async fn embeds(provider: &dyn Provider) -> Result<String, String> {
     Err(format!("{}: {reason}", provider.model()))
 }
 
+/// The ledger, where there is one.
+fn ledger(settings: &Settings, provider: &dyn Provider) -> Result<Option<Arc<Ledger>>, String> {
+    let ledger = match Ledger::open_to_read(&settings.state.path) {
+        Ok(ledger) => ledger,
+        Err(error) if error.kind() == LedgerErrorKind::Missing => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    ledger.check_pipeline(&settings.pipeline).map_err(told)?;
+    space::compare(&ledger, provider.space()).map_err(told)?;
+    Ok(Some(Arc::new(ledger)))
+}
+
 /// Looks at the collection in another system, and makes none.
 async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {
+    let ledger = ledger(settings, provider)?;
     let collection = index::collection(settings, provider.space().dimensions)?;
     let place = collection.place();
     match collection.look().await.map_err(|error| format!("{place}: {error}"))? {
         None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
         Some(Established::Created | Established::Existing { points: 0 }) => Ok(format!("{place} is there and empty")),
-        Some(Established::Existing { points }) => Ok(format!("{place} holds about {}", counted(points, "point"))),
+        Some(Established::Existing { points }) => {
+            let ours = match ledger {
+                Some(ledger) => ledger.collection().map_err(told)?.is_some_and(|ours| ours == place),
+                None => false,
+            };
+            match settings.index.external().is_some_and(|external| external.adopt) || ours {
+                true => Ok(format!("{place} holds about {}", counted(points, "point"))),
+                false => Err(foreign(place, points, &settings.state.path)),
+            }
+        }
     }
 }
 
 fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {
-    let folder = &settings.state.path;
-    let ledger = match Ledger::open_to_read(folder) {
-        Ok(ledger) => Arc::new(ledger),
-        Err(error) if error.kind() == LedgerErrorKind::Missing => {
-            return Ok("nothing is indexed yet: `vectide run` makes it".to_owned());
-        }
-        Err(error) => return Err(error.to_string()),
+    let Some(ledger) = ledger(settings, provider)? else {
+        return Ok("nothing is indexed yet: `vectide run` makes it".to_owned());
     };
-    space::compare(&ledger, provider.space()).map_err(told)?;
     let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions);
     let points = index.map_err(told)?.points();
     let documents = ledger.counts().map_err(told)?.indexed;

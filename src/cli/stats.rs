@@ -103,7 +103,7 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     let mut table = Table::new(["SOURCE~", "STATE", "ON ITS WAY", "LEFT TO READ", "PROBLEM~"]);
     for (name, source) in sources {
         let left = source.remaining_bytes.map(bytes).unwrap_or_default();
-        let reason = source.reason.clone().unwrap_or_default();
+        let reason = source.reason.clone().or(source.remark.clone()).unwrap_or_default();
         let state = format!("{:?}", source.state).to_lowercase();
         table.row([name.clone(), state, count(source.window_documents), left, reason]);
     }

@@ -11,6 +11,8 @@ use crate::settings::document::VersionUnit;
 const BILLION: i128 = 1_000_000_000;
 /// Where nanoseconds since 1970 fit 64 bits no more: in April 2262.
 const LATEST: i128 = i64::MAX as i128;
+/// From here on integers of JSON are not exact: two to the 64th.
+const EXACT: f64 = 18_446_744_073_709_551_616.0;
 /// The start of 1900.
 const EARLIEST: i128 = -2_208_988_800 * BILLION;
 
@@ -32,6 +34,10 @@ pub(crate) fn read(value: &Value, unit: VersionUnit) -> Result<Version, String> 
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(integer), _) => i128::from(integer) * BILLION,
             (_, Some(integer)) => i128::from(integer) * BILLION,
+            // JSON's own numbers go on as fractions from here, and neighbours become one.
+            _ if number.as_f64().is_some_and(|number| number.abs() >= EXACT) => {
+                return Err(format!("version {number} is too large for a number; write it as a text"));
+            }
             _ => decimal(&number.to_string()).ok_or_else(|| format!("version {number} is too large"))?,
         },
         Value::String(text) => match decimal(text.trim()) {
@@ -204,6 +210,7 @@ mod tests {
             (json!(10_000_000_000_u64), Seconds, "between the years 1900 and 2262"),
             (json!(-3_000_000_000_i64), Seconds, "between the years 1900 and 2262"),
             (json!(1e300), Counter, "version 1e+300 is too large"),
+            (json!(18_446_744_073_709_551_616.0), Counter, "write it as a text"),
             (json!("2024-11-23"), Auto, "neither a number nor an RFC 3339 time"),
             (json!("x".repeat(1_000_000)), Auto, "(1000000 bytes) is neither"),
             (json!(""), Auto, "neither a number"),

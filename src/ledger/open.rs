@@ -97,6 +97,11 @@ impl Ledger {
         Self::assemble(folder, options, Some(writer), None)
     }
 
+    /// Refuses a ledger of another pipeline, as [`Ledger::open`] does.
+    pub fn check_pipeline(&self, pipeline: &str) -> Result<(), LedgerError> {
+        self.read("open the ledger", |connection| check_pipeline(connection, pipeline))
+    }
+
     fn assemble(
         folder: &Path,
         options: LedgerOptions,
@@ -163,15 +168,7 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
         set_setting(&transaction, PIPELINE, &options.pipeline)?;
     }
     check_schema(&transaction)?;
-    let pipeline = setting(&transaction, PIPELINE)?.unwrap_or_default();
-    if pipeline != options.pipeline {
-        let message = format!(
-            "it belongs to the pipeline `{pipeline}`, and this one is `{}`: set `state.path` to another folder, or name the \
-             pipeline as before",
-            options.pipeline
-        );
-        return Err(Trouble::Known(LedgerErrorKind::Schema, message));
-    }
+    check_pipeline(&transaction, &options.pipeline)?;
     if tables > 0 && recorded_options(&transaction)?.store_points != options.store_points {
         points::forget_index(&transaction)?;
     }
@@ -190,6 +187,19 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
 }
 
 const PIPELINE: &str = "ledger.pipeline";
+
+fn check_pipeline(connection: &Connection, pipeline: &str) -> Result<(), Trouble> {
+    let held = setting(connection, PIPELINE)?.unwrap_or_default();
+    if held == pipeline {
+        return Ok(());
+    }
+    let message = format!(
+        "it belongs to the pipeline `{held}`, and this one is `{pipeline}`: set `state.path` to another folder, or name the pipeline as \
+         before"
+    );
+    Err(Trouble::Known(LedgerErrorKind::Schema, message))
+}
+
 const STORES: &str = "ledger.stores";
 
 fn stores(options: &LedgerOptions) -> String {

@@ -143,6 +143,11 @@ pub trait Source: Send + 'static {
         None
     }
 
+    /// What of it cannot be read while it goes on with the rest. Asked after every read.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// How many bytes are left to read, where the source knows: progress shows the time left from it.
     fn remaining_bytes(&self) -> Option<u64> {
         None

@@ -9,6 +9,7 @@ mod find;
 mod send;
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -91,11 +92,7 @@ impl ExternalIndex {
             return Ok(());
         }
         if points > 0 && !self.adopt {
-            return Err(IndexError::Unfit(format!(
-                "{place} holds {points} points, and none of them is known to be of this pipeline's ledger in {}: name another \
-                 collection, empty this one, or set `index.adopt: true` to write into it beside what is there",
-                self.ledger.folder().display()
-            )));
+            return Err(IndexError::Unfit(foreign(&place, points, self.ledger.folder())));
         }
         let lacking = self.ledger(Ledger::point_count).await?;
         if lacking > 0 {
@@ -174,6 +171,15 @@ impl ExternalIndex {
             }
         }
     }
+}
+
+/// Why a collection is not written to that holds points of which the ledger in this folder knows nothing.
+pub fn foreign(place: &str, points: u64, folder: &Path) -> String {
+    format!(
+        "{place} holds {points} points, and none of them is known to be of this pipeline's ledger in {}: name another collection, empty \
+         this one, or set `index.adopt: true` to write into it beside what is there",
+        folder.display()
+    )
 }
 
 /// Cuts writes into parts of as many points as there may be on their way at once.

@@ -111,6 +111,8 @@ struct State {
     repeats: Repeats,
     read_failures: u32,
     read_failure: String,
+    /// See [`Source::trouble`].
+    trouble: Option<String>,
     /// See [`Source::remaining_bytes`].
     remaining: Option<u64>,
     end: End,
@@ -232,6 +234,11 @@ impl Ingestor {
         let ReadOutcome { source, opened, repeats, untold, found } = outcome;
         let state = &mut self.state;
         let remaining = source.remaining_bytes();
+        let trouble = source.trouble();
+        if trouble != state.trouble {
+            self.wiring.board.remark(trouble.clone());
+            state.trouble = trouble;
+        }
         state.source = Some(source);
         state.opened = opened;
         state.repeats = repeats;
@@ -393,7 +400,12 @@ impl Ingestor {
         // A source that will not be asked again is away only while it is told what was committed.
         let told = state.untold.is_empty() && !state.telling && (state.end != End::Finished || state.source.is_some());
         let nothing_to_read = state.end != End::Reading && state.read_failures == 0;
-        if state.stopping || (nothing_to_read && told) { Rest::Quiet } else { Rest::Busy }
+        match &state.trouble {
+            _ if state.stopping => Rest::Quiet,
+            _ if !(nothing_to_read && told) => Rest::Busy,
+            Some(trouble) => Rest::Failing(format!("source {}: {trouble}", self.wiring.name)),
+            None => Rest::Quiet,
+        }
     }
 }
 
@@ -408,6 +420,7 @@ impl State {
             repeats: Repeats::default(),
             read_failures: 0,
             read_failure: String::new(),
+            trouble: None,
             remaining: None,
             end: End::Reading,
             stopping: false,

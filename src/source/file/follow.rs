@@ -39,9 +39,8 @@ pub(super) struct Follow {
     turn: usize,
     /// By name: the file that gave records under it last, as far as it was read, then those that had it before.
     known: BTreeMap<String, Vec<Progress>>,
-    /// What cannot be read now: each is told once.
+    /// What cannot be read now, a sentence each with the name between backticks.
     problems: BTreeSet<String>,
-    untold: Vec<String>,
     /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
     scanned: Option<Instant>,
 }
@@ -87,7 +86,6 @@ impl Follow {
             turn: 0,
             known: BTreeMap::new(),
             problems: BTreeSet::new(),
-            untold: Vec::new(),
             scanned: None,
         }
     }
@@ -121,7 +119,6 @@ impl Follow {
         }
         match batch.records() {
             Some(records) => Ok(Step::Records(records)),
-            None if !self.untold.is_empty() => Err(SourceError(std::mem::take(&mut self.untold).join("; "))),
             None if waiting => Ok(Step::Waiting),
             None => Ok(Step::Nothing),
         }
@@ -130,6 +127,12 @@ impl Follow {
     /// Opens what is there and was not, while nothing is read.
     pub fn watch(&mut self, now: Instant) -> Result<(), SourceError> {
         self.scan(now).map(drop)
+    }
+
+    /// What cannot be read now.
+    pub fn trouble(&self) -> Option<String> {
+        let problems: Vec<&str> = self.problems.iter().map(String::as_str).collect();
+        (!problems.is_empty()).then(|| problems.join("; "))
     }
 
     /// How many bytes are there and not given.
@@ -151,9 +154,9 @@ impl Follow {
             match file.read(batch, self.settings.max_record.as_usize()) {
                 Err(reason) => broken.push((index, reason)),
                 // It can be read again: trouble with it from now on is news.
-                Ok(()) if file.given.offset > 0 && !self.problems.is_empty() => {
-                    let quoted = format!("`{}`", file.name());
-                    self.problems.retain(|problem| !problem.contains(&quoted));
+                Ok(()) if !self.problems.is_empty() => {
+                    let name = quoted(&file.path);
+                    self.problems.retain(|problem| !problem.contains(&name));
                 }
                 Ok(()) => {}
             }
@@ -175,6 +178,10 @@ impl Follow {
             Err(_) => Default::default(),
         };
         let first = self.scanned.replace(now).is_none();
+        self.problems.retain(|problem| {
+            let is_there = |(path, _): &(PathBuf, Kind)| problem.contains(&quoted(path));
+            found.problems.contains(problem) || found.files.iter().any(is_there)
+        });
         found.problems.into_iter().for_each(|problem| self.tell(problem));
         let seen = found.files.into_iter().filter_map(|(path, kind)| {
             let place = identity::place(&path.metadata().ok()?);
@@ -373,11 +380,16 @@ impl Follow {
     }
 
     fn tell(&mut self, problem: String) {
-        if self.problems.insert(problem.clone()) {
+        if !self.problems.contains(&problem) {
             warn!(problem, "a file cannot be read; going on with the others");
-            self.untold.push(problem);
+            self.problems.insert(problem);
         }
     }
+}
+
+/// A name as it stands in a problem.
+fn quoted(path: &Path) -> String {
+    format!("`{}`", path.display())
 }
 
 impl Followed {

@@ -42,6 +42,7 @@ const POLL: Duration = Duration::from_millis(125);
 pub struct FileSource {
     reader: Offload<Reader, Answer>,
     remaining: Option<u64>,
+    trouble: Option<String>,
 }
 
 enum Reader {
@@ -49,10 +50,11 @@ enum Reader {
     Follow(Follow),
 }
 
-/// What a step gave, and how many bytes were left behind it.
+/// What a step gave, how many bytes were left behind it, and what cannot be read.
 struct Answer {
     step: Result<Step, SourceError>,
     remaining: u64,
+    trouble: Option<String>,
 }
 
 /// What one look at the files gave.
@@ -72,7 +74,7 @@ impl FileSource {
             true => Reader::Follow(Follow::new(settings)),
             false => Reader::Once(Box::new(Once::new(settings))),
         };
-        Self { reader: Offload::new(reader), remaining: None }
+        Self { reader: Offload::new(reader), remaining: None, trouble: None }
     }
 
     async fn step(
@@ -81,10 +83,11 @@ impl FileSource {
     ) -> Result<Step, SourceError> {
         let answer = self.reader.run(|reader| {
             let step = work(reader);
-            Answer { step, remaining: reader.remaining() }
+            Answer { step, remaining: reader.remaining(), trouble: reader.trouble() }
         });
-        let Answer { step, remaining } = answer.await?;
+        let Answer { step, remaining, trouble } = answer.await?;
         self.remaining = Some(remaining);
+        self.trouble = trouble;
         step
     }
 }
@@ -115,6 +118,14 @@ impl Reader {
         match self {
             Self::Once(once) => once.remaining(),
             Self::Follow(follow) => follow.remaining(),
+        }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        match self {
+            // A read fails when nothing else is left.
+            Self::Once(_) => None,
+            Self::Follow(follow) => follow.trouble(),
         }
     }
 }
@@ -148,6 +159,10 @@ impl Source for FileSource {
     fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
         let now = Instant::now();
         self.step(move |reader| reader.watch(now).map(|()| Step::Nothing)).map(|watched| watched.map(drop)).boxed()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
     }
 
     fn remaining_bytes(&self) -> Option<u64> {

@@ -269,7 +269,7 @@ async fn files_are_known_again_when_their_file_system_has_another_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_followed_is_told_once_and_the_others_go_on() {
+async fn what_cannot_be_followed_is_told_for_as_long_as_it_is_so_and_the_others_go_on() {
     let folder = Folder { format: None, ..Folder::followed() };
     folder.write("a.jsonl.gz", "", 1);
     let error = folder.source("a.jsonl.gz").open(vec![]).await.unwrap_err().to_string();
@@ -279,9 +279,15 @@ async fn what_cannot_be_followed_is_told_once_and_the_others_go_on() {
     let mut source = folder.open("", vec![]).await;
     let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the sound file is read") };
     assert_eq!(texts(&records), ["{1}"]);
-    let error = source.read(ROOM).await.unwrap_err().to_string();
-    assert!(error.contains("a.jsonl.gz") && error.contains("c.csv"), "{error}");
-    assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+    for _ in 0..2 {
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+        let trouble = source.trouble().unwrap();
+        assert!(trouble.contains("a.jsonl.gz") && trouble.contains("c.csv"), "{trouble}");
+    }
+    fs::remove_file(folder.path("a.jsonl.gz")).unwrap();
+    folder.write("c.csv", "id\n1\n", 2);
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{\"id\":\"1\"}"]);
+    assert_eq!(source.trouble(), None);
 }
 
 #[tokio::test(start_paused = true)]
