@@ -72,6 +72,8 @@ pub struct Searcher {
     pub index: Arc<dyn VectorIndex>,
     /// Knows the documents.
     pub ledger: Arc<Ledger>,
+    /// `document.metadata`: the names that filters go by.
+    pub metadata: Arc<[String]>,
 }
 
 impl Searcher {
@@ -83,13 +85,19 @@ impl Searcher {
         // Nothing is paid for a question that has no answer.
         self.index.can_search()?;
         let vector = self.embed(Arc::from(text)).await?;
-        Ok(self.index.search(query(vector, options, None)).await?)
+        Ok(self.index.search(self.query(vector, options, None)).await?)
     }
 
     /// The documents nearest to a document, best first and without itself. Of several chunks, their mean is asked for.
     pub async fn similar(&self, id: DocumentId, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
         let vector = self.vector_of(id.clone()).await?;
-        Ok(self.index.search(query(vector, options, Some(id))).await?)
+        Ok(self.index.search(self.query(vector, options, Some(id))).await?)
+    }
+
+    fn query(&self, vector: Vector, options: SearchOptions, except: Option<DocumentId>) -> Query {
+        let SearchOptions { k, filter, with_vectors } = options;
+        let filter = filter.map(|filter| filter.for_metadata(&self.metadata));
+        Query { vector, k, filter, except, with_vectors }
     }
 
     async fn embed(&self, text: Arc<str>) -> Result<Vector, SearchError> {
@@ -130,11 +138,6 @@ impl Searcher {
     }
 }
 
-fn query(vector: Vector, options: SearchOptions, except: Option<DocumentId>) -> Query {
-    let SearchOptions { k, filter, with_vectors } = options;
-    Query { vector, k, filter, except, with_vectors }
-}
-
 /// The vectors of a document's chunks; at least one.
 fn held_vectors(ledger: &Ledger, id: &DocumentId) -> Result<Vec<Vector>, SearchError> {
     let found = ledger.documents(std::slice::from_ref(id)).map_err(SearchError::unavailable)?;
@@ -172,7 +175,7 @@ mod tests {
         let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
         let ledger = resources.ledger.clone();
         let index = Arc::new(DiscardIndex::open(ledger.clone()).unwrap());
-        let searcher = Searcher { provider: provider.clone(), index, ledger };
+        let searcher = Searcher { provider: provider.clone(), index, ledger, metadata: Arc::default() };
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
         let error = searcher.search("dry feet", options).await.unwrap_err();
         assert!(error.to_string().contains("keeps nothing"), "{error}");

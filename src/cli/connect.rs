@@ -156,13 +156,13 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
     match collection.look().await.map_err(|error| format!("{place}: {error}"))? {
         None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
         Some(Established::Created | Established::Existing { points: 0 }) => Ok(format!("{place} is there and empty")),
-        Some(Established::Existing { points }) => {
+        Some(Established::Existing { points } | Established::Uncounted { at_least: points }) => {
             let ours = match ledger {
                 Some(ledger) => ledger.collection().map_err(told)?.is_some_and(|ours| ours == place),
                 None => false,
             };
             match settings.index.external().is_some_and(|external| external.adopt) || ours {
-                true => Ok(format!("{place} holds about {}", counted(points, "point"))),
+                true => Ok(format!("{place} holds {}", counted(points, "point"))),
                 false => Err(foreign(place, points, &settings.state.path)),
             }
         }

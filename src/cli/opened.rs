@@ -31,7 +31,7 @@ pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
     let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
     let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
-    Ok(Searcher { provider, index, ledger })
+    Ok(Searcher { provider, index, ledger, metadata: settings.document.metadata.clone().into() })
 }
 
 /// Runs async work to its end on this thread.

@@ -84,8 +84,13 @@ pub enum Established {
     Created,
     /// There was one that fits.
     Existing {
-        /// How many points it holds, ours or not. About so many, where the system cannot tell exactly; 0 only when it is empty.
+        /// How many points it holds, ours or not.
         points: u64,
+    },
+    /// There was one that fits, and it is not empty.
+    Uncounted {
+        /// It may hold more points than these, ours or not: to count them takes too long, or cannot be asked for.
+        at_least: u64,
     },
 }
 

@@ -116,6 +116,12 @@ impl Filter {
         Reader { conditions: 0, values: 0 }.condition(json, "", MAX_DEPTH).map(Self)
     }
 
+    /// The same for metadata that were configured under these names. Metadata stand under their names, so one that is named by a pointer
+    /// into the record, `/product/brand`, is a single key of theirs, and what lies inside it is `/product/brand/country`.
+    pub fn for_metadata(self, names: &[String]) -> Self {
+        Self(self.0.for_metadata(names))
+    }
+
     /// What it says, to translate it.
     pub fn condition(&self) -> &Condition {
         &self.0
@@ -128,6 +134,16 @@ impl Filter {
 }
 
 impl Condition {
+    fn for_metadata(self, names: &[String]) -> Self {
+        let all = |conditions: Vec<Self>| conditions.into_iter().map(|inner| inner.for_metadata(names)).collect();
+        match self {
+            Self::All(conditions) => Self::All(all(conditions)),
+            Self::Any(conditions) => Self::Any(all(conditions)),
+            Self::Not(condition) => Self::Not(Box::new(condition.for_metadata(names))),
+            Self::Field(field, test) => Self::Field(field.for_metadata(names), test),
+        }
+    }
+
     fn matches(&self, metadata: &Value) -> bool {
         match self {
             Self::All(conditions) => conditions.iter().all(|condition| condition.matches(metadata)),
@@ -141,6 +157,22 @@ impl Condition {
 impl Field {
     fn named(key: &str) -> Self {
         if key.starts_with('/') { Self::Pointer(key.to_owned()) } else { Self::Name(key.to_owned()) }
+    }
+
+    fn for_metadata(self, names: &[String]) -> Self {
+        let Self::Pointer(pointer) = &self else { return self };
+        let within = |name: &&String| {
+            let rest = pointer.strip_prefix(name.as_str());
+            name.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        match names.iter().filter(within).max_by_key(|name| name.len()) {
+            Some(name) if name == pointer => Self::Name(pointer.clone()),
+            Some(name) => {
+                let key = name.replace('~', "~0").replace('/', "~1");
+                Self::Pointer(format!("/{key}{}", &pointer[name.len()..]))
+            }
+            None => self,
+        }
     }
 
     /// Its keys, the outermost first. `None` where only the metadata could tell: a number in a pointer may be a key or a place in a list.
@@ -496,6 +528,29 @@ mod tests {
             let error = Filter::from_json(&json).expect_err(&json.to_string());
             assert!(error.starts_with(place) && error.contains(allowed), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn metadata_that_are_named_by_a_pointer_are_found_by_that_name() {
+        let names = ["/product/brand", "/product/brand/since", "maker", "/product/a~b"].map(str::to_owned);
+        let metadata = json!({
+            "/product/brand": {"name": "acme"}, "/product/brand/since": 1900, "maker": {"country": "SE"}, "/product/a~b": 1,
+            "/other": 1,
+        });
+        let matches = |filter: Value| Filter::from_json(&filter).unwrap().for_metadata(&names).matches(&metadata);
+        for filter in [
+            json!({"/product/brand/name": "acme"}),
+            json!({"/product/brand/since": 1900}),
+            json!({"/product/brand": {"exists": true}}),
+            json!({"/product/a~b": 1}),
+            json!({"/maker/country": "SE"}),
+            json!({"/~1other": 1}),
+            json!({"or": [{"/product/brand/since": 1}, {"and": [{"/product/brand/name": "acme"}]}]}),
+        ] {
+            assert!(matches(filter.clone()), "{filter}");
+            assert!(!matches(json!({"not": filter})), "not {filter}");
+        }
+        assert!(!matches(json!({"/product": {"exists": true}})), "a longer name is none of its own");
     }
 
     #[test]

@@ -173,7 +173,12 @@ impl Resources {
 impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
-        Searcher { provider: self.provider.clone(), index: self.index.clone(), ledger: self.ledger.clone() }
+        Searcher {
+            provider: self.provider.clone(),
+            index: self.index.clone(),
+            ledger: self.ledger.clone(),
+            metadata: self.settings.document.metadata.clone().into(),
+        }
     }
 
     /// What a source of this name may need.

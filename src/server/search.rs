@@ -158,6 +158,15 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn a_filter_goes_by_the_names_of_the_configuration() {
+        let ground = Ground::new(Setup::default()).await;
+        let body = json!({"text": "boots", "filter": {"/product/brand": "acme"}});
+        ground.post("/v1/search", body.to_string()).await.json();
+        let query = ground.index.queries.lock().unwrap().pop().unwrap();
+        assert!(query.filter.unwrap().matches(&json!({"/product/brand": "acme"})));
+    }
+
+    #[actix_rt::test]
     async fn a_search_without_wishes_returns_ten_documents_and_no_vectors() {
         let ground = Ground::new(Setup::default()).await;
         let answer = ground.get("/v1/search?text=boots").await;

@@ -193,7 +193,12 @@ impl Ground {
             provider: provider.clone(),
             started: Instant::now(),
         };
-        let searcher = Searcher { provider: provider.clone(), index: index.clone(), ledger: ledger.clone() };
+        let searcher = Searcher {
+            provider: provider.clone(),
+            index: index.clone(),
+            ledger: ledger.clone(),
+            metadata: ["category".to_owned(), "/product/brand".to_owned()].into(),
+        };
         let context = ServerContext {
             searcher,
             report: Arc::new(report),

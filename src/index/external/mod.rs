@@ -83,24 +83,24 @@ impl ExternalIndex {
     async fn try_prepare(&self) -> Result<(), IndexError> {
         let _turn = self.turn.lock().await;
         let place = self.collection.place().to_owned();
-        let points = match self.failing(self.collection.establish()).await? {
-            Established::Created => 0,
-            Established::Existing { points } => points,
+        let (points, counted) = match self.failing(self.collection.establish()).await? {
+            Established::Created => (0, true),
+            Established::Existing { points } => (points, true),
+            Established::Uncounted { at_least } => (at_least, false),
         };
         let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place);
-        if points > 0 && ours {
+        let held = self.ledger(Ledger::point_count).await?;
+        // Somebody emptied it, and it was written to since. Some may be on their way: what was noted, and not sent before a kill.
+        let is_whole = !counted || points.saturating_mul(2) >= held;
+        if points > 0 && ours && is_whole {
             return Ok(());
         }
-        if points > 0 && !self.adopt {
+        if points > 0 && !ours && !self.adopt {
             return Err(IndexError::Unfit(foreign(&place, points, self.ledger.folder())));
         }
-        let lacking = self.ledger(Ledger::point_count).await?;
-        if lacking > 0 {
-            tracing::warn!(
-                place,
-                points = lacking,
-                "the collection is new to this ledger: writing every document to it, without embedding"
-            );
+        if held > 0 {
+            let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
+            tracing::warn!(place, points, "the collection {why}: writing every document to it, without embedding");
         }
         self.ledger(move |ledger| ledger.belongs_to(&place, true)).await
     }

@@ -131,7 +131,10 @@ impl Schema {
         );
         let rows = session.query(&sql, &[&self.table.to_string()]).await?;
         let points = rows.first().map_or(0, |row| row.get::<_, i64>(0)).cast_unsigned();
-        Ok(Some(Established::Existing { points }))
+        Ok(Some(match points {
+            ..COUNTED => Established::Existing { points },
+            at_least => Established::Uncounted { at_least },
+        }))
     }
 
     async fn enable_extension(&self, session: &mut Session<'_>) -> Result<(), CollectionError> {

@@ -152,10 +152,13 @@ impl WeaviateClass {
             )));
         }
         let query = json!({ "query": format!("{{ Aggregate {{ {} {{ meta {{ count }} }} }} }}", self.class) });
-        // Where GraphQL is switched off, one is known to be there.
         let answer = self.rest.call(Method::POST, "graphql", Some(&query)).await.unwrap_or_default();
         let count = answer.pointer(&format!("/data/Aggregate/{}/0/meta/count", self.class)).and_then(Value::as_u64);
-        Ok(Some(Established::Existing { points: count.unwrap_or(1).max(1) }))
+        Ok(Some(match count {
+            Some(points) => Established::Existing { points: points.max(1) },
+            // GraphQL is switched off.
+            None => Established::Uncounted { at_least: 1 },
+        }))
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {

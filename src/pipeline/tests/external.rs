@@ -1,6 +1,7 @@
 //! The whole graph with an index in another system: streams, faults and kills that follow from a seed.
 
 use super::*;
+use crate::index::collection::Collection;
 use crate::index::external::PointIds;
 use crate::index::{IndexError, Query};
 use crate::source::rewrite::{self, RewriteSource};
@@ -228,6 +229,30 @@ fn a_collection_that_lets_in_less_than_one_write_at_a_time_gets_everything_in_th
         let needed = events.len().div_ceil(bulk.points);
         let calls = shop.collection.calls().len();
         assert!(calls <= 2 * needed, "{calls} calls, and {needed} were needed: what was done was done again");
+        assert_eq!(pipeline.paid_again(), 0);
+    });
+}
+
+#[test]
+fn a_collection_that_was_emptied_and_written_to_since_is_filled_at_the_next_start() {
+    World::run(1, async |world| {
+        let (shop, mut events) = (Shop::new(), puts(30));
+        let pipeline = shop.pipeline().await;
+        world.must_go("the resources", &pipeline.resources);
+        pipeline.run(&[&script(&events, 10)]).await;
+        for part in [0..30, 0..14] {
+            let ids: Vec<_> = shop.collection.points().iter().map(|point| point.id).collect();
+            shop.collection.delete(&ids[part]).await.unwrap();
+            events.push(json!({ "op": "put", "id": format!("new {}", events.len()), "v": 1, "text": "new" }));
+            pipeline.resources.ledger.forget_positions("script-0").unwrap();
+            pipeline.run(&[&script(&events[events.len() - 1..], 1)]).await;
+            let held = shop.collection.points().len();
+            pipeline.resources.index.prepare().await.unwrap();
+            let is_due = pipeline.resources.ledger.any_unwritten().unwrap();
+            assert_eq!(is_due, held < 15, "{held} points are left");
+            pipeline.finish(pipeline.start_reading(WINDOW, sources(&pipeline, &[]))).await;
+            assert_eq!(shop.collection.points().len(), if is_due { events.len() } else { held });
+        }
         assert_eq!(pipeline.paid_again(), 0);
     });
 }
