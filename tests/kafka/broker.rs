@@ -107,14 +107,25 @@ impl Broker {
         config
     }
 
+    /// Does something that only who looks after it does.
+    fn administer<T>(&self, work: impl AsyncFnOnce(AdminClient<DefaultClientContext>, AdminOptions) -> T) -> T {
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work(self.config().create().unwrap(), options))
+    }
+
     /// Makes a topic with so many partitions.
     pub fn create(&self, topic: &str, partitions: i32) {
-        let admin: AdminClient<DefaultClientContext> = self.config().create().unwrap();
         let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
-        let made = runtime.block_on(admin.create_topics([&topic], &options)).unwrap();
+        let made = self.administer(async |admin, options| admin.create_topics([&topic], &options).await.unwrap());
         made.into_iter().for_each(|made| drop(made.unwrap()));
+    }
+
+    /// Removes what lies before an offset of partition 0, as its retention does.
+    pub fn remove_before(&self, topic: &str, offset: i64) {
+        let mut before = TopicPartitionList::new();
+        before.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+        self.administer(async |admin, options| admin.delete_records(&before, &options).await.unwrap());
     }
 
     /// A new topic with a name of its own.

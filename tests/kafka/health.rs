@@ -110,6 +110,39 @@ fn a_pattern_that_nothing_matches_is_told_and_ends_a_run_that_waits_for_the_end(
 }
 
 #[test]
+fn records_that_were_removed_before_they_were_read_are_told() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let pipeline = broker.pipeline(&topic, &provider);
+    broker.produce_all(&topic, &products(15));
+    assert!(!pipeline.run_well().said.contains("removed records"));
+    broker.produce_all(&topic, &products(10));
+    broker.remove_before(&topic, 15);
+    assert!(!pipeline.run_well().said.contains("removed records"), "they were read");
+    broker.produce_all(&topic, &products(10));
+    broker.remove_before(&topic, 32);
+    let said = pipeline.run_well().said;
+    assert!(
+        said.contains("removed records before they were read") && said.contains("25") && said.contains("32"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_group_that_lets_nobody_in_is_told_with_its_reason() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    // Shorter than a broker allows.
+    pipeline.set("sources.events.settings={session.timeout.ms: '1000', heartbeat.interval.ms: '100'}");
+    let ended = pipeline.run();
+    assert!(ended.code == Some(70) && ended.said.contains("the group does not let it in"), "{}", ended.said);
+    assert!(ended.said.contains("Invalid session timeout"), "{}", ended.said);
+}
+
+#[test]
 fn who_waits_for_the_partitions_of_a_killed_process_says_so() {
     let Some(broker) = lend() else { return };
     let provider = Provider::new();

@@ -100,6 +100,8 @@ pub(super) struct State {
 pub(super) struct Assigned {
     pub(super) partition: Arc<Partition>,
     lag: IntGauge,
+    /// Where reading goes on, until it is known that the record there was not removed.
+    from: Option<i64>,
 }
 
 impl State {
@@ -257,7 +259,8 @@ impl Shared {
             for name in names {
                 let lag = self.metrics.lag(&self.name, &name);
                 let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
-                state.assigned.insert(name, Assigned { partition, lag });
+                let from = state.offsets.settled(&name).and_then(|offset| i64::try_from(offset).ok());
+                state.assigned.insert(name, Assigned { partition, lag, from });
             }
         });
     }
@@ -358,6 +361,10 @@ impl ClientContext for Context {
             Code::PollExceeded => {
                 state.group = Some(format!("it was too slow and was put out of the group; joining again: {reason}"));
             }
+            // The broker has its own bounds for timeouts, and members of a group must share out partitions by the same rule.
+            _ if reason.starts_with("JoinGroup failed") => {
+                state.group = Some(format!("the group does not let it in: look at `settings` ({reason})"));
+            }
             _ => {}
         });
     }
@@ -372,7 +379,7 @@ impl ClientContext for Context {
             let mut caught_up = !at_hand;
             let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
             let State { assigned, offsets, .. } = state;
-            for (name, assigned) in &*assigned {
+            for (name, assigned) in assigned {
                 let Some((topic, number)) = parse(name) else { continue };
                 *shares.entry(topic).or_default() += 1;
                 let about = statistics.topics.get(topic).and_then(|topic| topic.partitions.get(&number));
@@ -381,6 +388,17 @@ impl ClientContext for Context {
                     continue;
                 };
                 caught_up &= about.next_offset >= about.ls_offset && about.fetchq_cnt == 0;
+                if let Some(from) = assigned.from.take_if(|_| about.lo_offset >= 0)
+                    && from < about.lo_offset
+                {
+                    tracing::warn!(
+                        source = &*self.name,
+                        partition = name,
+                        from,
+                        to = about.lo_offset,
+                        "Kafka removed records before they were read, from one offset up to the other; going on with the oldest that is there"
+                    );
+                }
                 if let Ok(committed) = u64::try_from(about.committed_offset) {
                     offsets.committed(name, committed);
                 }

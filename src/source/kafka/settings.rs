@@ -89,7 +89,8 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         }
     }
     if problems.is_empty() {
-        match consumer(settings).map(|config| config.create_native_config().map(drop)) {
+        // Some settings are looked at only together, when there is a client. It speaks to nobody yet.
+        match consumer(settings).map(|config| config.create::<BaseConsumer>().map(drop)) {
             Err((key, text)) => problems.push((key, text)),
             Ok(Err(KafkaError::ClientConfig(_, what, name, _))) => {
                 problems.push((format!("settings/{name}"), format!("librdkafka refuses it: {what}")));
@@ -227,6 +228,11 @@ mod tests {
         let config = consumer(&passed).unwrap();
         assert_eq!((config.get("fetch.min.bytes"), config.get("statistics.interval.ms")), (Some("7"), Some("500")));
         assert_eq!((config.get("bootstrap.servers"), config.get("enable.auto.commit")), (Some("a,b"), Some("false")));
+        let found = problems(&settings("settings: { max.poll.interval.ms: '1000' }"));
+        assert!(
+            matches!(&found[..], [(key, text)] if key == "settings" && text.contains("session.timeout.ms")),
+            "{found:?}"
+        );
         for (name, value) in [("fetch.min.byte", "7"), ("fetch.min.bytes", "many")] {
             let found = problems(&settings(&format!("settings: {{ {name}: '{value}' }}")));
             assert!(
