@@ -30,6 +30,9 @@ const SLOW_RETRY: Backoff =
 /// answer 500 to one certain text for ever, or time out on a batch that is too large for them.
 const DOUBT_AFTER: u32 = 10;
 
+/// So many do where each time others succeeded since the failure before.
+const DOUBT_AMONG_SUCCESSES: u32 = 3;
+
 /// So many failures of a lone text in a row, each right after a harmless one succeeded, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
@@ -93,7 +96,10 @@ enum Part {
 struct Failures {
     count: u32,
     /// How many calls of all had succeeded when it failed last.
-    successes: Option<u64>,
+    successes: u64,
+    /// How many of them cast doubt on its texts, and how many of these had others succeed since the one before.
+    doubts: u32,
+    among_successes: u32,
 }
 
 impl Failures {
@@ -101,7 +107,15 @@ impl Failures {
     /// fails among successes has its reason in itself, and must not be tried again after each of them.
     fn one_more(&mut self, successes: u64) -> bool {
         self.count += 1;
-        self.successes.replace(successes) == Some(successes)
+        let before = std::mem::replace(&mut self.successes, successes);
+        self.count > 1 && before == successes
+    }
+
+    /// The last failure casts doubt on its texts. Whether that is enough to look at each half alone.
+    fn doubt(&mut self, down: bool) -> bool {
+        self.doubts += 1;
+        self.among_successes += u32::from(!down && self.count > 1);
+        self.doubts == DOUBT_AFTER || self.among_successes == DOUBT_AMONG_SUCCESSES
     }
 }
 
@@ -136,18 +150,18 @@ impl Caller<'_> {
 
     /// Repeats one call until it succeeds, is refused or is in doubt. When it failed, what succeeded before says nothing any more.
     async fn embed_part(&self, texts: &[Arc<str>], succeeded: &mut bool) -> Part {
-        let (mut failures, mut doubts) = (Failures::default(), 0);
+        let mut failures = Failures::default();
         loop {
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
                 Judgement::Refused { reason } => return Part::Refused(reason),
                 failure => {
                     *succeeded = false;
-                    doubts += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
-                    if doubts == DOUBT_AFTER {
+                    let down = failures.one_more(self.status.successes());
+                    if matches!(failure, Judgement::Retry { pause: false, .. }) && failures.doubt(down) {
                         return Part::Doubtful;
                     }
-                    self.wait_after(failure, &mut failures).await;
+                    self.wait_after(failure, &failures, down).await;
                 }
             }
         }
@@ -169,7 +183,8 @@ impl Caller<'_> {
             };
             if !matches!(harmless, Judgement::Done(_)) {
                 strikes = 0;
-                self.wait_after(harmless, &mut failures).await;
+                let down = failures.one_more(self.status.successes());
+                self.wait_after(harmless, &failures, down).await;
                 continue;
             }
             match self.call(std::slice::from_ref(text)).await {
@@ -182,7 +197,8 @@ impl Caller<'_> {
                 }
                 failure => {
                     strikes += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
-                    self.wait_after(failure, &mut failures).await;
+                    let down = failures.one_more(self.status.successes());
+                    self.wait_after(failure, &failures, down).await;
                 }
             }
         }
@@ -220,10 +236,9 @@ impl Caller<'_> {
         judgement
     }
 
-    /// Waits as a failed call demands: alone, or by holding back all calls, this one among them.
-    async fn wait_after(&self, failure: Judgement, failures: &mut Failures) {
-        let successes = self.status.successes();
-        let down = failures.one_more(successes);
+    /// Waits as a failed call demands: alone, or by holding back all calls, this one among them. Alone no longer than until the provider
+    /// is back, when it was `down`.
+    async fn wait_after(&self, failure: Judgement, failures: &Failures, down: bool) {
         match failure {
             Judgement::Retry { reason, after, pause } => {
                 self.status.failed(&reason);
@@ -239,7 +254,7 @@ impl Caller<'_> {
                 // The first call to find the provider back spares the others the rest of their waits.
                 tokio::select! {
                     () = rest => {}
-                    () = self.status.succeeds_after(successes), if down => {}
+                    () = self.status.succeeds_after(failures.successes), if down => {}
                 }
             }
             Judgement::Fatal { reason } | Judgement::Refused { reason } => {
@@ -437,6 +452,31 @@ mod tests {
         assert_eq!(last.len(), 16, "one call a batch");
         // Each of them waited for up to half a minute of its own.
         assert!(last[15] - last[0] <= 2 * CALL, "{last:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_only_ever_fails_while_others_succeed_is_found_soon() {
+        let provider = Scripted::new(|_, texts| match texts.iter().any(|text| &**text == "poison") {
+            true => retry(false, None),
+            false => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let texts: Vec<String> = (0..63).map(|number| format!("text {number}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).chain(["poison"]).collect();
+        let others = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                provider.embed_with(&limiter, &status, &["another"]).await;
+            }
+        };
+        let began = Instant::now();
+        let vectors = tokio::select! {
+            vectors = provider.embed_with(&limiter, &status, &texts) => vectors,
+            never = others => never,
+        };
+        assert_eq!(vectors.iter().filter(|vector| vector.is_err()).count(), 1);
+        // Seven times halved, after three or four waits of a second each, and five strikes.
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     }
 
     #[test]
