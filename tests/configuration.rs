@@ -88,7 +88,7 @@ server: { listen: "localhost" }
         "sources.catalogue.pth: unknown key `pth`; did you mean `path`?",
         "sources.none: needs keys below it, first of all `type`, one of `file`, `stdin`, `http`, `kafka`",
         "sources.old.type: unknown type `fil`; did you mean `file`? (one of `file`, `stdin`, `http`, `kafka`)",
-        "chunking.overlap: must be less than `chunking.max_tokens` (100)",
+        "chunking.overlap: is 100; at most half of the 100 tokens of a chunk may be shared",
         "embedding.api_key_file: is set beside `api_key`; keep one of them",
         "embedding.base_url: must start with `http://` or `https://`",
         "embedding.concurrency: must be from 1 to 10000",
@@ -106,7 +106,7 @@ fn one_mistake_gives_one_problem() {
     let document = |keys: &str| with(&format!("document: {{ id: a, text: '{{{{ b }}}}', {keys} }}"));
     let sources = |list: &str| with(&format!("sources: {{ {list} }}"));
     for (yaml, told) in [
-        (with("chunking: { max_tokens: 0 }"), "chunking.max_tokens: must be at least 1"),
+        (with("chunking: { max_tokens: 0 }"), "chunking.max_tokens: is 0; at least 8 are needed"),
         (
             with("chunking: { max_tokens: -1 }"),
             "chunking.max_tokens: needs a whole number, 0 or more, not the number -1",
@@ -200,6 +200,10 @@ fn one_mistake_gives_one_problem() {
                 "{ chunking: { overlap: 300 }, embedding: { provider: openai, model: m, dimensions: 8, api_key: k, base_url: 'http://h/v1', max_text_tokens: 512 } }",
             ),
             "chunking.overlap: is 300; at most half of the 512 tokens of a chunk may be shared",
+        ),
+        (
+            openai("model: m, dimensions: 8, api_key: k, base_url: 'http://h/v1', max_text_tokens: 7"),
+            "embedding.max_text_tokens: is 7; at least 8 are needed",
         ),
         (with("documents: {}"), "documents: unknown key `documents`; did you mean `document`?"),
         (

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::stats::of_running_process;
 use crate::document::mapping::{Mapped, Mapper};
+use crate::document::template::Template;
+use crate::document::{Change, Document, Operation};
 use crate::embed::provider::{InputType, Judgement, Provider};
 use crate::index::collection::Established;
 use crate::index::external::foreign;
@@ -33,11 +35,12 @@ pub struct Tried {
 /// Tries everything, and hands over each result as it comes.
 pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mapper = Mapper::new(&settings.document).map_err(anyhow::Error::msg)?;
+    let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
     let running = of_running_process(settings).await.is_some();
     each(Tried { what: "state".into(), found: writable(&settings.state.path) })?;
     for (name, source) in &settings.sources {
         let found = match source {
-            SourceSettings::File(file) => first_record(FileSource::new(file), &mapper).await,
+            SourceSettings::File(file) => first_record(FileSource::new(file), &mapper, &template).await,
             SourceSettings::Stdin(_) => Ok("lines of standard input are read when it runs".to_owned()),
             SourceSettings::Http(_) => Ok("events are taken at `POST /v1/events` when it runs".to_owned()),
             #[cfg(feature = "kafka")]
@@ -74,7 +77,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
 }
 
 /// Reads the first record as a run without any position would, and maps it.
-async fn first_record(mut source: FileSource, mapper: &Mapper) -> Result<String, String> {
+async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Template) -> Result<String, String> {
     source.open(Vec::new()).await.map_err(told)?;
     let size = source.remaining_bytes().map(|size| format!("{} to read", bytes(size)));
     let room = Room { records: 1, bytes: 1 };
@@ -87,12 +90,25 @@ async fn first_record(mut source: FileSource, mapper: &Mapper) -> Result<String,
                 (None, Err(refusal)) => dead(&record.position, &refusal),
                 (None, Ok(Mapped::Ignored)) => format!("the first record, {}, is filtered out", record.position),
                 (None, Ok(Mapped::Change(change))) => {
-                    format!("the first record, {}, is about document `{}`", record.position, change.id)
+                    let about = format!("the first record, {}, is about document `{}`", record.position, change.id);
+                    about + &without_text(change, template)
                 }
             },
         },
     };
     Ok(size.into_iter().chain([first]).collect::<Vec<_>>().join("; "))
+}
+
+/// What a whole document lacks of what its text is made of: a misspelt name leaves every document without a text.
+fn without_text(change: Change, template: &Template) -> String {
+    let is_whole = change.operation == Operation::Upsert;
+    let document = Document::from(change);
+    if !is_whole || template.render(&document) != Ok(None) {
+        return String::new();
+    }
+    let lacking = template.reads().filter(|name| document.field(name).is_none());
+    let lacking: Vec<String> = lacking.map(|name| format!("`{name}`")).collect();
+    format!(", which has no text: it lacks {}", lacking.join(", "))
 }
 
 /// One broken record is no reason not to run.
@@ -202,16 +218,18 @@ mod tests {
         let path = folder.path().join("a.jsonl");
         let settings: FileSettings = serde_yaml::from_str(&format!("{{ path: {} }}", path.display())).unwrap();
         let source = || FileSource::new(&settings);
-        let mapper = Mapper::new(&serde_yaml::from_str("{ id: id, text: '{{ t }}' }").unwrap()).unwrap();
-        assert!(first_record(source(), &mapper).await.unwrap_err().contains("there is no file"));
+        let document = serde_yaml::from_str("{ id: id, text: '{{ t }} {{ more }}' }").unwrap();
+        let (mapper, template) = (Mapper::new(&document).unwrap(), Template::new(&document).unwrap());
+        assert!(first_record(source(), &mapper, &template).await.unwrap_err().contains("there is no file"));
         for (content, said) in [
             ("", "no record yet"),
-            ("{\"id\":\"p1\"}\n{}\n", "is about document `p1`"),
+            ("{\"id\":\"p1\",\"t\":1}\n{}\n", "is about document `p1`, which has no text: it lacks `more`"),
+            ("{\"id\":\"p1\",\"t\":1,\"more\":2}\n{}\n", "is about document `p1`"),
             ("{\"name\":\"p1\"}\n", "would go to the dead letters"),
         ] {
             fs::write(&path, content).unwrap();
-            let found = first_record(source(), &mapper).await.unwrap();
-            assert!(found.contains(said), "{found}");
+            let found = first_record(source(), &mapper, &template).await.unwrap();
+            assert!(found.contains(said) && found.contains("lacks") == said.contains("lacks"), "{found}");
         }
     }
 }

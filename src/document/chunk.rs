@@ -84,7 +84,9 @@ impl Chunker {
     ) -> Result<Self, String> {
         let max_tokens = model_limit.map_or(settings.max_tokens, |limit| limit.min(settings.max_tokens));
         if max_tokens < MIN_CHUNK_TOKENS {
-            return Err(format!("chunking.max_tokens: is {max_tokens}; at least {MIN_CHUNK_TOKENS} are needed"));
+            let setting =
+                if model_limit == Some(max_tokens) { "embedding.max_text_tokens" } else { "chunking.max_tokens" };
+            return Err(format!("{setting}: is {max_tokens}; at least {MIN_CHUNK_TOKENS} are needed"));
         }
         if settings.overlap > max_tokens / 2 {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! What an HTTP source accepted: on the disk before the answer is sent, gone once it is settled.
+//! What an HTTP source accepted: on the disk before the answer is sent, gone some time after it is settled.
 
 use std::ops::Range;
 
@@ -8,6 +8,9 @@ use super::Ledger;
 use super::error::LedgerError;
 use super::page;
 use super::settings::{set_setting, setting};
+
+/// The partition under which the position of a source in its journal is kept.
+pub const PARTITION: &str = "journal";
 
 /// When the newest entry that there ever was came. The entries themselves go.
 const NEWEST: &str = "journal.newest";
@@ -75,11 +78,16 @@ impl Ledger {
         })
     }
 
-    /// By source, how many records its journal holds, where it holds any.
+    /// By source, how many records its journal holds that are not settled, where it holds any.
     pub fn journals(&self) -> Result<Vec<(String, u64)>, LedgerError> {
         self.read("read the journals", |connection| {
-            let mut statement = connection.prepare("SELECT source, count(*) FROM journal GROUP BY source")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+            let mut statement = connection.prepare(
+                r#"SELECT source, count(*) FROM journal WHERE seq >= coalesce(
+                       (SELECT "offset" FROM positions WHERE positions.source = journal.source AND "partition" = ?1), 0)
+                   GROUP BY source"#,
+            )?;
+            let rows =
+                statement.query_map([PARTITION], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }

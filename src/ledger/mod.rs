@@ -10,7 +10,7 @@ mod dead_letters;
 mod documents;
 mod error;
 pub mod held;
-mod journal;
+pub mod journal;
 mod lock;
 mod log;
 mod open;

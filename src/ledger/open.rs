@@ -226,6 +226,12 @@ fn recorded_options(connection: &Connection) -> Result<LedgerOptions, Trouble> {
 
 fn check_schema(connection: &Connection) -> Result<(), Trouble> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables == 0 {
+        // A first run is making it, or was killed before it had.
+        let message = "there is nothing in it yet: run `vectide run` first".to_owned();
+        return Err(Trouble::Known(LedgerErrorKind::Missing, message));
+    }
     if number("application_id")? != APPLICATION {
         let message = "this database was not made by Vectide: set `state.path` to another folder".to_owned();
         return Err(Trouble::Known(LedgerErrorKind::Corrupt, message));
@@ -310,6 +316,18 @@ mod tests {
             assert!(message.contains("vectide run"), "{message}");
         }
         assert!(!nowhere.exists());
+    }
+
+    #[test]
+    fn a_ledger_that_was_never_made_to_its_end_is_none_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), "").unwrap();
+        for result in [Ledger::open_to_read(folder.path()), Ledger::open_to_edit(folder.path())] {
+            let (kind, message) = kind(result);
+            assert_eq!(kind, LedgerErrorKind::Missing);
+            assert!(message.contains("nothing in it yet"), "{message}");
+        }
+        Ledger::open(folder.path(), options()).unwrap();
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::ledger::{Ledger, LedgerError};
 use crate::settings::{Settings, SourceSettings};
+use crate::telemetry::figures::counted;
 
 /// Where the ledger keeps what records meant.
 const SETTING: &str = "reading";
@@ -51,8 +52,9 @@ fn forsaken(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerE
     let left = ledger.journals()?.into_iter().filter(|(name, _)| !is_there(name));
     let told = left.map(|(name, events)| {
         format!(
-            "{events} events were accepted by the http source `{name}`, which is not configured any more: they are kept, and not in the \
-             index. Name the source `{name}` again to have them read"
+            "accepted by the http source `{name}`, which is not configured any more, and not in the index: {}. Name the source `{name}` \
+             again to have that read",
+            counted(events, "event")
         )
     });
     Ok(told.collect())
@@ -61,10 +63,12 @@ fn forsaken(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerE
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
     use super::*;
     use crate::ledger::testing::{here, open, write};
     use crate::settings::load_text;
+    use crate::source::{Partition, Position};
 
     fn told(ledger: &Ledger, document: &str, source: &str) -> Vec<String> {
         let yaml = format!(
@@ -106,8 +110,20 @@ mod tests {
         assert!(told(&ledger, "id: id", "api").is_empty());
         for _ in 0..2 {
             let told = told(&ledger, "id: id", "other");
-            assert!(told.len() == 1 && told[0].starts_with("2 events") && told[0].contains("`api` again"), "{told:?}");
+            assert!(
+                told.len() == 1 && told[0].contains("not in the index: 2 events.") && told[0].contains("`api` again"),
+                "{told:?}"
+            );
         }
         assert!(told(&ledger, "id: id", "api").is_empty());
+
+        let partition = Arc::new(Partition { name: "journal".to_owned(), detail: String::new() });
+        for (offset, left) in [(2, true), (3, false)] {
+            let settled = Position { partition: partition.clone(), offset, ordinal: offset };
+            ledger.commit_positions("api", &[settled]).unwrap();
+            let told = told(&ledger, "id: id", "other");
+            let expected = told.first().is_some_and(|told| told.contains("not in the index: 1 event."));
+            assert_eq!((expected, told.len()), (left, usize::from(left)), "what is settled is there for some time");
+        }
     }
 }

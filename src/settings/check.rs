@@ -103,12 +103,6 @@ impl Checker {
     }
 
     fn sizes(&mut self, settings: &Settings) {
-        let chunking = &settings.chunking;
-        self.at_least_one("chunking.max_tokens", chunking.max_tokens);
-        if chunking.overlap > 0 && chunking.overlap >= chunking.max_tokens {
-            let text = format!("must be less than `chunking.max_tokens` ({})", chunking.max_tokens);
-            self.note("chunking.overlap", text);
-        }
         self.some_time("dedup.ttl", settings.dedup.ttl);
         self.within("batching.max_items", settings.batching.max_items, 1..=MAX_BATCH_ITEMS);
         self.at_least_one("batching.max_tokens", settings.batching.max_tokens);

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::document::Version;
+use crate::ledger::journal::PARTITION;
 
 use super::{Committed, IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source, SourceError};
 
@@ -28,6 +29,9 @@ use journal::on_blocking_thread;
 /// How many settled entries may lie in the journal before they are dropped: dropping is a transaction of its own.
 const TRIM_EVERY: u64 = 1_000;
 
+/// How many bytes of entries may be read before what is settled of them is dropped.
+const TRIM_BYTES: usize = 16 << 20;
+
 /// Reads what an [`Intake`] accepted.
 pub struct HttpSource {
     journal: Arc<dyn Journal>,
@@ -39,6 +43,8 @@ pub struct HttpSource {
     next: u64,
     /// Entries before this one are no longer in the journal.
     trimmed: u64,
+    /// Bytes of entries that were read since then.
+    untrimmed: usize,
     /// Whether everything that lay in the journal at the start was read: from then on, nothing is there that was not announced.
     caught_up: bool,
 }
@@ -52,9 +58,10 @@ impl HttpSource {
             source: intake.source().clone(),
             written: progress.written(),
             progress,
-            partition: Arc::new(Partition { name: "journal".to_owned(), detail: String::new() }),
+            partition: Arc::new(Partition { name: PARTITION.to_owned(), detail: String::new() }),
             next: 0,
             trimmed: 0,
+            untrimmed: 0,
             caught_up: false,
         }
     }
@@ -62,7 +69,7 @@ impl HttpSource {
     async fn trim(&mut self, before: u64) -> Result<(), SourceError> {
         let (journal, source) = (self.journal.clone(), self.source.clone());
         on_blocking_thread(move || journal.trim(&source, before)).await.map_err(SourceError)?;
-        self.trimmed = before;
+        (self.trimmed, self.untrimmed) = (before, 0);
         Ok(())
     }
 
@@ -92,6 +99,7 @@ impl HttpSource {
             return Ok(Read::Idle);
         };
         self.next = last.seq + 1;
+        self.untrimmed += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
         let records = entries.into_iter().map(|entry| {
             // Entries that arrived in one millisecond keep their order by number, at the price of a nanosecond each.
             let version = Version::from_nanos(i128::from(entry.at) * 1_000_000 + i128::from(entry.seq));
@@ -120,7 +128,8 @@ impl Source for HttpSource {
 
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         let settled = positions.iter().map(|position| position.offset).max().unwrap_or(0);
-        Box::pin(async move { if settled >= self.trimmed + TRIM_EVERY { self.trim(settled).await } else { Ok(()) } })
+        let due = settled >= self.trimmed + TRIM_EVERY || (settled > self.trimmed && self.untrimmed >= TRIM_BYTES);
+        Box::pin(async move { if due { self.trim(settled).await } else { Ok(()) } })
     }
 }
 
@@ -184,6 +193,21 @@ mod tests {
         assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
         let (records, ()) = tokio::join!(records(&mut source, ROOM), accept(&intake, &["{}"]));
         assert_eq!(payloads(&records), [b"{}"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_entries_that_are_settled_do_not_lie_there_for_long() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let mut source = HttpSource::new(&intake);
+        source.open(Vec::new()).await.unwrap();
+        let large = "x".repeat(TRIM_BYTES / 4);
+        for number in 1..=9 {
+            accept(&intake, &[&large]).await;
+            let records = records(&mut source, Room { records: 1, bytes: 1 }).await;
+            commit(&mut source, &records[0]).await;
+            assert_eq!(journal.payloads().len(), number % 4);
+        }
     }
 
     #[tokio::test(start_paused = true)]
