@@ -81,7 +81,7 @@ pub struct OpenaiSettings {
     /// Sent as `OpenAI-Project`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The most calls at once: 1 to 10,000.
+    /// The most calls at once for the texts of documents: 1 to 10,000. A search asks beside them, without waiting.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
     /// How long a connection may take to open.
@@ -105,10 +105,10 @@ pub struct OpenaiSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitSettings {
-    /// The most calls a minute.
+    /// The most calls a minute for the texts of documents. Searches are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
-    /// The most tokens a minute.
+    /// The most tokens a minute for the texts of documents. Searches are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
 }
