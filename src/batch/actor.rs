@@ -169,7 +169,7 @@ mod tests {
             let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
                 panic!("`{text}` is on its way already");
             };
-            PendingText { text: text.into(), tokens: 1, priority, immediate, reason: Reason::New, flight }
+            PendingText { text: text.into(), tokens: 1, priority, immediate, reason: Reason::New, of: 1, flight }
         }
 
         async fn send(&self, texts: &[&str], priority: u8, immediate: bool) {

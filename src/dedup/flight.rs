@@ -346,6 +346,8 @@ pub struct PendingText {
     pub immediate: bool,
     /// Why it must be paid for.
     pub reason: Reason,
+    /// How many texts its document waits for, this one among them.
+    pub of: usize,
     /// Who waits for it.
     pub flight: Flight,
 }

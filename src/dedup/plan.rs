@@ -137,6 +137,7 @@ impl Planner {
     /// Joins flights for what a document lacks. For those that it leads it looks into memory.
     fn board(&self, wanting: Wanting, estimator: &Estimator, planned: &mut Planned) {
         let Wanting { draft, texts, priority, immediate, reason } = wanting;
+        let of = texts.len();
         let names: Vec<Fingerprint> = texts.iter().map(|(chunk, _)| draft.chunks[*chunk].0).collect();
         let shared = SharedDraft::new(draft);
         for ((chunk, text), name) in texts.into_iter().zip(names) {
@@ -156,7 +157,7 @@ impl Planner {
                 continue;
             }
             let tokens = estimator.tokens(text.len());
-            planned.texts.push(PendingText { text, tokens, priority, immediate, reason, flight });
+            planned.texts.push(PendingText { text, tokens, priority, immediate, reason, of, flight });
         }
     }
 

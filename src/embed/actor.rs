@@ -13,6 +13,8 @@ use crate::actor::{Outlet, Parcel};
 use crate::batch::Batch;
 use crate::dedup::{Work, Works};
 use crate::document::Vector;
+use crate::ledger::Ledger;
+use crate::ledger::patience::patiently;
 
 /// See the module.
 pub struct Embedder {
@@ -29,6 +31,8 @@ pub struct Desk {
     pub status: Arc<ProviderStatus>,
     /// Counts calls and what they cost.
     pub observer: Arc<dyn BatchObserver>,
+    /// Where vectors are kept that would wait in memory for other calls; `None` where they do not outlive their points.
+    pub ledger: Option<Arc<Ledger>>,
     /// Where finished work goes.
     pub writer: Outlet<Works>,
 }
@@ -69,10 +73,24 @@ impl Desk {
         let observer = self.observer.of(&batch);
         let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
         fault_point!("embedded");
+        self.keep_ahead(&batch, &vectors).await;
         let works = land(batch, vectors);
         if !works.is_empty() {
             // Closed: the generation ends, and the receipts in the works report themselves as lost.
             let _ = self.writer.send(Works(works)).await;
+        }
+    }
+}
+
+impl Desk {
+    /// Keeps what a document has paid for that takes more than this call: the process may end before it has everything.
+    async fn keep_ahead(&self, batch: &Batch, vectors: &[Result<Vector, String>]) {
+        let Some(ledger) = &self.ledger else { return };
+        let in_part = batch.0.iter().zip(vectors).filter(|(pending, _)| pending.of > batch.0.len());
+        let paid = in_part.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?)));
+        let paid: Arc<[_]> = paid.collect();
+        if !paid.is_empty() {
+            patiently(ledger, move |ledger| ledger.keep_vectors(&paid)).await;
         }
     }
 }
@@ -91,11 +109,16 @@ fn land(batch: Batch, results: Vec<Result<Vector, String>>) -> Vec<Work> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
     use super::*;
     use crate::dedup::flight::{Boarding, Draft, SharedDraft};
     use crate::dedup::{Claims, Flights, PendingText, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
+    use crate::ledger::testing::open;
     use crate::pipeline::accounts::{Accounts, SharedAccounts};
     use crate::settings::DedupSettings;
     use crate::settings::embedding::RateLimitSettings;
@@ -109,8 +132,10 @@ mod tests {
         flights: Arc<Flights>,
         claims: Arc<Claims>,
         receipts: Receipts,
+        ledger: Arc<Ledger>,
         embedder: Outlet<Batch>,
         writer: Probe<Works>,
+        _folder: TempDir,
     }
 
     impl Stage {
@@ -121,29 +146,45 @@ mod tests {
             let cache = VectorCache::new(&DedupSettings::default(), 1);
             let flights = Arc::new(Flights::new(metrics.embedding_queue.clone(), cache, true));
             world.must_go("the flights", &flights);
+            let (folder, ledger) = open();
+            let ledger = Arc::new(ledger);
             let embedder = Embedder::new(Desk {
                 provider: provider.clone(),
                 limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
                 status: Arc::default(),
                 observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(metrics, "fake", 1.0)))),
+                ledger: Some(ledger.clone()),
                 writer: to_writer,
             });
             let embedder = world.stage("embedder", 2, embedder);
-            Self { provider, flights, claims: Arc::default(), receipts: world.receipts(), embedder, writer }
+            let (claims, receipts) = (Arc::default(), world.receipts());
+            Self { provider, flights, claims, receipts, ledger, embedder, writer, _folder: folder }
         }
 
-        fn pending(&self, text: &str) -> PendingText {
-            let fingerprint = Fingerprinter::new("test").of(text);
-            let draft = Draft::waiting(text, vec![(fingerprint, None)], &self.claims, self.receipts.issue());
-            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
-                panic!("`{text}` is on its way already");
+        /// The texts of one document.
+        fn document(&self, texts: &[&str]) -> Vec<PendingText> {
+            let names: Vec<_> = texts.iter().map(|text| Fingerprinter::new("test").of(text)).collect();
+            let chunks = names.iter().map(|name| (*name, None)).collect();
+            let draft = SharedDraft::new(Draft::waiting(texts[0], chunks, &self.claims, self.receipts.issue()));
+            let pending = |(chunk, text): (usize, &&str)| {
+                let Boarding::Lead(flight) = self.flights.board(names[chunk], draft.clone(), chunk) else {
+                    panic!("`{text}` is on its way already");
+                };
+                let (text, of) = (Arc::from(*text), texts.len());
+                PendingText { text, tokens: 1, priority: 0, immediate: false, reason: Reason::New, of, flight }
             };
-            PendingText { text: text.into(), tokens: 1, priority: 0, immediate: false, reason: Reason::New, flight }
+            texts.iter().enumerate().map(pending).collect()
         }
 
         async fn send(&self, texts: &[&str]) {
-            let texts = texts.iter().map(|text| self.pending(text)).collect();
+            let texts = texts.iter().flat_map(|text| self.document(&[text])).collect();
             self.embedder.send(Batch(texts)).await.unwrap();
+        }
+
+        /// Which of these texts the ledger has.
+        fn kept(&self, texts: [&str; 3]) -> [bool; 3] {
+            let kept = self.ledger.vectors(&texts.map(|text| Fingerprinter::new("test").of(text))).unwrap();
+            [0, 1, 2].map(|text: usize| kept[text].is_some())
         }
 
         /// Settles what reaches the writer, so many messages.
@@ -162,6 +203,25 @@ mod tests {
             let verdicts: Vec<_> = stage.receipts.all().into_iter().flatten().collect();
             let rejected = Verdict::Rejected("the fake refuses a text".into());
             assert_eq!(verdicts, [Verdict::Indexed, rejected, Verdict::Indexed, Verdict::Indexed]);
+        });
+    }
+
+    #[test]
+    fn what_a_document_of_several_calls_has_paid_for_is_kept_before_it_has_everything() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world, FakeProvider::default());
+            let mut texts = stage.document(&["a", "b", "c"]);
+            let last = texts.split_off(2);
+            stage.embedder.send(Batch(texts)).await.unwrap();
+            while !stage.kept(["a", "b", "c"])[0] {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!((stage.kept(["a", "b", "c"]), stage.writer.len()), ([true, true, false], 0));
+            stage.embedder.send(Batch(last)).await.unwrap();
+            stage.settle(1).await;
+            stage.send(&["d", "e", "f"]).await;
+            stage.settle(1).await;
+            assert_eq!(stage.kept(["d", "e", "f"]), [false; 3], "they have everything, and are kept with it");
         });
     }
 

@@ -247,6 +247,23 @@ impl Ledger {
         })
     }
 
+    /// Keeps vectors of texts, in one durable transaction, before any document uses them.
+    pub fn keep_vectors(&self, vectors: &[(Fingerprint, Vector)]) -> Result<(), LedgerError> {
+        let doing = "keep vectors";
+        let Some((_, first)) = vectors.first() else { return Ok(()) };
+        let Some(sieve) = &self.sieve else {
+            return Err(LedgerError::opened_to_read(doing, &self.file));
+        };
+        self.make_way_for(first)?;
+        self.change(doing, |transaction| {
+            let mut keeper = VectorKeeper::new(transaction, &self.vectors, sieve, vectors.len())?;
+            for (text, vector) in vectors {
+                keeper.keep(text, vector)?;
+            }
+            keeper.finish()
+        })
+    }
+
     /// Forgets all vectors when they have another length than those to come and no document uses them: they are of a model that
     /// the index is no longer of. In a transaction of its own: the file is made anew only when nothing refers to it.
     pub(super) fn make_way_for(&self, vector: &[f32]) -> Result<(), LedgerError> {

@@ -95,6 +95,7 @@ pub(super) fn build_within(
         limiter: r.limiter.clone(),
         status: r.provider_status.clone(),
         observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
+        ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
         writer: writer.clone(),
     });
     let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
