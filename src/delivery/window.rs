@@ -159,11 +159,6 @@ impl Window {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-
-    /// The limits it was made with.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
 }
 
 #[cfg(test)]

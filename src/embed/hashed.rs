@@ -11,6 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::document::Vector;
 use crate::document::vector::normalise;
+use crate::settings::embedding::HASHED_DIMENSIONS;
 
 use super::local;
 use super::provider::{InputType, Judgement, Provider};
@@ -34,10 +35,11 @@ impl Hashed {
     /// With so many numbers a vector: more keep more runs apart.
     ///
     /// # Errors
-    /// When `dimensions` is not from 16 to 4096; names the setting.
+    /// When `dimensions` is not among [`HASHED_DIMENSIONS`]; names the setting.
     pub fn new(dimensions: usize) -> Result<Self, String> {
-        if !(16..=4096).contains(&dimensions) {
-            return Err(format!("embedding.dimensions: {dimensions} is not from 16 to 4096"));
+        if !HASHED_DIMENSIONS.contains(&dimensions) {
+            let (least, most) = (HASHED_DIMENSIONS.start(), HASHED_DIMENSIONS.end());
+            return Err(format!("embedding.dimensions: {dimensions} is not from {least} to {most}"));
         }
         Ok(Self { space: Space { model: "hashed/character-3-5-grams".into(), revision: REVISION.into(), dimensions } })
     }

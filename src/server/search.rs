@@ -104,19 +104,20 @@ pub async fn similar(
 ) -> Result<HttpResponse, ApiError> {
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
-    answer(shared.context.searcher.similar(document_id(&id)?, options(k, filter, vectors)?).await?).await
+    let hits = shared.context.searcher.similar(document_id(&id)?, options(k, filter, vectors)?).await?;
+    Ok(answer(hits).await)
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    answer(shared.context.searcher.search(text, options).await?).await
+    Ok(answer(shared.context.searcher.search(text, options).await?).await)
 }
 
-async fn answer(hits: Vec<Hit>) -> Result<HttpResponse, ApiError> {
+async fn answer(hits: Vec<Hit>) -> HttpResponse {
     // A thousand hits with their vectors take tens of milliseconds to write down.
     let json = on_core(move || serde_json::to_vec(&HitsView::from(hits))).await;
-    Ok(HttpResponse::Ok()
+    HttpResponse::Ok()
         .content_type(ContentType::json())
-        .body(json.expect("texts, numbers and JSON values always serialise")))
+        .body(json.expect("texts, numbers and JSON values always serialise"))
 }
 
 fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<SearchOptions, ApiError> {

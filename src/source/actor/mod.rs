@@ -34,8 +34,8 @@ use settling::Ground;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
-/// The most that is read and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
-/// side by side.
+/// The most that is read at once, and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
+/// side by side. What is delivered again goes by the number of records alone.
 const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
 const FAILURES_UNTIL_FAILING: u32 = 4;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::journal::{Journal, on_blocking_thread};
+use super::journal::{Journal, in_journal};
 use crate::ledger::now_ms;
 
 /// How long a caller is asked to stay away when there is no room. Room comes back as fast as events are settled, so longer
@@ -69,7 +69,7 @@ impl Intake {
     pub async fn open(journal: Arc<dyn Journal>, source: &str, max_pending: usize) -> Result<Self, String> {
         let source: Arc<str> = Arc::from(source);
         let (from, name) = (journal.clone(), source.clone());
-        let left = on_blocking_thread(move || {
+        let left = in_journal(move || {
             let first = from.read(&name, 0, 1, 0)?.first().map_or(0, |entry| entry.seq);
             Ok(first..first + from.len(&name)?)
         });
@@ -239,7 +239,7 @@ impl Writer {
         let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();
-        let appended = on_blocking_thread(move || {
+        let appended = in_journal(move || {
             let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
             journal.append(&source, &payloads, at)
         });

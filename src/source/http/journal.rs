@@ -38,8 +38,8 @@ impl Journal for Ledger {
     }
 }
 
-/// Runs a call that blocks where it may.
-pub(super) async fn on_blocking_thread<T: Send + 'static>(
+/// Runs a call to the journal where it may block. A panic in it is an error like any other.
+pub(super) async fn in_journal<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(call)

@@ -24,7 +24,7 @@ pub use journal::Journal;
 pub use removal::Removal;
 
 use intake::Progress;
-use journal::on_blocking_thread;
+use journal::in_journal;
 
 /// How many settled entries may lie in the journal before they are dropped: dropping is a transaction of its own.
 const TRIM_EVERY: u64 = 1_000;
@@ -68,7 +68,7 @@ impl HttpSource {
 
     async fn trim(&mut self, before: u64) -> Result<(), SourceError> {
         let (journal, source) = (self.journal.clone(), self.source.clone());
-        on_blocking_thread(move || journal.trim(&source, before)).await.map_err(SourceError)?;
+        in_journal(move || journal.trim(&source, before)).await.map_err(SourceError)?;
         (self.trimmed, self.untrimmed) = (before, 0);
         Ok(())
     }
@@ -91,9 +91,8 @@ impl HttpSource {
             }
         }
         let (journal, source, from) = (self.journal.clone(), self.source.clone(), self.next);
-        let entries = on_blocking_thread(move || journal.read(&source, from, room.records, room.bytes))
-            .await
-            .map_err(SourceError)?;
+        let entries =
+            in_journal(move || journal.read(&source, from, room.records, room.bytes)).await.map_err(SourceError)?;
         let Some(last) = entries.last() else {
             self.caught_up = true;
             return Ok(Read::Idle);
