@@ -12,7 +12,7 @@ use crate::document::template::Template;
 use crate::document::{Change, Document, Operation};
 use crate::embed::provider::{InputType, Judgement, Provider};
 use crate::index::collection::Established;
-use crate::index::external::foreign;
+use crate::index::external::{foreign, how_many};
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
@@ -172,14 +172,15 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
     match collection.look().await.map_err(|error| format!("{place}: {error}"))? {
         None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
         Some(Established::Created | Established::Existing { points: 0 }) => Ok(format!("{place} is there and empty")),
-        Some(Established::Existing { points } | Established::Uncounted { at_least: points }) => {
+        Some(some @ (Established::Existing { points } | Established::Uncounted { at_least: points })) => {
+            let points = how_many(points, matches!(some, Established::Existing { .. }));
             let ours = match ledger {
                 Some(ledger) => ledger.collection().map_err(told)?.is_some_and(|ours| ours == place),
                 None => false,
             };
             match settings.index.external().is_some_and(|external| external.adopt) || ours {
-                true => Ok(format!("{place} holds {}", counted(points, "point"))),
-                false => Err(foreign(place, points, &settings.state.path)),
+                true => Ok(format!("{place} holds {points}")),
+                false => Err(foreign(place, &points, &settings.state.path)),
             }
         }
     }

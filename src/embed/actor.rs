@@ -12,7 +12,7 @@ use super::status::ProviderStatus;
 use crate::actor::{Outlet, Parcel};
 use crate::batch::Batch;
 use crate::dedup::{Work, Works};
-use crate::document::Vector;
+use crate::document::{Fingerprint, Vector};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
 
@@ -73,8 +73,10 @@ impl Desk {
         let observer = self.observer.of(&batch);
         let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
         fault_point!("embedded");
-        self.keep_ahead(&batch, &vectors).await;
+        let ahead = paid_ahead(&batch, &vectors);
+        // First, so that whatever fails from here on, what is paid for is at hand.
         let works = land(batch, vectors);
+        self.keep(ahead).await;
         if !works.is_empty() {
             // Closed: the generation ends, and the receipts in the works report themselves as lost.
             let _ = self.writer.send(Works(works)).await;
@@ -83,16 +85,18 @@ impl Desk {
 }
 
 impl Desk {
-    /// Keeps what a document has paid for that takes more than this call: the process may end before it has everything.
-    async fn keep_ahead(&self, batch: &Batch, vectors: &[Result<Vector, String>]) {
-        let Some(ledger) = &self.ledger else { return };
-        let in_part = batch.0.iter().zip(vectors).filter(|(pending, _)| pending.of > batch.0.len());
-        let paid = in_part.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?)));
-        let paid: Arc<[_]> = paid.collect();
-        if !paid.is_empty() {
-            patiently(ledger, move |ledger| ledger.keep_vectors(&paid)).await;
+    async fn keep(&self, ahead: Vec<(Fingerprint, Vector)>) {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !ahead.is_empty()) {
+            let ahead: Arc<[_]> = ahead.into();
+            patiently(ledger, move |ledger| ledger.keep_vectors(&ahead)).await;
         }
     }
+}
+
+/// What documents have paid for that are too long for one call: the process may end before they have everything.
+fn paid_ahead(batch: &Batch, vectors: &[Result<Vector, String>]) -> Vec<(Fingerprint, Vector)> {
+    let in_part = batch.0.iter().zip(vectors).filter(|(pending, _)| pending.of > batch.0.len());
+    in_part.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?))).collect()
 }
 
 /// The work that the results for a batch finish.
@@ -213,8 +217,10 @@ mod tests {
             let mut texts = stage.document(&["a", "b", "c"]);
             let last = texts.split_off(2);
             stage.embedder.send(Batch(texts)).await.unwrap();
-            while !stage.kept(["a", "b", "c"])[0] {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+            for _ in 0..10_000 {
+                if !stage.kept(["a", "b", "c"])[0] {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
             }
             assert_eq!((stage.kept(["a", "b", "c"]), stage.writer.len()), ([true, true, false], 0));
             stage.embedder.send(Batch(last)).await.unwrap();

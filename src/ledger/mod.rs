@@ -33,6 +33,7 @@ mod vectors;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -76,6 +77,8 @@ pub struct Ledger {
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
     health: Arc<Health>,
+    /// Whether a call is waited for.
+    fails: AtomicBool,
     underway: Arc<Underway>,
     /// Held as long as the ledger is open for writing.
     _lock: Option<FolderLock>,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -124,6 +125,7 @@ impl Ledger {
             sieve,
             damage,
             health: Arc::default(),
+            fails: AtomicBool::default(),
             underway: Arc::default(),
             _lock: lock,
         };

@@ -1,6 +1,7 @@
 //! Calls to the ledger from async code, repeated for as long as the trouble may pass.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::actor::backoff::Backoff;
@@ -26,7 +27,8 @@ where
     loop {
         match blocking(ledger, call.clone()).await {
             Ok(value) => {
-                if failures > 0 && ledger.health.ok(Component::Ledger) {
+                // Whoever failed may be gone by now.
+                if ledger.fails.swap(false, Ordering::Relaxed) && ledger.health.ok(Component::Ledger) {
                     tracing::info!("the ledger works again");
                 }
                 return value;
@@ -34,6 +36,7 @@ where
             Err(error) => {
                 failures += 1;
                 let passes = error.kind() != LedgerErrorKind::Corrupt;
+                ledger.fails.store(passes, Ordering::Relaxed);
                 if passes && ledger.health.degraded(Component::Ledger, error.to_string()) {
                     tracing::error!(%error, "the ledger cannot be used; waiting until it can");
                 }
@@ -55,7 +58,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
     use crate::ledger::testing::open;

@@ -69,6 +69,14 @@ impl Ledger {
         })
     }
 
+    /// How many points the collection must hold: those that are held here, but for those that it may not have yet.
+    pub fn written_points(&self) -> Result<u64, LedgerError> {
+        self.read("count", |connection| {
+            let sql = "SELECT max(0, points - (SELECT coalesce(sum(points), 0) FROM unwritten)) FROM counts";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0).map(i64::cast_unsigned))?)
+        })
+    }
+
     /// The collection in another system that has what is held here, as [`Ledger::belongs_to`] named it.
     pub fn collection(&self) -> Result<Option<String>, LedgerError> {
         self.setting(COLLECTION)
@@ -185,5 +193,17 @@ mod tests {
             (vec![], None),
             "deletes may have passed it by meanwhile"
         );
+    }
+
+    #[test]
+    fn what_the_collection_may_lack_is_not_counted_as_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = open_with(&folder, external());
+        ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("three")])]).unwrap();
+        assert_eq!(ledger.written_points().unwrap(), 0);
+        ledger.finish_writes(&[write("a", vec![]).id]).unwrap();
+        assert_eq!(ledger.written_points().unwrap(), 2);
+        ledger.belongs_to("another", true).unwrap();
+        assert_eq!(ledger.written_points().unwrap(), 0);
     }
 }

@@ -141,6 +141,12 @@ impl Source for StdinSource {
             // The actors that have it are ending.
             let taken =
                 self.input.take(&self.settings).ok_or_else(|| SourceError("standard input is in use".into()))?;
+            if taken.lines.is_lost() {
+                *self.input.held() = Held::Here(taken);
+                return Err(SourceError(
+                    "what was read of standard input is lost with a read that failed: start again".into(),
+                ));
+            }
             self.again.clone_from(&taken.unsettled);
             self.taken = Some(taken);
             Ok(())

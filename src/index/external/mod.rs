@@ -10,8 +10,8 @@ mod send;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::actor::offload::on_blocking_thread;
 use crate::document::DocumentId;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, VectorSource};
+use crate::telemetry::figures;
 
 use super::collection::{Bulk, Collection, CollectionError, Established};
 use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
@@ -37,7 +38,22 @@ pub struct ExternalIndex {
     adopt: bool,
     points: AtomicU64,
     /// One write at a time: what is noted and what is sent must not be of two.
-    turn: Mutex<()>,
+    turn: Mutex<Turn>,
+}
+
+/// How far a write came in the attempts so far.
+struct Turn {
+    writes: Weak<[DocumentWrite]>,
+    /// So many of them are done.
+    done: usize,
+    /// Of these.
+    refused: Vec<RefusedWrite>,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { writes: Weak::<[DocumentWrite; 0]>::new(), done: 0, refused: Vec::new() }
+    }
 }
 
 /// Gives each chunk of each document of a pipeline its point.
@@ -89,16 +105,15 @@ impl ExternalIndex {
             Established::Uncounted { at_least } => (at_least, false),
         };
         let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place);
-        let held = self.ledger(Ledger::point_count).await?;
-        // Somebody emptied it, and it was written to since. Some may be on their way: what was noted, and not sent before a kill.
-        let is_whole = !counted || points.saturating_mul(2) >= held;
+        // Else somebody emptied it, and it was written to since.
+        let is_whole = !counted || points.saturating_mul(2) >= self.ledger(Ledger::written_points).await?;
         if points > 0 && ours && is_whole {
             return Ok(());
         }
         if points > 0 && !ours && !self.adopt {
-            return Err(IndexError::Unfit(foreign(&place, points, self.ledger.folder())));
+            return Err(IndexError::Unfit(foreign(&place, &how_many(points, counted), self.ledger.folder())));
         }
-        if held > 0 {
+        if self.ledger(Ledger::point_count).await? > 0 {
             let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
             tracing::warn!(place, points, "the collection {why}: writing every document to it, without embedding");
         }
@@ -107,15 +122,17 @@ impl ExternalIndex {
 
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
         self.check(writes)?;
-        let _turn = self.turn.lock().await;
-        let mut refused = Vec::new();
-        // A system that lets in only so much at a time gets further with each attempt: what is done of a part is known.
-        for part in parts(writes, self.collection.bulk()) {
-            let from = part.start;
-            let of_part = self.write_part(writes, part).await?;
-            refused.extend(of_part.into_iter().map(|no| RefusedWrite { write: from + no.write, ..no }));
+        let mut turn = self.turn.lock().await;
+        if !std::ptr::addr_eq(turn.writes.as_ptr(), Arc::as_ptr(writes)) {
+            *turn = Turn { writes: Arc::downgrade(writes), ..Turn::default() };
         }
-        Ok(refused)
+        // A system that lets in only so much at a time gets further with each attempt.
+        for part in parts(writes, turn.done, self.collection.bulk()) {
+            let of_part = self.write_part(writes, part.clone()).await?;
+            turn.refused.extend(of_part.into_iter().map(|no| RefusedWrite { write: part.start + no.write, ..no }));
+            turn.done = part.end;
+        }
+        Ok(std::mem::take(&mut *turn).refused)
     }
 
     async fn write_part(
@@ -173,20 +190,26 @@ impl ExternalIndex {
     }
 }
 
+/// How many points a collection holds, for a person.
+pub fn how_many(points: u64, counted: bool) -> String {
+    let points = figures::counted(points, "point");
+    if counted { points } else { format!("at least {points}") }
+}
+
 /// Why a collection is not written to that holds points of which the ledger in this folder knows nothing.
-pub fn foreign(place: &str, points: u64, folder: &Path) -> String {
+pub fn foreign(place: &str, points: &str, folder: &Path) -> String {
     format!(
-        "{place} holds {points} points, and none of them is known to be of this pipeline's ledger in {}: name another collection, empty \
+        "{place} holds {points}, and none of them is known to be of this pipeline's ledger in {}: name another collection, empty \
          this one, or set `index.adopt: true` to write into it beside what is there",
         folder.display()
     )
 }
 
-/// Cuts writes into parts of as many points as there may be on their way at once.
-fn parts(writes: &[DocumentWrite], bulk: Bulk) -> Vec<Range<usize>> {
+/// Cuts writes, from one on, into parts of as many points as there may be on their way at once.
+fn parts(writes: &[DocumentWrite], mut from: usize, bulk: Bulk) -> Vec<Range<usize>> {
     let most = bulk.points * bulk.concurrency;
-    let (mut parts, mut from, mut points) = (Vec::new(), 0, 0);
-    for (at, write) in writes.iter().enumerate() {
+    let (mut parts, mut points) = (Vec::new(), 0);
+    for (at, write) in writes.iter().enumerate().skip(from) {
         points += write.chunks.len().max(1);
         if points >= most {
             parts.push(from..at + 1);

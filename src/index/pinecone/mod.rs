@@ -249,7 +249,11 @@ impl PineconeIndex {
         let namespace = self.settings.namespace.as_str();
         // The default one has two names.
         let points = if namespace == "__default__" { of(namespace).max(of("")) } else { of(namespace) };
-        Ok(Some(Established::Existing { points }))
+        Ok(Some(match points {
+            0 => Established::Existing { points },
+            // What was written last is counted some time later.
+            at_least => Established::Uncounted { at_least },
+        }))
     }
 
     fn ready(&self, index: &wire::Index) -> Result<(), CollectionError> {

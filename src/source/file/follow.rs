@@ -220,7 +220,9 @@ impl Follow {
                 None if file.is_read_to_its_end()
                     && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) =>
                 {
-                    if file.ended {
+                    // In a folder that cannot be looked into it may still be there, and its last line may go on.
+                    let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+                    if file.ended || folder.read_dir().is_err() {
                         info!(file = file.name(), "a file is gone; it was read to its end");
                         self.leave_name(&file);
                         continue;
@@ -294,7 +296,7 @@ impl Follow {
         let said = |error: std::io::Error| cannot_read(&name, &error);
         let identity = Identity::of(&file).map_err(said)?;
         let before = self.known.get(&name).and_then(|known| known.first());
-        let (base, given) = match self.progress(&file).map_err(said)? {
+        let (base, given) = match self.progress(&file, identity.place(), all).map_err(said)? {
             Some(progress) if progress.offset <= identity.size() => (progress.base, progress.mark()),
             Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
             None => {
@@ -327,11 +329,15 @@ impl Follow {
     ///
     /// A position says nothing about records that the file gave under an earlier name. So of positions under several
     /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
-    fn progress(&self, file: &File) -> std::io::Result<Option<&Progress>> {
+    ///
+    /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
+    fn progress(&self, file: &File, place: (u64, u64), seen: &[Seen]) -> std::io::Result<Option<&Progress>> {
         let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
         for known in self.known.values() {
             for (depth, progress) in known.iter().enumerate() {
-                if !progress.identity.is_same_file(file)? {
+                let before = progress.identity.place();
+                let elsewhere = before != place && seen.iter().any(|seen| seen.place == before);
+                if elsewhere || !progress.identity.is_same_file(file)? {
                     continue;
                 }
                 if depth == 0 {
@@ -413,6 +419,12 @@ impl Followed {
         let metadata = self.file.metadata().map_err(|error| error.to_string())?;
         let (size, modified) = (metadata.len(), identity::modified(&metadata));
         let mut read_to = self.content.read_to();
+        if self.ended && size != read_to {
+            // Whoever has it open writes on after all.
+            self.content = Content::open_growing(&self.file, self.kind, max_record, self.given)?;
+            (self.ended, self.drained, self.gone_since) = (false, false, None);
+            read_to = self.content.read_to();
+        }
         if self.drained && (size, modified) == (read_to, self.modified) {
             return Ok(());
         }

@@ -25,6 +25,11 @@ impl<S: Send + 'static, T: Send + 'static> Offload<S, T> {
         Self { state: State::Here(Box::new(state)) }
     }
 
+    /// Whether the state is gone: see [`Offload::run`].
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
     /// Does the work, or waits for the answer of work begun before.
     ///
     /// # Errors

@@ -103,6 +103,8 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError
                     found.problems.push(format!("`{}` is no file; narrow `path`", path.display()))
                 }
                 Ok(_) => take(settings, path, found),
+                // Rotated meanwhile.
+                Err(_) if settings.follow && path.symlink_metadata().is_err() => {}
                 Err(error) => found.problems.push(cannot_read(&path.display().to_string(), &error)),
             },
             Err(error) => found.problems.push(cannot_read(&error.path().display().to_string(), error.error())),

@@ -89,8 +89,8 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         }
     }
     if problems.is_empty() {
-        // Some settings are looked at only together, when there is a client. It speaks to nobody yet.
-        match consumer(settings).map(|config| config.create::<BaseConsumer>().map(drop)) {
+        // Some settings are looked at only together, when there is a client.
+        match trial(settings).map(|config| config.create::<BaseConsumer>().map(drop)) {
             Err((key, text)) => problems.push((key, text)),
             Ok(Err(KafkaError::ClientConfig(_, what, name, _))) => {
                 problems.push((format!("settings/{name}"), format!("librdkafka refuses it: {what}")));
@@ -107,11 +107,18 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
     problems
 }
 
-/// The first pattern among the topics that librdkafka does not take. It says so without a broker.
+/// The settings of a consumer that reaches no broker.
+fn trial(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
+    let mut config = consumer(settings)?;
+    config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "vectide-check");
+    Ok(config)
+}
+
+/// The first pattern among the topics that librdkafka does not take.
 fn refused_pattern(settings: &KafkaSettings) -> Option<&str> {
     let mut patterns = settings.topics.iter().filter(|topic| topic.starts_with('^')).peekable();
     patterns.peek()?;
-    let consumer: BaseConsumer = consumer(settings).ok()?.create().ok()?;
+    let consumer: BaseConsumer = trial(settings).ok()?.create().ok()?;
     patterns.find(|pattern| consumer.subscribe(&[pattern.as_str()]).is_err()).map(String::as_str)
 }
 

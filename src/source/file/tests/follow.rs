@@ -237,6 +237,29 @@ async fn a_last_line_whose_line_feed_never_came_is_read_when_its_file_is_gone() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_writer_that_goes_on_after_the_last_look_is_read_on_and_the_name_gets_free() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let mut source = folder.open("app.log", vec![]).await;
+    let mut records = drain(&mut source).await.unwrap();
+    let mut late = File::options().append(true).open(folder.path("app.log")).unwrap();
+    folder.rename("app.log", "away");
+    records.extend(drain(&mut source).await.unwrap());
+    for (pause, lines) in [(GRACE, "{2}\n"), (2 * GRACE, "{3}\n{4")] {
+        tokio::time::sleep(pause).await;
+        source.watch().await.unwrap();
+        late.write_all(lines.as_bytes()).unwrap();
+        records.extend(drain(&mut source).await.unwrap());
+    }
+    folder.write("app.log", "{5}\n", 2);
+    for _ in 0..3 {
+        tokio::time::sleep(2 * GRACE).await;
+        records.extend(drain(&mut source).await.unwrap());
+    }
+    assert_eq!(texts(&records), ["{1}", "{2}", "{3}", "{4", "{5}"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_that_is_overwritten_before_it_was_read_to_its_end_is_read_from_the_start() {
     let one_line = Room { records: 1, bytes: 100 };
     let folder = Folder::followed();
