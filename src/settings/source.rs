@@ -40,6 +40,7 @@ pub struct FileSettings {
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
     /// A file that is rotated away is read to its end, and after a restart only where `path` matches its new name too (`app.log*`).
+    /// What stands behind the last line feed is read when its own comes, or when the file is gone.
     #[serde(default)]
     pub follow: bool,
     /// The longest line or row that is read; a longer one is dead-lettered.

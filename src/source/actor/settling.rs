@@ -135,12 +135,12 @@ impl Ingestor {
             (source, untold, told)
         };
         ctx.spawn(tell.into_actor(self).map(|(source, untold, told), ingestor, ctx| match told {
-            // It will have to find out after the next start.
             Err(error) if !ingestor.state.stopping => {
                 ingestor.state.untold.splice(0..0, untold);
                 ingestor.state.source = Some(source);
                 ingestor.pause_reading(&error, ctx);
             }
+            // One that stops finds out after the next start.
             _ => {
                 ingestor.state.source = Some(source);
                 ingestor.state.read_failures = 0;
