@@ -89,8 +89,13 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         }
     }
     if problems.is_empty() {
-        // Some settings are looked at only together, when there is a client.
-        match trial(settings).map(|config| config.create::<BaseConsumer>().map(drop)) {
+        // Some settings are looked at only together, when there is a client. It takes a twentieth of a second.
+        let together = !settings.settings.is_empty();
+        let tried = trial(settings).map(|config| match together {
+            true => config.create::<BaseConsumer>().map(drop),
+            false => config.create_native_config().map(drop),
+        });
+        match tried {
             Err((key, text)) => problems.push((key, text)),
             Ok(Err(KafkaError::ClientConfig(_, what, name, _))) => {
                 problems.push((format!("settings/{name}"), format!("librdkafka refuses it: {what}")));
