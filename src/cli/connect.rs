@@ -11,8 +11,7 @@ use crate::document::mapping::{Mapped, Mapper};
 use crate::document::template::Template;
 use crate::document::{Change, Document, Operation};
 use crate::embed::provider::{InputType, Judgement, Provider};
-use crate::index::collection::Established;
-use crate::index::external::{foreign, how_many};
+use crate::index::external::foreign;
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
@@ -171,16 +170,13 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
     let place = collection.place();
     match collection.look().await.map_err(|error| format!("{place}: {error}"))? {
         None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
-        Some(Established::Created | Established::Existing { points: 0 }) => Ok(format!("{place} is there and empty")),
-        Some(some @ (Established::Existing { points } | Established::Uncounted { at_least: points })) => {
-            let points = how_many(points, matches!(some, Established::Existing { .. }));
-            let ours = match ledger {
-                Some(ledger) => ledger.collection().map_err(told)?.is_some_and(|ours| ours == place),
-                None => false,
-            };
+        Some(found) if found.points() == 0 => Ok(format!("{place} is there and empty")),
+        Some(found) => {
+            let ours = ledger.map_or(Ok(None), |ledger| ledger.collection()).map_err(told)?;
+            let ours = ours.is_some_and(|ours| ours == place);
             match settings.index.external().is_some_and(|external| external.adopt) || ours {
-                true => Ok(format!("{place} holds {points}")),
-                false => Err(foreign(place, &points, &settings.state.path)),
+                true => Ok(format!("{place} holds {}", found.shown())),
+                false => Err(foreign(place, found, &settings.state.path)),
             }
         }
     }

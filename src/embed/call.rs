@@ -97,24 +97,26 @@ struct Failures {
     count: u32,
     /// How many calls of all had succeeded when it failed last.
     successes: u64,
+    /// Whether nothing else succeeded between its last two failures, so that the provider seems to be down: what fails among successes
+    /// has its reason in itself, and must not be tried again after each of them.
+    down: bool,
     /// How many of them cast doubt on its texts, and how many of these had others succeed since the one before.
     doubts: u32,
     among_successes: u32,
 }
 
 impl Failures {
-    /// It failed once more. Whether nothing else succeeded since it failed the last time, so that the provider seems to be down: what
-    /// fails among successes has its reason in itself, and must not be tried again after each of them.
-    fn one_more(&mut self, successes: u64) -> bool {
+    /// It failed once more, when so many calls of all had succeeded.
+    fn one_more(&mut self, successes: u64) {
         self.count += 1;
-        let before = std::mem::replace(&mut self.successes, successes);
-        self.count > 1 && before == successes
+        self.down = self.count > 1 && self.successes == successes;
+        self.successes = successes;
     }
 
     /// The last failure casts doubt on its texts. Whether that is enough to look at each half alone.
-    fn doubt(&mut self, down: bool) -> bool {
+    fn doubt(&mut self) -> bool {
         self.doubts += 1;
-        self.among_successes += u32::from(!down && self.count > 1);
+        self.among_successes += u32::from(!self.down && self.count > 1);
         self.doubts == DOUBT_AFTER || self.among_successes == DOUBT_AMONG_SUCCESSES
     }
 }
@@ -157,11 +159,11 @@ impl Caller<'_> {
                 Judgement::Refused { reason } => return Part::Refused(reason),
                 failure => {
                     *succeeded = false;
-                    let down = failures.one_more(self.status.successes());
-                    if matches!(failure, Judgement::Retry { pause: false, .. }) && failures.doubt(down) {
+                    failures.one_more(self.status.successes());
+                    if matches!(failure, Judgement::Retry { pause: false, .. }) && failures.doubt() {
                         return Part::Doubtful;
                     }
-                    self.wait_after(failure, &failures, down).await;
+                    self.wait_after(failure, &failures).await;
                 }
             }
         }
@@ -183,8 +185,8 @@ impl Caller<'_> {
             };
             if !matches!(harmless, Judgement::Done(_)) {
                 strikes = 0;
-                let down = failures.one_more(self.status.successes());
-                self.wait_after(harmless, &failures, down).await;
+                failures.one_more(self.status.successes());
+                self.wait_after(harmless, &failures).await;
                 continue;
             }
             match self.call(std::slice::from_ref(text)).await {
@@ -197,8 +199,8 @@ impl Caller<'_> {
                 }
                 failure => {
                     strikes += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
-                    let down = failures.one_more(self.status.successes());
-                    self.wait_after(failure, &failures, down).await;
+                    failures.one_more(self.status.successes());
+                    self.wait_after(failure, &failures).await;
                 }
             }
         }
@@ -237,8 +239,8 @@ impl Caller<'_> {
     }
 
     /// Waits as a failed call demands: alone, or by holding back all calls, this one among them. Alone no longer than until the provider
-    /// is back, when it was `down`.
-    async fn wait_after(&self, failure: Judgement, failures: &Failures, down: bool) {
+    /// is back, when it was down.
+    async fn wait_after(&self, failure: Judgement, failures: &Failures) {
         match failure {
             Judgement::Retry { reason, after, pause } => {
                 self.status.failed(&reason);
@@ -254,7 +256,7 @@ impl Caller<'_> {
                 // The first call to find the provider back spares the others the rest of their waits.
                 tokio::select! {
                     () = rest => {}
-                    () = self.status.succeeds_after(failures.successes), if down => {}
+                    () = self.status.succeeds_after(failures.successes), if failures.down => {}
                 }
             }
             Judgement::Fatal { reason } | Judgement::Refused { reason } => {
@@ -484,7 +486,8 @@ mod tests {
         let mut failures = Failures::default();
         let down = [(0, false), (0, true), (3, false), (3, true), (3, true), (4, false), (5, false)];
         for (number, (successes, expected)) in (1..).zip(down) {
-            assert_eq!((failures.one_more(successes), failures.count), (expected, number));
+            failures.one_more(successes);
+            assert_eq!((failures.down, failures.count), (expected, number));
         }
     }
 

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
+use crate::telemetry::figures::counted;
 
 use super::filter::Filter;
 
@@ -92,6 +93,22 @@ pub enum Established {
         /// It may hold more points than these, ours or not: to count them takes too long, or cannot be asked for.
         at_least: u64,
     },
+}
+
+impl Established {
+    /// How many points it holds, or at least holds.
+    pub fn points(self) -> u64 {
+        match self {
+            Self::Created => 0,
+            Self::Existing { points } | Self::Uncounted { at_least: points } => points,
+        }
+    }
+
+    /// The same for a person.
+    pub fn shown(self) -> String {
+        let points = counted(self.points(), "point");
+        if matches!(self, Self::Uncounted { .. }) { format!("at least {points}") } else { points }
+    }
 }
 
 /// A point that the collection will never take as it is.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_blocking_thread;
-
 use crate::telemetry::health::Component;
 
 use super::{Ledger, LedgerError, LedgerErrorKind};

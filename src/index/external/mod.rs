@@ -21,7 +21,6 @@ use uuid::Uuid;
 use crate::actor::offload::on_blocking_thread;
 use crate::document::DocumentId;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
-use crate::telemetry::figures;
 
 use super::collection::{Bulk, Collection, CollectionError, Established};
 use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
@@ -102,19 +101,17 @@ impl ExternalIndex {
     async fn try_prepare(&self) -> Result<(), IndexError> {
         let _turn = self.turn.lock().await;
         let place = self.collection.place().to_owned();
-        let (points, counted) = match self.failing(self.collection.establish()).await? {
-            Established::Created => (0, true),
-            Established::Existing { points } => (points, true),
-            Established::Uncounted { at_least } => (at_least, false),
-        };
+        let found = self.failing(self.collection.establish()).await?;
+        let points = found.points();
         let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place);
         // Else somebody emptied it, and it was written to since.
-        let is_whole = !counted || points.saturating_mul(2) >= self.ledger(Ledger::written_points).await?;
+        let is_whole = matches!(found, Established::Uncounted { .. })
+            || points.saturating_mul(2) >= self.ledger(Ledger::written_points).await?;
         if points > 0 && ours && is_whole {
             return Ok(());
         }
         if points > 0 && !ours && !self.adopt {
-            return Err(IndexError::Unfit(foreign(&place, &how_many(points, counted), self.ledger.folder())));
+            return Err(IndexError::Unfit(foreign(&place, found, self.ledger.folder())));
         }
         if self.ledger(Ledger::point_count).await? > 0 {
             let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
@@ -184,17 +181,12 @@ impl ExternalIndex {
     }
 }
 
-/// How many points a collection holds, for a person.
-pub fn how_many(points: u64, counted: bool) -> String {
-    let points = figures::counted(points, "point");
-    if counted { points } else { format!("at least {points}") }
-}
-
 /// Why a collection is not written to that holds points of which the ledger in this folder knows nothing.
-pub fn foreign(place: &str, points: &str, folder: &Path) -> String {
+pub fn foreign(place: &str, found: Established, folder: &Path) -> String {
     format!(
-        "{place} holds {points}, and none of them is known to be of this pipeline's ledger in {}: name another collection, empty \
+        "{place} holds {}, and none of them is known to be of this pipeline's ledger in {}: name another collection, empty \
          this one, or set `index.adopt: true` to write into it beside what is there",
+        found.shown(),
         folder.display()
     )
 }

@@ -5,7 +5,7 @@
 //! that had it is read to its end, and is held open until then, for it may be rotated away as well. Positions carry what
 //! else had the name before, so that a restart knows those files too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub(super) struct Follow {
     turn: usize,
     /// By name: the file that gave records under it last, as far as it was read, then those that had it before.
     known: BTreeMap<String, Vec<Progress>>,
-    /// What cannot be read now, a sentence each with the name between backticks.
-    problems: BTreeSet<String>,
+    /// What cannot be read now, and why.
+    problems: BTreeMap<PathBuf, String>,
     /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
     scanned: Option<Instant>,
 }
@@ -85,7 +85,7 @@ impl Follow {
             waiting: Vec::new(),
             turn: 0,
             known: BTreeMap::new(),
-            problems: BTreeSet::new(),
+            problems: BTreeMap::new(),
             scanned: None,
         }
     }
@@ -131,7 +131,7 @@ impl Follow {
 
     /// What cannot be read now.
     pub fn trouble(&self) -> Option<String> {
-        let problems: Vec<&str> = self.problems.iter().map(String::as_str).collect();
+        let problems: Vec<&str> = self.problems.values().map(String::as_str).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
     }
 
@@ -154,18 +154,14 @@ impl Follow {
             match file.read(batch, self.settings.max_record.as_usize()) {
                 Err(reason) => broken.push((index, reason)),
                 // It can be read again: trouble with it from now on is news.
-                Ok(()) if !self.problems.is_empty() => {
-                    let name = quoted(&file.path);
-                    self.problems.retain(|problem| !problem.contains(&name));
-                }
-                Ok(()) => {}
+                Ok(()) => drop(self.problems.remove(&file.path)),
             }
         }
         self.turn = (self.turn + 1) % count.max(1);
         broken.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
         for (index, reason) in broken {
             let file = self.files.remove(index);
-            self.tell(format!("`{}` cannot be read: {reason}", file.name()));
+            self.tell(&file.path, format!("`{}` cannot be read: {reason}", file.name()));
             self.leave_name(&file);
         }
     }
@@ -178,11 +174,10 @@ impl Follow {
             Err(_) => Default::default(),
         };
         let first = self.scanned.replace(now).is_none();
-        self.problems.retain(|problem| {
-            let is_there = |(path, _): &(PathBuf, Kind)| problem.contains(&quoted(path));
-            found.problems.contains(problem) || found.files.iter().any(is_there)
+        self.problems.retain(|path, _| {
+            found.files.iter().any(|(there, _)| there == path) || found.problems.iter().any(|(there, _)| there == path)
         });
-        found.problems.into_iter().for_each(|problem| self.tell(problem));
+        found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
         let seen = found.files.into_iter().filter_map(|(path, kind)| {
             let place = identity::place(&path.metadata().ok()?);
             Some(Seen { path, kind, place })
@@ -267,7 +262,7 @@ impl Follow {
                 Ok((place, file)) if place == seen.place => Arc::new(file),
                 // Rotated between the scan and now: the next scan sees it as it is.
                 Ok(_) => return,
-                Err(error) => return self.tell(cannot_read(&seen.path.display().to_string(), &error)),
+                Err(error) => return self.tell(&seen.path, cannot_read(&seen.path.display().to_string(), &error)),
             },
         };
         self.follow_open(seen, file, all);
@@ -287,7 +282,7 @@ impl Follow {
         }
         match self.followed(seen, file, all) {
             Ok(file) => self.files.push(file),
-            Err(reason) => self.tell(reason),
+            Err(reason) => self.tell(&seen.path, reason),
         }
     }
 
@@ -385,17 +380,12 @@ impl Follow {
         }
     }
 
-    fn tell(&mut self, problem: String) {
-        if !self.problems.contains(&problem) {
+    fn tell(&mut self, path: &Path, problem: String) {
+        if self.problems.get(path) != Some(&problem) {
             warn!(problem, "a file cannot be read; going on with the others");
-            self.problems.insert(problem);
+            self.problems.insert(path.to_owned(), problem);
         }
     }
-}
-
-/// A name as it stands in a problem.
-fn quoted(path: &Path) -> String {
-    format!("`{}`", path.display())
 }
 
 impl Followed {

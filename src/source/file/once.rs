@@ -99,7 +99,7 @@ impl Once {
     fn scan(&mut self, only: Option<&[(PathBuf, String)]>) -> Result<(), SourceError> {
         let found = scan(&self.settings)?;
         self.scanned = true;
-        self.problems = found.problems;
+        self.problems = found.problems.into_iter().map(|(_, problem)| problem).collect();
         for (path, kind) in found.files {
             if only.is_none_or(|failed| failed.iter().any(|(failed, _)| *failed == path)) {
                 self.queued_bytes += size(&path);

@@ -20,8 +20,8 @@ pub(super) struct Kind {
 pub(super) struct Found {
     /// Files to read, in the order of their paths.
     pub files: Vec<(PathBuf, Kind)>,
-    /// What is meant too and cannot be read: a sentence each, with the path.
-    pub problems: Vec<String>,
+    /// What is meant too and cannot be read: a sentence each, with the path in it.
+    pub problems: Vec<(PathBuf, String)>,
 }
 
 impl Kind {
@@ -67,7 +67,8 @@ pub(super) fn scan(settings: &FileSettings) -> Result<Found, SourceError> {
     }
     found.files.sort_by(|(one, _), (other, _)| one.cmp(other));
     if found.files.is_empty() && !found.problems.is_empty() {
-        return Err(SourceError(found.problems.join("; ")));
+        let problems: Vec<String> = found.problems.into_iter().map(|(_, problem)| problem).collect();
+        return Err(SourceError(problems.join("; ")));
     }
     Ok(found)
 }
@@ -100,14 +101,21 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError
                 Ok(metadata) if metadata.is_dir() => {}
                 // To open a pipe would wait for whoever writes to it.
                 Ok(metadata) if !metadata.is_file() => {
-                    found.problems.push(format!("`{}` is no file; narrow `path`", path.display()))
+                    let problem = format!("`{}` is no file; narrow `path`", path.display());
+                    found.problems.push((path, problem));
                 }
                 Ok(_) => take(settings, path, found),
                 // Rotated meanwhile.
                 Err(_) if settings.follow && path.symlink_metadata().is_err() => {}
-                Err(error) => found.problems.push(cannot_read(&path.display().to_string(), &error)),
+                Err(error) => {
+                    let problem = cannot_read(&path.display().to_string(), &error);
+                    found.problems.push((path, problem));
+                }
             },
-            Err(error) => found.problems.push(cannot_read(&error.path().display().to_string(), error.error())),
+            Err(error) => {
+                let problem = cannot_read(&error.path().display().to_string(), error.error());
+                found.problems.push((error.path().to_owned(), problem));
+            }
         }
     }
     if found.files.is_empty() && found.problems.is_empty() {
@@ -120,16 +128,17 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError
 
 fn take(settings: &FileSettings, path: PathBuf, found: &mut Found) {
     let shown = path.display();
-    match Kind::of(&path, settings.format) {
-        None => found.problems.push(format!(
+    let problem = match Kind::of(&path, settings.format) {
+        None => format!(
             "the name of `{shown}` does not tell its format; set `format` to jsonl, csv or parquet, or narrow `path`"
-        )),
-        Some(kind) if settings.follow && !kind.can_grow() => found.problems.push(format!(
+        ),
+        Some(kind) if settings.follow && !kind.can_grow() => format!(
             "`{shown}` cannot be followed: only JSON lines and CSV without compression can; leave it out of `path`, or read it \
              by a source of its own without `follow`"
-        )),
-        Some(kind) => found.files.push((path, kind)),
-    }
+        ),
+        Some(kind) => return found.files.push((path, kind)),
+    };
+    found.problems.push((path, problem));
 }
 
 /// Why a path cannot be read and what to do.
