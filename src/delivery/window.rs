@@ -1,10 +1,11 @@
 //! What a source has delivered and not yet seen settled: bounded, and the measure of what may be committed.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::{Receipt, Verdicts};
 use crate::document::{Operation, Version};
 use crate::source::{Partition, Position, Record, Room};
 
@@ -28,6 +29,8 @@ pub struct Delivery {
     pub since: Instant,
     /// How often it was reported lost.
     pub losses: u32,
+    /// Whether its receipt is under way.
+    travels: bool,
     fate: Fate,
 }
 
@@ -48,6 +51,9 @@ pub struct Window {
     deliveries: VecDeque<Delivery>,
     open: usize,
     bytes: usize,
+    /// What was let go while its receipt was under way, by number: what it weighs. It takes memory until its receipt is back.
+    abandoned: HashMap<u64, usize>,
+    abandoned_bytes: usize,
     /// The newest settled position of each partition that was not taken yet.
     settled: Vec<Position>,
 }
@@ -55,14 +61,24 @@ pub struct Window {
 impl Window {
     /// An empty window.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, first: 0, deliveries: VecDeque::new(), open: 0, bytes: 0, settled: Vec::new() }
+        Self {
+            limits,
+            first: 0,
+            deliveries: VecDeque::new(),
+            open: 0,
+            bytes: 0,
+            abandoned: HashMap::new(),
+            abandoned_bytes: 0,
+            settled: Vec::new(),
+        }
     }
 
     /// What may be admitted now; `None` when the window is full. Settled deliveries behind an open one count too: they are
-    /// given again after a crash, and that must stay bounded.
+    /// given again after a crash, and that must stay bounded. So does what was let go and is still on its way: partitions that come and
+    /// go while nothing gets through must not pile up.
     pub fn room(&self) -> Option<Room> {
-        let records = self.limits.records.saturating_sub(self.deliveries.len());
-        let bytes = self.limits.bytes.saturating_sub(self.bytes);
+        let records = self.limits.records.saturating_sub(self.deliveries.len() + self.abandoned.len());
+        let bytes = self.limits.bytes.saturating_sub(self.bytes + self.abandoned_bytes);
         (records > 0 && bytes > 0).then_some(Room { records, bytes })
     }
 
@@ -70,7 +86,7 @@ impl Window {
     pub fn admit(&mut self, record: Record, change: Option<(Operation, Version)>, now: Instant) -> u64 {
         self.bytes += record.weight;
         self.open += 1;
-        self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, fate: Fate::Open });
+        self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, travels: false, fate: Fate::Open });
         self.first + self.deliveries.len() as u64 - 1
     }
 
@@ -80,37 +96,55 @@ impl Window {
         self.deliveries.get(index).filter(|delivery| delivery.fate == Fate::Open)
     }
 
+    fn open_mut(&mut self, number: u64) -> Option<&mut Delivery> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.deliveries.get_mut(index).filter(|delivery| delivery.fate == Fate::Open)
+    }
+
+    /// The receipt that an open delivery travels with; `None` when it was settled. Its verdict must be told by [`Window::returned`].
+    pub fn receipt(&mut self, number: u64, verdicts: Arc<Verdicts>) -> Option<Receipt> {
+        self.open_mut(number)?.travels = true;
+        Some(Receipt::new(number, verdicts))
+    }
+
+    /// Notes that the receipt of a delivery is back, whatever its verdict.
+    pub fn returned(&mut self, number: u64) {
+        if let Some(delivery) = self.open_mut(number) {
+            delivery.travels = false;
+        } else if let Some(weight) = self.abandoned.remove(&number) {
+            self.abandoned_bytes -= weight;
+        }
+    }
+
     /// Counts a loss of an open delivery and returns how many there were.
     pub fn lose(&mut self, number: u64) -> Option<u32> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let delivery = self.deliveries.get_mut(index).filter(|delivery| delivery.fate == Fate::Open)?;
+        let delivery = self.open_mut(number)?;
         delivery.losses += 1;
         Some(delivery.losses)
     }
 
     /// Settles a delivery; a second time does nothing. Returns whether it was open.
     pub fn settle(&mut self, number: u64) -> bool {
-        let index = number.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let Some(delivery) =
-            index.and_then(|index| self.deliveries.get_mut(index)).filter(|delivery| delivery.fate == Fate::Open)
-        else {
-            return false;
-        };
+        let Some(delivery) = self.open_mut(number) else { return false };
         delivery.fate = Fate::Settled;
         self.open -= 1;
         self.advance();
         true
     }
 
-    /// Lets go of everything that these partitions gave: it takes no room, nobody waits for it, and no position of it is committed
-    /// beyond what is settled without a gap. Returns the losses of each that was open.
+    /// Lets go of everything that these partitions gave: nobody waits for it, and no position of it is committed beyond what is settled
+    /// without a gap. It takes room only while its receipt is under way. Returns the losses of each that was open.
     pub fn let_go(&mut self, partitions: &[Arc<Partition>]) -> Vec<u32> {
         let mut losses = Vec::new();
-        for delivery in &mut self.deliveries {
+        for (number, delivery) in (self.first..).zip(&mut self.deliveries) {
             if partitions.iter().any(|partition| Arc::ptr_eq(partition, &delivery.record.position.partition)) {
                 if delivery.fate == Fate::Open {
                     self.open -= 1;
                     losses.push(delivery.losses);
+                    if delivery.travels {
+                        self.abandoned.insert(number, delivery.record.weight);
+                        self.abandoned_bytes += delivery.record.weight;
+                    }
                 }
                 delivery.fate = Fate::LetGo;
             }
@@ -245,6 +279,27 @@ mod tests {
         let again = admit(&mut window, record(&partition("gone"), 2));
         window.settle(again);
         assert_eq!(window.take_settled()[0].offset, 2);
+    }
+
+    #[test]
+    fn what_is_let_go_takes_room_until_its_receipt_is_back() {
+        let (gone, kept) = (partition("gone"), partition("kept"));
+        let mut window = Window::new(Limits { records: 4, bytes: 1000 });
+        let verdicts = Verdicts::new(|| {});
+        let [travels, back, _never_sent] = [1, 2, 3].map(|offset| admit(&mut window, record(&gone, offset)));
+        let receipts = [travels, back].map(|number| window.receipt(number, verdicts.clone()).unwrap());
+        window.returned(back);
+        window.let_go(&[gone]);
+        assert_eq!((window.open(), window.bytes()), (0, 0));
+        assert_eq!(window.room(), Some(Room { records: 3, bytes: 990 }), "one is on its way");
+        let other = admit(&mut window, record(&kept, 1));
+        window.returned(travels);
+        window.returned(travels);
+        assert_eq!(window.room(), Some(Room { records: 3, bytes: 990 }), "the other partition's alone");
+        window.settle(other);
+        assert_eq!(window.room(), Some(Room { records: 4, bytes: 1000 }));
+        assert!(window.receipt(travels, verdicts).is_none());
+        drop(receipts);
     }
 
     proptest! {

@@ -81,7 +81,7 @@ pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<Make
 }
 
 /// How much a source may give at once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Records; at least 1.
     pub records: usize,

@@ -419,6 +419,28 @@ fn what_is_revoked_is_neither_waited_for_nor_committed_and_is_given_again_when_i
 }
 
 #[test]
+fn what_is_revoked_while_nothing_gets_through_makes_no_room_before_it_is_back() {
+    World::run(1, async |world| {
+        let script = script(&events(0..6));
+        let stage = Stage::within(&world, &script, Limits { records: 4, ..LIMITS }).await;
+        let mut gone = stage.arrived(&world).await;
+        assert_eq!(ids(&gone), ["d0", "d1", "d2", "d3"]);
+        script.revoke(1);
+        settle(gone.drain(..1));
+        let again = stage.arrived(&world).await;
+        assert_eq!(ids(&again), ["d1"], "three that are someone else's are on their way");
+        settle(gone);
+        let rest = stage.arrived(&world).await;
+        assert_eq!(ids(&rest), ["d2", "d3", "d4"]);
+        settle(again);
+        settle(rest);
+        settle(stage.arrived(&world).await);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (6, true));
+    });
+}
+
+#[test]
 fn a_suspect_that_is_revoked_holds_nobody_up() {
     World::run(1, async |world| {
         let script = Script::with(events(0..2).iter().map(String::as_str), 4, false);

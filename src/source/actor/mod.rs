@@ -20,7 +20,7 @@ use super::{OnBury, OnCommit, Partition, Position, Record, Room, Source, SourceE
 use crate::actor::backoff::Backoff;
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
-use crate::delivery::{Limits, Receipt, Verdict, Verdicts, Window};
+use crate::delivery::{Limits, Verdict, Verdicts, Window};
 use crate::document::mapping::Mapper;
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
@@ -305,7 +305,9 @@ impl Ingestor {
             match said {
                 Said::Change(change, digest) => {
                     let number = self.state.window.admit(record, Some((change.operation, change.version)), now);
-                    changes.push(Incoming { change, receipt: Receipt::new(number, verdicts.clone()), digest, refresh });
+                    let receipt =
+                        self.state.window.receipt(number, verdicts.clone()).expect("it was admitted just now");
+                    changes.push(Incoming { change, receipt, digest, refresh });
                 }
                 Said::Known(operation) => {
                     let number = self.state.window.admit(record, Some((operation, version)), now);
@@ -355,6 +357,7 @@ impl Ingestor {
         let Some(verdicts) = self.state.verdicts.clone() else { return };
         let mut lost = Lost::default();
         for (number, verdict) in verdicts.take() {
+            self.state.window.returned(number);
             self.state.alone.take_if(|alone| alone.number == number);
             match verdict {
                 Verdict::Indexed => self.settle(number, Outcome::Indexed),

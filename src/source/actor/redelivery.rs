@@ -12,7 +12,6 @@ use super::trial::{Finding, LOSSES_UNTIL_ALONE};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
 use crate::dedup::Incoming;
-use crate::delivery::Receipt;
 use crate::telemetry::Outcome;
 use crate::telemetry::health::Component;
 
@@ -142,13 +141,10 @@ impl Ingestor {
             let verdicts = ingestor.verdicts(ctx);
             let mut changes = Vec::with_capacity(count);
             for (number, said, refresh) in said {
-                // Its partition may be someone else's by now.
-                if ingestor.state.window.get(number).is_none() {
-                    continue;
-                }
                 match said {
                     Said::Change(change, digest) => {
-                        let receipt = Receipt::new(number, verdicts.clone());
+                        // Its partition may be someone else's by now.
+                        let Some(receipt) = ingestor.state.window.receipt(number, verdicts.clone()) else { continue };
                         changes.push(Incoming { change, receipt, digest, refresh });
                     }
                     // It said a change before. To lose it from sight would hold back all behind it for ever.
