@@ -5,6 +5,9 @@
 //! that had it is read to its end, and is held open until then, for it may be rotated away as well. Positions carry what
 //! else had the name before, so that a restart knows those files too.
 
+mod followed;
+mod known;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,13 +17,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::followed::Followed;
+use self::known::Known;
 use super::Step;
-use super::batch::{Batch, Place};
-use super::content::{Content, Mark};
-use super::identity::{self, Detail, Identity, Progress};
+use super::batch::Batch;
+use super::identity;
 use super::scan::{Kind, cannot_read, scan};
 use crate::settings::source::FileSettings;
-use crate::source::{Committed, Partition, Room, SourceError};
+use crate::source::{Committed, Room, SourceError};
 
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
 /// the last of them.
@@ -37,30 +41,11 @@ pub(super) struct Follow {
     waiting: Vec<Waiting>,
     /// The file that is read first in the next step, so that each has its turn.
     turn: usize,
-    /// By name: the file that gave records under it last, as far as it was read, then those that had it before.
-    known: BTreeMap<String, Vec<Progress>>,
+    known: Known,
     /// What cannot be read now, and why.
     problems: BTreeMap<PathBuf, String>,
     /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
     scanned: Option<Instant>,
-}
-
-struct Followed {
-    path: PathBuf,
-    kind: Kind,
-    file: Arc<File>,
-    identity: Identity,
-    content: Content,
-    place: Place,
-    earlier: Vec<Progress>,
-    given: Mark,
-    /// Whether all was read that was there at the last look.
-    drained: bool,
-    /// When the file had been written last at the last look.
-    modified: i64,
-    gone_since: Option<Instant>,
-    /// Whether what stands behind the last line feed was taken for a line: the file is gone, and its line feed will not come.
-    ended: bool,
 }
 
 /// A file that is held open until it has its turn under the name that it was seen under.
@@ -84,7 +69,7 @@ impl Follow {
             files: Vec::new(),
             waiting: Vec::new(),
             turn: 0,
-            known: BTreeMap::new(),
+            known: Known::default(),
             problems: BTreeMap::new(),
             scanned: None,
         }
@@ -92,16 +77,7 @@ impl Follow {
 
     /// Remembers the committed positions and opens the files.
     pub fn open(&mut self, committed: &[Committed], now: Instant) -> Result<(), SourceError> {
-        for row in committed {
-            match Progress::of(row) {
-                Ok((progress, earlier)) => {
-                    self.known.insert(row.partition.clone(), std::iter::once(progress).chain(earlier).collect());
-                }
-                Err(error) => {
-                    warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
-                }
-            }
-        }
+        self.known.remember(committed);
         self.scan(now).map(drop)
     }
 
@@ -162,7 +138,7 @@ impl Follow {
         for (index, reason) in broken {
             let file = self.files.remove(index);
             self.tell(&file.path, format!("`{}` cannot be read: {reason}", file.name()));
-            self.leave_name(&file);
+            self.known.leave(&file);
         }
     }
 
@@ -189,7 +165,7 @@ impl Follow {
             self.follow(file, &seen);
         }
         if first {
-            self.warn_of_lost();
+            self.known.warn_of_lost(&self.files);
         }
         Ok(!self.waiting.is_empty())
     }
@@ -206,10 +182,10 @@ impl Follow {
             file.gone_since = gone_since;
             match here {
                 Some(here) if here.path != file.path && file.drained => {
-                    self.leave_name(&file);
+                    self.known.leave(&file);
                     info!(from = file.name(), to = %here.path.display(), "a file was renamed");
                     file.path.clone_from(&here.path);
-                    file.earlier = self.earlier(&here.path.display().to_string(), file.identity.place(), seen);
+                    file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.place(), seen);
                     file.set_place(file.place.base);
                 }
                 None if file.is_read_to_its_end()
@@ -219,7 +195,7 @@ impl Follow {
                     let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
                     if file.ended || folder.read_dir().is_err() {
                         info!(file = file.name(), "a file is gone; it was read to its end");
-                        self.leave_name(&file);
+                        self.known.leave(&file);
                         continue;
                     }
                     file.end();
@@ -280,103 +256,9 @@ impl Follow {
         if !self.is_free(&seen.path, self.waiting.len()) {
             return self.waiting.push(Waiting { seen: seen.clone(), file });
         }
-        match self.followed(seen, file, all) {
+        match Followed::open(seen, file, &self.known, all, self.settings.max_record.as_usize()) {
             Ok(file) => self.files.push(file),
             Err(reason) => self.tell(&seen.path, reason),
-        }
-    }
-
-    fn followed(&self, seen: &Seen, file: Arc<File>, all: &[Seen]) -> Result<Followed, String> {
-        let name = seen.path.display().to_string();
-        let said = |error: std::io::Error| cannot_read(&name, &error);
-        let identity = Identity::of(&file).map_err(said)?;
-        let before = self.known.get(&name).and_then(|known| known.first());
-        let (base, given) = match self.progress(&file, identity.place(), all).map_err(said)? {
-            Some(progress) if progress.offset <= identity.size() => (progress.base, progress.mark()),
-            Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
-            None => {
-                let modified = identity.modified();
-                (before.map_or(modified, |before| before.base_behind(modified)), Mark::default())
-            }
-        };
-        let content = Content::open_growing(&file, seen.kind, self.settings.max_record.as_usize(), given)
-            .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
-        let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
-        let mut followed = Followed {
-            path: seen.path.clone(),
-            kind: seen.kind,
-            file,
-            earlier: self.earlier(&name, identity.place(), all),
-            modified: identity.modified(),
-            identity,
-            content,
-            place: Place { partition, base },
-            given,
-            drained: false,
-            gone_since: None,
-            ended: false,
-        };
-        followed.set_place(base);
-        Ok(followed)
-    }
-
-    /// How far this file was read under any name.
-    ///
-    /// A position says nothing about records that the file gave under an earlier name. So of positions under several
-    /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
-    ///
-    /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
-    fn progress(&self, file: &File, place: (u64, u64), seen: &[Seen]) -> std::io::Result<Option<&Progress>> {
-        let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
-        for known in self.known.values() {
-            for (depth, progress) in known.iter().enumerate() {
-                let before = progress.identity.place();
-                let elsewhere = before != place && seen.iter().any(|seen| seen.place == before);
-                if elsewhere || !progress.identity.is_same_file(file)? {
-                    continue;
-                }
-                if depth == 0 {
-                    first = first.into_iter().chain([progress]).min_by_key(|progress| progress.offset);
-                } else {
-                    settled = settled.into_iter().chain([progress]).max_by_key(|progress| progress.offset);
-                }
-            }
-        }
-        Ok(first.into_iter().chain(settled).max_by_key(|progress| progress.offset))
-    }
-
-    /// The files that had this name before and are still there under another.
-    fn earlier(&self, name: &str, own: (u64, u64), seen: &[Seen]) -> Vec<Progress> {
-        let still_there = |progress: &&Progress| {
-            let identity = &progress.identity;
-            !identity.is_at(own) && seen.iter().any(|seen| identity.is_at(seen.place))
-        };
-        self.known.get(name).into_iter().flatten().filter(still_there).cloned().collect()
-    }
-
-    /// Remembers how far a file was read under the name it has, unless it gave nothing under it.
-    fn leave_name(&mut self, file: &Followed) {
-        if file.given.offset == 0 {
-            return;
-        }
-        let Mark { offset, ordinal } = file.given;
-        let last = Progress { identity: file.identity.clone(), base: file.place.base, offset, ordinal };
-        self.known.insert(file.name().to_owned(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
-    }
-
-    fn warn_of_lost(&self) {
-        let is_there = |last: &Progress| self.files.iter().any(|file| last.identity.is_at(file.identity.place()));
-        let lost = self.known.iter().filter_map(|(name, known)| Some((name, known.first()?)));
-        let lost: Vec<_> = lost.filter(|(_, last)| !is_there(last)).collect();
-        if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {
-            warn!(
-                files = lost.len(),
-                newest = name,
-                line = last.ordinal,
-                "files read before are not there any more under any name that `path` matches; lines written to the newest of them \
-                 behind this one are not read, nor are such of the others. Let `path` match rotated files too (`app.log*`) to have \
-                 them after a restart"
-            );
         }
     }
 
@@ -385,83 +267,5 @@ impl Follow {
             warn!(problem, "a file cannot be read; going on with the others");
             self.problems.insert(path.to_owned(), problem);
         }
-    }
-}
-
-impl Followed {
-    fn name(&self) -> &str {
-        &self.place.partition.name
-    }
-
-    /// Whether all is read that is there now.
-    fn is_read_to_its_end(&self) -> bool {
-        self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
-    }
-
-    /// Has what is left read as the last line.
-    fn end(&mut self) {
-        self.content.end();
-        (self.ended, self.drained) = (true, false);
-    }
-
-    /// Reads what is there, as far as there is room.
-    fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
-        let metadata = self.file.metadata().map_err(|error| error.to_string())?;
-        let (size, modified) = (metadata.len(), identity::modified(&metadata));
-        let mut read_to = self.content.read_to();
-        if self.ended && size != read_to {
-            // Whoever has it open writes on after all.
-            self.content = Content::open_growing(&self.file, self.kind, max_record, self.given)?;
-            (self.ended, self.drained, self.gone_since) = (false, false, None);
-            read_to = self.content.read_to();
-        }
-        if self.drained && (size, modified) == (read_to, self.modified) {
-            return Ok(());
-        }
-        // Whoever still has it open writes on.
-        if size != read_to {
-            self.gone_since = None;
-        }
-        let overwritten = if size < read_to {
-            Some("the file is shorter than what was read of it")
-        } else if (self.drained || modified != self.modified)
-            && !self.identity.begins(&self.file).map_err(|error| error.to_string())?
-        {
-            Some("the file does not begin as it did")
-        } else {
-            None
-        };
-        if let Some(why) = overwritten {
-            self.start_again(why, max_record)?;
-            read_to = 0;
-        }
-        self.modified = modified;
-        if self.identity.head_may_grow(size) {
-            self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
-            self.set_place(self.place.base);
-        }
-        self.content.expect(size - read_to);
-        self.drained = self.content.read(batch, &self.place, &mut self.given)?;
-        Ok(())
-    }
-
-    fn start_again(&mut self, why: &str, max_record: usize) -> Result<(), String> {
-        info!(file = self.name(), line = self.given.ordinal, why, "a file was overwritten; reading it from the start");
-        let before = self.given;
-        self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
-        self.given = Mark::default();
-        let old = self.identity.clone();
-        self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
-        let Mark { offset, ordinal } = before;
-        let base =
-            Progress { identity: old, base: self.place.base, offset, ordinal }.base_behind(self.identity.modified());
-        self.set_place(base);
-        Ok(())
-    }
-
-    fn set_place(&mut self, base: i64) {
-        let detail = Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone() }.to_json();
-        let name = self.path.display().to_string();
-        self.place = Place { partition: Arc::new(Partition { name, detail }), base };
     }
 }

@@ -1,0 +1,148 @@
+//! One file that is read on as it grows, for as long as anybody writes to it.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tracing::info;
+
+use super::Seen;
+use super::known::Known;
+use crate::source::Partition;
+use crate::source::file::batch::{Batch, Place};
+use crate::source::file::content::{Content, Mark};
+use crate::source::file::identity::{self, Detail, Identity, Progress};
+use crate::source::file::scan::{Kind, cannot_read};
+
+/// One file that is read on as it grows.
+pub(super) struct Followed {
+    pub path: PathBuf,
+    kind: Kind,
+    pub file: Arc<File>,
+    pub identity: Identity,
+    content: Content,
+    pub place: Place,
+    pub earlier: Vec<Progress>,
+    pub given: Mark,
+    /// Whether all was read that was there at the last look.
+    pub drained: bool,
+    /// When the file had been written last at the last look.
+    modified: i64,
+    pub gone_since: Option<Instant>,
+    /// Whether what stands behind the last line feed was taken for a line: the file is gone, and its line feed will not come.
+    pub ended: bool,
+}
+
+impl Followed {
+    /// Goes on with an open file where it was left, under whatever name that was. `all` is what is there now.
+    pub fn open(seen: &Seen, file: Arc<File>, known: &Known, all: &[Seen], max_record: usize) -> Result<Self, String> {
+        let name = seen.path.display().to_string();
+        let said = |error: std::io::Error| cannot_read(&name, &error);
+        let identity = Identity::of(&file).map_err(said)?;
+        let before = known.last(&name);
+        let (base, given) = match known.progress(&file, identity.place(), all).map_err(said)? {
+            Some(progress) if progress.offset <= identity.size() => (progress.base, progress.mark()),
+            Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
+            None => {
+                let modified = identity.modified();
+                (before.map_or(modified, |before| before.base_behind(modified)), Mark::default())
+            }
+        };
+        let content = Content::open_growing(&file, seen.kind, max_record, given)
+            .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
+        let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
+        let mut followed = Self {
+            path: seen.path.clone(),
+            kind: seen.kind,
+            file,
+            earlier: known.earlier(&name, identity.place(), all),
+            modified: identity.modified(),
+            identity,
+            content,
+            place: Place { partition, base },
+            given,
+            drained: false,
+            gone_since: None,
+            ended: false,
+        };
+        followed.set_place(base);
+        Ok(followed)
+    }
+
+    pub fn name(&self) -> &str {
+        &self.place.partition.name
+    }
+
+    /// Whether all is read that is there now.
+    pub fn is_read_to_its_end(&self) -> bool {
+        self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
+    }
+
+    /// Has what is left read as the last line.
+    pub fn end(&mut self) {
+        self.content.end();
+        (self.ended, self.drained) = (true, false);
+    }
+
+    /// Reads what is there, as far as there is room.
+    pub fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
+        let metadata = self.file.metadata().map_err(|error| error.to_string())?;
+        let (size, modified) = (metadata.len(), identity::modified(&metadata));
+        let mut read_to = self.content.read_to();
+        if self.ended && size != read_to {
+            // Whoever has it open writes on after all.
+            self.content = Content::open_growing(&self.file, self.kind, max_record, self.given)?;
+            (self.ended, self.drained, self.gone_since) = (false, false, None);
+            read_to = self.content.read_to();
+        }
+        if self.drained && (size, modified) == (read_to, self.modified) {
+            return Ok(());
+        }
+        // Whoever still has it open writes on.
+        if size != read_to {
+            self.gone_since = None;
+        }
+        let overwritten = if size < read_to {
+            Some("the file is shorter than what was read of it")
+        } else if (self.drained || modified != self.modified)
+            && !self.identity.begins(&self.file).map_err(|error| error.to_string())?
+        {
+            Some("the file does not begin as it did")
+        } else {
+            None
+        };
+        if let Some(why) = overwritten {
+            self.start_again(why, max_record)?;
+            read_to = 0;
+        }
+        self.modified = modified;
+        if self.identity.head_may_grow(size) {
+            self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
+            self.set_place(self.place.base);
+        }
+        self.content.expect(size - read_to);
+        self.drained = self.content.read(batch, &self.place, &mut self.given)?;
+        Ok(())
+    }
+
+    fn start_again(&mut self, why: &str, max_record: usize) -> Result<(), String> {
+        info!(file = self.name(), line = self.given.ordinal, why, "a file was overwritten; reading it from the start");
+        let before = self.given;
+        self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
+        self.given = Mark::default();
+        let old = self.identity.clone();
+        self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
+        let Mark { offset, ordinal } = before;
+        let base =
+            Progress { identity: old, base: self.place.base, offset, ordinal }.base_behind(self.identity.modified());
+        self.set_place(base);
+        Ok(())
+    }
+
+    pub fn set_place(&mut self, base: i64) {
+        let detail = Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone() }.to_json();
+        let name = self.path.display().to_string();
+        self.place = Place { partition: Arc::new(Partition { name, detail }), base };
+    }
+}

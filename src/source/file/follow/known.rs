@@ -1,0 +1,99 @@
+//! How far files were read under each name: what a file that is seen is known by, whatever it is called now.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+
+use tracing::warn;
+
+use super::Seen;
+use super::followed::Followed;
+use crate::source::Committed;
+use crate::source::file::content::Mark;
+use crate::source::file::identity::Progress;
+
+/// By name: the file that gave records under it last, as far as it was read, then those that had it before.
+#[derive(Default)]
+pub(super) struct Known(BTreeMap<String, Vec<Progress>>);
+
+impl Known {
+    /// Takes in the committed positions of an earlier run.
+    pub fn remember(&mut self, committed: &[Committed]) {
+        for row in committed {
+            match Progress::of(row) {
+                Ok((progress, earlier)) => {
+                    self.0.insert(row.partition.clone(), std::iter::once(progress).chain(earlier).collect());
+                }
+                Err(error) => {
+                    warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
+                }
+            }
+        }
+    }
+
+    /// The file that gave records under this name last.
+    pub fn last(&self, name: &str) -> Option<&Progress> {
+        self.0.get(name)?.first()
+    }
+
+    /// How far this file was read under any name.
+    ///
+    /// A position says nothing about records that the file gave under an earlier name. So of positions under several
+    /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
+    ///
+    /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
+    pub fn progress(&self, file: &File, place: (u64, u64), seen: &[Seen]) -> io::Result<Option<&Progress>> {
+        let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
+        for known in self.0.values() {
+            for (depth, progress) in known.iter().enumerate() {
+                let before = progress.identity.place();
+                let elsewhere = before != place && seen.iter().any(|seen| seen.place == before);
+                if elsewhere || !progress.identity.is_same_file(file)? {
+                    continue;
+                }
+                if depth == 0 {
+                    first = first.into_iter().chain([progress]).min_by_key(|progress| progress.offset);
+                } else {
+                    settled = settled.into_iter().chain([progress]).max_by_key(|progress| progress.offset);
+                }
+            }
+        }
+        Ok(first.into_iter().chain(settled).max_by_key(|progress| progress.offset))
+    }
+
+    /// The files that had this name before and are still there under another.
+    pub fn earlier(&self, name: &str, own: (u64, u64), seen: &[Seen]) -> Vec<Progress> {
+        let still_there = |progress: &&Progress| {
+            let identity = &progress.identity;
+            !identity.is_at(own) && seen.iter().any(|seen| identity.is_at(seen.place))
+        };
+        self.0.get(name).into_iter().flatten().filter(still_there).cloned().collect()
+    }
+
+    /// Remembers how far a file was read under the name it has, unless it gave nothing under it.
+    pub fn leave(&mut self, file: &Followed) {
+        if file.given.offset == 0 {
+            return;
+        }
+        let Mark { offset, ordinal } = file.given;
+        let last = Progress { identity: file.identity.clone(), base: file.place.base, offset, ordinal };
+        self.0.insert(file.name().to_owned(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
+    }
+
+    /// Warns of files that are not among these any more.
+    pub fn warn_of_lost(&self, files: &[Followed]) {
+        let is_there = |last: &Progress| files.iter().any(|file| last.identity.is_at(file.identity.place()));
+        let lost = self.0.iter().filter_map(|(name, known)| Some((name, known.first()?)));
+        let lost: Vec<_> = lost.filter(|(_, last)| !is_there(last)).collect();
+        if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {
+            warn!(
+                files = lost.len(),
+                newest = name,
+                line = last.ordinal,
+                "files read before are not there any more under any name that `path` matches; lines written to the newest of them \
+                 behind this one are not read, nor are such of the others. Let `path` match rotated files too (`app.log*`) to have \
+                 them after a restart"
+            );
+        }
+    }
+}
