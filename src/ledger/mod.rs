@@ -29,6 +29,8 @@ mod taken;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unwritten;
+mod vector_file;
+mod vector_keeper;
 mod vectors;
 mod write;
 
@@ -59,7 +61,7 @@ use lock::FolderLock;
 use log::LogBound;
 use readers::Readers;
 use sieve::Sieve;
-use vectors::VectorFile;
+use vector_file::VectorFile;
 
 /// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use super::log::LogBound;
 use super::readers::Readers;
 use super::settings::{set_setting, setting};
 use super::sieve::Sieve;
-use super::vectors::VectorFile;
+use super::vector_file::VectorFile;
 use super::{Ledger, Writer, points, unwritten, vectors};
 
 /// What a ledger keeps.

@@ -8,110 +8,23 @@
 //! then the reader looks it up anew.
 
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::slice;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::document::{Fingerprint, Vector};
 
+use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::held::HeldChunk;
-use super::journal::limit;
 use super::segment::{self, Segment};
 use super::sieve::Sieve;
-use super::slots::{Mark, Place, Slot, SlotFile, SlotWriter, Wrong};
-use super::{Ledger, LedgerOptions};
+use super::slots::{Place, Slot, Wrong};
+use super::vector_file::{Recorded, recorded};
+use super::vector_keeper::VectorKeeper;
 
-const FILE: &str = "vectors.bin";
 /// How often a slot with wrong content is looked up anew before the file counts as damaged.
 const TRIES: usize = 5;
-
-/// The file of vectors of one ledger.
-#[derive(Debug)]
-pub(super) struct VectorFile {
-    path: PathBuf,
-    to_write: bool,
-    /// Whether vectors are written around the system's memory: those that no index here or elsewhere is made of are seldom read.
-    directly: bool,
-    /// Opened when it is needed first.
-    open: Mutex<Option<Arc<SlotFile>>>,
-}
-
-impl VectorFile {
-    pub(super) fn new(folder: &Path, to_write: bool, options: &LedgerOptions) -> Self {
-        Self { path: folder.join(FILE), to_write, directly: to_write && !options.store_points, open: Mutex::default() }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the file is no longer where it was opened.
-    pub(super) fn is_gone(&self) -> bool {
-        self.opened().is_some() && matches!(self.path.try_exists(), Ok(false))
-    }
-
-    fn opened(&self) -> Option<Arc<SlotFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
-        let file = Arc::new(if self.directly { file.written_directly(&self.path) } else { file });
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&file));
-        file
-    }
-
-    /// The file with this mark.
-    fn with_mark(&self, mark: Mark) -> Result<Result<Arc<SlotFile>, Wrong>, Trouble> {
-        if let Some(file) = self.opened().filter(|file| file.mark() == mark) {
-            return Ok(Ok(file));
-        }
-        let file = SlotFile::open(&self.path, mark, self.to_write).map_err(|error| self.failed(error))?;
-        Ok(file.map(|file| self.keep(file)))
-    }
-
-    fn create(&self, mark: Mark, dimensions: usize) -> Result<Arc<SlotFile>, Trouble> {
-        let file = SlotFile::create(&self.path, mark, dimensions).map_err(|error| self.failed(error))?;
-        Ok(self.keep(file))
-    }
-
-    fn check(&self, recorded: &Recorded) -> Result<Result<(), Wrong>, Trouble> {
-        match self.with_mark(recorded.mark)? {
-            Ok(file) => file.reaches(recorded.next).map_err(|error| self.failed(error)),
-            Err(wrong) => Ok(Err(wrong)),
-        }
-    }
-
-    fn failed(&self, error: std::io::Error) -> Trouble {
-        Trouble::Io(self.path.clone(), error)
-    }
-
-    fn damaged(&self, wrong: Wrong) -> Trouble {
-        let message = format!(
-            "{}, which holds its vectors, {wrong}: put both files back from one copy, or move the folder away and run again to build \
-             the index anew (its texts are embedded again)",
-            self.path.display()
-        );
-        Trouble::Known(LedgerErrorKind::Corrupt, message)
-    }
-}
-
-/// What the database knows of the file as a whole.
-struct Recorded {
-    mark: Mark,
-    /// The first slot that was never used.
-    next: Slot,
-}
-
-/// Nothing as long as there are no vectors.
-fn recorded(connection: &Connection) -> rusqlite::Result<Option<Recorded>> {
-    connection
-        .prepare_cached("SELECT mark, next_slot FROM vector_file")?
-        .query_row([], |row| Ok(Recorded { mark: row.get(0)?, next: row.get::<_, i64>(1)?.cast_unsigned() }))
-        .optional()
-}
 
 /// How many segments there are.
 fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
@@ -119,7 +32,7 @@ fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
 }
 
 /// Fills the sieve anew.
-fn sift(connection: &Connection, sieve: &Sieve) -> Result<(), Trouble> {
+pub(super) fn sift(connection: &Connection, sieve: &Sieve) -> Result<(), Trouble> {
     let end = segments(connection)?;
     let fresh = Sieve::default();
     let mut select = connection.prepare("SELECT key FROM vectors")?;
@@ -275,134 +188,10 @@ impl Ledger {
     }
 }
 
-/// Keeps vectors, each text's once, in one transaction.
-pub(super) struct VectorKeeper<'c> {
-    connection: &'c Connection,
-    file: &'c VectorFile,
-    sieve: &'c Sieve,
-    find: CachedStatement<'c>,
-    insert: CachedStatement<'c>,
-    recorded: Option<Recorded>,
-    /// At most so many vectors are new.
-    new: usize,
-    /// Made for the first new vector.
-    writer: Option<SlotWriter>,
-    /// Free slots, the lowest first, as many as may be needed, and how many of them are taken.
-    free: Vec<Slot>,
-    taken: usize,
-    /// Slots that this transaction frees.
-    freed: Vec<Slot>,
-}
-
-impl<'c> VectorKeeper<'c> {
-    /// For at most `new` new vectors.
-    pub(super) fn new(
-        connection: &'c Connection,
-        file: &'c VectorFile,
-        sieve: &'c Sieve,
-        new: usize,
-    ) -> Result<Self, Trouble> {
-        let recorded = recorded(connection)?;
-        if sieve.is_worn(recorded.as_ref().map_or(0, |recorded| recorded.next)) {
-            sift(connection, sieve)?;
-        }
-        let mut free = connection.prepare_cached("SELECT slot FROM free_slots ORDER BY slot LIMIT ?1")?;
-        let free = free.query_map([limit(new)], slot)?;
-        Ok(Self {
-            connection,
-            file,
-            sieve,
-            find: connection.prepare_cached(FIND)?,
-            insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, key) VALUES (?1, ?2, ?3)")?,
-            recorded,
-            new,
-            writer: None,
-            free: free.collect::<Result<_, _>>()?,
-            taken: 0,
-            freed: Vec::new(),
-        })
-    }
-
-    /// Keeps the vector of a text unless one is kept already; answers its slot.
-    pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
-        let prefix = segment::prefix(text);
-        if let Some(place) = find(&mut self.find, text, self.sieve.segments(prefix))? {
-            // Another document has the same text, or had it.
-            return Ok(place.slot);
-        }
-        let unused = self.recorded.as_ref().map_or(1, |recorded| recorded.next);
-        let free = self.free.get(self.taken).copied();
-        let place = Place { slot: free.unwrap_or(unused), text: *text };
-        let segment = segment::of(place.slot);
-        self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), segment::key(segment, prefix)])?;
-        self.sieve.add(prefix, segment);
-        let put = self.writer(vector.len())?.put(place, vector);
-        put.map_err(|error| self.file.failed(error))?;
-        match &mut self.recorded {
-            Some(recorded) if free.is_none() => recorded.next += 1,
-            _ => self.taken += 1,
-        }
-        Ok(place.slot)
-    }
-
-    fn writer(&mut self, dimensions: usize) -> Result<&mut SlotWriter, Trouble> {
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => {
-                let file = match &self.recorded {
-                    Some(recorded) => self.file.with_mark(recorded.mark)?.map_err(|wrong| self.file.damaged(wrong))?,
-                    None => {
-                        let mark = fastrand::u128(..).to_le_bytes();
-                        self.recorded = Some(Recorded { mark, next: 1 });
-                        self.file.create(mark, dimensions)?
-                    }
-                };
-                SlotWriter::new(file, self.new)
-            }
-        };
-        let held = writer.file().dimensions();
-        if held != dimensions {
-            let message = format!(
-                "a vector has {dimensions} numbers, and those that are kept have {held}: use the embedding model that they were made \
-                 with, or set `state.path` to another folder"
-            );
-            return Err(Trouble::Known(LedgerErrorKind::Other, message));
-        }
-        Ok(self.writer.insert(writer))
-    }
-
-    /// Drops a vector that no point refers to. Needs the index that [`keep_only_used`] makes.
-    pub(super) fn drop_if_unused(&mut self, slot: Slot) -> rusqlite::Result<()> {
-        let mut delete = self.connection.prepare_cached(
-            "DELETE FROM vectors WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM points WHERE vector = ?1)",
-        )?;
-        if delete.execute([slot.cast_signed()])? == 1 {
-            self.freed.push(slot);
-        }
-        Ok(())
-    }
-
-    /// To be called before the commit: answers once the new vectors are on the disk.
-    pub(super) fn finish(self) -> Result<(), Trouble> {
-        if let (Some(writer), Some(recorded)) = (self.writer, &self.recorded) {
-            writer.finish().map_err(|error| self.file.failed(error))?;
-            self.connection
-                .prepare_cached("INSERT OR REPLACE INTO vector_file VALUES (1, ?1, ?2)")?
-                .execute(params![recorded.mark, recorded.next.cast_signed()])?;
-        }
-        if let Some(last) = self.free[..self.taken].last() {
-            self.connection.prepare_cached("DELETE FROM free_slots WHERE slot <= ?1")?.execute([last.cast_signed()])?;
-        }
-        let mut insert = self.connection.prepare_cached("INSERT INTO free_slots VALUES (?1)")?;
-        self.freed.iter().try_for_each(|slot| insert.execute([slot.cast_signed()]).map(drop))?;
-        Ok(())
-    }
-}
-
 /// The slot of a text in one segment, for [`find`].
-const FIND: &str = "SELECT id FROM vectors WHERE key = ?1 AND fingerprint = ?2";
+pub(super) const FIND: &str = "SELECT id FROM vectors WHERE key = ?1 AND fingerprint = ?2";
 
-fn find(
+pub(super) fn find(
     select: &mut CachedStatement<'_>,
     text: &Fingerprint,
     segments: impl IntoIterator<Item = Segment>,
@@ -414,7 +203,7 @@ fn find(
     Ok(found.next().transpose()?.map(|slot| Place { slot, text: *text }))
 }
 
-fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
+pub(super) fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
     row.get(0).map(i64::cast_unsigned)
 }
 
@@ -445,6 +234,7 @@ fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
@@ -453,6 +243,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
+    use crate::ledger::vector_file::FILE;
     use crate::ledger::{ChunkWrite, LedgerOptions, VectorSource, Written};
 
     const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
@@ -754,7 +545,7 @@ mod tests {
         ledger.write(&[write("before", vec![here("one")])]).unwrap();
         let sound = ledger.vectors.opened().unwrap();
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        *ledger.vectors.open.lock().unwrap() = Some(Arc::new(sound.on(full)));
+        ledger.vectors.exchange(Arc::new(sound.on(full)));
         let next = [write("next", vec![here("two")])];
         let error = ledger.write(&next).unwrap_err();
         assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
@@ -762,7 +553,7 @@ mod tests {
             assert!(error.to_string().contains(part), "{error}");
         }
         assert_eq!(ledger.write(&[write("before", vec![])]).unwrap().removed, [1], "what needs no vector is written");
-        *ledger.vectors.open.lock().unwrap() = Some(sound);
+        ledger.vectors.exchange(sound);
         assert_eq!(texts(&ledger), [true, false], "all or nothing");
         assert_eq!(
             ledger.write(&next).unwrap(),

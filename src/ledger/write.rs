@@ -10,7 +10,7 @@ use crate::document::{Fingerprint, Vector};
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::held::{ChunkWrite, DocumentWrite, HeldChunk, PointKey, VectorSource};
 use super::packed::Chunks;
-use super::vectors::VectorKeeper;
+use super::vector_keeper::VectorKeeper;
 use super::{Ledger, LedgerOptions, dead_letters};
 
 /// What a write did to the points.

@@ -8,36 +8,28 @@
 //! [`Collection::fetch`] compares the two and is [`CollectionError::Unavailable`] until all writes of this process are seen. A search
 //! does not wait.
 
+mod api;
 mod filter;
 mod names;
 mod record;
 mod verdict;
 mod wire;
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use reqwest::Method;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::http_client;
-use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
-use super::authorities;
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
 use super::typed::{Fields, Typed};
+use api::{Api, json, parse, unreadable};
 use record::{DOCUMENT, METADATA, chunk_of};
-
-const VERSION: &str = "2025-10";
 
 /// The most records in an upsert, and ids in a delete.
 const MAX_RECORDS: usize = 1_000;
@@ -48,26 +40,17 @@ const BYTES_A_NUMBER: usize = 12;
 const MAX_FETCHED: usize = 100;
 /// An answer with the metadata of more records could exceed the 4 MB that Pinecone gives.
 const MAX_NEIGHBOURS: usize = 1_000;
-/// The most bytes that are read of an answer: a fetch with the most numbers and metadata.
-const MAX_ANSWER: usize = 64 << 20;
 /// How soon to ask again for what is under way.
 const SOON: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct PineconeIndex {
-    client: Client,
-    api: Url,
-    key: Option<Secret>,
+    api: Api,
     settings: PineconeSettings,
     name: String,
     place: String,
     dimensions: usize,
     fields: Fields,
-    /// Where the index is, as the API said last.
-    host: Mutex<Option<Url>>,
-    /// The largest number of a write of this process, and of what a search has seen.
-    written: AtomicU64,
-    seen: AtomicU64,
 }
 
 impl PineconeIndex {
@@ -76,10 +59,6 @@ impl PineconeIndex {
     /// # Errors
     /// A configuration that cannot be used: names the setting and what to do.
     pub fn new(settings: &PineconeSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
-        let api = address(&settings.url)?;
-        let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
-        let key =
-            key.ok_or("index.api_key: Pinecone answers nobody without a key; set it, best as `${PINECONE_API_KEY}`")?;
         let name = settings.collection.as_deref().unwrap_or(pipeline).to_owned();
         names::check_index(&name)?;
         if !(1..=20_000).contains(&dimensions) {
@@ -90,114 +69,16 @@ impl PineconeIndex {
         for (field, kind) in &settings.metadata {
             names::check_field(field, *kind)?;
         }
-        let mut headers = HeaderMap::new();
-        let mut value = http_client::header(key.reveal(), "index.api_key")?;
-        value.set_sensitive(true);
-        headers.insert("api-key", value);
-        headers.insert("x-pinecone-api-version", HeaderValue::from_static(VERSION));
-        let client = authorities::for_http(http_client::builder(), &api, settings.ca_file.as_deref())?
-            .default_headers(headers)
-            .timeout(settings.timeout.as_duration())
-            .pool_max_idle_per_host(settings.concurrency)
-            .build()
-            .map_err(|error| format!("index: cannot prepare connections: {}", http_client::causes(error)))?;
-        let host = api.host_str().unwrap_or_default();
+        let api = Api::new(settings, &name)?;
+        let (namespace, at) = (&settings.namespace, api.place());
         Ok(Self {
-            client,
-            place: format!("the namespace `{}` of the index `{name}` of Pinecone at {host}", settings.namespace),
+            place: format!("the namespace `{namespace}` of the index `{name}` of Pinecone at {at}"),
             api,
-            key: Some(key),
             fields: Fields::new(&settings.metadata),
             settings: settings.clone(),
             name,
             dimensions,
-            host: Mutex::default(),
-            written: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
         })
-    }
-
-    /// One call: the answer's body and headers.
-    async fn call(
-        &self,
-        method: Method,
-        url: Url,
-        body: Option<Vec<u8>>,
-    ) -> Result<(Vec<u8>, HeaderMap), CollectionError> {
-        let call = format!("{method} {}", url.path());
-        let mut request = self.client.request(method, url);
-        if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, "application/json").body(body);
-        }
-        let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
-        let answer = answer.map_err(|reason| {
-            self.forget_host();
-            CollectionError::Unavailable { reason: format!("{call}: {reason}"), after: None }
-        })?;
-        match answer.status.is_success() {
-            true => Ok((answer.body, answer.headers)),
-            false => {
-                Err(verdict::judge(answer.status, &answer.headers, &answer.body, self.key.as_ref(), SystemTime::now()))
-            }
-        }
-    }
-
-    /// A call to the index itself. Where it is, is asked for first when it is not known, and again after it was not there.
-    async fn ask<A: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&impl Serialize>,
-    ) -> Result<A, CollectionError> {
-        let url = self.host().await?.join(path).map_err(|error| unreadable(&error.to_string()))?;
-        let answer = self.call(method, url, body.map(json)).await;
-        if matches!(answer, Err(CollectionError::Missing(_))) {
-            self.forget_host();
-        }
-        let (body, headers) = answer?;
-        note(&headers, "x-pinecone-request-lsn", &self.written);
-        note(&headers, "x-pinecone-max-indexed-lsn", &self.seen);
-        parse(&body)
-    }
-
-    async fn host(&self) -> Result<Url, CollectionError> {
-        if let Some(host) = self.host.lock().clone() {
-            return Ok(host);
-        }
-        match self.describe().await? {
-            Some(index) => self.locate(&index),
-            None => Err(CollectionError::Missing(format!("Pinecone has no index `{}`", self.name))),
-        }
-    }
-
-    /// Remembers where the index is. The API gives a bare name; the scheme is then that of the API.
-    fn locate(&self, index: &wire::Index) -> Result<Url, CollectionError> {
-        let host = match index.host.contains("://") {
-            true => index.host.clone(),
-            false => format!("{}://{}", self.api.scheme(), index.host),
-        };
-        let host = Url::parse(&host).map_err(|error| unreadable(&format!("the host of the index: {error}")))?;
-        *self.host.lock() = Some(host.clone());
-        Ok(host)
-    }
-
-    /// An index that was made anew is elsewhere.
-    fn forget_host(&self) {
-        *self.host.lock() = None;
-    }
-
-    async fn describe(&self) -> Result<Option<wire::Index>, CollectionError> {
-        match self.call(Method::GET, self.api_url(&format!("indexes/{}", self.name)), None).await {
-            Ok((body, _)) => parse(&body).map(Some),
-            Err(CollectionError::Missing(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn api_url(&self, path: &str) -> Url {
-        let mut url = self.api.clone();
-        url.set_path(&format!("{}/{path}", self.api.path().trim_end_matches('/')));
-        url
     }
 
     async fn try_establish(&self) -> Result<Established, CollectionError> {
@@ -211,7 +92,7 @@ impl PineconeIndex {
             metric: metric(self.settings.metric),
             spec: wire::Spec { serverless },
         };
-        let (body, _) = match self.call(Method::POST, self.api_url("indexes"), Some(json(&create))).await {
+        let (body, _) = match self.api.call(Method::POST, self.api.url_of("indexes"), Some(json(&create))).await {
             Ok(answer) => answer,
             Err(CollectionError::Missing(text)) => {
                 return Err(CollectionError::Fatal(format!("check `index.cloud` and `index.region`: {text}")));
@@ -227,7 +108,7 @@ impl PineconeIndex {
     }
 
     async fn try_look(&self) -> Result<Option<Established>, CollectionError> {
-        let Some(index) = self.describe().await? else { return Ok(None) };
+        let Some(index) = self.api.describe().await? else { return Ok(None) };
         let wanted = metric(self.settings.metric);
         if index.metric != wanted {
             let setting = serde_json::to_string(&self.settings.metric).unwrap_or_default();
@@ -244,7 +125,7 @@ impl PineconeIndex {
             )));
         }
         self.ready(&index)?;
-        let stats: wire::Stats = self.ask(Method::POST, "describe_index_stats", Some(&Map::new())).await?;
+        let stats: wire::Stats = self.api.ask(Method::POST, "describe_index_stats", Some(&Map::new())).await?;
         let of = |namespace: &str| stats.namespaces.get(namespace).map_or(0, |stats| stats.vector_count);
         let namespace = self.settings.namespace.as_str();
         // The default one has two names.
@@ -258,7 +139,7 @@ impl PineconeIndex {
 
     fn ready(&self, index: &wire::Index) -> Result<(), CollectionError> {
         match index.status.ready {
-            true => self.locate(index).map(drop),
+            true => self.api.locate(index).map(drop),
             false => Err(CollectionError::Unavailable {
                 reason: format!("the index is not ready yet ({})", index.status.state),
                 after: Some(SOON),
@@ -277,7 +158,7 @@ impl PineconeIndex {
         if !records.is_empty() {
             let sent = records.len();
             let upsert = wire::Upsert { vectors: records, namespace: &self.settings.namespace };
-            let done: wire::Upserted = self.ask(Method::POST, "vectors/upsert", Some(&upsert)).await?;
+            let done: wire::Upserted = self.api.ask(Method::POST, "vectors/upsert", Some(&upsert)).await?;
             if let Some(count) = done.upserted_count.filter(|count| *count < sent) {
                 let reason = format!("it wrote {count} of {sent} records, and did not say why");
                 return Err(CollectionError::Unavailable { reason, after: None });
@@ -293,10 +174,10 @@ impl PineconeIndex {
         for ids in ids.chunks(MAX_RECORDS) {
             let delete =
                 wire::Delete { ids: ids.iter().map(Uuid::to_string).collect(), namespace: &self.settings.namespace };
-            match self.ask::<Value>(Method::POST, "vectors/delete", Some(&delete)).await {
+            match self.api.ask::<Value>(Method::POST, "vectors/delete", Some(&delete)).await {
                 // A namespace without records is not there, and then neither are these.
                 Ok(_) => {}
-                Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => {}
+                Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -329,9 +210,9 @@ impl PineconeIndex {
     }
 
     async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<wire::Match>, CollectionError> {
-        match self.ask::<wire::Matches>(Method::POST, "query", Some(query)).await {
+        match self.api.ask::<wire::Matches>(Method::POST, "query", Some(query)).await {
             Ok(found) => Ok(found.matches),
-            Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => Ok(Vec::new()),
+            Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => Ok(Vec::new()),
             Err(error) => Err(error),
         }
     }
@@ -348,8 +229,8 @@ impl PineconeIndex {
 
     /// Asks until where searches have seen, when a write of this process may not be among it.
     async fn catch_up(&self) -> Result<(), CollectionError> {
-        let written = self.written.load(Ordering::Relaxed);
-        if self.seen.load(Ordering::Relaxed) >= written {
+        let written = self.api.written();
+        if self.api.seen() >= written {
             return Ok(());
         }
         let mut any = vec![0.0; self.dimensions];
@@ -362,7 +243,7 @@ impl PineconeIndex {
             namespace: &self.settings.namespace,
         };
         self.query(&query).await?;
-        let seen = self.seen.load(Ordering::Relaxed);
+        let seen = self.api.seen();
         match seen >= written {
             true => Ok(()),
             false => Err(CollectionError::Unavailable {
@@ -378,9 +259,9 @@ impl PineconeIndex {
         for ids in ids.chunks(MAX_FETCHED) {
             let mut path = format!("vectors/fetch?namespace={}", encoded(&self.settings.namespace));
             ids.iter().for_each(|id| path.push_str(&format!("&ids={id}")));
-            let fetched = match self.ask::<wire::Fetched>(Method::GET, &path, None::<&()>).await {
+            let fetched = match self.api.ask::<wire::Fetched>(Method::GET, &path, None::<&()>).await {
                 Ok(fetched) => fetched,
-                Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => continue,
+                Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => continue,
                 Err(error) => return Err(error),
             };
             for record in fetched.vectors.into_values() {
@@ -394,35 +275,6 @@ impl PineconeIndex {
     }
 }
 
-fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Cosine => "cosine",
-        Metric::Dot => "dotproduct",
-        Metric::L2 => "euclidean",
-    }
-}
-
-fn note(headers: &HeaderMap, name: &'static str, number: &AtomicU64) {
-    let found = headers.get(HeaderName::from_static(name)).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    if let Some(found) = found {
-        number.fetch_max(found, Ordering::Relaxed);
-    }
-}
-
-fn json(body: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(body).expect("texts, maps and finite numbers always have a JSON form")
-}
-
-fn parse<A: DeserializeOwned>(body: &[u8]) -> Result<A, CollectionError> {
-    // A write may be answered with nothing at all.
-    let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))
-}
-
-fn unreadable(why: &str) -> CollectionError {
-    CollectionError::Unavailable { reason: format!("its answer cannot be read: {why}"), after: None }
-}
-
 /// As a part of a query.
 fn encoded(text: &str) -> String {
     text.bytes()
@@ -433,17 +285,12 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// What is wrong is told without the address, which may hold a secret.
-fn address(url: &str) -> Result<Url, String> {
-    let parsed = Url::parse(url)
-        .map_err(|error| format!("index.url: is not an address ({error}); leave it out for Pinecone's own"))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        return Err("index.url: must start with `https://`".into());
+fn metric(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::Dot => "dotproduct",
+        Metric::L2 => "euclidean",
     }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err("index.url: it holds a name or a password; put the key into `index.api_key`".into());
-    }
-    Ok(parsed)
 }
 
 impl Collection for PineconeIndex {

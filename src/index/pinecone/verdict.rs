@@ -11,13 +11,7 @@ use crate::index::collection::CollectionError;
 use crate::settings::Secret;
 
 /// Judges an answer that is an error.
-pub fn judge(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    key: Option<&Secret>,
-    now: SystemTime,
-) -> CollectionError {
+pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &Secret, now: SystemTime) -> CollectionError {
     let said = said(status, body, key);
     match status.as_u16() {
         400 | 413 | 422 => CollectionError::OneRefused(format!("Pinecone refused it: {said}")),
@@ -36,11 +30,11 @@ pub fn judge(
 }
 
 /// The status and the server's own words: `{"error": {"message"}}` of the control plane, `{"message"}` of an index.
-fn said(status: StatusCode, body: &[u8], key: Option<&Secret>) -> String {
+fn said(status: StatusCode, body: &[u8], key: &Secret) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = json.pointer("/error/message").or(json.get("message")).and_then(Value::as_str);
     let text = || String::from_utf8_lossy(body).into_owned();
-    match shown(&message.map_or_else(text, str::to_owned), key) {
+    match shown(&message.map_or_else(text, str::to_owned), Some(key)) {
         words if words.is_empty() => format!("HTTP {status}"),
         words => format!("HTTP {status}: {words}"),
     }
@@ -61,7 +55,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
         let judged = |status: u16, body: &str| {
-            judge(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), Some(&key), SystemTime::UNIX_EPOCH)
+            judge(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), &key, SystemTime::UNIX_EPOCH)
         };
         let large = json!({"code": 3, "message": "Metadata size is 41000 bytes, which exceeds the limit of 40960 bytes per vector"});
         for (status, body, kind, words) in [

@@ -1,0 +1,105 @@
+//! The file beside the database that holds the numbers of the vectors, opened when it is needed first.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::LedgerOptions;
+use super::error::{LedgerErrorKind, Trouble};
+use super::slots::{Mark, Slot, SlotFile, Wrong};
+
+pub(super) const FILE: &str = "vectors.bin";
+
+/// The file of vectors of one ledger.
+#[derive(Debug)]
+pub(super) struct VectorFile {
+    path: PathBuf,
+    to_write: bool,
+    /// Whether vectors are written around the system's memory: those that no index here or elsewhere is made of are seldom read.
+    directly: bool,
+    /// Opened when it is needed first.
+    open: Mutex<Option<Arc<SlotFile>>>,
+}
+
+impl VectorFile {
+    pub(super) fn new(folder: &Path, to_write: bool, options: &LedgerOptions) -> Self {
+        Self { path: folder.join(FILE), to_write, directly: to_write && !options.store_points, open: Mutex::default() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is no longer where it was opened.
+    pub(super) fn is_gone(&self) -> bool {
+        self.opened().is_some() && matches!(self.path.try_exists(), Ok(false))
+    }
+
+    pub(super) fn opened(&self) -> Option<Arc<SlotFile>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
+        let file = Arc::new(if self.directly { file.written_directly(&self.path) } else { file });
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&file));
+        file
+    }
+
+    /// Goes on with another file, on a disk that fails, or a sound one again.
+    #[cfg(test)]
+    pub(super) fn exchange(&self, file: Arc<SlotFile>) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    /// The file with this mark.
+    pub(super) fn with_mark(&self, mark: Mark) -> Result<Result<Arc<SlotFile>, Wrong>, Trouble> {
+        if let Some(file) = self.opened().filter(|file| file.mark() == mark) {
+            return Ok(Ok(file));
+        }
+        let file = SlotFile::open(&self.path, mark, self.to_write).map_err(|error| self.failed(error))?;
+        Ok(file.map(|file| self.keep(file)))
+    }
+
+    /// Begins the file anew.
+    pub(super) fn create(&self, mark: Mark, dimensions: usize) -> Result<Arc<SlotFile>, Trouble> {
+        let file = SlotFile::create(&self.path, mark, dimensions).map_err(|error| self.failed(error))?;
+        Ok(self.keep(file))
+    }
+
+    /// Whether the file holds what the database says.
+    pub(super) fn check(&self, recorded: &Recorded) -> Result<Result<(), Wrong>, Trouble> {
+        match self.with_mark(recorded.mark)? {
+            Ok(file) => file.reaches(recorded.next).map_err(|error| self.failed(error)),
+            Err(wrong) => Ok(Err(wrong)),
+        }
+    }
+
+    pub(super) fn failed(&self, error: std::io::Error) -> Trouble {
+        Trouble::Io(self.path.clone(), error)
+    }
+
+    pub(super) fn damaged(&self, wrong: Wrong) -> Trouble {
+        let message = format!(
+            "{}, which holds its vectors, {wrong}: put both files back from one copy, or move the folder away and run again to build \
+             the index anew (its texts are embedded again)",
+            self.path.display()
+        );
+        Trouble::Known(LedgerErrorKind::Corrupt, message)
+    }
+}
+
+/// What the database knows of the file as a whole.
+pub(super) struct Recorded {
+    pub(super) mark: Mark,
+    /// The first slot that was never used.
+    pub(super) next: Slot,
+}
+
+/// Nothing as long as there are no vectors.
+pub(super) fn recorded(connection: &Connection) -> rusqlite::Result<Option<Recorded>> {
+    connection
+        .prepare_cached("SELECT mark, next_slot FROM vector_file")?
+        .query_row([], |row| Ok(Recorded { mark: row.get(0)?, next: row.get::<_, i64>(1)?.cast_unsigned() }))
+        .optional()
+}
