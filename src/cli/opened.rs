@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::pipeline::resources::StartError;
 use crate::search::Searcher;
 use crate::settings::Settings;
+use crate::telemetry::Metrics;
 
 /// The ledger, to read.
 pub fn ledger(settings: &Settings) -> anyhow::Result<Ledger> {
@@ -31,7 +32,7 @@ pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
     let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
     let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
-    Ok(Searcher { provider, index, ledger, metadata: settings.document.metadata.clone().into() })
+    Ok(Searcher::new(provider, index, ledger, settings.document.metadata.clone().into(), &Metrics::new()))
 }
 
 /// Runs async work to its end on this thread.

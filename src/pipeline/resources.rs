@@ -173,12 +173,8 @@ impl Resources {
 impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
-        Searcher {
-            provider: self.provider.clone(),
-            index: self.index.clone(),
-            ledger: self.ledger.clone(),
-            metadata: self.settings.document.metadata.clone().into(),
-        }
+        let metadata = self.settings.document.metadata.clone().into();
+        Searcher::new(self.provider.clone(), self.index.clone(), self.ledger.clone(), metadata, &self.metrics)
     }
 
     /// What a source of this name may need.

@@ -230,12 +230,12 @@ mod tests {
             (vec![Judgement::Done(none)], StatusCode::BAD_REQUEST, "no known word"),
         ] {
             ground.provider.answer(answers);
-            let answer = ground.get("/v1/search?text=a").await;
+            let answer = ground.get("/v1/search?text=b").await;
             assert_eq!(answer.status, status, "{reason}");
             assert!(answer.error().contains(reason), "{}", answer.error());
         }
         ground.provider.answer(vec![retry(Some(Duration::from_millis(59_001)))]);
-        let answer = ground.get("/v1/search?text=a").await;
+        let answer = ground.get("/v1/search?text=b").await;
         assert_eq!(answer.headers["retry-after"], "60", "whole seconds, rounded up");
     }
 

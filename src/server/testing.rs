@@ -193,12 +193,8 @@ impl Ground {
             provider: provider.clone(),
             started: Instant::now(),
         };
-        let searcher = Searcher {
-            provider: provider.clone(),
-            index: index.clone(),
-            ledger: ledger.clone(),
-            metadata: ["category".to_owned(), "/product/brand".to_owned()].into(),
-        };
+        let metadata = ["category".to_owned(), "/product/brand".to_owned()].into();
+        let searcher = Searcher::new(provider.clone(), index.clone(), ledger.clone(), metadata, &report.metrics);
         let context = ServerContext {
             searcher,
             report: Arc::new(report),

@@ -62,6 +62,34 @@ impl Reason {
     }
 }
 
+/// What came of one search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SearchOutcome {
+    /// Documents, or that there are none.
+    Answered,
+    /// It can never be answered: an empty text, a filter that the index does not know.
+    Invalid,
+    /// There is no such document to find similar ones of.
+    NotFound,
+    /// Provider, index or ledger could not answer.
+    Unavailable,
+}
+
+impl SearchOutcome {
+    /// Every outcome.
+    pub const ALL: [Self; 4] = [Self::Answered, Self::Invalid, Self::NotFound, Self::Unavailable];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// Where the vector of a text that needed no call was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CacheTier {

@@ -12,7 +12,7 @@ use prometheus::{
 use crate::document::Operation;
 
 use super::actors::ActorState;
-use super::labels::{CacheTier, Outcome, Reason, RequestStatus};
+use super::labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 use super::process::ProcessCollector;
 
 /// Events by operation and outcome.
@@ -107,6 +107,27 @@ impl RequestCounters {
     }
 }
 
+/// What searches do and cost. Not part of what documents cost: `texts`, `tokens` and `money` of the run leave them out.
+#[derive(Clone)]
+pub struct SearchMetrics {
+    outcomes: [IntCounter; SearchOutcome::ALL.len()],
+    /// `vectide_search_seconds`: from the question to its answer.
+    pub seconds: Histogram,
+    /// `vectide_search_texts_total`: questions that were sent to the provider.
+    pub texts: IntCounter,
+    /// `vectide_search_tokens_total`: their tokens.
+    pub tokens: IntCounter,
+    /// `vectide_search_money_dollars_total`: what they cost.
+    pub money: Counter,
+}
+
+impl SearchMetrics {
+    /// `vectide_searches_total` of one outcome.
+    pub fn of(&self, outcome: SearchOutcome) -> &IntCounter {
+        &self.outcomes[outcome as usize]
+    }
+}
+
 /// How full the window of one source is.
 #[derive(Clone)]
 pub struct WindowGauges {
@@ -135,6 +156,8 @@ pub struct Metrics {
     pub money: ByReason<Counter>,
     /// `vectide_cache_hits_total{tier}`: texts that needed no call.
     pub cache_hits: CacheCounters,
+    /// `vectide_search*`.
+    pub searches: SearchMetrics,
     /// `vectide_freshness_seconds`: from the event in the source (its arrival, where the event tells no time) to searchable.
     pub freshness: Histogram,
     /// `vectide_dead_letters`: set from the ledger whenever metrics are gathered.
@@ -158,6 +181,7 @@ pub struct Metrics {
 }
 
 const LATENCY_BUCKETS: [f64; 7] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+const SEARCH_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
 const FRESHNESS_BUCKETS: [f64; 13] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0, 86_400.0];
 
 impl Default for Metrics {
@@ -221,6 +245,7 @@ impl Metrics {
             tokens: ByReason(Reason::ALL.map(|reason| tokens.with_label_values(&[reason.as_str()]))),
             money: ByReason(Reason::ALL.map(|reason| money.with_label_values(&[reason.as_str()]))),
             cache_hits,
+            searches: searches(r)?,
             freshness: histogram(
                 r,
                 "vectide_freshness_seconds",
@@ -393,6 +418,34 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntG
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
     register(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+}
+
+fn searches(registry: &Registry) -> prometheus::Result<SearchMetrics> {
+    let outcomes = register(
+        registry,
+        IntCounterVec::new(Opts::new("vectide_searches_total", "Searches by how they ended."), &["outcome"])?,
+    )?;
+    Ok(SearchMetrics {
+        outcomes: SearchOutcome::ALL.map(|outcome| outcomes.with_label_values(&[outcome.as_str()])),
+        seconds: histogram(
+            registry,
+            "vectide_search_seconds",
+            "Time from a search to its answer, the embedding of its text included.",
+            &SEARCH_BUCKETS,
+        )?,
+        texts: register(
+            registry,
+            IntCounter::new("vectide_search_texts_total", "Texts of searches sent to the embedding provider.")?,
+        )?,
+        tokens: register(
+            registry,
+            IntCounter::new("vectide_search_tokens_total", "Tokens of searches sent to the embedding provider.")?,
+        )?,
+        money: register(
+            registry,
+            Counter::new("vectide_search_money_dollars_total", "Money spent on embedding searches in US dollars.")?,
+        )?,
+    })
 }
 
 fn by_reason(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {

@@ -17,7 +17,7 @@ pub mod terminal;
 
 pub use actors::{ActorBoard, ActorHandle};
 pub use health::Health;
-pub use labels::{CacheTier, Outcome, Reason, RequestStatus};
+pub use labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 pub use metrics::Metrics;
 pub use report::Report;
 pub use sources::{SourceBoard, SourceHandle};

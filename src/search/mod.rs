@@ -1,22 +1,24 @@
 //! Finds documents by a text, or by another document. The HTTP interface and the command line ask here.
 
+mod questions;
+
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::document::{DocumentId, Vector};
-use crate::embed::provider::{InputType, Judgement, Provider};
+use crate::embed::provider::Provider;
 use crate::index::{Filter, Hit, IndexError, Query, VectorIndex};
 use crate::ledger::{HeldChunk, Ledger};
+use crate::telemetry::metrics::SearchMetrics;
+use crate::telemetry::{Metrics, SearchOutcome};
+
+use questions::Questions;
 
 /// The most documents that one search returns.
 pub const MAX_K: usize = 1_000;
-
-/// How often a question is sent to the provider before it is given up.
-const ATTEMPTS: u32 = 3;
-/// The pause before the second attempt; it doubles with each one.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// A person waits for the answer: a provider that asks for a longer pause is given up at once.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What to search for beside the text or the document.
 #[derive(Debug, Clone)]
@@ -52,6 +54,14 @@ impl SearchError {
     fn unavailable(reason: impl ToString) -> Self {
         Self::Unavailable { reason: reason.to_string(), retry_after: None }
     }
+
+    fn outcome(&self) -> SearchOutcome {
+        match self {
+            Self::Invalid(_) => SearchOutcome::Invalid,
+            Self::NotFound(_) => SearchOutcome::NotFound,
+            Self::Unavailable { .. } => SearchOutcome::Unavailable,
+        }
+    }
 }
 
 impl From<IndexError> for SearchError {
@@ -66,67 +76,72 @@ impl From<IndexError> for SearchError {
 /// Answers questions. Clones share everything.
 #[derive(Clone)]
 pub struct Searcher {
-    /// Embeds the question.
-    pub provider: Arc<dyn Provider>,
-    /// Finds the nearest.
-    pub index: Arc<dyn VectorIndex>,
-    /// Knows the documents.
+    questions: Questions,
+    index: Arc<dyn VectorIndex>,
+    /// What is held of the documents that are found.
     pub ledger: Arc<Ledger>,
-    /// `document.metadata`: the names that filters go by.
-    pub metadata: Arc<[String]>,
+    metadata: Arc<[String]>,
+    metrics: SearchMetrics,
 }
 
 impl Searcher {
+    /// Embeds questions by `provider`, finds the nearest in `index` and asks `ledger` what the documents are. Filters go by the names of
+    /// `metadata`, which are those of `document.metadata`.
+    pub fn new(
+        provider: Arc<dyn Provider>,
+        index: Arc<dyn VectorIndex>,
+        ledger: Arc<Ledger>,
+        metadata: Arc<[String]>,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            questions: Questions::new(provider, metrics),
+            index,
+            ledger,
+            metadata,
+            metrics: metrics.searches.clone(),
+        }
+    }
+
     /// The documents nearest to a text, best first.
     pub async fn search(&self, text: &str, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
-        if text.trim().is_empty() {
-            return Err(SearchError::Invalid("the text to search for is empty".to_owned()));
-        }
-        // Nothing is paid for a question that has no answer.
-        self.index.can_search()?;
-        let vector = self.embed(Arc::from(text)).await?;
-        Ok(self.index.search(self.query(vector, options, None)).await?)
+        self.counted(async {
+            if text.trim().is_empty() {
+                return Err(SearchError::Invalid("the text to search for is empty".to_owned()));
+            }
+            // Nothing is paid for a question that has no answer.
+            self.index.can_search()?;
+            let vector = self.questions.vector_of(text).await?;
+            Ok(self.index.search(self.query(vector, options, None)).await?)
+        })
+        .await
     }
 
     /// The documents nearest to a document, best first and without itself. Of several chunks, their mean is asked for.
     pub async fn similar(&self, id: DocumentId, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
-        let vector = self.vector_of(id.clone()).await?;
-        Ok(self.index.search(self.query(vector, options, Some(id))).await?)
+        self.counted(async {
+            let vector = self.vector_of(id.clone()).await?;
+            Ok(self.index.search(self.query(vector, options, Some(id))).await?)
+        })
+        .await
+    }
+
+    async fn counted(
+        &self,
+        search: impl Future<Output = Result<Vec<Hit>, SearchError>>,
+    ) -> Result<Vec<Hit>, SearchError> {
+        let began = Instant::now();
+        let answer = search.await;
+        let outcome = answer.as_ref().map_or_else(SearchError::outcome, |_| SearchOutcome::Answered);
+        self.metrics.of(outcome).inc();
+        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
+        answer
     }
 
     fn query(&self, vector: Vector, options: SearchOptions, except: Option<DocumentId>) -> Query {
         let SearchOptions { k, filter, with_vectors } = options;
         let filter = filter.map(|filter| filter.for_metadata(&self.metadata));
         Query { vector, k, filter, except, with_vectors }
-    }
-
-    async fn embed(&self, text: Arc<str>) -> Result<Vector, SearchError> {
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 1;
-        loop {
-            let (reason, after) = match self.provider.embed(vec![text.clone()], InputType::Query).await {
-                Judgement::Done(embeddings) => {
-                    return match embeddings.vectors.into_iter().next() {
-                        Some(Ok(vector)) => Ok(vector),
-                        Some(Err(reason)) => {
-                            Err(SearchError::Invalid(format!("the text cannot be embedded: {reason}")))
-                        }
-                        None => Err(SearchError::unavailable("the provider answered without a vector")),
-                    };
-                }
-                Judgement::Refused { reason } => {
-                    return Err(SearchError::Invalid(format!("the provider refused the text: {reason}")));
-                }
-                Judgement::Fatal { reason } => return Err(SearchError::unavailable(reason)),
-                Judgement::Retry { reason, after, .. } => (reason, after),
-            };
-            if attempt == ATTEMPTS || after.is_some_and(|after| after > LONGEST_PAUSE) {
-                return Err(SearchError::Unavailable { reason, retry_after: after });
-            }
-            tokio::time::sleep(after.unwrap_or(pause)).await;
-            pause *= 2;
-            attempt += 1;
-        }
     }
 
     async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {
@@ -175,10 +190,13 @@ mod tests {
         let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
         let ledger = resources.ledger.clone();
         let index = Arc::new(DiscardIndex::open(ledger.clone()).unwrap());
-        let searcher = Searcher { provider: provider.clone(), index, ledger, metadata: Arc::default() };
+        let metrics = Metrics::new();
+        let searcher = Searcher::new(provider.clone(), index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
         let error = searcher.search("dry feet", options).await.unwrap_err();
         assert!(error.to_string().contains("keeps nothing"), "{error}");
         assert!(provider.calls().is_empty());
+        assert_eq!(metrics.searches.of(SearchOutcome::Unavailable).get(), 1);
+        assert_eq!(metrics.searches.seconds.get_sample_count(), 1);
     }
 }

@@ -1,0 +1,133 @@
+//! Questions as vectors. One that was asked before is answered without the provider, for as long as it is remembered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Histogram;
+use tokio::time::Instant;
+
+use crate::dedup::cache::VectorCache;
+use crate::document::Vector;
+use crate::document::fingerprint::Fingerprinter;
+use crate::embed::estimate::Estimator;
+use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
+use crate::settings::{ByteSize, DedupSettings, Span};
+use crate::telemetry::metrics::{RequestCounters, SearchMetrics};
+use crate::telemetry::{Metrics, RequestStatus};
+
+use super::SearchError;
+
+/// How often a question is sent to the provider before it is given up.
+const ATTEMPTS: u32 = 3;
+/// The pause before the second attempt; it doubles with each one.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// A person waits for the answer: a provider that asks for a longer pause is given up at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long the vector of a question is remembered after it was last asked.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+/// How much memory remembered questions may take, in MiB.
+const REMEMBERED: u64 = 8;
+
+/// See the module. Clones share what is remembered.
+#[derive(Clone)]
+pub(super) struct Questions {
+    provider: Arc<dyn Provider>,
+    fingerprints: Fingerprinter,
+    remembered: VectorCache,
+    metrics: SearchMetrics,
+    requests: RequestCounters,
+    latency: Histogram,
+}
+
+impl Questions {
+    pub fn new(provider: Arc<dyn Provider>, metrics: &Metrics) -> Self {
+        let space = provider.space();
+        let (ttl, max_memory) = (Span::new(REMEMBERED_FOR), ByteSize::mebibytes(REMEMBERED));
+        let remembered =
+            VectorCache::new(&DedupSettings { ttl, max_memory, ..DedupSettings::default() }, space.dimensions);
+        Self {
+            fingerprints: Fingerprinter::new(&space.key()),
+            remembered,
+            metrics: metrics.searches.clone(),
+            requests: metrics.requests(provider.model()),
+            latency: metrics.embedding_latency.clone(),
+            provider,
+        }
+    }
+
+    /// The vector of a question.
+    pub async fn vector_of(&self, text: &str) -> Result<Vector, SearchError> {
+        let fingerprint = self.fingerprints.of(text);
+        if let Some(vector) = self.remembered.get(&fingerprint) {
+            return Ok(vector);
+        }
+        let vector = self.embed(&Arc::from(text)).await?;
+        self.remembered.insert(fingerprint, vector.clone());
+        Ok(vector)
+    }
+
+    async fn embed(&self, text: &Arc<str>) -> Result<Vector, SearchError> {
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1;
+        loop {
+            let began = Instant::now();
+            let judgement = self.provider.embed(vec![text.clone()], InputType::Query).await;
+            self.latency.observe(began.elapsed().as_secs_f64());
+            self.requests.of(RequestStatus::from(&judgement)).inc();
+            let (reason, after) = match judgement {
+                Judgement::Done(embeddings) => {
+                    self.account(text, &embeddings);
+                    return match embeddings.vectors.into_iter().next() {
+                        Some(Ok(vector)) => Ok(vector),
+                        Some(Err(reason)) => {
+                            Err(SearchError::Invalid(format!("the text cannot be embedded: {reason}")))
+                        }
+                        None => Err(SearchError::unavailable("the provider answered without a vector")),
+                    };
+                }
+                Judgement::Refused { reason } => {
+                    return Err(SearchError::Invalid(format!("the provider refused the text: {reason}")));
+                }
+                Judgement::Fatal { reason } => return Err(SearchError::unavailable(reason)),
+                Judgement::Retry { reason, after, .. } => (reason, after),
+            };
+            if attempt == ATTEMPTS || after.is_some_and(|after| after > LONGEST_PAUSE) {
+                return Err(SearchError::Unavailable { reason, retry_after: after });
+            }
+            tokio::time::sleep(after.unwrap_or(pause)).await;
+            pause *= 2;
+            attempt += 1;
+        }
+    }
+
+    /// Notes what a call was charged: as the provider says, else as its length lets guess.
+    fn account(&self, text: &str, embeddings: &Embeddings) {
+        let tokens = embeddings.tokens.unwrap_or_else(|| Estimator::default().tokens(text.len()));
+        self.metrics.texts.inc();
+        self.metrics.tokens.inc_by(tokens);
+        self.metrics.money.inc_by(tokens as f64 * self.provider.price_per_million_tokens() / 1e6);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::fakes::{FakeProvider, Fault};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_is_paid_for_and_counted_once_while_it_is_remembered() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), &metrics);
+        provider.faults.order([Fault::Unavailable]);
+        let vector = questions.vector_of("dry feet").await.unwrap();
+        assert_eq!(questions.clone().vector_of("dry feet").await.unwrap(), vector);
+        assert_eq!(provider.paid(), [("dry feet".to_owned(), 1)].into());
+        let searches = &metrics.searches;
+        assert_eq!((searches.texts.get(), searches.tokens.get()), (1, 3));
+        assert!(searches.money.get() > 0.0);
+        let requests = metrics.requests(provider.model());
+        assert_eq!([RequestStatus::Retry, RequestStatus::Ok].map(|status| requests.of(status).get()), [1, 1]);
+        assert_eq!((metrics.embedding_latency.get_sample_count(), metrics.texts.sum()), (2, 0));
+    }
+}
