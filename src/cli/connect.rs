@@ -105,8 +105,7 @@ fn without_text(change: Change, template: &Template) -> String {
     if !is_whole || template.render(&document) != Ok(None) {
         return String::new();
     }
-    let lacking = template.reads().filter(|name| document.field(name).is_none());
-    let lacking: Vec<String> = lacking.map(|name| format!("`{name}`")).collect();
+    let lacking: Vec<String> = template.lacking(&document).iter().map(|name| format!("`{name}`")).collect();
     format!(", which has no text: it lacks {}", lacking.join(", "))
 }
 

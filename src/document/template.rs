@@ -1,12 +1,13 @@
 //! From a document to the text that is embedded and the metadata that is stored beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
@@ -27,8 +28,8 @@ const ADDED: &str = "the template is added when it is compiled";
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    /// The fields that the template reads. Nothing else of a document is given to it.
-    reads: Vec<Arc<str>>,
+    /// Every word of the template: among them are the fields that it reads. Nothing else of a document is given to it.
+    words: Vec<Arc<str>>,
     /// Sorted by name, as the metadata is.
     metadata: Vec<FieldName>,
 }
@@ -36,39 +37,49 @@ pub struct Template {
 impl Template {
     /// Compiles the template and checks the names of the metadata fields.
     pub fn new(settings: &DocumentSettings) -> Result<Self, String> {
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(FUEL));
-        environment
-            .add_template_owned(TEXT, settings.text.clone())
-            .map_err(|error| format!("document.text: {}", described(&error)))?;
-        try_out(&mut environment)?;
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        let template = environment.get_template(TEXT).expect(ADDED);
-        let mut reads: Vec<Arc<str>> = template.undeclared_variables(false).into_iter().map(Arc::from).collect();
-        reads.sort_unstable();
+        let environment = compiled(&settings.text).map_err(|error| format!("document.text: {error}"))?;
         let mut metadata = Vec::new();
         for name in &settings.metadata {
             metadata.push(FieldName::new(name).map_err(|error| format!("document.metadata: {error}"))?);
         }
         metadata.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         metadata.dedup();
-        Ok(Self { environment, reads, metadata })
+        let mut words: Vec<Arc<str>> = words(&settings.text).map(|(word, _)| Arc::from(word)).collect();
+        words.sort_unstable();
+        words.dedup();
+        Ok(Self { environment, words, metadata })
     }
 
-    /// The names that the template reads and does not set itself, sorted: fields, and functions such as `range`.
-    pub fn reads(&self) -> impl Iterator<Item = &str> {
-        self.reads.iter().map(|name| &**name)
+    /// Why a text cannot be `document.text`.
+    pub fn check(text: &str) -> Result<(), String> {
+        compiled(text).map(drop)
+    }
+
+    /// The fields that the template asks a document for and that it lacks, sorted. Some of them it may do without.
+    pub fn lacking(&self, document: &Document) -> Vec<String> {
+        let mut lenient = self.environment.clone();
+        lenient.set_undefined_behavior(UndefinedBehavior::Chainable);
+        let asked = Asked::new(self.context(document));
+        // It is asked, and not rendered for its text.
+        let _ = lenient.get_template(TEXT).expect(ADDED).render(Value::from_dyn_object(asked.clone()));
+        asked.in_vain().filter(|name| lenient.globals().all(|(global, _)| global != name)).collect()
+    }
+
+    fn context(&self, document: &Document) -> Context {
+        Context(self.words.iter().filter_map(|name| Some((name.clone(), value(document.field(name)?)))).collect())
     }
 
     /// The text of a document, without white space around it. `None`: a field that the template needs is missing, so there is no text
-    /// yet. An error: the template cannot be rendered with these values (a number where a list is needed), or the text is longer than
+    /// yet; or the document has no field at all, as after its deletion, whatever the template makes of that. An error: the template cannot be rendered with these values (a number where a list is needed), or the text is longer than
     /// [`MAX_TEXT_BYTES`].
     ///
     /// `null` is a missing value at any depth. Printing a missing value or looping over it needs it; `{% if x %}`, `x is defined` and
     /// `x | default('')` do not. Nothing is escaped.
     pub fn render(&self, document: &Document) -> Result<Option<String>, String> {
-        let read = self.reads.iter().filter_map(|name| Some((name.clone(), value(document.field(name)?))));
-        let context = Value::from_object(Context(read.collect()));
+        if document.fields().next().is_none() {
+            return Ok(None);
+        }
+        let context = Value::from_object(self.context(document));
         let template = self.environment.get_template(TEXT).expect(ADDED);
         match template.render(context) {
             Ok(text) if text.len() > MAX_TEXT_BYTES => {
@@ -94,20 +105,56 @@ impl Template {
     }
 }
 
+/// An environment with the template in it, which was tried out.
+fn compiled(text: &str) -> Result<Environment<'static>, String> {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
+    environment.add_template_owned(TEXT, text.to_owned()).map_err(|error| {
+        let line = error.line().filter(|_| text.contains('\n')).map(|line| format!(" in line {line}"));
+        let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        format!("is no minijinja template{}: {why}", line.unwrap_or_default())
+    })?;
+    // A function of the template language that is never called is a field of that name.
+    let functions: Vec<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
+    for function in functions.iter().filter(|name| !words(text).any(|(word, called)| word == **name && called)) {
+        environment.remove_global(function);
+    }
+    try_out(&mut environment)?;
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    Ok(environment)
+}
+
+/// The words of a template that may be names, and whether each is called as a function. Also those in plain text: what a template reads
+/// cannot be told from its syntax alone (minijinja's `undeclared_variables` leaves some out), and a word too many does no harm.
+fn words(template: &str) -> impl Iterator<Item = (&str, bool)> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = template;
+    std::iter::from_fn(move || {
+        let from = &rest[rest.find(is_part)?..];
+        let (word, behind) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
+        rest = behind;
+        Some((word, behind.trim_start().starts_with('(')))
+    })
+}
+
 /// Renders nothing, leniently: the compiler does not look names of filters up, and a misspelt one should not wait for a document.
 fn try_out(environment: &mut Environment<'static>) -> Result<(), String> {
     use ErrorKind::{MissingArgument, TooManyArguments, UnknownFilter, UnknownFunction, UnknownTest};
 
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-    let tried = environment.get_template(TEXT).expect(ADDED).render(());
-    match tried {
+    let asked = Asked::new(Context(Vec::new()));
+    let template = environment.get_template(TEXT).expect(ADDED);
+    match template.render(Value::from_dyn_object(asked.clone())) {
         Err(error)
             if matches!(
                 error.kind(),
                 MissingArgument | TooManyArguments | UnknownFilter | UnknownFunction | UnknownTest
             ) =>
         {
-            Err(format!("document.text: {}", described(&error)))
+            Err(described(&error))
+        }
+        Ok(_) if asked.in_vain().next().is_none() => {
+            Err("uses no field, so every document would have the same text; write fields as `{{ title }}`".to_owned())
         }
         // Anything else may be the fault of the missing values.
         Ok(_) | Err(_) => Ok(()),
@@ -132,17 +179,54 @@ fn described(error: &minijinja::Error) -> String {
     text
 }
 
-/// The fields that a template reads, of one document. Few, so a list is the fastest map.
+/// A context that notes what it is asked for and does not have.
 #[derive(Debug)]
-struct Context(Vec<(Arc<str>, Value)>);
+struct Asked {
+    context: Context,
+    in_vain: Mutex<BTreeSet<String>>,
+}
 
-impl Object for Context {
+impl Asked {
+    fn new(context: Context) -> Arc<Self> {
+        Arc::new(Self { context, in_vain: Mutex::default() })
+    }
+
+    fn in_vain(&self) -> impl Iterator<Item = String> {
+        self.in_vain.lock().clone().into_iter()
+    }
+}
+
+impl Object for Asked {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         self.get_value_by_str(key.as_str()?)
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let found = self.context.get(key);
+        if found.is_none() {
+            self.in_vain.lock().insert(key.to_owned());
+        }
+        found
+    }
+}
+
+/// The fields that a template may read, of one document. Few, so a list is the fastest map.
+#[derive(Debug)]
+struct Context(Vec<(Arc<str>, Value)>);
+
+impl Context {
+    fn get(&self, key: &str) -> Option<Value> {
         self.0.iter().find(|(name, _)| **name == *key).map(|(_, value)| value.clone())
+    }
+}
+
+impl Object for Context {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.get(key)
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -210,8 +294,8 @@ mod tests {
                 json!({"a": 1, "b": -2.5, "c": true, "d": u64::MAX}),
                 "1 -2.5 True 18446744073709551615",
             ),
-            ("{{ a | default('') }}{{ b | default('x') }}", json!({"b": null}), "x"),
-            ("{% if a %}A{% else %}B{% endif %}{% if a is defined %}C{% endif %}", json!({}), "B"),
+            ("{{ a | default('') }}{{ b | default('x') }}", json!({"b": null, "c": 1}), "x"),
+            ("{% if a %}A{% else %}B{% endif %}{% if a is defined %}C{% endif %}", json!({"b": 1}), "B"),
             ("{% for t in tags %}{{ t | upper }} {% endfor %}", json!({"tags": ["a", "b"]}), "A B"),
             ("{{ tags | join(', ') }}", json!({"tags": ["a", "b"]}), "a, b"),
             (
@@ -274,12 +358,13 @@ mod tests {
     #[test]
     fn a_broken_template_is_refused_when_it_is_compiled() {
         for (text, metadata, reason) in [
-            ("{{ a", &[][..], "document.text: syntax error"),
+            ("{{ a", &[][..], "document.text: is no minijinja template: unexpected end of input"),
+            ("same for all", &[], "document.text: uses no field"),
             ("{{ a | upppper }}", &[], "document.text: unknown filter"),
             ("{{ b }} {{ a.x | default('') | upppper }}", &[], "unknown filter"),
             ("{% if a is eevn %}{% endif %}", &[], "unknown test"),
             ("{{ raange(3) }}", &[], "unknown function"),
-            ("a", &["/"], "document.metadata: `/` names no field"),
+            ("{{ a }}", &["/"], "document.metadata: `/` names no field"),
         ] {
             let error = Template::new(&settings(text, metadata)).unwrap_err();
             assert!(error.contains(reason), "{error} should say: {reason}");
@@ -287,15 +372,44 @@ mod tests {
     }
 
     #[test]
-    fn the_template_tells_what_it_reads() {
-        let text = "{% set s = a.b %}{{ s }}{% for i in c %}{{ i }}{{ d | default(e) }}{% endfor %}";
+    fn a_field_is_read_wherever_a_template_names_it() {
+        for (template, fields, text) in [
+            ("{{ title }} {{ body[:4] }}", json!({"title": "Hat", "body": "of wool"}), "Hat of w"),
+            ("{% set title = title | upper %}{{ title }}", json!({"title": "Hat"}), "HAT"),
+            ("{% with body = body | upper %}{{ body }}{% endwith %}", json!({"body": "wool"}), "WOOL"),
+            ("{% filter replace('o', n) %}{{ body }}{% endfilter %}", json!({"body": "wool", "n": "0"}), "w00l"),
+            ("{% set n = n + 1 %}{{ n }}", json!({"n": 1}), "2"),
+            ("{{ range }} {{ dict['a'] }}", json!({"range": 5, "dict": {"a": 1}}), "5 1"),
+        ] {
+            assert_eq!(render(template, fields), Ok(Some(text.to_owned())), "{template}");
+        }
+        for template in ["{{ title }} {{ range }}", "{{ title }} {{ dict }}", "{{ debug }}"] {
+            assert_eq!(render(template, json!({"title": "Hat"})), Ok(None), "{template} lacks a field of that name");
+        }
+    }
+
+    #[test]
+    fn a_document_without_fields_has_no_text_whatever_the_template_makes_of_it() {
+        for template in ["Product: {{ a | default('') }}", "{{ a or 'untitled' }}", "{% if a %}{{ a }}{% endif %}"] {
+            assert_eq!(render(template, json!({})), Ok(None), "{template}");
+            assert_eq!(render(template, json!({"a": null})), Ok(None), "{template}");
+            assert!(render(template, json!({"b": 1})).unwrap().is_some(), "{template}");
+        }
+    }
+
+    #[test]
+    fn what_a_document_lacks_is_told() {
+        let text =
+            "{% set s = a.b %}{{ s }}{% for i in c %}{{ i }}{% endfor %}{{ d | default(e) }}{{ f[:2] }}{{ range(2) }}";
         let template = Template::new(&settings(text, &[])).unwrap();
-        assert_eq!(template.reads().collect::<Vec<_>>(), ["a", "c", "d", "e"]);
+        assert_eq!(template.lacking(&document(json!({"a": {}, "d": 1}))), ["c", "e", "f"]);
+        assert_eq!(template.lacking(&Document::default()), ["a", "c", "d", "e", "f"]);
     }
 
     #[test]
     fn metadata_is_canonical() {
-        let template = Template::new(&settings("t", &["price", "category", "/shop/name", "missing", "price"])).unwrap();
+        let template =
+            Template::new(&settings("{{ t }}", &["price", "category", "/shop/name", "missing", "price"])).unwrap();
         let full = document(
             json!({"price": 1.5, "category": {"b": 1, "a": "\"x\""}, "shop": {"name": "n"}, "other": 1, "missing": null}),
         );

@@ -121,7 +121,9 @@ impl Checker {
         if let Some(version) = &document.version {
             self.field(place.key("version"), &version.field);
         }
-        self.template(place.key("text"), &document.text);
+        if let Err(why) = Template::check(&document.text) {
+            self.note(place.key("text"), why);
+        }
         let mut seen = BTreeMap::new();
         for (index, name) in document.metadata.iter().enumerate() {
             let place = place.key("metadata").index(index);
@@ -173,23 +175,6 @@ impl Checker {
             self.note(place, "names no field: write a key such as `title`, or a pointer such as `/product/title`");
         } else if name.starts_with('/') && name.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
             self.note(place, "is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
-        }
-    }
-
-    fn template(&mut self, place: Place, template: &str) {
-        let mut environment = minijinja::Environment::new();
-        if let Err(error) = environment.add_template("text", template) {
-            let line = error.line().filter(|_| template.contains('\n')).map(|line| format!(" in line {line}"));
-            let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-            self.note(place, format!("is no minijinja template{}: {why}", line.unwrap_or_default()));
-            return;
-        }
-        let names = environment.get_template("text").map(|template| template.undeclared_variables(false));
-        if names.is_ok_and(|names| names.is_empty()) {
-            self.note(
-                place,
-                "uses no field, so every document would have the same text; write fields as `{{ title }}`",
-            );
         }
     }
 

@@ -21,6 +21,7 @@ pub struct DocumentSettings {
     pub version: Option<VersionSettings>,
     /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":
     /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
+    /// A part of a missing field, `{{ description[:300] }}`, is empty and not missing.
     pub text: String,
     /// The fields that the index stores beside the vector, for filters and results.
     #[serde(default)]
