@@ -30,7 +30,8 @@ const SLOW_RETRY: Backoff =
 /// answer 500 to one certain text for ever, or time out on a batch that is too large for them.
 const DOUBT_AFTER: u32 = 10;
 
-/// So many do where each time others succeeded since the failure before.
+/// So many do where each time others succeeded since the failure before: 403 as well, which is also how firewalls answer to a text that
+/// looks like an attack.
 const DOUBT_AMONG_SUCCESSES: u32 = 3;
 
 /// So many failures of a lone text in a row, each right after a harmless one succeeded, prove that the text is the cause.
@@ -85,39 +86,51 @@ struct Caller<'a> {
 /// How a part of a batch ended.
 enum Part {
     Done(Vec<Result<Vector, String>>),
-    /// The provider refuses it.
-    Refused(String),
-    /// It failed so often that its texts may be the cause.
-    Doubtful,
+    /// The provider refuses it, or it failed so often that its texts may be the cause.
+    Guilty,
 }
 
 /// The failures of one call in a row.
 #[derive(Debug, Default)]
 struct Failures {
     count: u32,
-    /// How many calls of all had succeeded when it failed last.
-    successes: u64,
-    /// Whether nothing else succeeded between its last two failures, so that the provider seems to be down: what fails among successes
-    /// has its reason in itself, and must not be tried again after each of them.
+    /// How many calls of all had succeeded when it failed last, or before it one that its texts were a part of.
+    successes: Option<u64>,
+    /// Whether nothing else succeeded between its last two failures, so that the provider seems to be down.
     down: bool,
-    /// How many of them cast doubt on its texts, and how many of these had others succeed since the one before.
+    /// Whether others did. What fails among successes has its reason in itself: it must not be tried again after each of them, and
+    /// nobody else is to wait for it.
+    among_successes: bool,
+    /// How many of them cast doubt on its texts, and how many were among successes.
     doubts: u32,
-    among_successes: u32,
+    alone: u32,
 }
 
 impl Failures {
+    /// Of a call with texts that failed when so many calls of all had succeeded.
+    fn after(successes: Option<u64>) -> Self {
+        Self { successes, ..Self::default() }
+    }
+
     /// It failed once more, when so many calls of all had succeeded.
     fn one_more(&mut self, successes: u64) {
         self.count += 1;
-        self.down = self.count > 1 && self.successes == successes;
-        self.successes = successes;
+        self.down = self.successes == Some(successes);
+        self.among_successes = self.successes.is_some_and(|before| before != successes);
+        self.successes = Some(successes);
     }
 
-    /// The last failure casts doubt on its texts. Whether that is enough to look at each half alone.
-    fn doubt(&mut self) -> bool {
-        self.doubts += 1;
-        self.among_successes += u32::from(!self.down && self.count > 1);
-        self.doubts == DOUBT_AFTER || self.among_successes == DOUBT_AMONG_SUCCESSES
+    /// Whether what was said last is enough to look at each half of its texts alone.
+    fn casts_doubt(&mut self, failure: &Judgement) -> bool {
+        let (may_be_the_texts, tells_of_all) = match failure {
+            Judgement::Retry { pause, .. } => (!pause, false),
+            // Of a wrong key as of what a firewall takes offence at: only the success of others tells.
+            Judgement::Fatal { .. } => (true, true),
+            Judgement::Done(_) | Judgement::Refused { .. } => (false, false),
+        };
+        self.doubts += u32::from(may_be_the_texts && !tells_of_all);
+        self.alone += u32::from(may_be_the_texts && self.among_successes);
+        may_be_the_texts && (self.doubts == DOUBT_AFTER || self.alone == DOUBT_AMONG_SUCCESSES)
     }
 }
 
@@ -127,41 +140,36 @@ impl Caller<'_> {
         let step = self.provider.max_items().max(1);
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
-        // A call of this batch, and nothing failed since: the provider works, and what it refuses now is the text's own fault.
-        let mut succeeded = false;
+        let mut successes = None;
         while let Some(part) = parts.pop_front() {
-            match self.embed_part(&texts[part.clone()], &mut succeeded).await {
+            match self.embed_part(&texts[part.clone()], &mut successes).await {
                 Part::Done(vectors) => {
-                    succeeded = true;
                     settled[part].iter_mut().zip(vectors).for_each(|(slot, vector)| *slot = Some(vector));
                 }
-                Part::Refused(_) | Part::Doubtful if part.len() > 1 => {
+                Part::Guilty if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front(middle..part.end);
                     parts.push_front(part.start..middle);
                 }
-                Part::Refused(reason) if succeeded => settled[part.start] = Some(Err(reason)),
-                Part::Refused(_) | Part::Doubtful => {
-                    settled[part.start] = Some(self.embed_suspect(&texts[part.start]).await);
-                    succeeded = true;
-                }
+                Part::Guilty => settled[part.start] = Some(self.embed_suspect(&texts[part.start]).await),
             }
         }
         settled.into_iter().map(|slot| slot.expect("a part leaves the queue only when its texts are settled")).collect()
     }
 
-    /// Repeats one call until it succeeds, is refused or is in doubt. When it failed, what succeeded before says nothing any more.
-    async fn embed_part(&self, texts: &[Arc<str>], succeeded: &mut bool) -> Part {
-        let mut failures = Failures::default();
+    /// Repeats one call until it succeeds, is refused or is in doubt. `successes`: how many calls had succeeded when one of this batch
+    /// failed last.
+    async fn embed_part(&self, texts: &[Arc<str>], successes: &mut Option<u64>) -> Part {
+        let mut failures = Failures::after(*successes);
         loop {
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
-                Judgement::Refused { reason } => return Part::Refused(reason),
+                Judgement::Refused { .. } => return Part::Guilty,
                 failure => {
-                    *succeeded = false;
                     failures.one_more(self.status.successes());
-                    if matches!(failure, Judgement::Retry { pause: false, .. }) && failures.doubt() {
-                        return Part::Doubtful;
+                    *successes = failures.successes;
+                    if failures.casts_doubt(&failure) {
+                        return Part::Guilty;
                     }
                     self.wait_after(failure, &failures).await;
                 }
@@ -189,20 +197,23 @@ impl Caller<'_> {
                 self.wait_after(harmless, &failures).await;
                 continue;
             }
-            match self.call(std::slice::from_ref(text)).await {
+            // From here on the harmless text is what succeeded among its failures.
+            failures.successes.get_or_insert_default();
+            let failure = match self.call(std::slice::from_ref(text)).await {
                 Judgement::Done(embeddings) => {
                     return embeddings.vectors.into_iter().next().expect("a call gives as many vectors as texts");
                 }
                 Judgement::Refused { reason } => return Err(reason),
-                Judgement::Retry { reason, pause: false, .. } if strikes + 1 == STRIKES => {
+                failure => failure,
+            };
+            if let Judgement::Retry { reason, pause: false, .. } | Judgement::Fatal { reason } = &failure {
+                strikes += 1;
+                if strikes == STRIKES {
                     return Err(format!("the provider fails with this text and with no other: {reason}"));
                 }
-                failure => {
-                    strikes += u32::from(matches!(failure, Judgement::Retry { pause: false, .. }));
-                    failures.one_more(self.status.successes());
-                    self.wait_after(failure, &failures).await;
-                }
             }
+            failures.one_more(self.status.successes());
+            self.wait_after(failure, &failures).await;
         }
     }
 
@@ -256,8 +267,12 @@ impl Caller<'_> {
                 // The first call to find the provider back spares the others the rest of their waits.
                 tokio::select! {
                     () = rest => {}
-                    () = self.status.succeeds_after(failures.successes), if failures.down => {}
+                    () = self.status.succeeds_after(failures.successes.unwrap_or_default()), if failures.down => {}
                 }
+            }
+            Judgement::Fatal { reason } if failures.among_successes => {
+                self.status.failed(&reason);
+                tokio::time::sleep(RETRY.delay(failures.count, fastrand::f64())).await;
             }
             Judgement::Fatal { reason } | Judgement::Refused { reason } => {
                 self.status.needs_a_person(&reason);
@@ -458,25 +473,39 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_text_that_only_ever_fails_while_others_succeed_is_found_soon() {
-        let provider = Scripted::new(|_, texts| match texts.iter().any(|text| &**text == "poison") {
-            true => retry(false, None),
+        found_soon(|| retry(false, None)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_a_firewall_forbids_is_found_among_those_that_it_lets_through() {
+        found_soon(|| Judgement::Fatal { reason: "HTTP 403: forbidden".into() }).await;
+    }
+
+    /// `failure` is what each call with one certain text ends with.
+    async fn found_soon(failure: impl Fn() -> Judgement + Send + Sync + 'static) {
+        let provider = Scripted::new(move |_, texts| match texts.iter().any(|text| &**text == "poison") {
+            true => failure(),
             false => done(texts),
         });
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let texts: Vec<String> = (0..63).map(|number| format!("text {number}")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).chain(["poison"]).collect();
+        let began = Instant::now();
         let others = async {
             loop {
+                let since = Instant::now();
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 provider.embed_with(&limiter, &status, &["another"]).await;
+                let pause = since.elapsed();
+                assert!(pause < Duration::from_secs(1) || began.elapsed() < Duration::from_secs(20), "{pause:?}");
             }
         };
-        let began = Instant::now();
         let vectors = tokio::select! {
             vectors = provider.embed_with(&limiter, &status, &texts) => vectors,
             never = others => never,
         };
         assert_eq!(vectors.iter().filter(|vector| vector.is_err()).count(), 1);
+        assert_eq!(vectors.last().map(Result::is_err), Some(true));
         // Seven times halved, after three or four waits of a second each, and five strikes.
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     }
@@ -515,7 +544,8 @@ mod tests {
                 false => assert_eq!(result, &Ok(vector(text))),
             }
         }
-        assert!(provider.calls() <= 1 + 4 * 2 * 7 + 1, "{} calls for four guilty texts", provider.calls());
+        // Each halving, and then the harmless text and the guilty one once more.
+        assert!(provider.calls() <= 1 + 4 * 2 * 7 + 4 * 2, "{} calls for four guilty texts", provider.calls());
     }
 
     #[tokio::test(start_paused = true)]
@@ -547,6 +577,21 @@ mod tests {
             _ => done(texts),
         });
         assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_succeeded_before_does_not_prove_a_refusal_of_everything_after_it() {
+        let provider = Scripted::new(|number, texts| match number {
+            // The first half has its vectors; then the account's budget is used up for a while.
+            2..20 => Judgement::Refused { reason: "budget exceeded".into() },
+            _ if texts.iter().any(|text| &**text == "poison") => Judgement::Refused { reason: "bad text".into() },
+            _ => done(texts),
+        });
+        let texts = ["a", "b", "c", "d", "e", "f", "g", "poison"];
+        let vectors = provider.embed_all(&texts).await;
+        for (text, vector) in texts.iter().zip(vectors) {
+            assert_eq!(vector.is_err(), *text == "poison", "{text}: {vector:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,9 @@ pub fn judge(
     match status.as_u16() {
         // Not "wait", but "never": the call alone is larger than the quota of a minute.
         429 if complaint.message.starts_with("Request too large") => refused(),
-        429 | 503 | 529 => retry(true),
+        429 => retry(true),
+        // Many a proxy says so of a server that a text has crashed.
+        503 | 529 => retry(retry_after(headers, now).is_some()),
         400 | 413 | 422 => refused(),
         // llama.cpp's server, of a text that is longer than its batch.
         500 if complaint.message.contains("too large to process") => refused(),
@@ -255,6 +257,14 @@ mod tests {
     fn the_wait_that_was_asked_for_is_passed_on() {
         let Judgement::Retry { after, pause, .. } = judged(429, json!({})) else { panic!() };
         assert_eq!((after, pause), (Some(Duration::from_secs(7)), true));
+    }
+
+    #[test]
+    fn whoever_is_busy_and_asks_for_no_wait_holds_nobody_else() {
+        for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::from_u16(529).unwrap()] {
+            let judged = judge(status, &HeaderMap::new(), &[], 1, &endpoint(), SystemTime::UNIX_EPOCH);
+            assert!(matches!(judged, Judgement::Retry { after: None, pause: false, .. }), "{judged:?}");
+        }
     }
 
     #[test]
