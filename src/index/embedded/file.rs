@@ -1,9 +1,10 @@
-//! The graph on the disk: what usearch writes, then the keys in it, then a footer.
+//! The graph on the disk: what usearch writes, then the points in it, then a footer. A point is its key and what stands for its vector,
+//! 8 bytes each, little-endian.
 //!
 //! usearch trusts what it reads, so nothing is given to it before the checksum over the whole file was found right. A
 //! file that is missing, damaged or of another ledger costs time, never data: the graph is built again.
 //!
-//! Footer, little-endian: magic (8 bytes), version (4), metric (4), dimensions (8), bytes of usearch (8), keys (8),
+//! Footer, little-endian: magic (8 bytes), version (4), metric (4), dimensions (8), bytes of usearch (8), points (8),
 //! covered (8), ledger (16), CRC-32 of all before (4).
 
 use std::fs::{self, File, OpenOptions};
@@ -13,13 +14,14 @@ use std::path::Path;
 use crate::ledger::PointKey;
 use crate::settings::index::Metric;
 
-use super::graph::{Graph, Shape};
+use super::graph::{Graph, Point, Shape};
+use super::twins::Likeness;
 
 const MAGIC: &[u8; 8] = b"VctdGrph";
 /// Grows whenever a graph that an older Vectide saved must not be used: another layout, scalar or metric.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FOOTER_BYTES: usize = 68;
-const KEY_BYTES: u64 = 8;
+const POINT_BYTES: u64 = 16;
 /// Read at once.
 const BLOCK: usize = 256 * 1024;
 
@@ -38,7 +40,7 @@ struct Footer {
     metric: u32,
     dimensions: u64,
     body: u64,
-    keys: u64,
+    points: u64,
     covered: PointKey,
     ledger: LedgerMark,
 }
@@ -49,7 +51,7 @@ impl Footer {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&self.metric.to_le_bytes());
-        for number in [self.dimensions, self.body, self.keys, self.covered] {
+        for number in [self.dimensions, self.body, self.points, self.covered] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend_from_slice(&self.ledger.to_le_bytes());
@@ -75,10 +77,10 @@ impl Footer {
         }
         let metric = next(4) as u32;
         let mut number = || next(8) as u64;
-        let (dimensions, body, keys, covered) = (number(), number(), number(), number());
+        let (dimensions, body, points, covered) = (number(), number(), number(), number());
         let ledger = next(16);
         let checksum = next(4) as u32;
-        Ok((Self { metric, dimensions, body, keys, covered, ledger }, checksum))
+        Ok((Self { metric, dimensions, body, points, covered, ledger }, checksum))
     }
 }
 
@@ -119,7 +121,7 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
             metric: number_of(shape.metric),
             dimensions: shape.dimensions as u64,
             body,
-            keys: graph.keys().len() as u64,
+            points: graph.points().len() as u64,
             covered: graph.covered,
             ledger,
         };
@@ -128,8 +130,9 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
             checksum.update(bytes);
             out.write_all(bytes)
         };
-        for key in graph.keys() {
-            put(&key.to_le_bytes())?;
+        for point in graph.points() {
+            put(&point.key.to_le_bytes())?;
+            put(&point.likeness.0.to_le_bytes())?;
         }
         put(&footer.to_bytes())?;
         out.write_all(&checksum.finalize().to_le_bytes())?;
@@ -145,7 +148,7 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
 /// # Errors
 /// Why it cannot be used, as the end of a sentence about the file.
 pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access) -> Result<Option<Graph>, String> {
-    let (footer, keys) = match check(path) {
+    let (footer, points) = match check(path) {
         Ok(checked) => checked?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.to_string()),
@@ -157,7 +160,7 @@ pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access
         return Err("it was made for another metric or number of dimensions".to_owned());
     }
     let path = text_of(path)?;
-    let graph = Graph::restore(shape, keys, footer.covered, |index| {
+    let graph = Graph::restore(shape, points, footer.covered, |index| {
         let read = if access == Access::Change { index.load(path) } else { index.view(path) };
         read.map_err(|error| error.to_string())
     })?;
@@ -165,7 +168,7 @@ pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access
 }
 
 /// Reads the whole file and compares its checksum.
-fn check(path: &Path) -> io::Result<Result<(Footer, Vec<PointKey>), String>> {
+fn check(path: &Path) -> io::Result<Result<(Footer, Vec<Point>), String>> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let Some(before_footer) = length.checked_sub(FOOTER_BYTES as u64) else {
@@ -178,22 +181,23 @@ fn check(path: &Path) -> io::Result<Result<(Footer, Vec<PointKey>), String>> {
         Ok(read) => read,
         Err(why) => return Ok(Err(why)),
     };
-    let keys = footer.keys.checked_mul(KEY_BYTES);
-    if keys.and_then(|keys| keys.checked_add(footer.body)) != Some(before_footer) {
+    let points = footer.points.checked_mul(POINT_BYTES);
+    if points.and_then(|points| points.checked_add(footer.body)) != Some(before_footer) {
         return Ok(Err("it is cut off".to_owned()));
     }
     let mut found = crc32fast::Hasher::new();
     file.seek(SeekFrom::Start(0))?;
     feed(&mut found, &mut file, footer.body)?;
-    let mut keys = vec![0; (before_footer - footer.body) as usize];
-    file.read_exact(&mut keys)?;
-    found.update(&keys);
+    let mut points = vec![0; (before_footer - footer.body) as usize];
+    file.read_exact(&mut points)?;
+    found.update(&points);
     found.update(&bytes[..FOOTER_BYTES - 4]);
     if found.finalize() != checksum {
         return Ok(Err("it is damaged: its checksum is wrong".to_owned()));
     }
-    let (keys, _) = keys.as_chunks();
-    Ok(Ok((footer, keys.iter().map(|key| PointKey::from_le_bytes(*key)).collect())))
+    let numbers: Vec<u64> = points.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number)).collect();
+    let point = |[key, likeness]: &[u64; 2]| Point { key: *key, likeness: Likeness(*likeness) };
+    Ok(Ok((footer, numbers.as_chunks().0.iter().map(point).collect())))
 }
 
 fn feed(checksum: &mut crc32fast::Hasher, file: &mut File, length: u64) -> io::Result<()> {

@@ -10,6 +10,7 @@ use crate::ledger::PointKey;
 use crate::settings::index::Metric;
 
 use super::exact::Scored;
+use super::twins::{Likeness, Twins};
 
 // Chosen with `cargo bench --bench search`.
 /// Links a point has on each level; twice as many on the lowest.
@@ -75,80 +76,98 @@ impl Shape {
     }
 }
 
+/// A point that is in the graph, in a node of its own or in one with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Point {
+    pub(super) key: PointKey,
+    pub(super) likeness: Likeness,
+}
+
 /// The graph and which points it has.
 pub(super) struct Graph {
     shape: Shape,
     index: Index,
-    keys: Vec<PointKey>,
+    points: Vec<Point>,
+    twins: Twins,
     /// Every point of the ledger with a key up to this is in the graph.
     pub(super) covered: PointKey,
 }
 
 impl Graph {
     pub(super) fn new(shape: Shape) -> Result<Self, String> {
-        Ok(Self { shape, index: shape.empty()?, keys: Vec::new(), covered: 0 })
+        Ok(Self { shape, index: shape.empty()?, points: Vec::new(), twins: Twins::default(), covered: 0 })
     }
 
     /// A graph from a file of usearch that was checked: `fill` reads it into the empty one it is given.
     pub(super) fn restore(
         shape: Shape,
-        keys: Vec<PointKey>,
+        points: Vec<Point>,
         covered: PointKey,
         fill: impl FnOnce(&Index) -> Result<(), String>,
     ) -> Result<Self, String> {
         let index = shape.empty()?;
         fill(&index)?;
-        if index.size() != keys.len() || index.dimensions() != shape.dimensions || index.scalar_kind() != SCALAR {
+        let mut twins = Twins::default();
+        points.iter().for_each(|point| twins.add(point.key, point.likeness));
+        if index.size() != twins.nodes() || index.dimensions() != shape.dimensions || index.scalar_kind() != SCALAR {
             return Err("it holds another graph than it says".to_owned());
         }
         index.change_expansion_add(EXPANSION_ADD);
         index.change_expansion_search(EXPANSION_SEARCH);
-        Ok(Self { shape, index, keys, covered })
+        Ok(Self { shape, index, points, twins, covered })
     }
 
     /// Adds a point, unless it is there.
     pub(super) fn add(&mut self, key: PointKey, vector: &[f32]) -> Result<(), String> {
-        if self.index.contains(key) {
+        if self.contains(key) {
             return Ok(());
         }
-        if self.keys.len() == self.index.capacity() {
-            let capacity = (self.keys.len() * 2).max(FIRST_CAPACITY);
-            let reserved = self.index.reserve_capacity_and_threads(capacity, self.shape.searches + 1);
-            reserved.map_err(|error| error.to_string())?;
+        let vector = self.shape.prepare(vector);
+        let likeness = Likeness::of(&vector);
+        if self.twins.node(likeness).is_none() {
+            if self.index.size() == self.index.capacity() {
+                let capacity = (self.index.size() * 2).max(FIRST_CAPACITY);
+                let reserved = self.index.reserve_capacity_and_threads(capacity, self.shape.searches + 1);
+                reserved.map_err(|error| error.to_string())?;
+            }
+            self.index.add(key, &vector).map_err(|error| error.to_string())?;
         }
-        self.index.add(key, &self.shape.prepare(vector)).map_err(|error| error.to_string())?;
-        self.keys.push(key);
+        self.twins.add(key, likeness);
+        self.points.push(Point { key, likeness });
         Ok(())
     }
 
     /// About the nearest points that are not dead, at most `width`, in no order, with scores as near as the graph's
     /// numbers allow.
-    pub(super) fn nearest(
-        &self,
-        query: &[f32],
-        width: usize,
-        dead: &HashSet<PointKey>,
-    ) -> Result<impl Iterator<Item = Scored> + use<>, String> {
+    pub(super) fn nearest(&self, query: &[f32], width: usize, dead: &HashSet<PointKey>) -> Result<Vec<Scored>, String> {
         let query = self.shape.prepare(query);
-        let width = width.min(self.keys.len());
+        let nodes = width.min(self.twins.nodes());
+        let alive = |key: &PointKey| !dead.contains(key);
         let matches = if dead.is_empty() {
-            self.index.search(&query, width)
+            self.index.search(&query, nodes)
         } else {
-            self.index.filtered_search(&query, width, |key| !dead.contains(&key))
+            self.index.filtered_search(&query, nodes, |node| self.twins.of(node).any(|key| alive(&key)))
         };
         let matches = matches.map_err(|error| error.to_string())?;
-        let shape = self.shape;
-        let scored = move |(key, distance)| Scored { key, score: shape.score(distance) };
-        Ok(matches.keys.into_iter().zip(matches.distances).map(scored))
+        let points = matches.keys.into_iter().zip(matches.distances).flat_map(|(node, distance)| {
+            let score = self.shape.score(distance);
+            self.twins.of(node).filter(alive).map(move |key| Scored { key, score })
+        });
+        Ok(points.take(width).collect())
     }
 
     pub(super) fn contains(&self, key: PointKey) -> bool {
-        self.index.contains(key)
+        self.index.contains(key) || self.twins.contains(key)
     }
 
     /// The points that were ever added, dead or not.
-    pub(super) fn keys(&self) -> &[PointKey] {
-        &self.keys
+    pub(super) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    /// Their keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = PointKey> {
+        self.points.iter().map(|point| point.key)
     }
 
     pub(super) fn shape(&self) -> Shape {

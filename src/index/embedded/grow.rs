@@ -93,7 +93,7 @@ impl Core {
                 Ok(points) => new += points,
                 Err(why) => return self.give_up(&why),
             }
-            if new >= SAVE_POINTS.max(read(&self.graph).keys().len() / SAVE_PART) {
+            if new >= SAVE_POINTS.max(read(&self.graph).points().len() / SAVE_PART) {
                 new = 0;
                 if let Err(why) = self.save() {
                     warn!("{why}; the graph goes on in memory");
@@ -164,7 +164,7 @@ impl Core {
         if done {
             // What was written meanwhile went into the graph in the order of its keys, up to the first that still
             // waits.
-            let last = read(&self.graph).keys().iter().copied().max().unwrap_or(after);
+            let last = read(&self.graph).keys().max().unwrap_or(after);
             let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
             let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
             self.cover(covered.max(after));
@@ -211,7 +211,7 @@ impl Core {
 
     fn has_too_many_dead(&self) -> bool {
         let dead = self.dead_points.load(Relaxed);
-        dead >= DEAD_POINTS && dead * 10 > read(&self.graph).keys().len() * DEAD_OF_TEN
+        dead >= DEAD_POINTS && dead * 10 > read(&self.graph).points().len() * DEAD_OF_TEN
     }
 
     /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph

@@ -9,7 +9,7 @@
 //!   it.
 //!
 //! Keys of points grow and are never used again, so nothing in the graph is ever wrong, only dead. Dead points are
-//! left out of searches, and a graph with too many of them is replaced.
+//! left out of searches, and a graph with too many of them is replaced. Points with one vector share a node of the graph.
 
 mod exact;
 mod file;
@@ -18,6 +18,7 @@ mod grow;
 mod search;
 #[cfg(test)]
 mod tests;
+mod twins;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -225,8 +226,8 @@ impl Core {
             None => Graph::new(shape).map_err(|error| unusable(&error))?,
         };
         let points = ledger.point_count()?;
-        let dead = if graph.keys().is_empty() { HashSet::new() } else { dead_in(&graph, &ledger)? };
-        let alive = (graph.keys().len() - dead.len()) as u64;
+        let dead = if graph.points().is_empty() { HashSet::new() } else { dead_in(&graph, &ledger)? };
+        let alive = (graph.points().len() - dead.len()) as u64;
         let tail = (graph.covered < last).then_some(Tail { after: graph.covered, end: last });
         Ok(Self {
             ledger,
@@ -305,7 +306,7 @@ impl Core {
             let new = self.ledger.points_after(told.last, usize::MAX)?;
             // What waited when the segments were taken is in them, or in the graph by now, or in both.
             let segments: Vec<_> = lock(&self.waiting).segments.iter().map(Arc::clone).collect();
-            let mut keys = read(&self.graph).keys().to_vec();
+            let mut keys: Vec<PointKey> = read(&self.graph).keys().collect();
             keys.extend(segments.iter().flat_map(|segment| &segment.points).map(|(key, _)| *key));
             let gone = dead_among(keys, &self.ledger)?.difference(&read(&self.dead)).copied().collect();
             self.publish(told, new, gone);
@@ -380,7 +381,7 @@ impl Core {
 
 /// The points of the graph that the ledger no longer has.
 fn dead_in(graph: &Graph, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
-    dead_among(graph.keys().to_vec(), ledger)
+    dead_among(graph.keys().collect(), ledger)
 }
 
 /// Those of these keys, of which any may be there twice, that the ledger no longer has.

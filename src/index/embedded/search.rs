@@ -133,7 +133,10 @@ impl Search<'_> {
             let segments: Vec<_> = lock(&self.core.waiting).segments.iter().cloned().collect();
             // What waited when the segments were taken is in them, or in the graph by now.
             let points = self.core.graph_to_search().nearest(&self.query.vector, width, &dead);
-            points.map_err(|error| Miss::Error(super::unusable(&error)))?.for_each(|point| nearest.offer(point));
+            points
+                .map_err(|error| Miss::Error(super::unusable(&error)))?
+                .into_iter()
+                .for_each(|point| nearest.offer(point));
             for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
                 if !dead.contains(key) {
                     nearest.offer(Scored { score: self.scorer.score(vector), key: *key });

@@ -203,6 +203,41 @@ async fn the_graph_finds_what_brute_force_finds() {
     }
 }
 
+/// With a node for each of them, the points of the text that many share would cut the graph apart: none of the others would be found.
+#[tokio::test(start_paused = true)]
+async fn documents_are_found_beside_many_with_one_vector() {
+    const SHARED: usize = 2_500;
+    let mut clusters = Clusters::new(20, 32);
+    let mut world = World::new(Metric::Cosine, 32);
+    let shared = clusters.next();
+    let mut documents = clusters.documents(0..SHARED);
+    documents.extend((0..SHARED).map(|number| (format!("same {number}"), json!({}), vec![shared.clone()])));
+    Rng::with_seed(7).shuffle(&mut documents);
+    for documents in documents.chunks(250) {
+        world.put(documents.to_vec()).await;
+    }
+    world.settle().await;
+    let assert_found = async |world: &World| {
+        for (id, (_, vectors)) in world.truth.iter().filter(|(id, _)| !id.starts_with("same")).step_by(10) {
+            assert_eq!(world.found(&query(&vectors[0], 1)).await[0].0, *id);
+        }
+        let same = world.found(&query(&shared, 600)).await;
+        assert_eq!(same.len(), 600);
+        assert!(same.iter().all(|(id, ..)| id.starts_with("same") && world.truth.contains_key(id)));
+    };
+    assert_found(&world).await;
+    // Some of them, and the one that was there first, whose node it is.
+    let first = documents.iter().find(|(id, ..)| id.starts_with("same")).unwrap();
+    world.remove(&first.0).await;
+    for number in 0..100 {
+        world.remove(&format!("same {number}")).await;
+    }
+    assert_found(&world).await;
+    let world = world.restart(true, |_| {}).await;
+    assert_eq!(world.index.status().waiting, 0, "the graph was kept");
+    assert_found(&world).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn filters_are_kept_and_nothing_that_matches_is_missed() {
     let mut clusters = Clusters::new(50, 16);
@@ -353,7 +388,8 @@ async fn a_graph_of_another_ledger_metric_or_dimension_is_not_used() {
     world.index.close().await.unwrap();
     let (shape, path) = (world.index.core.shape, world.graph_file());
     let (_, mark) = world.index.core.home.clone().unwrap();
-    let load = |shape, mark| file::load(&path, shape, mark, Access::Search).map(|graph| graph.map(|g| g.keys().len()));
+    let load =
+        |shape, mark| file::load(&path, shape, mark, Access::Search).map(|graph| graph.map(|g| g.points().len()));
     assert_eq!(load(shape, mark), Ok(Some(300)));
     assert!(load(shape, mark + 1).unwrap_err().contains("another ledger"));
     assert!(load(Shape { metric: Metric::L2, ..shape }, mark).unwrap_err().contains("another metric"));
@@ -406,12 +442,12 @@ async fn a_graph_with_many_dead_points_is_replaced() {
         world.settle().await;
     }
     assert_eq!(world.index.points(), 1_500);
-    let in_graph = read(&world.index.core.graph).keys().len();
+    let in_graph = read(&world.index.core.graph).points().len();
     assert!(in_graph <= 3_000, "{in_graph} points in the graph, 1500 of them alive");
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
     // What was dead when it was saved is known as dead by the next start.
     world = world.restart(true, |_| {}).await;
-    assert_eq!(read(&world.index.core.dead).len(), read(&world.index.core.graph).keys().len() - 1_500);
+    assert_eq!(read(&world.index.core.dead).len(), read(&world.index.core.graph).points().len() - 1_500);
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
@@ -478,7 +514,7 @@ async fn what_a_write_committed_and_could_not_tell_is_searched_all_the_same() {
             world.put(vec![document("later")]).await;
             world.settle().await;
             world.assert_found_alone().await;
-            let mut keys = read(&world.index.core.graph).keys().to_vec();
+            let mut keys: Vec<PointKey> = read(&world.index.core.graph).keys().collect();
             keys.sort_unstable();
             assert!(keys.is_sorted_by(|a, b| a < b), "a point is in the graph twice: {keys:?}");
         }
