@@ -98,7 +98,7 @@ pub(super) fn save(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(),
     let saved = write(graph, ledger, &temporary).and_then(|()| {
         let put = || -> io::Result<()> {
             fs::rename(&temporary, path)?;
-            File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+            sync_folder(path)
         };
         put().map_err(|error| error.to_string())
     });
@@ -107,6 +107,16 @@ pub(super) fn save(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(),
         let _ = fs::remove_file(&temporary);
         format!("cannot save the search graph as {}: {error}", path.display())
     })
+}
+
+/// Takes the file away, durably.
+pub(super) fn remove(path: &Path) -> Result<(), String> {
+    let removed = fs::remove_file(path).and_then(|()| sync_folder(path));
+    removed.map_err(|error| format!("{} cannot be removed: {error}; remove it by hand", path.display()))
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {

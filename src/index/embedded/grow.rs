@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -24,6 +25,9 @@ const SAVE_POINTS: usize = 20_000;
 const DEAD_OF_TEN: usize = 3;
 /// but not for fewer dead ones.
 const DEAD_POINTS: usize = 1_000;
+
+/// How soon a ledger that could not be read is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// What to do next for the graph.
 enum Step {
@@ -153,7 +157,7 @@ impl Core {
 
     /// Takes a page of the tail into the graph, and what waits in memory before the next page.
     fn catch_up(&self, tail: Tail) -> Result<usize, String> {
-        let mut points = self.ledger.points_after(tail.after, PAGE).map_err(|error| error.to_string())?;
+        let mut points = self.page(tail.after)?;
         points.retain(|(key, _)| *key <= tail.end);
         self.add(&points)?;
         let after = points.last().map_or(tail.end, |(last, _)| *last);
@@ -175,6 +179,16 @@ impl Core {
             self.forget_dead_outside_graph();
         }
         Ok(points.len())
+    }
+
+    /// The next points of the ledger. One that cannot be read for now is asked again until the index is closed.
+    fn page(&self, after: PointKey) -> Result<Vec<(PointKey, Vector)>, String> {
+        loop {
+            match self.ledger.points_after(after, PAGE) {
+                Err(error) if error.is_temporary() && !lock(&self.waiting).closed => std::thread::sleep(ASK_AGAIN),
+                answer => return answer.map_err(|error| error.to_string()),
+            }
+        }
     }
 
     fn cover(&self, key: PointKey) {
@@ -226,7 +240,7 @@ impl Core {
             }
         };
         let covered = read(&self.graph).covered;
-        let mut points = self.ledger.points_after(after, PAGE).map_err(|error| error.to_string())?;
+        let mut points = self.page(after)?;
         points.retain(|(key, _)| *key <= covered);
         for (key, vector) in &points {
             graph.add(*key, vector)?;
@@ -244,7 +258,7 @@ impl Core {
     }
 
     /// Goes on without growing: every point is found from the ledger, only slower.
-    fn give_up(&self, why: &str) {
+    pub(super) fn give_up(&self, why: &str) {
         error!("the search graph cannot grow, and searches get slower until the next start: {why}");
         let mut waiting = lock(&self.waiting);
         let newest = waiting.segments.iter().filter_map(|segment| segment.points.last()).map(|(key, _)| *key).max();

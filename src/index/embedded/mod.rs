@@ -209,6 +209,8 @@ impl Core {
             // A process that only reads may find a graph that is newer than what it just asked the ledger.
             Some(Ok(Some(graph))) if access == Access::Change && graph.covered > last => {
                 warn!("making the search graph anew: {} knows more points than the ledger", path.display());
+                // Once the ledger has as many, nobody could tell that they are others.
+                file::remove(path).map_err(|error| unusable(&error))?;
                 None
             }
             Some(Ok(graph)) => graph,
@@ -343,10 +345,10 @@ impl Core {
     }
 
     /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one.
-    fn publish(&self, told: &mut Told, added: Vec<(PointKey, Vector)>, removed: Vec<PointKey>) {
-        let new = added.len() as u64;
+    fn publish(&self, told: &mut Told, added: Vec<(PointKey, Vector)>, mut removed: Vec<PointKey>) {
+        let (new, gone) = (added.len() as u64, removed.len() as u64);
         self.points.fetch_add(new, Relaxed);
-        self.points.fetch_sub(removed.len() as u64, Relaxed);
+        self.points.fetch_sub(gone, Relaxed);
         self.waiting_points.fetch_add(new, Relaxed);
         if let Some((last, _)) = added.last() {
             told.last = *last;
@@ -360,12 +362,17 @@ impl Core {
                 self.waiting_bytes.send_modify(|waiting| *waiting += bytes);
             }
         }
+        if lock(&self.waiting).broken {
+            // Nothing else gets into the graph, and nobody would forget them.
+            let graph = read(&self.graph);
+            removed.retain(|key| graph.contains(*key));
+        }
         if !removed.is_empty() {
             let mut dead = write(&self.dead);
             dead.extend(&removed);
             self.dead_points.store(dead.len(), Relaxed);
         }
-        told.points = told.points + new - removed.len() as u64;
+        told.points = told.points + new - gone;
     }
 
     fn status(&self) -> IndexStatus {

@@ -380,6 +380,47 @@ async fn every_start_finds_every_point_whatever_became_of_the_graph() {
     }
 }
 
+/// Keys are given again after a ledger was put back from a copy: a newer graph that was left beside it names other points by them.
+#[tokio::test(start_paused = true)]
+async fn a_graph_that_is_newer_than_a_restored_ledger_is_never_believed() {
+    let mut clusters = Clusters::new(20, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    world.put(clusters.documents(0..100)).await;
+    let (backup, truth) = (tempfile::tempdir().unwrap(), world.truth.clone());
+    let copy = |from: &Path, to: &Path| {
+        for file in ["ledger.sqlite", "vectors.bin"] {
+            fs::copy(from.join(file), to.join(file)).unwrap();
+        }
+    };
+    world = world.restart(true, |graph| copy(graph.parent().unwrap(), backup.path())).await;
+    world.put(clusters.documents(100..300)).await;
+    world.settle().await;
+    world = world.restart(true, |graph| copy(backup.path(), graph.parent().unwrap())).await;
+    world.truth = truth;
+    world.put(clusters.documents(300..600)).await;
+    world.settle().await;
+    world = world.restart(false, |graph| assert!(!graph.exists())).await;
+    world.settle().await;
+    world.assert_found_alone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_dies_after_the_graph_was_given_up_is_not_remembered() {
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    world.put(clusters.documents(0..50)).await;
+    world.settle().await;
+    world.index.core.give_up("it is told to");
+    world.put(clusters.documents(50..100)).await;
+    for number in 0..100 {
+        world.remove(&format!("d{number}")).await;
+    }
+    assert_eq!(read(&world.index.core.dead).len(), 50, "those in the graph");
+    world.put(clusters.documents(100..150)).await;
+    assert_eq!(world.index.points(), 50);
+    world.assert_found_alone().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_graph_of_another_ledger_metric_or_dimension_is_not_used() {
     let mut clusters = Clusters::new(5, 16);
