@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::{DocumentId, Version};
-use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
+use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 
 const DIMENSIONS: usize = 1536;
 
@@ -17,7 +17,7 @@ fn writes(from: usize, count: usize) -> Vec<DocumentWrite> {
         id: DocumentId::new(&format!("P{number:08}")).expect("a short id"),
         document: document.to_owned(),
         record: None,
-        clears: Some(Version::from_nanos(1_732_351_234_000_000_000)),
+        clears: Some(Moot::up_to(Version::from_nanos(1_732_351_234_000_000_000))),
         metadata: Some(r#"{"category":"shoes","price":49.99}"#.to_owned()),
         chunks: vec![ChunkWrite {
             fingerprint: fingerprints.of(&number.to_string()),

@@ -14,7 +14,7 @@ use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::{DocumentId, Vector, Version};
 use vectide::index::distance::Scorer;
 use vectide::index::{EmbeddedIndex, Filter, Query, VectorIndex};
-use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
+use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 use vectide::settings::index::Metric;
 
 const CENTRES: usize = 500;
@@ -167,7 +167,7 @@ fn write_of(number: usize, vector: &Vector) -> DocumentWrite {
         id: DocumentId::new(&number.to_string()).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
         record: None,
-        clears: Some(Version::default()),
+        clears: Some(Moot::up_to(Version::default())),
         metadata: Some(metadata.to_string()),
         chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(vector)) }],
     }

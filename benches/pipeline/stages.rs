@@ -11,7 +11,7 @@ use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::mapping::Mapped;
 use vectide::document::{Change, Document, Fingerprint};
 use vectide::embed::provider::{InputType, Judgement};
-use vectide::ledger::{ChunkWrite, DocumentWrite, VectorSource};
+use vectide::ledger::{ChunkWrite, DocumentWrite, Moot, VectorSource};
 use vectide::pipeline::Resources;
 use vectide::settings::SourceSettings;
 use vectide::source::file::FileSource;
@@ -79,7 +79,7 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
                 id: planned.change.id.clone(),
                 document: planned.json.clone(),
                 record: None,
-                clears: Some(planned.change.version),
+                clears: Some(Moot::up_to(planned.change.version)),
                 metadata: Some(planned.metadata.clone()),
                 chunks: vec![ChunkWrite { fingerprint: planned.fingerprint, vector: VectorSource::Here(vector) }],
             });

@@ -16,8 +16,8 @@ use prometheus::IntGauge;
 use super::cache::VectorCache;
 use super::claim::Claim;
 use crate::delivery::{Receipt, Verdict};
-use crate::document::{Fingerprint, Vector, Version};
-use crate::ledger::{ChunkWrite, DocumentWrite, TakenRecord, VectorSource};
+use crate::document::{Fingerprint, Vector};
+use crate::ledger::{ChunkWrite, DocumentWrite, Moot, TakenRecord, VectorSource};
 use crate::telemetry::Reason;
 
 /// What is to be written for one document, and who waits for it.
@@ -68,8 +68,8 @@ pub struct Draft {
     pub document: String,
     /// [`DocumentWrite::record`].
     pub record: Option<TakenRecord>,
-    /// The newest version in it.
-    pub newest: Version,
+    /// [`DocumentWrite::clears`], when it gets into the index.
+    pub clears: Moot,
     /// [`DocumentWrite::metadata`].
     pub metadata: Option<String>,
     /// The chunks in order; `None` where the vector is yet to come, or never will.
@@ -100,7 +100,7 @@ impl Draft {
             id: self.claim.id().clone(),
             document: self.document,
             record: self.record,
-            clears: Some(self.newest),
+            clears: Some(self.clears),
             metadata: self.metadata,
             chunks: chunks.collect(),
         };
@@ -369,7 +369,7 @@ mod tests {
             claims: &Arc<Claims>,
             receipt: Receipt,
         ) -> Self {
-            let (id, version) = (DocumentId::new(id).unwrap(), Version::default());
+            let (id, version) = (DocumentId::new(id).unwrap(), crate::document::Version::default());
             let (operation, fields) = (Operation::Upsert, Fields::new());
             let change = Change { id, operation, version, fields, priority: 0, immediate: false };
             let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
@@ -377,7 +377,7 @@ mod tests {
                 claim: group.claim,
                 document: String::new(),
                 record: None,
-                newest: version,
+                clears: Moot::up_to(version),
                 metadata: None,
                 awaited: chunks.iter().filter(|(_, vector)| vector.is_none()).count(),
                 rejected: None,

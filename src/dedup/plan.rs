@@ -15,7 +15,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
 use crate::document::{Document, Fingerprint, Vector};
 use crate::embed::estimate::Estimator;
-use crate::ledger::{Held, HeldChunk, PointKey, VectorSource};
+use crate::ledger::{Held, HeldChunk, Moot, PointKey, VectorSource};
 use crate::telemetry::{CacheTier, Metrics, Reason};
 
 /// What turns documents into chunks, and where vectors are found. One per generation, shared by its planning tasks.
@@ -85,7 +85,7 @@ impl Planner {
             claim,
             document: document.to_json(),
             record: record.filter(|_| !superseded).map(|(_, record)| record),
-            newest: document.newest(),
+            clears: Moot::by(&document),
             metadata: None,
             chunks: Vec::new(),
             awaited: 0,

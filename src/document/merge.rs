@@ -114,6 +114,11 @@ impl Document {
         Some(&self.fields[found].value).filter(|value| !value.is_null())
     }
 
+    /// The newest upsert or deletion: what is older says nothing any more.
+    pub fn replaced(&self) -> Option<Version> {
+        self.whole.max(self.deleted)
+    }
+
     /// The newest version that wrote anything; zero for a document that nothing was ever written to.
     pub fn newest(&self) -> Version {
         let fields = self.fields.iter().map(|field| field.version);

@@ -172,7 +172,7 @@ mod tests {
     use crate::dedup::{Claims, Incoming};
     use crate::delivery::Verdict;
     use crate::document::{Change, Document, DocumentId, Fingerprint, Operation, Version};
-    use crate::ledger::{ChunkWrite, VectorSource};
+    use crate::ledger::{ChunkWrite, Moot, VectorSource};
     use crate::telemetry::health::HealthState;
     use crate::testkit::World;
     use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault};
@@ -224,7 +224,7 @@ mod tests {
                 id,
                 document,
                 record: None,
-                clears: Some(version),
+                clears: Some(Moot::up_to(version)),
                 metadata: Some("{}".into()),
                 chunks,
             };

@@ -57,7 +57,7 @@ impl VectorIndex for DiscardIndex {
 #[cfg(test)]
 mod tests {
     use crate::document::{Document, DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, LedgerOptions, VectorSource};
+    use crate::ledger::{ChunkWrite, LedgerOptions, Moot, VectorSource};
 
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
             id: id.clone(),
             document: Document::default().to_json(),
             record: None,
-            clears: Some(Version::default()),
+            clears: Some(Moot::up_to(Version::default())),
             metadata: Some("{}".to_owned()),
             chunks: vec![ChunkWrite { fingerprint, vector: VectorSource::Here(Arc::clone(&vector)) }],
         };

@@ -55,7 +55,7 @@ pub fn claim(ledger: &Ledger, space: &Space) -> Result<(), SpaceError> {
 mod tests {
     use super::*;
     use crate::document::{DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, VectorSource};
+    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource};
 
     fn space(model: &str) -> Space {
         Space { model: model.into(), revision: String::new(), dimensions: 2 }
@@ -81,7 +81,7 @@ mod tests {
             id: DocumentId::new("p1").unwrap(),
             document: r#"{"fields":[]}"#.into(),
             record: None,
-            clears: Some(Version::from_nanos(1)),
+            clears: Some(Moot::up_to(Version::from_nanos(1))),
             metadata: Some("{}".into()),
             chunks: vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([1; 32]), vector }],
         };

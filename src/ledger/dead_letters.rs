@@ -1,50 +1,62 @@
 //! Records that could not be processed, kept until a person replays or drops them or a newer version makes them moot.
 
-use rusqlite::{Connection, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use sha2::{Digest, Sha256};
 
-use crate::document::{DocumentId, Version};
+use crate::document::DocumentId;
 
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::{DeadLetter, NewDeadLetter};
+use super::held::{DeadLetter, Moot, NewDeadLetter};
 use super::journal::limit;
 use super::packed::StoredVersion;
 use super::page;
 
-const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay FROM dead_letters"#;
+const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay, taken_in FROM dead_letters"#;
 
 /// Payload read at once: a page of large records must fit into memory.
 const PAGE_BYTES: usize = 32 << 20;
 
 impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
-    /// to the attempts, renews the reason and the time, and takes a replay back.
+    /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
+    /// written anew gave the record again, behind all that came in between.
     pub fn bury(&self, letters: &[NewDeadLetter], at_ms: i64) -> Result<(), LedgerError> {
         if letters.is_empty() {
             return Ok(());
         }
         self.change("keep dead letters", |transaction| {
+            let mut known = transaction.prepare_cached(
+                r#"SELECT "order", version FROM dead_letters WHERE source = ?1 AND position = ?2 AND hash = ?3"#,
+            )?;
             let mut statement = transaction.prepare_cached(
                 r#"INSERT INTO dead_letters
-                       (at, source, position, document, version, reason, attempts, "order", hash, payload)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                       (at, source, position, document, version, reason, attempts, "order", hash, payload, taken_in)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                    ON CONFLICT (source, position, hash) DO UPDATE SET
                        at = excluded.at, document = excluded.document, version = excluded.version,
-                       reason = excluded.reason, attempts = attempts + excluded.attempts, replay = 0"#,
+                       reason = excluded.reason, attempts = attempts + excluded.attempts, "order" = excluded."order",
+                       taken_in = excluded.taken_in, replay = 0"#,
             )?;
             for letter in letters {
+                let hash = Sha256::digest(&letter.payload);
+                let place = params![letter.source, letter.position, hash.as_slice()];
+                let versions = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                let before: Option<(StoredVersion, Option<StoredVersion>)> =
+                    known.query_row(place, versions).optional()?;
+                let (order, version) = before.map_or((None, None), |(order, version)| (Some(order.0), version));
                 statement.execute(params![
                     at_ms,
                     letter.source,
                     letter.position,
                     letter.document.as_ref().map(DocumentId::as_str),
-                    letter.version.map(StoredVersion),
+                    letter.version.max(version.map(|version| version.0)).map(StoredVersion),
                     letter.reason,
                     letter.attempts,
-                    StoredVersion(letter.order),
-                    Sha256::digest(&letter.payload).as_slice(),
+                    StoredVersion(order.map_or(letter.order, |order| order.max(letter.order))),
+                    hash.as_slice(),
                     letter.payload,
+                    letter.taken_in,
                 ])?;
             }
             Ok(())
@@ -149,6 +161,7 @@ fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Trouble> {
         attempts: row.get(7)?,
         order: row.get::<_, StoredVersion>(8)?.0,
         payload: row.get(9)?,
+        taken_in: row.get(11)?,
     };
     Ok(DeadLetter { id, at: row.get(1)?, replay: row.get(10)?, letter })
 }
@@ -160,20 +173,24 @@ pub(super) fn any_of_a_document(connection: &Connection) -> rusqlite::Result<boo
         .query_row([], |row| row.get(0))
 }
 
-/// Clears the dead letters of a document that are not newer than what it holds now.
-pub(super) fn clear(connection: &Connection, document: &DocumentId, newest: Version) -> rusqlite::Result<()> {
+/// Clears the dead letters of a document that are moot now.
+pub(super) fn clear(connection: &Connection, document: &DocumentId, moot: Moot) -> rusqlite::Result<()> {
     let mut find = connection
-        .prepare_cached("SELECT id, version FROM dead_letters WHERE document = ?1 AND version IS NOT NULL")?;
-    let letters = find.query_map([document.as_str()], |row| Ok((row.get(0)?, row.get::<_, StoredVersion>(1)?.0)))?;
-    let moot = letters.filter(|letter| !matches!(letter, Ok((_, version)) if *version > newest));
-    let moot: Vec<(i64, Version)> = moot.collect::<Result<_, _>>()?;
+        .prepare_cached("SELECT id, version, taken_in FROM dead_letters WHERE document = ?1 AND version IS NOT NULL")?;
+    let letters = find.query_map([document.as_str()], |row| {
+        let (version, taken_in) = (row.get::<_, StoredVersion>(1)?.0, row.get(2)?);
+        let until = if taken_in { Some(moot.taken_in) } else { moot.replaced };
+        Ok((row.get::<_, i64>(0)?, until.is_some_and(|until| version <= until)))
+    })?;
+    let letters: Vec<(i64, bool)> = letters.collect::<Result<_, _>>()?;
     let mut delete = connection.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
-    moot.iter().try_for_each(|(id, _)| delete.execute([id]).map(drop))
+    letters.iter().filter(|(_, moot)| *moot).try_for_each(|(id, _)| delete.execute([id]).map(drop))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Version;
     use crate::ledger::DocumentWrite;
     use crate::ledger::testing::{open, write};
 
@@ -187,6 +204,7 @@ mod tests {
             payload: payload.as_bytes().to_vec(),
             attempts: 1,
             order: Version::from_nanos(i128::MAX),
+            taken_in: true,
         }
     }
 
@@ -242,7 +260,37 @@ mod tests {
         ledger.write(&[write("b", vec![])]).unwrap();
         ledger.write(&[DocumentWrite { clears: None, ..write("a", vec![]) }]).unwrap();
         assert_eq!(ledger.dead_letter_count().unwrap(), 4);
-        ledger.write(&[DocumentWrite { clears: Some(Version::from_nanos(10)), ..write("a", vec![]) }]).unwrap();
+        ledger
+            .write(&[DocumentWrite { clears: Some(Moot::up_to(Version::from_nanos(10))), ..write("a", vec![]) }])
+            .unwrap();
         assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), [3, 4]);
+    }
+
+    #[test]
+    fn what_was_never_taken_in_is_moot_only_once_all_of_its_document_was_replaced() {
+        let (_folder, ledger) = open();
+        let refused = NewDeadLetter { taken_in: false, ..of_document("f:1", 5) };
+        ledger.bury(&[refused, of_document("f:2", 5)], 1).unwrap();
+        let patched = |version, replaced: Option<i128>| {
+            let replaced = replaced.map(Version::from_nanos);
+            let clears = Some(Moot { taken_in: Version::from_nanos(version), replaced });
+            ledger.write(&[DocumentWrite { clears, ..write("a", vec![]) }]).unwrap();
+            ids(&ledger.dead_letters(0, 10).unwrap())
+        };
+        assert_eq!(patched(6, None), [1]);
+        assert_eq!(patched(7, Some(4)), [1]);
+        assert!(patched(8, Some(5)).is_empty());
+    }
+
+    #[test]
+    fn a_record_that_comes_again_has_its_later_place_in_the_order() {
+        let (_folder, ledger) = open();
+        let at = |order: i128| NewDeadLetter { order: Version::from_nanos(order), ..of_document("f:2", order) };
+        for (order, expected) in [(100, 100), (300, 300), (200, 300)] {
+            ledger.bury(&[at(order)], 1).unwrap();
+            let letter = ledger.dead_letter(1).unwrap().unwrap().letter;
+            let expected = Version::from_nanos(expected);
+            assert_eq!((letter.order, letter.version), (expected, Some(expected)));
+        }
     }
 }

@@ -38,14 +38,36 @@ pub struct DocumentWrite {
     pub document: String,
     /// The record that made it so; `None` where several did, or an older one than some that it knows.
     pub record: Option<TakenRecord>,
-    /// The newest version in it: dead letters of this document up to it are moot, and cleared. `None` for a document that was rejected, which
-    /// clears none: its own may be among them.
-    pub clears: Option<Version>,
+    /// The dead letters of this document that it makes moot, and clears. `None` for a document that was rejected, which clears none: its
+    /// own may be among them.
+    pub clears: Option<Moot>,
     /// The metadata beside the vectors, as canonical JSON text; `None` takes the document out of the index.
     pub metadata: Option<String>,
     /// All chunks in order. Points that are not kept by one of them are removed. Without metadata they get no points; their vectors
     /// are kept where vectors outlive points.
     pub chunks: Vec<ChunkWrite>,
+}
+
+/// Which dead letters of a document a write of it makes moot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moot {
+    /// Those up to this version whose change is part of the document.
+    pub taken_in: Version,
+    /// Those up to this version whose change never was: an upsert or a deletion that is not older has replaced whatever it said. A patch
+    /// has not: what another record says of other fields is lost with its letter.
+    pub replaced: Option<Version>,
+}
+
+impl Moot {
+    /// What this state of a document makes moot.
+    pub fn by(document: &Document) -> Self {
+        Self { taken_in: document.newest(), replaced: document.replaced() }
+    }
+
+    /// What an upsert of this version makes moot.
+    pub fn up_to(version: Version) -> Self {
+        Self { taken_in: version, replaced: Some(version) }
+    }
 }
 
 /// One chunk of a [`DocumentWrite`].
@@ -95,6 +117,8 @@ pub struct NewDeadLetter {
     pub attempts: u32,
     /// The version that the source's own order gives it; used again when it is replayed.
     pub order: Version,
+    /// Whether its change is part of the document, which is only not in the index.
+    pub taken_in: bool,
 }
 
 /// A record in the dead letters.

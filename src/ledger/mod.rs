@@ -46,7 +46,7 @@ pub use counts::Counts;
 pub use documents::Held;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use held::{
-    ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, NewDeadLetter, PointKey, Totals, VectorSource,
+    ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, Moot, NewDeadLetter, PointKey, Totals, VectorSource,
 };
 pub use journal::JournalEntry;
 pub use open::LedgerOptions;

@@ -37,7 +37,7 @@ pub struct LedgerOptions {
 /// Says that an SQLite file is a ledger of Vectide: "Vctd".
 const APPLICATION: i32 = 0x5663_7464;
 /// The schema that this version writes and reads.
-const SCHEMA: i32 = 5;
+const SCHEMA: i32 = 6;
 /// Most documents with their texts fit into a page several times. Twice as much was measured with a million documents: the prices of
 /// random ones took a twelfth longer and half again as many bytes written; new documents in the order of their ids 2 % less.
 const PAGE_BYTES: i64 = 4096;

@@ -80,6 +80,7 @@ CREATE TABLE dead_letters (
     reason   TEXT NOT NULL,
     attempts INTEGER NOT NULL,
     "order"  TEXT NOT NULL,              -- the version that the source's own order gives it
+    taken_in INTEGER NOT NULL,           -- 1: the change is part of its document
     replay   INTEGER NOT NULL DEFAULT 0, -- 1: asked for again, and not settled yet
     hash     BLOB NOT NULL,              -- SHA-256 of the payload
     payload  BLOB NOT NULL,              -- the record's bytes

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Fingerprint, Vector, Version};
 
-use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
+use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 
 pub(crate) fn options() -> LedgerOptions {
     LedgerOptions {
@@ -52,7 +52,7 @@ pub(crate) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
         id: DocumentId::new(id).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
         record: None,
-        clears: Some(Version::from_nanos(1)),
+        clears: Some(Moot::up_to(Version::from_nanos(1))),
         metadata: (!chunks.is_empty()).then(|| format!(r#"{{"id":"{id}"}}"#)),
         chunks,
     }

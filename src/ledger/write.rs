@@ -183,8 +183,8 @@ impl<'t> Writing<'t> {
             self.note_outstanding(index, row, before.as_ref(), &chunks)?;
         }
         self.written.removed.extend(gone);
-        if let Some(newest) = write.clears.filter(|_| self.letters) {
-            dead_letters::clear(self.transaction, &write.id, newest)?;
+        if let Some(moot) = write.clears.filter(|_| self.letters) {
+            dead_letters::clear(self.transaction, &write.id, moot)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::space::Space;
 use crate::index::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
-use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, VectorSource};
+use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
 use crate::settings::{ByteSize, ServerSettings, Span};
@@ -267,7 +267,7 @@ impl Ground {
             id,
             document: document.to_json(),
             record: None,
-            clears: Some(document.newest()),
+            clears: Some(Moot::by(&document)),
             metadata: (!texts.is_empty()).then(|| r#"{"category":"shoes"}"#.to_owned()),
             chunks: chunks.collect(),
         };

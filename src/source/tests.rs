@@ -14,7 +14,7 @@ use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict};
 use crate::document::{Operation, Version};
 use crate::ledger::testing::{here, write};
-use crate::ledger::{DocumentWrite, Ledger, TakenRecord};
+use crate::ledger::{DeadLetter, DocumentWrite, Ledger, TakenRecord};
 use crate::pipeline::Resources;
 use crate::telemetry::Outcome;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
@@ -348,9 +348,10 @@ fn what_cannot_be_read_or_is_rejected_is_buried_before_it_is_settled() {
         settle(open);
         world.rest().await;
         let letters = stage.ledger().dead_letters(0, 10).unwrap();
+        let told = letters.iter().map(|DeadLetter { letter, .. }| letter);
         let told: Vec<_> =
-            letters.iter().map(|letter| (letter.letter.position.as_str(), letter.letter.document.is_some())).collect();
-        assert_eq!(told, [("script:2", false), ("script:1", true)]);
+            told.map(|letter| (letter.position.as_str(), letter.document.is_some(), letter.taken_in)).collect();
+        assert_eq!(told, [("script:2", false, false), ("script:1", true, true)]);
         assert_eq!(stage.committed(), 3);
     });
 }

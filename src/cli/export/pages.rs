@@ -83,7 +83,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::document::{Change, Document, Fingerprint, Operation, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, VectorSource};
+    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource};
 
     /// A ledger with as many documents as pages and a half take, among them one that was deleted and one that waits for its text.
     pub fn filled(store_vectors: bool) -> (tempfile::TempDir, Ledger) {
@@ -117,7 +117,7 @@ pub(super) mod tests {
                     id,
                     document: document.to_json(),
                     record: None,
-                    clears: Some(version),
+                    clears: Some(Moot::up_to(version)),
                     metadata: indexed.then(|| format!(r#"{{"n":{number}}}"#)),
                     chunks: if indexed { vec![chunk] } else { vec![] },
                 }

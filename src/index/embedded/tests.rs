@@ -14,7 +14,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Version};
 use crate::index::Filter;
 use crate::index::distance::Scorer;
-use crate::ledger::{ChunkWrite, LedgerOptions};
+use crate::ledger::{ChunkWrite, LedgerOptions, Moot};
 
 use crate::testkit::faults::{self, Strike};
 
@@ -136,7 +136,7 @@ fn write_of(id: &str, metadata: Option<&Value>, vectors: &[Vector]) -> DocumentW
         id: DocumentId::new(id).unwrap(),
         document: r#"{"fields":[]}"#.to_owned(),
         record: None,
-        clears: Some(Version::default()),
+        clears: Some(Moot::up_to(Version::default())),
         metadata: metadata.map(Value::to_string),
         chunks: vectors.iter().map(chunk).collect(),
     }

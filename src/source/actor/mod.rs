@@ -363,7 +363,7 @@ impl Ingestor {
                 Verdict::Indexed => self.settle(number, Outcome::Indexed),
                 Verdict::Unchanged => self.settle(number, Outcome::Unchanged),
                 Verdict::Superseded => self.settle(number, Outcome::Superseded),
-                Verdict::Rejected(reason) => self.condemn(number, &reason),
+                Verdict::Rejected(reason) => self.condemn(number, Ground::TakenIn(reason.to_string())),
                 Verdict::Lost => self.lose(number, &mut lost),
             }
         }

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ingestor;
 use super::errand::{Said, say};
+use super::settling::Ground;
 use super::trial::{Finding, LOSSES_UNTIL_ALONE};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
@@ -58,7 +59,7 @@ impl Ingestor {
                         "processing it failed {losses} times, the last times alone while others got through: it crashes a stage of the \
                          pipeline"
                     );
-                    return self.condemn(number, &reason);
+                    return self.condemn(number, Ground::Rejected(reason));
                 }
                 Finding::Hopeless => return self.give_up(number),
             },
@@ -150,7 +151,8 @@ impl Ingestor {
                     // It said a change before. To lose it from sight would hold back all behind it for ever.
                     _ => {
                         ingestor.state.alone.take_if(|alone| alone.number == number);
-                        ingestor.condemn(number, "it was understood once, and is no longer when it is delivered again");
+                        let reason = "it was understood once, and is no longer when it is delivered again";
+                        ingestor.condemn(number, Ground::Rejected(reason.to_owned()));
                     }
                 }
             }

@@ -22,6 +22,8 @@ pub(super) enum Ground {
     Refused(Refusal),
     /// It was understood, and is rejected for this reason.
     Rejected(String),
+    /// It is part of its document, which is rejected for this reason.
+    TakenIn(String),
 }
 
 /// How often settled positions are committed while more is on its way.
@@ -42,9 +44,9 @@ impl Ingestor {
         self.clear(losses);
     }
 
-    pub(super) fn condemn(&mut self, number: u64, reason: &str) {
+    pub(super) fn condemn(&mut self, number: u64, ground: Ground) {
         if self.state.window.get(number).is_some() {
-            self.state.condemned.push((number, Ground::Rejected(reason.to_owned())));
+            self.state.condemned.push((number, ground));
         }
     }
 
@@ -151,9 +153,10 @@ impl Ingestor {
 }
 
 fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Ground) -> NewDeadLetter {
+    let taken_in = matches!(ground, Ground::TakenIn(_));
     let Refusal { reason, id, version } = match ground {
         Ground::Refused(refusal) => refusal,
-        Ground::Rejected(reason) => match map(mapper, &record) {
+        Ground::Rejected(reason) | Ground::TakenIn(reason) => match map(mapper, &record) {
             Ok(Mapped::Change(change)) => Refusal { reason, id: Some(change.id), version: Some(change.version) },
             _ => Refusal { reason, id: None, version: None },
         },
@@ -163,5 +166,5 @@ fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Gr
         None => (name.to_owned(), record.position.to_string()),
     };
     let (document, payload, order) = (id, record.payload.to_vec(), record.version);
-    NewDeadLetter { source, position, document, version, reason, payload, attempts, order }
+    NewDeadLetter { source, position, document, version, reason, payload, attempts, order, taken_in }
 }

@@ -11,7 +11,7 @@ use vectide::index::collection::{Collection, Point};
 use vectide::index::embedded::EmbeddedIndex;
 use vectide::index::external::PointIds;
 use vectide::index::{ExternalIndex, Filter, Hit, IndexError, Query, RefusedWrite, VectorIndex};
-use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, VectorSource};
+use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, VectorSource};
 use vectide::settings::index::Metric;
 
 use super::{assert_same, parsed};
@@ -99,7 +99,7 @@ impl Shop {
                 id,
                 document: held.document.to_json(),
                 record: None,
-                clears: Some(Version::from_nanos(1)),
+                clears: Some(Moot::up_to(Version::from_nanos(1))),
                 metadata: held.metadata.clone(),
                 chunks: held.chunks.iter().map(chunk).collect(),
             }
@@ -181,7 +181,7 @@ pub fn write(name: &str, metadata: &Value, seeds: &[u64]) -> DocumentWrite {
         id: DocumentId::new(name).unwrap(),
         document: Document::default().to_json(),
         record: None,
-        clears: Some(Version::from_nanos(1)),
+        clears: Some(Moot::up_to(Version::from_nanos(1))),
         metadata: (!seeds.is_empty()).then(|| metadata.to_string()),
         chunks: seeds.iter().map(chunk).collect(),
     }
