@@ -182,9 +182,23 @@ impl Ledger {
     pub(super) fn make_way_for(&self, vector: &[f32]) -> Result<(), LedgerError> {
         let other = self.vectors.opened().is_some_and(|file| file.dimensions() != vector.len());
         if other && self.point_count()? == 0 {
-            self.change("forget vectors of another length", |transaction| Ok(forget_all(transaction)?))?;
+            self.forget_other_lengths(vector.len())?;
         }
         Ok(())
+    }
+
+    /// Whether there is something to forget is asked again where nobody else can write: another call may have made way, and written,
+    /// since the question.
+    fn forget_other_lengths(&self, dimensions: usize) -> Result<(), LedgerError> {
+        self.change("forget vectors of another length", |transaction| {
+            let Some(recorded) = recorded(transaction)? else { return Ok(()) };
+            let file = self.vectors.with_mark(recorded.mark)?.map_err(|wrong| self.vectors.damaged(wrong))?;
+            let used: bool = transaction.query_row("SELECT EXISTS (SELECT 1 FROM points)", [], |row| row.get(0))?;
+            if file.dimensions() != dimensions && !used {
+                forget_all(transaction)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -535,6 +549,22 @@ mod tests {
         let ledger = open_with(&folder, options());
         let held = ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
         assert_eq!(held, [None, Some([1.0, 2.0].into())]);
+    }
+
+    #[test]
+    fn who_makes_way_second_forgets_nothing_that_came_meanwhile() {
+        let (_folder, ledger) = open();
+        ledger.keep_vectors(&[(fingerprint("one"), vector("one"))]).unwrap();
+        let short: Vector = [1.0, 2.0].into();
+        ledger.keep_vectors(&[(fingerprint("two"), short.clone())]).unwrap();
+        // Of a call that had asked before there were any.
+        ledger.forget_other_lengths(short.len()).unwrap();
+        assert_eq!(ledger.vectors(&["one", "two"].map(fingerprint)).unwrap(), [None, Some(short)]);
+        ledger.forget_other_lengths(16).unwrap();
+        assert_eq!(texts(&ledger), [false, false]);
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        ledger.forget_other_lengths(2).unwrap();
+        assert_eq!(texts(&ledger), [true, false], "what documents use is never forgotten");
     }
 
     /// Writing to this device always meets a full disk.
