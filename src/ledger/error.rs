@@ -133,7 +133,7 @@ impl Trouble {
     }
 }
 
-const FULL: &str = "make room on the disk; nothing was changed and it goes on by itself";
+const FULL: &str = "make room on the disk; nothing was changed, and a process that is running goes on by itself";
 
 const DAMAGED: &str = "the file is damaged or was not written by Vectide: restore a copy, or move the folder away and run again \
 to build the index anew (its texts are embedded again)";
