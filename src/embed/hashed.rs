@@ -80,16 +80,20 @@ impl Provider for Hashed {
 fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
     let (mut runs, words) = runs(text);
     runs.sort_unstable();
+    let Some(first) = runs.first() else {
+        return Err("this text has no letter and no digit".into());
+    };
     let mut vector = vec![0f32; dimensions];
+    // Two halves of one well-mixed number, so that the place and the sign do not depend on each other.
+    let place = |run: u64| (run >> 1) as usize % dimensions;
+    let sign = |run: u64| if run & 1 == 0 { 1.0 } else { -1.0 };
     for same in runs.chunk_by(|a, b| a == b) {
         // A run that comes ten times says little more than one that comes once.
-        let weight = 1.0 + (same.len() as f32).ln();
-        // Two halves of one well-mixed number, so that the place and the sign do not depend on each other.
-        let place = (same[0] >> 1) as usize % dimensions;
-        vector[place] += if same[0] & 1 == 0 { weight } else { -weight };
+        vector[place(same[0])] += sign(same[0]) * (1.0 + (same.len() as f32).ln());
     }
     if !normalise(&mut vector) {
-        return Err("this text has no letter and no digit".into());
+        // In few dimensions the runs of a short text may cancel each other out: then one of them stands for it.
+        vector[place(*first)] = sign(*first);
     }
     Ok((vector.into(), words))
 }
@@ -143,6 +147,16 @@ mod tests {
         let places: Vec<(usize, bool)> =
             vector("Ủng").iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(place, x)| (place, *x > 0.0)).collect();
         assert_eq!(places, [(18, false), (38, false), (99, true), (109, true), (123, true), (234, false)]);
+    }
+
+    #[test]
+    fn a_text_whose_runs_cancel_each_other_out_has_a_vector() {
+        for text in ["d e", "e d"] {
+            let (vector, words) = embed(text, 16).unwrap();
+            assert_eq!(vector.iter().map(|x| x.abs()).sum::<f32>(), 1.0);
+            assert_eq!(words, 2);
+        }
+        assert!(embed("-- !", 16).unwrap_err().contains("no letter"));
     }
 
     #[test]
