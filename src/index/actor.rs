@@ -13,7 +13,8 @@ use crate::actor::pulse::{self, Call, Underway};
 use crate::actor::{Credit, Parcel};
 use crate::dedup::flight::Settlement;
 use crate::dedup::{Work, Works};
-use crate::ledger::DocumentWrite;
+use crate::ledger::patience::patiently;
+use crate::ledger::{DocumentWrite, Ledger, VectorSource};
 use crate::source::actor::GiveUp;
 use crate::telemetry::Health;
 use crate::telemetry::health::Component;
@@ -28,15 +29,31 @@ pub struct IndexWriter {
     health: Arc<Health>,
     underway: Arc<Underway>,
     give_up: GiveUp,
+    /// Keeps paid vectors while the index refuses writes; absent where the ledger takes them with the write, or forgets them without one.
+    keeper: Option<Arc<Ledger>>,
     waiting: Vec<Work>,
     credits: Vec<Credit>,
     writing: bool,
+    /// Whether the write that is under way was refused for now.
+    refused: bool,
 }
+
+/// The index refuses a write for now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Refused;
 
 impl IndexWriter {
     /// At the end of the pipeline. When the index has nothing any more, it `gives up`, so that every document is planned again.
     pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>, underway: Arc<Underway>, give_up: GiveUp) -> Self {
-        Self { index, health, underway, give_up, waiting: Vec::new(), credits: Vec::new(), writing: false }
+        let (waiting, credits) = (Vec::new(), Vec::new());
+        Self { index, health, underway, give_up, keeper: None, waiting, credits, writing: false, refused: false }
+    }
+
+    /// Has the vectors of what waits kept in this ledger while the index refuses writes: an outage may last longer than the process, and
+    /// they are paid for.
+    pub fn keeping_in(self, ledger: Arc<Ledger>) -> Self {
+        Self { keeper: Some(ledger), ..self }
     }
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -46,12 +63,14 @@ impl IndexWriter {
         self.writing = true;
         let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
         let (index, health, underway) = (self.index.clone(), self.health.clone(), self.underway.clone());
-        let give_up = self.give_up.clone();
+        let (give_up, address) = (self.give_up.clone(), ctx.address());
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
             let writes: Arc<[DocumentWrite]> = writes.into();
-            match write_patiently(&*index, &health, &underway, &writes).await {
+            // Bounded: one message a write.
+            let refused = || address.do_send(Refused);
+            match write_patiently(&*index, &health, &underway, &writes, refused).await {
                 Ok(refused) => {
                     fault_point!("index written");
                     // Thousands of documents take milliseconds, in which no other actor could do anything. The next write does not wait.
@@ -74,8 +93,24 @@ impl IndexWriter {
         // A task of its own: a panic loses what this write holds, and not what waits for the next one.
         ctx.spawn(actix::spawn(write).into_actor(self).map(|_, writer, ctx| {
             writer.writing = false;
+            writer.refused = false;
             writer.drive(ctx);
         }));
+    }
+
+    /// Keeps the vectors of what waits from the work of this number on.
+    fn keep(&self, from: usize) {
+        let Some(ledger) = self.keeper.clone() else { return };
+        let chunks = self.waiting[from..].iter().flat_map(|work| &work.write.chunks);
+        let vectors: Arc<[_]> = chunks
+            .filter_map(|chunk| match &chunk.vector {
+                VectorSource::Here(vector) => Some((chunk.fingerprint, vector.clone())),
+                VectorSource::Held(_) => None,
+            })
+            .collect();
+        if !vectors.is_empty() {
+            actix::spawn(async move { patiently(&ledger, move |ledger| ledger.keep_vectors(&vectors)).await });
+        }
     }
 }
 
@@ -94,17 +129,19 @@ fn settle(mut settlements: Vec<Settlement>, refused: Vec<RefusedWrite>) {
     settlements.into_iter().for_each(Settlement::settle);
 }
 
-/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped.
+/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. `refused` is told of the first
+/// failure; it must not block.
 async fn write_patiently(
     index: &dyn VectorIndex,
     health: &Health,
     underway: &Arc<Underway>,
     writes: &Arc<[DocumentWrite]>,
+    refused: impl Fn(),
 ) -> Result<Vec<RefusedWrite>, Undone> {
     let mut failures = 0;
-    let refused = loop {
+    let done = loop {
         let error = match try_write(index, underway, writes.clone()).await {
-            Ok(refused) => break refused,
+            Ok(done) => break done,
             Err(error) => error,
         };
         failures += 1;
@@ -116,6 +153,9 @@ async fn write_patiently(
             IndexError::Stale(reason) => return Err(Undone::Stale(reason.clone())),
             IndexError::Lost(reason) => return Err(Undone::Lost(reason.clone())),
         };
+        if failures == 1 {
+            refused();
+        }
         if news {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
         }
@@ -124,7 +164,7 @@ async fn write_patiently(
     if health.ok(Component::Index) {
         tracing::info!("the index can be written to again");
     }
-    Ok(refused)
+    Ok(done)
 }
 
 /// One attempt. A generation that was given up and comes to life again must not take back what the next one has written.
@@ -149,6 +189,7 @@ impl Supervised for IndexWriter {
         self.waiting.clear();
         self.credits.clear();
         self.writing = false;
+        self.refused = false;
     }
 }
 
@@ -156,9 +197,25 @@ impl Handler<Parcel<Works>> for IndexWriter {
     type Result = ();
 
     fn handle(&mut self, parcel: Parcel<Works>, ctx: &mut Context<Self>) {
+        let before = self.waiting.len();
         self.waiting.extend(parcel.body.0);
         self.credits.push(parcel.credit);
+        if self.refused {
+            self.keep(before);
+        }
         self.drive(ctx);
+    }
+}
+
+impl Handler<Refused> for IndexWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Refused, _: &mut Context<Self>) {
+        // Of a write that is over by now, nothing is to be kept for.
+        self.refused = self.writing;
+        if self.refused {
+            self.keep(0);
+        }
     }
 }
 
@@ -185,6 +242,7 @@ mod tests {
         underway: Arc<Underway>,
         receipts: Receipts,
         writer: Outlet<Works>,
+        ledger: Arc<Ledger>,
         _folder: TempDir,
     }
 
@@ -204,9 +262,19 @@ mod tests {
                     health.clone(),
                     underway.clone(),
                     Arc::new(|reason| panic!("{reason}")),
-                ),
+                )
+                .keeping_in(resources.ledger.clone()),
             );
-            Self { index, health, claims, underway, receipts: world.receipts(), writer, _folder: folder }
+            Self {
+                index,
+                health,
+                claims,
+                underway,
+                receipts: world.receipts(),
+                writer,
+                ledger: resources.ledger.clone(),
+                _folder: folder,
+            }
         }
 
         /// A document of one chunk with a vector.
@@ -271,6 +339,24 @@ mod tests {
             world.rest().await;
             assert_eq!(stage.index.writes(), [["a"], ["b"]]);
             assert_eq!(stage.health.snapshot()[&Component::Index].state, HealthState::Ok);
+        });
+    }
+
+    #[test]
+    fn while_the_index_is_down_what_waits_for_it_has_its_vectors_kept() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            stage.index.faults.order([Fault::Unavailable; 8]);
+            let kept = || stage.ledger.vectors(&[Fingerprint::from_bytes([7; 32])]).unwrap().remove(0);
+            stage.send(&["a"]).await;
+            stage.send(&["b"]).await;
+            while kept().is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(stage.index.writes(), Vec::<Vec<String>>::new(), "nothing is written yet");
+            assert_eq!(stage.receipts.open(), [0, 1]);
+            world.rest().await;
+            assert_eq!(stage.index.writes(), [["a"], ["b"]]);
         });
     }
 

@@ -83,6 +83,10 @@ pub(super) fn build_within(
     register("index_writer");
     let give_up = give_up(failed.clone());
     let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up.clone());
+    let writer = match r.settings.index.external() {
+        Some(_) if r.settings.dedup.persist => writer.keeping_in(r.ledger.clone()),
+        _ => writer,
+    };
     let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
     let writer = Outlet::new(writer, WRITING, meter("index_writer"));
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use crate::document::Vector;
@@ -185,7 +186,9 @@ impl Core {
     fn page(&self, after: PointKey) -> Result<Vec<(PointKey, Vector)>, String> {
         loop {
             match self.ledger.points_after(after, PAGE) {
-                Err(error) if error.is_temporary() && !lock(&self.waiting).closed => std::thread::sleep(ASK_AGAIN),
+                Err(error) if error.is_temporary() && !lock(&self.waiting).closed => {
+                    Handle::current().block_on(tokio::time::sleep(ASK_AGAIN));
+                }
                 answer => return answer.map_err(|error| error.to_string()),
             }
         }
