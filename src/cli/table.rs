@@ -48,7 +48,7 @@ fn line<const N: usize>(out: &mut impl Write, cells: [&str; N], widths: &[usize;
     for (cell, width) in cells.into_iter().zip(widths) {
         let cell = shortened(cell, *width);
         line.push_str(&cell);
-        line.extend(std::iter::repeat_n(' ', width - cell.width() + GAP));
+        line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + GAP));
     }
     writeln!(out, "{}", line.trim_end())
 }
@@ -85,6 +85,23 @@ mod tests {
 2  雨靴                       a [31mb
 ";
         assert_eq!(written(80), expected);
+    }
+
+    #[test]
+    fn a_cell_that_is_cut_among_emoji_keeps_its_column() {
+        let mut table = Table::new(["TEXT~", "PLACE"]);
+        table.row(["❤\u{fe0f}❤\u{fe0f}❤\u{fe0f} Mother's day mug".into(), "here".into()]);
+        let mut out = Vec::new();
+        table.write(&mut out, 14).unwrap();
+        let expected = "TEXT      PLACE\n❤\u{fe0f}❤\u{fe0f}❤\u{fe0f} …  here\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_cell_that_is_wider_than_its_column_is_no_reason_to_fail() {
+        let mut out = Vec::new();
+        line(&mut out, ["boots", "x"], &[0, 1]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "…  x\n");
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::io::{self, IsTerminal};
 
 use terminal_size::{Width, terminal_size_of};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// The width of lines that go to a file or a pipe, where nobody tells it.
 const NO_TERMINAL: usize = 120;
 
 /// The width of a terminal that does not tell it, as one in a container or under a recorder may not.
 const UNTOLD: usize = 80;
+
+/// The most characters that are kept for a column: marks without a width of their own could go on for ever.
+const PER_COLUMN: usize = 8;
 
 /// The width of lines on standard output.
 pub fn width() -> usize {
@@ -27,14 +30,15 @@ pub fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let mut used = 0;
-    let mut kept: String = text
-        .chars()
-        .take_while(|character| {
-            used += character.width().unwrap_or(0);
-            used < width
-        })
-        .collect();
+    let mut kept = String::new();
+    for character in text.chars().take(width.saturating_mul(PER_COLUMN)) {
+        kept.push(character);
+        // The whole is measured: side by side characters may be wider than each for itself, as a heart before the mark that makes it red.
+        if kept.width() >= width {
+            kept.pop();
+            break;
+        }
+    }
     kept.push('…');
     kept
 }
@@ -55,6 +59,22 @@ mod tests {
         {
             assert_eq!(shortened(text, width), cut);
         }
+    }
+
+    #[test]
+    fn characters_that_are_wider_together_are_cut_where_they_fit() {
+        let hearts = "❤\u{fe0f}❤\u{fe0f}❤\u{fe0f} Mother's day mug";
+        for text in
+            [hearts, "👩\u{200d}👩\u{200d}👧\u{200d}👦 family", "1\u{fe0f}\u{20e3} first, 2\u{fe0f}\u{20e3} second"]
+        {
+            for width in 1..text.width() {
+                let cut = shortened(text, width);
+                assert!(cut.width() <= width && cut.ends_with('…'), "{width}: {cut}");
+            }
+        }
+        assert_eq!(shortened(hearts, 7), "❤\u{fe0f}❤\u{fe0f}❤\u{fe0f}…");
+        let marks = "e".to_owned() + &"\u{301}".repeat(100_000) + "clair";
+        assert!(shortened(&marks, 3).len() < 100, "marks that take no column are no reason to keep all of them");
     }
 
     #[test]
