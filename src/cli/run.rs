@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::exit;
@@ -16,6 +18,7 @@ use crate::pipeline::accounts::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
+use crate::source::http::Intake;
 
 /// How long the last calls to the ledger may take, if `shutdown.grace` is not longer. Then it hangs.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -41,15 +44,18 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         grace: settings.shutdown.grace.as_duration(),
         look_every: look_every(),
     };
-    let resources = Arc::new(Resources::open(settings).await?);
+    // Before anything else: without a handler a signal would be a crash.
+    let mut stop = listen_for_stop().context("listening for signals")?;
+    let resources = Arc::new(tokio::select! {
+        opened = Resources::open(settings) => opened?,
+        () = told(&mut stop) => return Ok(ExitCode::from(exit::WORK_LEFT)),
+    });
     let opened = resources.clone();
     let news = on_blocking_thread(move || reading::news(&opened.settings, &opened.ledger)).await;
     news.context("reading what the ledger was made with")?.iter().for_each(|news| tracing::warn!("{news}"));
-    // Before it listens: whoever sees it listen may tell it to stop, which without a handler would be a crash.
-    let stop = stop_signal().context("listening for signals")?;
     let server = serve(&resources)?;
     let stop = async {
-        stop.await;
+        told(&mut stop).await;
         if let Some(server) = &server {
             server.leave();
         }
@@ -64,9 +70,13 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         exit::failed(exit::INTERNAL, reason);
         std::process::exit(i32::from(exit::INTERNAL));
     }
+    if let Some(intake) = &resources.intake {
+        intake.close();
+    }
     if let Some(server) = server {
         server.stop().await;
     }
+    let ending = and_accepted(ending, &resources);
     if !resources.clients.ended(GOODBYE).await {
         tracing::warn!("the client of a source does not end; its servers will miss it after a while");
     }
@@ -86,13 +96,28 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let _ = write!(io::stderr().lock(), "{}", progress.summary(&ending).await);
     Ok(match &ending {
         Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(code(&ending), reason),
-        Ending::Done | Ending::WorkLeft => ExitCode::from(code(&ending)),
+        Ending::Done | Ending::Stopped | Ending::WorkLeft => ExitCode::from(code(&ending)),
     })
+}
+
+/// Nobody can hand in events any more: what was accepted and is not settled is work left, whether it was read or not.
+fn and_accepted(ending: Ending, resources: &Resources) -> Ending {
+    let pending = resources.intake.as_ref().map_or(0, Intake::pending);
+    match ending {
+        Ending::Done | Ending::Stopped if pending > 0 => {
+            tracing::warn!(
+                events = pending,
+                "accepted over HTTP and not in the index yet; the next `vectide run` reads them"
+            );
+            Ending::WorkLeft
+        }
+        ending => ending,
+    }
 }
 
 fn code(ending: &Ending) -> u8 {
     match ending {
-        Ending::Done => exit::DONE,
+        Ending::Done | Ending::Stopped => exit::DONE,
         Ending::WorkLeft => exit::WORK_LEFT,
         Ending::Failed(_) | Ending::Hangs(_) => exit::INTERNAL,
     }
@@ -117,17 +142,35 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
     Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
 }
 
-/// Completes at the first SIGTERM or Ctrl-C. A second one ends the process at once.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        any(&mut terminate, &mut interrupt).await;
-        tokio::spawn(async move {
+/// Listens for SIGTERM and Ctrl-C as long as the process lives, on a thread of its own: whatever the others do, a second signal ends the
+/// process at once. The first is told to whoever asks.
+fn listen_for_stop() -> io::Result<watch::Receiver<bool>> {
+    let (tell, stop) = watch::channel(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let listen = move || {
+        runtime.block_on(async {
             any(&mut terminate, &mut interrupt).await;
-            tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
-            std::process::exit(i32::from(exit::WORK_LEFT));
+            tracing::info!("told to stop; a second signal ends the process at once");
+            tell.send_replace(true);
+            any(&mut terminate, &mut interrupt).await;
         });
-    })
+        tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
+        std::process::exit(i32::from(exit::WORK_LEFT));
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+    Ok(stop)
+}
+
+/// Completes once someone told the process to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|told| *told).await.is_err() {
+        // The thread that listens ended by a panic: nobody can tell it any more.
+        std::future::pending().await
+    }
 }
 
 async fn any(one: &mut Signal, other: &mut Signal) {

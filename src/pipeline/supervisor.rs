@@ -38,9 +38,11 @@ pub struct RunOptions {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// Everything that was read is settled and committed.
+    /// Everything there was to read is settled and committed.
     Done,
-    /// It was stopped, and some work was left: it will be delivered again.
+    /// It was stopped, and everything that it had read is settled and committed.
+    Stopped,
+    /// It was stopped, and some work was left: it will be delivered again, or read.
     WorkLeft,
     /// It cannot go on, for this reason.
     Failed(String),
@@ -72,7 +74,7 @@ pub(super) async fn supervise_sources(
                 Ok(sources) => sources,
                 Err(reason) => return Ending::Failed(reason),
             },
-            () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { Ending::Done } else { Ending::WorkLeft },
+            () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { stopped(options) } else { Ending::WorkLeft },
             damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
         };
         let mut generation = match Generation::start(resources, sources, options.look_every).await {
@@ -87,7 +89,7 @@ pub(super) async fn supervise_sources(
                 generation.end();
                 return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
             }
-            () = &mut stop => return wind_down(resources, generation, options.grace).await,
+            () = &mut stop => return wind_down(resources, generation, options).await,
             damage = resources.ledger.damaged() => {
                 generation.end();
                 return Ending::Failed(damage.to_string());
@@ -124,7 +126,13 @@ pub(super) async fn supervise_sources(
     }
 }
 
-async fn wind_down(resources: &Resources, mut generation: Generation, grace: Duration) -> Ending {
+/// The end of a run that was told to stop and left nothing half done. One that was to read everything has not.
+fn stopped(options: RunOptions) -> Ending {
+    if options.until_idle { Ending::WorkLeft } else { Ending::Stopped }
+}
+
+async fn wind_down(resources: &Resources, mut generation: Generation, options: RunOptions) -> Ending {
+    let grace = options.grace;
     tracing::info!(grace_seconds = grace.as_secs(), "stopping: no more is read; what was read is finished");
     if let Some(intake) = &resources.intake {
         intake.close();
@@ -132,7 +140,7 @@ async fn wind_down(resources: &Resources, mut generation: Generation, grace: Dur
     generation.stop_reading();
     let rest = generation.rest();
     let ending = tokio::select! {
-        _ = rest => Ending::Done,
+        _ = rest => stopped(options),
         failure = generation.failure() => {
             tracing::error!(reason = %failure, "the pipeline failed while it was stopping; the next start does the rest");
             Ending::WorkLeft

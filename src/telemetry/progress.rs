@@ -242,6 +242,8 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     let (time, settled) = (span(run.elapsed), run.settled());
     match ending {
         Ending::Done if settled == 0 => say(format_args!("Done in {time}: no record was new")),
+        Ending::Stopped if settled == 0 => say(format_args!("Stopped after {time}: no record came")),
+        Ending::Stopped => say(format_args!("Stopped after {time}: {}", records(settled, run.elapsed))),
         Ending::Done => say(format_args!("Done in {time}: {}", records(settled, run.elapsed))),
         Ending::WorkLeft => say(format_args!(
             "Stopped after {time} with work left, which the next `vectide run` does: {}",
@@ -392,6 +394,7 @@ It waited for the index: Qdrant at http://h:6334: no answer
         let rest = "Embedding: 0 texts sent\nIndex: 0 documents in 0 chunks, 0 B on disk\n";
         for (ending, first) in [
             (Ending::Done, "Done in 0 ms: no record was new"),
+            (Ending::Stopped, "Stopped after 0 ms: no record came"),
             (
                 Ending::WorkLeft,
                 "Stopped after 0 ms with work left, which the next `vectide run` does: no record got through",

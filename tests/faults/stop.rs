@@ -2,8 +2,12 @@
 //! one does that.
 
 use std::collections::HashSet;
+#[cfg(feature = "qdrant")]
+use std::io::Read;
 use std::io::Write;
+use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Duration;
 
 use crate::pipeline::{Ended, Pipeline, Running, sound};
 use crate::provider::Provider;
@@ -36,7 +40,7 @@ fn told_to_stop_it_finishes_what_it_read_and_the_next_run_does_the_rest() {
         let mut telling = Telling::new(&story, through, &provider);
         let run = stopping(&mut telling, &provider);
         provider.open();
-        assert_ends(run, 0);
+        telling.assert_stops(run);
         let paid = provider.sent().len();
         assert_eq!(provider.kept_by(&telling.pipeline).len(), paid, "what was paid for is kept");
         telling.assert_kept();
@@ -94,6 +98,90 @@ fn told_to_stop_while_it_waits_for_standard_input_it_ends() {
     assert_ends(run, 0);
 }
 
+#[test]
+fn told_to_stop_before_everything_is_read_a_run_until_idle_says_that_work_is_left() {
+    let story = Story::new(6, EVENTS);
+    let provider = Provider::new();
+    let mut telling = Telling::new(&story, Through::File, &provider);
+    provider.close_at(100);
+    let mut run = telling.start_until_idle();
+    run.wait_until("calls are out", || provider.sent().len() >= 100);
+    telling.signal(&run, "TERM");
+    run.wait_to_hear("stopping: no more is read");
+    provider.open();
+    assert_stops_with_work_left(run);
+    telling.finish();
+}
+
+fn assert_stops_with_work_left(run: Running) {
+    let ended = assert_ends(run, 3);
+    assert!(ended.said.contains("Stopped after") && ended.said.contains("with work left"), "{}", ended.said);
+    assert!(!ended.said.contains("no record was new"), "{}", ended.said);
+}
+
+/// A pipeline whose index nobody serves.
+#[cfg(feature = "qdrant")]
+fn without_index() -> Pipeline {
+    let mut pipeline = Pipeline::new();
+    // Of this port nobody takes connections: it belongs to a service of the last century.
+    pipeline.set("index={type: qdrant, url: 'http://127.0.0.1:1'}");
+    pipeline.write("input.jsonl", sound("a"));
+    pipeline
+}
+
+#[cfg(feature = "qdrant")]
+#[test]
+fn told_to_stop_while_it_waits_for_the_index_a_run_until_idle_says_that_work_is_left() {
+    let pipeline = without_index();
+    let mut run = pipeline.spawn(pipeline.command(&["run", "--until-idle"]));
+    run.wait_to_hear("the index cannot be used");
+    run.signal("TERM");
+    assert_stops_with_work_left(run);
+}
+
+#[cfg(feature = "qdrant")]
+#[test]
+fn an_event_that_was_accepted_and_is_not_settled_is_work_left() {
+    let mut pipeline = without_index();
+    pipeline.set("sources={api: {type: http}}");
+    pipeline.set("server.listen=127.0.0.1:0");
+    let mut run = pipeline.start();
+    let mut caller = TcpStream::connect(run.wait_for_address()).unwrap();
+    let event = sound("a");
+    let length = event.len();
+    write!(
+        caller,
+        "POST /v1/events HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{event}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    caller.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+    run.signal("TERM");
+    assert_stops_with_work_left(run);
+}
+
+#[test]
+fn a_second_signal_ends_a_process_that_is_about_to_end_by_itself() {
+    let mut pipeline = Pipeline::new();
+    pipeline.set("sources={input: {type: stdin}}");
+    pipeline.set("server.listen=127.0.0.1:0");
+    let mut command = pipeline.command(&["run", "--until-idle"]);
+    command.stdin(Stdio::piped());
+    let mut run = pipeline.spawn(command);
+    let (input, address) = (run.input(), run.wait_for_address());
+    let mut caller = TcpStream::connect(address).unwrap();
+    // The rest of this request is waited for, some seconds.
+    caller.write_all(b"GET /health/live HTTP/1.1\r\n").unwrap();
+    drop(input);
+    let taken_in = || TcpStream::connect_timeout(&address, Duration::from_millis(50)).is_ok();
+    run.wait_until("no more connections are taken in", || !taken_in());
+    run.signal("TERM");
+    run.wait_to_hear("a second signal ends the process at once");
+    run.signal("INT");
+    assert_ends(run, 3);
+}
+
 /// One process after the other under callers that never pause, and that are answered by whichever they reach.
 #[test]
 fn restarted_under_load_it_loses_nothing_and_answers_with_success_or_later() {
@@ -106,7 +194,7 @@ fn restarted_under_load_it_loses_nothing_and_answers_with_success_or_later() {
         let part = story.lines.len() * restart / RESTARTS;
         run.wait_until("a part is accepted", || telling.callers().accepted().len() >= part);
         telling.signal(&run, "TERM");
-        assert_ends(run, 0);
+        telling.assert_stops(run);
         telling.assert_kept();
     }
     assert!(!telling.callers().are_done(), "the last process has something to do");

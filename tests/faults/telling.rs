@@ -62,6 +62,26 @@ impl<'a> Telling<'a> {
         self.begin(&["run"])
     }
 
+    /// As [`Telling::start`], a process that ends once everything is read.
+    pub fn start_until_idle(&mut self) -> Running {
+        self.begin(&["run", "--until-idle"])
+    }
+
+    /// Waits until a process ends that goes on by itself and was told to stop. It must have finished what it read; events that it accepted
+    /// and did not read are work left.
+    pub fn assert_stops(&self, run: Running) -> Ended {
+        let ended = run.end();
+        let ledger = self.pipeline.left_behind().1;
+        let left = ledger.is_some_and(|ledger| {
+            let settled = ledger.positions("api").unwrap().first().map_or(0, |position| position.offset);
+            !ledger.journal("api", settled, 1, usize::MAX).unwrap().is_empty()
+        });
+        assert_eq!(ended.code, Some(if left { 3 } else { 0 }), "{}", ended.said);
+        assert!(ended.said.contains("Stopped after"), "{}", ended.said);
+        assert_eq!(ended.said.contains("with work left"), left, "{}", ended.said);
+        ended
+    }
+
     fn begin(&mut self, arguments: &[&str]) -> Running {
         if self.through == Through::Stdin {
             // Each input counts its lines from one, so each has positions of its own.
@@ -156,23 +176,24 @@ impl<'a> Telling<'a> {
             let mut run = self.start();
             run.wait_until("every event is accepted", || self.callers().are_done());
             self.signal(&run, "TERM");
-            assert_sound(&run.end());
+            assert_undamaged(&self.assert_stops(run));
             self.assert_kept();
             let answers = self.callers().answers();
             let known = answers.keys().all(|status| [202, 429, 503].contains(status));
             assert!(known, "{answers:?}");
             self.pipeline.run_well();
         } else {
-            assert_sound(&self.begin(&["run", "--until-idle"]).end());
+            let ended = self.start_until_idle().end();
+            assert_eq!(ended.code, Some(0), "{}", ended.said);
+            assert_undamaged(&ended);
             self.assert_kept();
         }
         self.story.assert_told(&self.pipeline);
     }
 }
 
-/// Whatever went before, it works, and finds nothing that is damaged.
-fn assert_sound(ended: &Ended) {
-    assert_eq!(ended.code, Some(0), "{}", ended.said);
+/// Whatever went before, it finds nothing that is damaged.
+fn assert_undamaged(ended: &Ended) {
     assert!(!ended.said.contains("damaged"), "{}", ended.said);
 }
 
