@@ -339,6 +339,29 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!((answer.code, answer.err.as_str()), (0, ""));
 }
 
+/// The end of a command whose output nobody reads any more.
+fn unheard(mut command: Command) -> Answer {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    Answer::of(command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap())
+}
+
+#[test]
+fn what_does_or_judges_something_does_all_of_it_though_its_reader_went_away() {
+    let shop = Shop::new();
+    // More than are dropped at once.
+    fs::write(shop.folder().join("catalogue.jsonl"), "{\"v\": 1}\n".repeat(600)).unwrap();
+    shop.done("run --until-idle");
+    assert_eq!(unheard(shop.command("dead-letters list --json")).code, 0);
+    for (words, left) in [("dead-letters replay --all", 600), ("dead-letters drop --all", 0)] {
+        let answer = unheard(shop.command(words));
+        assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{words}");
+        assert_eq!(shop.json("stats --json")["dead_letters"], left, "{words}");
+    }
+    let checked = unheard(shop.command("--set sources.catalogue.path=gone.jsonl check --connect"));
+    assert_eq!((checked.code, checked.err.as_str()), (70, ""));
+}
+
 /// A `run` that goes on until it is told to end.
 struct Running {
     child: Child,

@@ -1,12 +1,13 @@
 //! `vectide check`: finds everything that is wrong with the configuration.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::connect::{Tried, connect};
 use super::exit;
 use super::opened::block_on;
+use super::report::Report;
 use crate::settings::{self, Settings};
 use crate::telemetry::terminal::printable;
 
@@ -24,7 +25,7 @@ pub struct Args {
 /// Says that the configuration is right; its problems were found by loading it. With `--connect`: a line for everything that was tried,
 /// which changes nothing and sends the provider one short text.
 pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out = Report::on_stdout();
     if args.print {
         out.write_all(settings::print(&settings).as_bytes())?;
     } else {

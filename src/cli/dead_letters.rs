@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::report::Report;
 use super::table::Table;
 use super::{exit, opened, print_json};
 use crate::document::Version;
@@ -55,7 +56,10 @@ const PAGE: usize = 256;
 
 /// Does it in the ledger; a running pipeline takes up what is to be replayed.
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+    let mut out: Box<dyn Write> = match &args {
+        Args::List { .. } | Args::Show { .. } => Box::new(io::stdout().lock()),
+        Args::Replay(_) | Args::Drop(_) => Box::new(Report::on_stdout()),
+    };
     let done = match args {
         Args::List { json } => list(&mut out, &opened::ledger(&settings)?, json),
         Args::Show { id, json } => show(&mut out, &opened::ledger(&settings)?, id, json, &settings),

@@ -11,6 +11,7 @@ pub mod export;
 pub mod get;
 pub mod init;
 pub mod opened;
+pub mod report;
 pub mod run;
 pub mod search;
 pub mod similar;
