@@ -362,6 +362,22 @@ fn what_does_or_judges_something_does_all_of_it_though_its_reader_went_away() {
     assert_eq!((checked.code, checked.err.as_str()), (70, ""));
 }
 
+#[test]
+fn the_folder_of_another_pipeline_is_neither_read_nor_edited() {
+    let shop = Shop::indexed();
+    for words in
+        ["search a", "similar p16", "get p16", "stats", "export", "dead-letters list", "dead-letters drop --all"]
+    {
+        let answer = shop.call(&format!("--set pipeline=other {words}"));
+        assert_eq!((answer.code, answer.out.as_str()), (78, ""), "{words}: {answer:?}");
+        assert!(
+            answer.err.contains("it belongs to the pipeline `shop`, and this one is `other`"),
+            "{words}: {answer:?}"
+        );
+    }
+    assert_eq!(shop.lines("dead-letters list --json").len(), 2);
+}
+
 /// A `run` that goes on until it is told to end.
 struct Running {
     child: Child,

@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::embed;
 use crate::index::{self, space};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
 use crate::pipeline::resources::StartError;
 use crate::search::Searcher;
 use crate::settings::Settings;
@@ -15,12 +15,21 @@ use crate::telemetry::Metrics;
 
 /// The ledger, to read.
 pub fn ledger(settings: &Settings) -> anyhow::Result<Ledger> {
-    Ok(Ledger::open_to_read(&settings.state.path)?)
+    of_this_pipeline(Ledger::open_to_read(&settings.state.path), settings)
 }
 
 /// The ledger, to read it and to edit its dead letters.
 pub fn ledger_to_edit(settings: &Settings) -> anyhow::Result<Ledger> {
-    Ok(Ledger::open_to_edit(&settings.state.path)?)
+    of_this_pipeline(Ledger::open_to_edit(&settings.state.path), settings)
+}
+
+/// What another pipeline holds is nothing to answer with, and its dead letters are not for this one to drop. Ends as `run` would.
+fn of_this_pipeline(ledger: Result<Ledger, LedgerError>, settings: &Settings) -> anyhow::Result<Ledger> {
+    let ours = ledger.and_then(|ledger| ledger.check_pipeline(&settings.pipeline).map(|()| ledger));
+    ours.map_err(|error| match error.kind() {
+        LedgerErrorKind::Schema => StartError::Configuration(error.to_string()).into(),
+        _ => anyhow::Error::from(error),
+    })
 }
 
 /// What answers searches. To be called inside [`block_on`].
