@@ -435,6 +435,12 @@ fn commands_work_beside_a_running_process_and_a_second_run_does_not() {
     assert!(shown.contains("THIS RUN") && shown.contains("catalogue"), "{shown}");
     let checked = shop.done(&format!("--set server.listen={} check --connect", running.address));
     assert!(checked.contains("this pipeline is running"), "{checked}");
+    // Of another folder nobody takes that process for its own, whatever the name of the pipeline.
+    shop.done("--set state.path=elsewhere run --until-idle");
+    let elsewhere = format!("--set state.path=elsewhere --set server.listen={}", running.address);
+    assert_eq!(shop.json(&format!("{elsewhere} stats --json")).get("run"), None);
+    let checked = shop.call(&format!("{elsewhere} check --connect"));
+    assert!(checked.code == 70 && checked.out.contains("cannot listen on"), "{checked:?}");
     assert_eq!(shop.done("dead-letters drop --all").lines().count(), 2);
 
     let second = shop.call("run --until-idle");

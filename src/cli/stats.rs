@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,8 +50,15 @@ pub(super) async fn of_running_process(settings: &Settings) -> Option<Stats> {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
     let answer = client.get(format!("http://{address}/v1/stats")).send().await.ok()?;
     let stats: Stats = serde_json::from_slice(&answer.error_for_status().ok()?.bytes().await.ok()?).ok()?;
-    // Another pipeline may have this address now.
-    (stats.pipeline == settings.pipeline).then_some(stats)
+    // Another pipeline may have this address now, or the same one over another folder.
+    let is_ours = |stats: &Stats| stats.pipeline == settings.pipeline && runs_on(&settings.state.path, stats);
+    Some(stats).filter(is_ours)
+}
+
+/// Whether the process that told this is the one that holds the folder.
+fn runs_on(folder: &Path, stats: &Stats) -> bool {
+    let holder = std::fs::read_to_string(folder.join("lock")).ok().and_then(|lock| lock.trim().parse().ok());
+    holder.is_some() && holder == stats.run.as_ref().map(|run| run.process)
 }
 
 /// Where a process that listens there is reached from this machine; `None` when it chose its port itself.

@@ -92,6 +92,9 @@ impl From<Totals> for TotalStats {
 /// Counts of this process.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct RunStats {
+    /// The number of the process, which stands in `lock` of its data folder as well.
+    #[serde(default)]
+    pub process: u32,
     /// Texts sent to the provider.
     pub texts_sent: u64,
     /// Tokens sent to the provider, by its own count where it tells one.
@@ -124,6 +127,7 @@ impl RunStats {
         }
         let events = metrics.events.settled();
         Self {
+            process: std::process::id(),
             texts_sent: metrics.texts.sum(),
             tokens_sent: metrics.tokens.sum(),
             cache_hits: metrics.cache_hits.sum(),
@@ -222,6 +226,7 @@ mod tests {
         let patch = BTreeMap::from([("indexed".to_owned(), 9), ("redelivered".to_owned(), 1)]);
         let unknown = BTreeMap::from([("dead_lettered".to_owned(), 1)]);
         let expected = RunStats {
+            process: std::process::id(),
             texts_sent: 3,
             tokens_sent: 30,
             cache_hits: 1,
