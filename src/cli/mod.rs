@@ -164,6 +164,7 @@ mod tests {
             "vectide search boots -k 0",
             "vectide search boots --filter [1]",
             "vectide search boots --filter {",
+            "vectide search boots --filter {\"price\":1,\"price\":2}",
             "vectide search boots --filter {\"price\":{\"near\":3}}",
             "vectide search boots --vectors",
             "vectide search boots -k 1001",

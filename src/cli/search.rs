@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::opened::{block_on, searcher};
 use super::table::Table;
 use super::{exit, print_json};
+use crate::document::decode::strict_text;
 use crate::document::template::Template;
 use crate::index::{Filter, Hit};
 use crate::ledger::Ledger;
@@ -44,7 +45,7 @@ pub struct AnswerArgs {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    let json: Value = serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
+    let json = strict_text(text).map_err(|error| format!("this cannot be read: {error}"))?;
     match json {
         Value::Object(_) => Filter::from_json(&json),
         _ => Err("a filter is a JSON object like {\"category\": \"shoes\"}".to_owned()),

@@ -33,6 +33,19 @@ pub fn decode(payload: &[u8]) -> Result<Fields, String> {
     Ok(fields)
 }
 
+/// Reads any JSON value as strictly as what a record holds: no key twice in one object, not too deep, not too much.
+pub fn strict<'de, D: Deserializer<'de>>(json: D) -> Result<Value, D::Error> {
+    Any { depth: 0, values: &Cell::new(0) }.deserialize(json)
+}
+
+/// As [`strict`], of a text that holds nothing else.
+pub fn strict_text(text: &str) -> Result<Value, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = strict(&mut json)?;
+    json.end()?;
+    Ok(value)
+}
+
 /// serde's own message for a wrong type quotes the whole value, whatever its size.
 fn expect_object(text: &str) -> Result<(), String> {
     let found = match text.trim_start_matches([' ', '\t', '\r', '\n']).chars().next() {

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value;
 
 use crate::actor::offload::on_core;
+use crate::document::decode;
 use crate::index::{Filter, Hit};
 use crate::search::{MAX_K, SearchOptions};
 use crate::view::HitsView;
@@ -25,7 +26,7 @@ pub struct SearchBody {
     #[serde(default = "default_k", deserialize_with = "k")]
     pub k: usize,
     /// Which documents count, by their metadata.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "filter")]
     pub filter: Option<Value>,
     /// Whether to return the vectors.
     #[serde(default, deserialize_with = "vectors")]
@@ -76,6 +77,14 @@ fn vectors<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     named("vectors", value)
 }
 
+/// Of a key that appears twice only one condition would be looked at.
+fn filter<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
+    match decode::strict(value) {
+        Ok(filter) => Ok(Some(filter).filter(|filter| !filter.is_null())),
+        Err(error) => Err(D::Error::custom(format_args!("`filter`: {error}"))),
+    }
+}
+
 /// The error of a wrong value in a query string does not name it.
 fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(name: &str, value: D) -> Result<T, D::Error> {
     T::deserialize(value).map_err(|error| D::Error::custom(format_args!("`{name}`: {error}")))
@@ -91,6 +100,12 @@ pub async fn get(query: Query<SearchQuery>, shared: Data<Shared>) -> Result<Http
 /// `POST /v1/search`.
 pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let body = shared.questions.read(&request, payload).await?;
+    // By serde alone a list would do, its elements taken for the fields in their order.
+    if body.bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::bad_request(
+            "the body is no search: it must be a JSON object like {\"text\": \"boots\"}",
+        ));
+    }
     let SearchBody { text, k, filter, vectors } = serde_json::from_slice(&body.bytes)
         .map_err(|error| ApiError::bad_request(format!("the body is no search: {error}")))?;
     search(&shared, &text, options(k, filter, vectors)?).await
@@ -129,7 +144,7 @@ fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<Search
 }
 
 fn parse_filter(text: &str) -> Result<Value, ApiError> {
-    serde_json::from_str(text).map_err(|error| ApiError::bad_request(format!("`filter` is not JSON: {error}")))
+    decode::strict_text(text).map_err(|error| ApiError::bad_request(format!("`filter` cannot be read: {error}")))
 }
 
 #[cfg(test)]
@@ -186,15 +201,29 @@ mod tests {
             ("/v1/search?text=a&k=many", "`k`: invalid digit"),
             ("/v1/search?text=a&vectors=1", "`vectors`: provided string was not `true` or `false`"),
             ("/v1/search?text=a&limit=5", "unknown field `limit`"),
-            ("/v1/search?text=a&filter=shoes", "`filter` is not JSON"),
+            ("/v1/search?text=a&filter=shoes", "`filter` cannot be read: expected value"),
             ("/v1/search?text=a&filter=7", "filter"),
+            (
+                "/v1/search?text=a&filter=%7B%22a%22:1,%22a%22:2%7D",
+                "`filter` cannot be read: the key `a` appears twice",
+            ),
+            ("/v1/search?text=a&filter=%7B%7D%7B", "trailing characters"),
         ] {
             let answer = ground.get(uri).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{uri}");
             assert!(answer.error().contains(reason), "{uri}: {}", answer.error());
         }
-        let answer = ground.post("/v1/search", "{\"k\":1}").await;
-        assert_eq!((answer.status, answer.error().contains("missing field `text`")), (StatusCode::BAD_REQUEST, true));
+        for (body, reason) in [
+            ("{\"k\":1}", "missing field `text`"),
+            (r#"{"text":"a","filter":{"not":{"price":1,"price":2}}}"#, "`filter`: the key `price` appears twice"),
+            (r#"["shoes",1,null,false]"#, "must be a JSON object"),
+            ("", "must be a JSON object"),
+        ] {
+            let answer = ground.post("/v1/search", body).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
+            assert!(answer.error().contains(reason), "{body}: {}", answer.error());
+        }
+        assert!(ground.index.queries.lock().unwrap().is_empty());
     }
 
     #[actix_rt::test]
