@@ -1,6 +1,7 @@
 //! Request bodies: bounded, also after decompression.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -9,7 +10,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::settings::ByteSize;
@@ -19,55 +20,136 @@ use super::error::{ApiError, blocking};
 /// The longest that a caller may take to send a body.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The memory that bodies may take, all together.
+/// How long a body waits for room before its caller is asked to come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to come back then: room comes back whenever another body is written down.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The beginning of a body, in bytes, which has memory of its own: whoever sends no more waits for nobody who sends much.
+const BEGINNING: u64 = 64 << 10;
+
+/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for others.
 pub struct Memory {
     limit: ByteSize,
     /// What whoever sends more is told to do.
     advice: &'static str,
-    kibibytes: Semaphore,
+    /// Kibibytes for the beginnings of all bodies.
+    beginnings: Arc<Semaphore>,
+    /// Kibibytes for what goes beyond.
+    rest: Arc<Semaphore>,
 }
 
 /// A body, and its share of the memory.
-pub struct Body<'a> {
+pub struct Body {
     /// The bytes, decompressed.
     pub bytes: Bytes,
-    _share: SemaphorePermit<'a>,
+    /// To be kept as long as anything of the bytes is.
+    pub share: Share,
+}
+
+/// What a body takes of the memory, until it is dropped.
+#[derive(Default)]
+pub struct Share {
+    beginning: Option<OwnedSemaphorePermit>,
+    rest: Option<OwnedSemaphorePermit>,
 }
 
 impl Memory {
-    /// Room for so many bodies of the largest size, or for more that say that they are smaller.
+    /// Room for so many bodies of the largest size, or for more that are smaller, and as much as for one more for their beginnings.
     pub fn new(limit: ByteSize, largest: u64, advice: &'static str) -> Self {
-        let kibibytes = u64::from(kibibytes(limit.as_u64())).saturating_mul(largest);
-        let permits = usize::try_from(kibibytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { limit, advice, kibibytes: Semaphore::new(permits) }
+        let room = |bodies: u64| {
+            let kibibytes = u64::from(kibibytes(limit.as_u64())).saturating_mul(bodies);
+            Arc::new(Semaphore::new(usize::try_from(kibibytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)))
+        };
+        Self { limit, advice, beginnings: room(1), rest: room(largest) }
     }
 
-    /// Reads a body of at most the largest size, sent as it is or as gzip. Waits, with the body unread, while there is no room.
-    pub async fn read(&self, request: &HttpRequest, payload: Payload) -> Result<Body<'_>, ApiError> {
+    /// Reads a body of at most the largest size, sent as it is or as gzip. What has not come yet takes no room; what finds none is left
+    /// unread for some seconds, and then refused.
+    pub async fn read(&self, request: &HttpRequest, payload: Payload) -> Result<Body, ApiError> {
         let Self { limit, advice, .. } = *self;
         let gzip = is_gzip(request)?;
         let length = header(request, CONTENT_LENGTH).parse().ok();
         if length.is_some_and(|length: u64| length > limit.as_u64()) {
             return Err(too_large(limit, advice));
         }
-        // A body that does not tell its size, or grows, may take all that one body may.
-        let size = length.filter(|_| !gzip).unwrap_or(limit.as_u64());
-        let mut share = self.kibibytes.acquire_many(kibibytes(size)).await.expect("the semaphore is never closed");
-        let body = match timeout(TIMEOUT, collect(payload, limit)).await {
-            Ok(Ok(Some(body))) => body,
-            Ok(Ok(None)) => return Err(too_large(limit, advice)),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => {
-                let reason = format!("the body took longer than {} seconds to arrive", TIMEOUT.as_secs());
-                return Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, reason));
-            }
-        };
-        let plain = if gzip { blocking(move || gunzip(&body, limit)).await? } else { Some(body) };
+        let mut share = Share::default();
+        let body = timeout(TIMEOUT, self.collect(payload, &mut share)).await.unwrap_or_else(|_| {
+            let reason = format!("the body took longer than {} seconds to arrive", TIMEOUT.as_secs());
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, reason))
+        })?;
+        if !gzip {
+            return Ok(Body { bytes: body, share });
+        }
+        // It may become as large as any.
+        self.grow(&mut share, limit.as_u64()).await?;
+        let plain = blocking(move || gunzip(&body, limit)).await?;
         let bytes = plain.ok_or_else(|| too_large(limit, advice))?;
-        // From here on it takes what it is, and not what it could have been.
-        let surplus = share.num_permits().saturating_sub(kibibytes(bytes.len() as u64) as usize);
-        drop(share.split(surplus));
-        Ok(Body { bytes, _share: share })
+        share.shrink(bytes.len() as u64);
+        Ok(Body { bytes, share })
+    }
+
+    async fn collect(&self, mut payload: Payload, share: &mut Share) -> Result<Bytes, ApiError> {
+        let mut body = BytesMut::new();
+        while let Some(part) = payload.next().await {
+            let part =
+                part.map_err(|error| ApiError::bad_request(format!("the body did not arrive whole: {error}")))?;
+            let length = body.len() + part.len();
+            if length > self.limit.as_usize() {
+                return Err(too_large(self.limit, self.advice));
+            }
+            self.grow(share, length as u64).await?;
+            body.extend_from_slice(&part);
+        }
+        Ok(body.freeze())
+    }
+
+    /// Takes what is missing for so many bytes. Bodies that wait for each other do not wait for ever: one gives up, and what it had is free.
+    async fn grow(&self, share: &mut Share, bytes: u64) -> Result<(), ApiError> {
+        let (beginning, rest) = parts(bytes);
+        let grown = async {
+            top_up(&self.beginnings, &mut share.beginning, beginning).await;
+            top_up(&self.rest, &mut share.rest, rest).await;
+        };
+        timeout(PATIENCE, grown).await.map_err(|_| {
+            let reason = "other requests take all the memory that there is for their bodies; send this one again later";
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason).after(Some(RETRY_AFTER))
+        })
+    }
+
+    /// Kibibytes that are free.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.beginnings.available_permits() + self.rest.available_permits()
+    }
+}
+
+impl Share {
+    /// Gives back what so many bytes do not need.
+    fn shrink(&mut self, bytes: u64) {
+        let (beginning, rest) = parts(bytes);
+        for (held, needed) in [(&mut self.beginning, beginning), (&mut self.rest, rest)] {
+            if let Some(held) = held {
+                drop(held.split(held.num_permits().saturating_sub(needed as usize)));
+            }
+        }
+    }
+}
+
+/// How many kibibytes of a body are its beginning, and how many its rest.
+fn parts(bytes: u64) -> (u32, u32) {
+    let beginning = bytes.min(BEGINNING);
+    (kibibytes(beginning), kibibytes(bytes - beginning))
+}
+
+async fn top_up(pool: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, needed: u32) {
+    let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let missing = needed.saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
+    if missing > 0 {
+        let more = pool.clone().acquire_many_owned(missing).await.expect("the semaphore is never closed");
+        match held {
+            Some(held) => held.merge(more),
+            None => *held = Some(more),
+        }
     }
 }
 
@@ -84,19 +166,6 @@ fn is_gzip(request: &HttpRequest) -> Result<bool, ApiError> {
             Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason))
         }
     }
-}
-
-/// `None`: there is more than the limit.
-async fn collect(mut payload: Payload, limit: ByteSize) -> Result<Option<Bytes>, ApiError> {
-    let mut body = BytesMut::new();
-    while let Some(part) = payload.next().await {
-        let part = part.map_err(|error| ApiError::bad_request(format!("the body did not arrive whole: {error}")))?;
-        if body.len() + part.len() > limit.as_usize() {
-            return Ok(None);
-        }
-        body.extend_from_slice(&part);
-    }
-    Ok(Some(body.freeze()))
 }
 
 /// `None`: it is more than the limit.
@@ -120,13 +189,14 @@ pub(super) fn header(request: &HttpRequest, name: HeaderName) -> &str {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::pin::pin;
+    use std::pin::{Pin, pin};
     use std::task::{Context, Waker};
 
-    use actix_web::FromRequest;
     use actix_web::test::TestRequest;
+    use actix_web::{FromRequest, ResponseError, dev};
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use futures_util::stream;
 
     use super::*;
 
@@ -140,28 +210,82 @@ mod tests {
         (request, payload)
     }
 
+    /// A body of which a part has come, and the rest does not.
+    async fn slow(length: usize, part: usize) -> (HttpRequest, Payload) {
+        let request = TestRequest::post().insert_header((CONTENT_LENGTH, length)).to_http_request();
+        let come = stream::iter([Ok(Bytes::from(vec![b'a'; part]))]).chain(stream::pending());
+        let mut payload: dev::Payload = dev::Payload::Stream { payload: Box::pin(come) };
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        (request, payload)
+    }
+
+    fn is_pending(future: Pin<&mut impl Future>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
     #[actix_rt::test]
     async fn bodies_wait_unread_while_others_fill_the_memory() {
-        let memory = Memory::new(ByteSize::bytes(10_240), 1, "send less");
-        let (large, payload) = request(10_000).await;
+        let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
+        let (large, payload) = request(100_000).await;
         let held = memory.read(&large, payload).await.unwrap();
-        assert_eq!(held.bytes.len(), 10_000);
-        let (next, payload) = request(10).await;
+        assert_eq!(held.bytes.len(), 100_000);
+        let (next, payload) = slow(100_000, 100_000).await;
         let mut waiting = pin!(memory.read(&next, payload));
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(is_pending(waiting.as_mut()), "it waits for the first to be dropped");
         drop(held);
-        let small = waiting.await.unwrap();
-        assert_eq!(memory.kibibytes.available_permits(), 9, "a small body keeps only what it takes");
+        assert!(is_pending(waiting.as_mut()), "it waits for the rest of its body");
+        assert_eq!(memory.room(), 200 - 98);
+    }
+
+    #[actix_rt::test]
+    async fn a_body_keeps_only_what_it_takes() {
+        let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
+        let (small, payload) = request(10).await;
+        let small = memory.read(&small, payload).await.unwrap();
+        assert_eq!(memory.room(), 199);
         drop(small);
-        assert_eq!(memory.kibibytes.available_permits(), 10);
+        assert_eq!(memory.room(), 200);
+    }
+
+    #[actix_rt::test]
+    async fn slow_bodies_leave_room_for_others() {
+        let memory = Memory::new(ByteSize::bytes(1_000 << 10), 4, "send less");
+        let mut slow_ones = Vec::new();
+        for _ in 0..10 {
+            let (request, payload) = slow(1_000 << 10, 100 << 10).await;
+            let memory = &memory;
+            let mut reading = Box::pin(async move { memory.read(&request, payload).await });
+            assert!(is_pending(reading.as_mut()));
+            slow_ones.push(reading);
+        }
+        // More than what four of the largest size take was announced, and a tenth of that has come.
+        let (large, payload) = request(900 << 10).await;
+        assert_eq!(memory.read(&large, payload).await.unwrap().bytes.len(), 900 << 10);
+    }
+
+    #[actix_rt::test]
+    async fn a_body_that_finds_no_room_is_to_be_sent_again_and_a_small_one_always_does() {
+        tokio::time::pause();
+        let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
+        let _others = memory.rest.clone().acquire_many_owned(100).await.unwrap();
+        let (large, payload) = slow(100_000, 100_000).await;
+        let refused = memory.read(&large, payload).await.err().expect("there is no room").error_response();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
+        let small = TestRequest::post().set_payload("{}".repeat(1_000));
+        let (small, mut payload) = small.to_http_parts();
+        let payload = Payload::from_request(&small, &mut payload).await.unwrap();
+        assert_eq!(memory.read(&small, payload).await.unwrap().bytes.len(), 2_000);
     }
 
     #[actix_rt::test]
     async fn a_body_that_is_refused_leaves_no_trace_in_the_memory() {
-        let memory = Memory::new(ByteSize::bytes(1_024), 1, "send less");
-        let (bomb, payload) = request(5_000_000).await;
-        let refused = memory.read(&bomb, payload).await.err().expect("it is too large");
-        assert!(refused.to_string().contains("larger than 1KiB; send less"), "{refused}");
-        assert_eq!(memory.kibibytes.available_permits(), 1);
+        for (limit, told) in [(1_024, "larger than 1KiB; send less"), (1_000, "larger than 1000; send less")] {
+            let memory = Memory::new(ByteSize::bytes(limit), 1, "send less");
+            let (bomb, payload) = request(5_000_000).await;
+            let refused = memory.read(&bomb, payload).await.err().expect("it is too large");
+            assert!(refused.to_string().contains(told), "{refused}");
+            assert_eq!(memory.room(), 2);
+        }
     }
 }

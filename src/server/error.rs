@@ -44,7 +44,8 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    fn after(self, retry_after: Option<Duration>) -> Self {
+    /// As this, with the time after which to try again.
+    pub fn after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }
     }
 }

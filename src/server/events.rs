@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::source::http::{Intake, IntakeError};
 
 use super::Shared;
-use super::body::header;
+use super::body::{Body, header};
 use super::connections::Phase;
 use super::error::{ApiError, blocking};
 use super::lines::{LineError, split};
@@ -64,19 +64,17 @@ pub async fn post(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let intake = shared.intake()?;
-    let body = shared.bodies.read(&request, payload).await?;
+    let Body { bytes, share } = shared.bodies.read(&request, payload).await?;
     let media_type = header(&request, CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let declared_lines = LINES.contains(&media_type.as_str());
-    let bytes = body.bytes.clone();
     let most = intake.max_pending();
-    let events = blocking(move || Ok::<_, ApiError>(split(bytes, declared_lines, most))).await?;
+    // The share goes where the bytes go: the caller may be gone before they are.
+    let (events, share) = blocking(move || Ok::<_, ApiError>((split(bytes, declared_lines, most), share))).await?;
     let accepted = events.good.len();
     if events.surplus > 0 {
         return Err(IntakeError::TooMany { events: accepted + events.surplus, limit: most }.into());
     }
-    let end = if events.good.is_empty() { 0 } else { intake.accept(events.good).await?.end };
-    // What was accepted is on the disk: its memory is free for others while this request waits.
-    drop(body);
+    let end = if events.good.is_empty() { 0 } else { intake.accept_holding(events.good, share).await?.end };
     let settled = wait(intake, query.wait, end, &shared).await;
     if events.wrong > 0 {
         let (wrong, LineError { line, reason }) = (events.wrong, &events.errors[0]);
@@ -236,6 +234,24 @@ mod tests {
         assert_eq!(ground.post("/v1/events", "{}").await.status, StatusCode::ACCEPTED);
         let never = ground.post("/v1/events", "{}\n{}\n{}").await;
         assert_eq!(never.status, StatusCode::PAYLOAD_TOO_LARGE, "waiting would not help");
+    }
+
+    #[actix_rt::test]
+    async fn events_take_their_memory_until_they_are_written_though_their_caller_is_gone() {
+        let ground = Ground::new(Setup::default()).await;
+        let room = ground.room();
+        ground.journal.hold(true);
+        tokio::select! {
+            biased;
+            answer = ground.post("/v1/events", "{}") => panic!("{}", answer.status),
+            () = async { while ground.intake.pending() < 1 { tokio::task::yield_now().await } } => {}
+        }
+        assert!(ground.room() < room);
+        ground.journal.hold(false);
+        while ground.room() < room {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ground.journal.payloads(), ["{}"]);
     }
 
     #[actix_rt::test]

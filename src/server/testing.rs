@@ -235,6 +235,11 @@ impl Ground {
         self.send(TestRequest::post().uri(uri).set_payload(body)).await
     }
 
+    /// The memory that is free for bodies of events.
+    pub(super) fn room(&self) -> usize {
+        self.shared.bodies.room()
+    }
+
     /// What the pipeline would do: read everything and settle it.
     pub(super) async fn settle_all(&self) {
         let mut source = HttpSource::new(&self.intake);

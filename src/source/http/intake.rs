@@ -1,5 +1,6 @@
 //! Takes events in: durable before it answers, bounded, and many requests to a transaction.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +61,8 @@ pub struct Intake {
 /// One request that waits for its transaction. Their number is bounded by `max_pending`.
 struct Waiting {
     events: Vec<Bytes>,
+    /// Dropped when they are written: what their caller took of a memory that is bounded. The caller itself may be gone by then.
+    _held: Box<dyn Any + Send>,
     answer: oneshot::Sender<Result<Range<u64>, IntakeError>>,
 }
 
@@ -83,10 +86,19 @@ impl Intake {
     /// Writes events down and answers their numbers once they are on the disk. Requests that come at the same time share a
     /// transaction. When the caller goes away meanwhile, they may have been accepted or not.
     pub async fn accept(&self, events: Vec<Bytes>) -> Result<Range<u64>, IntakeError> {
+        self.accept_holding(events, ()).await
+    }
+
+    /// As [`Intake::accept`], and keeps what their memory was taken from until they are written, also when the caller goes away.
+    pub async fn accept_holding(
+        &self,
+        events: Vec<Bytes>,
+        held: impl Send + 'static,
+    ) -> Result<Range<u64>, IntakeError> {
         self.progress.reserve(events.len(), self.max_pending)?;
         let (answer, answered) = oneshot::channel();
         let count = events.len();
-        if self.waiting.send(Waiting { events, answer }).is_err() {
+        if self.waiting.send(Waiting { events, _held: Box::new(held), answer }).is_err() {
             self.progress.release(count);
             return Err(IntakeError::Closed);
         }
