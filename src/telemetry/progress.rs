@@ -92,7 +92,7 @@ impl Progress {
     /// Shows progress until it is dropped; takes its line away then.
     pub async fn run(&self) -> Infallible {
         let _erased = EraseOnDrop;
-        let mut meter = Meter::default();
+        let (mut meter, mut told) = (Meter::default(), Snapshot::default());
         let every = if stderr_width().is_some() { REDRAW } else { LINE };
         loop {
             tokio::time::sleep(every).await;
@@ -100,7 +100,12 @@ impl Progress {
             let line = line(&now, meter.pace(&now));
             match stderr_width() {
                 Some(width) => status_line::show(&shortened(&printable(&line), width.saturating_sub(1))),
-                None => tracing::info!("{line}"),
+                None if now.is_news_after(&told) => {
+                    tracing::info!("{line}");
+                    told = now;
+                }
+                // A log that is kept for months needs no line for every ten seconds in which nothing happened.
+                None => {}
             }
         }
     }
@@ -171,6 +176,12 @@ impl Drop for EraseOnDrop {
 impl Snapshot {
     fn of(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize]
+    }
+
+    /// Whether something happened since, or does not although it should.
+    fn is_news_after(&self, before: &Self) -> bool {
+        let happened = *before != Self { elapsed: before.elapsed, ..self.clone() };
+        happened || !self.failing.is_empty() || !self.awaited.is_empty()
     }
 
     /// Records that were settled: a redelivery settles nothing.
@@ -338,6 +349,19 @@ mod tests {
             2.0,
             "before anything was measured: since the start"
         );
+    }
+
+    #[test]
+    fn where_there_is_no_terminal_only_news_are_told() {
+        let (start, idle, later) = (Snapshot::default(), snapshot(10, 5, None), snapshot(20, 5, None));
+        assert!(idle.is_news_after(&start) && snapshot(20, 6, None).is_news_after(&idle));
+        assert!(!later.is_news_after(&idle), "nothing happened in these ten seconds");
+        let failing = |now: &Snapshot| Snapshot { failing: vec![("api".into(), "no such file".into())], ..now.clone() };
+        let awaited = |now: &Snapshot| Snapshot { awaited: vec![("the index", "no answer".into())], ..now.clone() };
+        for ill in [failing, awaited] {
+            assert!(ill(&later).is_news_after(&ill(&idle)), "it is told for as long as it lasts");
+            assert!(later.is_news_after(&ill(&idle)), "and that it is over");
+        }
     }
 
     #[test]
