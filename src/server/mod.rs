@@ -2,6 +2,7 @@
 //!
 //! One file a resource. `openapi.json` describes all of it.
 
+mod admission;
 mod body;
 mod connections;
 mod documents;
@@ -29,6 +30,7 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use actix_web::error::{PathError, QueryPayloadError};
 use actix_web::http::{ConnectionType, Method, StatusCode, header};
+use actix_web::middleware::from_fn;
 use actix_web::web::{Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError, Route, guard, web};
 use tokio::sync::watch;
@@ -198,7 +200,8 @@ fn configure(service: &mut ServiceConfig) {
                 method => route.guard(guard::Method(method)),
             });
         }
-        service.service(resource.default_service(web::to(move |request| wrong_method(request, allowed.clone()))));
+        let resource = resource.default_service(web::to(move |request| wrong_method(request, allowed.clone())));
+        service.service(resource.wrap(from_fn(admission::admit)));
     }
     service.default_service(web::to(unknown_path));
 }
