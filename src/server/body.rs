@@ -178,7 +178,9 @@ pub(super) fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiE
 }
 
 fn too_large(limit: ByteSize, advice: &str) -> ApiError {
-    let reason = format!("the body is larger than {limit}; {advice}");
+    // Told with its unit only where it is a round number of a larger one.
+    let unit = if limit.as_u64().is_multiple_of(1024) { "" } else { " bytes" };
+    let reason = format!("the body is larger than {limit}{unit}; {advice}");
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
@@ -280,7 +282,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_body_that_is_refused_leaves_no_trace_in_the_memory() {
-        for (limit, told) in [(1_024, "larger than 1KiB; send less"), (1_000, "larger than 1000; send less")] {
+        for (limit, told) in [(1_024, "larger than 1KiB; send less"), (1_000, "larger than 1000 bytes; send less")] {
             let memory = Memory::new(ByteSize::bytes(limit), 1, "send less");
             let (bomb, payload) = request(5_000_000).await;
             let refused = memory.read(&bomb, payload).await.err().expect("it is too large");

@@ -157,8 +157,12 @@ fn event_bodies(settings: &ServerSettings) -> body::Memory {
 }
 
 fn search_bodies(settings: &ServerSettings) -> body::Memory {
-    let limit = ByteSize::bytes(MAX_SEARCH.min(settings.max_body.as_u64()));
-    body::Memory::new(limit, LARGE_SEARCHES, "no search needs a longer text or filter")
+    let (limit, advice) = if settings.max_body.as_u64() < MAX_SEARCH {
+        (settings.max_body, "send a shorter text or filter, or raise `server.max_body`")
+    } else {
+        (ByteSize::bytes(MAX_SEARCH), "no search needs a longer text or filter")
+    };
+    body::Memory::new(limit, LARGE_SEARCHES, advice)
 }
 
 impl Shared {

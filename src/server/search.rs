@@ -232,6 +232,11 @@ mod tests {
         let answer = ground.post("/v1/search", json!({"text": "x".repeat(1 << 20)}).to_string()).await;
         assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
         assert!(answer.error().contains("larger than 1MiB; no search needs"), "{}", answer.error());
+        let narrow = Ground::new(Setup { max_body: 1_000, ..Setup::default() }).await;
+        let answer = narrow.post("/v1/search", json!({"text": "x".repeat(1_000)}).to_string()).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
+        let told = "larger than 1000 bytes; send a shorter text or filter, or raise `server.max_body`";
+        assert!(answer.error().contains(told), "{}", answer.error());
         let long = "k".repeat(500_000);
         for body in [json!({"text": "a", (&long): 1}), json!({"text": "a", "filter": {(&long): null}})] {
             let answer = ground.post("/v1/search", body.to_string()).await;
