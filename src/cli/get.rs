@@ -52,7 +52,7 @@ fn write(out: &mut impl Write, document: &DocumentView, width: usize) -> io::Res
         writeln!(out, "deleted   at version {deleted}; what came later counts")?;
     }
     if *indexed {
-        writeln!(out, "metadata  {metadata}")?;
+        writeln!(out, "metadata  {}", printable(&metadata.to_string()))?;
     }
     for (number, chunk) in chunks.iter().enumerate() {
         writeln!(out, "chunk {number:<3} {}", chunk.fingerprint)?;
@@ -67,4 +67,33 @@ fn write(out: &mut impl Write, document: &DocumentView, width: usize) -> io::Res
     }
     writeln!(out)?;
     table.write(out, width)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::Version;
+    use crate::settings::document::VersionUnit;
+    use crate::view::VersionView;
+
+    #[test]
+    fn nothing_of_a_document_can_steer_the_terminal() {
+        let document = DocumentView {
+            id: "a\u{9b}2K".into(),
+            indexed: true,
+            version: VersionView::new(Version::from_nanos(1), VersionUnit::Counter),
+            deleted: None,
+            fields: [("b\u{9b}2K".to_owned(), json!("c\u{9b}2K"))].into(),
+            versions: Default::default(),
+            metadata: json!({"d\u{9b}2K": "e\u{9b}2K"}),
+            chunks: Vec::new(),
+        };
+        let mut out = Vec::new();
+        write(&mut out, &document, 80).unwrap();
+        let written = String::from_utf8(out).unwrap();
+        assert_eq!(written.matches(" 2K").count(), 5, "{written}");
+        assert!(!written.contains('\u{9b}'), "{written}");
+    }
 }
