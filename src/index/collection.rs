@@ -118,6 +118,9 @@ pub struct RefusedPoint {
     pub index: usize,
     /// Why, with the value named, so that a person can mend it.
     pub reason: String,
+    /// Whether the system said so, and not its connector, which knows what the system cannot hold. A system may refuse for what it has
+    /// become itself, so its word is put to the test.
+    pub by_system: bool,
 }
 
 /// Why a call did not do what it was asked.

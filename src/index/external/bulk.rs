@@ -51,7 +51,7 @@ pub(super) async fn send_in_halves<'a, T, R>(
                     .extend(points.into_iter().map(|point| RefusedPoint { index: from + point.index, ..point }));
             }
             Err(CollectionError::OneRefused(reason)) if part.len() == 1 => {
-                outcome.refused.push(RefusedPoint { index: from, reason });
+                outcome.refused.push(RefusedPoint { index: from, reason, by_system: true });
             }
             Err(CollectionError::OneRefused(_)) => {
                 let (left, right) = part.split_at(part.len() / 2);
@@ -104,11 +104,11 @@ mod tests {
     #[test]
     fn those_that_are_named_are_refused_and_an_outage_ends_it() {
         let named = |_: &[u32]| {
-            async { Err::<(), _>(CollectionError::Refused(vec![RefusedPoint { index: 1, reason: "no".into() }])) }
-                .boxed()
+            let refused = vec![RefusedPoint { index: 1, reason: "no".into(), by_system: false }];
+            async { Err::<(), _>(CollectionError::Refused(refused)) }.boxed()
         };
         let outcome = send_in_halves(&[1, 2, 3], named).now_or_never().unwrap().unwrap();
-        assert_eq!(outcome.refused, [RefusedPoint { index: 1, reason: "no".into() }]);
+        assert_eq!(outcome.refused, [RefusedPoint { index: 1, reason: "no".into(), by_system: false }]);
         let down = || CollectionError::Unavailable { reason: "down".into(), after: None };
         let outage = send_in_halves(&[1, 2], |_: &[u32]| async move { Err::<(), _>(down()) }.boxed()).now_or_never();
         assert_eq!(outage.unwrap().err(), Some(down()));

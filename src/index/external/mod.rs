@@ -6,6 +6,7 @@
 
 mod bulk;
 mod find;
+mod proof;
 mod send;
 
 use std::ops::Range;
@@ -71,6 +72,11 @@ impl PointIds {
     /// The point of a chunk: UUIDv5 of the chunk's number, a colon and the document's id, in the pipeline's own namespace.
     pub fn of(&self, document: &DocumentId, chunk: usize) -> Uuid {
         Uuid::new_v5(&self.0, format!("{chunk}:{document}").as_bytes())
+    }
+
+    /// A point that is of no chunk: each of those has a number before the colon.
+    fn harmless(&self) -> Uuid {
+        Uuid::new_v5(&self.0, b"harmless")
     }
 }
 

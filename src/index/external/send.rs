@@ -16,6 +16,7 @@ use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
 
 use super::ExternalIndex;
 use super::bulk::{cut, send_in_halves};
+use super::proof::Proof;
 
 /// One chunk that is to be sent.
 struct Parcel {
@@ -59,9 +60,9 @@ impl ExternalIndex {
             }
             surplus.extend((has.len()..*held).map(|chunk| self.ids.of(id, chunk)));
         }
-        let mut refused = Refused::new();
-        points.extend(self.send_labels(labels, &mut refused).await?);
-        self.send_points(points, &mut refused).await?;
+        let (mut refused, proof) = (Refused::new(), Proof::new());
+        points.extend(self.send_labels(labels, &mut refused, &proof).await?);
+        self.send_points(points, &mut refused, &proof).await?;
         self.delete(surplus).await?;
         Ok(refused.into_iter().map(|(write, reason)| RefusedWrite { write, reason }).collect())
     }
@@ -89,10 +90,15 @@ impl ExternalIndex {
     }
 
     /// Answers those that must be sent with their vectors instead.
-    async fn send_labels(&self, parcels: Vec<Parcel>, refused: &mut Refused) -> Result<Vec<Parcel>, IndexError> {
+    async fn send_labels(
+        &self,
+        parcels: Vec<Parcel>,
+        refused: &mut Refused,
+        proof: &Proof,
+    ) -> Result<Vec<Parcel>, IndexError> {
         let bulk = self.collection.bulk();
         let calls = cut(parcels, bulk, |parcel| (parcel.metadata.len(), 0));
-        let calls = calls.into_iter().map(|call| self.send_label_call(call));
+        let calls = calls.into_iter().map(|call| self.send_label_call(call, proof));
         let mut lacking = Vec::new();
         for (lacked, no) in concurrently(calls, bulk.concurrency).await? {
             lacking.extend(lacked);
@@ -101,7 +107,7 @@ impl ExternalIndex {
         Ok(lacking)
     }
 
-    async fn send_label_call(&self, call: Vec<Parcel>) -> Result<(Vec<Parcel>, Refused), IndexError> {
+    async fn send_label_call(&self, call: Vec<Parcel>, proof: &Proof) -> Result<(Vec<Parcel>, Refused), IndexError> {
         let label = |parcel: &Parcel| PointMetadata {
             id: self.ids.of(&parcel.document, parcel.chunk),
             document: parcel.document.clone(),
@@ -114,7 +120,7 @@ impl ExternalIndex {
                 match self.collection.set_metadata(part).await {
                     // Which of the others it lacks is not told then. Upserted, the same ones are refused by name.
                     Err(CollectionError::Refused(_)) => Ok((0..part.len()).collect()),
-                    done => done,
+                    done => self.proven(done, proof).await,
                 }
             }
             .boxed()
@@ -127,15 +133,15 @@ impl ExternalIndex {
         Ok((call.map(|(_, parcel)| parcel).collect(), refused))
     }
 
-    async fn send_points(&self, parcels: Vec<Parcel>, refused: &mut Refused) -> Result<(), IndexError> {
+    async fn send_points(&self, parcels: Vec<Parcel>, refused: &mut Refused, proof: &Proof) -> Result<(), IndexError> {
         let bulk = self.collection.bulk();
         let calls = cut(parcels, bulk, |parcel| (parcel.metadata.len(), self.dimensions));
-        let calls = calls.into_iter().map(|call| self.send_point_call(call));
+        let calls = calls.into_iter().map(|call| self.send_point_call(call, proof));
         refused.extend(concurrently(calls, bulk.concurrency).await?.into_iter().flatten());
         Ok(())
     }
 
-    async fn send_point_call(&self, call: Vec<Parcel>) -> Result<Refused, IndexError> {
+    async fn send_point_call(&self, call: Vec<Parcel>, proof: &Proof) -> Result<Refused, IndexError> {
         let vectors = self.vectors_of(&call).await?;
         let point = |(parcel, vector): (&Parcel, Vector)| Point {
             id: self.ids.of(&parcel.document, parcel.chunk),
@@ -145,7 +151,10 @@ impl ExternalIndex {
             vector,
         };
         let points: Vec<Point> = call.iter().zip(vectors).map(point).collect();
-        let outcome = self.failing(send_in_halves(&points, |part| self.collection.upsert(part))).await?;
+        let sent = send_in_halves(&points, |part| {
+            async move { self.proven(self.collection.upsert(part).await, proof).await }.boxed()
+        });
+        let outcome = self.failing(sent).await?;
         Ok(outcome.refused.into_iter().map(|point| (call[point.index].write, point.reason)).collect())
     }
 

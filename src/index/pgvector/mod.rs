@@ -156,7 +156,8 @@ impl PgvectorTable {
 
 fn refusal((index, point): (usize, &Point)) -> Option<RefusedPoint> {
     let what = nul_in(&point.document, &point.metadata)?;
-    Some(RefusedPoint { index, reason: format!("{what} holds the character U+0000, which PostgreSQL cannot store") })
+    let reason = format!("{what} holds the character U+0000, which PostgreSQL cannot store");
+    Some(RefusedPoint { index, reason, by_system: false })
 }
 
 /// PostgreSQL's texts hold every character but NUL, and it does not say in which point it found one.

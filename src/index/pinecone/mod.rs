@@ -152,7 +152,7 @@ impl PineconeIndex {
         for (index, point) in points.iter().enumerate() {
             match record::of(point, &self.fields) {
                 Ok(record) => records.push(record),
-                Err(reason) => refused.push(RefusedPoint { index, reason }),
+                Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
             }
         }
         if !records.is_empty() {

@@ -149,7 +149,7 @@ impl Qdrant {
                 Ok(payload) => {
                     fit.push(PointStruct { id: Some(id(&point.id)), payload, vectors: Some(vectors(&point.vector)) })
                 }
-                Err(reason) => refused.push(RefusedPoint { index, reason }),
+                Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
             }
         }
         if !fit.is_empty() {

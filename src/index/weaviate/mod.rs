@@ -170,7 +170,7 @@ impl WeaviateClass {
                     objects.push(object::object(point, &self.class, declared));
                     places.push(index);
                 }
-                Err(reason) => refused.push(RefusedPoint { index, reason }),
+                Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
             }
         }
         if !objects.is_empty() {
@@ -181,7 +181,11 @@ impl WeaviateClass {
                 self.try_delete(&ids).await?;
                 for (index, error) in failed {
                     match verdict::is_of_the_object(&error) {
-                        true => refused.push(RefusedPoint { index, reason: format!("Weaviate refused it: {error}") }),
+                        true => refused.push(RefusedPoint {
+                            index,
+                            reason: format!("Weaviate refused it: {error}"),
+                            by_system: true,
+                        }),
                         false => return Err(CollectionError::Unavailable { reason: error, after: None }),
                     }
                 }
@@ -208,7 +212,7 @@ impl WeaviateClass {
         let (mut absent, mut refused) = (Vec::new(), Vec::new());
         for (index, error) in undone {
             match error {
-                CollectionError::OneRefused(reason) => refused.push(RefusedPoint { index, reason }),
+                CollectionError::OneRefused(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
                 _ => absent.push(index),
             }
         }

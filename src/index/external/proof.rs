@@ -1,0 +1,243 @@
+//! What a refusal is worth. A system that has a new rule, no room, or vectors of another length refuses every document, one after another:
+//! believed, it would empty the index. So it is believed only of a system that takes a point with nothing in it to be refused.
+
+use std::slice;
+
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::document::DocumentId;
+use crate::index::collection::{CollectionError, Point};
+
+use super::ExternalIndex;
+
+/// The document of the harmless point: as short as can be, for a collection of others may have room for short ids only. Should its ledger have
+/// such a document, its points are others all the same.
+const HARMLESS: &str = "-";
+
+/// Whether a harmless point was taken since the writing began.
+pub(super) type Proof = OnceCell<()>;
+
+impl ExternalIndex {
+    /// Passes on what came of a call, and a refusal by the system only when the system takes a harmless point.
+    pub(super) async fn proven<T>(
+        &self,
+        done: Result<T, CollectionError>,
+        proof: &Proof,
+    ) -> Result<T, CollectionError> {
+        let doubtful = match &done {
+            Err(CollectionError::OneRefused(_)) => true,
+            Err(CollectionError::Refused(points)) => points.iter().any(|point| point.by_system),
+            _ => false,
+        };
+        if doubtful {
+            proof.get_or_try_init(|| self.try_harmless()).await?;
+        }
+        done
+    }
+
+    /// Never refused itself: that would be taken for the refusal of a document.
+    async fn try_harmless(&self) -> Result<(), CollectionError> {
+        let id = self.ids.harmless();
+        let tried = async {
+            if self.collection.look().await?.is_none() {
+                return Err(CollectionError::Missing("it is not there any more".to_owned()));
+            }
+            self.collection.upsert(slice::from_ref(&self.harmless(id))).await?;
+            // After a crash before this one, the same documents are written again, refused again, and it goes then.
+            self.collection.delete(&[id]).await
+        };
+        let reason = match tried.await {
+            Err(CollectionError::OneRefused(reason)) => reason,
+            Err(CollectionError::Refused(points)) => {
+                points.into_iter().map(|point| point.reason).next().unwrap_or_default()
+            }
+            done => return done,
+        };
+        Err(CollectionError::Fatal(format!(
+            "it refuses even a point without metadata, so the fault is not in the documents, and they wait: look for a limit that is \
+             reached, and for what was changed in the collection, such as a column that must be set. It said: {reason}"
+        )))
+    }
+
+    fn harmless(&self, id: Uuid) -> Point {
+        let document = DocumentId::new(HARMLESS).expect("it is neither empty nor too long");
+        // Of length 1: with cosine, some systems take no other one.
+        let vector = (0..self.dimensions).map(|number| if number == 0 { 1.0 } else { 0.0 }).collect();
+        Point { id, document, chunk: 0, metadata: "{}".into(), vector }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use parking_lot::Mutex;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::index::collection::{Bulk, Collection, Established, Nearest, Neighbour, RefusedPoint};
+    use crate::index::{IndexError, RefusedWrite, VectorIndex};
+    use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
+    use crate::ledger::{DocumentWrite, LedgerOptions};
+    use crate::testkit::fakes::FakeCollection;
+
+    /// What is refused of a point, and by what error.
+    type Rule = fn(&Point) -> bool;
+
+    /// A collection with rules of its own, which refuses whole calls or names the points.
+    struct Strict {
+        inner: FakeCollection,
+        rule: Mutex<Rule>,
+        unfit: Mutex<bool>,
+        names_them: bool,
+        upserts: AtomicUsize,
+    }
+
+    impl Collection for Strict {
+        fn place(&self) -> &str {
+            self.inner.place()
+        }
+
+        fn bulk(&self) -> Bulk {
+            Bulk { points: 8, ..self.inner.bulk() }
+        }
+
+        fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+            self.inner.establish()
+        }
+
+        fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+            match *self.unfit.lock() {
+                true => async { Err(CollectionError::Unfit("its vectors have 7 numbers".to_owned())) }.boxed(),
+                false => self.inner.look(),
+            }
+        }
+
+        fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+            async move {
+                self.upserts.fetch_add(1, Ordering::SeqCst);
+                let rule = *self.rule.lock();
+                let bad = |index: &usize| rule(&points[*index]);
+                let refused: Vec<usize> = (0..points.len()).filter(bad).collect();
+                if !self.names_them && !refused.is_empty() {
+                    return Err(CollectionError::OneRefused("a column must be set".to_owned()));
+                }
+                let fine: Vec<Point> = points.iter().filter(|point| !rule(point)).cloned().collect();
+                self.inner.upsert(&fine).await?;
+                let reason = || "a column must be set".to_owned();
+                let named = |index| RefusedPoint { index, reason: reason(), by_system: true };
+                match refused.is_empty() {
+                    true => Ok(()),
+                    false => Err(CollectionError::Refused(refused.into_iter().map(named).collect())),
+                }
+            }
+            .boxed()
+        }
+
+        fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+            self.inner.delete(ids)
+        }
+
+        fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+            self.inner.nearest(nearest)
+        }
+
+        fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+            self.inner.fetch(ids)
+        }
+    }
+
+    struct Stage {
+        index: ExternalIndex,
+        collection: Arc<Strict>,
+        _folder: TempDir,
+    }
+
+    impl Stage {
+        /// With documents `a` and `b` of two chunks each, written before the rule holds.
+        async fn new(names_them: bool, rule: Rule) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let collection = Arc::new(Strict {
+                inner: FakeCollection::default(),
+                rule: Mutex::new(|_| false),
+                unfit: Mutex::new(false),
+                names_them,
+                upserts: AtomicUsize::new(0),
+            });
+            let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
+            index.prepare().await.unwrap();
+            let stage = Self { index, collection, _folder: folder };
+            assert_eq!(stage.write("one", "two").await.unwrap(), []);
+            *stage.collection.rule.lock() = rule;
+            stage.collection.upserts.store(0, Ordering::SeqCst);
+            stage
+        }
+
+        async fn write(&self, first: &str, second: &str) -> Result<Vec<RefusedWrite>, IndexError> {
+            let documents = ["a", "b"].map(|name| {
+                let of = |text: &str| here(&format!("{name} {text}"));
+                DocumentWrite { metadata: Some("{}".to_owned()), ..write(name, vec![of(first), of(second)]) }
+            });
+            self.index.write(documents.into()).await
+        }
+
+        /// The chunks that the collection holds.
+        fn held(&self) -> Vec<String> {
+            let points = self.collection.inner.points();
+            let mut held: Vec<String> =
+                points.iter().map(|point| format!("{}/{}", point.document, point.chunk)).collect();
+            held.sort();
+            held
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_hits_a_harmless_point_too_takes_nothing_out_and_waits() {
+        for names_them in [false, true] {
+            let stage = Stage::new(names_them, |_| true).await;
+            for _ in 0..3 {
+                let told = stage.write("three", "four").await;
+                assert!(
+                    matches!(&told, Err(IndexError::Fatal(text)) if text.contains("column must be set") && text.contains("they wait")),
+                    "{told:?}"
+                );
+            }
+            assert_eq!(stage.held(), ["a/0", "a/1", "b/0", "b/1"], "what was there still is");
+            assert_eq!(stage.index.points(), 4);
+            assert_eq!(stage.collection.upserts.load(Ordering::SeqCst), 6, "nobody asks for each point of them");
+            *stage.collection.rule.lock() = |_| false;
+            assert_eq!(stage.write("three", "four").await.unwrap(), []);
+            assert_eq!(stage.held(), ["a/0", "a/1", "b/0", "b/1"]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_by_what_became_of_the_collection_is_told_as_that() {
+        let stage = Stage::new(false, |_| true).await;
+        *stage.collection.unfit.lock() = true;
+        let told = stage.write("three", "four").await;
+        assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("7 numbers")), "{told:?}");
+        stage.collection.inner.remove();
+        *stage.collection.unfit.lock() = false;
+        let told = stage.write("three", "four").await;
+        assert!(matches!(&told, Err(IndexError::Lost(_))), "{told:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_that_is_refused_by_a_system_that_takes_a_harmless_point_goes_and_no_probe_stays() {
+        for names_them in [false, true] {
+            let stage = Stage::new(names_them, |point| point.document.as_str() == "b").await;
+            let refused = stage.write("three", "four").await.unwrap();
+            assert_eq!(refused.iter().map(|refused| refused.write).collect::<Vec<_>>(), [1]);
+            assert_eq!(stage.held(), ["a/0", "a/1"]);
+            let calls = stage.collection.inner.calls();
+            let probes = calls.iter().filter(|call| **call == format!("upsert {HARMLESS}/0")).count();
+            assert_eq!(probes, 1, "once for all of them: {calls:?}");
+        }
+    }
+}
