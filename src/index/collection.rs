@@ -154,8 +154,15 @@ pub enum CollectionError {
 
 /// See the module. Every write is idempotent and durable when it is answered; calls may run beside each other.
 pub trait Collection: Send + Sync + 'static {
-    /// Where it is, for people: the kind of system, the address without any secret, the name. Two collections never have the same.
+    /// Where it is, for people: the kind of system, the address without any secret, the name. Two collections that have the same are told
+    /// apart by [`Collection::mark`].
     fn place(&self) -> &str;
+
+    /// What it has beside its place that no other collection has, as the system says it: the schema of a table, say. Asked for when it is
+    /// established. `None` where the place says all.
+    fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// How much one call may carry.
     fn bulk(&self) -> Bulk;

@@ -195,6 +195,25 @@ fn a_table_is_made_with_its_indexes_or_not_at_all() {
     });
 }
 
+/// A table that is named without a schema is the first of that name in the user's search path.
+#[test]
+fn tables_of_one_name_are_told_apart_by_their_schemas() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        postgres.administrate("postgres", &["CREATE SCHEMA one", "CREATE SCHEMA two"]).await;
+        let through = async |path: &str| {
+            let url = format!("{}?options=-csearch_path%3D{path},public", postgres.url);
+            let table = table(&url, "collection: in_both, password: secret");
+            assert_eq!(table.establish().await, Ok(Established::Created));
+            (table.place().to_owned(), table.mark().await.unwrap().unwrap())
+        };
+        let ((place, one), (same, two)) = (through("one").await, through("two").await);
+        assert_eq!((place, one.as_str(), two.as_str()), (same, "one", "two"));
+        let named = table(&postgres.url, "collection: two.in_both, password: secret");
+        assert_eq!(named.mark().await.unwrap().as_deref(), Some("two"));
+    });
+}
+
 /// So that it would be answered for fewer rows than were sent.
 #[test]
 fn a_table_that_keeps_rows_back_is_for_a_person_to_mend() {

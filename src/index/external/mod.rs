@@ -6,6 +6,7 @@
 
 mod bulk;
 mod find;
+mod ours;
 mod proof;
 mod send;
 
@@ -109,12 +110,14 @@ impl ExternalIndex {
         let place = self.collection.place().to_owned();
         let found = self.failing(self.collection.establish()).await?;
         let points = found.points();
-        let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place);
+        let mark = self.failing(self.collection.mark()).await?;
+        let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place)
+            && self.bears(mark.as_deref()).await?;
         // Else somebody emptied it, and it was written to since.
         let is_whole = matches!(found, Established::Uncounted { .. })
             || points.saturating_mul(2) >= self.ledger(Ledger::written_points).await?;
         if points > 0 && ours && is_whole {
-            return Ok(());
+            return self.remember(mark).await;
         }
         if points > 0 && !ours && !self.adopt {
             return Err(IndexError::Unfit(foreign(&place, found, self.ledger.folder())));
@@ -123,7 +126,8 @@ impl ExternalIndex {
             let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
             tracing::warn!(place, points, "the collection {why}: writing every document to it, without embedding");
         }
-        self.ledger(move |ledger| ledger.belongs_to(&place, true)).await
+        self.ledger(move |ledger| ledger.belongs_to(&place, true)).await?;
+        self.remember(mark).await
     }
 
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {

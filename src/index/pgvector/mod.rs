@@ -188,6 +188,10 @@ impl Collection for PgvectorTable {
         async move { self.schema.establish(&mut self.sessions.session().await?).await }.boxed()
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+        async move { self.schema.found_in(&mut self.sessions.session().await?).await }.boxed()
+    }
+
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
         async move { self.schema.look(&mut self.sessions.session().await?).await }.boxed()
     }

@@ -137,6 +137,13 @@ impl Schema {
         }))
     }
 
+    /// The schema that the table is in: for a table that is named without one, the first of the user's search path that has it.
+    pub(super) async fn found_in(&self, session: &mut Session<'_>) -> Result<Option<String>, CollectionError> {
+        let sql = "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass($1::text)";
+        let rows = session.query(sql, &[&self.table.to_string()]).await?;
+        Ok(rows.first().map(|row| row.get(0)))
+    }
+
     async fn enable_extension(&self, session: &mut Session<'_>) -> Result<(), CollectionError> {
         let there = session.query("SELECT 1 FROM pg_extension WHERE extname = 'vector'", &[]).await?;
         if !there.is_empty() {

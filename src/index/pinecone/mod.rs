@@ -137,6 +137,14 @@ impl PineconeIndex {
         }))
     }
 
+    /// The host of an index has the project in its name.
+    async fn host(&self) -> Result<Option<String>, CollectionError> {
+        match self.api.describe().await? {
+            Some(index) => Ok(Some(index.host)),
+            None => Err(CollectionError::Missing(format!("Pinecone has no index `{}`", self.name))),
+        }
+    }
+
     fn ready(&self, index: &wire::Index) -> Result<(), CollectionError> {
         match index.status.ready {
             true => self.api.locate(index).map(drop),
@@ -309,6 +317,10 @@ impl Collection for PineconeIndex {
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
         self.try_establish().boxed()
+    }
+
+    fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+        self.host().boxed()
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {

@@ -355,6 +355,10 @@ impl Collection for WeaviateClass {
         self.try_establish().boxed()
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+        std::future::ready(Ok(Some(self.rest.folder().to_owned()))).boxed()
+    }
+
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
         self.try_look().boxed()
     }
@@ -405,5 +409,15 @@ mod tests {
             (class.place(), class.grpc.address()),
             ("the class `Products` of Weaviate at w.example", "w.example:50051")
         );
+    }
+
+    #[test]
+    fn servers_behind_one_host_are_told_apart_by_their_paths() {
+        for (url, expected) in [("http://w.example", ""), ("http://w.example/", ""), ("http://w.example/a/b/", "/a/b")]
+        {
+            let settings = WeaviateSettings { url: url.to_owned(), ..WeaviateSettings::default() };
+            let class = WeaviateClass::new(&settings, "products", 2).unwrap();
+            assert_eq!(class.mark().now_or_never(), Some(Ok(Some(expected.to_owned()))), "{url}");
+        }
     }
 }

@@ -59,6 +59,11 @@ impl Rest {
         self.url.port().map_or_else(|| self.host().to_owned(), |port| format!("{}:{port}", self.host()))
     }
 
+    /// What of the server's address stands before the path of a call: nothing, where it has its host for itself.
+    pub fn folder(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
     /// Whether calls are encrypted.
     pub fn scheme(&self) -> &str {
         self.url.scheme()
@@ -67,7 +72,7 @@ impl Rest {
     /// One call. `path` begins behind `/v1/`. The JSON of the answer, or null where there is none.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CollectionError> {
         let mut url = self.url.clone();
-        url.set_path(&format!("{}/v1/{path}", self.url.path().trim_end_matches('/')));
+        url.set_path(&format!("{}/v1/{path}", self.folder()));
         let mut request = self.client.request(method.clone(), url);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());

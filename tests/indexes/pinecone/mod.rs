@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vectide::index::Filter;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
 use vectide::index::pinecone::PineconeIndex;
+use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 
-use crate::contract::shop::Place;
+use crate::contract::shop::{Place, Shop, write};
 use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
@@ -140,6 +140,23 @@ async fn every_documented_error_has_its_meaning() {
     assert!(matches!(index.fetch(&[points[0].id]).await, Err(CollectionError::Missing(_))));
     assert_eq!(index.establish().await, Ok(Established::Created));
     assert_holds(&index, &points, &[]).await;
+}
+
+/// Both are found through the same API: a key is of one project.
+#[tokio::test]
+async fn an_index_of_another_project_is_not_taken_for_ours() {
+    let (ours, theirs) = (Stub::start(), Stub::start());
+    let of = |stub: &Stub| Place::Collection(Arc::new(index(stub, "")));
+    let shop = Shop::new(of(&ours)).await;
+    shop.write(vec![write("a", &json!({}), &[1])]).await.unwrap();
+    let shop = shop.crash(of(&ours)).await;
+    shop.index.prepare().await.unwrap();
+    let other = index(&theirs, "");
+    other.establish().await.unwrap();
+    other.upsert(&[point("theirs", 0, &json!({}), 2)]).await.unwrap();
+    let shop = shop.crash(of(&theirs)).await;
+    let told = shop.index.prepare().await;
+    assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("index.adopt")), "{told:?}");
 }
 
 #[tokio::test]

@@ -1,0 +1,135 @@
+//! Whether a collection is the one that the ledger wrote to: the one at its place, with its mark.
+
+use crate::index::IndexError;
+use crate::ledger::settings::COLLECTION_MARK;
+
+use super::ExternalIndex;
+
+impl ExternalIndex {
+    /// Whether the collection that the ledger knows at this place had this mark. In a ledger of before there is none, and the place must do.
+    pub(super) async fn bears(&self, mark: Option<&str>) -> Result<bool, IndexError> {
+        let known = self.ledger(|ledger| ledger.setting(COLLECTION_MARK)).await?;
+        Ok(known.is_none_or(|known| mark == Some(known.as_str())))
+    }
+
+    /// After the place: a crash in between leaves the mark of another place, which is none of this one's.
+    pub(super) async fn remember(&self, mark: Option<String>) -> Result<(), IndexError> {
+        self.ledger(move |ledger| match (mark, ledger.setting(COLLECTION_MARK)?) {
+            (mark, known) if mark == known => Ok(()),
+            (Some(mark), _) => ledger.set_setting(COLLECTION_MARK, &mark),
+            (None, _) => ledger.forget_setting(COLLECTION_MARK),
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::index::VectorIndex;
+    use crate::index::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
+    use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
+    use crate::ledger::{Ledger, LedgerOptions};
+    use crate::testkit::fakes::FakeCollection;
+
+    /// One of several at the same place.
+    struct Marked(Arc<FakeCollection>, Option<&'static str>);
+
+    impl Collection for Marked {
+        fn place(&self) -> &str {
+            self.0.place()
+        }
+
+        fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+            async { Ok(self.1.map(str::to_owned)) }.boxed()
+        }
+
+        fn bulk(&self) -> Bulk {
+            self.0.bulk()
+        }
+
+        fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
+            self.0.establish()
+        }
+
+        fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
+            self.0.look()
+        }
+
+        fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
+            self.0.upsert(points)
+        }
+
+        fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
+            self.0.delete(ids)
+        }
+
+        fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+            self.0.nearest(nearest)
+        }
+
+        fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
+            self.0.fetch(ids)
+        }
+    }
+
+    struct Stage {
+        ledger: Arc<Ledger>,
+        collection: Arc<FakeCollection>,
+        _folder: TempDir,
+    }
+
+    impl Stage {
+        /// A ledger that wrote a document to a collection with this mark.
+        async fn new(mark: Option<&'static str>) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let stage = Self { ledger, collection: Arc::default(), _folder: folder };
+            let index = stage.index(mark);
+            index.prepare().await.unwrap();
+            index.write([write("a", vec![here("one")])].into()).await.unwrap();
+            stage
+        }
+
+        fn index(&self, mark: Option<&'static str>) -> ExternalIndex {
+            let collection = Arc::new(Marked(self.collection.clone(), mark));
+            ExternalIndex::open(self.ledger.clone(), collection, "test", DIMENSIONS, false).unwrap()
+        }
+
+        async fn prepare(&self, mark: Option<&'static str>) -> Result<(), IndexError> {
+            self.index(mark).prepare().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_collection_with_another_mark_is_not_ours_though_it_has_the_same_place() {
+        for own in [Some("first"), None] {
+            let stage = Stage::new(own).await;
+            stage.prepare(own).await.unwrap();
+            assert!(!stage.ledger.any_unwritten().unwrap());
+        }
+        let stage = Stage::new(Some("first")).await;
+        for other in [Some("second"), None] {
+            let told = stage.prepare(other).await;
+            assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("index.adopt")), "{told:?}");
+        }
+        stage.collection.remove();
+        stage.prepare(Some("second")).await.unwrap();
+        assert!(stage.ledger.any_unwritten().unwrap(), "an empty one becomes ours, and is filled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_knows_no_mark_goes_by_the_place_and_learns_it() {
+        let stage = Stage::new(None).await;
+        stage.prepare(Some("first")).await.unwrap();
+        assert!(!stage.ledger.any_unwritten().unwrap(), "nothing is written again");
+        assert!(stage.prepare(Some("second")).await.is_err());
+    }
+}
