@@ -6,15 +6,17 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use vectide::index::collection::{Collection, CollectionError, Established};
+use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
+use vectide::index::distance::Scorer;
 use vectide::index::pgvector::PgvectorTable;
+use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 use vectide::settings::pgvector::PgvectorSettings;
 
-use crate::contract::shop::Place;
+use crate::contract::shop::{Place, Shop, truth, write};
 use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same, block_on, contract};
 use crate::killed;
-use crate::points::{DIMENSIONS, point, vector};
+use crate::points::{DIMENSIONS, assert_filtered, point, vector};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
@@ -235,6 +237,114 @@ fn a_table_that_keeps_rows_back_is_for_a_person_to_mend() {
     });
 }
 
+/// Of a graph that gave up it is not seen: no row is missing that it would have named.
+#[test]
+fn a_filter_that_the_graph_gives_up_on_finds_all_the_same() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        // Its own candidates only, as with many more rows by default.
+        let shallow = "ALTER DATABASE shallow SET hnsw.max_scan_tuples = 1";
+        // To look at each row seems dear, as with many more of them.
+        let dear = "ALTER DATABASE shallow SET cpu_tuple_cost = 10";
+        postgres.administrate("postgres", &["CREATE DATABASE shallow", "LOAD 'vector'", shallow, dear]).await;
+        let url = postgres.database("shallow");
+        let table = table(&url, "collection: shallow, password: secret");
+        table.establish().await.unwrap();
+        let points: Vec<Point> =
+            (0..3_000).map(|number| point(&format!("d{number}"), 0, &json!({"n": number}), number)).collect();
+        for points in points.chunks(500) {
+            table.upsert(points).await.unwrap();
+        }
+        postgres.administrate("shallow", &["ANALYZE shallow"]).await;
+        // The farthest three.
+        let query = vector(4711, DIMENSIONS);
+        let scorer = Scorer::new(Metric::Cosine, &query);
+        let mut far: Vec<&Point> = points.iter().collect();
+        far.sort_by(|a, b| scorer.score(&a.vector).total_cmp(&scorer.score(&b.vector)));
+        let any: Vec<Value> = far[..3]
+            .iter()
+            .map(|point| {
+                let number: u64 = point.document.as_str()[1..].parse().unwrap();
+                json!({"n": {"gte": number, "lte": number}})
+            })
+            .collect();
+        let filter = Filter::from_json(&json!({ "or": any })).unwrap();
+        let found = table.nearest(Nearest { vector: &query, filter: Some(&filter), limit: 5 }).await.unwrap();
+        let found: Vec<&str> = found.iter().map(|found| found.document.as_str()).collect();
+        assert_eq!(found, [2, 1, 0].map(|place: usize| far[place].document.as_str()));
+    });
+}
+
+#[test]
+fn filters_that_postgresql_reads_in_ways_of_its_own_mean_what_they_mean_everywhere() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let table = postgres.collection("own_ways", DIMENSIONS, Metric::Cosine);
+        table.establish().await.unwrap();
+        let metadata = [
+            json!({"a": [[5], "x"]}),
+            json!({"a": [5, 6]}),
+            json!({"a": 5}),
+            json!({"a": [["z"]]}),
+            json!({"a": {"-1": 6, "01": 6, "+1": 6, " 1": 6}}),
+            json!({"a": {"1": [6]}}),
+            json!({"a": "m"}),
+            json!({"a": "mm"}),
+        ];
+        let points: Vec<Point> =
+            (1..).zip(&metadata).map(|(seed, metadata)| point(&format!("d{seed}"), 0, metadata, seed)).collect();
+        table.upsert(&points).await.unwrap();
+        let vector = vector(4711, DIMENSIONS);
+        for json in [
+            json!({"a": {"gt": 1}}),
+            json!({"a": {"gt": "n"}}),
+            json!({"not": {"a": {"gte": 5, "lte": 5}}}),
+            json!({"/a/-1": 6}),
+            json!({"/a/01": 6}),
+            json!({"/a/+1": {"exists": true}}),
+            json!({"/a/ 1": {"exists": false}}),
+            json!({"/a/1": 6}),
+            json!({"/a/1/-1": 6}),
+            json!({"a": "m\u{0}"}),
+            json!({"a": {"in": ["m", "m\u{0}"]}}),
+            json!({"not": {"a\u{0}": 1}}),
+            json!({"/a\u{0}": {"exists": false}}),
+            json!({"a": {"gt": "m\u{0}"}}),
+            json!({"a": {"gte": "m\u{0}z"}}),
+            json!({"a": {"lt": "m\u{0}"}}),
+            json!({"a": {"lte": "m\u{0}z"}}),
+        ] {
+            assert_filtered(&*table, &points, &vector, &json).await;
+        }
+    });
+}
+
+#[test]
+fn a_rule_that_every_row_breaks_takes_none_out_and_one_that_a_document_breaks_takes_that_one() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let shop = Shop::new(postgres.place("ruled", Metric::Cosine)).await;
+        let metadata = json!({"price": 1});
+        shop.write(vec![write("a", &metadata, &[1]), write("b", &metadata, &[2])]).await.unwrap();
+        let add = "ALTER TABLE ruled ADD owner text NOT NULL DEFAULT 'us'";
+        postgres.administrate("postgres", &[add, "ALTER TABLE ruled ALTER owner DROP DEFAULT"]).await;
+        let changes = || vec![write("a", &metadata, &[3]), write("bad", &metadata, &[4])];
+        let told = shop.write(changes()).await;
+        let Err(IndexError::Fatal(reason)) = &told else { panic!("{told:?}") };
+        assert!(reason.contains("\"owner\"") && reason.contains("even a point without metadata"), "{reason}");
+        let found = shop.near(vector(1, DIMENSIONS), 9, None).await.unwrap();
+        assert_eq!(found.len(), 2, "both are still found");
+
+        let rule = "ALTER TABLE ruled DROP owner, ADD CHECK (document <> 'bad')";
+        postgres.administrate("postgres", &[rule]).await;
+        let refused = shop.write(changes()).await.unwrap();
+        assert_eq!(refused.iter().map(|refused| refused.write).collect::<Vec<_>>(), [1]);
+        let expected =
+            [("a", metadata.clone(), &[3][..]), ("b", metadata.clone(), &[2]), ("bad", metadata.clone(), &[])];
+        shop.assert_holds(&truth(&expected)).await;
+    });
+}
+
 #[test]
 fn a_statement_that_the_server_gives_up_names_the_setting() {
     let Some(postgres) = server() else { return };
@@ -268,7 +378,7 @@ fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
             point.vector = vector(1, dimensions);
             collection.upsert(std::slice::from_ref(&point)).await.unwrap();
             assert_same(collection.fetch(&[point.id]).await.unwrap(), &[&point]);
-            let nearest = vectide::index::collection::Nearest { vector: &point.vector, filter: None, limit: 3 };
+            let nearest = Nearest { vector: &point.vector, filter: None, limit: 3 };
             assert_eq!(collection.nearest(nearest).await.unwrap().len(), 1);
         }
     });

@@ -8,6 +8,9 @@ use tokio_postgres::types::ToSql;
 
 use crate::index::filter::{Bound, Condition, Field, Filter, Range, Scalar, Test, Values};
 
+/// The only character that PostgreSQL's texts cannot hold, neither those of its rows nor those of a statement.
+const NUL: char = '\0';
+
 /// A condition that can stand after `WHERE`, and what stands for its parameters.
 pub(super) struct Translated {
     pub(super) sql: String,
@@ -67,12 +70,24 @@ impl Translation {
                 pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
             }
         };
+        if path.iter().any(|key| key.contains(NUL)) {
+            return "NULL::jsonb".to_owned();
+        }
+        let only_keys: Vec<usize> = (1..path.len()).filter(|place| is_place_to_postgres_alone(&path[*place])).collect();
         let path = self.parameter(path);
-        format!("(metadata #> {path}::text[])")
+        if only_keys.is_empty() {
+            return format!("(metadata #> {path}::text[])");
+        }
+        let object = |place: usize| format!("jsonb_typeof(metadata #> ({path}::text[])[1:{place}]) = 'object'");
+        let objects: Vec<String> = only_keys.into_iter().map(object).collect();
+        format!("(CASE WHEN {} THEN metadata #> {path}::text[] END)", objects.join(" AND "))
     }
 
     /// A field that is one of the values, or a list that has one of them.
     fn contains(&mut self, name: &str, values: &Values) -> String {
+        if name.contains(NUL) {
+            return "false".to_owned();
+        }
         let object = |value: Value| Value::Object(Map::from_iter([(name.to_owned(), value)])).to_string();
         let wanted: Vec<String> =
             listed(values).into_iter().flat_map(|value| [object(json!([value])), object(value)]).collect();
@@ -101,27 +116,45 @@ impl Translation {
         let (mut bounds, mut variables) = (Vec::new(), Map::new());
         for (bound, name, operator) in [(&range.lower, "lo", ">"), (&range.upper, "hi", "<")] {
             let Some(Bound { at, inclusive }) = bound else { continue };
-            let equal = if *inclusive { "=" } else { "" };
-            bounds.push(format!("@ {operator}{equal} ${name}"));
-            let at = match at {
-                Scalar::Number(number) => Value::Number(number.clone()),
-                Scalar::Text(text) => Value::String(text.clone()),
+            let (at, inclusive) = match at {
+                Scalar::Number(number) => (Value::Number(number.clone()), *inclusive),
+                // No text of a row has NUL, so none lies between the part before it and the whole.
+                Scalar::Text(text) => match text.split_once(NUL) {
+                    Some((before, _)) => (before.into(), operator == "<"),
+                    None => (text.as_str().into(), *inclusive),
+                },
             };
+            let equal = if inclusive { "=" } else { "" };
+            bounds.push(format!("@ {operator}{equal} ${name}"));
             variables.insert(name.to_owned(), at);
         }
         let variables = self.parameter(Value::Object(variables).to_string());
         let bounds = bounds.join(" && ");
-        format!("coalesce(jsonb_path_exists({value}, '$[*] ? ({bounds})', {variables}::text::jsonb), false)")
+        // In its lax mode a filter of a JSON path looks into a list that is an element.
+        format!(
+            "coalesce(jsonb_path_exists({value}, CASE jsonb_typeof({value}) WHEN 'array' THEN 'strict $[*] ? ({bounds})'::jsonpath \
+             ELSE 'strict $ ? ({bounds})'::jsonpath END, {variables}::text::jsonb), false)"
+        )
     }
 }
 
+/// Whether a key means a place in a list to PostgreSQL, which counts from the end and takes signs, zeros and white space before a number,
+/// and not to RFC 6901.
+fn is_place_to_postgres_alone(key: &str) -> bool {
+    let digits = key.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let digits = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && (digits.len() < key.len() || (digits.len() > 1 && digits.starts_with('0')))
+}
+
+/// The values that a row can have.
 fn listed(values: &Values) -> Vec<Value> {
     let Values { texts, integers, floats, booleans } = values;
     let integer = |integer: &i128| {
         let number = i64::try_from(*integer).map(Number::from).or_else(|_| u64::try_from(*integer).map(Number::from));
         number.ok().map(Value::Number)
     };
-    let texts = texts.iter().map(|text| json!(text));
+    let texts = texts.iter().filter(|text| !text.contains(NUL)).map(|text| json!(text));
     texts
         .chain(integers.iter().filter_map(integer))
         .chain(floats.iter().map(|float| json!(float)))
@@ -148,9 +181,36 @@ mod tests {
     }
 
     #[test]
+    fn what_no_row_can_hold_is_not_asked_for() {
+        let (one, _) = sql(json!({"a": {"in": ["x", "y\u{0}"]}}));
+        assert_eq!(one, sql(json!({"a": "x"})).0);
+        assert_eq!(sql(json!({"a\u{0}": 1})), ("false".to_owned(), 0));
+        assert_eq!(sql(json!({"/a\u{0}/b": 1})).0, sql(json!({"/a\u{0}/b": 2})).0);
+        assert!(sql(json!({"/a/b\u{0}": {"exists": true}})).0.contains("NULL::jsonb"));
+        // Between `m` and what begins with `m` and NUL there is no text.
+        assert!(sql(json!({"a": {"gte": "m\u{0}x"}})).0.contains("@ > $lo"));
+        assert!(sql(json!({"a": {"lt": "m\u{0}x"}})).0.contains("@ <= $hi"));
+    }
+
+    #[test]
+    fn only_a_number_as_rfc_6901_writes_it_is_a_place_in_a_list() {
+        for key in ["-1", "+1", "01", "00", " 1", "\t-07"] {
+            assert!(is_place_to_postgres_alone(key), "{key:?}");
+        }
+        for key in ["0", "1", "10", "", "-", "a1", "1a", "1 ", "--1"] {
+            assert!(!is_place_to_postgres_alone(key), "{key:?}");
+        }
+        let guarded = "jsonb_typeof(metadata #> ($3::text[])[1:1]) = 'object'";
+        assert!(sql(json!({"/a/-1": {"exists": true}})).0.contains(guarded));
+        assert!(!sql(json!({"/a/1": {"exists": true}})).0.contains("jsonb_typeof(metadata #> ("));
+    }
+
+    #[test]
     fn nothing_is_ever_null() {
         let (range, parameters) = sql(json!({"not": {"/a/b": {"gt": 1, "lte": 2}}}));
-        let expected = "NOT (coalesce(jsonb_path_exists((metadata #> $3::text[]), '$[*] ? (@ > $lo && @ <= $hi)', $4::text::jsonb), false))";
+        let expected = "NOT (coalesce(jsonb_path_exists((metadata #> $3::text[]), CASE jsonb_typeof((metadata #> $3::text[])) WHEN 'array' \
+                        THEN 'strict $[*] ? (@ > $lo && @ <= $hi)'::jsonpath ELSE 'strict $ ? (@ > $lo && @ <= $hi)'::jsonpath END, \
+                        $4::text::jsonb), false))";
         assert_eq!((range.as_str(), parameters), (expected, 2));
         assert_eq!(translate(None, 1).sql, "true");
         assert_eq!(sql(json!({"and": []})).0, "true");

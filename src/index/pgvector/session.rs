@@ -145,6 +145,26 @@ impl Session<'_> {
         Ok(done?)
     }
 
+    /// As [`Session::query`], in a transaction in which this setting holds.
+    pub(super) async fn query_with(
+        &mut self,
+        setting: &str,
+        sql: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, CollectionError> {
+        let mut client = self.take()?;
+        let rows = async {
+            let transaction = client.transaction().await?;
+            transaction.batch_execute(&format!("SET LOCAL {setting}")).await?;
+            let rows = transaction.query(sql, parameters).await?;
+            transaction.commit().await?;
+            Ok::<_, tokio_postgres::Error>(rows)
+        };
+        let done = self.wait(sql, rows).await?;
+        self.client = Some(client);
+        Ok(done?)
+    }
+
     fn take(&mut self) -> Result<Client, CollectionError> {
         let given_up =
             || CollectionError::Unavailable { reason: "the connection was given up".to_owned(), after: None };
