@@ -65,10 +65,7 @@ impl Fields {
     pub fn of(&self, metadata: &Value) -> Result<Vec<(&Field, Values)>, String> {
         let mut found = Vec::new();
         for field in &self.0 {
-            let value = match field.name.starts_with('/') {
-                true => metadata.pointer(&field.name),
-                false => metadata.get(&field.name),
-            };
+            let value = value(metadata, &field.name);
             if let Some(value) = value.filter(|value| !value.is_null()) {
                 found.push((field, field.read(value)?));
             }
@@ -81,8 +78,26 @@ impl Fields {
         // `/and` reaches the field `and`.
         let plain = || name.strip_prefix('/').filter(|name| !name.contains(['/', '~']));
         let named = |name: &str| self.0.iter().find(|field| field.name == name);
-        named(name).or_else(|| plain().and_then(named))
+        named(name).or_else(|| plain().and_then(named)).or_else(|| named(&into_the_record(name)?))
     }
+}
+
+/// What the metadata have under this name. Those that were named by a pointer into the record stand under that whole pointer, and what lies
+/// inside one is named by a longer one.
+fn value<'a>(metadata: &'a Value, name: &str) -> Option<&'a Value> {
+    let within = |(key, value): (&String, &'a Value)| {
+        let rest = name.strip_prefix(key.as_str()).filter(|rest| key.starts_with('/') && rest.starts_with('/'))?;
+        Some((rest.len(), value.pointer(rest)?))
+    };
+    let fields = metadata.as_object()?;
+    let inside = || fields.iter().filter_map(within).min_by_key(|(rest, _)| *rest).map(|(_, value)| value);
+    fields.get(name).or_else(inside).or_else(|| metadata.pointer(name))
+}
+
+/// The pointer into the record of one into metadata whose first key is such a pointer itself: `/~1maker/country` is `/maker/country`.
+fn into_the_record(pointer: &str) -> Option<String> {
+    let (key, rest) = pointer.strip_prefix("/~1")?.split_once('/')?;
+    Some(format!("/{}/{rest}", key.replace("~1", "/").replace("~0", "~")))
 }
 
 impl Field {
@@ -176,6 +191,25 @@ mod tests {
         );
         let Values::Numbers(zero) = &read[2].1 else { panic!() };
         assert!(zero[0].is_sign_positive());
+    }
+
+    #[test]
+    fn metadata_that_are_named_by_a_pointer_are_read_and_filtered_by_it() {
+        let fields = fields("{ /maker/country: text, /shop/at/city: text, /a/b: number }");
+        let metadata = json!({"/maker/country": "SE", "/shop/at": {"city": "Umeå"}, "a": {"b": 5}});
+        let read: Vec<_> = fields.of(&metadata).unwrap().into_iter().map(|(field, _)| field.name.as_str()).collect();
+        assert_eq!(read, ["/a/b", "/maker/country", "/shop/at/city"]);
+        let names = ["/maker/country".to_owned(), "/shop/at".to_owned()];
+        for (filter, matches) in [
+            (json!({"/maker/country": "SE"}), "/maker/country"),
+            (json!({"/shop/at/city": "Umeå"}), "/shop/at/city"),
+            (json!({"/a/b": 5}), "/a/b"),
+        ] {
+            let filter = filter::Filter::from_json(&filter).unwrap().for_metadata(&names);
+            assert!(filter.matches(&metadata), "{filter:?}");
+            let typed = fields.filter(&filter).unwrap();
+            assert!(matches!(&typed, Typed::Is(field, Test::OneOf(_)) if field.name == matches), "{typed:?}");
+        }
     }
 
     #[test]
