@@ -9,7 +9,7 @@ use actix::prelude::*;
 use super::target::{IndexError, RefusedWrite, VectorIndex};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
-use crate::actor::pulse::{self, Call, Underway};
+use crate::actor::pulse::{Call, Underway};
 use crate::actor::{Credit, Parcel};
 use crate::dedup::flight::Settlement;
 use crate::dedup::{Work, Works};
@@ -19,8 +19,16 @@ use crate::source::actor::GiveUp;
 use crate::telemetry::Health;
 use crate::telemetry::health::Component;
 
-/// One attempt to write.
-pub const WRITE: Call = Call { of: "the index", to: "write documents", may_take: pulse::CALL };
+/// One attempt to write a part, which may take so long.
+const fn attempt(may_take: Duration) -> Call {
+    Call { of: "the index", to: "write documents", may_take }
+}
+
+/// Whether a call is an attempt to write, however long it may take.
+pub fn is_write(call: &Call) -> bool {
+    *call == attempt(call.may_take)
+}
+
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// See the module.
@@ -167,16 +175,21 @@ async fn write_patiently(
     Ok(done)
 }
 
-/// One attempt. A generation that was given up and comes to life again must not take back what the next one has written.
+/// One attempt, part by part: a write that goes on is no write that hangs, however long it is. A generation that was given up and comes to life
+/// again must not take back what the next one has written.
 async fn try_write(
     index: &dyn VectorIndex,
     underway: &Arc<Underway>,
     writes: Arc<[DocumentWrite]>,
 ) -> Result<Vec<RefusedWrite>, IndexError> {
     index.room().await;
-    match underway.begin(WRITE) {
-        Some(_underway) => index.write(writes).await,
-        None => Err(IndexError::Stale("the actors that planned it were given up".into())),
+    loop {
+        let Some(_underway) = underway.begin(attempt(index.may_take())) else {
+            return Err(IndexError::Stale("the actors that planned it were given up".into()));
+        };
+        if let Some(refused) = index.write_part(writes.clone()).await? {
+            return Ok(refused);
+        }
     }
 }
 
@@ -221,14 +234,18 @@ impl Handler<Refused> for IndexWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::BoxFuture;
     use serde_json::json;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::actor::Outlet;
+    use crate::actor::{Outlet, pulse};
     use crate::dedup::{Claims, Incoming};
     use crate::delivery::Verdict;
     use crate::document::{Change, Document, DocumentId, Fingerprint, Operation, Version};
+    use crate::index::{Hit, Query};
     use crate::ledger::{ChunkWrite, Moot, VectorSource};
     use crate::telemetry::health::HealthState;
     use crate::testkit::World;
@@ -415,6 +432,67 @@ mod tests {
         });
     }
 
+    /// Does parts of so long before all is done.
+    struct InParts(Arc<FakeIndex>, AtomicUsize);
+
+    const PART: Duration = Duration::from_secs(400);
+
+    impl VectorIndex for InParts {
+        fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+            self.0.write(writes)
+        }
+
+        fn write_part(
+            &self,
+            writes: Arc<[DocumentWrite]>,
+        ) -> BoxFuture<'_, Result<Option<Vec<RefusedWrite>>, IndexError>> {
+            Box::pin(async move {
+                tokio::time::sleep(PART).await;
+                let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                if left.is_ok() { Ok(None) } else { self.0.write(writes).await.map(Some) }
+            })
+        }
+
+        fn may_take(&self) -> Duration {
+            PART + Duration::from_secs(10)
+        }
+
+        fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+            self.0.search(query)
+        }
+
+        fn points(&self) -> u64 {
+            self.0.points()
+        }
+
+        fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+            self.0.close()
+        }
+    }
+
+    #[test]
+    fn a_write_that_goes_on_hangs_never_and_each_of_its_parts_may_take_what_the_index_says() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world).await;
+            let index = InParts(stage.index.clone(), AtomicUsize::new(3));
+            let work = stage.work("a");
+            let writes = [work.write].into();
+            let watching = async {
+                let mut monitor = pulse::Monitor::default();
+                for look in 1.. {
+                    tokio::time::sleep(pulse::EVERY).await;
+                    assert_eq!(monitor.look(look, &stage.underway.calls()), None, "at look {look}");
+                }
+            };
+            tokio::select! {
+                done = write_patiently(&index, &stage.health, &stage.underway, &writes) => assert!(done.is_ok()),
+                () = watching => {}
+            }
+            assert_eq!(stage.index.writes(), [["a"]]);
+            work.settlement.settle();
+        });
+    }
+
     #[test]
     fn an_attempt_is_under_way_the_pause_after_it_is_not_and_after_the_close_nothing_is_written() {
         World::run(1, async |world| {
@@ -426,7 +504,7 @@ mod tests {
             stage.index.block();
             world.rest().await;
             let calls: Vec<Call> = stage.underway.calls().into_iter().map(|(_, call)| call).collect();
-            assert_eq!(calls, [WRITE]);
+            assert_eq!(calls, [attempt(pulse::CALL)]);
             stage.underway.close();
             stage.index.unblock();
             world.rest().await;

@@ -15,6 +15,9 @@ use crate::telemetry::figures::counted;
 
 use super::filter::Filter;
 
+/// How long a question may take where nobody says it.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// One chunk of a document, as it shall be in the collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
@@ -166,6 +169,11 @@ pub trait Collection: Send + Sync + 'static {
 
     /// How much one call may carry.
     fn bulk(&self) -> Bulk;
+
+    /// How long one question to the system may take; what takes longer is given up, and is [`CollectionError::Unavailable`].
+    fn timeout(&self) -> Duration {
+        DEFAULT_TIMEOUT
+    }
 
     /// Makes the collection when it is not there, with the right metric, dimension and types; else checks it. Cheap when all is
     /// there: it is called at every start, and again when it was found [`CollectionError::Missing`].

@@ -65,6 +65,11 @@ impl Client {
         self.endpoint.uri().authority().map_or("", |authority| authority.as_str())
     }
 
+    /// How long a call may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// One question, one answer. `path` is `/package.Service/Method`.
     ///
     /// # Errors

@@ -1,10 +1,12 @@
 //! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
+use crate::actor::pulse;
 use crate::document::{DocumentId, Vector};
 use crate::ledger::DocumentWrite;
 
@@ -104,6 +106,17 @@ pub trait VectorIndex: Send + Sync + 'static {
     /// Makes the index and the ledger hold what is written, durably, and answers what was refused. A future that is dropped
     /// goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>>;
+
+    /// As [`VectorIndex::write`], but may end before all is done: `None` when the same writes are to be given again at once. Each part is
+    /// watched for itself.
+    fn write_part(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Option<Vec<RefusedWrite>>, IndexError>> {
+        Box::pin(async move { self.write(writes).await.map(Some) })
+    }
+
+    /// After how long a part of a write hangs.
+    fn may_take(&self) -> Duration {
+        pulse::CALL
+    }
 
     /// Why no search will ever have an answer, where that is so.
     fn can_search(&self) -> Result<(), IndexError> {

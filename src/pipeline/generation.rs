@@ -13,7 +13,7 @@ use super::Resources;
 use super::build::{NamedSource, Sources, build};
 use super::watch::{Watching, watch};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
-use crate::index::actor::WRITE;
+use crate::index::actor::is_write;
 use crate::source::actor::{Rest, StopReading};
 
 /// How long the end of a generation waits for its blocking work. A thread that waits for standard input never ends.
@@ -116,7 +116,7 @@ impl Generation {
         self.pulse.underway.close();
         if let Failure::GaveUp(_) = failure {
             // Dropped on its way, a write to another system may be done there after those of the next generation.
-            let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(|call| *call == WRITE)).await;
+            let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(is_write)).await;
         }
         let before = self.ledger.calls();
         self.arbiter.stop();
@@ -133,11 +133,11 @@ impl Generation {
             return Ok(());
         }
         let hangs = match failure {
-            Failure::Stalled(Stall::Call(call)) if *call == WRITE => Some(*call),
+            Failure::Stalled(Stall::Call(call)) if is_write(call) => Some(*call),
             _ => None,
         };
         // Of an actor that runs no more, what it had begun; of the ledger, what it has not ended in all that time.
-        let of_actors = self.pulse.underway.calls().into_iter().filter(|(_, call)| *call == WRITE);
+        let of_actors = self.pulse.underway.calls().into_iter().filter(|(_, call)| is_write(call));
         let of_ledger = self.ledger.calls().into_iter().filter(|call| before.contains(call));
         match hangs.or_else(|| of_actors.chain(of_ledger).map(|(_, call)| call).next()) {
             Some(call) => Err(LeftBehind(call)),
@@ -186,7 +186,7 @@ mod tests {
         let sources = vec![NamedSource { name: "script".into(), make: script.make() }];
         index.block();
         let generation = Generation::start(&resources, sources, pulse::EVERY).await.unwrap();
-        while generation.pulse.underway.calls().iter().all(|(_, call)| *call != WRITE) {
+        while generation.pulse.underway.calls().iter().all(|(_, call)| !is_write(call)) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let failure = Failure::GaveUp("the test wants it".to_owned());

@@ -21,10 +21,11 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::actor::offload::on_blocking_thread;
+use crate::actor::pulse;
 use crate::document::DocumentId;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
 
-use super::collection::{Bulk, Collection, CollectionError, Established};
+use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
 
 /// The longest pause that a system is given when it asks for one; then it is asked again.
@@ -130,7 +131,8 @@ impl ExternalIndex {
         self.remember(mark).await
     }
 
-    async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
+    /// Does a part of it. `None` when more is to be done.
+    async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Option<Vec<RefusedWrite>>, IndexError> {
         self.check(writes)?;
         let mut turn = self.turn.lock().await;
         if !std::ptr::addr_eq(turn.writes.as_ptr(), Arc::as_ptr(writes)) {
@@ -138,7 +140,7 @@ impl ExternalIndex {
             *turn = Turn { writes: Arc::downgrade(writes), outstanding, ..Turn::default() };
         }
         // A system that lets in only so much at a time gets further with each attempt.
-        while let Some(part) = next_part(&turn.outstanding, turn.done, self.collection.bulk()) {
+        if let Some(part) = next_part(&turn.outstanding, turn.done, self.part()) {
             let outstanding = &turn.outstanding[part.clone()];
             let refused = self.send(writes, outstanding).await?;
             self.withdraw(writes, &refused).await?;
@@ -147,7 +149,18 @@ impl ExternalIndex {
             turn.refused.extend(refused);
             turn.done = part.end;
         }
-        Ok(std::mem::take(&mut *turn).refused)
+        match turn.done < turn.outstanding.len() {
+            true => Ok(None),
+            false => Ok(Some(std::mem::take(&mut *turn).refused)),
+        }
+    }
+
+    /// How many points are sent before it is noted that they were: about as many as there may be on their way at once, so that a part takes
+    /// as long as one call.
+    fn part(&self) -> usize {
+        let bulk = self.collection.bulk();
+        let fitting = bulk.bytes / (self.dimensions * bulk.bytes_per_number).max(1);
+        bulk.points.min(fitting).max(1) * bulk.concurrency
     }
 
     /// Some systems store what they report as refused, or take numbers that are none.
@@ -201,9 +214,8 @@ pub fn foreign(place: &str, found: Established, folder: &Path) -> String {
     )
 }
 
-/// What is sent next of what is outstanding: as many points as there may be on their way at once.
-fn next_part(outstanding: &[Outstanding], from: usize, bulk: Bulk) -> Option<Range<usize>> {
-    let most = bulk.points * bulk.concurrency;
+/// What is sent next of what is outstanding: documents with so many points.
+fn next_part(outstanding: &[Outstanding], from: usize, most: usize) -> Option<Range<usize>> {
     let mut points = 0;
     let full = outstanding[from..].iter().position(|outstanding| {
         points += outstanding.has.len().max(1);
@@ -219,7 +231,21 @@ impl VectorIndex for ExternalIndex {
     }
 
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+        Box::pin(async move {
+            loop {
+                if let Some(refused) = self.try_write(&writes).await? {
+                    return Ok(refused);
+                }
+            }
+        })
+    }
+
+    fn write_part(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Option<Vec<RefusedWrite>>, IndexError>> {
         Box::pin(async move { self.try_write(&writes).await })
+    }
+
+    fn may_take(&self) -> Duration {
+        self.collection.timeout() + pulse::CALL
     }
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {

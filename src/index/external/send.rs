@@ -191,8 +191,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::actor::pulse;
     use crate::index::VectorIndex;
-    use crate::index::collection::Bulk;
+    use crate::index::collection::{Bulk, Collection};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{ChunkWrite, LedgerOptions};
     use crate::testkit::fakes::{FakeCollection, Fault, SLOW};
@@ -232,6 +233,18 @@ mod tests {
             second.sort();
             [first, second]
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_done_in_parts_of_the_calls_that_may_be_on_their_way_at_once() {
+        let stage = Stage::new().await;
+        let documents = ["a", "b", "c", "d", "e"].map(|name| write(name, vec![here(name)]));
+        let writes: Arc<[DocumentWrite]> = documents.into();
+        for (held, done) in [(2, None), (4, None), (5, Some(vec![]))] {
+            assert_eq!(stage.index.write_part(writes.clone()).await.unwrap(), done);
+            assert_eq!(stage.collection.points().len(), held);
+        }
+        assert_eq!(stage.index.may_take(), stage.collection.timeout() + pulse::CALL);
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,8 @@ mod messages;
 mod rows;
 mod schema;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
@@ -329,6 +331,10 @@ impl Collection for Milvus {
 
     fn bulk(&self) -> Bulk {
         self.bulk
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.timeout()
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {

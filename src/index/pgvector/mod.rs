@@ -9,6 +9,7 @@ mod trouble;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -188,6 +189,10 @@ impl Collection for PgvectorTable {
 
     fn bulk(&self) -> Bulk {
         self.bulk
+    }
+
+    fn timeout(&self) -> Duration {
+        self.sessions.timeout()
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {

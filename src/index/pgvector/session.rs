@@ -81,6 +81,11 @@ impl Sessions {
         format!("{host}:{port}/{}", self.config.get_dbname().or(self.config.get_user()).unwrap_or_default())
     }
 
+    /// How long a statement may take, and a connection to open.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// A connection that nobody else uses meanwhile.
     pub(super) async fn session(&self) -> Result<Session<'_>, CollectionError> {
         let permit = self.permits.acquire().await.expect("the semaphore is never closed");

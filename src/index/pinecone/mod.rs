@@ -315,6 +315,10 @@ impl Collection for PineconeIndex {
         }
     }
 
+    fn timeout(&self) -> Duration {
+        self.settings.timeout.as_duration()
+    }
+
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
         self.try_establish().boxed()
     }

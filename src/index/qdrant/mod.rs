@@ -8,6 +8,7 @@ mod messages;
 mod payload;
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use prost::Message;
@@ -271,6 +272,10 @@ impl Collection for Qdrant {
 
     fn bulk(&self) -> Bulk {
         self.bulk
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.timeout()
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {

@@ -13,6 +13,8 @@ mod rest;
 mod schema;
 mod verdict;
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
@@ -349,6 +351,10 @@ impl Collection for WeaviateClass {
             bytes_per_number: size_of::<f32>(),
             concurrency: self.settings.concurrency,
         }
+    }
+
+    fn timeout(&self) -> Duration {
+        self.settings.timeout.as_duration()
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
