@@ -55,11 +55,12 @@ fn balanced(expressions: &[String], by: &str) -> String {
     }
 }
 
-/// The field in the column of all metadata; `None` where servers would read the name in another way.
+/// The field in the column of all metadata; `None` where servers would read the name in another way, or not find it: they compare it with the
+/// key as it is written in JSON, where these characters are escaped.
 fn path(field: &Field) -> Option<String> {
     let mut path = "metadata".to_owned();
     for key in field.keys()? {
-        if key.is_empty() {
+        if key.is_empty() || key.contains(|character: char| matches!(character, '"' | '\\') || character.is_control()) {
             return None;
         }
         path.push_str(&format!("[{}]", quoted(&key)?));
@@ -197,6 +198,9 @@ mod tests {
             json!({"": 1}),
             json!({"/a/0": 1}),
             json!({"a\u{7}": 1}),
+            json!({"a\n": 1}),
+            json!({"a\"b": 1}),
+            json!({"/a/b\\c": 1}),
             json!({"or": [{"a": 1}, {"not": {"a": 2}}]}),
         ] {
             assert_eq!(expression(json.clone()), None, "{json}");
@@ -207,8 +211,8 @@ mod tests {
 
     #[test]
     fn texts_cannot_leave_their_quotes() {
-        let hostile = expression(json!({"a\"] == 1 or id != \"": "\\\" or id != \"\n"})).unwrap();
-        let expected = r#"metadata["a\"] == 1 or id != \""] == "\\\" or id != \"\n""#;
+        let hostile = expression(json!({"a'] == 1 or id != '": "\\\" or id != \"\n"})).unwrap();
+        let expected = r#"metadata["a'] == 1 or id != '"] == "\\\" or id != \"\n""#;
         assert!(hostile.starts_with(&format!("({expected} or ")), "{hostile}");
     }
 }
