@@ -3,7 +3,8 @@
 //! One object a point. Fields that `index.metadata` declares are properties, for filters; all metadata are kept as one text beside them.
 //!
 //! Weaviate makes a class by itself when it is written to and is not there, with another metric and other types. So it is looked at before
-//! every write. It may also keep an object that it reports as failed, with a vector that breaks searches from then on: such ones are deleted.
+//! every write. It may also keep an object that it reports as failed for its vector's length, which breaks searches from then on: such ones are
+//! deleted.
 
 mod filter;
 mod messages;
@@ -178,18 +179,21 @@ impl WeaviateClass {
         if !objects.is_empty() {
             let reply: BatchObjectsReply = self.unary(BATCH_OBJECTS, BatchObjects { objects }).await?;
             let failed = verdict::failures(reply, &places)?;
-            if !failed.is_empty() {
-                let ids: Vec<Uuid> = failed.iter().map(|(index, _)| points[*index].id).collect();
-                self.try_delete(&ids).await?;
-                for (index, error) in failed {
-                    match verdict::is_of_the_object(&error) {
-                        true => refused.push(RefusedPoint {
-                            index,
-                            reason: format!("Weaviate refused it: {error}"),
-                            by_system: true,
-                        }),
-                        false => return Err(CollectionError::Unavailable { reason: error, after: None }),
-                    }
+            // Of all others, what was there before is still good.
+            let broken: Vec<Uuid> = failed
+                .iter()
+                .filter(|(_, error)| verdict::is_kept(error))
+                .map(|(index, _)| points[*index].id)
+                .collect();
+            self.try_delete(&broken).await?;
+            for (index, error) in failed {
+                match verdict::is_of_the_object(&error) {
+                    true => refused.push(RefusedPoint {
+                        index,
+                        reason: format!("Weaviate refused it: {error}"),
+                        by_system: true,
+                    }),
+                    false => return Err(CollectionError::Unavailable { reason: error, after: None }),
                 }
             }
         }

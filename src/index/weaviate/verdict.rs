@@ -55,10 +55,18 @@ pub fn check_deleted(reply: &BatchDeleteReply) -> Result<(), CollectionError> {
 
 /// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.
 pub fn is_of_the_object(error: &str) -> bool {
-    const SIGNS: [&str; 7] =
-        ["invalid", "vector lengths", "dimension", "data type", "no such prop", "key too", "exceeds maximum"];
+    const SIGNS: [&str; 5] = ["invalid", "data type", "no such prop", "key too", "exceeds maximum"];
+    is_kept(error) || has_one_of(error, &SIGNS)
+}
+
+/// Whether the server keeps the object all the same, and searches fail for it.
+pub fn is_kept(error: &str) -> bool {
+    has_one_of(error, &["vector lengths", "dimension"])
+}
+
+fn has_one_of(error: &str, signs: &[&str]) -> bool {
     let error = error.to_lowercase();
-    SIGNS.iter().any(|sign| error.contains(sign))
+    signs.iter().any(|sign| error.contains(sign))
 }
 
 #[cfg(test)]
@@ -87,6 +95,19 @@ mod tests {
                 matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("why")),
                 "{told:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_what_the_server_keeps_of_a_failed_object_is_to_be_deleted() {
+        for (error, of_the_object, kept) in [
+            ("vector lengths don't match: 16 vs 3", true, true),
+            ("new node has a vector with dimension 3", true, true),
+            ("invalid text property 'price'", true, false),
+            ("shard is read-only", false, false),
+            ("context deadline exceeded", false, false),
+        ] {
+            assert_eq!((is_of_the_object(error), is_kept(error)), (of_the_object, kept), "{error}");
         }
     }
 
