@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::Collection;
+use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
 use vectide::index::grpc::Client;
 use vectide::index::milvus::Milvus;
 use vectide::settings::Secret;
@@ -19,7 +19,7 @@ use vectide::settings::milvus::MilvusSettings;
 use crate::contract::shop::{Place, Shop, write};
 use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, contract, fresh};
 use crate::killed;
-use crate::points::DIMENSIONS;
+use crate::points::{DIMENSIONS, point};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
 use crate::sifted;
@@ -50,7 +50,7 @@ fn settings(url: &str, name: &str) -> MilvusSettings {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct DropCollection {
+struct Named {
     #[prost(string, tag = "3")]
     collection: String,
 }
@@ -167,7 +167,7 @@ impl Backend for Lite {
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let question = DropCollection { collection: name.to_owned() };
+            let question = Named { collection: name.to_owned() };
             self.ask("/milvus.proto.milvus.MilvusService/DropCollection", question).await;
         }
         .boxed()
@@ -180,6 +180,31 @@ contract!(server);
 fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly() {
     let Some(lite) = server() else { return };
     sifted::a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly(lite);
+}
+
+/// `vectide check --connect` looks, and changes nothing.
+#[test]
+fn whoever_looks_at_a_released_collection_does_not_load_it() {
+    let Some(lite) = server() else { return };
+    block_on(async {
+        let name = fresh("released");
+        let collection = lite.collection(&name, DIMENSIONS, Metric::Cosine);
+        collection.establish().await.unwrap();
+        let points = [point("a", 0, &json!({}), 1), point("b", 0, &json!({}), 2)];
+        collection.upsert(&points).await.unwrap();
+        assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 2 })));
+        lite.ask("/milvus.proto.milvus.MilvusService/ReleaseCollection", Named { collection: name }).await;
+        // Unlike a full Milvus, it counts what is not loaded.
+        assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 2 })));
+        let search = || collection.nearest(Nearest { vector: &points[0].vector, filter: None, limit: 1 });
+        let told = search().await;
+        assert!(
+            matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains("released")),
+            "{told:?}"
+        );
+        assert_eq!(collection.establish().await, Ok(Established::Existing { points: 2 }));
+        assert_eq!(search().await.unwrap().len(), 1);
+    });
 }
 
 /// Vectide makes the collection so that every id has room.

@@ -50,6 +50,11 @@ pub fn no_index(status: &Status) -> bool {
     status.code == 700 || (status.code == 0 && status.error_code == 11)
 }
 
+/// Whether it says that the collection was released, or is not loaded yet, so that nothing of it can be read.
+pub fn not_loaded(status: &Status) -> bool {
+    matches!(status.code, 101 | 103)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +80,13 @@ mod tests {
             let Some(CollectionError::Fatal(text)) = verdict(code, 1, false) else { panic!("{code}") };
             assert!(text.starts_with("because (code ") && text.contains(hint), "{text}");
         }
+    }
+
+    #[test]
+    fn a_collection_that_is_not_loaded_is_told_from_one_that_cannot_be_asked() {
+        let is = |code| not_loaded(&Status { code, error_code: 1, retriable: true, reason: String::new() });
+        assert_eq!([101, 103].map(is), [true; 2]);
+        assert_eq!([0, 1, 100, 102, 65535].map(is), [false; 5]);
     }
 
     #[test]

@@ -200,27 +200,33 @@ impl Milvus {
         // Without an index it was never finished, and holds nothing of ours.
         let Some(found) = self.indexed_metric().await? else { return Ok(None) };
         self.check_metric(&found)?;
-        self.load().await?;
-        Ok(Some(Established::Existing { points: self.count().await? }))
-    }
-
-    async fn count(&self) -> Result<u64, CollectionError> {
-        let rows = self.query(String::new(), &["count(*)"]).await?;
-        match rows.columns.first().and_then(longs) {
-            Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
-            _ => Err(strange("count(*)")),
+        // One that somebody released stays so, for whoever looks changes nothing. Somebody had written to it.
+        let answer: Rows = self.ask_only(method!("Query"), self.questioned(String::new(), &["count(*)"])).await?;
+        match answer.status() {
+            Some(status) if errors::not_loaded(status) => Ok(Some(Established::Uncounted { at_least: 1 })),
+            status => match status.and_then(errors::judge) {
+                Some(error) => Err(error),
+                None => Ok(Some(Established::Existing { points: counted(&answer)? })),
+            },
         }
     }
 
+    async fn count(&self) -> Result<u64, CollectionError> {
+        counted(&self.query(String::new(), &["count(*)"]).await?)
+    }
+
     async fn query(&self, filter: String, output: &[&str]) -> Result<Rows, CollectionError> {
-        let question = Query {
+        self.ask(method!("Query"), self.questioned(filter, output)).await
+    }
+
+    fn questioned(&self, filter: String, output: &[&str]) -> Query {
+        Query {
             database: self.database.clone(),
             collection: self.collection.clone(),
             filter,
             output: output.iter().map(ToString::to_string).collect(),
             consistency: Consistency::Strong.into(),
-        };
-        self.ask(method!("Query"), question).await
+        }
     }
 
     async fn write(&self, points: &[Point]) -> Result<(), CollectionError> {
@@ -359,6 +365,13 @@ impl Collection for Milvus {
 
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
         Box::pin(self.read(ids))
+    }
+}
+
+fn counted(rows: &Rows) -> Result<u64, CollectionError> {
+    match rows.columns.first().and_then(longs) {
+        Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
+        _ => Err(strange("count(*)")),
     }
 }
 
