@@ -91,6 +91,11 @@ pub enum Established {
         /// How many points it holds, ours or not.
         points: u64,
     },
+    /// There was one that fits, which counts what was written some time after it was written.
+    Delayed {
+        /// How many points it has counted, ours or not.
+        points: u64,
+    },
     /// There was one that fits, and it is not empty.
     Uncounted {
         /// It may hold more points than these, ours or not: to count them takes too long, or cannot be asked for.
@@ -103,7 +108,7 @@ impl Established {
     pub fn points(self) -> u64 {
         match self {
             Self::Created => 0,
-            Self::Existing { points } | Self::Uncounted { at_least: points } => points,
+            Self::Existing { points } | Self::Delayed { points } | Self::Uncounted { at_least: points } => points,
         }
     }
 

@@ -25,6 +25,8 @@ use crate::actor::pulse;
 use crate::document::DocumentId;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
 
+use ours::has_most;
+
 use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
 
@@ -109,14 +111,14 @@ impl ExternalIndex {
     async fn try_prepare(&self) -> Result<(), IndexError> {
         let _turn = self.turn.lock().await;
         let place = self.collection.place().to_owned();
-        let found = self.failing(self.collection.establish()).await?;
+        let written = self.ledger(Ledger::written_points).await?;
+        let found = self.settled(self.failing(self.collection.establish()).await?, written).await?;
         let points = found.points();
         let mark = self.failing(self.collection.mark()).await?;
         let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place)
             && self.bears(mark.as_deref()).await?;
         // Else somebody emptied it, and it was written to since.
-        let is_whole = matches!(found, Established::Uncounted { .. })
-            || points.saturating_mul(2) >= self.ledger(Ledger::written_points).await?;
+        let is_whole = matches!(found, Established::Uncounted { .. }) || has_most(points, written);
         if points > 0 && ours && is_whole {
             return self.remember(mark).await;
         }

@@ -1,11 +1,41 @@
-//! Whether a collection is the one that the ledger wrote to: the one at its place, with its mark.
+//! Whether a collection is the one that the ledger wrote to, and has what was written: the one at its place, with its mark and its points.
+
+use std::time::Duration;
 
 use crate::index::IndexError;
+use crate::index::collection::Established;
 use crate::ledger::settings::COLLECTION_MARK;
 
 use super::ExternalIndex;
 
+/// How long a count that comes after the writes is given to grow. Systems that count so are behind by seconds.
+const COUNTED_AFTER: Duration = Duration::from_secs(120);
+
+/// Whether so many points may be what is left of those that were written, when somebody took away a few.
+pub(super) fn has_most(points: u64, written: u64) -> bool {
+    points.saturating_mul(2) >= written
+}
+
 impl ExternalIndex {
+    /// A count that is too small for what was written, and still grows, is asked for until it does not.
+    pub(super) async fn settled(&self, mut found: Established, written: u64) -> Result<Established, IndexError> {
+        while let Established::Delayed { points } = found
+            && !has_most(points, written)
+        {
+            tracing::info!(
+                points,
+                written,
+                "the collection has counted less than was written to it: asking again soon"
+            );
+            tokio::time::sleep(COUNTED_AFTER).await;
+            found = self.failing(self.collection.establish()).await?;
+            if found.points() <= points {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether the collection that the ledger knows at this place had this mark. In a ledger of before there is none, and the place must do.
     pub(super) async fn bears(&self, mark: Option<&str>) -> Result<bool, IndexError> {
         let known = self.ledger(|ledger| ledger.setting(COLLECTION_MARK)).await?;
@@ -25,22 +55,24 @@ impl ExternalIndex {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::Arc;
 
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
+    use parking_lot::Mutex;
     use tempfile::TempDir;
     use uuid::Uuid;
 
     use super::*;
     use crate::index::VectorIndex;
-    use crate::index::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
+    use crate::index::collection::{Bulk, Collection, CollectionError, Nearest, Neighbour, Point};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{Ledger, LedgerOptions};
     use crate::testkit::fakes::FakeCollection;
 
-    /// One of several at the same place.
-    struct Marked(Arc<FakeCollection>, Option<&'static str>);
+    /// One of several at the same place. It counts as it is told, and then as it is.
+    struct Marked(Arc<FakeCollection>, Option<&'static str>, Arc<Mutex<VecDeque<u64>>>);
 
     impl Collection for Marked {
         fn place(&self) -> &str {
@@ -56,7 +88,10 @@ mod tests {
         }
 
         fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-            self.0.establish()
+            match self.2.lock().pop_front() {
+                Some(points) => async move { Ok(Established::Delayed { points }) }.boxed(),
+                None => self.0.establish(),
+            }
         }
 
         fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
@@ -83,6 +118,7 @@ mod tests {
     struct Stage {
         ledger: Arc<Ledger>,
         collection: Arc<FakeCollection>,
+        counts: Arc<Mutex<VecDeque<u64>>>,
         _folder: TempDir,
     }
 
@@ -91,7 +127,7 @@ mod tests {
         async fn new(mark: Option<&'static str>) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
-            let stage = Self { ledger, collection: Arc::default(), _folder: folder };
+            let stage = Self { ledger, collection: Arc::default(), counts: Arc::default(), _folder: folder };
             let index = stage.index(mark);
             index.prepare().await.unwrap();
             index.write([write("a", vec![here("one")])].into()).await.unwrap();
@@ -99,7 +135,7 @@ mod tests {
         }
 
         fn index(&self, mark: Option<&'static str>) -> ExternalIndex {
-            let collection = Arc::new(Marked(self.collection.clone(), mark));
+            let collection = Arc::new(Marked(self.collection.clone(), mark, self.counts.clone()));
             ExternalIndex::open(self.ledger.clone(), collection, "test", DIMENSIONS, false).unwrap()
         }
 
@@ -123,6 +159,21 @@ mod tests {
         stage.collection.remove();
         stage.prepare(Some("second")).await.unwrap();
         assert!(stage.ledger.any_unwritten().unwrap(), "an empty one becomes ours, and is filled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_comes_late_is_believed_when_it_grows_no_more() {
+        for (counts, filled_anew) in
+            [(&[9][..], false), (&[4, 5], false), (&[2, 3, 6], false), (&[1, 1], true), (&[1, 3, 3], true)]
+        {
+            let stage = Stage::new(None).await;
+            let more = (1..10).map(|number| write(&format!("d{number}"), vec![here(&number.to_string())]));
+            stage.index(None).write(more.collect()).await.unwrap();
+            stage.counts.lock().extend(counts);
+            stage.prepare(None).await.unwrap();
+            assert_eq!(stage.ledger.any_unwritten().unwrap(), filled_anew, "{counts:?}");
+            assert!(stage.counts.lock().is_empty(), "{counts:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

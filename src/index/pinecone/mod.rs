@@ -132,8 +132,7 @@ impl PineconeIndex {
         let points = if namespace == "__default__" { of(namespace).max(of("")) } else { of(namespace) };
         Ok(Some(match points {
             0 => Established::Existing { points },
-            // What was written last is counted some time later.
-            at_least => Established::Uncounted { at_least },
+            points => Established::Delayed { points },
         }))
     }
 

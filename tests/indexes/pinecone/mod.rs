@@ -43,7 +43,7 @@ async fn an_index_is_made_once_and_what_does_not_fit_is_refused() {
     assert_eq!(own.establish().await, Ok(Established::Created));
     assert_eq!(own.establish().await, Ok(Established::Existing { points: 0 }));
     own.upsert(&[point("a", 0, &json!({}), 1)]).await.unwrap();
-    assert_eq!(own.look().await, Ok(Some(Established::Uncounted { at_least: 1 })));
+    assert_eq!(own.look().await, Ok(Some(Established::Delayed { points: 1 })));
     assert_eq!(index(&stub, "namespace: other").look().await, Ok(Some(Established::Existing { points: 0 })));
     for (other, named) in [(index_of(&stub, "", 17), ["16", "17"]), (index(&stub, "metric: l2"), ["cosine", "l2"])] {
         let error = other.establish().await.unwrap_err();
@@ -244,7 +244,7 @@ async fn ten_thousand_points_go_in_in_bulks_below_the_limits() {
     for points in points.chunks(most.min(bulk.points)) {
         index.upsert(points).await.unwrap();
     }
-    assert_eq!(index.look().await, Ok(Some(Established::Uncounted { at_least: 10_000 })));
+    assert_eq!(index.look().await, Ok(Some(Established::Delayed { points: 10_000 })));
     let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
     assert_eq!(index.fetch(&ids[..250]).await.unwrap().len(), 250);
     index.delete(&ids).await.unwrap();
