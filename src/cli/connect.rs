@@ -13,7 +13,8 @@ use crate::document::{Change, Document, Operation};
 use crate::embed::provider::{InputType, Judgement, Provider};
 use crate::index::external::foreign;
 use crate::index::{self, space};
-use crate::ledger::{Ledger, LedgerErrorKind};
+use crate::ledger::settings::COLLECTION_MARK;
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::file::FileSource;
 use crate::source::{Read, Room, Source};
@@ -171,14 +172,20 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
         None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
         Some(found) if found.points() == 0 => Ok(format!("{place} is there and empty")),
         Some(found) => {
-            let ours = ledger.map_or(Ok(None), |ledger| ledger.collection()).map_err(told)?;
-            let ours = ours.is_some_and(|ours| ours == place);
+            let mark = collection.mark().await.map_err(|error| format!("{place}: {error}"))?;
+            let ours = ledger.map_or(Ok(false), |ledger| is_of(&ledger, place, mark)).map_err(told)?;
             match settings.index.external().is_some_and(|external| external.adopt) || ours {
                 true => Ok(format!("{place} holds {}", found.shown())),
                 false => Err(foreign(place, found, &settings.state.path)),
             }
         }
     }
+}
+
+/// Whether the ledger wrote to the collection at this place with this mark.
+fn is_of(ledger: &Ledger, place: &str, mark: Option<String>) -> Result<bool, LedgerError> {
+    let known = ledger.setting(COLLECTION_MARK)?;
+    Ok(ledger.collection()?.as_deref() == Some(place) && (known.is_none() || known == mark))
 }
 
 fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {

@@ -10,6 +10,13 @@ use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
 use crate::actor::pulse::{self, Call, Underway};
 
+const OF: &str = "the embedding provider";
+
+/// Whether this is a call to the provider.
+pub fn is_call(call: &Call) -> bool {
+    call.of == OF
+}
+
 /// See the module.
 pub struct WatchedProvider {
     provider: Arc<dyn Provider>,
@@ -20,7 +27,7 @@ pub struct WatchedProvider {
 impl WatchedProvider {
     /// Calls to this provider, which gives each of them up by itself after `timeout`.
     pub fn new(provider: Arc<dyn Provider>, underway: Arc<Underway>, timeout: Duration) -> Self {
-        let call = Call { of: "the embedding provider", to: "embed texts", may_take: timeout + pulse::CALL };
+        let call = Call { of: OF, to: "embed texts", may_take: timeout + pulse::CALL };
         Self { provider, underway, call }
     }
 }

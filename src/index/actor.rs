@@ -485,7 +485,7 @@ mod tests {
                 }
             };
             tokio::select! {
-                done = write_patiently(&index, &stage.health, &stage.underway, &writes) => assert!(done.is_ok()),
+                done = write_patiently(&index, &stage.health, &stage.underway, &writes, || {}) => assert!(done.is_ok()),
                 () = watching => {}
             }
             assert_eq!(stage.index.writes(), [["a"]]);

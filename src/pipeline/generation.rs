@@ -13,6 +13,7 @@ use super::Resources;
 use super::build::{NamedSource, Sources, build};
 use super::watch::{Watching, watch};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
+use crate::embed::watched::is_call;
 use crate::index::actor::is_write;
 use crate::source::actor::{Rest, StopReading};
 
@@ -115,8 +116,10 @@ impl Generation {
     pub async fn end_wholly(self, failure: &Failure) -> Result<(), LeftBehind> {
         self.pulse.underway.close();
         if let Failure::GaveUp(_) = failure {
-            // Dropped on its way, a write to another system may be done there after those of the next generation.
-            let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(is_write)).await;
+            // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the provider
+            // is paid for without its vectors.
+            let paid_or_done = |call: &Call| is_write(call) || is_call(call);
+            let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(paid_or_done)).await;
         }
         let before = self.ledger.calls();
         self.arbiter.stop();
@@ -176,7 +179,25 @@ pub(super) async fn at_rest(mut sources: Vec<watch::Receiver<Rest>>) -> Vec<Stri
 mod tests {
     use super::*;
     use crate::actor::pulse;
+    use crate::document::fingerprint::Fingerprinter;
+    use crate::embed::Provider;
     use crate::testkit::fakes::{self, FakeProvider, Script};
+
+    #[actix::test]
+    async fn a_call_that_was_begun_is_not_paid_for_again_by_the_next_generation() {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Arc::new(FakeProvider::default());
+        let (resources, _index) = fakes::resources(folder.path(), provider.clone()).await;
+        let script = Script::new([r#"{"op":"put","id":"a","v":1,"text":"text a"}"#]);
+        let sources = vec![NamedSource { name: "script".into(), make: script.make() }];
+        let generation = Generation::start(&resources, sources, pulse::EVERY).await.unwrap();
+        while generation.pulse.underway.calls().iter().all(|(_, call)| !is_call(call)) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(generation.end_wholly(&Failure::GaveUp("the test wants it".to_owned())).await, Ok(()));
+        let fingerprint = Fingerprinter::new(&provider.space().key()).of("text a");
+        assert!(resources.cache.get(&fingerprint).is_some());
+    }
 
     #[actix::test]
     async fn a_write_that_was_begun_ends_before_its_generation_does() {
