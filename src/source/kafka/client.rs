@@ -21,7 +21,8 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
 const ROOM: Duration = Duration::from_secs(1);
 
-/// Starts the thread. It ends when the source is gone or the client cannot go on; `state.ended` says why.
+/// Starts the thread. It ends when the source is gone or the client cannot go on; `state.ended` says why. Only then may another be
+/// started: what they share knows the partitions of one.
 pub(super) fn start(
     settings: KafkaSettings,
     attributes: Attributes,
@@ -31,6 +32,7 @@ pub(super) fn start(
     let name = format!("kafka {}", shared.name);
     std::thread::Builder::new().name(name).spawn(move || {
         let ended = run(&settings, &attributes, &shared);
+        drop(client);
         shared.tell(|state| {
             state.assigned.clear();
             state.joined = false;
@@ -38,7 +40,6 @@ pub(super) fn start(
                 state.ended = Some(reason);
             }
         });
-        drop(client);
     })?;
     Ok(())
 }
@@ -52,11 +53,11 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
     let mut committing = None;
     let mut paused = false;
     loop {
-        let (closing, ended) = {
+        let (closing, failed) = {
             let state = shared.state();
-            (state.closing, state.ended.clone())
+            (state.closing, state.failed.clone())
         };
-        if let Some(reason) = ended {
+        if let Some(reason) = failed {
             return Err(reason);
         }
         if closing {
@@ -104,8 +105,8 @@ fn poll(
         if !here.as_ref().is_some_and(is_here) {
             let name = offsets::name(message.topic(), message.partition());
             let partition = shared.state().assigned.get(&name).map(|assigned| assigned.partition.clone());
-            // What was fetched before a partition was taken away is not ours to give.
-            let Some(partition) = partition else { continue };
+            // What was fetched before a partition was taken away is not ours to give. The loop looks whether the client must end.
+            let Some(partition) = partition else { break };
             here = Some(Here { rebalances, topic: message.topic().to_owned(), number: message.partition(), partition });
         }
         if let Some(here) = &here {

@@ -91,7 +91,9 @@ pub(super) struct State {
     missing: Option<String>,
     /// What is right and yet worth knowing.
     remark: Option<String>,
-    /// Why the client ended.
+    /// Why the client must end: what its callbacks say to its thread.
+    pub(super) failed: Option<String>,
+    /// Why the client ended: what its thread says when there is no consumer any more, so that the next may begin.
     pub(super) ended: Option<String>,
     /// Set when the source is gone.
     pub(super) closing: bool,
@@ -107,7 +109,15 @@ pub(super) struct Assigned {
 impl State {
     /// Why nothing comes, if something is wrong.
     pub(super) fn trouble(&self) -> Option<&String> {
-        self.ended.as_ref().or(self.connection.as_ref()).or(self.group.as_ref()).or(self.missing.as_ref())
+        let ended = self.ended.as_ref().or(self.failed.as_ref());
+        ended.or(self.connection.as_ref()).or(self.group.as_ref()).or(self.missing.as_ref())
+    }
+
+    /// A client begins. Why the one before it ended stays what is wrong until this one has partitions.
+    pub(super) fn begin(&mut self) {
+        let reason = self.ended.take().or(self.failed.take());
+        self.failed = None;
+        self.group = reason.or(self.group.take());
     }
 
     /// Whether records of this partition are still this process's.
@@ -242,7 +252,7 @@ impl Shared {
     fn assign(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) {
         if let Err(error) = self.place(consumer, partitions) {
             // Without an answer nothing is read: the client begins again.
-            self.tell(|state| state.ended = Some(format!("the broker does not say where to begin: {error}")));
+            self.tell(|state| state.failed = Some(format!("the broker does not say where to begin: {error}")));
             return;
         }
         let names: Vec<String> = names(partitions).collect();
@@ -449,7 +459,7 @@ impl ConsumerContext for Context {
             }
         };
         if let Err(error) = done {
-            self.tell(|state| state.ended = Some(format!("partitions could not be taken or given back: {error}")));
+            self.tell(|state| state.failed = Some(format!("partitions could not be taken or given back: {error}")));
         }
     }
 }

@@ -13,6 +13,8 @@ mod offsets;
 mod record;
 pub mod settings;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -83,7 +85,7 @@ impl KafkaSource {
     }
 
     fn run(&mut self) -> Result<(), SourceError> {
-        self.shared.state().ended = None;
+        self.shared.state().begin();
         let (settings, attributes) = (self.settings.clone(), self.desk.attributes.clone());
         client::start(settings, attributes, self.shared.clone(), self.desk.clients.enter())
             .map_err(|error| SourceError(format!("no thread could be started: {error}")))?;

@@ -1,0 +1,76 @@
+//! What needs a broker and no real one: librdkafka's own imitation.
+
+use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::*;
+use crate::source::{Record, Room};
+use crate::telemetry::SourceBoard;
+
+const ROOM: Room = Room { records: 1000, bytes: 1 << 20 };
+
+struct Broker(MockCluster<'static, DefaultProducerContext>);
+
+impl Broker {
+    fn new() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        Self(cluster)
+    }
+
+    fn produce(&self, value: &str) {
+        let mut config = ClientConfig::new();
+        let producer: BaseProducer = config.set("bootstrap.servers", self.0.bootstrap_servers()).create().unwrap();
+        producer.send(BaseRecord::<(), str>::to("t").payload(value)).unwrap();
+        producer.flush(Duration::from_secs(30)).unwrap();
+    }
+}
+
+fn source(broker: &Broker, more: &str) -> (KafkaSource, Clients) {
+    let brokers = broker.0.bootstrap_servers();
+    let settings = format!("{{ brokers: ['{brokers}'], topics: [t], group: g, {more} }}");
+    let clients = Clients::default();
+    let desk = Desk {
+        name: "events".into(),
+        attributes: Attributes::used_by(&serde_yaml::from_str("{ id: id, text: '{{ text }}' }").unwrap()),
+        metrics: Arc::new(Metrics::new()),
+        board: SourceBoard::default().of("events"),
+        clients: clients.clone(),
+    };
+    (KafkaSource::new(&serde_yaml::from_str(&settings).unwrap(), &desk), clients)
+}
+
+/// The next records, or the first error.
+async fn next(source: &mut KafkaSource) -> Result<Vec<Record>, SourceError> {
+    loop {
+        if let Read::Records(records) = source.read(ROOM).await? {
+            return Ok(records);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_failed_is_gone_before_the_next_begins_and_no_record_is_lost_by_it() {
+    let broker = Broker::new();
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    broker.0.request_errors(RDKafkaApiKey::OffsetFetch, &[refused]);
+    // The imitation keeps the member of the client that is gone until its session is over.
+    let session = "settings: { session.timeout.ms: '8000' }";
+    let (mut source, clients) = source(&broker, &format!("start: latest, {session}"));
+    source.open(Vec::new()).await.unwrap();
+    // It may be said before the client is gone; then the source knows that it still runs.
+    while source.running {
+        let error = next(&mut source).await.unwrap_err().to_string();
+        assert!(error.contains("where to begin"), "{error}");
+    }
+    assert!(clients.ended(Duration::ZERO).await, "it goes on beside the next one");
+    while source.shared.state().assigned.is_empty() {
+        // It is wrong until the next one has partitions.
+        let _ = source.read(ROOM).await;
+    }
+    assert_eq!(source.shared.state().trouble(), None);
+    broker.produce("{1}");
+    assert_eq!(next(&mut source).await.unwrap()[0].payload, "{1}");
+}
