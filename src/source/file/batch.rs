@@ -31,6 +31,18 @@ impl Batch {
         !self.fits(1)
     }
 
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Says anew what the records from this one on are parts of.
+    pub fn move_to(&mut self, first: usize, place: &Place) {
+        for record in self.records.iter_mut().skip(first) {
+            record.position.partition = Arc::clone(&place.partition);
+        }
+    }
+
     /// Adds a record.
     pub fn push(&mut self, record: Record) {
         self.bytes += record.payload.len();

@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,18 +16,38 @@ const ON_THE_WAY: i64 = 500_000;
 /// How much of a file's beginning is compared.
 const HEAD: u64 = 64 << 10;
 
+/// How much is compared of what was read last.
+const TAIL: u64 = 4 << 10;
+
 /// What is remembered of a file to know it again: under another name when it is followed, unchanged when it is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// The file system and the number of the file in it.
     device: u64,
     inode: u64,
+    /// When the file was made, in nanoseconds since the Unix epoch, where the system tells it: the number of one that is gone is given
+    /// to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    born: Option<i64>,
     size: u64,
     /// Nanoseconds since the Unix epoch.
     modified: i64,
     /// The SHA-256 of its first `head_bytes` bytes.
     head: String,
     head_bytes: u64,
+    /// What was read last of a file that is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail: Option<Tail>,
+}
+
+/// The last bytes before a place that a file was read to: what is written behind them leaves them as they are, and another content
+/// that begins the same has others there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Tail {
+    /// The offset behind them.
+    end: u64,
+    /// Their SHA-256.
+    hash: String,
 }
 
 /// A file that was read so far.
@@ -58,9 +78,32 @@ impl Identity {
     pub fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let (device, inode) = place(&metadata);
-        let head = head(file, HEAD.min(metadata.len()))?;
+        let head = bytes(file, 0, HEAD.min(metadata.len()))?;
         let head_bytes = head.len() as u64;
-        Ok(Self { device, inode, size: metadata.len(), modified: modified(&metadata), head: hash(&head), head_bytes })
+        Ok(Self {
+            device,
+            inode,
+            born: metadata.created().ok().map(nanos),
+            size: metadata.len(),
+            modified: modified(&metadata),
+            head: hash(&head),
+            head_bytes,
+            tail: None,
+        })
+    }
+
+    /// The identity of the file as it is now, of which the same was read.
+    pub fn renewed(&self, file: &File) -> io::Result<Self> {
+        Ok(Self { tail: self.tail.clone(), ..Self::of(file)? })
+    }
+
+    /// Takes note that the file was read to this offset; says whether that is news.
+    pub fn note_read(&mut self, file: &File, end: u64) -> io::Result<bool> {
+        if self.tail.as_ref().map_or(0, |tail| tail.end) == end {
+            return Ok(false);
+        }
+        self.tail = Some(Tail::before(end, file)?);
+        Ok(true)
     }
 
     /// Whether nothing was written to the file in between, and no other took its place.
@@ -73,12 +116,20 @@ impl Identity {
 
     /// Whether the open file is this one, grown or not.
     pub fn is_same_file(&self, file: &File) -> io::Result<bool> {
-        Ok(self.is_at(place(&file.metadata()?)) && self.begins(file)?)
+        let metadata = file.metadata()?;
+        // Data folders of before do not say when a file was made.
+        let made = metadata.created().ok().map(nanos);
+        let is_made_anew = self.born.zip(made).is_some_and(|(before, now)| before != now);
+        Ok(self.is_at(place(&metadata)) && !is_made_anew && self.holds(file)?)
     }
 
-    /// Whether the open file begins with the head.
-    pub fn begins(&self, file: &File) -> io::Result<bool> {
-        Ok(hash(&head(file, self.head_bytes)?) == self.head)
+    /// Whether what was read is still in the open file, as far as its beginning and what was read last tell.
+    pub fn holds(&self, file: &File) -> io::Result<bool> {
+        Ok(hash(&bytes(file, 0, self.head_bytes)?) == self.head
+            && match &self.tail {
+                Some(tail) => *tail == Tail::before(tail.end, file)?,
+                None => true,
+            })
     }
 
     /// Whether a longer file would have a longer head.
@@ -105,6 +156,13 @@ impl Identity {
     /// How long the file was.
     pub fn size(&self) -> u64 {
         self.size
+    }
+}
+
+impl Tail {
+    fn before(end: u64, file: &File) -> io::Result<Self> {
+        let bytes = bytes(file, end.saturating_sub(TAIL), end.min(TAIL))?;
+        Ok(Self { end, hash: hash(&bytes) })
     }
 }
 
@@ -151,8 +209,11 @@ pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
 
 /// When the file was last written, in nanoseconds since the Unix epoch.
 pub(super) fn modified(metadata: &Metadata) -> i64 {
-    let Ok(modified) = metadata.modified() else { return 0 };
-    match modified.duration_since(UNIX_EPOCH) {
+    metadata.modified().map_or(0, nanos)
+}
+
+fn nanos(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
         Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
     }
@@ -162,12 +223,12 @@ fn hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The first bytes of a file; reading goes on where it was.
-fn head(mut file: &File, length: u64) -> io::Result<Vec<u8>> {
+/// So many bytes of a file, or what is there of them; reading goes on where it was.
+fn bytes(mut file: &File, from: u64, length: u64) -> io::Result<Vec<u8>> {
     let before = file.stream_position()?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut head = Vec::new();
-    let outcome = file.take(length).read_to_end(&mut head);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    let outcome = file.take(length).read_to_end(&mut bytes);
     file.seek(SeekFrom::Start(before))?;
-    outcome.map(|_| head)
+    outcome.map(|_| bytes)
 }

@@ -39,10 +39,13 @@ impl Followed {
     pub fn open(seen: &Seen, file: Arc<File>, known: &Known, all: &[Seen], max_record: usize) -> Result<Self, String> {
         let name = seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(&name, &error);
-        let identity = Identity::of(&file).map_err(said)?;
+        let mut identity = Identity::of(&file).map_err(said)?;
         let before = known.last(&name);
         let (base, given) = match known.progress(&file, identity.place(), all).map_err(said)? {
-            Some(progress) if progress.offset <= identity.size() => (progress.base, progress.mark()),
+            Some(progress) if progress.offset <= identity.size() => {
+                identity = progress.identity.renewed(&file).map_err(said)?;
+                (progress.base, progress.mark())
+            }
             Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
             None => {
                 let modified = identity.modified();
@@ -106,9 +109,9 @@ impl Followed {
         let overwritten = if size < read_to {
             Some("the file is shorter than what was read of it")
         } else if (self.drained || modified != self.modified)
-            && !self.identity.begins(&self.file).map_err(|error| error.to_string())?
+            && !self.identity.holds(&self.file).map_err(|error| error.to_string())?
         {
-            Some("the file does not begin as it did")
+            Some("the file does not hold what was read of it")
         } else {
             None
         };
@@ -118,11 +121,18 @@ impl Followed {
         }
         self.modified = modified;
         if self.identity.head_may_grow(size) {
-            self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
+            self.identity = self.identity.renewed(&self.file).map_err(|error| error.to_string())?;
             self.set_place(self.place.base);
         }
         self.content.expect(size - read_to);
+        let first = batch.len();
         self.drained = self.content.read(batch, &self.place, &mut self.given)?;
+        // Records that come now are known by what was read with them.
+        let news = self.identity.note_read(&self.file, self.content.read_to()).map_err(|error| error.to_string())?;
+        if news {
+            self.set_place(self.place.base);
+            batch.move_to(first, &self.place);
+        }
         Ok(())
     }
 

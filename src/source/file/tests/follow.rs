@@ -189,6 +189,62 @@ async fn an_overwritten_file_is_read_from_the_start_as_newer() {
     }
 }
 
+/// As a dump that is made anew: it begins as before for longer than a beginning is compared, and differs behind.
+#[tokio::test(start_paused = true)]
+async fn another_content_that_begins_the_same_is_read_from_the_start() {
+    let same = "{same}\n".repeat(20_000);
+    for restarts in [false, true] {
+        let folder = Folder::followed();
+        folder.write("app.log", format!("{same}{{1}}\n"), 5);
+        let mut source = folder.open("app.log", vec![]).await;
+        let before = drain(&mut source).await.unwrap();
+        assert_eq!(before.len(), 20_001);
+        folder.write("app.log", format!("{same}{{2}}\n{{3}}\n"), 6);
+        if restarts {
+            source = folder.open("app.log", positions(&before)).await;
+        }
+        let after = drain(&mut source).await.unwrap();
+        assert_eq!(texts(&after)[20_000..], ["{2}", "{3}"], "restarts: {restarts}");
+        assert!(after[0].version > before[20_000].version, "restarts: {restarts}");
+        assert!(folder.read("app.log", positions(&after)).await.is_empty(), "restarts: {restarts}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_made_anew_is_another_one_whatever_its_number() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    if folder.path("app.log").metadata().unwrap().created().is_err() {
+        return; // The file system does not tell.
+    }
+    let mut positions = positions(&folder.read("app.log", vec![]).await);
+    assert!(folder.read("app.log", positions.clone()).await.is_empty());
+    positions[0].detail = positions[0].detail.replace("\"born\":", "\"born\":-");
+    assert_eq!(texts(&folder.read("app.log", positions).await), ["{1}"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_read_on_from_the_middle_of_what_was_read_of_it() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n{2}\n{3", 1);
+    let before = folder.read("app.log", vec![]).await;
+    folder.append("app.log", "}\n");
+    assert_eq!(texts(&folder.read("app.log", positions(&before[..1])).await), ["{2}", "{3}"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_an_older_version_is_understood() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let mut positions = positions(&folder.read("app.log", vec![]).await);
+    let mut detail: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&positions[0].detail).unwrap();
+    detail.remove("born");
+    assert!(detail.remove("tail").is_some());
+    positions[0].detail = serde_json::Value::from(detail).to_string();
+    folder.append("app.log", "{2}\n");
+    assert_eq!(texts(&folder.read("app.log", positions).await), ["{2}"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn files_that_appear_later_are_read() {
     let folder = Folder::followed();

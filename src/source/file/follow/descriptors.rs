@@ -1,0 +1,91 @@
+//! How many files are held open. The system bounds it for the whole process, which needs descriptors for other things too: without one,
+//! a folder cannot even be looked into.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+/// Files that are followed may have one out of so many descriptors.
+const SHARE: usize = 2;
+
+/// What a process may have where the system does not say: no system gives less.
+#[cfg(not(target_os = "linux"))]
+const LEAST: usize = 256;
+
+/// Opens files, no more than so many at a time. Clones share the count.
+#[derive(Clone)]
+pub(in crate::source::file) struct Descriptors(Arc<Count>);
+
+struct Count {
+    held: AtomicUsize,
+    most: usize,
+}
+
+/// An open file that is counted until it is dropped.
+pub(super) struct Held {
+    file: Arc<File>,
+    count: Arc<Count>,
+}
+
+impl Descriptors {
+    /// Those of all sources of this process. The first call has the system allow as many as it ever would.
+    pub fn of_process() -> Self {
+        static ALL: LazyLock<Descriptors> = LazyLock::new(|| Descriptors::at_most(raised_limit() / SHARE));
+        ALL.clone()
+    }
+
+    pub fn at_most(most: usize) -> Self {
+        Self(Arc::new(Count { held: AtomicUsize::new(0), most }))
+    }
+
+    /// How many files may be open at a time.
+    pub fn most(&self) -> usize {
+        self.0.most
+    }
+
+    /// Opens a file, unless as many are open as may be.
+    pub(super) fn open(&self, path: &Path) -> io::Result<Option<Held>> {
+        let more = |held| (held < self.0.most).then_some(held + 1);
+        if self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return Ok(None);
+        }
+        let file = File::open(path).inspect_err(|_| drop(self.0.held.fetch_sub(1, Ordering::Relaxed)))?;
+        Ok(Some(Held { file: Arc::new(file), count: self.0.clone() }))
+    }
+}
+
+impl Deref for Held {
+    type Target = Arc<File>;
+
+    fn deref(&self) -> &Arc<File> {
+        &self.file
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.count.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many descriptors this process may have, after it asked for as many as its administrator allows: what is set at first, mostly
+/// 1,024, is meant for programs that cannot deal with more.
+#[cfg(target_os = "linux")]
+fn raised_limit() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    if let Err(error) = &raised {
+        tracing::debug!(%error, "the number of files that may be open cannot be raised");
+    }
+    let limit = if raised.is_ok() { maximum } else { current };
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn raised_limit() -> usize {
+    LEAST
+}
