@@ -193,6 +193,9 @@ impl Detail {
     }
 }
 
+/// The place of every file where the system numbers none.
+pub(super) const NO_NUMBERS: (u64, u64) = (0, 0);
+
 /// The file system of a file and its number there; all files have the same where the system has no such numbers.
 pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     #[cfg(unix)]
@@ -203,7 +206,7 @@ pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
     #[cfg(not(unix))]
     {
         let _ = metadata;
-        (0, 0)
+        NO_NUMBERS
     }
 }
 

@@ -27,7 +27,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep};
 
-use self::follow::Follow;
+use self::follow::{Descriptors, Follow};
 use self::offload::Offload;
 use self::once::Once;
 use super::{Committed, IDLE_WAIT, Read, Room, Source, SourceError};
@@ -71,9 +71,13 @@ impl FileSource {
     pub fn new(settings: &FileSettings) -> Self {
         let settings = settings.clone();
         let reader = match settings.follow {
-            true => Reader::Follow(Follow::new(settings)),
+            true => Reader::Follow(Follow::new(settings, Descriptors::of_process())),
             false => Reader::Once(Box::new(Once::new(settings))),
         };
+        Self::of(reader)
+    }
+
+    fn of(reader: Reader) -> Self {
         Self { reader: Offload::new(reader), remaining: None, trouble: None }
     }
 

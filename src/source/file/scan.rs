@@ -22,6 +22,41 @@ pub(super) struct Found {
     pub files: Vec<(PathBuf, Kind)>,
     /// What is meant too and cannot be read: a sentence each, with the path in it.
     pub problems: Vec<(PathBuf, String)>,
+    /// Whether there may be more, because not all could be looked at.
+    pub is_blind: bool,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug)]
+pub(super) enum ScanError {
+    /// There is nothing, or nothing that could be read.
+    Nothing(SourceError),
+    /// What is there could not be looked at.
+    Unseen(SourceError),
+}
+
+impl From<ScanError> for SourceError {
+    fn from(error: ScanError) -> Self {
+        let (ScanError::Nothing(reason) | ScanError::Unseen(reason)) = error;
+        reason
+    }
+}
+
+impl ScanError {
+    fn of(path: &str, error: &std::io::Error) -> Self {
+        let reason = SourceError(cannot_read(path, error));
+        match error.kind() {
+            ErrorKind::NotFound => Self::Nothing(reason),
+            _ => Self::Unseen(reason),
+        }
+    }
+}
+
+impl Found {
+    /// What is known when nothing could be looked at. The reason is that of no file.
+    pub fn unseen(reason: SourceError) -> Self {
+        Self { problems: vec![(PathBuf::new(), reason.0)], is_blind: true, files: Vec::new() }
+    }
 }
 
 impl Kind {
@@ -49,52 +84,54 @@ impl Kind {
 ///
 /// # Errors
 /// The path stands for nothing that can be read now.
-pub(super) fn scan(settings: &FileSettings) -> Result<Found, SourceError> {
+pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
     let written = settings.path.as_str();
     let mut found = Found::default();
     match fs::metadata(written) {
         Ok(metadata) if metadata.is_dir() => in_folder(settings, &mut found)?,
         Ok(metadata) if metadata.is_file() => take(settings, PathBuf::from(written), &mut found),
         Ok(_) => {
-            return Err(SourceError(format!(
+            return Err(ScanError::Nothing(SourceError(format!(
                 "`{written}` is neither a file nor a folder; to read from a pipe, use a source of `type: stdin`"
-            )));
+            ))));
         }
         Err(error) if error.kind() == ErrorKind::NotFound && written.contains(['*', '?', '[']) => {
             by_glob(settings, &mut found)?
         }
-        Err(error) => return Err(SourceError(cannot_read(written, &error))),
+        Err(error) => return Err(ScanError::of(written, &error)),
     }
     found.files.sort_by(|(one, _), (other, _)| one.cmp(other));
     if found.files.is_empty() && !found.problems.is_empty() {
         let problems: Vec<String> = found.problems.into_iter().map(|(_, problem)| problem).collect();
-        return Err(SourceError(problems.join("; ")));
+        let reason = SourceError(problems.join("; "));
+        return Err(if found.is_blind { ScanError::Unseen(reason) } else { ScanError::Nothing(reason) });
     }
     Ok(found)
 }
 
-fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError> {
+fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
     let folder = &settings.path;
-    let entries = fs::read_dir(folder).map_err(|error| SourceError(cannot_read(folder, &error)))?;
+    let entries = fs::read_dir(folder).map_err(|error| ScanError::of(folder, &error))?;
     for entry in entries {
-        let path = entry.map_err(|error| SourceError(cannot_read(folder, &error)))?.path();
+        let path = entry.map_err(|error| ScanError::of(folder, &error))?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if !hidden && path.is_file() && Kind::of(&path, settings.format).is_some() {
             take(settings, path, found);
         }
     }
     if found.files.is_empty() && found.problems.is_empty() && !settings.follow {
-        return Err(SourceError(format!(
+        return Err(ScanError::Nothing(SourceError(format!(
             "the folder `{folder}` holds no file that ends in .jsonl, .ndjson, .csv or .parquet (.gz or .zst may follow); put one \
              there, or set `format` to read files whatever their ending"
-        )));
+        ))));
     }
     Ok(())
 }
 
-fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError> {
+fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
     let pattern = &settings.path;
-    let paths = glob::glob(pattern).map_err(|error| SourceError(format!("`{pattern}` is not a glob: {error}")))?;
+    let paths = glob::glob(pattern)
+        .map_err(|error| ScanError::Nothing(SourceError(format!("`{pattern}` is not a glob: {error}"))))?;
     for path in paths {
         match path {
             Ok(path) => match fs::metadata(&path) {
@@ -113,15 +150,16 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), SourceError
                 }
             },
             Err(error) => {
+                found.is_blind |= error.error().kind() != ErrorKind::NotFound;
                 let problem = cannot_read(&error.path().display().to_string(), error.error());
                 found.problems.push((error.path().to_owned(), problem));
             }
         }
     }
     if found.files.is_empty() && found.problems.is_empty() {
-        return Err(SourceError(format!(
+        return Err(ScanError::Nothing(SourceError(format!(
             "no file matches `{pattern}`; check `path`, which starts at the folder Vectide was started in"
-        )));
+        ))));
     }
     Ok(())
 }

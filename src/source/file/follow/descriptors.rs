@@ -27,8 +27,10 @@ struct Count {
 /// An open file that is counted until it is dropped.
 pub(super) struct Held {
     file: Arc<File>,
-    count: Arc<Count>,
+    _counted: Counted,
 }
+
+struct Counted(Arc<Count>);
 
 impl Descriptors {
     /// Those of all sources of this process. The first call has the system allow as many as it ever would.
@@ -52,8 +54,8 @@ impl Descriptors {
         if self.0.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
             return Ok(None);
         }
-        let file = File::open(path).inspect_err(|_| drop(self.0.held.fetch_sub(1, Ordering::Relaxed)))?;
-        Ok(Some(Held { file: Arc::new(file), count: self.0.clone() }))
+        let _counted = Counted(self.0.clone());
+        Ok(Some(Held { file: Arc::new(File::open(path)?), _counted }))
     }
 }
 
@@ -65,9 +67,9 @@ impl Deref for Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.count.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,5 @@
 //! One file that is read on as it grows, for as long as anybody writes to it.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::Seen;
+use super::descriptors::Held;
 use super::known::Known;
 use crate::source::Partition;
 use crate::source::file::batch::{Batch, Place};
@@ -19,7 +19,7 @@ use crate::source::file::scan::{Kind, cannot_read};
 pub(super) struct Followed {
     pub path: PathBuf,
     kind: Kind,
-    pub file: Arc<File>,
+    pub file: Held,
     pub identity: Identity,
     content: Content,
     pub place: Place,
@@ -36,7 +36,7 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Goes on with an open file where it was left, under whatever name that was. `all` is what is there now.
-    pub fn open(seen: &Seen, file: Arc<File>, known: &Known, all: &[Seen], max_record: usize) -> Result<Self, String> {
+    pub fn open(seen: &Seen, file: Held, known: &Known, all: &[Seen], max_record: usize) -> Result<Self, String> {
         let name = seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(&name, &error);
         let mut identity = Identity::of(&file).map_err(said)?;

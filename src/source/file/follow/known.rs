@@ -47,8 +47,9 @@ impl Known {
         for known in self.0.values() {
             for (depth, progress) in known.iter().enumerate() {
                 let before = progress.identity.place();
-                let elsewhere = before != place && seen.iter().any(|seen| seen.place == before);
-                if elsewhere || !progress.identity.is_same_file(file)? {
+                let is_elsewhere = || before != place && seen.iter().any(|seen| seen.place == before);
+                // Cheapest first: each file of many is compared with all that were known.
+                if !progress.identity.is_at(place) || is_elsewhere() || !progress.identity.is_same_file(file)? {
                     continue;
                 }
                 if depth == 0 {

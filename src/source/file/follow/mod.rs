@@ -5,24 +5,26 @@
 //! that had it is read to its end, and is held open until then, for it may be rotated away as well. Positions carry what
 //! else had the name before, so that a restart knows those files too.
 
+mod descriptors;
 mod followed;
 mod known;
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+pub(super) use self::descriptors::Descriptors;
+use self::descriptors::Held;
 use self::followed::Followed;
 use self::known::Known;
 use super::Step;
 use super::batch::Batch;
-use super::identity;
-use super::scan::{Kind, cannot_read, scan};
+use super::identity::{self, NO_NUMBERS};
+use super::scan::{Found, Kind, ScanError, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::{Committed, Room, SourceError};
 
@@ -36,6 +38,7 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// The files of one source, each followed.
 pub(super) struct Follow {
     settings: FileSettings,
+    descriptors: Descriptors,
     files: Vec<Followed>,
     /// Files whose name is not free yet, the oldest first.
     waiting: Vec<Waiting>,
@@ -44,6 +47,8 @@ pub(super) struct Follow {
     known: Known,
     /// What cannot be read now, and why.
     problems: BTreeMap<PathBuf, String>,
+    /// How many files are not followed because so many are, and the first of them.
+    refused: Option<(usize, PathBuf)>,
     /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
     scanned: Option<Instant>,
 }
@@ -51,7 +56,7 @@ pub(super) struct Follow {
 /// A file that is held open until it has its turn under the name that it was seen under.
 struct Waiting {
     seen: Seen,
-    file: Arc<File>,
+    file: Held,
 }
 
 /// A file as it was seen in a scan.
@@ -63,14 +68,16 @@ struct Seen {
 }
 
 impl Follow {
-    pub fn new(settings: FileSettings) -> Self {
+    pub fn new(settings: FileSettings, descriptors: Descriptors) -> Self {
         Self {
             settings,
+            descriptors,
             files: Vec::new(),
             waiting: Vec::new(),
             turn: 0,
             known: Known::default(),
             problems: BTreeMap::new(),
+            refused: None,
             scanned: None,
         }
     }
@@ -107,15 +114,26 @@ impl Follow {
 
     /// What cannot be read now.
     pub fn trouble(&self) -> Option<String> {
-        let problems: Vec<&str> = self.problems.values().map(String::as_str).collect();
+        let problems: Vec<String> = self.problems.values().cloned().chain(self.too_many()).collect();
         (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    fn too_many(&self) -> Option<String> {
+        let (count, first) = self.refused.as_ref()?;
+        Some(format!(
+            "{count} files that `{}` matches are not read, `{}` the first of them: {} are followed, half of what the system lets this \
+             process have open. Raise its limit (`ulimit -n`; `LimitNOFILE=` of a service of systemd), or let `path` match fewer",
+            self.settings.path,
+            first.display(),
+            self.descriptors.most()
+        ))
     }
 
     /// How many bytes are there and not given.
     pub fn remaining(&self) -> u64 {
         let followed = self.files.iter().map(|file| (&file.file, file.given.offset));
         let waiting = self.waiting.iter().map(|waiting| (&waiting.file, 0));
-        let left = |(file, given): (&Arc<File>, u64)| file.metadata().map_or(0, |now| now.len().saturating_sub(given));
+        let left = |(file, given): (&Held, u64)| file.metadata().map_or(0, |now| now.len().saturating_sub(given));
         followed.chain(waiting).map(left).sum()
     }
 
@@ -146,23 +164,35 @@ impl Follow {
     fn scan(&mut self, now: Instant) -> Result<bool, SourceError> {
         let found = match scan(&self.settings) {
             Ok(found) => found,
-            Err(error) if self.scanned.is_none() => return Err(error),
-            Err(_) => Default::default(),
+            Err(error) if self.scanned.is_none() => return Err(error.into()),
+            Err(ScanError::Nothing(_)) => Found::default(),
+            Err(ScanError::Unseen(reason)) => Found::unseen(reason),
         };
         let first = self.scanned.replace(now).is_none();
         self.problems.retain(|path, _| {
             found.files.iter().any(|(there, _)| there == path) || found.problems.iter().any(|(there, _)| there == path)
         });
         found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
-        let seen = found.files.into_iter().filter_map(|(path, kind)| {
-            let place = identity::place(&path.metadata().ok()?);
-            Some(Seen { path, kind, place })
-        });
-        let seen = seen.collect::<Vec<_>>();
-        self.rename(&seen, now);
-        self.follow_rotated(&seen);
+        let mut all_seen = !found.is_blind;
+        let mut seen = Vec::new();
+        for (path, kind) in found.files {
+            match path.metadata() {
+                Ok(metadata) => seen.push(Seen { path, kind, place: identity::place(&metadata) }),
+                Err(error) => all_seen &= error.kind() == ErrorKind::NotFound,
+            }
+        }
+        self.rename(&seen, all_seen, now);
+        self.follow_rotated(&seen, all_seen);
+        let refused = self.refused.take();
+        // There may be many: what is followed already is passed over at once.
+        let followed: HashSet<_> = self.files.iter().map(|file| file.identity.place()).collect();
         for file in &seen {
-            self.follow(file, &seen);
+            if file.place == NO_NUMBERS || !followed.contains(&file.place) {
+                self.follow(file, &seen);
+            }
+        }
+        if let Some(problem) = self.too_many().filter(|_| refused.is_none()) {
+            warn!(problem, "files cannot be read; going on with the others");
         }
         if first {
             self.known.warn_of_lost(&self.files);
@@ -170,14 +200,20 @@ impl Follow {
         Ok(!self.waiting.is_empty())
     }
 
-    /// Gives files that are read to their end the name they have now, and lets go of those that are gone.
-    fn rename(&mut self, seen: &[Seen], now: Instant) {
+    /// Gives files that are read to their end the name they have now, and lets go of those that are gone: none is, unless all that is
+    /// there was seen.
+    fn rename(&mut self, seen: &[Seen], all_seen: bool, now: Instant) {
+        let mut names: HashMap<_, Vec<&Seen>> = HashMap::new();
+        for seen in seen {
+            names.entry(seen.place).or_default().push(seen);
+        }
         for mut file in std::mem::take(&mut self.files) {
-            let here = seen.iter().filter(|seen| seen.place == file.identity.place());
+            let here = names.get(&file.identity.place()).into_iter().flatten().copied();
             let here = here.max_by_key(|seen| seen.path == file.path);
             let gone_since = match here {
                 Some(_) => None,
-                None => Some(file.gone_since.unwrap_or(now)),
+                None if all_seen => Some(file.gone_since.unwrap_or(now)),
+                None => file.gone_since,
             };
             file.gone_since = gone_since;
             match here {
@@ -188,7 +224,8 @@ impl Follow {
                     file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.place(), seen);
                     file.set_place(file.place.base);
                 }
-                None if file.is_read_to_its_end()
+                None if all_seen
+                    && file.is_read_to_its_end()
                     && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) =>
                 {
                     // In a folder that cannot be looked into it may still be there, and its last line may go on.
@@ -207,9 +244,9 @@ impl Follow {
     }
 
     /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free.
-    fn follow_rotated(&mut self, all: &[Seen]) {
+    fn follow_rotated(&mut self, all: &[Seen], all_seen: bool) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if all.iter().any(|seen| seen.place == waiting.seen.place) {
+            if !all_seen || all.iter().any(|seen| seen.place == waiting.seen.place) {
                 self.waiting.push(waiting);
             } else {
                 self.follow_open(&waiting.seen, waiting.file, all);
@@ -220,7 +257,7 @@ impl Follow {
     /// Opens a file that is not followed yet.
     fn follow(&mut self, seen: &Seen, all: &[Seen]) {
         // Without file numbers, the path tells files apart.
-        let numbered = seen.place != (0, 0);
+        let numbered = seen.place != NO_NUMBERS;
         if self
             .files
             .iter()
@@ -234,14 +271,25 @@ impl Follow {
             Some(index) if self.waiting[index].seen.path != seen.path => self.waiting.remove(index).file,
             Some(index) if self.is_free(&seen.path, index) => self.waiting.remove(index).file,
             Some(_) => return,
-            None => match File::open(&seen.path).and_then(|file| Ok((identity::place(&file.metadata()?), file))) {
-                Ok((place, file)) if place == seen.place => Arc::new(file),
+            None => match self.open_file(&seen.path) {
+                Ok(Some((place, file))) if place == seen.place => file,
                 // Rotated between the scan and now: the next scan sees it as it is.
-                Ok(_) => return,
+                Ok(Some(_)) => return,
+                Ok(None) => {
+                    let (count, _) = self.refused.get_or_insert_with(|| (0, seen.path.clone()));
+                    *count += 1;
+                    return;
+                }
                 Err(error) => return self.tell(&seen.path, cannot_read(&seen.path.display().to_string(), &error)),
             },
         };
         self.follow_open(seen, file, all);
+    }
+
+    /// A file and its place, unless too many are open.
+    fn open_file(&self, path: &Path) -> io::Result<Option<((u64, u64), Held)>> {
+        let Some(file) = self.descriptors.open(path)? else { return Ok(None) };
+        Ok(Some((identity::place(&file.metadata()?), file)))
     }
 
     /// Whether a name is nobody's, nor waited for by the first so many that wait.
@@ -252,7 +300,7 @@ impl Follow {
     }
 
     /// Follows an open file under the name that it was seen under, or lets it wait for it.
-    fn follow_open(&mut self, seen: &Seen, file: Arc<File>, all: &[Seen]) {
+    fn follow_open(&mut self, seen: &Seen, file: Held, all: &[Seen]) {
         if !self.is_free(&seen.path, self.waiting.len()) {
             return self.waiting.push(Waiting { seen: seen.clone(), file });
         }

@@ -1,4 +1,5 @@
-use super::super::follow::GRACE;
+use super::super::Reader;
+use super::super::follow::{Descriptors, Follow, GRACE};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -381,4 +382,52 @@ async fn a_growing_csv_file_gives_whole_rows() {
     let records = drain(&mut source).await.unwrap();
     assert_eq!(texts(&records), ["{\"id\":\"1\",\"text\":\"two\\nlines\"}", "{\"id\":\"2\",\"text\":\"b\"}"]);
     assert_eq!(records.iter().map(|record| record.position.ordinal).collect::<Vec<_>>(), [2, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_files_than_may_be_open_are_told_and_read_when_others_are_gone() {
+    let folder = Folder::followed();
+    for name in ["a.log", "b.log", "c.log", "d.log"] {
+        folder.write(name, format!("{{{name}}}\n"), 1);
+    }
+    let follow = Follow::new(folder.settings("*.log"), Descriptors::at_most(2));
+    let mut source = FileSource::of(Reader::Follow(follow));
+    source.open(vec![]).await.unwrap();
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{a.log}", "{b.log}"]);
+    let trouble = source.trouble().unwrap();
+    assert!(trouble.contains("2 files") && trouble.contains("c.log") && trouble.contains("ulimit"), "{trouble}");
+    for name in ["a.log", "b.log"] {
+        fs::remove_file(folder.path(name)).unwrap();
+    }
+    let mut records = Vec::new();
+    while records.len() < 2 {
+        records.extend(drain(&mut source).await.unwrap());
+    }
+    let mut given = texts(&records);
+    given.sort_unstable();
+    assert_eq!(given, ["{c.log}", "{d.log}"]);
+    assert_eq!(source.trouble(), None);
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_cannot_be_looked_into_is_told_and_no_file_in_it_counts_as_gone() {
+    let folder = Folder::followed();
+    fs::create_dir(folder.path("in")).unwrap();
+    folder.write("in/app.log", "{1}\n{2", 1);
+    let mut source = folder.open("in", vec![]).await;
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+    folder.rename("in", "away");
+    std::os::unix::fs::symlink("in", folder.path("in")).unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(2 * GRACE).await;
+        assert!(drain(&mut source).await.unwrap().is_empty(), "its last line is not complete");
+    }
+    assert!(source.trouble().unwrap().contains("cannot be read"), "{:?}", source.trouble());
+    folder.append("away/app.log", "}\n");
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+    fs::remove_file(folder.path("in")).unwrap();
+    folder.rename("away", "in");
+    assert!(drain(&mut source).await.unwrap().is_empty());
+    assert_eq!(source.trouble(), None);
 }

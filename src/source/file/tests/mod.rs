@@ -58,13 +58,17 @@ impl Folder {
         fs::rename(self.path(from), self.path(to)).unwrap();
     }
 
-    fn source(&self, path: &str) -> FileSource {
-        FileSource::new(&FileSettings {
+    fn settings(&self, path: &str) -> FileSettings {
+        FileSettings {
             path: self.name(path),
             format: self.format,
             follow: self.follow,
             max_record: ByteSize::bytes(self.max_record),
-        })
+        }
+    }
+
+    fn source(&self, path: &str) -> FileSource {
+        FileSource::new(&self.settings(path))
     }
 
     async fn open(&self, path: &str, committed: Vec<Committed>) -> FileSource {
