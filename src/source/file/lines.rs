@@ -1,5 +1,6 @@
 //! Records out of bytes: a line, or a CSV row that may span lines.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read};
 
 use bytes::Bytes;
@@ -7,6 +8,10 @@ use memchr::{memchr, memchr_iter, memchr2};
 
 /// How much is read at once.
 pub(in crate::source) const CHUNK: usize = 1 << 20;
+
+/// Records share their buffer where they are at least one part in so many of it: one record keeps all of it in memory, and counts for
+/// no more than its own bytes.
+const SPARSE: usize = 8;
 
 /// How much of a record over the limit is kept to show.
 pub(super) const KEPT: usize = 64 << 10;
@@ -105,7 +110,7 @@ struct Passed {
     lines: u64,
 }
 
-/// Cuts records out of bytes as they come. Records share the buffer they were read into.
+/// Cuts records out of bytes as they come. Records share the buffer they were read into, if it holds little else.
 ///
 /// A decoder that fails gives what was read before as records, then one broken record that ends one byte behind the
 /// last byte that could be read, so that a position can say that the damage was reported.
@@ -131,7 +136,8 @@ pub(in crate::source) struct Cutter<R> {
     line: u64,
     failure: Option<io::Error>,
     ended: bool,
-    held: Option<Cut>,
+    /// Records that are cut and not given.
+    held: VecDeque<Cut>,
 }
 
 impl<R: Read> Cutter<R> {
@@ -153,7 +159,7 @@ impl<R: Read> Cutter<R> {
             line: lines + 1,
             failure: None,
             ended: false,
-            held: None,
+            held: VecDeque::new(),
         }
     }
 
@@ -218,9 +224,10 @@ impl<R: Read> Cutter<R> {
 
     /// The next record that was read already.
     pub fn at_hand(&mut self) -> Option<Cut> {
-        if let Some(cut) = self.held.take() {
-            return Some(cut);
-        }
+        self.held.pop_front().or_else(|| self.cut_next())
+    }
+
+    fn cut_next(&mut self) -> Option<Cut> {
         if self.block.is_empty() {
             return None;
         }
@@ -236,7 +243,7 @@ impl<R: Read> Cutter<R> {
 
     /// Gives a record back, to be the next again.
     pub fn put_back(&mut self, cut: Cut) {
-        self.held = Some(cut);
+        self.held.push_front(cut);
     }
 
     /// Goes on until a record ends at this offset: how input that cannot seek is resumed.
@@ -276,8 +283,8 @@ impl<R: Read> Cutter<R> {
                 (head, Some(reason))
             }
             None if text.len() > self.max => {
-                let kept = KEPT.min(text.len());
-                (self.block.slice(text.start..text.start + kept), Some(self.too_long(text.len() as u64, kept)))
+                let kept = &self.block[text.start..text.start + KEPT.min(text.len())];
+                (Bytes::copy_from_slice(kept), Some(self.too_long(text.len() as u64, kept.len())))
             }
             None if self.boundary.is_blank(&self.block[text.clone()]) => return None,
             None => (self.block.slice(text), None),
@@ -291,7 +298,7 @@ impl<R: Read> Cutter<R> {
             return None;
         }
         let unclosed = self.boundary.is_open();
-        self.block = std::mem::take(&mut self.begun).into();
+        self.block = self.take_begun();
         let mut cut = self.cut(self.block.len(), 0)?;
         if unclosed && cut.broken.is_none() {
             cut.broken =
@@ -381,11 +388,33 @@ impl<R: Read> Cutter<R> {
             None => self.searched = self.begun.len(),
             Some(_) => {
                 self.boundary = before;
-                if self.begun.len() < self.begun.capacity() / 2 {
-                    self.begun.shrink_to_fit();
-                }
-                self.block = std::mem::take(&mut self.begun).into();
+                self.block = self.take_begun();
+                self.share();
             }
+        }
+    }
+
+    fn take_begun(&mut self) -> Bytes {
+        if self.begun.len() < self.begun.capacity() / 2 {
+            self.begun.shrink_to_fit();
+        }
+        std::mem::take(&mut self.begun).into()
+    }
+
+    /// Cuts the first records of a block, until it is known that records are enough of it to share it. If they are not, for blank lines
+    /// or records over the limit, each has memory of its own.
+    fn share(&mut self) {
+        let (mut found, enough) = (0, self.block.len() / SPARSE);
+        while found < enough {
+            let Some(cut) = self.cut_next() else {
+                for cut in &mut self.held {
+                    cut.bytes = Bytes::copy_from_slice(&cut.bytes);
+                }
+                return;
+            };
+            // What is kept of one over the limit has memory of its own already.
+            found += if cut.broken.is_none() { cut.bytes.len() } else { 0 };
+            self.held.push_back(cut);
         }
     }
 }

@@ -176,6 +176,30 @@ async fn a_line_that_inflates_without_end_is_one_broken_record_between_sound_one
     }
 }
 
+/// A record that keeps the memory of what was read with it counts for its own bytes alone.
+#[tokio::test]
+async fn records_between_what_is_no_record_have_memory_of_their_own() {
+    let blank = "\n".repeat(100_000);
+    let too_long = "x".repeat(100_000);
+    let mut folder = Folder::new();
+    folder.max_record = 1000;
+    // (the content, whether sound records share their memory)
+    let cases = [
+        ("{1}\n{2}\n".to_owned(), true),
+        (format!("{{1}}\n{blank}{{2}}\n"), false),
+        (format!("{{1}}\n{{2}}\n{blank}"), false),
+        (format!("{{1}}\n{too_long}\n{{2}}\n"), false),
+        (format!("{}{too_long}\n", "{1}\n".repeat(100_000)), true),
+    ];
+    for (content, share) in cases {
+        folder.write("a.jsonl", &content, 1);
+        for record in &folder.read("a.jsonl", vec![]).await {
+            let shares = !record.payload.is_unique();
+            assert_eq!(shares, share && record.broken.is_none(), "{}", record.position);
+        }
+    }
+}
+
 #[tokio::test]
 async fn rows_are_resumed_with_their_lines_and_the_header() {
     for name in ["a.csv", "a.csv.gz"] {
