@@ -1,7 +1,7 @@
 //! Rows as JSON, each written no further than a record may be long.
 
 use std::io::Write as _;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BinaryViewArray, StringViewArray};
@@ -9,9 +9,35 @@ use arrow_json::writer::{NullableEncoder, make_encoder};
 use arrow_json::{Encoder, EncoderFactory, EncoderOptions};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 
-/// How rows are written: nothing is added once a row is longer than `max`, so that one that comes out longer is not whole.
-pub(super) fn options(max: usize) -> EncoderOptions {
-    PLAIN.clone().with_encoder_factory(Arc::new(Limit { max }))
+/// How rows are written: nothing is added once a row is longer than `max`, so that one that comes out longer is not whole. What cannot
+/// be written is noted, and left out of the row.
+pub(super) fn options(max: usize, unwritable: &Unwritable) -> EncoderOptions {
+    PLAIN.clone().with_encoder_factory(Arc::new(Limit { max, unwritable: unwritable.clone() }))
+}
+
+/// The first column of a row with a value that cannot be written.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unwritable(Arc<Mutex<Option<String>>>);
+
+impl Unwritable {
+    /// The name of the column, if there was one since the last call, and what is wrong with it.
+    pub fn take(&self) -> Option<String> {
+        self.lock().take()
+    }
+
+    fn note(&self, column: &str, why: &str) {
+        self.lock().get_or_insert_with(|| {
+            format!(
+                "the value of the row's column `{column}` is no date or time that can be written ({why}); it is left out of what is kept \
+                 of the row. Correct it where the file is made"
+            )
+        });
+    }
+
+    // A panic elsewhere leaves a text or none.
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 static PLAIN: LazyLock<EncoderOptions> =
@@ -20,6 +46,7 @@ static PLAIN: LazyLock<EncoderOptions> =
 #[derive(Debug)]
 struct Limit {
     max: usize,
+    unwritable: Unwritable,
 }
 
 impl EncoderFactory for Limit {
@@ -36,14 +63,17 @@ impl EncoderFactory for Limit {
             DataType::BinaryView => Value::Bytes(array.as_binary_view()),
             _ => Value::Other(make_encoder(field, array, &PLAIN)?),
         };
-        Ok(Some(NullableEncoder::new(Box::new(Limited { value, max: self.max }), array.logical_nulls())))
+        let limited = Limited { value, column: field.name(), max: self.max, unwritable: self.unwritable.clone() };
+        Ok(Some(NullableEncoder::new(Box::new(limited), array.logical_nulls())))
     }
 }
 
 /// A column's values, each written as far as there is room.
 struct Limited<'a> {
     value: Value<'a>,
+    column: &'a str,
     max: usize,
+    unwritable: Unwritable,
 }
 
 enum Value<'a> {
@@ -71,7 +101,16 @@ impl Encoder for Limited<'_> {
                 }
                 json.push(b'"');
             }
-            Value::Other(encoder) => encoder.encode(row, json),
+            Value::Other(encoder) => {
+                let from = json.len();
+                encoder.encode(row, json);
+                // Arrow writes why it cannot write a date or a time in its place: of texts, which are none of these, it never does.
+                if let Some(why) = json[from..].strip_prefix(b"\"ERROR: ") {
+                    let why = String::from_utf8_lossy(why);
+                    self.unwritable.note(self.column, why.trim_end_matches('"'));
+                    json.truncate(from);
+                }
+            }
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Rows {
     metadata: ArrowReaderMetadata,
     levels: FieldLevels,
     options: EncoderOptions,
+    /// What the encoder could not write.
+    unwritable: json::Unwritable,
     /// The longest row that is read, as JSON.
     max: usize,
     /// The row group that is read, and the first row behind it.
@@ -67,10 +69,12 @@ struct Reader {
     at: usize,
 }
 
-/// A row as JSON, or the beginning of one that is too long.
+/// A row as JSON, or the beginning of one that is too long, or what could be written of it.
 struct Row {
     json: Bytes,
     too_long: bool,
+    /// Why a value of it is missing.
+    unwritable: Option<String>,
 }
 
 impl Rows {
@@ -102,11 +106,13 @@ impl Rows {
             parquet_to_arrow_field_levels(schema, ProjectionMask::all(), Some(&fields))
                 .map_err(|error| error.to_string())
         })?;
+        let unwritable = json::Unwritable::default();
         let mut rows = Self {
             file,
             levels,
             metadata,
-            options: json::options(max),
+            options: json::options(max, &unwritable),
+            unwritable,
             max,
             group: 0,
             group_end: 0,
@@ -170,7 +176,8 @@ impl Rows {
                  `max_record`"
             )
         };
-        Cut { broken: row.too_long.then(too_long), bytes: row.json, end: self.row, line: self.row }
+        let broken = row.too_long.then(too_long).or(row.unwritable);
+        Cut { broken, bytes: row.json, end: self.row, line: self.row }
     }
 
     fn group_rows(&self) -> u64 {
@@ -221,13 +228,14 @@ impl Rows {
         while reader.at < reader.batch.len() && bytes < BYTES {
             let mut json = Vec::new();
             encoder.encode(reader.at, &mut json);
+            let unwritable = self.unwritable.take();
             let too_long = json.len() > self.max;
             if too_long {
                 json.truncate(KEPT.min(self.max));
                 json.shrink_to_fit();
             }
             bytes += json.len() as u64;
-            written.push_back(Row { json: json.into(), too_long });
+            written.push_back(Row { json: json.into(), too_long, unwritable });
             reader.at += 1;
         }
         drop(encoder);

@@ -223,7 +223,7 @@ mod parquet {
 
     use ::parquet::arrow::ArrowWriter;
     use ::parquet::basic::{Compression, Encoding, ZstdLevel};
-    use ::parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use ::parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
     use ::parquet::file::properties::{WriterProperties, WriterVersion};
     use ::parquet::file::writer::SerializedFileWriter;
     use ::parquet::schema::parser::parse_message_type;
@@ -291,6 +291,35 @@ mod parquet {
             let again = folder.read("a.parquet", vec![committed(&records[done - 1])]).await;
             assert_eq!(rows(&again), rows(&records[done..]), "after {done} rows");
         }
+    }
+
+    #[tokio::test]
+    async fn a_time_that_no_calendar_has_makes_its_row_a_broken_record_and_no_text() {
+        let schema = "message rows { required int64 at (TIMESTAMP(MILLIS,true)); required int32 day (DATE); }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let mut bytes = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&[0, i64::MAX, 0, 1000], None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int32Type>().write_batch(&[0, 0, i32::MAX, 1], None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        let folder = Folder::new();
+        folder.write("a.parquet", bytes, 1);
+        let records = folder.read("a.parquet", vec![]).await;
+        assert_eq!(records.len(), 4);
+        for (record, column) in [(&records[1], "at"), (&records[2], "day")] {
+            let reason = record.broken.as_deref().unwrap();
+            assert!(reason.contains(&format!("column `{column}`")), "{reason}");
+            assert!(!String::from_utf8_lossy(&record.payload).contains("ERROR"), "it could be replayed as a text");
+        }
+        assert!(records[0].broken.is_none());
+        assert_eq!(texts(&records)[3], r#"{"at":"1970-01-01T00:00:01Z","day":"1970-01-02"}"#);
+        assert_eq!(records[3].broken, None);
     }
 
     #[tokio::test]
