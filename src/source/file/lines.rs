@@ -383,6 +383,15 @@ impl<R: Read> Cutter<R> {
 
     /// Turns what is begun into a block to cut, once it holds the end of a record.
     fn seal(&mut self) {
+        if self.offset == 0 && self.searched == 0 && self.passed.is_none() {
+            if self.begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&self.begun) {
+                return;
+            }
+            // The mark is none of the header line's, whose quotation mark opens a field only where the field begins.
+            if self.begun.starts_with(BYTE_ORDER_MARK) {
+                self.searched = BYTE_ORDER_MARK.len();
+            }
+        }
         let before = self.boundary;
         match self.boundary.find(&self.begun[self.searched..]) {
             None => self.searched = self.begun.len(),

@@ -123,6 +123,13 @@ async fn an_open_quotation_mark_costs_one_record_and_no_memory() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_hides_no_quotation_mark() {
+    let folder = Folder::new();
+    folder.write("a.csv", "\u{feff}\"id\nnumber\",\"a,b\"\n1,2\n", 1);
+    assert_eq!(texts(&folder.read("a.csv", vec![]).await), [r#"{"id\nnumber":"1","a,b":"2"}"#]);
+}
+
+#[tokio::test]
 async fn a_header_line_that_cannot_be_one_is_told_in_a_few_words() {
     let columns = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     for (header, reason) in [
