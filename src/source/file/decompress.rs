@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use flate2::bufread::MultiGzDecoder;
+use super::gzip::Members;
 
 /// The most that a Zstandard file may have its reader remember, as a power of two: 128 MiB, what the `zstd` command allows too unless it
 /// is told otherwise.
@@ -33,7 +33,7 @@ impl Compression {
     pub fn decompress(self, file: Arc<File>) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::None => Box::new(file),
-            Self::Gzip => Box::new(MultiGzDecoder::new(BufReader::with_capacity(64 << 10, file))),
+            Self::Gzip => Box::new(Members::new(BufReader::with_capacity(64 << 10, file))),
             Self::Zstandard => {
                 let mut decoder = zstd::Decoder::new(file)?;
                 decoder.window_log_max(MAX_WINDOW_LOG)?;

@@ -11,6 +11,7 @@ mod content;
 mod csv;
 mod decompress;
 mod follow;
+mod gzip;
 mod identity;
 pub(super) mod lines;
 pub(super) mod offload;

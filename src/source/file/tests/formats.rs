@@ -33,6 +33,23 @@ async fn compressed_files_of_several_members_are_read_and_resumed() {
 }
 
 #[tokio::test]
+async fn zeros_behind_a_gzip_file_are_nothing_and_other_bytes_are_damage() {
+    let folder = Folder::new();
+    // More than is looked at at once.
+    let zeros = vec![0; 200_000];
+    folder.write("a.jsonl.gz", [gzip("{1}\n"), gzip("{2}\n"), zeros.clone()].concat(), 1);
+    let records = folder.read("a.jsonl.gz", vec![]).await;
+    assert_eq!(texts(&records), ["{1}", "{2}"]);
+    assert!(records.iter().all(|record| record.broken.is_none()));
+    folder.write("a.jsonl.gz", [gzip("{1}\n"), zeros, b"x".to_vec()].concat(), 2);
+    let records = folder.read("a.jsonl.gz", vec![]).await;
+    assert!(records.len() == 2 && records[1].broken.is_some(), "{records:?}");
+    folder.write("a.jsonl.gz", [], 3);
+    let records = folder.read("a.jsonl.gz", vec![]).await;
+    assert!(records.len() == 1 && records[0].broken.is_some(), "an empty file is no gzip file: {records:?}");
+}
+
+#[tokio::test]
 async fn a_damaged_compressed_file_gives_what_is_sound_and_one_broken_record_once() {
     let text = many_lines();
     let damaged = |mut bytes: Vec<u8>, cut: bool| {
