@@ -80,7 +80,8 @@ impl Kind {
     }
 }
 
-/// Looks for the files. Folders are not searched below; hidden files in them are left out.
+/// Looks for the files. Folders are not searched below; hidden files are left out, in a folder and of those that match a glob, unless
+/// the dot stands in it.
 ///
 /// # Errors
 /// The path stands for nothing that can be read now.
@@ -114,8 +115,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
     let entries = fs::read_dir(folder).map_err(|error| ScanError::of(folder, &error))?;
     for entry in entries {
         let path = entry.map_err(|error| ScanError::of(folder, &error))?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.is_file() && Kind::of(&path, settings.format).is_some() {
+        if !is_hidden(&path) && path.is_file() && Kind::of(&path, settings.format).is_some() {
             take(settings, path, found);
         }
     }
@@ -128,12 +128,20 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
     Ok(())
 }
 
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
     let pattern = &settings.path;
     let paths = glob::glob(pattern)
         .map_err(|error| ScanError::Nothing(SourceError(format!("`{pattern}` is not a glob: {error}"))))?;
+    // As in a shell and in a folder: what is hidden may be half of what it will be renamed to. The crate's own option leaves out also
+    // what a pattern with the dot in it means, and panics where a name is not UTF-8.
+    let means_hidden = is_hidden(Path::new(pattern));
     for path in paths {
         match path {
+            Ok(path) if is_hidden(&path) && !means_hidden => {}
             Ok(path) => match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 // To open a pipe would wait for whoever writes to it.

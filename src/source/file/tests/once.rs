@@ -83,7 +83,9 @@ async fn files_are_read_in_the_order_of_their_paths_and_others_left_alone() {
     }
     fs::create_dir(folder.path("c.jsonl")).unwrap();
     assert_eq!(texts(&folder.read("", vec![]).await), ["a.ndjson", "b.jsonl"]);
-    assert_eq!(texts(&folder.read("*.jsonl", vec![]).await), [".hidden.jsonl", "b.jsonl"]);
+    assert_eq!(texts(&folder.read("*.jsonl", vec![]).await), ["b.jsonl"]);
+    assert_eq!(texts(&folder.read("**/*.jsonl", vec![]).await), ["b.jsonl"]);
+    assert_eq!(texts(&folder.read(".h*.jsonl", vec![]).await), [".hidden.jsonl"]);
 }
 
 #[tokio::test]
