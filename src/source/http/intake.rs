@@ -189,7 +189,7 @@ impl Progress {
                 tally.unsettled.pop_front();
             }
         }
-        drop(tally);
+        // Before the tally is free: what is written by now and not noted yet is settled all the same.
         self.settled.send_if_modified(|settled| std::mem::replace(settled, before.max(*settled)) < before);
     }
 
@@ -217,9 +217,14 @@ impl Progress {
 
     fn wrote(&self, range: Range<u64>) {
         let mut tally = self.tally();
+        // The source reads the journal, and may have settled entries before they are noted here.
+        let start = range.start.max(*self.settled.borrow()).min(range.end);
+        let settled = usize::try_from(start - range.start).unwrap_or(usize::MAX);
+        tally.pending = tally.pending.saturating_sub(settled);
         match tally.unsettled.back_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => tally.unsettled.push_back(range.clone()),
+            Some(last) if last.end == start => last.end = range.end,
+            _ if start < range.end => tally.unsettled.push_back(start..range.end),
+            _ => {}
         }
         drop(tally);
         self.written.send_replace(range.end);
@@ -340,6 +345,25 @@ mod tests {
         intake.progress().settle(5);
         intake.progress().settle(4);
         assert_eq!(intake.pending(), 0, "settling again what is settled changes nothing");
+    }
+
+    #[tokio::test]
+    async fn what_is_settled_before_it_is_noted_as_written_takes_no_room() {
+        let intake = intake(&Arc::new(MemoryJournal::default()), 10).await;
+        let progress = intake.progress();
+        progress.reserve(5, 10).unwrap();
+        progress.settle(3);
+        progress.wrote(1..6);
+        assert_eq!(intake.pending(), 3);
+        progress.settle(6);
+        assert_eq!(intake.pending(), 0);
+        progress.reserve(2, 10).unwrap();
+        progress.settle(8);
+        progress.wrote(6..8);
+        assert_eq!(intake.pending(), 0);
+        progress.reserve(1, 10).unwrap();
+        progress.wrote(8..9);
+        assert_eq!(intake.pending(), 1);
     }
 
     #[tokio::test]
