@@ -110,6 +110,10 @@ fn poll(
             here = Some(Here { rebalances, topic: message.topic().to_owned(), number: message.partition(), partition });
         }
         if let Some(here) = &here {
+            if records.is_empty() {
+                let mut state = shared.state();
+                (state.caught_up, state.holds_records) = (false, true);
+            }
             let record = record(&Parts::of(&message), &here.partition, attributes, max_record);
             bytes += record.payload.len();
             records.push(record);
@@ -117,7 +121,7 @@ fn poll(
     }
     if !records.is_empty() {
         let mut state = shared.state();
-        state.caught_up = false;
+        state.holds_records = false;
         // A poll may have brought a rebalance.
         records.retain(|record| state.is_assigned(&record.position.partition));
         drop(state);

@@ -73,8 +73,10 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
+    /// Whether a poll holds records that are not handed over yet. Statistics may come in the middle of it.
+    pub(super) holds_records: bool,
     /// What there is to read, by this process or by others of its group; none until the broker said it after a rebalance.
-    topics: Option<Topics>,
+    pub(super) topics: Option<Topics>,
     /// When the broker was last asked for them.
     looked: Option<Instant>,
     /// Since when a broker answers and the group says nothing.
@@ -116,7 +118,7 @@ impl State {
     /// A client begins. Why the one before it ended stays what is wrong until this one has partitions.
     pub(super) fn begin(&mut self) {
         let reason = self.ended.take().or(self.failed.take());
-        self.failed = None;
+        (self.failed, self.holds_records) = (None, false);
         self.group = reason.or(self.group.take());
     }
 
@@ -255,7 +257,11 @@ impl Shared {
             self.tell(|state| state.failed = Some(format!("the broker does not say where to begin: {error}")));
             return;
         }
-        let names: Vec<String> = names(partitions).collect();
+        self.assigned(names(partitions).collect());
+    }
+
+    /// These partitions are this process's.
+    pub(super) fn assigned(&self, names: Vec<String>) {
         tracing::info!(source = &*self.name, partitions = names.join(", "), "reading partitions");
         self.tell(|state| {
             state.joined = true;
@@ -386,7 +392,7 @@ impl ClientContext for Context {
             if connected {
                 state.connection = None;
             }
-            let mut caught_up = !at_hand;
+            let mut caught_up = !at_hand && !state.holds_records;
             let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
             let State { assigned, offsets, .. } = state;
             for (name, assigned) in assigned {

@@ -1,10 +1,13 @@
 //! What needs a broker and no real one: librdkafka's own imitation.
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::statistics::Statistics;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+use super::context::Context;
 use super::*;
 use crate::source::{Record, Room};
 use crate::telemetry::SourceBoard;
@@ -42,6 +45,14 @@ fn source(broker: &Broker, more: &str) -> (KafkaSource, Clients) {
     (KafkaSource::new(&serde_yaml::from_str(&settings).unwrap(), &desk), clients)
 }
 
+/// What librdkafka says of a partition that was read to its end.
+fn read_to_its_end() -> Statistics {
+    let partition =
+        rdkafka::statistics::Partition { ls_offset: 1, next_offset: 1, committed_offset: 1, ..Default::default() };
+    let topic = rdkafka::statistics::Topic { partitions: [(0, partition)].into(), ..Default::default() };
+    Statistics { topics: [("t".to_owned(), topic)].into(), ..Statistics::default() }
+}
+
 /// The next records, or the first error.
 async fn next(source: &mut KafkaSource) -> Result<Vec<Record>, SourceError> {
     loop {
@@ -73,4 +84,18 @@ async fn a_client_that_failed_is_gone_before_the_next_begins_and_no_record_is_lo
     assert_eq!(source.shared.state().trouble(), None);
     broker.produce("{1}");
     assert_eq!(next(&mut source).await.unwrap()[0].payload, "{1}");
+}
+
+#[tokio::test]
+async fn the_end_is_not_reached_while_a_poll_holds_records() {
+    let broker = Broker::new();
+    let (source, _clients) = source(&broker, "");
+    let context = Context(source.shared.clone());
+    context.assigned(vec!["t[0]".to_owned()]);
+    source.shared.state().topics = Some([("t".to_owned(), 1)].into());
+    for (holds_records, caught_up) in [(true, false), (false, true)] {
+        source.shared.state().holds_records = holds_records;
+        context.stats(read_to_its_end());
+        assert_eq!(source.shared.state().caught_up, caught_up);
+    }
 }
