@@ -107,6 +107,7 @@ fn poll(
             let partition = shared.state().assigned.get(&name).map(|assigned| assigned.partition.clone());
             // What was fetched before a partition was taken away is not ours to give. The loop looks whether the client must end.
             let Some(partition) = partition else { break };
+            shared.is_let_in(message.topic());
             here = Some(Here { rebalances, topic: message.topic().to_owned(), number: message.partition(), partition });
         }
         if let Some(here) = &here {

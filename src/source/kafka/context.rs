@@ -1,6 +1,6 @@
 //! What librdkafka calls back: rebalances, errors, statistics, commits. All on the client's own thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,6 +37,9 @@ const REBALANCE: Duration = Duration::from_secs(10);
 
 /// How long a group takes to give partitions when nobody holds them.
 const JOINING: Duration = Duration::from_secs(5);
+
+/// How librdkafka begins what it says of a fetch that was refused, once for each partition until it is let in.
+const FETCH: &str = "Fetch from broker";
 
 const WAITS_FOR_GROUP: &str =
     "waiting for its group, which keeps partitions for a process that is cut off until `session.timeout.ms` is over";
@@ -89,6 +92,8 @@ pub(super) struct State {
     last_failure: String,
     /// Why the group or a topic cannot be read.
     group: Option<String>,
+    /// Topics of which one may not be read, as `group` says: librdkafka does not say which.
+    suspects: BTreeSet<String>,
     /// Which topics are not there.
     missing: Option<String>,
     /// What is right and yet worth knowing.
@@ -119,7 +124,13 @@ impl State {
     pub(super) fn begin(&mut self) {
         let reason = self.ended.take().or(self.failed.take());
         (self.failed, self.holds_records) = (None, false);
-        self.group = reason.or(self.group.take());
+        if reason.is_some() {
+            self.refuse(reason, BTreeSet::new());
+        }
+    }
+
+    fn refuse(&mut self, reason: Option<String>, suspects: BTreeSet<String>) {
+        (self.group, self.suspects) = (reason, suspects);
     }
 
     /// Whether records of this partition are still this process's.
@@ -268,7 +279,7 @@ impl Shared {
             state.caught_up = false;
             state.assigned_since = Some(Instant::now());
             (state.topics, state.looked) = (None, None);
-            state.group = None;
+            state.refuse(None, BTreeSet::new());
             if state.waiting_since.take().is_some() {
                 state.remark = None;
             }
@@ -277,6 +288,19 @@ impl Shared {
                 let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
                 let from = state.offsets.settled(&name).and_then(|offset| i64::try_from(offset).ok());
                 state.assigned.insert(name, Assigned { partition, lag, from });
+            }
+        });
+    }
+
+    /// Records of this topic come. Those that were fetched before it was refused come before each partition's refusal.
+    pub(super) fn is_let_in(&self, topic: &str) {
+        if !self.state().suspects.contains(topic) {
+            return;
+        }
+        self.tell(|state| {
+            state.suspects.remove(topic);
+            if state.suspects.is_empty() {
+                state.group = None;
             }
         });
     }
@@ -372,14 +396,19 @@ impl ClientContext for Context {
                 state.missing = Some(no_such_topic(&reason));
             }
             Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed => {
-                state.group = Some(format!("the user may not read: {reason}"));
+                // Of what is assigned only a topic can be refused, and only in a fetch; all else ends with an assignment.
+                let topics = state.assigned.keys().filter_map(|name| parse(name)).map(|(topic, _)| topic.to_owned());
+                let suspects = if reason.starts_with(FETCH) { topics.collect() } else { BTreeSet::new() };
+                state.refuse(Some(format!("the user may not read: {reason}")), suspects);
             }
             Code::PollExceeded => {
-                state.group = Some(format!("it was too slow and was put out of the group; joining again: {reason}"));
+                let reason = format!("it was too slow and was put out of the group; joining again: {reason}");
+                state.refuse(Some(reason), BTreeSet::new());
             }
             // The broker has its own bounds for timeouts, and members of a group must share out partitions by the same rule.
             _ if reason.starts_with("JoinGroup failed") => {
-                state.group = Some(format!("the group does not let it in: look at `settings` ({reason})"));
+                let reason = format!("the group does not let it in: look at `settings` ({reason})");
+                state.refuse(Some(reason), BTreeSet::new());
             }
             _ => {}
         });

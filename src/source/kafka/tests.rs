@@ -2,10 +2,11 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
+use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::statistics::Statistics;
-use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::context::Context;
 use super::*;
@@ -98,4 +99,26 @@ async fn the_end_is_not_reached_while_a_poll_holds_records() {
         context.stats(read_to_its_end());
         assert_eq!(source.shared.state().caught_up, caught_up);
     }
+}
+
+#[tokio::test]
+async fn a_topic_that_may_be_read_after_all_is_told_no_more_once_every_topic_is_read() {
+    let broker = Broker::new();
+    let (source, _clients) = source(&broker, "");
+    let context = Context(source.shared.clone());
+    let refuse = |reason| context.error(KafkaError::Global(RDKafkaErrorCode::TopicAuthorizationFailed), reason);
+    let trouble = || source.shared.state().trouble().cloned();
+    context.assigned(vec!["a[0]".to_owned(), "b[0]".to_owned()]);
+    context.is_let_in("a");
+    refuse("Fetch from broker 1 failed: Broker: Topic authorization failed");
+    context.is_let_in("a");
+    assert!(trouble().unwrap().contains("may not read"), "it may be the other topic");
+    context.is_let_in("b");
+    assert_eq!(trouble(), None);
+    refuse("Subscribed topic not available: c: Broker: Topic authorization failed");
+    context.is_let_in("a");
+    context.is_let_in("b");
+    assert!(trouble().unwrap().contains(": c:"), "neither of them");
+    context.assigned(vec!["c[0]".to_owned()]);
+    assert_eq!(trouble(), None);
 }
