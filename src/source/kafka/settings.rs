@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::Path;
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
 
 use crate::settings::source::{KafkaSaslSettings, KafkaSettings, SaslMechanism};
 
@@ -56,8 +58,24 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("fetch.queue.backoff.ms", "50"),
     ("client.id", "vectide"),
     // Lag, and whether the end of each partition was reached.
-    ("statistics.interval.ms", "1000"),
+    (STATISTICS, "1000"),
 ];
+
+/// How often librdkafka tells its statistics.
+const STATISTICS: &str = "statistics.interval.ms";
+
+/// What a client that is only tried has to say: it reaches no broker, and need not.
+struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: KafkaError, _: &str) {}
+
+    fn stats(&self, _: Statistics) {}
+}
+
+impl ConsumerContext for Silent {}
 
 /// Everything that is wrong with the settings of one source, each with its keys, separated by `/`.
 pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
@@ -67,6 +85,11 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| refused == name) {
             note(&format!("settings/{name}"), format!("cannot be set: {why}"));
         }
+    }
+    if settings.settings.get(STATISTICS).is_some_and(|interval| interval.trim().parse() == Ok(0_u32)) {
+        let text = "cannot be 0: lag, the end of a partition, and that a broker is back are found from the statistics. Leave it out, \
+                    or set `1000` for one second";
+        note(&format!("settings/{STATISTICS}"), text.to_owned());
     }
     let needs_tls = "this build has no TLS; build it with `--features kafka-tls`";
     if settings.tls.is_some() && !cfg!(feature = "kafka-tls") {
@@ -92,7 +115,7 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         // Some settings are looked at only together, when there is a client. It takes a twentieth of a second.
         let together = !settings.settings.is_empty();
         let tried = trial(settings).map(|config| match together {
-            true => config.create::<BaseConsumer>().map(drop),
+            true => config.create_with_context::<_, BaseConsumer<_>>(Silent).map(drop),
             false => config.create_native_config().map(drop),
         });
         match tried {
@@ -123,7 +146,7 @@ fn trial(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
 fn refused_pattern(settings: &KafkaSettings) -> Option<&str> {
     let mut patterns = settings.topics.iter().filter(|topic| topic.starts_with('^')).peekable();
     patterns.peek()?;
-    let consumer: BaseConsumer = trial(settings).ok()?.create().ok()?;
+    let consumer: BaseConsumer<_> = trial(settings).ok()?.create_with_context(Silent).ok()?;
     patterns.find(|pattern| consumer.subscribe(&[pattern.as_str()]).is_err()).map(String::as_str)
 }
 
@@ -231,6 +254,29 @@ mod tests {
             assert_eq!(key, &format!("settings/{name}"));
             assert!(text.contains(why) && !text.contains("s3cret"), "{text}");
         }
+    }
+
+    #[test]
+    fn statistics_cannot_be_switched_off() {
+        let found = problems(&settings("settings: { statistics.interval.ms: '0' }"));
+        let [(key, text)] = &found[..] else { panic!("{found:?}") };
+        assert!(key == "settings/statistics.interval.ms" && text.contains("end of a partition"), "{key}: {text}");
+        assert_eq!(problems(&settings("settings: { statistics.interval.ms: '100' }")), []);
+    }
+
+    #[test]
+    fn a_client_that_is_only_tried_says_nothing() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let file = log.reopen().unwrap();
+        let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(file).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            assert_eq!(problems(&settings("settings: { fetch.min.bytes: '7' }, start: latest")), []);
+            let tried = trial(&settings("")).unwrap().create_with_context::<_, BaseConsumer<_>>(Silent).unwrap();
+            tried.subscribe(&["^t"]).unwrap();
+            // Long enough for a connection to be refused.
+            assert!(tried.poll(std::time::Duration::from_secs(1)).is_none_or(|message| message.is_err()));
+        });
+        assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "");
     }
 
     #[test]
