@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
@@ -118,6 +118,13 @@ impl Broker {
     pub fn create(&self, topic: &str, partitions: i32) {
         let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         let made = self.administer(async |admin, options| admin.create_topics([&topic], &options).await.unwrap());
+        made.into_iter().for_each(|made| drop(made.unwrap()));
+    }
+
+    /// Gives a topic so many partitions in all.
+    pub fn grow(&self, topic: &str, partitions: usize) {
+        let grown = NewPartitions::new(topic, partitions);
+        let made = self.administer(async |admin, options| admin.create_partitions([&grown], &options).await.unwrap());
         made.into_iter().for_each(|made| drop(made.unwrap()));
     }
 

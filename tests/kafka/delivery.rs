@@ -71,6 +71,12 @@ fn a_new_ledger_reads_from_the_start_and_latest_reads_what_comes_since_it_first_
     broker.produce_all(&topic, &products(23)[20..]);
     late.run_well();
     assert_eq!(late.ids(), ["p20", "p21", "p22"]);
+    // While no process runs.
+    broker.grow(&topic, 8);
+    broker.produce_all(&topic, &products(63)[23..]);
+    assert!((2..8).any(|partition| broker.end_of(&topic, partition) > 0));
+    late.run_well();
+    assert_eq!(late.ids().len(), 43, "also what came into the new partitions");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::handover::Handover;
@@ -211,8 +211,7 @@ impl Shared {
             }
             Start::At(time) => {
                 let millis = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-                fresh.set_all_offsets(Offset::Offset(millis.max(0)))?;
-                consumer.offsets_for_times(fresh, ASKING)?
+                since(consumer, fresh, millis.max(0))?
             }
             Start::Latest => self.now(consumer, fresh)?,
         };
@@ -224,11 +223,19 @@ impl Shared {
     }
 
     /// What comes from now on. "Now" is kept as the group's offset until the ledger has a position: what comes while no process
-    /// runs would else be left out.
+    /// runs would else be left out. So would the beginning of a partition that a topic got later: all of it came since.
     fn now(&self, consumer: &BaseConsumer<Context>, fresh: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
         let found = consumer.committed_offsets(fresh, ASKING)?;
+        let is_known = |part: &TopicPartitionListElem<'_>| matches!(part.offset(), Offset::Offset(_));
+        let mut begun = self.state().offsets.topics();
+        begun.extend(found.elements().iter().filter(|part| is_known(part)).map(|part| part.topic().to_owned()));
         for mut part in found.elements() {
-            if !matches!(part.offset(), Offset::Offset(_)) {
+            if is_known(&part) {
+                continue;
+            }
+            if begun.contains(part.topic()) {
+                part.set_offset(Offset::Beginning)?;
+            } else {
                 let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
                 part.set_offset(Offset::Offset(end))?;
                 self.state().offsets.settle(&offsets::name(part.topic(), part.partition()), end.unsigned_abs());
@@ -351,6 +358,31 @@ impl Shared {
             }
         }
     }
+}
+
+/// The first records that are no older than this. Where there are none yet, the end as it was when that was found out: the client would
+/// take that of a later moment.
+fn since(
+    consumer: &BaseConsumer<Context>,
+    mut fresh: TopicPartitionList,
+    millis: i64,
+) -> KafkaResult<TopicPartitionList> {
+    let ask = |mut of: TopicPartitionList| {
+        of.set_all_offsets(Offset::Offset(millis))?;
+        consumer.offsets_for_times(of, ASKING)
+    };
+    fresh = ask(fresh)?;
+    for mut part in fresh.elements() {
+        if part.offset() == Offset::End {
+            let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
+            let mut one = TopicPartitionList::new();
+            one.add_partition(part.topic(), part.partition());
+            // What came between the two answers is found now.
+            let again = ask(one)?.elements().first().map(TopicPartitionListElem::offset);
+            part.set_offset(again.filter(|offset| *offset != Offset::End).unwrap_or(Offset::Offset(end)))?;
+        }
+    }
+    Ok(fresh)
 }
 
 /// What a line of librdkafka's log says of a connection that failed: `[thrd:host:port/1]: host:port/1: why`.

@@ -4,7 +4,7 @@
 //! the ledger the group's offset would repeat work; ahead of it (another process with another ledger had the partition meanwhile)
 //! it would leave out what this index has never seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -37,6 +37,11 @@ impl Offsets {
     /// The first offset that is not settled, where any is.
     pub(super) fn settled(&self, partition: &str) -> Option<u64> {
         self.settled.get(partition).copied()
+    }
+
+    /// The topics of which anything is settled.
+    pub(super) fn topics(&self) -> BTreeSet<String> {
+        self.settled.keys().filter_map(|name| Some(parse(name)?.0.to_owned())).collect()
     }
 
     /// The broker has this offset.
