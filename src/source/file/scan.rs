@@ -22,8 +22,8 @@ pub(super) struct Found {
     pub files: Vec<(PathBuf, Kind)>,
     /// What is meant too and cannot be read: a sentence each, with the path in it.
     pub problems: Vec<(PathBuf, String)>,
-    /// Whether there may be more, because not all could be looked at.
-    pub is_blind: bool,
+    /// What could not be looked at: there may be more in it. The empty path stands for everything.
+    pub blind: Vec<PathBuf>,
 }
 
 /// Why there is nothing to read.
@@ -31,13 +31,13 @@ pub(super) struct Found {
 pub(super) enum ScanError {
     /// There is nothing, or nothing that could be read.
     Nothing(SourceError),
-    /// What is there could not be looked at.
-    Unseen(SourceError),
+    /// What is in these paths could not be looked at; all of it where one of them is empty.
+    Unseen(SourceError, Vec<PathBuf>),
 }
 
 impl From<ScanError> for SourceError {
     fn from(error: ScanError) -> Self {
-        let (ScanError::Nothing(reason) | ScanError::Unseen(reason)) = error;
+        let (ScanError::Nothing(reason) | ScanError::Unseen(reason, _)) = error;
         reason
     }
 }
@@ -47,15 +47,15 @@ impl ScanError {
         let reason = SourceError(cannot_read(path, error));
         match error.kind() {
             ErrorKind::NotFound => Self::Nothing(reason),
-            _ => Self::Unseen(reason),
+            _ => Self::Unseen(reason, vec![PathBuf::new()]),
         }
     }
 }
 
 impl Found {
-    /// What is known when nothing could be looked at. The reason is that of no file.
-    pub fn unseen(reason: SourceError) -> Self {
-        Self { problems: vec![(PathBuf::new(), reason.0)], is_blind: true, files: Vec::new() }
+    /// What is known when this could not be looked at. The reason is that of no file.
+    pub fn unseen(reason: SourceError, blind: Vec<PathBuf>) -> Self {
+        Self { problems: vec![(PathBuf::new(), reason.0)], blind, files: Vec::new() }
     }
 }
 
@@ -105,7 +105,10 @@ pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
     if found.files.is_empty() && !found.problems.is_empty() {
         let problems: Vec<String> = found.problems.into_iter().map(|(_, problem)| problem).collect();
         let reason = SourceError(problems.join("; "));
-        return Err(if found.is_blind { ScanError::Unseen(reason) } else { ScanError::Nothing(reason) });
+        return Err(match found.blind.is_empty() {
+            true => ScanError::Nothing(reason),
+            false => ScanError::Unseen(reason, found.blind),
+        });
     }
     Ok(found)
 }
@@ -158,7 +161,9 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
                 }
             },
             Err(error) => {
-                found.is_blind |= error.error().kind() != ErrorKind::NotFound;
+                if error.error().kind() != ErrorKind::NotFound {
+                    found.blind.push(error.path().to_owned());
+                }
                 let problem = cannot_read(&error.path().display().to_string(), error.error());
                 found.problems.push((error.path().to_owned(), problem));
             }

@@ -82,8 +82,8 @@ impl Known {
     }
 
     /// Warns of files that are not among these any more.
-    pub fn warn_of_lost(&self, files: &[Followed]) {
-        let is_there = |last: &Progress| files.iter().any(|file| last.identity.is_at(file.identity.place()));
+    pub fn warn_of_lost(&self, seen: &[Seen]) {
+        let is_there = |last: &Progress| seen.iter().any(|seen| last.identity.is_at(seen.place));
         let lost = self.0.iter().filter_map(|(name, known)| Some((name, known.first()?)));
         let lost: Vec<_> = lost.filter(|(_, last)| !is_there(last)).collect();
         if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {

@@ -166,23 +166,29 @@ impl Follow {
             Ok(found) => found,
             Err(error) if self.scanned.is_none() => return Err(error.into()),
             Err(ScanError::Nothing(_)) => Found::default(),
-            Err(ScanError::Unseen(reason)) => Found::unseen(reason),
+            Err(ScanError::Unseen(reason, blind)) => Found::unseen(reason, blind),
         };
+        Ok(self.take_in(found, now))
+    }
+
+    /// Follows what a scan found.
+    fn take_in(&mut self, found: Found, now: Instant) -> bool {
         let first = self.scanned.replace(now).is_none();
         self.problems.retain(|path, _| {
             found.files.iter().any(|(there, _)| there == path) || found.problems.iter().any(|(there, _)| there == path)
         });
         found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
-        let mut all_seen = !found.is_blind;
+        let mut blind = found.blind;
         let mut seen = Vec::new();
         for (path, kind) in found.files {
             match path.metadata() {
                 Ok(metadata) => seen.push(Seen { path, kind, place: identity::place(&metadata) }),
-                Err(error) => all_seen &= error.kind() == ErrorKind::NotFound,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(_) => blind.push(path),
             }
         }
-        self.rename(&seen, all_seen, now);
-        self.follow_rotated(&seen, all_seen);
+        self.rename(&seen, &blind, now);
+        self.follow_rotated(&seen, &blind);
         let refused = self.refused.take();
         // There may be many: what is followed already is passed over at once.
         let followed: HashSet<_> = self.files.iter().map(|file| file.identity.place()).collect();
@@ -195,14 +201,14 @@ impl Follow {
             warn!(problem, "files cannot be read; going on with the others");
         }
         if first {
-            self.known.warn_of_lost(&self.files);
+            self.known.warn_of_lost(&seen);
         }
-        Ok(!self.waiting.is_empty())
+        !self.waiting.is_empty()
     }
 
-    /// Gives files that are read to their end the name they have now, and lets go of those that are gone: none is, unless all that is
-    /// there was seen.
-    fn rename(&mut self, seen: &[Seen], all_seen: bool, now: Instant) {
+    /// Gives files that are read to their end the name they have now, and lets go of those that are gone. What is in a blind path may be
+    /// there.
+    fn rename(&mut self, seen: &[Seen], blind: &[PathBuf], now: Instant) {
         let mut names: HashMap<_, Vec<&Seen>> = HashMap::new();
         for seen in seen {
             names.entry(seen.place).or_default().push(seen);
@@ -210,9 +216,10 @@ impl Follow {
         for mut file in std::mem::take(&mut self.files) {
             let here = names.get(&file.identity.place()).into_iter().flatten().copied();
             let here = here.max_by_key(|seen| seen.path == file.path);
+            let may_be_there = is_within(&file.path, blind);
             let gone_since = match here {
                 Some(_) => None,
-                None if all_seen => Some(file.gone_since.unwrap_or(now)),
+                None if !may_be_there => Some(file.gone_since.unwrap_or(now)),
                 None => file.gone_since,
             };
             file.gone_since = gone_since;
@@ -224,7 +231,7 @@ impl Follow {
                     file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.place(), seen);
                     file.set_place(file.place.base);
                 }
-                None if all_seen
+                None if !may_be_there
                     && file.is_read_to_its_end()
                     && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) =>
                 {
@@ -244,9 +251,9 @@ impl Follow {
     }
 
     /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free.
-    fn follow_rotated(&mut self, all: &[Seen], all_seen: bool) {
+    fn follow_rotated(&mut self, all: &[Seen], blind: &[PathBuf]) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if !all_seen || all.iter().any(|seen| seen.place == waiting.seen.place) {
+            if is_within(&waiting.seen.path, blind) || all.iter().any(|seen| seen.place == waiting.seen.place) {
                 self.waiting.push(waiting);
             } else {
                 self.follow_open(&waiting.seen, waiting.file, all);
@@ -314,6 +321,48 @@ impl Follow {
         if self.problems.get(path) != Some(&problem) {
             warn!(problem, "a file cannot be read; going on with the others");
             self.problems.insert(path.to_owned(), problem);
+        }
+    }
+}
+
+fn is_within(path: &Path, blind: &[PathBuf]) -> bool {
+    // The empty path begins every other.
+    blind.iter().any(|blind| path.starts_with(blind))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_is_always_blind_keeps_no_file_elsewhere_from_its_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("app")).unwrap();
+        let (log, old) = (folder.path().join("app/a.jsonl"), folder.path().join("old"));
+        fs::write(&log, "{}\n").unwrap();
+        let pattern = folder.path().join("*/*.jsonl");
+        let settings: FileSettings =
+            serde_json::from_value(serde_json::json!({"path": pattern.to_str().unwrap(), "follow": true})).unwrap();
+        let mut follow = Follow::new(settings.clone(), Descriptors::at_most(10));
+        let look = |follow: &mut Follow, blind: &Path| {
+            let found = Found { blind: vec![blind.to_owned()], ..scan(&settings).unwrap() };
+            follow.take_in(found, Instant::now());
+            follow.read(&mut Batch::new(Room { records: 10, bytes: 1000 }));
+        };
+        let elsewhere = folder.path().join("lost+found");
+        look(&mut follow, &elsewhere);
+        fs::rename(&log, old).unwrap();
+        fs::write(&log, "{}\n{}\n").unwrap();
+        let place = identity::place(&log.metadata().unwrap());
+        let follows = |follow: &Follow| follow.files.iter().any(|file| file.identity.place() == place);
+        for (blind, expected) in [(Path::new(""), false), (&*elsewhere, true)] {
+            for _ in 0..4 {
+                look(&mut follow, blind);
+                tokio::time::advance(GRACE).await;
+            }
+            assert_eq!(follows(&follow), expected, "{}", blind.display());
         }
     }
 }
