@@ -229,7 +229,9 @@ impl Shared {
         let is_known = |part: &TopicPartitionListElem<'_>| matches!(part.offset(), Offset::Offset(_));
         let mut begun = self.state().offsets.topics();
         begun.extend(found.elements().iter().filter(|part| is_known(part)).map(|part| part.topic().to_owned()));
+        let mut ends = Vec::new();
         for mut part in found.elements() {
+            part.error()?;
             if is_known(&part) {
                 continue;
             }
@@ -238,9 +240,13 @@ impl Shared {
             } else {
                 let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
                 part.set_offset(Offset::Offset(end))?;
-                self.state().offsets.settle(&offsets::name(part.topic(), part.partition()), end.unsigned_abs());
+                ends.push((offsets::name(part.topic(), part.partition()), end.unsigned_abs()));
             }
         }
+        // All or none: a topic of which one is known has begun.
+        let mut state = self.state();
+        ends.iter().for_each(|(name, end)| state.offsets.settle(name, *end));
+        drop(state);
         Ok(found)
     }
 
