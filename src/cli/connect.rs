@@ -146,7 +146,10 @@ async fn embeds(provider: &dyn Provider) -> Result<String, String> {
             Some(Err(reason)) => reason,
             None => "it answered without a vector".to_owned(),
         },
-        Judgement::Retry { reason, .. } | Judgement::Refused { reason } | Judgement::Fatal { reason } => reason,
+        Judgement::Retry { reason, .. }
+        | Judgement::Refused { reason }
+        | Judgement::Forbidden { reason }
+        | Judgement::Fatal { reason } => reason,
     };
     Err(format!("{}: {reason}", provider.model()))
 }

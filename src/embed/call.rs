@@ -125,16 +125,19 @@ impl Failures {
 
     /// Whether what was said last is enough to look at each half of its texts alone.
     fn casts_doubt(&mut self, failure: &Judgement) -> bool {
-        let (may_be_the_texts, tells_of_all) = match failure {
-            Judgement::Retry { pause, .. } => (!pause, false),
-            // Of a wrong key as of what a firewall takes offence at: only the success of others tells.
-            Judgement::Fatal { .. } => (true, true),
-            Judgement::Done(_) | Judgement::Refused { .. } => (false, false),
-        };
-        self.doubts += u32::from(may_be_the_texts && !tells_of_all);
-        self.alone += u32::from(may_be_the_texts && self.among_successes);
-        may_be_the_texts && (self.doubts == DOUBT_AFTER || self.alone == DOUBT_AMONG_SUCCESSES)
+        if !may_be_the_texts(failure) {
+            return false;
+        }
+        // What is forbidden may be so for all: only the success of others tells.
+        self.doubts += u32::from(!matches!(failure, Judgement::Forbidden { .. }));
+        self.alone += u32::from(self.among_successes);
+        self.doubts == DOUBT_AFTER || self.alone == DOUBT_AMONG_SUCCESSES
     }
+}
+
+/// Whether the texts of a call may be the cause of its failure.
+fn may_be_the_texts(failure: &Judgement) -> bool {
+    matches!(failure, Judgement::Retry { pause: false, .. } | Judgement::Forbidden { .. })
 }
 
 impl Caller<'_> {
@@ -163,7 +166,7 @@ impl Caller<'_> {
     /// Repeats one call until it succeeds, is refused or is in doubt. `successes`: how many calls had succeeded when one of this batch
     /// failed last.
     async fn embed_part(&self, texts: &[Arc<str>], successes: &mut Option<u64>) -> Part {
-        let mut failures = Failures::after(*successes);
+        let mut failures = Failures::after(successes.or(Some(self.status.successes())));
         loop {
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
@@ -209,11 +212,11 @@ impl Caller<'_> {
                 Judgement::Refused { reason } => return Err(reason),
                 failure => failure,
             };
-            if let Judgement::Retry { reason, pause: false, .. } | Judgement::Fatal { reason } = &failure {
-                strikes += 1;
-                if strikes == STRIKES {
-                    return Err(format!("the provider fails with this text and with no other: {reason}"));
-                }
+            strikes += u32::from(may_be_the_texts(&failure));
+            if let Judgement::Retry { reason, .. } | Judgement::Forbidden { reason } = &failure
+                && strikes == STRIKES
+            {
+                return Err(format!("the provider fails with this text and with no other: {reason}"));
             }
             failures.one_more(self.status.successes());
             self.wait_after(failure, &failures).await;
@@ -242,7 +245,10 @@ impl Caller<'_> {
                 charged
             }
             Judgement::Done(Embeddings { tokens: None, .. }) => estimated,
-            Judgement::Retry { .. } | Judgement::Refused { .. } | Judgement::Fatal { .. } => 0,
+            Judgement::Retry { .. }
+            | Judgement::Refused { .. }
+            | Judgement::Forbidden { .. }
+            | Judgement::Fatal { .. } => 0,
         };
         let status = RequestStatus::from(&judgement);
         if status == RequestStatus::Ok {
@@ -273,14 +279,15 @@ impl Caller<'_> {
                     () = self.status.succeeds_after(failures.successes.unwrap_or_default()), if failures.down => {}
                 }
             }
-            Judgement::Fatal { reason } if failures.among_successes => {
+            Judgement::Forbidden { reason } if failures.among_successes => {
                 self.status.failed(&reason);
+                tokio::time::sleep(RETRY.delay(failures.count, fastrand::f64())).await;
                 tokio::select! {
                     () = self.status.succeeds_after(failures.successes.unwrap_or_default()) => {}
                     () = tokio::time::sleep(OTHERS_FIRST) => {}
                 }
             }
-            Judgement::Fatal { reason } | Judgement::Refused { reason } => {
+            Judgement::Forbidden { reason } | Judgement::Fatal { reason } | Judgement::Refused { reason } => {
                 self.status.needs_a_person(&reason);
                 let delay = SLOW_RETRY.delay(failures.count, fastrand::f64());
                 self.limiter.pause(delay);
@@ -486,7 +493,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_text_that_a_firewall_forbids_is_found_among_those_that_it_lets_through() {
-        found_soon(|| Judgement::Fatal { reason: "HTTP 403: forbidden".into() }).await;
+        found_soon(|| Judgement::Forbidden { reason: "HTTP 403: forbidden".into() }).await;
     }
 
     /// `failure` is what each call with one certain text ends with.

@@ -39,7 +39,13 @@ pub enum Judgement {
         /// The provider's own words, shortened.
         reason: String,
     },
-    /// No call will succeed until a person acts (401, 403, an unknown model): the pipeline pauses and tries again slowly.
+    /// The provider forbids this call (403). That is of all calls until a person acts, unless others succeed: then something in front of
+    /// the provider, a firewall say, takes offence at a text.
+    Forbidden {
+        /// What happened and what to do about it.
+        reason: String,
+    },
+    /// No call will succeed until a person acts (401, 402, an unknown model): the pipeline pauses and tries again slowly.
     Fatal {
         /// What happened and what to do about it.
         reason: String,

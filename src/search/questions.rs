@@ -89,7 +89,9 @@ impl Questions {
                 Judgement::Refused { reason } => {
                     return Err(SearchError::Invalid(format!("the provider refused the text: {reason}")));
                 }
-                Judgement::Fatal { reason } => return Err(SearchError::unavailable(reason)),
+                Judgement::Fatal { reason } | Judgement::Forbidden { reason } => {
+                    return Err(SearchError::unavailable(reason));
+                }
                 Judgement::Retry { reason, after, .. } => (reason, after),
             };
             if attempt == ATTEMPTS || after.is_some_and(|after| after > LONGEST_PAUSE) {

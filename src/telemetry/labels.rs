@@ -152,7 +152,7 @@ impl From<&Judgement> for RequestStatus {
             Judgement::Done(_) => Self::Ok,
             Judgement::Retry { .. } => Self::Retry,
             Judgement::Refused { .. } => Self::Refused,
-            Judgement::Fatal { .. } => Self::Fatal,
+            Judgement::Fatal { .. } | Judgement::Forbidden { .. } => Self::Fatal,
         }
     }
 }

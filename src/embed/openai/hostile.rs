@@ -42,7 +42,10 @@ fn an_answer_is_sound_vectors_or_a_short_reason_without_the_key() {
                     }
                     continue;
                 }
-                Judgement::Retry { reason, .. } | Judgement::Refused { reason } | Judgement::Fatal { reason } => reason,
+                Judgement::Retry { reason, .. }
+                | Judgement::Refused { reason }
+                | Judgement::Forbidden { reason }
+                | Judgement::Fatal { reason } => reason,
             };
             assert!(!reason.is_empty() && reason.chars().count() < 800, "{reason}");
             assert!(!reason.contains(KEY) && !reason.contains(char::is_control), "{reason}");

@@ -49,7 +49,11 @@ pub fn judge(
             reason: format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`"),
         },
         402 => fatal("the account has no credit left"),
-        403 => fatal("the key may not use this model or endpoint; check `embedding.model` and the rights of the key"),
+        403 => Judgement::Forbidden {
+            reason: format!(
+                "{said}; the key may not use this model or endpoint; check `embedding.model` and the rights of the key"
+            ),
+        },
         404 => fatal("there is no such endpoint or model; check `embedding.base_url` and `embedding.model`"),
         408 | 409 | 425 | 500.. => retry(false),
         300..=399 => {
@@ -185,6 +189,7 @@ mod tests {
                 (if pause { "pause" } else { "retry" }, reason)
             }
             Judgement::Refused { reason } => ("refused", reason),
+            Judgement::Forbidden { reason } => ("forbidden", reason),
             Judgement::Fatal { reason } => ("fatal", reason),
         }
     }
@@ -220,7 +225,7 @@ mod tests {
             (401, error("invalid_api_key", "", "", "wrong key sk-secret"), "fatal", "embedding.api_key"),
             (401, none(), "fatal", "embedding.api_key"),
             (402, none(), "fatal", "credit"),
-            (403, error("", "", "", "country not supported"), "fatal", "country not supported"),
+            (403, error("", "", "", "country not supported"), "forbidden", "country not supported"),
             (404, none(), "fatal", "embedding.base_url"),
             (405, none(), "fatal", "embedding.base_url"),
             (408, none(), "retry", "408"),
