@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::document::Vector;
 use crate::ledger::PointKey;
@@ -158,7 +158,7 @@ impl Core {
 
     /// Takes a page of the tail into the graph, and what waits in memory before the next page.
     fn catch_up(&self, tail: Tail) -> Result<usize, String> {
-        let mut points = self.page(tail.after)?;
+        let Some(mut points) = self.page(tail.after)? else { return Ok(0) };
         points.retain(|(key, _)| *key <= tail.end);
         self.add(&points)?;
         let after = points.last().map_or(tail.end, |(last, _)| *last);
@@ -182,15 +182,15 @@ impl Core {
         Ok(points.len())
     }
 
-    /// The next points of the ledger. One that cannot be read for now is asked again until the index is closed.
-    fn page(&self, after: PointKey) -> Result<Vec<(PointKey, Vector)>, String> {
-        loop {
-            match self.ledger.points_after(after, PAGE) {
-                Err(error) if error.is_temporary() && !lock(&self.waiting).closed => {
-                    Handle::current().block_on(tokio::time::sleep(ASK_AGAIN));
-                }
-                answer => return answer.map_err(|error| error.to_string()),
+    /// The next points of the ledger; nothing when it cannot be read for now, and is to be asked again.
+    fn page(&self, after: PointKey) -> Result<Option<Vec<(PointKey, Vector)>>, String> {
+        match self.ledger.points_after(after, PAGE) {
+            Err(error) if error.is_temporary() => {
+                debug!(%error, "the search graph waits for the ledger");
+                Handle::current().block_on(tokio::time::sleep(ASK_AGAIN));
+                Ok(None)
             }
+            answer => answer.map(Some).map_err(|error| error.to_string()),
         }
     }
 
@@ -243,7 +243,10 @@ impl Core {
             }
         };
         let covered = read(&self.graph).covered;
-        let mut points = self.page(after)?;
+        let Some(mut points) = self.page(after)? else {
+            *replacement = Some(Replacement { graph, after });
+            return Ok(());
+        };
         points.retain(|(key, _)| *key <= covered);
         for (key, vector) in &points {
             graph.add(*key, vector)?;
