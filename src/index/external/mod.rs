@@ -42,6 +42,8 @@ pub struct ExternalIndex {
     adopt: bool,
     points: AtomicU64,
     /// One write at a time: what is noted and what is sent must not be of two.
+    /// The last count that was too small to be believed, and since when it was.
+    counted: parking_lot::Mutex<Option<(u64, tokio::time::Instant)>>,
     turn: Mutex<Turn>,
 }
 
@@ -96,7 +98,16 @@ impl ExternalIndex {
         adopt: bool,
     ) -> Result<Self, IndexError> {
         let points = AtomicU64::new(ledger.point_count()?);
-        Ok(Self { ledger, collection, ids: PointIds::new(pipeline), dimensions, adopt, points, turn: Mutex::default() })
+        Ok(Self {
+            ledger,
+            collection,
+            ids: PointIds::new(pipeline),
+            dimensions,
+            adopt,
+            points,
+            turn: Mutex::default(),
+            counted: parking_lot::Mutex::default(),
+        })
     }
 
     /// Runs a call to the ledger on a blocking thread.
@@ -112,11 +123,14 @@ impl ExternalIndex {
         let _turn = self.turn.lock().await;
         let place = self.collection.place().to_owned();
         let written = self.ledger(Ledger::written_points).await?;
-        let found = self.settled(self.failing(self.collection.establish()).await?, written).await?;
+        let found = self.failing(self.collection.establish()).await?;
         let points = found.points();
         let mark = self.failing(self.collection.mark()).await?;
         let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place)
             && self.bears(mark.as_deref()).await?;
+        if ours {
+            self.counted(&found, written)?;
+        }
         // Else somebody emptied it, and it was written to since.
         let is_whole = matches!(found, Established::Uncounted { .. }) || has_most(points, written);
         if points > 0 && ours && is_whole {

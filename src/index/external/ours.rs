@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::index::IndexError;
 use crate::index::collection::Established;
 use crate::ledger::settings::COLLECTION_MARK;
@@ -17,23 +19,21 @@ pub(super) fn has_most(points: u64, written: u64) -> bool {
 }
 
 impl ExternalIndex {
-    /// A count that is too small for what was written, and still grows, is asked for until it does not.
-    pub(super) async fn settled(&self, mut found: Established, written: u64) -> Result<Established, IndexError> {
-        while let Established::Delayed { points } = found
-            && !has_most(points, written)
-        {
-            tracing::info!(
-                points,
-                written,
-                "the collection has counted less than was written to it: asking again soon"
-            );
-            tokio::time::sleep(COUNTED_AFTER).await;
-            found = self.failing(self.collection.establish()).await?;
-            if found.points() <= points {
-                break;
-            }
+    /// A count that is too small for what was written, and may still grow, is not believed yet: it is to be asked for again.
+    pub(super) fn counted(&self, found: &Established, written: u64) -> Result<(), IndexError> {
+        let Established::Delayed { points } = *found else { return Ok(()) };
+        if has_most(points, written) {
+            return Ok(());
         }
-        Ok(found)
+        let mut last = self.counted.lock();
+        match *last {
+            Some((before, since)) if points <= before && since.elapsed() >= COUNTED_AFTER => return Ok(()),
+            Some((before, _)) if points <= before => {}
+            _ => *last = Some((points, Instant::now())),
+        }
+        Err(IndexError::Unavailable(format!(
+            "it has counted {points} points so far, and {written} were written to it: asking again until the count grows no more"
+        )))
     }
 
     /// Whether the collection that the ledger knows at this place had this mark. In a ledger of before there is none, and the place must do.
@@ -170,7 +170,11 @@ mod tests {
             let more = (1..10).map(|number| write(&format!("d{number}"), vec![here(&number.to_string())]));
             stage.index(None).write(more.collect()).await.unwrap();
             stage.counts.lock().extend(counts);
-            stage.prepare(None).await.unwrap();
+            let index = stage.index(None);
+            while let Err(error) = index.prepare().await {
+                assert!(matches!(error, IndexError::Unavailable(_)), "{error}");
+                tokio::time::sleep(COUNTED_AFTER).await;
+            }
             assert_eq!(stage.ledger.any_unwritten().unwrap(), filled_anew, "{counts:?}");
             assert!(stage.counts.lock().is_empty(), "{counts:?}");
         }
