@@ -33,7 +33,11 @@ impl<R: BufRead> Read for Members<R> {
 /// The member behind zeros, if there is one.
 fn next<R: BufRead>(mut input: R) -> io::Result<Option<GzDecoder<R>>> {
     loop {
-        let bytes = input.fill_buf()?;
+        let bytes = match input.fill_buf() {
+            // Asked again, the reader would be told of an end.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            bytes => bytes?,
+        };
         if bytes.is_empty() {
             return Ok(None);
         }

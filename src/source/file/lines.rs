@@ -224,6 +224,10 @@ impl<R: Read> Cutter<R> {
 
     /// The next record that was read already.
     pub fn at_hand(&mut self) -> Option<Cut> {
+        if self.held.is_empty() {
+            // Many short records were held; a file that is followed has its cutter for long.
+            self.held = VecDeque::new();
+        }
         self.held.pop_front().or_else(|| self.cut_next())
     }
 
