@@ -11,9 +11,9 @@ use prometheus::IntGauge;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::handover::Handover;
@@ -23,10 +23,7 @@ use crate::settings::source::Start;
 use crate::source::Partition;
 use crate::telemetry::{Metrics, SourceHandle};
 
-/// How long the broker may take to say where a partition begins.
-const ASKING: Duration = Duration::from_secs(10);
-
-/// How long it may take to say which topics there are. The client's thread waits for it.
+/// How long the broker may take to say which topics there are. The client's thread waits for it.
 const LOOKING: Duration = Duration::from_secs(2);
 
 /// How often the broker is asked which topics there are, beside after every rebalance.
@@ -186,70 +183,6 @@ impl Shared {
         self.board.remark(trouble.or(remark));
     }
 
-    /// Sets where each partition is read from.
-    fn place(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
-        let mut fresh = TopicPartitionList::new();
-        {
-            let state = self.state();
-            for mut part in partitions.elements() {
-                let settled = state.offsets.settled(&offsets::name(part.topic(), part.partition()));
-                match settled.and_then(|offset| i64::try_from(offset).ok()) {
-                    Some(offset) => part.set_offset(Offset::Offset(offset))?,
-                    None => {
-                        fresh.add_partition(part.topic(), part.partition());
-                    }
-                }
-            }
-        }
-        if fresh.count() == 0 {
-            return Ok(());
-        }
-        let found = match self.start {
-            Start::Earliest => {
-                fresh.set_all_offsets(Offset::Beginning)?;
-                fresh
-            }
-            Start::At(time) => {
-                let millis = i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-                since(consumer, fresh, millis.max(0))?
-            }
-            Start::Latest => self.now(consumer, fresh)?,
-        };
-        for part in found.elements() {
-            part.error()?;
-            partitions.set_partition_offset(part.topic(), part.partition(), part.offset())?;
-        }
-        Ok(())
-    }
-
-    /// What comes from now on. "Now" is kept as the group's offset until the ledger has a position: what comes while no process
-    /// runs would else be left out. So would the beginning of a partition that a topic got later: all of it came since.
-    fn now(&self, consumer: &BaseConsumer<Context>, fresh: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
-        let found = consumer.committed_offsets(fresh, ASKING)?;
-        let is_known = |part: &TopicPartitionListElem<'_>| matches!(part.offset(), Offset::Offset(_));
-        let mut begun = self.state().offsets.topics();
-        begun.extend(found.elements().iter().filter(|part| is_known(part)).map(|part| part.topic().to_owned()));
-        let mut ends = Vec::new();
-        for mut part in found.elements() {
-            part.error()?;
-            if is_known(&part) {
-                continue;
-            }
-            if begun.contains(part.topic()) {
-                part.set_offset(Offset::Beginning)?;
-            } else {
-                let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
-                part.set_offset(Offset::Offset(end))?;
-                ends.push((offsets::name(part.topic(), part.partition()), end.unsigned_abs()));
-            }
-        }
-        // All or none: a topic of which one is known has begun.
-        let mut state = self.state();
-        ends.iter().for_each(|(name, end)| state.offsets.settle(name, *end));
-        drop(state);
-        Ok(found)
-    }
-
     /// Asks which topics there are, when it is time to.
     pub(super) fn look(&self, consumer: &BaseConsumer<Context>) {
         {
@@ -364,31 +297,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// The first records that are no older than this. Where there are none yet, the end as it was when that was found out: the client would
-/// take that of a later moment.
-fn since(
-    consumer: &BaseConsumer<Context>,
-    mut fresh: TopicPartitionList,
-    millis: i64,
-) -> KafkaResult<TopicPartitionList> {
-    let ask = |mut of: TopicPartitionList| {
-        of.set_all_offsets(Offset::Offset(millis))?;
-        consumer.offsets_for_times(of, ASKING)
-    };
-    fresh = ask(fresh)?;
-    for mut part in fresh.elements() {
-        if part.offset() == Offset::End {
-            let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
-            let mut one = TopicPartitionList::new();
-            one.add_partition(part.topic(), part.partition());
-            // What came between the two answers is found now.
-            let again = ask(one)?.elements().first().map(TopicPartitionListElem::offset);
-            part.set_offset(again.filter(|offset| *offset != Offset::End).unwrap_or(Offset::Offset(end)))?;
-        }
-    }
-    Ok(fresh)
 }
 
 /// What a line of librdkafka's log says of a connection that failed: `[thrd:host:port/1]: host:port/1: why`.

@@ -12,6 +12,7 @@ mod handover;
 mod offsets;
 mod record;
 pub mod settings;
+mod start;
 mod subscription;
 #[cfg(test)]
 mod tests;
