@@ -40,12 +40,8 @@ impl Rest {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let client = authorities::for_http(http_client::builder(), &url, settings.ca_file.as_deref())?
-            .default_headers(headers)
-            .timeout(settings.timeout.as_duration())
-            .pool_max_idle_per_host(settings.concurrency)
-            .build()
-            .map_err(|error| format!("index: cannot prepare connections: {}", http_client::causes(error)))?;
+        let (ca_file, timeout) = (settings.ca_file.as_deref(), settings.timeout.as_duration());
+        let client = authorities::http_client(&url, ca_file, headers, timeout, settings.concurrency)?;
         Ok(Self { client, url, key: key.cloned() })
     }
 
