@@ -11,10 +11,9 @@ use crate::document::mapping::{Mapped, Mapper};
 use crate::document::template::Template;
 use crate::document::{Change, Document, Operation};
 use crate::embed::provider::{InputType, Judgement, Provider};
-use crate::index::external::foreign;
+use crate::index::external::{foreign, is_ours};
 use crate::index::{self, space};
-use crate::ledger::settings::COLLECTION_MARK;
-use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
+use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::file::FileSource;
 use crate::source::{Read, Room, Source};
@@ -176,19 +175,13 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
         Some(found) if found.points() == 0 => Ok(format!("{place} is there and empty")),
         Some(found) => {
             let mark = collection.mark().await.map_err(|error| format!("{place}: {error}"))?;
-            let ours = ledger.map_or(Ok(false), |ledger| is_of(&ledger, place, mark)).map_err(told)?;
+            let ours = ledger.map_or(Ok(false), |ledger| is_ours(&ledger, place, mark.as_deref())).map_err(told)?;
             match settings.index.external().is_some_and(|external| external.adopt) || ours {
                 true => Ok(format!("{place} holds {}", found.shown())),
                 false => Err(foreign(place, found, &settings.state.path)),
             }
         }
     }
-}
-
-/// Whether the ledger wrote to the collection at this place with this mark.
-fn is_of(ledger: &Ledger, place: &str, mark: Option<String>) -> Result<bool, LedgerError> {
-    let known = ledger.setting(COLLECTION_MARK)?;
-    Ok(ledger.collection()?.as_deref() == Some(place) && (known.is_none() || known == mark))
 }
 
 fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {

@@ -26,6 +26,7 @@ use crate::document::DocumentId;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
 
 use ours::has_most;
+pub use ours::is_ours;
 
 use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
@@ -126,8 +127,8 @@ impl ExternalIndex {
         let found = self.failing(self.collection.establish()).await?;
         let points = found.points();
         let mark = self.failing(self.collection.mark()).await?;
-        let ours = self.ledger(Ledger::collection).await?.is_some_and(|ours| ours == place)
-            && self.bears(mark.as_deref()).await?;
+        let (its_place, its_mark) = (place.clone(), mark.clone());
+        let ours = self.ledger(move |ledger| is_ours(ledger, &its_place, its_mark.as_deref())).await?;
         if ours {
             self.counted(&found, written)?;
         }

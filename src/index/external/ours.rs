@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::index::IndexError;
 use crate::index::collection::Established;
 use crate::ledger::settings::COLLECTION_MARK;
+use crate::ledger::{Ledger, LedgerError};
 
 use super::ExternalIndex;
 
@@ -16,6 +17,13 @@ const COUNTED_AFTER: Duration = Duration::from_secs(120);
 /// Whether so many points may be what is left of those that were written, when somebody took away a few.
 pub(super) fn has_most(points: u64, written: u64) -> bool {
     points.saturating_mul(2) >= written
+}
+
+/// Whether the ledger wrote to the collection at this place with this mark. In a ledger of before there is no mark, and the place must do.
+pub fn is_ours(ledger: &Ledger, place: &str, mark: Option<&str>) -> Result<bool, LedgerError> {
+    let known = ledger.setting(COLLECTION_MARK)?;
+    let same_mark = known.is_none_or(|known| mark == Some(known.as_str()));
+    Ok(same_mark && ledger.collection()?.as_deref() == Some(place))
 }
 
 impl ExternalIndex {
@@ -34,12 +42,6 @@ impl ExternalIndex {
         Err(IndexError::Unavailable(format!(
             "it has counted {points} points so far, and {written} were written to it: asking again until the count grows no more"
         )))
-    }
-
-    /// Whether the collection that the ledger knows at this place had this mark. In a ledger of before there is none, and the place must do.
-    pub(super) async fn bears(&self, mark: Option<&str>) -> Result<bool, IndexError> {
-        let known = self.ledger(|ledger| ledger.setting(COLLECTION_MARK)).await?;
-        Ok(known.is_none_or(|known| mark == Some(known.as_str())))
     }
 
     /// After the place: a crash in between leaves the mark of another place, which is none of this one's.
