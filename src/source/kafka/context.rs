@@ -1,6 +1,7 @@
 //! What librdkafka calls back: rebalances, errors, statistics, commits. All on the client's own thread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,6 +86,8 @@ pub(super) struct State {
     assigned_since: Option<Instant>,
     /// Why no broker can be spoken to.
     connection: Option<String>,
+    /// Set until the first statistics after a failure have come: librdkafka may have begun to gather them before it.
+    doubts_statistics: bool,
     /// What the last connection that failed said.
     last_failure: String,
     /// Why the group or a topic cannot be read.
@@ -124,6 +127,10 @@ impl State {
         if reason.is_some() {
             self.refuse(reason, BTreeSet::new());
         }
+    }
+
+    fn cut_off(&mut self, reason: String) {
+        (self.connection, self.doubts_statistics) = (Some(reason), true);
     }
 
     fn refuse(&mut self, reason: Option<String>, suspects: BTreeSet<String>) {
@@ -330,14 +337,15 @@ impl ClientContext for Context {
         let reason = reason.to_owned();
         self.tell(|state| match code {
             // Wrong credentials end connections too, and say more.
-            Code::AllBrokersDown if state.connection.is_none() => {
-                state.connection = Some(format!("no broker can be reached ({}): {reason}", state.last_failure));
+            Code::AllBrokersDown => {
+                let said = state.connection.take();
+                let unreachable = || format!("no broker can be reached ({}): {reason}", state.last_failure);
+                state.cut_off(said.unwrap_or_else(unreachable));
             }
             Code::Authentication | Code::SaslAuthenticationFailed => {
-                state.connection =
-                    Some(format!("the broker refuses the user or the password: look at `sasl` ({reason})"));
+                state.cut_off(format!("the broker refuses the user or the password: look at `sasl` ({reason})"));
             }
-            Code::SSL => state.connection = Some(format!("no encrypted connection: look at `tls` ({reason})")),
+            Code::SSL => state.cut_off(format!("no encrypted connection: look at `tls` ({reason})")),
             Code::UnknownTopic | Code::UnknownTopicOrPartition => {
                 state.missing = Some(no_such_topic(&reason));
             }
@@ -361,9 +369,10 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        let is_up = statistics.brokers.values().any(|broker| broker.state == "UP");
         let at_hand = !self.handover.is_empty();
         self.tell(|state| {
+            let connected = is_up && !mem::take(&mut state.doubts_statistics);
             if connected {
                 state.connection = None;
             }

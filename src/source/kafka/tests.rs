@@ -122,3 +122,22 @@ async fn a_topic_that_may_be_read_after_all_is_told_no_more_once_every_topic_is_
     context.assigned(vec!["c[0]".to_owned()]);
     assert_eq!(trouble(), None);
 }
+
+#[tokio::test]
+async fn statistics_that_were_gathered_while_the_connection_broke_do_not_say_that_it_is_back() {
+    let broker = Broker::new();
+    let (source, _clients) = source(&broker, "");
+    let context = Context(source.shared.clone());
+    let trouble = || source.shared.state().trouble().cloned();
+    let breaks = || context.error(KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+    let up = rdkafka::statistics::Broker { state: "UP".to_owned(), ..Default::default() };
+    let statistics = || Statistics { brokers: [("a".to_owned(), up.clone())].into(), ..Statistics::default() };
+    context.stats(statistics());
+    for _ in 0..2 {
+        breaks();
+        context.stats(statistics());
+        assert!(trouble().unwrap().contains("no broker can be reached"), "they may be older than the failure");
+    }
+    context.stats(statistics());
+    assert_eq!(trouble(), None);
+}
