@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::{Bound, Condition, Field, Range, Scalar, Test, Values};
 
-/// How deep `and`, `or` and `not` may be nested.
-const MAX_DEPTH: usize = 32;
+/// How deep `and`, `or` and `not` may be nested. Each takes two of the levels that JSON may have (`decode::MAX_DEPTH`).
+const MAX_DEPTH: usize = 30;
 /// How many conditions a filter may have.
 const MAX_CONDITIONS: usize = 1_024;
 /// How many values the `in`s of a filter may list, all together.
@@ -159,6 +159,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::document::decode::strict_text;
 
     #[test]
     fn what_is_refused_is_named_with_its_place_and_what_is_allowed() {
@@ -186,7 +187,9 @@ mod tests {
     fn depth_and_size_are_limited() {
         let nested = |levels| (0..levels).fold(json!({"a": 1}), |inner, _| json!({"not": inner}));
         assert!(read(&nested(MAX_DEPTH - 1)).is_ok());
-        assert!(read(&nested(MAX_DEPTH)).unwrap_err().contains("deeper than 32"));
+        assert!(read(&nested(MAX_DEPTH)).unwrap_err().contains("deeper than 30"));
+        let widest = (1..MAX_DEPTH).fold(json!({"a": {"in": [1]}}), |inner, _| json!({"and": [inner]}));
+        assert!(read(&strict_text(&widest.to_string()).unwrap()).is_ok(), "what is promised can be written");
 
         let wide = |conditions| json!({"or": vec![json!({"a": 1}); conditions]});
         assert!(read(&wide(MAX_CONDITIONS - 1)).is_ok());
