@@ -11,7 +11,7 @@ use super::provider::Provider;
 use super::status::ProviderStatus;
 use crate::actor::{Outlet, Parcel};
 use crate::batch::Batch;
-use crate::dedup::{Work, Works};
+use crate::dedup::{PendingText, Work, Works};
 use crate::document::{Fingerprint, Vector};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
@@ -71,16 +71,21 @@ impl Handler<Parcel<Batch>> for Embedder {
 impl Desk {
     async fn embed(&self, batch: Batch) {
         let observer = self.observer.of(&batch);
-        let vectors = embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, batch.texts()).await;
-        fault_point!("embedded");
-        let ahead = paid_ahead(&batch, &vectors);
-        // First, so that whatever fails from here on, what is paid for is at hand.
-        let works = land(batch, vectors);
-        self.keep(ahead).await;
-        if !works.is_empty() {
-            // Closed: the generation ends, and the receipts in the works report themselves as lost.
-            let _ = self.writer.send(Works(works)).await;
-        }
+        let (texts, whole) = (batch.texts(), batch.0.len());
+        let mut rest = batch.0.into_iter();
+        let settled = async |results: Vec<Result<Vector, String>>| {
+            fault_point!("embedded");
+            let part: Vec<PendingText> = rest.by_ref().take(results.len()).collect();
+            let ahead = paid_ahead(&part, &results, whole);
+            // First, so that whatever fails from here on, what is paid for is at hand.
+            let works = land(part, results);
+            self.keep(ahead).await;
+            if !works.is_empty() {
+                // Closed: the generation ends, and the receipts in the works report themselves as lost.
+                let _ = self.writer.send(Works(works)).await;
+            }
+        };
+        embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, &texts, settled).await;
     }
 
     async fn keep(&self, ahead: Vec<(Fingerprint, Vector)>) {
@@ -91,16 +96,18 @@ impl Desk {
     }
 }
 
-/// What documents have paid for that are too long for one call: the process may end before they have everything.
-fn paid_ahead(batch: &Batch, vectors: &[Result<Vector, String>]) -> Vec<(Fingerprint, Vector)> {
-    let in_part = batch.0.iter().zip(vectors).filter(|(pending, _)| pending.of > batch.0.len());
-    in_part.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?))).collect()
+/// What documents have paid for that may lack texts of other calls: the process may end before they have everything. Of those that lie
+/// in two batches by chance both calls are under way at once, and nothing is kept ahead.
+fn paid_ahead(part: &[PendingText], results: &[Result<Vector, String>], whole: usize) -> Vec<(Fingerprint, Vector)> {
+    let fit = if part.len() == whole { whole } else { 1 };
+    let longer = part.iter().zip(results).filter(|(pending, _)| pending.of > fit);
+    longer.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?))).collect()
 }
 
-/// The work that the results for a batch finish.
-fn land(batch: Batch, results: Vec<Result<Vector, String>>) -> Vec<Work> {
-    let mut works = Vec::with_capacity(batch.0.len());
-    for (pending, result) in batch.0.into_iter().zip(results) {
+/// The work that these results finish.
+fn land(part: Vec<PendingText>, results: Vec<Result<Vector, String>>) -> Vec<Work> {
+    let mut works = Vec::with_capacity(part.len());
+    for (pending, result) in part.into_iter().zip(results) {
         match result {
             Ok(vector) => works.extend(pending.flight.land(vector)),
             Err(reason) => works.extend(pending.flight.reject(&reason)),
@@ -117,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::dedup::flight::{Boarding, Draft, SharedDraft};
-    use crate::dedup::{Claims, Flights, PendingText, VectorCache};
+    use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::ledger::testing::open;
@@ -201,7 +208,7 @@ mod tests {
         World::run(1, async |world| {
             let stage = Stage::new(&world, FakeProvider::refusing(["poison"]));
             stage.send(&["a", "poison", "b", "c"]).await;
-            stage.settle(1).await;
+            stage.settle(3).await;
             let verdicts: Vec<_> = stage.receipts.all().into_iter().flatten().collect();
             let rejected = Verdict::Rejected("the fake refuses a text".into());
             assert_eq!(verdicts, [Verdict::Indexed, rejected, Verdict::Indexed, Verdict::Indexed]);
@@ -227,6 +234,20 @@ mod tests {
             stage.send(&["d", "e", "f"]).await;
             stage.settle(1).await;
             assert_eq!(stage.kept(["d", "e", "f"]), [false; 3], "they have everything, and are kept with it");
+        });
+    }
+
+    #[test]
+    fn what_a_batch_has_paid_for_goes_on_while_the_rest_of_it_is_tried() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world, FakeProvider::refusing(["poison"]));
+            let texts = [["x"].as_slice(), &["a", "b", "c"], &["poison"]];
+            let batch = Batch(texts.iter().flat_map(|texts| stage.document(texts)).collect());
+            stage.embedder.send(batch).await.unwrap();
+            let works = stage.writer.settled(3).await.into_iter().flat_map(|works| works.0);
+            let ids: Vec<String> = works.map(|work| work.write.id.to_string()).collect();
+            assert_eq!(ids, ["x", "a", "poison"], "each as soon as it has everything");
+            assert_eq!(stage.kept(["a", "b", "x"]), [true, true, false]);
         });
     }
 

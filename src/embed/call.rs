@@ -67,16 +67,18 @@ pub struct FinishedCall {
     pub tokens: u64,
 }
 
-/// Embeds the texts of documents, in as many calls as it takes, one at a time. For every text in order: its vector, or why it will
-/// never have one. Never gives up on what may still succeed, so only dropping the future ends a wait for a provider that is down.
+/// Embeds the texts of documents, in as many calls as it takes, one at a time. `settled` is given what each call brings as soon as it is
+/// there, in the order of the texts: for every text its vector, or why it will never have one. Never gives up on what may still succeed,
+/// so only dropping the future ends a wait for a provider that is down.
 pub async fn embed_batch(
     provider: &dyn Provider,
     limiter: &Limiter,
     status: &ProviderStatus,
     observer: &dyn CallObserver,
-    texts: Vec<Arc<str>>,
-) -> Vec<Result<Vector, String>> {
-    Caller { provider, limiter, status, observer }.embed(&texts).await
+    texts: &[Arc<str>],
+    settled: impl AsyncFnMut(Vec<Result<Vector, String>>),
+) {
+    Caller { provider, limiter, status, observer }.embed(texts, settled).await;
 }
 
 struct Caller<'a> {
@@ -141,26 +143,25 @@ fn may_be_the_texts(failure: &Judgement) -> bool {
 }
 
 impl Caller<'_> {
-    async fn embed(&self, texts: &[Arc<str>]) -> Vec<Result<Vector, String>> {
-        let mut settled: Vec<Option<Result<Vector, String>>> = vec![None; texts.len()];
+    async fn embed(&self, texts: &[Arc<str>], mut settled: impl AsyncFnMut(Vec<Result<Vector, String>>)) {
         let step = self.provider.max_items().max(1);
+        // In order: halves come to where the whole was.
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
         let mut successes = None;
         while let Some(part) = parts.pop_front() {
-            match self.embed_part(&texts[part.clone()], &mut successes).await {
-                Part::Done(vectors) => {
-                    settled[part].iter_mut().zip(vectors).for_each(|(slot, vector)| *slot = Some(vector));
-                }
+            let results = match self.embed_part(&texts[part.clone()], &mut successes).await {
+                Part::Done(results) => results,
                 Part::Guilty if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front(middle..part.end);
                     parts.push_front(part.start..middle);
+                    continue;
                 }
-                Part::Guilty => settled[part.start] = Some(self.embed_suspect(&texts[part.start]).await),
-            }
+                Part::Guilty => vec![self.embed_suspect(&texts[part.start]).await],
+            };
+            settled(results).await;
         }
-        settled.into_iter().map(|slot| slot.expect("a part leaves the queue only when its texts are settled")).collect()
     }
 
     /// Repeats one call until it succeeds, is refused or is in doubt. `successes`: how many calls had succeeded when one of this batch
@@ -362,7 +363,10 @@ mod tests {
             status: &ProviderStatus,
             texts: &[&str],
         ) -> Vec<Result<Vector, String>> {
-            embed_batch(self, limiter, status, &(), texts.iter().map(|text| Arc::from(*text)).collect()).await
+            let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
+            let mut all = Vec::new();
+            embed_batch(self, limiter, status, &(), &texts, async |results| all.extend(results)).await;
+            all
         }
     }
 
@@ -548,6 +552,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_a_call_brings_is_settled_before_the_next_is_made() {
+        let provider = Scripted::refusing(&["poison"]);
+        let texts: [Arc<str>; 4] = ["a".into(), "bb".into(), "poison".into(), "dddd".into()];
+        let mut settled = Vec::new();
+        let note = async |results: Vec<_>| settled.push((provider.calls(), results));
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        embed_batch(&provider, &limiter, &status, &(), &texts, note).await;
+        let first = vec![Ok(vector("a")), Ok(vector("bb"))];
+        // The poison is tried with its half, alone, and after the harmless text.
+        assert_eq!(settled, [(2, first), (6, vec![Err("bad text".into())]), (7, vec![Ok(vector("dddd"))])]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn halving_rejects_the_guilty_alone() {
         let texts: Vec<String> = (0..100).map(|n| format!("text {n}")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -670,7 +687,8 @@ mod tests {
             _ => done(texts),
         });
         let (limiter, seen) = (Limiter::new(RateLimitSettings::default()), Seen::default());
-        embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, vec!["a".into(), "b".into()]).await;
+        let texts = ["a".into(), "b".into()];
+        embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, &texts, async |_| {}).await;
         let calls = seen.0.into_inner().unwrap();
         let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
         assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);
