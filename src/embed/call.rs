@@ -15,6 +15,7 @@ use crate::document::Vector;
 use crate::telemetry::RequestStatus;
 
 use super::estimate::most_tokens;
+use super::failures::{self, Failures};
 use super::limiter::Limiter;
 use super::provider::{Embeddings, InputType, Judgement, Provider};
 use super::status::ProviderStatus;
@@ -28,14 +29,6 @@ const SLOW_RETRY: Backoff =
 
 /// After a failure that tells of all, the others try first: their success shows that it tells of one text alone.
 const OTHERS_FIRST: Duration = Duration::from_secs(5);
-
-/// So many failures of one call in a row (about a minute), none of them a pause for all, cast doubt on its texts: some servers
-/// answer 500 to one certain text for ever, or time out on a batch that is too large for them.
-const DOUBT_AFTER: u32 = 10;
-
-/// So many do where each time others succeeded since the failure before: 403 as well, which is also how firewalls answer to a text that
-/// looks like an attack.
-const DOUBT_AMONG_SUCCESSES: u32 = 3;
 
 /// So many failures of a lone text in a row, each right after a harmless one succeeded, prove that the text is the cause.
 const STRIKES: u32 = 5;
@@ -95,53 +88,6 @@ enum Part {
     Guilty,
 }
 
-/// The failures of one call in a row.
-#[derive(Debug, Default)]
-struct Failures {
-    count: u32,
-    /// How many calls of all had succeeded when it failed last, or before it one that its texts were a part of.
-    successes: Option<u64>,
-    /// Whether nothing else succeeded between its last two failures, so that the provider seems to be down.
-    down: bool,
-    /// Whether others did. What fails among successes has its reason in itself: it must not be tried again after each of them, and
-    /// nobody else is to wait for it.
-    among_successes: bool,
-    /// How many of them cast doubt on its texts, and how many were among successes.
-    doubts: u32,
-    alone: u32,
-}
-
-impl Failures {
-    /// Of a call with texts that failed when so many calls of all had succeeded.
-    fn after(successes: Option<u64>) -> Self {
-        Self { successes, ..Self::default() }
-    }
-
-    /// It failed once more, when so many calls of all had succeeded.
-    fn one_more(&mut self, successes: u64) {
-        self.count += 1;
-        self.down = self.successes == Some(successes);
-        self.among_successes = self.successes.is_some_and(|before| before != successes);
-        self.successes = Some(successes);
-    }
-
-    /// Whether what was said last is enough to look at each half of its texts alone.
-    fn casts_doubt(&mut self, failure: &Judgement) -> bool {
-        if !may_be_the_texts(failure) {
-            return false;
-        }
-        // What is forbidden may be so for all: only the success of others tells.
-        self.doubts += u32::from(!matches!(failure, Judgement::Forbidden { .. }));
-        self.alone += u32::from(self.among_successes);
-        self.doubts == DOUBT_AFTER || self.alone == DOUBT_AMONG_SUCCESSES
-    }
-}
-
-/// Whether the texts of a call may be the cause of its failure.
-fn may_be_the_texts(failure: &Judgement) -> bool {
-    matches!(failure, Judgement::Retry { pause: false, .. } | Judgement::Forbidden { .. })
-}
-
 impl Caller<'_> {
     async fn embed(&self, texts: &[Arc<str>], mut settled: impl AsyncFnMut(Vec<Result<Vector, String>>)) {
         let step = self.provider.max_items().max(1);
@@ -167,14 +113,14 @@ impl Caller<'_> {
     /// Repeats one call until it succeeds, is refused or is in doubt. `successes`: how many calls had succeeded when one of this batch
     /// failed last.
     async fn embed_part(&self, texts: &[Arc<str>], successes: &mut Option<u64>) -> Part {
-        let mut failures = Failures::after(successes.or(Some(self.status.successes())));
+        let mut failures = Failures::since(successes.unwrap_or_else(|| self.status.successes()));
         loop {
             match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
                 Judgement::Refused { .. } => return Part::Guilty,
                 failure => {
                     failures.one_more(self.status.successes());
-                    *successes = failures.successes;
+                    *successes = Some(failures.successes);
                     if failures.casts_doubt(&failure) {
                         return Part::Guilty;
                     }
@@ -187,7 +133,7 @@ impl Caller<'_> {
     /// Embeds a lone text that was refused or failed over and over, or says why it never will be. It is rejected only for what happens
     /// right after a harmless text succeeded: else a wrong setting or an outage would reject text after text, and empty the index.
     async fn embed_suspect(&self, text: &Arc<str>) -> Result<Vector, String> {
-        let (mut failures, mut strikes) = (Failures::default(), 0);
+        let (mut failures, mut strikes) = (Failures::since(self.status.successes()), 0);
         loop {
             let harmless = match self.call(&[HARMLESS.into()]).await {
                 Judgement::Refused { reason } => Judgement::Fatal {
@@ -204,8 +150,6 @@ impl Caller<'_> {
                 self.wait_after(harmless, &failures).await;
                 continue;
             }
-            // From here on the harmless text is what succeeded among its failures.
-            failures.successes.get_or_insert_default();
             let failure = match self.call(std::slice::from_ref(text)).await {
                 Judgement::Done(embeddings) => {
                     return embeddings.vectors.into_iter().next().expect("a call gives as many vectors as texts");
@@ -213,7 +157,7 @@ impl Caller<'_> {
                 Judgement::Refused { reason } => return Err(reason),
                 failure => failure,
             };
-            strikes += u32::from(may_be_the_texts(&failure));
+            strikes += u32::from(failures::may_be_the_texts(&failure));
             if let Judgement::Retry { reason, .. } | Judgement::Forbidden { reason } = &failure
                 && strikes == STRIKES
             {
@@ -277,14 +221,14 @@ impl Caller<'_> {
                 // The first call to find the provider back spares the others the rest of their waits.
                 tokio::select! {
                     () = rest => {}
-                    () = self.status.succeeds_after(failures.successes.unwrap_or_default()), if failures.down => {}
+                    () = self.status.succeeds_after(failures.successes), if !failures.among_successes => {}
                 }
             }
             Judgement::Forbidden { reason } if failures.among_successes => {
                 self.status.failed(&reason);
                 tokio::time::sleep(RETRY.delay(failures.count, fastrand::f64())).await;
                 tokio::select! {
-                    () = self.status.succeeds_after(failures.successes.unwrap_or_default()) => {}
+                    () = self.status.succeeds_after(failures.successes) => {}
                     () = tokio::time::sleep(OTHERS_FIRST) => {}
                 }
             }
@@ -528,16 +472,6 @@ mod tests {
         assert_eq!(vectors.last().map(Result::is_err), Some(true));
         // Seven times halved, after three or four waits of a second each, and five strikes.
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
-    }
-
-    #[test]
-    fn what_fails_while_others_succeed_does_not_wait_for_their_success() {
-        let mut failures = Failures::default();
-        let down = [(0, false), (0, true), (3, false), (3, true), (3, true), (4, false), (5, false)];
-        for (number, (successes, expected)) in (1..).zip(down) {
-            failures.one_more(successes);
-            assert_eq!((failures.down, failures.count), (expected, number));
-        }
     }
 
     #[tokio::test(start_paused = true)]

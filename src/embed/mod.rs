@@ -7,6 +7,7 @@ pub mod actor;
 pub mod builtin;
 pub mod call;
 pub mod estimate;
+mod failures;
 pub mod hashed;
 pub mod limiter;
 mod local;
