@@ -64,12 +64,6 @@ impl Limiter {
         self.gate().pause(now.saturating_add(length));
     }
 
-    /// How long calls are still held back by a pause.
-    pub fn paused_for(&self) -> Option<Duration> {
-        let left = self.gate().paused_until.saturating_sub(self.start.elapsed());
-        (!left.is_zero()).then_some(left)
-    }
-
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -273,14 +267,12 @@ mod tests {
             .collect();
         tokio::time::sleep(S(5)).await;
         limiter.pause(S(15));
-        assert_eq!(limiter.paused_for(), Some(S(15)));
         for call in calls {
             call.await.unwrap();
         }
         let left = left.lock().unwrap().clone();
         assert_eq!(left.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert!(left[0].1 == 20 && left[4].1 >= 24, "{left:?}");
-        assert_eq!(limiter.paused_for(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -175,6 +175,8 @@ fn keep_books(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>
                 handle.running();
             }
             Incident::GaveUp(reason) => {
+                // With all others it starts again.
+                metrics.restarts(actor).inc();
                 handle.panicked(&reason);
                 handle.stopped();
                 let reason = format!("actor {actor} panicked too often, at last with: {reason}");

@@ -229,6 +229,9 @@ fn a_spent_budget_of_restarts_rebuilds_the_generation_from_committed_positions()
         script.faults().order([Fault::None].into_iter().chain(crashes));
         assert_eq!(pipeline.supervise(&script, true, std::future::pending()).await, Ending::Done);
         assert_eq!(pipeline.panics(), crashes.len() as u64);
+        for (actor, status) in pipeline.resources.actors.snapshot() {
+            assert_eq!(pipeline.resources.metrics.restarts(&actor).get(), status.restarts, "of {actor}");
+        }
         pipeline.assert_in_step(&events);
         assert_eq!(pipeline.paid_again(), 0);
     });
