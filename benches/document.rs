@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use vectide::document::chunk::{Chunker, TokenCount};
+use vectide::document::chunk::{Chunker, Tokenizer};
 use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::mapping::{Mapped, Mapper};
 use vectide::document::template::Template;
@@ -72,9 +72,9 @@ fn document(c: &mut Criterion) {
 
 struct Cl100k;
 
-impl TokenCount for Cl100k {
-    fn count(&self, text: &str) -> Option<usize> {
-        Some(bpe_openai::cl100k_base().count(text))
+impl Tokenizer for Cl100k {
+    fn count(&self, text: &str) -> usize {
+        bpe_openai::cl100k_base().count(text)
     }
 }
 
@@ -91,7 +91,7 @@ fn chunks(c: &mut Criterion) {
         ("markdown 8192", 8192, TextFormat::Markdown),
     ] {
         let settings = ChunkingSettings { max_tokens, overlap: 0, format };
-        let chunker = Chunker::new(&settings, Arc::new(Cl100k), None).expect("the settings are valid");
+        let chunker = Chunker::new(&settings, Some(Arc::new(Cl100k)), None).expect("the settings are valid");
         group.bench_function(name, |b| b.iter(|| chunker.cut(black_box(&text)).len()));
     }
     group.finish();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use vectide::actor::pulse;
+use vectide::document::chunk::Tokenizer;
 use vectide::embed::provider::{InputType, Judgement, Provider};
 use vectide::embed::space::Space;
 use vectide::pipeline::accounts::TotalsKeeper;
@@ -137,8 +138,8 @@ impl Provider for Timed {
         })
     }
 
-    fn count_tokens(&self, text: &str) -> Option<usize> {
-        self.inner.count_tokens(text)
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
+        self.inner.tokenizer()
     }
 
     fn max_text_tokens(&self) -> Option<usize> {

@@ -23,10 +23,10 @@ const BYTES_PER_TOKEN: usize = 4;
 const CHUNKS_AHEAD: usize = 4;
 
 /// Counts tokens as a model does.
-pub trait TokenCount: Send + Sync {
-    /// The exact number of tokens, including those that the model adds itself. `None`, for every text, where the tokenizer is not known.
-    /// Never more than the text has bytes, plus a constant that the model's limit already allows for.
-    fn count(&self, text: &str) -> Option<usize>;
+pub trait Tokenizer: Send + Sync {
+    /// The exact number of tokens, including those that the model adds itself. Never more than the text has bytes, plus a constant that
+    /// the model's limit already allows for.
+    fn count(&self, text: &str) -> usize;
 }
 
 /// Cuts texts. The same text is always cut in the same places.
@@ -46,18 +46,20 @@ enum Splitter {
 #[derive(Clone)]
 struct Measure {
     /// `None` where the tokenizer is not known.
-    counter: Option<Arc<dyn TokenCount>>,
+    tokenizer: Option<Arc<dyn Tokenizer>>,
 }
 
 impl Measure {
     fn of(&self, text: &str) -> usize {
-        let counted = self.counter.as_ref().and_then(|counter| counter.count(text));
-        counted.unwrap_or_else(|| text.len().div_ceil(BYTES_PER_TOKEN))
+        match &self.tokenizer {
+            Some(tokenizer) => tokenizer.count(text),
+            None => text.len().div_ceil(BYTES_PER_TOKEN),
+        }
     }
 
     /// The longest text that needs no counting to be known to fit: a token stands for at least one byte.
     fn surely_fits(&self, max_tokens: usize) -> usize {
-        let bytes = if self.counter.is_some() { 1 } else { BYTES_PER_TOKEN };
+        let bytes = if self.tokenizer.is_some() { 1 } else { BYTES_PER_TOKEN };
         max_tokens.saturating_mul(bytes)
     }
 }
@@ -70,16 +72,17 @@ impl ChunkSizer for Measure {
 
 impl fmt::Debug for Chunker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = self.measure.counter.is_some();
+        let exact = self.measure.tokenizer.is_some();
         f.debug_struct("Chunker").field("max_tokens", &self.max_tokens).field("exact", &exact).finish_non_exhaustive()
     }
 }
 
 impl Chunker {
-    /// For chunks of at most `settings.max_tokens`, or `model_limit` where that is less.
+    /// For chunks of at most `settings.max_tokens`, or `model_limit` where that is less. Tokens are estimated where the `tokenizer` of the
+    /// model is not known.
     pub fn new(
         settings: &ChunkingSettings,
-        tokens: Arc<dyn TokenCount>,
+        tokenizer: Option<Arc<dyn Tokenizer>>,
         model_limit: Option<usize>,
     ) -> Result<Self, String> {
         let max_tokens = model_limit.map_or(settings.max_tokens, |limit| limit.min(settings.max_tokens));
@@ -94,7 +97,7 @@ impl Chunker {
                 settings.overlap
             ));
         }
-        let measure = Measure { counter: tokens.count("").is_some().then_some(tokens) };
+        let measure = Measure { tokenizer };
         let config = ChunkConfig::new(max_tokens)
             .with_sizer(measure.clone())
             .with_overlap(settings.overlap)
@@ -169,31 +172,27 @@ mod tests {
         text.split_whitespace().map(|word| word.len().div_ceil(8)).sum()
     }
 
-    impl TokenCount for Words {
-        fn count(&self, text: &str) -> Option<usize> {
-            Some(words(text))
+    impl Tokenizer for Words {
+        fn count(&self, text: &str) -> usize {
+            words(text)
         }
     }
 
     /// OpenAI's tokens.
     struct Cl100k;
 
-    impl TokenCount for Cl100k {
-        fn count(&self, text: &str) -> Option<usize> {
-            Some(bpe_openai::cl100k_base().count(text))
+    impl Tokenizer for Cl100k {
+        fn count(&self, text: &str) -> usize {
+            bpe_openai::cl100k_base().count(text)
         }
     }
 
-    struct Unknown;
-
-    impl TokenCount for Unknown {
-        fn count(&self, _: &str) -> Option<usize> {
-            None
-        }
+    fn chunker(max_tokens: usize, overlap: usize, format: TextFormat, tokenizer: impl Tokenizer + 'static) -> Chunker {
+        Chunker::new(&ChunkingSettings { max_tokens, overlap, format }, Some(Arc::new(tokenizer)), None).unwrap()
     }
 
-    fn chunker(max_tokens: usize, overlap: usize, format: TextFormat, tokens: impl TokenCount + 'static) -> Chunker {
-        Chunker::new(&ChunkingSettings { max_tokens, overlap, format }, Arc::new(tokens), None).unwrap()
+    fn estimating(max_tokens: usize, overlap: usize, format: TextFormat) -> Chunker {
+        Chunker::new(&ChunkingSettings { max_tokens, overlap, format }, None, None).unwrap()
     }
 
     fn without_space<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
@@ -203,19 +202,18 @@ mod tests {
     #[test]
     fn a_text_that_fits_is_one_chunk_as_it_stands_and_is_not_counted_without_need() {
         struct Counting(Arc<AtomicUsize>);
-        impl TokenCount for Counting {
-            fn count(&self, text: &str) -> Option<usize> {
+        impl Tokenizer for Counting {
+            fn count(&self, text: &str) -> usize {
                 self.0.fetch_add(1, Ordering::Relaxed);
-                Some(words(text))
+                words(text)
             }
         }
         let calls = Arc::new(AtomicUsize::new(0));
         let chunker = chunker(10, 0, TextFormat::Plain, Counting(calls.clone()));
-        let before = calls.load(Ordering::Relaxed);
         assert_eq!(chunker.cut("a\n\nb c d e"), ["a\n\nb c d e"]);
-        assert_eq!(calls.load(Ordering::Relaxed), before, "ten bytes are at most ten tokens");
+        assert_eq!(calls.load(Ordering::Relaxed), 0, "ten bytes are at most ten tokens");
         assert_eq!(chunker.cut("longer than ten bytes\n\nbut not words"), ["longer than ten bytes\n\nbut not words"]);
-        assert_eq!(calls.load(Ordering::Relaxed), before + 1);
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
     }
 
     #[test]
@@ -253,7 +251,7 @@ mod tests {
 
     #[test]
     fn where_the_tokenizer_is_not_known_a_token_is_four_bytes() {
-        let chunker = chunker(8, 0, TextFormat::Plain, Unknown);
+        let chunker = estimating(8, 0, TextFormat::Plain);
         assert_eq!(chunker.cut(&"x".repeat(32)).len(), 1);
         assert_eq!(chunker.cut(&"x".repeat(33)), ["x".repeat(32), "x".to_owned()]);
     }
@@ -262,7 +260,7 @@ mod tests {
     fn the_model_limit_goes_first_and_impossible_settings_are_refused() {
         let new = |max_tokens, overlap, limit| {
             let settings = ChunkingSettings { max_tokens, overlap, format: TextFormat::Plain };
-            Chunker::new(&settings, Arc::new(Words), limit).map(|chunker| chunker.max_tokens())
+            Chunker::new(&settings, Some(Arc::new(Words)), limit).map(|chunker| chunker.max_tokens())
         };
         assert_eq!(new(8192, 0, Some(512)), Ok(512));
         assert_eq!(new(256, 0, Some(512)), Ok(256));
@@ -300,7 +298,7 @@ mod tests {
             let chunker = match exact {
                 0 => chunker(max, 0, format, Words),
                 1 => chunker(max, 0, format, Cl100k),
-                _ => chunker(max, 0, format, Unknown),
+                _ => estimating(max, 0, format),
             };
             let chunks = chunker.cut(&text);
             prop_assert_eq!(without_space(chunks.iter().copied()), without_space([text.as_str()]));

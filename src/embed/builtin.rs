@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde::Deserialize;
 
 use crate::document::Vector;
+use crate::document::chunk::Tokenizer;
 use crate::document::vector::normalise;
 
 use super::local;
@@ -61,10 +62,8 @@ impl Provider for Builtin {
         Box::pin(local::compute(texts, |text| model.embed(text)))
     }
 
-    fn count_tokens(&self, text: &str) -> Option<usize> {
-        let mut count = 0;
-        self.model.vocabulary.for_each_row(text, |_| count += 1);
-        Some(count)
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
+        Some(Arc::new(Pieces(self.model)))
     }
 
     fn max_text_tokens(&self) -> Option<usize> {
@@ -77,6 +76,17 @@ impl Provider for Builtin {
 
     fn price_per_million_tokens(&self) -> f64 {
         0.0
+    }
+}
+
+/// Counts the pieces that are in the table; all others add nothing to a vector.
+struct Pieces(&'static Model);
+
+impl Tokenizer for Pieces {
+    fn count(&self, text: &str) -> usize {
+        let mut count = 0;
+        self.0.vocabulary.for_each_row(text, |_| count += 1);
+        count
     }
 }
 
@@ -212,7 +222,7 @@ mod tests {
             vectors[1].as_ref().unwrap_err().starts_with("no word of this text is known to the built-in English model")
         );
         assert_eq!(tokens, Some(3));
-        assert_eq!(provider.count_tokens("rain boots"), Some(2));
+        assert_eq!(provider.tokenizer().unwrap().count("rain boots"), 2);
         assert_eq!(provider.space().to_string(), "builtin/minilm-static-en-128 with 128 dimensions");
     }
 }

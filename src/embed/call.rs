@@ -252,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::document::chunk::Tokenizer;
     use crate::embed::space::Space;
     use crate::settings::embedding::RateLimitSettings;
     use crate::telemetry::health::{ComponentHealth, HealthState};
@@ -351,7 +352,7 @@ mod tests {
             })
         }
 
-        fn count_tokens(&self, _: &str) -> Option<usize> {
+        fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
             None
         }
 

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::document::Vector;
+use crate::document::chunk::Tokenizer;
 use crate::document::vector::normalise;
 use crate::settings::embedding::HASHED_DIMENSIONS;
 
@@ -59,7 +60,7 @@ impl Provider for Hashed {
         Box::pin(local::compute(texts, move |text| embed(text, dimensions)))
     }
 
-    fn count_tokens(&self, _: &str) -> Option<usize> {
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
         None
     }
 

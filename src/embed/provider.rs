@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::document::Vector;
+use crate::document::chunk::Tokenizer;
 
 use super::space::Space;
 
@@ -73,8 +74,8 @@ pub trait Provider: Send + Sync + 'static {
     /// thread: local models compute on a blocking thread.
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement>;
 
-    /// The exact number of tokens in a text, where the tokenizer is known.
-    fn count_tokens(&self, text: &str) -> Option<usize>;
+    /// Counts the model's own tokens, where its tokenizer is known.
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>>;
 
     /// The most tokens that one text may have; `None` when there is no limit.
     fn max_text_tokens(&self) -> Option<usize>;

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
 use crate::actor::pulse::{self, Call, Underway};
+use crate::document::chunk::Tokenizer;
 
 const OF: &str = "the embedding provider";
 
@@ -52,8 +53,8 @@ impl Provider for WatchedProvider {
         .boxed()
     }
 
-    fn count_tokens(&self, text: &str) -> Option<usize> {
-        self.provider.count_tokens(text)
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
+        self.provider.tokenizer()
     }
 
     fn max_text_tokens(&self) -> Option<usize> {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::dedup::VectorCache;
-use crate::document::chunk::{Chunker, TokenCount};
+use crate::document::chunk::Chunker;
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::Provider;
@@ -89,15 +89,6 @@ impl From<SpaceError> for StartError {
     }
 }
 
-/// The model's own tokens, as the chunker counts them.
-struct ProviderTokens(Arc<dyn Provider>);
-
-impl TokenCount for ProviderTokens {
-    fn count(&self, text: &str) -> Option<usize> {
-        self.0.count_tokens(text)
-    }
-}
-
 /// What the ledger must keep for an index.
 pub fn ledger_options(settings: &Settings) -> LedgerOptions {
     let discards = matches!(settings.index, IndexSettings::Discard(_));
@@ -125,8 +116,7 @@ impl Resources {
     ) -> Result<Self, StartError> {
         let mapper = Mapper::new(&settings.document).map_err(StartError::Configuration)?;
         let template = Template::new(&settings.document).map_err(StartError::Configuration)?;
-        let tokens = Arc::new(ProviderTokens(provider.clone()));
-        let chunker = Chunker::new(&settings.chunking, tokens, provider.max_text_tokens());
+        let chunker = Chunker::new(&settings.chunking, provider.tokenizer(), provider.max_text_tokens());
         let chunker = chunker.map_err(StartError::Configuration)?;
         let folder = settings.state.path.clone();
         let options = ledger_options(&settings);

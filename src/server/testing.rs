@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::document::chunk::Tokenizer;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
@@ -61,7 +62,7 @@ impl Provider for FakeProvider {
         async move { next.unwrap_or(Judgement::Done(Embeddings { vectors, tokens: None })) }.boxed()
     }
 
-    fn count_tokens(&self, _text: &str) -> Option<usize> {
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
         None
     }
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
-use crate::document::chunk::{Chunker, TokenCount};
+use crate::document::chunk::Chunker;
 use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::Provider;
@@ -63,15 +62,6 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
     }
     checker.trials(settings);
     checker.problems
-}
-
-/// Chunks are checked by their settings alone.
-struct NoTokenizer;
-
-impl TokenCount for NoTokenizer {
-    fn count(&self, _: &str) -> Option<usize> {
-        None
-    }
 }
 
 struct Checker {
@@ -373,7 +363,7 @@ impl Checker {
                 Ok(())
             });
         }
-        self.trial("chunking", || Chunker::new(&settings.chunking, Arc::new(NoTokenizer), limit).map(drop));
+        self.trial("chunking", || Chunker::new(&settings.chunking, None, limit).map(drop));
         if settings.index.external().is_some() {
             self.trial("index", || crate::index::collection(settings, dimensions).map(drop));
         }

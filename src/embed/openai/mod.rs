@@ -18,6 +18,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 
 use crate::actor::offload::try_on_core;
+use crate::document::chunk::Tokenizer;
 use crate::http_client::{self, Cut};
 use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
@@ -46,6 +47,16 @@ pub struct Openai {
     client: Client,
     endpoint: Arc<Endpoint>,
     space: Space,
+}
+
+/// What OpenAI's models read. Its tables take 40 MB, and most catalogues have no text that is long enough to be counted: only such a text
+/// loads them.
+struct Cl100k;
+
+impl Tokenizer for Cl100k {
+    fn count(&self, text: &str) -> usize {
+        bpe_openai::cl100k_base().count(text)
+    }
 }
 
 #[derive(Serialize)]
@@ -119,10 +130,8 @@ impl Provider for Openai {
         Box::pin(self.call(texts))
     }
 
-    fn count_tokens(&self, text: &str) -> Option<usize> {
-        // The tokenizer's tables take 40 MB, and most catalogues have no text that is long enough to be counted: only such a text loads them.
-        let count = || if text.is_empty() { 0 } else { bpe_openai::cl100k_base().count(text) };
-        self.endpoint.counts_tokens.then(count)
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
+        self.endpoint.counts_tokens.then(|| Arc::new(Cl100k) as Arc<dyn Tokenizer>)
     }
 
     fn max_text_tokens(&self) -> Option<usize> {

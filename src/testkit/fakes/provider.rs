@@ -12,6 +12,7 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::{AtOnce, Fault, Faults, SLOW};
 use crate::document::Vector;
+use crate::document::chunk::Tokenizer;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::openai;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
@@ -221,7 +222,7 @@ impl Provider for FakeProvider {
         .boxed()
     }
 
-    fn count_tokens(&self, _: &str) -> Option<usize> {
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
         None
     }
 
