@@ -138,6 +138,10 @@ impl Provider for Timed {
         })
     }
 
+    fn has_words(&self, text: &str) -> bool {
+        self.inner.has_words(text)
+    }
+
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
         self.inner.tokenizer()
     }

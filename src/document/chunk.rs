@@ -35,7 +35,11 @@ pub struct Chunker {
     measure: Measure,
     max_tokens: usize,
     splitter: Arc<Splitter>,
+    has_words: Option<Arc<HasWords>>,
 }
+
+/// Whether a model finds anything in a text.
+type HasWords = dyn Fn(&str) -> bool + Send + Sync;
 
 enum Splitter {
     Plain(TextSplitter<Measure>),
@@ -106,7 +110,13 @@ impl Chunker {
             TextFormat::Plain => Splitter::Plain(TextSplitter::new(config)),
             TextFormat::Markdown => Splitter::Markdown(MarkdownSplitter::new(config)),
         });
-        Ok(Self { measure, max_tokens, splitter })
+        Ok(Self { measure, max_tokens, splitter, has_words: None })
+    }
+
+    /// Leaves out chunks in which the model finds nothing, like a line of dashes, beside others in which it does: for want of a vector for
+    /// them the whole document could not be embedded.
+    pub fn leaving_out(self, has_words: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { has_words: Some(Arc::new(has_words)), ..self }
     }
 
     /// The most tokens a chunk has.
@@ -114,9 +124,9 @@ impl Chunker {
         self.max_tokens
     }
 
-    /// The chunks of a text in order, each a part of it. Nothing but white space is left out; no chunk is longer than the
-    /// maximum, none is empty, and a text that fits is one chunk as it stands (if it has not
-    /// more than 16 bytes for every token that a chunk may have). A text of nothing but white space has no chunks.
+    /// The chunks of a text in order, each a part of it. Nothing but white space is left out, and what [`Self::leaving_out`] says; no chunk
+    /// is longer than the maximum, none is empty, and a text that fits is one chunk as it stands. A text of nothing but white space has no
+    /// chunks.
     pub fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
         if text.trim().is_empty() {
             return Vec::new();
@@ -127,20 +137,37 @@ impl Chunker {
         }
         // A text of many times the usual length of a chunk is not counted only to learn that it does not fit.
         let usual = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
-        let mut window = usual.saturating_mul(CHUNKS_AHEAD);
+        let window = usual.saturating_mul(CHUNKS_AHEAD);
         if text.len() <= window && self.measure.of(text) <= self.max_tokens {
             return vec![text];
         }
+        let mut chunks = self.cut_long(text, window);
+        if let Some(has_words) = &self.has_words
+            && chunks.iter().any(|chunk| has_words(chunk))
+        {
+            chunks.retain(|chunk| has_words(chunk));
+        }
+        chunks
+    }
+
+    /// Looks at `window` bytes of it at once, and then at as many as it takes.
+    fn cut_long<'a>(&self, text: &'a str, mut window: usize) -> Vec<&'a str> {
+        let usual = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
         let mut chunks = Vec::new();
         let mut start = 0;
         while start < text.len() {
             let rest = &text[start..];
             let end = rest.floor_char_boundary(window);
             let mut cut = self.splitter.cut(&rest[..end]);
+            // So few tokens that all of it is one chunk, which must not end where the window does, inside a word perhaps.
+            if end < rest.len() && cut.len() == 1 {
+                window = window.saturating_mul(2);
+                continue;
+            }
             let longest = cut.iter().map(|(_, chunk)| chunk.len()).max().unwrap_or_default();
             window = longest.max(usual / CHUNKS_AHEAD).saturating_mul(CHUNKS_AHEAD);
             // The last chunk ends where the window does, not where the text is best cut: it is cut again with what follows.
-            let again = if end < rest.len() && cut.len() > 1 { cut.pop() } else { None };
+            let again = if end < rest.len() { cut.pop() } else { None };
             chunks.extend(cut.into_iter().map(|(_, chunk)| chunk));
             start += again.map_or(end, |(offset, _)| offset);
         }
@@ -280,6 +307,29 @@ mod tests {
         let least = words(&text).div_ceil(64);
         assert!(chunks.len() <= least + least / 2, "{} chunks where {least} would do", chunks.len());
         assert!(chunks.iter().all(|chunk| chunk.ends_with('.')), "no sentence is cut");
+    }
+
+    #[test]
+    fn a_text_of_few_tokens_in_many_bytes_is_cut_between_its_words() {
+        let chunker = chunker(64, 0, TextFormat::Plain, Words);
+        let sparse = format!("boots are warm{}", " ".repeat(900));
+        let text = sparse.repeat(50);
+        let chunks = chunker.cut(&text);
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(chunks.iter().flat_map(|chunk| words(chunk)).collect::<Vec<_>>(), words(&text), "no word is cut");
+        assert_eq!(chunks.len(), 150_usize.div_ceil(64));
+        let fits = sparse.repeat(20);
+        assert_eq!(chunker.cut(&fits), [fits.trim()], "of 60 tokens in 18,280 bytes");
+    }
+
+    #[test]
+    fn chunks_without_a_word_of_the_model_are_left_out_beside_others() {
+        let chunker =
+            chunker(8, 0, TextFormat::Plain, Words).leaving_out(|chunk| chunk.contains(char::is_alphanumeric));
+        let (first, rule, last) = ("a b c d e f g h", "- ".repeat(8), "i j k");
+        let text = format!("{first}\n\n{rule}\n\n{last}");
+        assert_eq!(chunker.cut(&text), [first, last]);
+        assert_eq!(chunker.cut(&rule.repeat(3)).len(), 3, "so that somebody says what is wrong with it");
     }
 
     proptest! {

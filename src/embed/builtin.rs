@@ -66,6 +66,10 @@ impl Provider for Builtin {
         Some(Arc::new(Pieces(self.model)))
     }
 
+    fn has_words(&self, text: &str) -> bool {
+        Pieces(self.model).count(text) > 0
+    }
+
     fn max_text_tokens(&self) -> Option<usize> {
         None
     }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 use crate::document::Vector;
 use crate::document::chunk::Tokenizer;
 use crate::document::vector::normalise;
 use crate::settings::embedding::HASHED_DIMENSIONS;
 
-use super::local;
+use super::local::{self, is_format};
 use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
 
@@ -25,7 +26,7 @@ const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
 const EDGE: char = ' ';
 
 /// Raised when the same text would give another vector than before.
-const REVISION: &str = "1";
+const REVISION: &str = "2";
 
 /// The provider.
 pub struct Hashed {
@@ -62,6 +63,10 @@ impl Provider for Hashed {
 
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
         None
+    }
+
+    fn has_words(&self, text: &str) -> bool {
+        text.contains(char::is_alphanumeric)
     }
 
     fn max_text_tokens(&self) -> Option<usize> {
@@ -101,9 +106,16 @@ fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
 
 /// The hash of every run of every word, and the number of words.
 fn runs(text: &str) -> (Vec<u64>, u64) {
-    // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it.
-    let lower =
-        if text.is_ascii() { text.to_ascii_lowercase() } else { text.nfkc().collect::<String>().to_lowercase() };
+    // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it. A mark that joins no letter (the accent in
+    // `за́мок`, the dot that is left of `İ`) must not part its word.
+    let lower = match text.is_ascii() {
+        true => text.to_ascii_lowercase(),
+        false => text
+            .to_lowercase()
+            .nfkc()
+            .filter(|c| c.is_alphanumeric() || !(is_combining_mark(*c) || is_format(*c)))
+            .collect(),
+    };
     let mut hashes = Vec::with_capacity(3 * lower.len());
     let (mut word, mut words) = (Vec::new(), 0);
     for letters in lower.split(|c: char| !c.is_alphanumeric()).filter(|letters| !letters.is_empty()) {
@@ -176,6 +188,11 @@ mod tests {
             );
         }
         assert_eq!(vector("u\u{309}ng"), vector("ủng"), "however it is encoded");
+        for (marked, plain) in
+            [("İstanbul", "istanbul"), ("за\u{301}мок", "замок"), ("wa\u{ad}ter\u{200b}proof", "waterproof")]
+        {
+            assert_eq!(vector(marked), vector(plain), "a mark parts no word");
+        }
         assert!((cosine("Boots, RED", "red boots") - 1.0).abs() < 1e-5, "case, order and punctuation do not count");
     }
 

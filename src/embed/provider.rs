@@ -77,6 +77,12 @@ pub trait Provider: Send + Sync + 'static {
     /// Counts the model's own tokens, where its tokenizer is known.
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>>;
 
+    /// Whether the model finds anything in a text; a chunk in which it does not is left out beside others. True where only the provider
+    /// can tell.
+    fn has_words(&self, _: &str) -> bool {
+        true
+    }
+
     /// The most tokens that one text may have; `None` when there is no limit.
     fn max_text_tokens(&self) -> Option<usize>;
 

@@ -53,6 +53,10 @@ impl Provider for WatchedProvider {
         .boxed()
     }
 
+    fn has_words(&self, text: &str) -> bool {
+        self.provider.has_words(text)
+    }
+
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
         self.provider.tokenizer()
     }

@@ -117,7 +117,8 @@ impl Resources {
         let mapper = Mapper::new(&settings.document).map_err(StartError::Configuration)?;
         let template = Template::new(&settings.document).map_err(StartError::Configuration)?;
         let chunker = Chunker::new(&settings.chunking, provider.tokenizer(), provider.max_text_tokens());
-        let chunker = chunker.map_err(StartError::Configuration)?;
+        let words = provider.clone();
+        let chunker = chunker.map_err(StartError::Configuration)?.leaving_out(move |chunk| words.has_words(chunk));
         let folder = settings.state.path.clone();
         let options = ledger_options(&settings);
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
