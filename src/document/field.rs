@@ -63,9 +63,25 @@ impl FieldName {
         value.pointer(&self.rest).filter(|value| !value.is_null())
     }
 
-    /// Takes the value out of a record, `null` too.
+    /// Takes the value out of a record, `null` too, and the objects around it that have nothing left: in a patch they would replace what the
+    /// document has in their place.
     pub fn take(&self, fields: &mut Fields) -> Option<Value> {
-        let Some((parent, last)) = self.rest.rsplit_once('/') else {
+        let taken = self.remove(fields, &self.rest)?;
+        let mut path = self.rest.as_str();
+        while let Some((parent, _)) = path.rsplit_once('/') {
+            let around = fields.get(&self.key).and_then(|value| value.pointer(parent));
+            if !around.and_then(Value::as_object).is_some_and(Fields::is_empty) {
+                break;
+            }
+            self.remove(fields, parent);
+            path = parent;
+        }
+        Some(taken)
+    }
+
+    /// Takes out what lies at a path inside the value of the key, or the value itself.
+    fn remove(&self, fields: &mut Fields, path: &str) -> Option<Value> {
+        let Some((parent, last)) = path.rsplit_once('/') else {
             return fields.remove(&self.key);
         };
         let last = last.replace("~1", "/").replace("~0", "~");
@@ -147,10 +163,14 @@ mod tests {
     #[test]
     fn taking_a_value_leaves_its_neighbours() {
         let mut record = fields(json!({"a": 1, "b": {"c": 2, "d": {"e/f": 3}}}));
-        assert_eq!(FieldName::new("/b/d/e~1f").unwrap().take(&mut record), Some(json!(3)));
-        assert_eq!(FieldName::new("a").unwrap().take(&mut record), Some(json!(1)));
-        assert_eq!(FieldName::new("/b/x/y").unwrap().take(&mut record), None);
-        assert_eq!(record, fields(json!({"b": {"c": 2, "d": {}}})));
+        let mut take = |name| FieldName::new(name).unwrap().take(&mut record);
+        assert_eq!((take("/b/d/e~1f"), take("a"), take("/b/x/y")), (Some(json!(3)), Some(json!(1)), None));
+        assert_eq!(record, fields(json!({"b": {"c": 2}})), "and no object that has nothing left");
+        let mut record = fields(json!({"a": {"b": {"c": 1}}, "list": [{"x": 2}, {}]}));
+        for (name, taken) in [("/a/b/c", json!(1)), ("/list/0/x", json!(2))] {
+            assert_eq!(FieldName::new(name).unwrap().take(&mut record), Some(taken));
+        }
+        assert_eq!(record, fields(json!({"list": [{}, {}]})), "a list keeps its places");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From a record's bytes to a change, by the `document` section of the configuration.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -199,12 +200,10 @@ impl Kind {
             Ok(from) => Ok((from, to.clone())),
             Err(error) => Err(format!("document.events.{name}.rename: {error}")),
         });
-        Ok(Some(Self {
-            operation,
-            priority: settings.priority,
-            immediate: settings.immediate,
-            rename: rename.collect::<Result<_, _>>()?,
-        }))
+        let mut rename: Vec<(FieldName, String)> = rename.collect::<Result<_, _>>()?;
+        // What lies inside of another is taken out of it before that one is.
+        rename.sort_by_key(|(from, _)| Reverse(from.keys().len()));
+        Ok(Some(Self { operation, priority: settings.priority, immediate: settings.immediate, rename }))
     }
 
     /// Moves fields to their new names, all at once: two may change places. A moved field replaces one that has its new name.
@@ -415,6 +414,26 @@ mod tests {
         assert_eq!(
             json!(change.fields),
             json!({"product": {"id": 9}, "meta": {"at": 12_345_678_901_234_u64, "kind": 3}, "a": 2, "b": 1, "name": "n"})
+        );
+    }
+
+    #[test]
+    fn what_lies_inside_of_another_field_is_renamed_too_and_a_patch_wipes_no_object() {
+        let mapper = mapper(
+            r#"
+            id: id
+            version: { field: v, unit: counter }
+            text: "{{ title }}"
+            events: { field: k, p: { operation: patch, rename: { /after: whole, /after/price: price, /product/new_price: new } } }
+            "#,
+        );
+        let change = change(
+            &mapper,
+            json!({"id": 1, "v": 2, "k": "p", "after": {"price": 7, "name": "n"}, "product": {"new_price": 8}}),
+        );
+        assert_eq!(
+            json!(change.fields),
+            json!({"id": 1, "v": 2, "k": "p", "whole": {"name": "n"}, "price": 7, "new": 8})
         );
     }
 
