@@ -21,7 +21,8 @@ pub struct DocumentSettings {
     pub version: Option<VersionSettings>,
     /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":
     /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
-    /// A part of a missing field, `{{ description[:300] }}`, is empty and not missing.
+    /// A part of a missing field, `{{ description[:300] }}`, is empty and not missing. Of an object that may be missing as a whole write
+    /// `{{ (maker | default({})).name | default('') }}`: a default does not reach into what is missing.
     pub text: String,
     /// The fields that the index stores beside the vector, for filters and results.
     #[serde(default)]
