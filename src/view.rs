@@ -6,13 +6,12 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::document::{Document, DocumentId, Vector, Version, versioning};
 use crate::index::Hit;
 use crate::ledger::{DeadLetter, HeldChunk, HeldDocument};
 use crate::settings::document::VersionUnit;
+use crate::telemetry::calendar;
 
 /// A version as a JSON number with all its digits, in the unit of `document.version`: times are Unix times in that unit, with `auto` in
 /// seconds. Read with the same unit it is the same version.
@@ -186,15 +185,9 @@ impl From<&DeadLetter> for DeadLetterView {
             position: letter.position.clone(),
             reason: letter.reason.clone(),
             attempts: letter.attempts,
-            at: rfc3339(dead.at),
+            at: calendar::of_unix_ms(dead.at),
         }
     }
-}
-
-/// A time of Unix milliseconds in UTC; one that no calendar has stays a number.
-fn rfc3339(unix_ms: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000).ok();
-    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix_ms.to_string())
 }
 
 #[cfg(test)]
@@ -231,16 +224,5 @@ mod tests {
             r#""0101010101010101010101010101010101010101010101010101010101010101"}]}"#
         );
         assert_eq!(serde_json::to_string(&DocumentView::new(&id, &held, VersionUnit::Auto)).unwrap(), expected);
-    }
-
-    #[test]
-    fn times_are_those_of_a_calendar() {
-        for (unix_ms, shown) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (1_732_351_234_567, "2024-11-23T08:40:34.567Z"),
-            (i64::MAX, "9223372036854775807"),
-        ] {
-            assert_eq!(rfc3339(unix_ms), shown);
-        }
     }
 }

@@ -161,7 +161,7 @@ fn a_document_is_shown_as_it_is_held() {
     assert_eq!(boots.get("deleted"), None);
     let shown = shop.done("get p16");
     assert!(shown.contains("state     in the index") && shown.contains("\"Waterproof boots\""), "{shown}");
-    assert!(shop.done("get p18").contains("not in the index: its text is not complete yet"));
+    assert!(shop.done("get p18").contains("not in the index: its text lacks `title`"));
     let unknown = shop.call("get nobody --json");
     assert_eq!((unknown.code, unknown.out.as_str()), (1, ""));
     assert_eq!(unknown.err, "vectide: there is no document `nobody`\n");
@@ -226,6 +226,20 @@ fn an_export_replaces_files_and_nothing_else() {
         assert!(refused.code == 70 && refused.err.contains("state.path"), "{file}: {refused:?}");
     }
     assert!(shop.call("export --output data").err.contains("is a folder"));
+    // What a killed export left is written over, and goes; two at once do not write into one file.
+    let left = path(".new.jsonl.unfinished");
+    fs::write(&left, "{}\n".repeat(10_000)).unwrap();
+    shop.done("export --output new.jsonl");
+    assert_eq!(fs::read_to_string(path("new.jsonl")).unwrap().lines().count(), lines.len());
+    assert!(!left.exists());
+    let other = fs::File::create(&left).unwrap();
+    other.lock().unwrap();
+    let refused = shop.call("export --output new.jsonl");
+    assert!(refused.code == 70 && refused.err.contains("by another export"), "{refused:?}");
+    assert!(left.exists());
+    let full = shop.call("export --output /dev/full");
+    assert!(full.code == 70 && full.err.contains("/dev/full cannot be written"), "{full:?}");
+    assert_eq!(shop.done("export --output -").lines().count(), lines.len());
     assert_eq!(shop.lines("export").len(), lines.len(), "the ledger is as it was");
 }
 
@@ -233,9 +247,11 @@ fn an_export_replaces_files_and_nothing_else() {
 #[test]
 fn an_export_may_be_a_parquet_file() {
     let shop = Shop::indexed();
-    shop.done("export --vectors --format parquet --output out.parquet");
-    let bytes = fs::read(shop.folder().join("out.parquet")).unwrap();
-    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    for words in ["--format parquet --output out", "--output out.parquet"] {
+        shop.done(&format!("export --vectors {words}"));
+        let bytes = fs::read(shop.folder().join(words.rsplit(' ').next().unwrap())).unwrap();
+        assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{words}");
+    }
 }
 
 #[test]
@@ -318,12 +334,40 @@ fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
         ("search", 64),
         ("search boots -k 0", 64),
         ("--set embedding.provder=builtin check", 78),
+        ("check --set embedding.provder=builtin", 78),
+        ("--set foo check", 64),
         ("--config nowhere.yaml check", 78),
         ("--help", 0),
     ] {
         let answer = shop.call(words);
         assert_eq!(answer.code, code, "{words}: {answer:?}");
         assert_eq!(answer.err.is_empty(), code == 0, "{words}: {answer:?}");
+    }
+}
+
+#[test]
+fn for_machines_every_line_on_standard_error_is_json() {
+    let shop = Shop::new();
+    let done = shop.call("--log-format json run --until-idle");
+    let failed = shop.call("--log-format json --config nowhere.yaml run");
+    for (answer, code, said) in [(done, 0, "Done in"), (failed, 78, "nowhere.yaml")] {
+        let lines: Vec<Value> = answer.err.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let last = lines.last().and_then(|line| line["message"].as_str()).unwrap_or_default();
+        assert!(answer.code == code && last.contains(said), "{answer:?}");
+    }
+}
+
+#[test]
+fn an_output_that_is_full_is_named() {
+    let shop = Shop::indexed();
+    for words in ["export", "check --print", "dead-letters list"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = shop.command(words).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
+        let answer = Answer::of(output.unwrap());
+        assert!(
+            answer.code == 70 && answer.err.contains("standard output cannot be written to"),
+            "{words}: {answer:?}"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! `vectide check`: finds everything that is wrong with the configuration.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,7 +27,8 @@ pub struct Args {
 pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut out = Report::on_stdout();
     if args.print {
-        out.write_all(settings::print(&settings).as_bytes())?;
+        // A configuration that is not whole is none.
+        io::stdout().lock().write_all(settings::print(&settings).as_bytes())?;
     } else {
         let names: Vec<&str> = settings.sources.keys().map(String::as_str).collect();
         let file = file.display();

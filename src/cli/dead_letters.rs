@@ -211,7 +211,14 @@ fn forget(out: &mut impl Write, ledger: &Ledger, which: &Which) -> anyhow::Resul
         Ok(())
     };
     if which.all {
-        pages(ledger, drop_page)?;
+        let mut dropped = 0;
+        pages(ledger, |page| {
+            dropped += page.len();
+            drop_page(page)
+        })?;
+        if dropped == 0 {
+            writeln!(out, "there is no dead letter")?;
+        }
     } else {
         for id in &which.ids {
             // One may have been cleared meanwhile, by a newer version of its document.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::pipeline::resources::StartError;
 use crate::settings::Problems;
+use crate::telemetry::logging;
 
 /// Everything that was asked for is done.
 pub const DONE: u8 = 0;
@@ -22,8 +23,12 @@ pub const CONFIGURATION: u8 = 78;
 
 /// Says on standard error what is wrong, and answers the code.
 pub fn failed(code: u8, error: &dyn Display) -> ExitCode {
-    // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "vectide: {error}");
+    if logging::is_json() {
+        tracing::error!(code, "{error}");
+    } else {
+        // Nobody is left to be told when standard error is closed.
+        let _ = writeln!(io::stderr().lock(), "vectide: {error}");
+    }
     ExitCode::from(code)
 }
 
@@ -49,7 +54,11 @@ pub fn of_error(error: &anyhow::Error) -> ExitCode {
         Some(StartError::Configuration(_)) => CONFIGURATION,
         _ => INTERNAL,
     };
-    failed(code, &format_args!("{error:#}"))
+    // Whatever else can fail to be written is named in the error.
+    match error.downcast_ref::<io::Error>() {
+        Some(_) => failed(code, &format_args!("standard output cannot be written to: {error:#}")),
+        None => failed(code, &format_args!("{error:#}")),
+    }
 }
 
 #[cfg(test)]

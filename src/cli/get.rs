@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::table::Table;
 use super::{exit, opened, print_json};
 use crate::document::DocumentId;
+use crate::document::template::Template;
 use crate::settings::Settings;
 use crate::telemetry::terminal::{self, printable};
 use crate::view::DocumentView;
@@ -29,21 +30,28 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         return Ok(exit::failed(exit::NOT_FOUND, &format_args!("there is no document `{id}`")));
     };
     let view = DocumentView::new(&id, &held, settings.document.version_unit());
+    let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
+    let lacking = if view.indexed { Vec::new() } else { template.lacking(&held.document) };
     let mut out = io::stdout().lock();
     match json {
         true => print_json(&mut out, &view)?,
-        false => write(&mut out, &view, terminal::width())?,
+        false => write(&mut out, &view, &lacking, terminal::width())?,
     }
     out.flush()?;
     Ok(ExitCode::from(exit::DONE))
 }
 
-fn write(out: &mut impl Write, document: &DocumentView, width: usize) -> io::Result<()> {
+/// `lacking`: the fields for want of which it may have no text.
+fn write(out: &mut impl Write, document: &DocumentView, lacking: &[String], width: usize) -> io::Result<()> {
     let DocumentView { id, indexed, version, deleted, fields, versions, metadata, chunks } = document;
-    let state = match (indexed, fields.is_empty()) {
-        (true, _) => "in the index",
-        (false, true) => "deleted: it has no field left",
-        (false, false) => "not in the index: its text is not complete yet, or cannot be embedded",
+    let lacking: Vec<String> = lacking.iter().map(|field| format!("`{}`", printable(field))).collect();
+    let state = match (indexed, fields.is_empty(), lacking.is_empty()) {
+        (true, ..) => "in the index".to_owned(),
+        (false, true, _) => "deleted: it has no field left".to_owned(),
+        (false, false, false) => format!("not in the index: its text lacks {}", lacking.join(", ")),
+        (false, false, true) => {
+            "not in the index: its text cannot be embedded, see `vectide dead-letters list`".to_owned()
+        }
     };
     writeln!(out, "id        {}", printable(id))?;
     writeln!(out, "state     {state}")?;
@@ -91,7 +99,7 @@ mod tests {
             chunks: Vec::new(),
         };
         let mut out = Vec::new();
-        write(&mut out, &document, 80).unwrap();
+        write(&mut out, &document, &[], 80).unwrap();
         let written = String::from_utf8(out).unwrap();
         assert_eq!(written.matches(" 2K").count(), 5, "{written}");
         assert!(!written.contains('\u{9b}'), "{written}");

@@ -1,13 +1,14 @@
 //! `vectide init`: writes a commented configuration to start from.
 
 use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use super::exit;
+use super::report::Report;
 
 /// What is written.
 pub const STARTER: &str = include_str!("init.yaml");
@@ -34,7 +35,7 @@ pub fn run(args: Args, file: &Path) -> anyhow::Result<ExitCode> {
         opened => opened.with_context(|| format!("{shown} cannot be written"))?,
     };
     out.write_all(STARTER.as_bytes()).with_context(|| format!("{shown} cannot be written"))?;
-    writeln!(io::stdout().lock(), "{shown} is written; edit it, then try `vectide check` and `vectide run`")?;
+    writeln!(Report::on_stdout(), "{shown} is written; edit it, then try `vectide check` and `vectide run`")?;
     Ok(ExitCode::from(exit::DONE))
 }
 

@@ -34,18 +34,18 @@ use crate::telemetry::logging::LogFormat;
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
     /// The configuration [default: the environment variable VECTIDE_CONFIG, else config.yaml].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
     /// Sets a key of the configuration: `--set batching.max_items=50`. May be repeated; goes before VECTIDE__BATCHING__MAX_ITEMS
     /// in the environment, which goes before the file.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, global = true)]
     pub set: Vec<String>,
     /// How log lines look; `auto` is `pretty` on a terminal and plain lines elsewhere.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
     pub log_format: LogFormat,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter like `vectide=debug,reqwest=info`
     /// [default: the environment variable VECTIDE_LOG, else info].
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", global = true)]
     pub log: Option<String>,
     /// What to do.
     #[command(subcommand)]
@@ -71,6 +71,10 @@ pub enum Command {
     #[command(subcommand)]
     DeadLetters(dead_letters::Args),
     /// Write out every document.
+    ///
+    /// A document is written when it has any field, in the order of ids. One that is not in the index, because its text is not complete yet or
+    /// cannot be embedded, has `metadata: null` and no chunks; one that was deleted is left out. Memory does not grow with the number of
+    /// documents.
     Export(export::Args),
     /// Write a commented configuration to start from.
     Init(init::Args),
@@ -116,6 +120,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
     Ok(out.write_all(b"\n")?)
+}
+
+fn assignment(text: &str) -> Result<String, String> {
+    let has_key = text.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty());
+    has_key.then(|| text.to_owned()).ok_or_else(|| "write `key=value`, like `batching.max_items=50`".to_owned())
 }
 
 fn document_id(text: &str) -> Result<DocumentId, String> {

@@ -19,11 +19,15 @@ use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
 use crate::source::http::Intake;
+use crate::telemetry::logging;
 
 /// How long the last calls to the ledger may take, if `shutdown.grace` is not longer. Then it hangs.
 const LAST_CALLS: Duration = Duration::from_secs(5);
 /// How long the end waits for the clients of sources to say goodbye to their servers.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// After so long it is told what the end waits for.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The options of `run`.
 #[derive(Debug, clap::Args)]
@@ -89,11 +93,24 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         // A thread that hangs would be waited for by any other end.
         std::process::exit(i32::from(code(&ending)));
     }
-    if let Err(error) = resources.index.close().await {
+    let mut closing = resources.index.close();
+    let closed = match timeout(SILENCE, &mut closing).await {
+        Ok(closed) => closed,
+        Err(_) => {
+            tracing::info!("everything is settled; finishing the index");
+            closing.await
+        }
+    };
+    if let Err(error) = closed {
         tracing::warn!(%error, "the next start takes longer");
     }
-    // Nobody is left to be told when standard error is closed.
-    let _ = write!(io::stderr().lock(), "{}", progress.summary(&ending).await);
+    let summary = progress.summary(&ending).await;
+    if logging::is_json() {
+        tracing::info!("{}", summary.trim_end());
+    } else {
+        // Nobody is left to be told when standard error is closed.
+        let _ = write!(io::stderr().lock(), "{summary}");
+    }
     Ok(match &ending {
         Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(code(&ending), reason),
         Ending::Done | Ending::Stopped | Ending::WorkLeft => ExitCode::from(code(&ending)),

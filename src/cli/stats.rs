@@ -11,7 +11,7 @@ use super::table::Table;
 use super::{exit, print_json};
 use crate::http_client::install_cryptography;
 use crate::settings::Settings;
-use crate::telemetry::figures::{bytes, count, money, span};
+use crate::telemetry::figures::{bytes, count, counted, money, span};
 use crate::telemetry::health::ComponentHealth;
 use crate::telemetry::{Stats, terminal};
 
@@ -74,7 +74,7 @@ fn reachable(listen: SocketAddr) -> Option<SocketAddr> {
 fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     let Stats { pipeline, documents, points, dead_letters, total, run, sources, provider, index, .. } = stats;
     writeln!(out, "pipeline      {pipeline}")?;
-    writeln!(out, "index         {} documents in {} chunks", count(*documents), count(*points))?;
+    writeln!(out, "index         {} in {}", counted(*documents, "document"), counted(*points, "chunk"))?;
     writeln!(out, "dead letters  {}", count(*dead_letters))?;
     let provider = provider.as_ref().map(|provider| ("provider", &provider.model, &provider.health));
     let index = index.as_ref().map(|index| ("index", &index.kind, &index.health));

@@ -119,7 +119,8 @@ impl Connections {
     pub(super) async fn close(self) {
         let Self { socket, phase, room, workers } = self;
         if let Err(error) = turn_away(&socket) {
-            tracing::warn!(%error, "a caller that connects at this moment may see its connection reset");
+            // Some kernels let only administrators do so, and nobody is to be alarmed at every end for a caller that may be.
+            tracing::debug!(%error, "a caller that connects at this moment may see its connection reset");
         }
         // The workers have the same socket under other handles: it is closed when the last of them took in what was waiting.
         drop(socket);
@@ -264,7 +265,12 @@ mod tests {
         socket.listen(BACKLOG).unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         let taken_in = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
-        turn_away(&socket).unwrap();
+        match turn_away(&socket) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return eprintln!("skipped: this kernel lets only administrators turn callers away ({error})");
+            }
+            turned => turned.unwrap(),
+        }
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(100)).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::TimedOut);
         socket.set_nonblocking(true).unwrap();

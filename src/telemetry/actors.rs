@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use super::calendar;
 
 /// What an actor is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ impl ActorHandle {
         self.update(|status| {
             status.state = ActorState::Restarting;
             status.restarts += 1;
-            status.last_panic = Some(Panic { reason: message.to_owned(), at: rfc_3339(SystemTime::now()) });
+            status.last_panic = Some(Panic { reason: message.to_owned(), at: calendar::of(SystemTime::now()) });
         });
     }
 
@@ -121,14 +121,11 @@ impl ActorHandle {
     }
 }
 
-/// A time in UTC, to the millisecond.
-pub(super) fn rfc_3339(at: SystemTime) -> String {
-    // Only a year beyond 9999 cannot be written.
-    OffsetDateTime::from(at).truncate_to_millisecond().format(&Rfc3339).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use time::OffsetDateTime;
+    use time::format_description::well_known::Rfc3339;
+
     use super::*;
 
     #[test]
@@ -158,6 +155,5 @@ mod tests {
         for state in ActorState::ALL {
             assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
         }
-        assert_eq!(rfc_3339(SystemTime::UNIX_EPOCH), "1970-01-01T00:00:00Z");
     }
 }

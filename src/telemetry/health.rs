@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::actors::rfc_3339;
+use super::calendar;
 
 /// Something whose state decides whether the process is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ impl Health {
         let before = components.get(&component).cloned().unwrap_or(WELL);
         let since = match (state, before.state) {
             (HealthState::Ok, _) => None,
-            (_, HealthState::Ok) => Some(rfc_3339(now)),
+            (_, HealthState::Ok) => Some(calendar::of(now)),
             _ => before.since,
         };
         components.insert(component, ComponentHealth { state, reason, since });

@@ -1,6 +1,7 @@
 //! Log lines, on standard error: standard output is for results.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -13,7 +14,7 @@ use super::status_line::Stderr;
 pub enum LogFormat {
     /// With colours, for people.
     Pretty,
-    /// A JSON object a line, for machines.
+    /// A JSON object a line, for machines; what is otherwise said beside the log is a line of it.
     Json,
     /// Pretty on a terminal, plain lines elsewhere.
     #[default]
@@ -38,13 +39,22 @@ pub enum LoggingError {
     Started,
 }
 
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether log lines are JSON: then nothing else is written beside them.
+pub fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
 /// Starts logging for the whole process. `filter` is a level for Vectide's own lines (other code then logs warnings only), or a
 /// filter as `tracing` has it. Without one: `info`.
 pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
     let filter = parse(filter.unwrap_or("info"))?;
     // A failed write is not told on standard error: that is where it failed, and telling would panic.
     let lines = fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let plain = std::env::var_os("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let colours = io::stderr().is_terminal() && !plain;
+    JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     let started = match format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Pretty => lines.with_target(false).with_ansi(true).try_init(),

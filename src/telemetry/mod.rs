@@ -2,6 +2,7 @@
 //! small locks; no actor is asked by message.
 
 pub mod actors;
+pub mod calendar;
 pub mod figures;
 pub mod health;
 pub mod labels;

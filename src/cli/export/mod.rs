@@ -6,6 +6,7 @@ mod parquet;
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,27 +17,23 @@ use crate::settings::Settings;
 use pages::Pages;
 
 /// The options of `export`.
-///
-/// A document is written when it has any field, in the order of ids. One that is not in the index, because its text is not complete yet or
-/// cannot be embedded, has `metadata: null` and no chunks; one that was deleted is left out. Memory does not grow with the number of documents.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Write the vectors too.
     #[arg(long)]
     pub vectors: bool,
-    /// How documents are written.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: ExportFormat,
-    /// Where to; without it, to standard output. The file is replaced once all is written.
+    /// How documents are written [default: `parquet` into a file of that ending, else `jsonl`].
+    #[arg(long, value_enum)]
+    pub format: Option<ExportFormat>,
+    /// Where to; without it, or for `-`, to standard output. The file is replaced once all is written.
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 /// How documents are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExportFormat {
     /// A line of JSON a document: `{"id","version","fields","metadata","chunks":[{"fingerprint","vector"}]}`.
-    #[default]
     Jsonl,
     /// A Parquet file with the same columns; `version`, `fields` and `metadata` are JSON texts.
     Parquet,
@@ -46,24 +43,36 @@ pub enum ExportFormat {
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let ledger = opened::ledger(&settings)?;
     let pages = Pages::new(&ledger, args.vectors, settings.document.version_unit());
-    match &args.output {
+    let output = args.output.as_deref().filter(|output| *output != Path::new("-"));
+    let format = args.format.unwrap_or_else(|| ExportFormat::of(output));
+    match output {
         Some(file) => match Target::of(file, &settings.state.path)? {
-            Target::Stream(out) => write(args.format, pages, BufWriter::new(out))?,
+            Target::Stream(out) => write(format, pages, BufWriter::new(out)).with_context(|| cannot(file))?,
             Target::File { path, permissions } => {
                 let unfinished = Unfinished::beside(&path)?;
-                let out = File::create(&unfinished.0);
-                let out = out.with_context(|| format!("{} cannot be written", unfinished.0.display()))?;
-                write(args.format, pages, BufWriter::new(&out))?;
-                unfinished.finish(&out, &path, permissions)?;
+                write(format, pages, BufWriter::new(&unfinished.file)).with_context(|| cannot(&unfinished.path))?;
+                unfinished.finish(&path, permissions)?;
             }
         },
-        None if args.format == ExportFormat::Parquet && io::stdout().is_terminal() => {
+        None if format == ExportFormat::Parquet && io::stdout().is_terminal() => {
             let problem = "a Parquet file is nothing to look at: name a file with `--output`";
             return Ok(exit::failed(exit::USAGE, &problem));
         }
-        None => write(args.format, pages, BufWriter::new(io::stdout()))?,
+        None => write(format, pages, BufWriter::new(io::stdout()))?,
     }
     Ok(ExitCode::from(exit::DONE))
+}
+
+impl ExportFormat {
+    /// That of a file of this name.
+    fn of(file: Option<&Path>) -> Self {
+        let is_parquet = file.and_then(Path::extension).is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+        if is_parquet { Self::Parquet } else { Self::Jsonl }
+    }
+}
+
+fn cannot(file: &Path) -> String {
+    format!("{} cannot be written", file.display())
 }
 
 fn write(format: ExportFormat, pages: Pages<'_>, out: impl Write + Send) -> anyhow::Result<()> {
@@ -96,7 +105,7 @@ enum Target {
 impl Target {
     /// Behind links. Nothing in the data folder is overwritten.
     fn of(file: &Path, data: &Path) -> anyhow::Result<Self> {
-        let cannot = || format!("{} cannot be written", file.display());
+        let cannot = || cannot(file);
         let there = match fs::metadata(file) {
             Ok(there) if there.is_dir() => anyhow::bail!("{} is a folder: name a file in it", file.display()),
             Ok(there) if !there.is_file() => {
@@ -121,28 +130,45 @@ impl Target {
     }
 }
 
-/// A file that is written beside the one it will replace, and that goes when it is not finished.
-struct Unfinished(PathBuf);
+/// A file that is written beside the one it will replace, and that goes when it is not finished. One that a killed process left is written over.
+struct Unfinished {
+    path: PathBuf,
+    file: File,
+}
 
 impl Unfinished {
     fn beside(file: &Path) -> anyhow::Result<Self> {
         let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".{}.unfinished", std::process::id()));
-        Ok(Self(file.with_file_name(hidden)))
+        hidden.push(".unfinished");
+        let path = file.with_file_name(hidden);
+        let open = || File::options().write(true).create(true).truncate(false).open(&path);
+        let unfinished = open().with_context(|| cannot(&path))?;
+        // Until this process ends. Who has it open from before it was finished by another holds a file that is in its place by now.
+        let is_ours = unfinished.try_lock().is_ok() && is_same(&unfinished, &path);
+        anyhow::ensure!(is_ours, "{} is being written by another export", file.display());
+        unfinished.set_len(0).with_context(|| cannot(&path))?;
+        Ok(Self { path, file: unfinished })
     }
 
-    fn finish(self, written: &File, file: &Path, permissions: Option<Permissions>) -> anyhow::Result<()> {
-        let permitted = permissions.map_or(Ok(()), |permissions| written.set_permissions(permissions));
-        let done = permitted.and_then(|()| written.sync_all()).and_then(|()| fs::rename(&self.0, file));
-        done.with_context(|| format!("{} cannot be written", file.display()))
+    fn finish(self, file: &Path, permissions: Option<Permissions>) -> anyhow::Result<()> {
+        let permitted = permissions.map_or(Ok(()), |permissions| self.file.set_permissions(permissions));
+        let done = permitted.and_then(|()| self.file.sync_all()).and_then(|()| fs::rename(&self.path, file));
+        done.with_context(|| cannot(file))
     }
+}
+
+fn is_same(open: &File, path: &Path) -> bool {
+    let number = |of: io::Result<fs::Metadata>| of.map(|of| (of.dev(), of.ino())).ok();
+    number(open.metadata()).is_some_and(|open| number(fs::metadata(path)) == Some(open))
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // After a success there is nothing there any more.
-        let _ = fs::remove_file(&self.0);
+        // After a success there is nothing there any more, or another process's.
+        if is_same(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
