@@ -11,7 +11,8 @@ use super::units::Span;
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownSettings {
     /// How long SIGTERM or Ctrl-C waits until what was read is finished. What is left then is done by the next run. Requests that are
-    /// being answered get 5 s more, so whoever kills a process that does not end must wait longer than both.
+    /// being answered, sources' servers and the index get some seconds more each, so whoever kills a process that does not end should wait
+    /// for half a minute longer.
     pub grace: Span,
 }
 
