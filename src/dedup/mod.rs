@@ -1,13 +1,14 @@
 //! Deciding what changed, and what must be paid for.
 //!
-//! The [`actor`] claims documents so that at most one plan per document is in flight, [`plan`] finds the difference between what
-//! the index should hold and what it holds, [`cache`] and [`flight`] keep a text from being embedded twice, [`budget`] bounds what large
-//! documents take meanwhile.
+//! The [`actor`] claims documents so that at most one plan per document is in flight, [`diff`] finds the difference between what
+//! the index should hold and what it holds, [`plan`] acts on it, [`cache`] and [`flight`] keep a text from being embedded twice, and
+//! [`budget`] bounds what large documents take meanwhile.
 
 pub mod actor;
 pub mod budget;
 pub mod cache;
 pub mod claim;
+pub mod diff;
 pub mod flight;
 pub mod plan;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use actor::{Changes, Deduplicator, Incoming};
 pub use budget::Budget;
 pub use cache::VectorCache;
 pub use claim::{Claim, Claims, Group};
+pub use diff::Renderer;
 pub use flight::{Flight, Flights, PendingText, Work, Works};
 pub use plan::Planner;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::diff::Renderer;
 use super::plan::Planner;
 use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Work, Works};
 use crate::actor::Outlet;
@@ -44,9 +45,11 @@ impl Stage {
         let (writer, to_writer) = world.probe("writer", 4);
         let flights = Arc::new(Flights::new(resources.metrics.embedding_queue.clone(), resources.cache.clone(), true));
         let planner = Planner {
-            template: resources.template.clone(),
-            chunker: resources.chunker.clone(),
-            fingerprints: Fingerprinter::new(&resources.provider.space().key()),
+            renderer: Renderer {
+                template: resources.template.clone(),
+                chunker: resources.chunker.clone(),
+                fingerprints: Fingerprinter::new(&resources.provider.space().key()),
+            },
             flights: flights.clone(),
             budget: Arc::new(Budget::new(BUDGET)),
             metrics: resources.metrics.clone(),

@@ -8,7 +8,7 @@ use super::TakenRecord;
 pub type PointKey = u64;
 
 /// What the ledger holds of one document.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct HeldDocument {
     /// The merged state of all changes so far.
     pub document: Document,

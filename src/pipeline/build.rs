@@ -13,7 +13,7 @@ use crate::actor::outlet::WaitMeter;
 use crate::actor::pulse::Pulse;
 use crate::actor::{Incident, Outlet, Watch, guard};
 use crate::batch::Batcher;
-use crate::dedup::{Budget, Deduplicator, Flights, Planner};
+use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::actor::{Desk, Embedder};
@@ -111,10 +111,13 @@ pub(super) fn build_within(
     let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
 
     register("deduplicator");
-    let planner = Planner {
+    let renderer = Renderer {
         template: r.template.clone(),
         chunker: r.chunker.clone(),
         fingerprints: Fingerprinter::new(&r.provider.space().key()),
+    };
+    let planner = Planner {
+        renderer,
         flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
         budget: Arc::new(Budget::new(PLANNED)),
         metrics: r.metrics.clone(),

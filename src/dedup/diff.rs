@@ -1,0 +1,160 @@
+//! The difference between what the index should hold for a document and what it holds. Nothing is told, counted or sent here: that is for
+//! [`super::plan`].
+
+use std::sync::Arc;
+
+use super::claim::Group;
+use super::flight::{Draft, Settlement, Work};
+use crate::delivery::Verdict;
+use crate::document::chunk::Chunker;
+use crate::document::fingerprint::Fingerprinter;
+use crate::document::template::Template;
+use crate::document::{Document, Fingerprint};
+use crate::ledger::{Held, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
+use crate::telemetry::Reason;
+
+/// What turns documents into chunks.
+pub struct Renderer {
+    /// Renders texts and metadata.
+    pub template: Arc<Template>,
+    /// Cuts long texts.
+    pub chunker: Arc<Chunker>,
+    /// Names texts in the provider's space.
+    pub fingerprints: Fingerprinter,
+}
+
+/// What came of the comparison of one document.
+pub(super) struct Diff {
+    /// What is to be done for it.
+    pub need: Need,
+    /// How many of its texts the index holds already.
+    pub kept: usize,
+}
+
+/// What is to be done for one document.
+pub(super) enum Need {
+    /// Nothing but to tell so.
+    Nothing(Settlement),
+    /// It lacks no vector.
+    Write(Work),
+    /// It lacks some.
+    Vectors(Wanting),
+}
+
+/// A document that lacks vectors.
+pub(super) struct Wanting {
+    pub draft: Draft,
+    /// (chunk, text) where the draft has no vector.
+    pub texts: Vec<(usize, Arc<str>)>,
+    pub priority: u8,
+    pub immediate: bool,
+    pub reason: Reason,
+}
+
+/// Compares the document that a group makes of what is held with what the index holds of it.
+pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
+    let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
+    let nothing =
+        |claim, receipts, verdict| Need::Nothing(Settlement { verdict, receipts, arrivals: Vec::new(), claim });
+    let HeldDocument { mut document, metadata, chunks, unwritten } = match held {
+        Held::Same => return Diff { need: nothing(claim, receipts, Verdict::Unchanged), kept: 0 },
+        Held::Other(held) => held,
+        Held::Nothing => HeldDocument::default(),
+    };
+    let newest = delta.newest();
+    let changed = document.join(delta);
+    let superseded = newest < document.newest();
+    let is_news = changed || unwritten;
+    // The newest state of a document that is not in the index is planned again: it may have been rejected, and the process ended
+    // before the dead letter was written.
+    if !is_news && !refresh && (superseded || metadata.is_some()) {
+        let verdict = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
+        return Diff { need: nothing(claim, receipts, verdict), kept: 0 };
+    }
+    let mut draft = Draft {
+        claim,
+        document: document.to_json(),
+        record: record.filter(|_| !superseded).map(|(_, record)| record),
+        clears: Moot::by(&document),
+        metadata: None,
+        chunks: Vec::new(),
+        awaited: 0,
+        rejected: None,
+        receipts,
+        arrivals: Vec::new(),
+    };
+    let rendered = match renderer.render(&document, &chunks) {
+        Ok(rendered) => rendered,
+        Err(reason) => return Diff { need: Need::Write(draft.reject(&reason)), kept: 0 },
+    };
+    let kept = rendered.chunks.len() - rendered.lacking.len();
+    if !is_news && rendered.is_held(metadata.as_deref(), &chunks) {
+        return Diff { need: nothing(draft.claim, draft.receipts, Verdict::Unchanged), kept };
+    }
+    draft.metadata = rendered.metadata;
+    draft.chunks = rendered.chunks;
+    draft.awaited = rendered.lacking.len();
+    if rendered.lacking.is_empty() {
+        return Diff { need: Need::Write(draft.finish()), kept };
+    }
+    let reason = match changed {
+        _ if chunks.is_empty() => Reason::New,
+        true => Reason::Changed,
+        // Nobody said anything new: the configuration did.
+        false => Reason::Migrated,
+    };
+    Diff { need: Need::Vectors(Wanting { draft, texts: rendered.lacking, priority, immediate, reason }), kept }
+}
+
+/// What the index should hold of a document: nothing of one that has no text.
+#[derive(Default)]
+struct Rendered {
+    metadata: Option<String>,
+    /// The chunks in order, with the point that each keeps.
+    chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+    /// (chunk, text) of those that keep none.
+    lacking: Vec<(usize, Arc<str>)>,
+}
+
+impl Renderer {
+    /// `held`: the chunks whose points can be kept. An error says why the document can never be in the index.
+    fn render(&self, document: &Document, held: &[HeldChunk]) -> Result<Rendered, String> {
+        let Some(text) = self.template.render(document)? else { return Ok(Rendered::default()) };
+        let cut = self.chunker.cut(&text);
+        if cut.is_empty() {
+            return Err("the document's text is empty".to_owned());
+        }
+        let fingerprints: Vec<Fingerprint> = cut.iter().map(|text| self.fingerprints.of(text)).collect();
+        let kept = kept(held, &fingerprints);
+        let lacking = cut.iter().enumerate().filter(|(number, _)| kept[*number].is_none());
+        Ok(Rendered {
+            metadata: Some(self.template.metadata(document)),
+            lacking: lacking.map(|(number, text)| (number, Arc::from(*text))).collect(),
+            chunks: fingerprints.into_iter().zip(kept.into_iter().map(|key| key.map(VectorSource::Held))).collect(),
+        })
+    }
+}
+
+impl Rendered {
+    /// Whether the index holds just this.
+    fn is_held(&self, metadata: Option<&str>, chunks: &[HeldChunk]) -> bool {
+        let fingerprints = self.chunks.iter().map(|(fingerprint, _)| *fingerprint);
+        self.metadata.as_deref() == metadata && fingerprints.eq(chunks.iter().map(|chunk| chunk.fingerprint))
+    }
+}
+
+/// For each chunk the held point with its text: the one at the same place, else one that no other chunk keeps. A text that the
+/// document has twice needs two points.
+fn kept(held: &[HeldChunk], wanted: &[Fingerprint]) -> Vec<Option<PointKey>> {
+    let stays = |place: usize| held.get(place).is_some_and(|chunk| wanted.get(place) == Some(&chunk.fingerprint));
+    let mut free: Vec<&HeldChunk> =
+        held.iter().enumerate().filter(|(place, _)| !stays(*place)).map(|(_, chunk)| chunk).collect();
+    let mut keep = |(place, fingerprint): (usize, &Fingerprint)| {
+        if stays(place) {
+            return Some(held[place].key);
+        }
+        let moved = free.iter().position(|chunk| chunk.fingerprint == *fingerprint)?;
+        Some(free.swap_remove(moved).key)
+    };
+    wanted.iter().enumerate().map(&mut keep).collect()
+}
