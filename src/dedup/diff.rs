@@ -88,14 +88,21 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
         Err(reason) => return Diff { need: Need::Write(draft.reject(&reason)), kept: 0 },
     };
     let kept = rendered.chunks.len() - rendered.lacking.len();
-    if !is_news && rendered.is_held(metadata.as_deref(), &chunks) {
+    let stays = rendered.is_held(metadata.as_deref(), &chunks);
+    if stays && !is_news {
         return Diff { need: nothing(draft.claim, draft.receipts, Verdict::Unchanged), kept };
     }
     draft.metadata = rendered.metadata;
     draft.chunks = rendered.chunks;
     draft.awaited = rendered.lacking.len();
     if rendered.lacking.is_empty() {
-        return Diff { need: Need::Write(draft.finish()), kept };
+        let mut work = draft.finish();
+        work.settlement.verdict = match stays {
+            true if work.write.metadata.is_none() => Verdict::Stored,
+            true if superseded => Verdict::Superseded,
+            _ => Verdict::Indexed,
+        };
+        return Diff { need: Need::Write(work), kept };
     }
     let reason = match changed {
         _ if chunks.is_empty() => Reason::New,

@@ -169,6 +169,33 @@ fn a_patch_before_its_document_waits_in_the_ledger() {
 }
 
 #[test]
+fn only_what_the_index_takes_is_told_as_indexed() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let of = |op: &str, id: &str, version: u64| json!({ "op": op, "id": id, "v": version, "tag": "sale" });
+        stage.index(&[put("a", 5, "warm")]).await;
+        let steps = [
+            ("a late deletion", of("delete", "a", 4), Verdict::Superseded),
+            ("a deletion", of("delete", "a", 6), Verdict::Indexed),
+            ("what is older than a deletion", put("a", 5, "cold"), Verdict::Superseded),
+            ("a deletion of nothing", of("delete", "b", 3), Verdict::Stored),
+            ("an upsert that is older than a deletion", put("b", 2, "cold"), Verdict::Stored),
+            ("a document without a text", of("patch", "c", 1), Verdict::Stored),
+            ("what gives it none either", of("patch", "c", 2), Verdict::Stored),
+        ];
+        for (number, (what, event, expected)) in steps.into_iter().enumerate() {
+            stage.send(&[event]).await;
+            world.rest().await;
+            for _ in 0..stage.writer.len() {
+                stage.write(stage.works().await).await;
+            }
+            assert_eq!(stage.receipts.of(number + 1), Some(expected), "{what}");
+        }
+        assert!(stage.chunks("a").is_empty() && stage.batcher.is_empty());
+    });
+}
+
+#[test]
 fn changes_that_arrive_while_their_document_is_on_its_way_cost_one_embedding() {
     World::run(1, async |world| {
         let stage = Stage::new(&world).await;

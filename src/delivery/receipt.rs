@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 pub enum Verdict {
     /// The index holds what it said.
     Indexed,
+    /// It is kept, and its document is in the index no more than before: it has no text yet, or is deleted.
+    Stored,
     /// It changed nothing.
     Unchanged,
     /// A newer version was there before it.

@@ -166,6 +166,24 @@ fn what_a_document_has_taken_in_is_settled_without_another_look_and_nothing_else
 }
 
 #[test]
+fn what_is_stored_outside_the_index_is_not_counted_as_fresh_in_it() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world, &script(&events(0..2))).await;
+        let verdicts = [Verdict::Indexed, Verdict::Stored];
+        stage
+            .arrived(&world)
+            .await
+            .into_iter()
+            .zip(verdicts)
+            .for_each(|(event, verdict)| event.receipt.settle(verdict));
+        world.rest().await;
+        let metrics = &stage.resources.metrics;
+        let stored = metrics.events.of(Some(Operation::Upsert), Outcome::Stored);
+        assert_eq!((stored.get(), metrics.freshness.get_sample_count(), stage.committed()), (1, 1, 2));
+    });
+}
+
+#[test]
 fn the_window_is_bounded_in_bytes_too() {
     World::run(1, async |world| {
         let events = events(0..10);

@@ -7,9 +7,12 @@ use crate::embed::provider::Judgement;
 pub enum Outcome {
     /// The index holds what it said.
     Indexed,
+    /// It is kept for when its document has a text: until then the index holds nothing of it. Or the document is deleted, and the index
+    /// held nothing of it before.
+    Stored,
     /// The index held it already.
     Unchanged,
-    /// A newer change of the same document made it void, and that one was settled.
+    /// A newer change of the same document left nothing of it for the index, and that one was settled.
     Superseded,
     /// The configuration says that it is of no interest.
     Filtered,
@@ -21,13 +24,21 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 6] =
-        [Self::Indexed, Self::Unchanged, Self::Superseded, Self::Filtered, Self::DeadLettered, Self::Redelivered];
+    pub const ALL: [Self; 7] = [
+        Self::Indexed,
+        Self::Stored,
+        Self::Unchanged,
+        Self::Superseded,
+        Self::Filtered,
+        Self::DeadLettered,
+        Self::Redelivered,
+    ];
 
     /// The label's value.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Indexed => "indexed",
+            Self::Stored => "stored",
             Self::Unchanged => "unchanged",
             Self::Superseded => "superseded",
             Self::Filtered => "filtered",

@@ -485,7 +485,7 @@ mod tests {
         }
         assert_eq!(text.matches("vectide_texts_total{").count(), Reason::ALL.len());
         assert_eq!(text.matches("vectide_cache_hits_total{").count(), CacheTier::ALL.len());
-        assert_eq!(metrics.events.settled(), 20, "24 events, of which 4 redeliveries settle nothing");
+        assert_eq!(metrics.events.settled(), 24, "28 events, of which 4 redeliveries settle nothing");
     }
 
     #[test]

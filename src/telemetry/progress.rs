@@ -266,6 +266,7 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     }
     let kinds = [
         (Outcome::Indexed, "indexed"),
+        (Outcome::Stored, "stored outside the index: their documents have no text, or are deleted"),
         (Outcome::Unchanged, "unchanged: the index held what they say"),
         (Outcome::Superseded, "superseded by newer ones of the same document"),
         (Outcome::Filtered, "filtered out by the configuration"),
@@ -327,7 +328,7 @@ mod tests {
     fn snapshot(seconds: u64, indexed: u64, remaining: Option<u64>) -> Snapshot {
         Snapshot {
             elapsed: Duration::from_secs(seconds),
-            outcomes: [indexed, 0, 0, 0, 0, 0],
+            outcomes: [indexed, 0, 0, 0, 0, 0, 0],
             remaining,
             ..Snapshot::default()
         }
@@ -369,7 +370,7 @@ mod tests {
         let start = Snapshot::default();
         assert_eq!(line(&start, Pace::default()), "0 records, 0/s, 0 from cache, 0 texts sent");
         let full = Snapshot {
-            outcomes: [1_000, 200, 30, 4, 5, 600],
+            outcomes: [1_000, 0, 200, 30, 4, 5, 600],
             texts: 900,
             tokens: 12_345,
             money: 0.0042,
@@ -388,7 +389,7 @@ mod tests {
     fn a_summary_tells_what_happened_what_it_cost_and_what_to_do() {
         let run = Snapshot {
             elapsed: Duration::from_secs(2),
-            outcomes: [2_000, 200, 30, 0, 5, 600],
+            outcomes: [1_980, 20, 200, 30, 0, 5, 600],
             texts: 1_900,
             tokens: 31_234,
             money: 1.5,
@@ -399,7 +400,8 @@ mod tests {
         let holdings = Holdings { documents: 1_990, points: 2_010, dead_letters: 7, bytes: 2_400_000 };
         let expected = "\
 Done in 2.0 s: 2,235 records, 1,118/s
-  2,000 indexed
+  1,980 indexed
+     20 stored outside the index: their documents have no text, or are deleted
     200 unchanged: the index held what they say
      30 superseded by newer ones of the same document
       5 dead-lettered

@@ -361,6 +361,7 @@ impl Ingestor {
             self.state.alone.take_if(|alone| alone.number == number);
             match verdict {
                 Verdict::Indexed => self.settle(number, Outcome::Indexed),
+                Verdict::Stored => self.settle(number, Outcome::Stored),
                 Verdict::Unchanged => self.settle(number, Outcome::Unchanged),
                 Verdict::Superseded => self.settle(number, Outcome::Superseded),
                 Verdict::Rejected(reason) => self.condemn(number, Ground::TakenIn(reason.to_string())),

@@ -34,8 +34,10 @@ impl Ingestor {
         let Some(delivery) = self.state.window.get(number) else { return };
         let (change, since, losses) = (delivery.change, delivery.since, delivery.losses);
         self.wiring.metrics.events.of(change.map(|(operation, _)| operation), outcome).inc();
-        if outcome == Outcome::Indexed {
+        if matches!(outcome, Outcome::Indexed | Outcome::Stored) {
             self.wiring.through.fetch_add(1, Ordering::Relaxed);
+        }
+        if outcome == Outcome::Indexed {
             let event = change.and_then(|(_, version)| version.time()).filter(|_| self.wiring.version_is_time);
             let age = event.map_or_else(|| since.elapsed(), |at| at.elapsed().unwrap_or_default());
             self.wiring.metrics.fresh_after(age);
