@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::claim::{Claims, Group};
-use super::flight::Works;
 use super::plan::{Planned, Planner};
+use super::work::Works;
 use crate::actor::offload::on_core;
 use crate::actor::{Closed, Outlet, Parcel};
 use crate::batch::Texts;

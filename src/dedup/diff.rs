@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::claim::Group;
-use super::flight::{Draft, Settlement, Work};
+use super::draft::Draft;
+use super::work::{Settlement, Work};
 use crate::delivery::Verdict;
 use crate::document::chunk::Chunker;
 use crate::document::fingerprint::Fingerprinter;

@@ -1,4 +1,4 @@
-//! Equal texts in flight are embedded once, and a document goes on when its last chunk has landed.
+//! Equal texts in flight are embedded once.
 //!
 //! The first to ask for a text leads its *flight*: it looks the vector up, or carries the text to the provider; whoever asks for the
 //! same text meanwhile joins. A flight that is dropped before it lands loses everyone who joined: their receipts say so, and they are
@@ -14,161 +14,9 @@ use parking_lot::Mutex;
 use prometheus::IntGauge;
 
 use super::cache::VectorCache;
-use super::claim::Claim;
-use crate::delivery::{Receipt, Verdict};
+use super::draft::{Seat, SharedDraft};
+use super::work::Work;
 use crate::document::{Fingerprint, Vector};
-use crate::ledger::{ChunkWrite, DocumentWrite, Moot, TakenRecord, VectorSource};
-use crate::telemetry::Reason;
-
-/// What is to be written for one document, and who waits for it.
-pub struct Work {
-    /// What the index and the ledger shall hold.
-    pub write: DocumentWrite,
-    /// Who is told when they do.
-    pub settlement: Settlement,
-}
-
-/// Who is told what when a write is done.
-pub struct Settlement {
-    /// What the receipts are told.
-    pub verdict: Verdict,
-    /// One for every change in the write.
-    pub receipts: Vec<Receipt>,
-    /// The vectors in the write that came from the provider.
-    pub arrivals: Vec<Arc<Arrival>>,
-    /// The right to work on the document; dropped after the receipts were told.
-    pub claim: Claim,
-}
-
-impl Settlement {
-    /// The index does not take the document: its changes are rejected.
-    pub fn reject(&mut self, reason: &str) {
-        self.verdict = Verdict::Rejected(reason.into());
-        // What arrived for it is not kept, so it goes to the cache.
-        self.arrivals.clear();
-    }
-
-    /// Tells everyone that it is done.
-    pub fn settle(self) {
-        self.arrivals.iter().for_each(|arrival| arrival.written.store(true, Ordering::Relaxed));
-        for receipt in self.receipts {
-            receipt.settle(self.verdict.clone());
-        }
-    }
-}
-
-/// A message of finished work to the index writer.
-pub struct Works(pub Vec<Work>);
-
-/// Work that lacks some vectors.
-pub struct Draft {
-    /// The claim and, at its end, the document.
-    pub claim: Claim,
-    /// [`DocumentWrite::document`].
-    pub document: String,
-    /// [`DocumentWrite::record`].
-    pub record: Option<TakenRecord>,
-    /// [`DocumentWrite::clears`], when it gets into the index.
-    pub clears: Moot,
-    /// [`DocumentWrite::metadata`].
-    pub metadata: Option<String>,
-    /// The chunks in order; `None` where the vector is yet to come, or never will.
-    pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
-    /// How many chunks wait for their vector.
-    pub awaited: usize,
-    /// Why a chunk will never have one: the document is rejected when all others have theirs, which are paid for.
-    pub rejected: Option<String>,
-    /// See [`Settlement::receipts`].
-    pub receipts: Vec<Receipt>,
-    /// See [`Settlement::arrivals`].
-    pub arrivals: Vec<Arc<Arrival>>,
-}
-
-impl Draft {
-    /// The finished work of a draft that awaits nothing.
-    pub fn finish(mut self) -> Work {
-        debug_assert_eq!(self.awaited, 0, "a document must not be written without some of its chunks");
-        if let Some(reason) = self.rejected.take() {
-            return self.reject(&reason);
-        }
-        debug_assert!(self.chunks.iter().all(|(_, vector)| vector.is_some()), "what never comes is a reason to reject");
-        let chunks = self
-            .chunks
-            .into_iter()
-            .filter_map(|(fingerprint, vector)| vector.map(|vector| ChunkWrite { fingerprint, vector }));
-        let write = DocumentWrite {
-            id: self.claim.id().clone(),
-            document: self.document,
-            record: self.record,
-            clears: Some(self.clears),
-            metadata: self.metadata,
-            chunks: chunks.collect(),
-        };
-        let Self { receipts, arrivals, claim, .. } = self;
-        Work { write, settlement: Settlement { verdict: Verdict::Indexed, receipts, arrivals, claim } }
-    }
-
-    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected. The vectors that it has got
-    /// are kept with it.
-    pub fn reject(self, reason: &str) -> Work {
-        let here = |(fingerprint, vector)| match vector {
-            Some(vector @ VectorSource::Here(_)) => Some(ChunkWrite { fingerprint, vector }),
-            Some(VectorSource::Held(_)) | None => None,
-        };
-        let write = DocumentWrite {
-            id: self.claim.id().clone(),
-            document: self.document,
-            record: None,
-            clears: None,
-            metadata: None,
-            chunks: self.chunks.into_iter().filter_map(here).collect(),
-        };
-        let verdict = Verdict::Rejected(reason.into());
-        let Self { receipts, arrivals, claim, .. } = self;
-        Work { write, settlement: Settlement { verdict, receipts, arrivals, claim } }
-    }
-}
-
-/// A draft that several flights fill. The flight that lands last takes the work out.
-#[derive(Clone)]
-pub struct SharedDraft(Arc<Mutex<Option<Draft>>>);
-
-impl SharedDraft {
-    /// Shares a draft.
-    pub fn new(draft: Draft) -> Self {
-        Self(Arc::new(Mutex::new(Some(draft))))
-    }
-
-    /// Puts a vector in its place; `arrival` when it came from the provider.
-    fn fill(&self, chunk: usize, vector: &Vector, arrival: Option<&Arc<Arrival>>) -> Option<Work> {
-        self.land(|draft| {
-            draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
-            draft.arrivals.extend(arrival.cloned());
-        })
-    }
-
-    /// One of its chunks will never have a vector.
-    fn reject(&self, reason: &str) -> Option<Work> {
-        self.land(|draft| {
-            draft.rejected.get_or_insert_with(|| reason.to_owned());
-        })
-    }
-
-    /// A chunk waits no more: the work that this finishes.
-    fn land(&self, chunk: impl FnOnce(&mut Draft)) -> Option<Work> {
-        let mut shared = self.0.lock();
-        let draft = shared.as_mut()?;
-        chunk(draft);
-        draft.awaited -= 1;
-        if draft.awaited == 0 { shared.take().map(Draft::finish) } else { None }
-    }
-}
-
-/// One chunk of one document that waits for a vector.
-struct Seat {
-    draft: SharedDraft,
-    chunk: usize,
-}
 
 /// The texts that are on their way: to their vector, or with it to the ledger. Shared by all stages.
 pub struct Flights {
@@ -247,6 +95,13 @@ impl Flights {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Arrival {
+    /// What it was for is written.
+    pub(super) fn mark_written(&self) {
+        self.written.store(true, Ordering::Relaxed);
     }
 }
 
@@ -334,59 +189,16 @@ impl Drop for Flight {
     }
 }
 
-/// A text on its way to the provider.
-pub struct PendingText {
-    /// What is embedded.
-    pub text: Arc<str>,
-    /// Its tokens, estimated.
-    pub tokens: u64,
-    /// See `Change::priority`.
-    pub priority: u8,
-    /// See `Change::immediate`.
-    pub immediate: bool,
-    /// Why it must be paid for.
-    pub reason: Reason,
-    /// How many texts its document waits for, this one among them.
-    pub of: usize,
-    /// Who waits for it.
-    pub flight: Flight,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::{Claims, Incoming};
-    use crate::delivery::Verdicts;
+    use crate::dedup::Claims;
+    use crate::dedup::draft::Draft;
+    use crate::delivery::Receipt;
+    use crate::delivery::{Verdict, Verdicts};
     use crate::document::fingerprint::Fingerprinter;
-    use crate::document::{Change, DocumentId, Fields, Operation};
+    use crate::ledger::VectorSource;
     use crate::settings::DedupSettings;
-
-    impl Draft {
-        /// A new document of these chunks.
-        pub(crate) fn waiting(
-            id: &str,
-            chunks: Vec<(Fingerprint, Option<VectorSource>)>,
-            claims: &Arc<Claims>,
-            receipt: Receipt,
-        ) -> Self {
-            let (id, version) = (DocumentId::new(id).unwrap(), crate::document::Version::default());
-            let (operation, fields) = (Operation::Upsert, Fields::new());
-            let change = Change { id, operation, version, fields, priority: 0, immediate: false };
-            let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
-            Self {
-                claim: group.claim,
-                document: String::new(),
-                record: None,
-                clears: Moot::up_to(version),
-                metadata: None,
-                awaited: chunks.iter().filter(|(_, vector)| vector.is_none()).count(),
-                rejected: None,
-                chunks,
-                receipts: group.receipts,
-                arrivals: Vec::new(),
-            }
-        }
-    }
 
     fn draft(
         id: &str,

@@ -9,15 +9,20 @@ pub mod budget;
 pub mod cache;
 pub mod claim;
 pub mod diff;
+pub mod draft;
 pub mod flight;
+pub mod pending;
 pub mod plan;
 #[cfg(test)]
 mod tests;
+pub mod work;
 
 pub use actor::{Changes, Deduplicator, Incoming};
 pub use budget::Budget;
 pub use cache::VectorCache;
 pub use claim::{Claim, Claims, Group};
 pub use diff::Renderer;
-pub use flight::{Flight, Flights, PendingText, Work, Works};
+pub use flight::{Flight, Flights};
+pub use pending::PendingText;
 pub use plan::Planner;
+pub use work::{Settlement, Work, Works};

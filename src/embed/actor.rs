@@ -123,7 +123,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::dedup::flight::{Boarding, Draft, SharedDraft};
+    use crate::dedup::draft::{Draft, SharedDraft};
+    use crate::dedup::flight::Boarding;
     use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;

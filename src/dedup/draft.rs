@@ -1,0 +1,156 @@
+//! Work that is not finished: a document goes on when its last chunk has landed.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::claim::Claim;
+use super::flight::Arrival;
+use super::work::{Settlement, Work};
+use crate::delivery::{Receipt, Verdict};
+use crate::document::{Fingerprint, Vector};
+use crate::ledger::{ChunkWrite, DocumentWrite, Moot, TakenRecord, VectorSource};
+
+/// Work that lacks some vectors.
+pub struct Draft {
+    /// The claim and, at its end, the document.
+    pub claim: Claim,
+    /// [`DocumentWrite::document`].
+    pub document: String,
+    /// [`DocumentWrite::record`].
+    pub record: Option<TakenRecord>,
+    /// [`DocumentWrite::clears`], when it gets into the index.
+    pub clears: Moot,
+    /// [`DocumentWrite::metadata`].
+    pub metadata: Option<String>,
+    /// The chunks in order; `None` where the vector is yet to come, or never will.
+    pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+    /// How many chunks wait for their vector.
+    pub awaited: usize,
+    /// Why a chunk will never have one: the document is rejected when all others have theirs, which are paid for.
+    pub rejected: Option<String>,
+    /// See [`Settlement::receipts`].
+    pub receipts: Vec<Receipt>,
+    /// See [`Settlement::arrivals`].
+    pub arrivals: Vec<Arc<Arrival>>,
+}
+
+impl Draft {
+    /// The finished work of a draft that awaits nothing.
+    pub fn finish(mut self) -> Work {
+        debug_assert_eq!(self.awaited, 0, "a document must not be written without some of its chunks");
+        if let Some(reason) = self.rejected.take() {
+            return self.reject(&reason);
+        }
+        debug_assert!(self.chunks.iter().all(|(_, vector)| vector.is_some()), "what never comes is a reason to reject");
+        let chunks = self
+            .chunks
+            .into_iter()
+            .filter_map(|(fingerprint, vector)| vector.map(|vector| ChunkWrite { fingerprint, vector }));
+        let write = DocumentWrite {
+            id: self.claim.id().clone(),
+            document: self.document,
+            record: self.record,
+            clears: Some(self.clears),
+            metadata: self.metadata,
+            chunks: chunks.collect(),
+        };
+        let Self { receipts, arrivals, claim, .. } = self;
+        Work { write, settlement: Settlement { verdict: Verdict::Indexed, receipts, arrivals, claim } }
+    }
+
+    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected. The vectors that it has got
+    /// are kept with it.
+    pub fn reject(self, reason: &str) -> Work {
+        let here = |(fingerprint, vector)| match vector {
+            Some(vector @ VectorSource::Here(_)) => Some(ChunkWrite { fingerprint, vector }),
+            Some(VectorSource::Held(_)) | None => None,
+        };
+        let write = DocumentWrite {
+            id: self.claim.id().clone(),
+            document: self.document,
+            record: None,
+            clears: None,
+            metadata: None,
+            chunks: self.chunks.into_iter().filter_map(here).collect(),
+        };
+        let verdict = Verdict::Rejected(reason.into());
+        let Self { receipts, arrivals, claim, .. } = self;
+        Work { write, settlement: Settlement { verdict, receipts, arrivals, claim } }
+    }
+}
+
+/// A draft that several flights fill. The flight that lands last takes the work out.
+#[derive(Clone)]
+pub struct SharedDraft(Arc<Mutex<Option<Draft>>>);
+
+impl SharedDraft {
+    /// Shares a draft.
+    pub fn new(draft: Draft) -> Self {
+        Self(Arc::new(Mutex::new(Some(draft))))
+    }
+
+    /// Puts a vector in its place; `arrival` when it came from the provider.
+    pub(super) fn fill(&self, chunk: usize, vector: &Vector, arrival: Option<&Arc<Arrival>>) -> Option<Work> {
+        self.land(|draft| {
+            draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
+            draft.arrivals.extend(arrival.cloned());
+        })
+    }
+
+    /// One of its chunks will never have a vector.
+    pub(super) fn reject(&self, reason: &str) -> Option<Work> {
+        self.land(|draft| {
+            draft.rejected.get_or_insert_with(|| reason.to_owned());
+        })
+    }
+
+    /// A chunk waits no more: the work that this finishes.
+    fn land(&self, chunk: impl FnOnce(&mut Draft)) -> Option<Work> {
+        let mut shared = self.0.lock();
+        let draft = shared.as_mut()?;
+        chunk(draft);
+        draft.awaited -= 1;
+        if draft.awaited == 0 { shared.take().map(Draft::finish) } else { None }
+    }
+}
+
+/// One chunk of one document that waits for a vector.
+pub(super) struct Seat {
+    pub draft: SharedDraft,
+    pub chunk: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedup::{Claims, Incoming};
+    use crate::document::{Change, DocumentId, Fields, Operation};
+
+    impl Draft {
+        /// A new document of these chunks.
+        pub(crate) fn waiting(
+            id: &str,
+            chunks: Vec<(Fingerprint, Option<VectorSource>)>,
+            claims: &Arc<Claims>,
+            receipt: Receipt,
+        ) -> Self {
+            let (id, version) = (DocumentId::new(id).unwrap(), crate::document::Version::default());
+            let (operation, fields) = (Operation::Upsert, Fields::new());
+            let change = Change { id, operation, version, fields, priority: 0, immediate: false };
+            let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
+            Self {
+                claim: group.claim,
+                document: String::new(),
+                record: None,
+                clears: Moot::up_to(version),
+                metadata: None,
+                awaited: chunks.iter().filter(|(_, vector)| vector.is_none()).count(),
+                rejected: None,
+                chunks,
+                receipts: group.receipts,
+                arrivals: Vec::new(),
+            }
+        }
+    }
+}

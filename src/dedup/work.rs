@@ -1,0 +1,48 @@
+//! Finished work on one document, and who is told when it is written.
+
+use std::sync::Arc;
+
+use super::claim::Claim;
+use super::flight::Arrival;
+use crate::delivery::{Receipt, Verdict};
+use crate::ledger::DocumentWrite;
+
+/// What is to be written for one document, and who waits for it.
+pub struct Work {
+    /// What the index and the ledger shall hold.
+    pub write: DocumentWrite,
+    /// Who is told when they do.
+    pub settlement: Settlement,
+}
+
+/// Who is told what when a write is done.
+pub struct Settlement {
+    /// What the receipts are told.
+    pub verdict: Verdict,
+    /// One for every change in the write.
+    pub receipts: Vec<Receipt>,
+    /// The vectors in the write that came from the provider.
+    pub arrivals: Vec<Arc<Arrival>>,
+    /// The right to work on the document; dropped after the receipts were told.
+    pub claim: Claim,
+}
+
+impl Settlement {
+    /// The index does not take the document: its changes are rejected.
+    pub fn reject(&mut self, reason: &str) {
+        self.verdict = Verdict::Rejected(reason.into());
+        // What arrived for it is not kept, so it goes to the cache.
+        self.arrivals.clear();
+    }
+
+    /// Tells everyone that it is done.
+    pub fn settle(self) {
+        self.arrivals.iter().for_each(|arrival| arrival.mark_written());
+        for receipt in self.receipts {
+            receipt.settle(self.verdict.clone());
+        }
+    }
+}
+
+/// A message of finished work to the index writer.
+pub struct Works(pub Vec<Work>);
