@@ -66,11 +66,12 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     let changed = document.join(delta);
     let superseded = newest < document.newest();
     let is_news = changed || unwritten;
-    // The newest state of a document that is not in the index is planned again: it may have been rejected, and the process ended
-    // before the dead letter was written.
-    if !is_news && !refresh && (superseded || metadata.is_some()) {
-        let verdict = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
-        return Diff { need: nothing(claim, receipts, verdict), kept: 0 };
+    let as_before = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
+    // What is part of a document that is not in the index is planned again: for it the document may have been rejected, and the process
+    // ended before the dead letter was written.
+    let is_moot = document.replaced().is_some_and(|replaced| newest < replaced);
+    if !is_news && !refresh && (is_moot || metadata.is_some()) {
+        return Diff { need: nothing(claim, receipts, as_before), kept: 0 };
     }
     let mut draft = Draft {
         claim,
@@ -90,17 +91,19 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     };
     let kept = rendered.chunks.len() - rendered.lacking.len();
     let stays = rendered.is_held(metadata.as_deref(), &chunks);
-    if stays && !is_news {
-        return Diff { need: nothing(draft.claim, draft.receipts, Verdict::Unchanged), kept };
+    // Under another template one that was rejected may only lack a field: it is written, which clears its dead letter.
+    if stays && !is_news && !(refresh && metadata.is_none()) {
+        return Diff { need: nothing(draft.claim, draft.receipts, as_before), kept };
     }
     draft.metadata = rendered.metadata;
     draft.chunks = rendered.chunks;
     draft.awaited = rendered.lacking.len();
     if rendered.lacking.is_empty() {
         let mut work = draft.finish();
-        work.settlement.verdict = match stays {
-            true if work.write.metadata.is_none() => Verdict::Stored,
-            true if superseded => Verdict::Superseded,
+        let is_deleted = document.fields().next().is_none();
+        work.settlement.verdict = match work.write.metadata {
+            None if stays || !is_deleted => Verdict::Stored,
+            Some(_) if stays && superseded => Verdict::Superseded,
             _ => Verdict::Indexed,
         };
         return Diff { need: Need::Write(work), kept };

@@ -372,6 +372,40 @@ fn a_rejected_text_takes_its_document_out_and_is_rejected_again_when_it_is_redel
 }
 
 #[test]
+fn a_late_change_that_took_its_document_out_is_rejected_again_when_it_is_redelivered() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.index(&[put("a", 1, "warm")]).await;
+        stage.send(&[json!({ "op": "patch", "id": "a", "v": 5, "tag": "sale" })]).await;
+        stage.write(stage.works().await).await;
+        for _ in 0..2 {
+            // The second time stands for a crash after the write and before the dead letter.
+            stage.send(&[json!({ "op": "patch", "id": "a", "v": 4, "text": "poison" })]).await;
+            let text = stage.texts().await.remove(0);
+            stage.write(text.flight.reject("refused").collect()).await;
+            assert!(stage.chunks("a").is_empty());
+        }
+        let rejected = Some(Verdict::Rejected("refused".into()));
+        assert_eq!(stage.receipts.all()[2..], [rejected.clone(), rejected], "it is part of what cannot be embedded");
+    });
+}
+
+#[test]
+fn what_is_planned_anew_and_only_lacks_a_field_is_written_so_that_its_dead_letter_goes() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let event = json!({ "op": "patch", "id": "a", "v": 1, "tag": "sale" });
+        stage.send(&[event.clone()]).await;
+        stage.write(stage.works().await).await;
+        let again = Incoming { refresh: true, digest: None, ..stage.incoming(&event) };
+        stage.deduplicator.send(Changes(vec![again])).await.unwrap();
+        let works = stage.works().await;
+        assert!(works[0].write.clears.is_some() && works[0].write.metadata.is_none());
+        stage.write(works).await;
+    });
+}
+
+#[test]
 fn a_text_that_a_document_has_twice_gets_two_points() {
     World::run(1, async |world| {
         let stage = Stage::new(&world).await;
