@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::error::LedgerError;
 use super::held::Totals;
-use super::{Ledger, PointKey};
+use super::{Ledger, PointKey, log};
 
 /// How much the ledger holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -98,11 +98,9 @@ impl Ledger {
     pub fn size_on_disk(&self) -> Result<u64, LedgerError> {
         let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
         let database = size(&self.file).map_err(|error| LedgerError::from_io("measure", &self.file, &error))?;
-        let mut log = self.file.clone().into_os_string();
-        log.push("-wal");
+        let log = log::path(&self.file);
         // The log goes when the last process closes the ledger, and without vectors there is no file of them.
-        Ok([Path::new(&log), self.vectors.path()].into_iter().filter_map(|path| size(path).ok()).sum::<u64>()
-            + database)
+        Ok([&*log, self.vectors.path()].into_iter().filter_map(|path| size(path).ok()).sum::<u64>() + database)
     }
 }
 

@@ -51,8 +51,8 @@ impl LedgerError {
         Self { kind, message: message.into() }
     }
 
-    pub(super) fn opened_to_read(doing: &str, file: &Path) -> Self {
-        let message = format!("cannot {doing}: {} was opened to read only", file.display());
+    pub(super) fn opened_only(purpose: &str, doing: &str, file: &Path) -> Self {
+        let message = format!("cannot {doing}: {} was opened only {purpose}", file.display());
         Self::new(LedgerErrorKind::ReadOnly, message)
     }
 

@@ -9,6 +9,13 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+/// Where the log of this database lies.
+pub(super) fn path(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
 /// How long readers may hold up a write for it. Searches take milliseconds; a person's open transaction may take hours.
 const WAIT: Duration = Duration::from_millis(200);
 
@@ -23,9 +30,7 @@ pub(super) struct LogBound {
 
 impl LogBound {
     pub(super) fn new(database: &Path, bound: u64) -> Self {
-        let mut log = database.as_os_str().to_owned();
-        log.push("-wal");
-        Self { log: log.into(), bound, next: bound }
+        Self { log: path(database), bound, next: bound }
     }
 
     /// Called after a commit, on the connection that made it.
@@ -57,8 +62,8 @@ mod tests {
         let (folder, ledger) = open();
         let size = || fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len();
         let bound = 256 * 1024;
-        ledger.writer.as_ref().unwrap().lock().unwrap().log.bound = bound;
-        ledger.writer.as_ref().unwrap().lock().unwrap().log.next = bound;
+        ledger.access.writer().unwrap().lock().unwrap().log.bound = bound;
+        ledger.access.writer().unwrap().lock().unwrap().log.next = bound;
         let fill = |name: &str| {
             for number in 0..40 {
                 ledger.write(&[write(&format!("{name} {number}"), vec![here(&format!("{name} {number}"))])]).unwrap();

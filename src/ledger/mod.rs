@@ -4,6 +4,7 @@
 //! (`tokio::task::spawn_blocking`), never on an arbiter.
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
+mod access;
 mod clock;
 mod counts;
 mod dead_letters;
@@ -36,7 +37,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
@@ -56,9 +57,8 @@ pub use write::{Outstanding, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use crate::telemetry::Health;
+use access::{Access, Writer};
 use error::Trouble;
-use lock::FolderLock;
-use log::LogBound;
 use readers::Readers;
 use sieve::Sieve;
 use vector_file::VectorFile;
@@ -69,27 +69,16 @@ pub struct Ledger {
     folder: PathBuf,
     file: PathBuf,
     options: LedgerOptions,
-    // Fields are dropped in this order: the writer closes last and tidies the log away before the lock is let go.
+    // Fields are dropped in this order: the connection that writes closes last.
     readers: Readers,
-    /// Absent in a ledger that was opened to read.
-    writer: Option<Mutex<Writer>>,
     vectors: VectorFile,
-    /// In a ledger that was opened to write vectors.
-    sieve: Option<Sieve>,
+    access: Access,
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
     health: Arc<Health>,
     /// Whether a call is waited for.
     fails: AtomicBool,
     underway: Arc<Underway>,
-    /// Held as long as the ledger is open for writing.
-    _lock: Option<FolderLock>,
-}
-
-#[derive(Debug)]
-struct Writer {
-    connection: Connection,
-    log: LogBound,
 }
 
 impl Ledger {
@@ -122,6 +111,15 @@ impl Ledger {
 
     fn begin(&self, doing: &'static str) -> Option<Ongoing> {
         self.underway.begin(Call { of: "the ledger", to: doing, may_take: pulse::CALL })
+    }
+
+    fn not_opened_to(&self, doing: &str) -> LedgerError {
+        LedgerError::opened_only(self.access.purpose(), doing, &self.file)
+    }
+
+    /// To write vectors with.
+    fn sieve(&self, doing: &str) -> Result<&Sieve, LedgerError> {
+        self.access.sieve().ok_or_else(|| self.not_opened_to(doing))
     }
 
     fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {
@@ -176,9 +174,7 @@ impl Ledger {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
     ) -> Result<T, LedgerError> {
         let _underway = self.begin(doing);
-        let Some(writer) = &self.writer else {
-            return Err(LedgerError::opened_to_read(doing, &self.file));
-        };
+        let writer = self.access.writer().ok_or_else(|| self.not_opened_to(doing))?;
         // A panic in the middle rolled its transaction back, so the connection is as good as before.
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Writer { connection, log } = &mut *writer;

@@ -3,21 +3,20 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::watch;
 
+use super::access::Access;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::lock::FolderLock;
-use super::log::LogBound;
 use super::readers::Readers;
 use super::settings::{set_setting, setting};
-use super::sieve::Sieve;
 use super::vector_file::VectorFile;
-use super::{Ledger, Writer, points, unwritten, vectors};
+use super::{Ledger, points, unwritten, vectors};
 
 /// What a ledger keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +44,7 @@ const PAGE_BYTES: i64 = 4096;
 /// so a longer log is less work in all; it costs disk space and time at the next start after a crash.
 const CHECKPOINT_PAGES: i64 = 8192;
 /// Beyond this many bytes the log is made to start anew.
-const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;
+pub(super) const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;
 /// How long a call waits for another process before it answers that the ledger is busy.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// The page cache of a connection that reads, in KiB: partitions of a topic come a megabyte at a time, each with documents from the same
@@ -70,7 +69,8 @@ impl Ledger {
         let file = folder.join(FILE);
         let options = LedgerOptions { store_vectors: options.store_vectors || options.store_points, ..options };
         let writer = prepare(&file, &options).map_err(|trouble| trouble.explain("open the ledger", &file))?;
-        Self::assemble(folder, options, Some(writer), Some(lock))
+        let access = Access::write(writer, &file, lock);
+        Self::assemble(folder, options, access)
     }
 
     /// Opens the ledger of this folder to read it, beside a process that writes or without one. Never makes a ledger.
@@ -82,7 +82,7 @@ impl Ledger {
             recorded_options(&connection)
         };
         let options = open().map_err(|trouble| trouble.explain("open the ledger", &file))?;
-        Self::assemble(folder, options, None, None)
+        Self::assemble(folder, options, Access::Read)
     }
 
     /// Opens the ledger of this folder to read it and to edit its dead letters, beside a process that writes or without one.
@@ -95,7 +95,7 @@ impl Ledger {
             Ok((recorded_options(&connection)?, connection))
         };
         let (options, writer) = open().map_err(|trouble| trouble.explain("open the ledger", &file))?;
-        Self::assemble(folder, options, Some(writer), None)
+        Self::assemble(folder, options, Access::edit(writer, &file))
     }
 
     /// Refuses a ledger of another pipeline, as [`Ledger::open`] does.
@@ -103,31 +103,22 @@ impl Ledger {
         self.read("open the ledger", |connection| check_pipeline(connection, pipeline))
     }
 
-    fn assemble(
-        folder: &Path,
-        options: LedgerOptions,
-        writer: Option<Connection>,
-        lock: Option<FolderLock>,
-    ) -> Result<Self, LedgerError> {
+    fn assemble(folder: &Path, options: LedgerOptions, access: Access) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
         let readers = Readers::new(&file);
-        let vectors = VectorFile::new(folder, lock.is_some(), &options);
-        let sieve = lock.as_ref().map(|_| Sieve::default());
-        let writer = writer.map(|connection| Mutex::new(Writer { connection, log: LogBound::new(&file, LOG_BOUND) }));
+        let vectors = VectorFile::new(folder, access.sieve().is_some(), &options);
         let (folder, damage) = (folder.to_owned(), watch::Sender::default());
         let ledger = Self {
             folder,
             file,
             options,
             readers,
-            writer,
             vectors,
-            sieve,
+            access,
             damage,
             health: Arc::default(),
             fails: AtomicBool::default(),
             underway: Arc::default(),
-            _lock: lock,
         };
         ledger.check_vectors()?;
         ledger.fill_sieve()?;
@@ -304,6 +295,13 @@ mod tests {
 
         let editor = Ledger::open_to_edit(folder.path()).unwrap();
         assert_eq!(editor.request_replay(None).unwrap(), 0);
+        for (opened, only) in
+            [(&reader, "only to be read"), (&editor, "only to be read and to have its dead letters edited")]
+        {
+            let error = opened.write(&[write("c", vec![here("three")])]).unwrap_err();
+            assert_eq!(error.kind(), LedgerErrorKind::ReadOnly);
+            assert!(error.to_string().ends_with(only), "{error}");
+        }
         drop((reader, editor));
         ledger.write(&[write("c", vec![])]).unwrap();
     }
@@ -437,7 +435,7 @@ mod tests {
         let (_folder, ledger) = open();
         ledger.write(&[write("before", vec![here("before")])]).unwrap();
         let limit = |pages: i64| {
-            let writer = ledger.writer.as_ref().unwrap().lock().unwrap();
+            let writer = ledger.access.writer().unwrap().lock().unwrap();
             writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
         };
         let large = DocumentWrite { document: "x".repeat(400_000), ..write("large", vec![here("large")]) };

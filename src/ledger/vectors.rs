@@ -60,7 +60,7 @@ impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
         let doing = "look up vectors";
-        let Some(sieve) = &self.sieve else {
+        let Some(sieve) = self.access.sieve() else {
             return self.vectors_without_sieve(doing, fingerprints);
         };
         if fingerprints.iter().all(|text| sieve.segments(segment::prefix(text)).is_empty()) {
@@ -102,7 +102,7 @@ impl Ledger {
 
     /// To be called before any vector is written.
     pub(super) fn fill_sieve(&self) -> Result<(), LedgerError> {
-        let Some(sieve) = &self.sieve else { return Ok(()) };
+        let Some(sieve) = self.access.sieve() else { return Ok(()) };
         self.read("open the ledger", |connection| sift(connection, sieve))
     }
 
@@ -164,9 +164,7 @@ impl Ledger {
     pub fn keep_vectors(&self, vectors: &[(Fingerprint, Vector)]) -> Result<(), LedgerError> {
         let doing = "keep vectors";
         let Some((_, first)) = vectors.first() else { return Ok(()) };
-        let Some(sieve) = &self.sieve else {
-            return Err(LedgerError::opened_to_read(doing, &self.file));
-        };
+        let sieve = self.sieve(doing)?;
         self.make_way_for(first)?;
         self.change(doing, |transaction| {
             let mut keeper = VectorKeeper::new(transaction, &self.vectors, sieve, vectors.len())?;
@@ -392,7 +390,7 @@ mod tests {
         let ledger = open_with(&folder, forgetful());
         ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
         ledger.write(&[write("a", vec![here("two")])]).unwrap();
-        let sieve = ledger.sieve.as_ref().unwrap();
+        let sieve = ledger.access.sieve().unwrap();
         let segments = |text| sieve.segments(segment::prefix(&fingerprint(text)));
         assert_eq!(segments("one"), [0], "it was there");
         // As if so many had come and gone since, in 100 segments.

@@ -48,9 +48,7 @@ impl Ledger {
             return Ok(Written::default());
         }
         let doing = "write documents";
-        let Some(sieve) = &self.sieve else {
-            return Err(LedgerError::opened_to_read(doing, &self.file));
-        };
+        let sieve = self.sieve(doing)?;
         let last: HashMap<&str, usize, RandomState> =
             writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
         let new: Vec<&Vector> =

@@ -1,0 +1,73 @@
+//! What a ledger was opened for, and what is there to do it with.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use rusqlite::Connection;
+
+use super::lock::FolderLock;
+use super::log::LogBound;
+use super::open::LOG_BOUND;
+use super::sieve::Sieve;
+
+#[derive(Debug)]
+pub(super) enum Access {
+    /// To be read.
+    Read,
+    /// For the few edits that a person asks for, beside a process that writes.
+    Edit(Mutex<Writer>),
+    /// For everything. One process at a time.
+    Write {
+        // Dropped in this order: the writer closes first and tidies the log away before the lock is let go.
+        writer: Mutex<Writer>,
+        /// Knows of every vector, so nobody else may write one.
+        sieve: Sieve,
+        _lock: FolderLock,
+    },
+}
+
+impl Access {
+    pub(super) fn write(connection: Connection, file: &Path, lock: FolderLock) -> Self {
+        Self::Write { writer: Writer::new(connection, file), sieve: Sieve::default(), _lock: lock }
+    }
+
+    pub(super) fn edit(connection: Connection, file: &Path) -> Self {
+        Self::Edit(Writer::new(connection, file))
+    }
+
+    pub(super) fn writer(&self) -> Option<&Mutex<Writer>> {
+        match self {
+            Self::Read => None,
+            Self::Edit(writer) | Self::Write { writer, .. } => Some(writer),
+        }
+    }
+
+    pub(super) fn sieve(&self) -> Option<&Sieve> {
+        match self {
+            Self::Read | Self::Edit(_) => None,
+            Self::Write { sieve, .. } => Some(sieve),
+        }
+    }
+
+    /// What may be done, to end "it was opened only".
+    pub(super) fn purpose(&self) -> &'static str {
+        match self {
+            Self::Read => "to be read",
+            Self::Edit(_) => "to be read and to have its dead letters edited",
+            Self::Write { .. } => "to be written",
+        }
+    }
+}
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) log: LogBound,
+}
+
+impl Writer {
+    fn new(connection: Connection, file: &Path) -> Mutex<Self> {
+        Mutex::new(Self { connection, log: LogBound::new(file, LOG_BOUND) })
+    }
+}
