@@ -346,6 +346,16 @@ fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
 }
 
 #[test]
+fn a_template_that_no_document_can_fill_is_told_and_going_back_costs_nothing() {
+    let shop = Shop::indexed();
+    let slip = shop.call("--set document.text={{titel}} run --until-idle");
+    assert!(slip.err.contains("not all documents are in the index that were before fewer=17"), "{slip:?}");
+    assert!(slip.err.contains("stored outside the index") && !slip.err.contains("indexed"), "{slip:?}");
+    let back = shop.call("run --until-idle");
+    assert!(back.err.contains("Index: 17 documents") && back.err.contains("0 texts sent"), "{back:?}");
+}
+
+#[test]
 fn for_machines_every_line_on_standard_error_is_json() {
     let shop = Shop::new();
     let done = shop.call("--log-format json run --until-idle");

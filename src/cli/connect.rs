@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,14 +119,20 @@ fn told(error: impl Display) -> String {
     error.to_string()
 }
 
+/// What is written to see whether there is room.
+const PROBE_BYTES: usize = 64 << 10;
+
 /// Makes a file in the folder and takes it away. A folder that is not there yet is looked at where it would be made.
 fn writable(folder: &Path) -> Result<String, String> {
     let exists = folder.try_exists().map_err(|error| format!("{} cannot be looked at: {error}", folder.display()))?;
     let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let nearest = if nearest.as_os_str().is_empty() { Path::new(".") } else { nearest };
     let probe = nearest.join(format!(".vectide-check.{}", std::process::id()));
-    let made = OpenOptions::new().write(true).create_new(true).open(&probe).and_then(|_| fs::remove_file(&probe));
-    made.map_err(|error| {
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    // A full disk takes names of files well, and no more.
+    let written = made.and_then(|mut file| file.write_all(&[0; PROBE_BYTES]).and_then(|()| file.sync_all()));
+    let removed = fs::remove_file(&probe);
+    written.and(removed).map_err(|error| {
         let nearest = nearest.display();
         format!("{nearest} cannot be written to: {error}; make it writable for this user, or set `state.path` to another folder")
     })?;

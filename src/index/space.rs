@@ -1,5 +1,7 @@
 //! Which vectors an index holds. Vectors of two spaces cannot be compared, so they never meet in one index.
 
+use std::path::Path;
+
 use crate::embed::Space;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -33,12 +35,24 @@ pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
     let held = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Space>(&text).ok());
     match held {
         Some(held) if held == *space => Ok(true),
-        Some(held) if ledger.point_count()? > 0 => Err(SpaceError::Differs {
-            folder: ledger.folder().display().to_string(),
-            held: Box::new(held),
-            named: Box::new(space.clone()),
-        }),
+        // What was paid for is kept also while there is no index, and must not go for a slip.
+        Some(held) if ledger.point_count()? > 0 || ledger.keeps_other_lengths(space.dimensions) => {
+            Err(SpaceError::Differs {
+                folder: ledger.folder().display().to_string(),
+                held: Box::new(held),
+                named: Box::new(space.clone()),
+            })
+        }
         _ => Ok(false),
+    }
+}
+
+/// As [`compare`], of the ledger in this folder, if there is one, before it is opened to write: then a refusal has changed nothing.
+pub fn compare_at(folder: &Path, space: &Space) -> Result<(), SpaceError> {
+    match Ledger::open_to_read(folder) {
+        Ok(ledger) => compare(&ledger, space).map(drop),
+        // Who opens it to write says what is wrong with it.
+        Err(_) => Ok(()),
     }
 }
 
@@ -55,7 +69,7 @@ pub fn claim(ledger: &Ledger, space: &Space) -> Result<(), SpaceError> {
 mod tests {
     use super::*;
     use crate::document::{DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource};
+    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource, testing};
 
     fn space(model: &str) -> Space {
         Space { model: model.into(), revision: String::new(), dimensions: 2 }
@@ -92,5 +106,20 @@ mod tests {
             assert!(refused.contains(part), "{refused}");
         }
         assert!(compare(&ledger, &space("b")).unwrap(), "a refusal changes nothing");
+    }
+
+    #[test]
+    fn vectors_that_no_index_uses_are_not_lost_for_a_slip() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LedgerOptions { store_points: false, ..testing::options() };
+        let ledger = Ledger::open(folder.path(), options).unwrap();
+        claim(&ledger, &space("a")).unwrap();
+        ledger.keep_vectors(&[(Fingerprint::from_bytes([1; 32]), [1.0, 2.0].into())]).unwrap();
+        let longer = Space { dimensions: 3, ..space("a") };
+        assert!(claim(&ledger, &longer).unwrap_err().to_string().contains("3 dimensions"));
+        claim(&ledger, &space("b")).unwrap();
+        drop(ledger);
+        assert!(compare_at(folder.path(), &longer).is_err());
+        assert!(compare_at(&folder.path().join("nowhere"), &longer).is_ok(), "and makes none");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 /// What kind of trouble it is, for callers that retry some and stop at others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +114,15 @@ impl Trouble {
                 return LedgerError::new(kind, format!("cannot {doing} in {file}: {message}"));
             }
         };
+        let extended = error.sqlite_error().map(|error| error.extended_code);
         let (kind, advice) = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
                 LedgerErrorKind::Busy,
                 "another process is writing to it: end what has it open for writing, or try again",
             ),
             Some(ErrorCode::DiskFull) => (LedgerErrorKind::Full, FULL),
+            // There is no room for the index of the log, which every connection shares.
+            _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => (LedgerErrorKind::Full, FULL),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
                 LedgerErrorKind::ReadOnly,
                 "make the folder and its files writable for this user, or set `state.path` to another folder",
@@ -140,8 +143,6 @@ to build the index anew (its texts are embedded again)";
 
 #[cfg(test)]
 mod tests {
-    use rusqlite::ffi;
-
     use super::*;
 
     #[test]
@@ -149,6 +150,7 @@ mod tests {
         for (code, kind) in [
             (ffi::SQLITE_BUSY, LedgerErrorKind::Busy),
             (ffi::SQLITE_FULL, LedgerErrorKind::Full),
+            (ffi::SQLITE_IOERR_SHMSIZE, LedgerErrorKind::Full),
             (ffi::SQLITE_READONLY, LedgerErrorKind::ReadOnly),
             (ffi::SQLITE_CANTOPEN, LedgerErrorKind::ReadOnly),
             (ffi::SQLITE_CORRUPT, LedgerErrorKind::Corrupt),

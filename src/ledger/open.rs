@@ -162,7 +162,8 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     }
     check_schema(&transaction)?;
     check_pipeline(&transaction, &options.pipeline)?;
-    if tables > 0 && recorded_options(&transaction)?.store_points != options.store_points {
+    let is_another_index = tables > 0 && recorded_options(&transaction)?.store_points != options.store_points;
+    if is_another_index {
         points::forget_index(&transaction)?;
     }
     if !options.external {
@@ -171,6 +172,10 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     set_setting(&transaction, STORES, &stores(options))?;
     if options.store_points && !options.persist_vectors {
         vectors::keep_only_used(&transaction)?;
+        // Those of an index that is only about to be made anew are needed for that; the next start drops what is left.
+        if !is_another_index {
+            vectors::drop_unused(&transaction)?;
+        }
     } else {
         vectors::keep_all(&transaction)?;
     }
@@ -273,7 +278,7 @@ mod tests {
     use super::*;
     use crate::document::DocumentId;
     use crate::ledger::DocumentWrite;
-    use crate::ledger::testing::{copy, here, open, open_with, options, write};
+    use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, write};
 
     fn kind(result: Result<Ledger, LedgerError>) -> (LedgerErrorKind, String) {
         let error = result.unwrap_err();
@@ -427,6 +432,26 @@ mod tests {
             ledger.write(&[write("a", vec![here("one")])]).unwrap().added,
             [(2, 0, 0)],
             "keys are not used again"
+        );
+    }
+
+    #[test]
+    fn an_index_that_is_made_anew_finds_its_vectors_though_unused_ones_are_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let only_used = || LedgerOptions { persist_vectors: false, ..options() };
+        let discard = || LedgerOptions { store_vectors: false, store_points: false, ..only_used() };
+        let held = |ledger: &Ledger| ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
+        let held = |ledger: &Ledger| held(ledger).iter().map(Option::is_some).collect::<Vec<_>>();
+        open_with(&folder, only_used()).write(&[write("a", vec![here("one")]), write("b", vec![here("two")])]).unwrap();
+        drop(open_with(&folder, discard()));
+        let ledger = open_with(&folder, only_used());
+        assert_eq!(held(&ledger), [true, true]);
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        drop(ledger);
+        assert_eq!(
+            held(&open_with(&folder, only_used())),
+            [true, false],
+            "what was not needed goes with the next start"
         );
     }
 

@@ -175,11 +175,15 @@ impl Ledger {
         })
     }
 
+    /// Whether vectors are kept that have another length than this: they are lost when one of this length comes and no point uses them.
+    pub fn keeps_other_lengths(&self, dimensions: usize) -> bool {
+        self.vectors.opened().is_some_and(|file| file.dimensions() != dimensions)
+    }
+
     /// Forgets all vectors when they have another length than those to come and no document uses them: they are of a model that
     /// the index is no longer of. In a transaction of its own: the file is made anew only when nothing refers to it.
     pub(super) fn make_way_for(&self, vector: &[f32]) -> Result<(), LedgerError> {
-        let other = self.vectors.opened().is_some_and(|file| file.dimensions() != vector.len());
-        if other && self.point_count()? == 0 {
+        if self.keeps_other_lengths(vector.len()) && self.point_count()? == 0 {
             self.forget_other_lengths(vector.len())?;
         }
         Ok(())
@@ -219,11 +223,15 @@ pub(super) fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
     row.get(0).map(i64::cast_unsigned)
 }
 
-/// From now on vectors go with their last point. Drops those that nothing refers to.
+/// From now on vectors go with their last point.
 pub(super) fn keep_only_used(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("CREATE INDEX IF NOT EXISTS points_vector ON points (vector)")
+}
+
+/// Drops vectors that nothing refers to.
+pub(super) fn drop_unused(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "CREATE INDEX IF NOT EXISTS points_vector ON points (vector);
-         INSERT INTO free_slots SELECT id FROM vectors WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.vector = vectors.id);
+        "INSERT INTO free_slots SELECT id FROM vectors WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.vector = vectors.id);
          DELETE FROM vectors WHERE NOT EXISTS (SELECT 1 FROM points WHERE points.vector = vectors.id);",
     )
 }

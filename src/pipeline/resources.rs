@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use crate::actor::offload::on_blocking_thread;
 use crate::dedup::VectorCache;
 use crate::document::chunk::Chunker;
 use crate::document::mapping::Mapper;
@@ -121,8 +122,12 @@ impl Resources {
         let chunker = chunker.map_err(StartError::Configuration)?.leaving_out(move |chunk| words.has_words(chunk));
         let folder = settings.state.path.clone();
         let options = ledger_options(&settings);
-        let ledger = tokio::task::spawn_blocking(move || Ledger::open(&folder, options)).await;
-        let ledger = ledger.map_err(|error| StartError::Unavailable(error.to_string()))?;
+        let space = provider.space().clone();
+        let opening = on_blocking_thread(move || {
+            space::compare_at(&folder, &space)?;
+            Ok(Ledger::open(&folder, options))
+        });
+        let ledger = opening.await.map_err(|error: SpaceError| StartError::from(error))?;
         let ledger = ledger.map_err(|error| match error.kind() {
             LedgerErrorKind::Schema => StartError::Configuration(error.to_string()),
             _ => StartError::Unavailable(error.to_string()),

@@ -39,6 +39,8 @@ pub struct ReplanSource {
     plan: Arc<str>,
     partition: Arc<Partition>,
     last: Option<DocumentId>,
+    /// How many documents were in the index before.
+    indexed: u64,
     given: u64,
     settled: u64,
     finished: bool,
@@ -48,7 +50,7 @@ impl ReplanSource {
     /// Gives every document of this ledger, then notes that all are planned with `plan`.
     pub fn new(ledger: Arc<Ledger>, plan: Arc<str>) -> Self {
         let partition = Arc::new(Partition { name: NAME.to_owned(), detail: plan.to_string() });
-        Self { ledger, plan, partition, last: None, given: 0, settled: 0, finished: false }
+        Self { ledger, plan, partition, last: None, indexed: 0, given: 0, settled: 0, finished: false }
     }
 
     fn record(&mut self, (id, bytes): (DocumentId, usize)) -> Record {
@@ -57,12 +59,26 @@ impl ReplanSource {
         Record::look_again(id, bytes, position)
     }
 
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        blocking(&self.ledger, ask).await.map_err(|error| SourceError(error.to_string()))
+    }
+
     async fn note_when_done(&self) -> Result<(), SourceError> {
         if self.finished && self.settled == self.given {
             let plan = self.plan.clone();
-            let note = move |ledger: &Ledger| ledger.set_setting(PLAN, &plan);
-            blocking(&self.ledger, note).await.map_err(|error| SourceError(error.to_string()))?;
+            let note = move |ledger: &Ledger| ledger.set_setting(PLAN, &plan).and_then(|()| ledger.counts());
+            let counts = self.ask(note).await?;
             tracing::info!(documents = self.given, "every document was compared with the changed configuration");
+            // A slip in the template empties the index, and nothing else is wrong then.
+            if let fewer @ 1.. = self.indexed.saturating_sub(counts.indexed) {
+                tracing::warn!(
+                    fewer,
+                    "not all documents are in the index that were before; `vectide get ID` says what one of them lacks"
+                );
+            }
         }
         Ok(())
     }
@@ -70,14 +86,18 @@ impl ReplanSource {
 
 impl Source for ReplanSource {
     fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async { Ok(()) }.boxed()
+        async {
+            self.indexed = self.ask(Ledger::counts).await?.indexed;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last.clone();
             let list = move |ledger: &Ledger| ledger.list_documents(after.as_ref(), room.records, room.bytes);
-            let found = blocking(&self.ledger, list).await.map_err(|error| SourceError(error.to_string()))?;
+            let found = self.ask(list).await?;
             if found.is_empty() {
                 self.finished = true;
                 self.note_when_done().await?;
