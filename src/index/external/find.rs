@@ -35,18 +35,21 @@ impl ExternalIndex {
     }
 }
 
-/// The documents of the points, each by its nearest one. A point that the ledger does not have (any more) is passed by, and so is one whose
-/// document is in the ledger already as the filter does not let it through: the collection is a step behind.
+/// The documents of the points, each by the nearest that the ledger has of it. A point that the ledger does not have (any more) is passed by:
+/// what is nearest may be what the collection has still to remove. So is one whose document is in the ledger already as the filter does not
+/// let it through: the collection is a step behind.
 fn hits(ledger: &Ledger, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, LedgerError> {
+    let ids: Vec<DocumentId> = found.iter().map(|point| point.document.clone()).collect();
     let mut seen: HashSet<DocumentId> = query.except.iter().cloned().collect();
-    let nearest: Vec<Neighbour> = found.into_iter().filter(|point| seen.insert(point.document.clone())).collect();
-    let ids: Vec<DocumentId> = nearest.iter().map(|point| point.document.clone()).collect();
     let mut hits = Vec::new();
-    for (point, held) in nearest.into_iter().zip(ledger.documents(&ids)?) {
+    for (point, held) in found.into_iter().zip(ledger.documents(&ids)?) {
         let Some((metadata, chunk)) = held.and_then(|held| Some((held.metadata?, *held.chunks.get(point.chunk)?)))
         else {
             continue;
         };
+        if !seen.insert(point.document.clone()) {
+            continue;
+        }
         let metadata = serde_json::from_str(&metadata).unwrap_or_default();
         if query.filter.as_ref().is_some_and(|filter| !filter.matches(&metadata)) {
             continue;
@@ -65,35 +68,77 @@ mod tests {
     use std::sync::Arc;
 
     use serde_json::json;
+    use tempfile::TempDir;
 
+    use crate::document::Vector;
     use crate::index::{ExternalIndex, Filter, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, VectorSource};
     use crate::testkit::fakes::{FakeCollection, Fault};
 
+    struct Stage {
+        index: ExternalIndex,
+        collection: Arc<FakeCollection>,
+        _folder: TempDir,
+    }
+
+    impl Stage {
+        async fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let collection = Arc::new(FakeCollection::default());
+            let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
+            index.prepare().await.unwrap();
+            Self { index, collection, _folder: folder }
+        }
+
+        /// The ledger has it, and the collection does not.
+        async fn write_to_the_ledger_alone(&self, write: DocumentWrite) {
+            self.collection.faults.order([Fault::Unavailable]);
+            self.index.write([write].into()).await.unwrap_err();
+        }
+
+        /// The names and chunks of the nearest documents.
+        async fn near(&self, text: &str, k: usize, filter: Option<Filter>) -> Vec<String> {
+            let query = Query { vector: vector(text), k, filter, except: None, with_vectors: true };
+            let hits = self.index.search(query).await.unwrap();
+            assert!(hits.iter().all(|hit| hit.vector.is_some()));
+            hits.iter().map(|hit| format!("{}/{}", hit.id, hit.chunk)).collect()
+        }
+    }
+
+    fn vector(text: &str) -> Vector {
+        let VectorSource::Here(vector) = here(text).vector else { panic!() };
+        vector
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_hit_that_the_ledger_has_otherwise_than_the_filter_wants_is_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
-        let collection = Arc::new(FakeCollection::default());
-        let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
-        index.prepare().await.unwrap();
+        let stage = Stage::new().await;
         let priced = |name: &str, price: u32| {
             let metadata = Some(json!({ "price": price }).to_string());
             DocumentWrite { metadata, ..write(name, vec![here(name)]) }
         };
-        index.write([priced("a", 1), priced("b", 1)].into()).await.unwrap();
-        let VectorSource::Here(vector) = here("a").vector else { panic!() };
+        stage.index.write([priced("a", 1), priced("b", 1)].into()).await.unwrap();
         let found = async |price: u32| {
-            let filter = Some(Filter::from_json(&json!({ "price": price })).unwrap());
-            let query = Query { vector: vector.clone(), k: 2, filter, except: None, with_vectors: false };
-            let hits = index.search(query).await.unwrap();
-            hits.iter().map(|hit| hit.id.to_string()).collect::<Vec<_>>()
+            let filter = Filter::from_json(&json!({ "price": price })).unwrap();
+            stage.near("a", 2, Some(filter)).await
         };
         assert_eq!(found(1).await.len(), 2);
-        // The ledger has it, and the collection does not.
-        collection.faults.order([Fault::Unavailable]);
-        index.write([priced("a", 2)].into()).await.unwrap_err();
-        assert_eq!((found(1).await, found(2).await), (vec!["b".to_owned()], vec![]));
+        stage.write_to_the_ledger_alone(priced("a", 2)).await;
+        assert_eq!((found(1).await, found(2).await), (vec!["b/0".to_owned()], vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_document_is_found_by_what_is_left_of_it_while_the_collection_has_what_is_gone() {
+        let stage = Stage::new().await;
+        let chunks = ["far", "near", "nearer", "nearest"];
+        stage.index.write([write("a", chunks.map(here).into()), write("b", vec![here("b")])].into()).await.unwrap();
+        assert_eq!(stage.near("nearest", 1, None).await, ["a/3"]);
+        stage.write_to_the_ledger_alone(write("a", vec![here("far")])).await;
+        assert_eq!(stage.collection.points().len(), 5, "the points that are to go are still there");
+        for (k, found) in [(1, &["a/0"][..]), (2, &["a/0", "b/0"]), (3, &["a/0", "b/0"])] {
+            assert_eq!(stage.near("nearest", k, None).await, found, "{k}");
+        }
     }
 }
