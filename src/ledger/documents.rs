@@ -1,12 +1,12 @@
 //! What the ledger holds of documents.
 
-use rusqlite::{CachedStatement, Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::document::{Document, DocumentId};
 
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::HeldDocument;
+use super::held::{HeldDocument, HeldPoints};
 use super::journal::limit;
 use super::packed::Chunks;
 use super::page;
@@ -57,6 +57,16 @@ impl Ledger {
         self.read("look up documents", |connection| {
             let mut select = by_name(connection)?;
             let look_up = |id: &DocumentId| select.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose();
+            ids.iter().map(look_up).collect()
+        })
+    }
+
+    /// As [`Ledger::documents`], but only what the index holds of them: nothing of what was said of them is read.
+    pub fn points_of(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldPoints>>, LedgerError> {
+        self.read("look up points", |connection| {
+            let mut select = connection.prepare_cached("SELECT metadata, chunks FROM documents WHERE name = ?1")?;
+            let held = |row: &Row<'_>| Ok(HeldPoints { metadata: row.get(0)?, chunks: row.get::<_, Chunks>(1)?.0 });
+            let look_up = |id: &DocumentId| Ok(select.query_row([id.as_str()], held).optional()?);
             ids.iter().map(look_up).collect()
         })
     }
@@ -161,6 +171,11 @@ mod tests {
         assert_eq!(found[1], None);
         let a = found[2].as_ref().unwrap();
         assert_eq!((&a.document, a.metadata.as_deref(), a.chunks.len()), (&state, Some(r#"{"id":"a"}"#), 1));
+
+        let points = |held: &Option<HeldDocument>| {
+            held.clone().map(|HeldDocument { metadata, chunks, .. }| HeldPoints { metadata, chunks })
+        };
+        assert_eq!(ledger.points_of(&ids).unwrap(), found.iter().map(points).collect::<Vec<_>>());
 
         let compared = |said: Option<&Document>| ledger.compare(ids.iter().map(|id| (id, said)), 1 << 20).unwrap();
         let [b, none, a] = [0, 1, 2].map(|index| found[index].clone().map_or(Held::Nothing, Held::Other));

@@ -20,6 +20,15 @@ pub struct HeldDocument {
     pub unwritten: bool,
 }
 
+/// What the index holds of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPoints {
+    /// As [`HeldDocument::metadata`].
+    pub metadata: Option<String>,
+    /// As [`HeldDocument::chunks`].
+    pub chunks: Vec<HeldChunk>,
+}
+
 /// One chunk that the index holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldChunk {

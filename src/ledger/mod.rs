@@ -47,7 +47,8 @@ pub use counts::Counts;
 pub use documents::Held;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use held::{
-    ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, Moot, NewDeadLetter, PointKey, Totals, VectorSource,
+    ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, HeldPoints, Moot, NewDeadLetter, PointKey, Totals,
+    VectorSource,
 };
 pub use journal::JournalEntry;
 pub use open::LedgerOptions;

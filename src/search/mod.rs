@@ -155,7 +155,7 @@ impl Searcher {
 
 /// The vectors of a document's chunks; at least one.
 fn held_vectors(ledger: &Ledger, id: &DocumentId) -> Result<Vec<Vector>, SearchError> {
-    let found = ledger.documents(std::slice::from_ref(id)).map_err(SearchError::unavailable)?;
+    let found = ledger.points_of(std::slice::from_ref(id)).map_err(SearchError::unavailable)?;
     let Some(held) = found.into_iter().flatten().next() else {
         return Err(SearchError::NotFound(format!("there is no document `{id}`")));
     };

@@ -1,6 +1,6 @@
 //! Searching: the collection knows which points are near, and the ledger what they are.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::document::DocumentId;
 use crate::index::collection::{CollectionError, Nearest, Neighbour};
@@ -39,26 +39,28 @@ impl ExternalIndex {
 /// what is nearest may be what the collection has still to remove. So is one whose document is in the ledger already as the filter does not
 /// let it through: the collection is a step behind.
 fn hits(ledger: &Ledger, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, LedgerError> {
-    let ids: Vec<DocumentId> = found.iter().map(|point| point.document.clone()).collect();
+    // Each once: most of what was found may be of one document.
+    let ids: HashSet<DocumentId> = found.iter().map(|point| point.document.clone()).collect();
+    let ids: Vec<DocumentId> = ids.into_iter().collect();
+    let held: HashMap<_, _> = ids.iter().zip(ledger.points_of(&ids)?).collect();
     let mut seen: HashSet<DocumentId> = query.except.iter().cloned().collect();
-    let mut hits = Vec::new();
-    for (point, held) in found.into_iter().zip(ledger.documents(&ids)?) {
-        let Some((metadata, chunk)) = held.and_then(|held| Some((held.metadata?, *held.chunks.get(point.chunk)?)))
-        else {
-            continue;
-        };
-        if !seen.insert(point.document.clone()) {
-            continue;
-        }
-        let metadata = serde_json::from_str(&metadata).unwrap_or_default();
+    let (mut hits, mut keys) = (Vec::new(), Vec::new());
+    for Neighbour { document, chunk, score } in found {
+        let held = held.get(&document).and_then(Option::as_ref);
+        let point = held.and_then(|held| Some((held.metadata.as_ref()?, held.chunks.get(chunk)?.key)));
+        let Some((metadata, key)) = point.filter(|_| seen.insert(document.clone())) else { continue };
+        let metadata = serde_json::from_str(metadata).unwrap_or_default();
         if query.filter.as_ref().is_some_and(|filter| !filter.matches(&metadata)) {
             continue;
         }
-        let vector = if query.with_vectors { ledger.vectors_of(&[chunk.key])?.pop().flatten() } else { None };
-        hits.push(Hit { id: point.document, score: point.score, metadata, chunk: point.chunk, vector });
+        hits.push(Hit { id: document, score, metadata, chunk, vector: None });
+        keys.push(key);
         if hits.len() == query.k {
             break;
         }
+    }
+    if query.with_vectors {
+        hits.iter_mut().zip(ledger.vectors_of(&keys)?).for_each(|(hit, vector)| hit.vector = vector);
     }
     Ok(hits)
 }
@@ -71,7 +73,7 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::document::Vector;
-    use crate::index::{ExternalIndex, Filter, Query, VectorIndex};
+    use crate::index::{ExternalIndex, Filter, Hit, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, VectorSource};
     use crate::testkit::fakes::{FakeCollection, Fault};
@@ -102,7 +104,9 @@ mod tests {
         async fn near(&self, text: &str, k: usize, filter: Option<Filter>) -> Vec<String> {
             let query = Query { vector: vector(text), k, filter, except: None, with_vectors: true };
             let hits = self.index.search(query).await.unwrap();
-            assert!(hits.iter().all(|hit| hit.vector.is_some()));
+            let points = self.collection.points();
+            let own = |hit: &Hit| points.iter().find(|point| (&point.document, point.chunk) == (&hit.id, hit.chunk));
+            assert!(hits.iter().all(|hit| hit.vector == own(hit).map(|point| point.vector.clone())));
             hits.iter().map(|hit| format!("{}/{}", hit.id, hit.chunk)).collect()
         }
     }
