@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::target::{IndexError, RefusedWrite, VectorIndex};
+use super::target::{IndexError, Progress, RefusedWrite, VectorIndex};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
 use crate::actor::pulse::{Call, Underway};
@@ -186,7 +186,7 @@ async fn try_write(
         let Some(_underway) = underway.begin(attempt(index.may_take())) else {
             return Err(IndexError::Stale("the actors that planned it were given up".into()));
         };
-        if let Some(refused) = index.write_part(writes.clone()).await? {
+        if let Progress::Done(refused) = index.write(writes.clone()).await? {
             return Ok(refused);
         }
     }
@@ -437,18 +437,11 @@ mod tests {
     const PART: Duration = Duration::from_secs(400);
 
     impl VectorIndex for InParts {
-        fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
-            self.0.write(writes)
-        }
-
-        fn write_part(
-            &self,
-            writes: Arc<[DocumentWrite]>,
-        ) -> BoxFuture<'_, Result<Option<Vec<RefusedWrite>>, IndexError>> {
+        fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
             Box::pin(async move {
                 tokio::time::sleep(PART).await;
                 let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-                if left.is_ok() { Ok(None) } else { self.0.write(writes).await.map(Some) }
+                if left.is_ok() { Ok(Progress::More) } else { self.0.write(writes).await }
             })
         }
 

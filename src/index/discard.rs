@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::actor::offload::on_blocking_thread;
 use crate::ledger::{DocumentWrite, Ledger};
 
-use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
+use super::{Hit, IndexError, Progress, Query, VectorIndex};
 
 /// Writes the ledger and no index, so that a later run still knows what changed. Open the ledger without vectors and
 /// points.
@@ -26,13 +26,13 @@ impl DiscardIndex {
 }
 
 impl VectorIndex for DiscardIndex {
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         let ledger = Arc::clone(&self.ledger);
         Box::pin(async move {
             let written = on_blocking_thread(move || ledger.write(&writes)).await?;
             self.points.fetch_add(written.added.len() as u64, Ordering::Relaxed);
             self.points.fetch_sub(written.removed.len() as u64, Ordering::Relaxed);
-            Ok(Vec::new())
+            Ok(Progress::Done(Vec::new()))
         })
     }
 

@@ -74,6 +74,15 @@ pub struct RefusedWrite {
     pub reason: String,
 }
 
+/// How far a write came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// A part of it is done. The same writes are to be given again at once.
+    More,
+    /// All of it is done, but for these documents.
+    Done(Vec<RefusedWrite>),
+}
+
 /// How an index is doing, for people and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct IndexStatus {
@@ -103,17 +112,11 @@ pub trait VectorIndex: Send + Sync + 'static {
         Box::pin(async {})
     }
 
-    /// Makes the index and the ledger hold what is written, durably, and answers what was refused. A future that is dropped
-    /// goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>>;
+    /// Makes the index and the ledger hold what is written, durably, or a part of it: each part is watched for itself. A future that is
+    /// dropped goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>>;
 
-    /// As [`VectorIndex::write`], but may end before all is done: `None` when the same writes are to be given again at once. Each part is
-    /// watched for itself.
-    fn write_part(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Option<Vec<RefusedWrite>>, IndexError>> {
-        Box::pin(async move { self.write(writes).await.map(Some) })
-    }
-
-    /// After how long a part of a write hangs.
+    /// After how long a call to write hangs.
     fn may_take(&self) -> Duration {
         pulse::CALL
     }

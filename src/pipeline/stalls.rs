@@ -16,7 +16,7 @@ use super::watch::watch;
 use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse::{self, Call, Pulse};
 use crate::document::DocumentId;
-use crate::index::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
+use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
 use crate::ledger::DocumentWrite;
 use crate::source::actor::MakeSource;
 use crate::source::{Committed, Position, Read, Room, Source, SourceError};
@@ -70,7 +70,7 @@ impl Source for HangingSource {
 struct HangingIndex(Arc<FakeIndex>, Arc<Gate>);
 
 impl VectorIndex for HangingIndex {
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         async move {
             let gate = self.1.clone();
             on_blocking_thread(move || gate.pass()).await;

@@ -20,7 +20,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::space::Space;
-use crate::index::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
+use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
 use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
@@ -87,7 +87,7 @@ pub(super) struct FakeIndex {
 }
 
 impl VectorIndex for FakeIndex {
-    fn write(&self, _writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+    fn write(&self, _writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         async { Err(IndexError::Fatal("the server writes nothing".into())) }.boxed()
     }
 

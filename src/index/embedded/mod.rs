@@ -36,7 +36,7 @@ use crate::document::Vector;
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
 use crate::settings::index::Metric;
 
-use super::{Hit, IndexError, IndexStatus, Query, RefusedWrite, VectorIndex};
+use super::{Hit, IndexError, IndexStatus, Progress, Query, VectorIndex};
 
 use file::{Access, LedgerMark};
 use graph::{Graph, Shape};
@@ -443,13 +443,13 @@ impl VectorIndex for EmbeddedIndex {
         })
     }
 
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         Box::pin(async move {
             let core = Arc::clone(&self.core);
             on_blocking_thread(move || {
                 core.write(&writes)?;
                 core.grow_in_background();
-                Ok(Vec::new())
+                Ok(Progress::Done(Vec::new()))
             })
             .await
         })

@@ -76,7 +76,7 @@ mod tests {
     use crate::index::{ExternalIndex, Filter, Hit, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, VectorSource};
-    use crate::testkit::fakes::{FakeCollection, Fault};
+    use crate::testkit::fakes::{FakeCollection, Fault, write_all};
 
     struct Stage {
         index: ExternalIndex,
@@ -97,7 +97,7 @@ mod tests {
         /// The ledger has it, and the collection does not.
         async fn write_to_the_ledger_alone(&self, write: DocumentWrite) {
             self.collection.faults.order([Fault::Unavailable]);
-            self.index.write([write].into()).await.unwrap_err();
+            write_all(&self.index, [write].into()).await.unwrap_err();
         }
 
         /// The names and chunks of the nearest documents.
@@ -123,7 +123,7 @@ mod tests {
             let metadata = Some(json!({ "price": price }).to_string());
             DocumentWrite { metadata, ..write(name, vec![here(name)]) }
         };
-        stage.index.write([priced("a", 1), priced("b", 1)].into()).await.unwrap();
+        write_all(&stage.index, [priced("a", 1), priced("b", 1)].into()).await.unwrap();
         let found = async |price: u32| {
             let filter = Filter::from_json(&json!({ "price": price })).unwrap();
             stage.near("a", 2, Some(filter)).await
@@ -137,7 +137,8 @@ mod tests {
     async fn a_document_is_found_by_what_is_left_of_it_while_the_collection_has_what_is_gone() {
         let stage = Stage::new().await;
         let chunks = ["far", "near", "nearer", "nearest"];
-        stage.index.write([write("a", chunks.map(here).into()), write("b", vec![here("b")])].into()).await.unwrap();
+        let documents = [write("a", chunks.map(here).into()), write("b", vec![here("b")])];
+        write_all(&stage.index, documents.into()).await.unwrap();
         assert_eq!(stage.near("nearest", 1, None).await, ["a/3"]);
         stage.write_to_the_ledger_alone(write("a", vec![here("far")])).await;
         assert_eq!(stage.collection.points().len(), 5, "the points that are to go are still there");

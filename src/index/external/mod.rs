@@ -29,7 +29,7 @@ use ours::has_most;
 pub use ours::is_ours;
 
 use super::collection::{Collection, CollectionError, Established};
-use super::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
+use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
 /// The longest pause that a system is given when it asks for one; then it is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -148,8 +148,7 @@ impl ExternalIndex {
         self.remember(mark).await
     }
 
-    /// Does a part of it. `None` when more is to be done.
-    async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Option<Vec<RefusedWrite>>, IndexError> {
+    async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Progress, IndexError> {
         self.check(writes)?;
         let mut turn = self.turn.lock().await;
         if !std::ptr::addr_eq(turn.writes.as_ptr(), Arc::as_ptr(writes)) {
@@ -166,10 +165,10 @@ impl ExternalIndex {
             turn.refused.extend(refused);
             turn.done = part.end;
         }
-        match turn.done < turn.outstanding.len() {
-            true => Ok(None),
-            false => Ok(Some(std::mem::take(&mut *turn).refused)),
-        }
+        Ok(match turn.done < turn.outstanding.len() {
+            true => Progress::More,
+            false => Progress::Done(std::mem::take(&mut *turn).refused),
+        })
     }
 
     /// How many points are sent before it is noted that they were: about as many as there may be on their way at once, so that a part takes
@@ -247,17 +246,7 @@ impl VectorIndex for ExternalIndex {
         Box::pin(self.try_prepare())
     }
 
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
-        Box::pin(async move {
-            loop {
-                if let Some(refused) = self.try_write(&writes).await? {
-                    return Ok(refused);
-                }
-            }
-        })
-    }
-
-    fn write_part(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Option<Vec<RefusedWrite>>, IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         Box::pin(async move { self.try_write(&writes).await })
     }
 

@@ -71,7 +71,7 @@ mod tests {
     use crate::index::collection::{Bulk, Collection, CollectionError, Nearest, Neighbour, Point};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{Ledger, LedgerOptions};
-    use crate::testkit::fakes::FakeCollection;
+    use crate::testkit::fakes::{FakeCollection, write_all};
 
     /// One of several at the same place. It counts as it is told, and then as it is.
     struct Marked(Arc<FakeCollection>, Option<&'static str>, Arc<Mutex<VecDeque<u64>>>);
@@ -132,7 +132,7 @@ mod tests {
             let stage = Self { ledger, collection: Arc::default(), counts: Arc::default(), _folder: folder };
             let index = stage.index(mark);
             index.prepare().await.unwrap();
-            index.write([write("a", vec![here("one")])].into()).await.unwrap();
+            write_all(&index, [write("a", vec![here("one")])].into()).await.unwrap();
             stage
         }
 
@@ -170,7 +170,7 @@ mod tests {
         {
             let stage = Stage::new(None).await;
             let more = (1..10).map(|number| write(&format!("d{number}"), vec![here(&number.to_string())]));
-            stage.index(None).write(more.collect()).await.unwrap();
+            write_all(&stage.index(None), more.collect()).await.unwrap();
             stage.counts.lock().extend(counts);
             let index = stage.index(None);
             while let Err(error) = index.prepare().await {

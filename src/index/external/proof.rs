@@ -83,7 +83,7 @@ mod tests {
     use crate::index::{IndexError, RefusedWrite, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions};
-    use crate::testkit::fakes::FakeCollection;
+    use crate::testkit::fakes::{FakeCollection, write_all};
 
     /// What is refused of a point, and by what error.
     type Rule = fn(&Point) -> bool;
@@ -183,7 +183,7 @@ mod tests {
                 let of = |text: &str| here(&format!("{name} {text}"));
                 DocumentWrite { metadata: Some("{}".to_owned()), ..write(name, vec![of(first), of(second)]) }
             });
-            self.index.write(documents.into()).await
+            write_all(&self.index, documents.into()).await
         }
 
         /// The chunks that the collection holds.

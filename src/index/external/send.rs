@@ -192,11 +192,11 @@ mod tests {
 
     use super::*;
     use crate::actor::pulse;
-    use crate::index::VectorIndex;
     use crate::index::collection::{Bulk, Collection};
+    use crate::index::{Progress, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{ChunkWrite, LedgerOptions};
-    use crate::testkit::fakes::{FakeCollection, Fault, SLOW};
+    use crate::testkit::fakes::{FakeCollection, Fault, SLOW, write_all};
 
     /// An index of one point a call, two calls at once.
     struct Stage {
@@ -222,12 +222,12 @@ mod tests {
             let writes: Arc<[DocumentWrite]> = [document].into();
             let before = self.collection.calls().len();
             self.collection.faults.order([Fault::Unavailable, Fault::Slow]);
-            let failed = self.index.write(writes.clone()).await;
+            let failed = write_all(&self.index, writes.clone()).await;
             assert!(matches!(failed, Err(IndexError::Unavailable(_))), "{failed:?}");
             let first = self.collection.calls().split_off(before);
             tokio::time::sleep(2 * SLOW).await;
             assert_eq!(self.collection.calls().split_off(before), first, "nothing comes after the write");
-            assert_eq!(self.index.write(writes).await.unwrap(), []);
+            assert_eq!(write_all(&self.index, writes).await.unwrap(), []);
             let mut second = self.collection.calls().split_off(before + first.len());
             // Which of two calls gets its vectors from the ledger first is up to the threads.
             second.sort();
@@ -240,8 +240,8 @@ mod tests {
         let stage = Stage::new().await;
         let documents = ["a", "b", "c", "d", "e"].map(|name| write(name, vec![here(name)]));
         let writes: Arc<[DocumentWrite]> = documents.into();
-        for (held, done) in [(2, None), (4, None), (5, Some(vec![]))] {
-            assert_eq!(stage.index.write_part(writes.clone()).await.unwrap(), done);
+        for (held, progress) in [(2, Progress::More), (4, Progress::More), (5, Progress::Done(vec![]))] {
+            assert_eq!(stage.index.write(writes.clone()).await.unwrap(), progress);
             assert_eq!(stage.collection.points().len(), held);
         }
         assert_eq!(stage.index.may_take(), stage.collection.timeout() + pulse::CALL);

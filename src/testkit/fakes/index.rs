@@ -13,8 +13,17 @@ use tokio::sync::watch;
 use super::{AtOnce, Fault, Faults, SLOW};
 use crate::actor::offload::on_blocking_thread;
 use crate::document::{DocumentId, Vector};
-use crate::index::{Hit, IndexError, Query, RefusedWrite, VectorIndex};
+use crate::index::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
+
+/// Writes to an index until all is written, and answers what was refused.
+pub async fn write_all(index: &dyn VectorIndex, writes: Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
+    loop {
+        if let Progress::Done(refused) = index.write(writes.clone()).await? {
+            return Ok(refused);
+        }
+    }
+}
 
 /// An index in memory, over a real ledger.
 pub struct FakeIndex {
@@ -123,7 +132,7 @@ impl FakeIndex {
         }
     }
 
-    async fn try_write(&self, writes: Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
+    async fn try_write(&self, writes: Arc<[DocumentWrite]>) -> Result<Progress, IndexError> {
         let _under_way = self.at_once.enter();
         let fault = self.faults.next();
         tokio::time::sleep(self.latency).await;
@@ -156,12 +165,12 @@ impl FakeIndex {
         self.unsure.store(false, Ordering::SeqCst);
         self.writes.lock().push(writes.iter().map(|write| write.id.to_string()).collect());
         assert!(fault != Fault::PanicAfter, "the fake index is told to panic after it wrote");
-        Ok(Vec::new())
+        Ok(Progress::Done(Vec::new()))
     }
 }
 
 impl VectorIndex for FakeIndex {
-    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Vec<RefusedWrite>, IndexError>> {
+    fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         self.try_write(writes).boxed()
     }
 

@@ -14,7 +14,7 @@ use crate::pipeline::Resources;
 
 pub use collection::FakeCollection;
 pub use faults::{AtOnce, Fault, Faults, SLOW};
-pub use index::{FakeIndex, Indexed};
+pub use index::{FakeIndex, Indexed, write_all};
 pub use provider::{Answer, FakeProvider};
 pub use source::Script;
 

@@ -10,7 +10,7 @@ use vectide::document::{Document, DocumentId, Fingerprint, Vector, Version};
 use vectide::index::collection::{Collection, Point};
 use vectide::index::embedded::EmbeddedIndex;
 use vectide::index::external::PointIds;
-use vectide::index::{ExternalIndex, Filter, Hit, IndexError, Query, RefusedWrite, VectorIndex};
+use vectide::index::{ExternalIndex, Filter, Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, VectorSource};
 use vectide::settings::index::Metric;
 
@@ -80,8 +80,14 @@ impl Shop {
         Self::open(folder, place, false)
     }
 
+    /// Until all is written; says what was refused.
     pub async fn write(&self, writes: Vec<DocumentWrite>) -> Result<Vec<RefusedWrite>, IndexError> {
-        self.index.write(writes.into()).await
+        let writes: Arc<[DocumentWrite]> = writes.into();
+        loop {
+            if let Progress::Done(refused) = self.index.write(writes.clone()).await? {
+                return Ok(refused);
+            }
+        }
     }
 
     /// As the pipeline does at its start: every document that the collection may lack, as the ledger has it.
