@@ -176,7 +176,7 @@ impl Milvus {
         }
     }
 
-    async fn make_or_check(&self) -> Result<Established, CollectionError> {
+    async fn try_establish(&self) -> Result<Established, CollectionError> {
         let existing = self.schema().await?;
         match &existing {
             Some(schema) => check_fields(schema, self.dimensions)?,
@@ -194,7 +194,7 @@ impl Milvus {
         }
     }
 
-    async fn check(&self) -> Result<Option<Established>, CollectionError> {
+    async fn try_look(&self) -> Result<Option<Established>, CollectionError> {
         let Some(schema) = self.schema().await? else { return Ok(None) };
         check_fields(&schema, self.dimensions)?;
         // Without an index it was never finished, and holds nothing of ours.
@@ -229,7 +229,7 @@ impl Milvus {
         }
     }
 
-    async fn write(&self, points: &[Point]) -> Result<(), CollectionError> {
+    async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
         if points.is_empty() {
             return Ok(());
         }
@@ -243,7 +243,7 @@ impl Milvus {
         errors::check_upserted(done.upserted, points.len())
     }
 
-    async fn remove(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+    async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -252,7 +252,7 @@ impl Milvus {
         self.ask::<Mutation>(method!("Delete"), question).await.map(drop)
     }
 
-    async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
         let Some(filter) = nearest.filter else {
             return self.neighbours(&self.search(nearest.vector, "", &[DOCUMENT, CHUNK], nearest.limit).await?);
         };
@@ -320,7 +320,7 @@ impl Milvus {
         }
     }
 
-    async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
         let mut points = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MAX_FETCHED) {
             let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
@@ -344,27 +344,27 @@ impl Collection for Milvus {
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-        Box::pin(self.make_or_check())
+        Box::pin(self.try_establish())
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-        Box::pin(self.check())
+        Box::pin(self.try_look())
     }
 
     fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        Box::pin(self.write(points))
+        Box::pin(self.try_upsert(points))
     }
 
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        Box::pin(self.remove(ids))
+        Box::pin(self.try_delete(ids))
     }
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
-        Box::pin(self.find(nearest))
+        Box::pin(self.try_nearest(nearest))
     }
 
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        Box::pin(self.read(ids))
+        Box::pin(self.try_fetch(ids))
     }
 }
 

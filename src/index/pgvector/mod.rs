@@ -63,7 +63,19 @@ impl PgvectorTable {
         self.sessions.session().await?.query(sql, parameters).await
     }
 
-    async fn upsert_all(&self, points: &[Point]) -> Result<(), CollectionError> {
+    async fn try_establish(&self) -> Result<Established, CollectionError> {
+        self.schema.establish(&mut self.sessions.session().await?).await
+    }
+
+    async fn try_mark(&self) -> Result<Option<String>, CollectionError> {
+        self.schema.found_in(&mut self.sessions.session().await?).await
+    }
+
+    async fn try_look(&self) -> Result<Option<Established>, CollectionError> {
+        self.schema.look(&mut self.sessions.session().await?).await
+    }
+
+    async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
         let refused: Vec<RefusedPoint> = points.iter().enumerate().filter_map(refusal).collect();
         if refused.is_empty() {
             return self.upsert_fine(&points.iter().collect::<Vec<_>>()).await;
@@ -96,7 +108,7 @@ impl PgvectorTable {
         }
     }
 
-    async fn update_all(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
+    async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
         let fine = points.iter().filter(|point| nul_in(&point.document, &point.metadata).is_none());
         let (ids, metadata): (Vec<Uuid>, Vec<&str>) = fine.map(|point| (point.id, &*point.metadata)).unzip();
         let sql = format!(
@@ -111,7 +123,12 @@ impl PgvectorTable {
         Ok(points.iter().enumerate().filter(|(_, point)| !done.contains(&point.id)).map(|(index, _)| index).collect())
     }
 
-    async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+        let sql = format!("DELETE FROM {} WHERE id = ANY($1)", self.schema.table);
+        self.execute(&sql, &[&ids]).await.map(drop)
+    }
+
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
         let vector = Vector::from(nearest.vector.to_vec());
         let limit = nearest.limit as i64;
         let condition = filter::translate(nearest.filter, 3);
@@ -142,7 +159,7 @@ impl PgvectorTable {
         Ok(Neighbour { document: document(row, 0)?, chunk: row.get::<_, i32>(1) as usize, score: score as f32 })
     }
 
-    async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
         let sql = format!(
             "SELECT id, document, chunk, embedding, metadata::text FROM {} WHERE id = ANY($1)",
             self.schema.table
@@ -196,35 +213,34 @@ impl Collection for PgvectorTable {
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-        async move { self.schema.establish(&mut self.sessions.session().await?).await }.boxed()
+        self.try_establish().boxed()
     }
 
     fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
-        async move { self.schema.found_in(&mut self.sessions.session().await?).await }.boxed()
+        self.try_mark().boxed()
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-        async move { self.schema.look(&mut self.sessions.session().await?).await }.boxed()
+        self.try_look().boxed()
     }
 
     fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        self.upsert_all(points).boxed()
+        self.try_upsert(points).boxed()
     }
 
     fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
-        self.update_all(points).boxed()
+        self.try_set_metadata(points).boxed()
     }
 
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        let sql = format!("DELETE FROM {} WHERE id = ANY($1)", self.schema.table);
-        async move { self.execute(&sql, &[&ids]).await.map(drop) }.boxed()
+        self.try_delete(ids).boxed()
     }
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
-        self.find(nearest).boxed()
+        self.try_nearest(nearest).boxed()
     }
 
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        self.read(ids).boxed()
+        self.try_fetch(ids).boxed()
     }
 }

@@ -137,7 +137,7 @@ impl PineconeIndex {
     }
 
     /// The host of an index has the project in its name.
-    async fn host(&self) -> Result<Option<String>, CollectionError> {
+    async fn try_mark(&self) -> Result<Option<String>, CollectionError> {
         match self.api.describe().await? {
             Some(index) => Ok(Some(index.host)),
             None => Err(CollectionError::Missing(format!("Pinecone has no index `{}`", self.name))),
@@ -323,7 +323,7 @@ impl Collection for PineconeIndex {
     }
 
     fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
-        self.host().boxed()
+        self.try_mark().boxed()
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {

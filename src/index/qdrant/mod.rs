@@ -128,14 +128,14 @@ impl Qdrant {
         self.ask::<()>("/qdrant.Collections/Create", question).await
     }
 
-    async fn make_or_check(&self) -> Result<Established, CollectionError> {
-        match self.find_it().await? {
+    async fn try_establish(&self) -> Result<Established, CollectionError> {
+        match self.try_look().await? {
             Some(existing) => Ok(existing),
             None => self.create().await.map(|()| Established::Created),
         }
     }
 
-    async fn find_it(&self) -> Result<Option<Established>, CollectionError> {
+    async fn try_look(&self) -> Result<Option<Established>, CollectionError> {
         let Some(found) = self.params().await? else { return Ok(None) };
         self.check(&found)?;
         let question = Count { collection: self.collection.clone(), exact: true };
@@ -143,7 +143,7 @@ impl Qdrant {
         Ok(Some(Established::Existing { points: counted.count }))
     }
 
-    async fn write(&self, points: &[Point]) -> Result<(), CollectionError> {
+    async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
         let (mut fit, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
         for (index, point) in points.iter().enumerate() {
             match payload::write(&point.metadata, &point.document, point.chunk) {
@@ -161,7 +161,7 @@ impl Qdrant {
     }
 
     /// Qdrant refuses the payload of a point that it does not hold, so it is asked first which it holds.
-    async fn replace_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
+    async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
         if points.is_empty() {
             return Ok(Vec::new());
         }
@@ -192,7 +192,7 @@ impl Qdrant {
         Ok(left)
     }
 
-    async fn remove(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
+    async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
         if ids.is_empty() {
             return Ok(());
         }
@@ -200,7 +200,7 @@ impl Qdrant {
         applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
     }
 
-    async fn find(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
         let Some(filter) = nearest.filter else {
             let ours = With { all: None, only: Some(Only { fields: vec![DOCUMENT.to_owned(), CHUNK.to_owned()] }) };
             let found = self.search(nearest.vector, None, ours, nearest.limit).await?;
@@ -247,7 +247,7 @@ impl Qdrant {
         }
     }
 
-    async fn read(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
+    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
         let mut points = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MAX_FETCHED) {
             let all = Some(With { all: Some(true), only: None });
@@ -279,31 +279,31 @@ impl Collection for Qdrant {
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-        Box::pin(self.make_or_check())
+        Box::pin(self.try_establish())
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-        Box::pin(self.find_it())
+        Box::pin(self.try_look())
     }
 
     fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        Box::pin(self.write(points))
+        Box::pin(self.try_upsert(points))
     }
 
     fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
-        Box::pin(self.replace_metadata(points))
+        Box::pin(self.try_set_metadata(points))
     }
 
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        Box::pin(self.remove(ids))
+        Box::pin(self.try_delete(ids))
     }
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
-        Box::pin(self.find(nearest))
+        Box::pin(self.try_nearest(nearest))
     }
 
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        Box::pin(self.read(ids))
+        Box::pin(self.try_fetch(ids))
     }
 }
 
