@@ -3,11 +3,11 @@
 //! A point is a row: its `id` as text, its `vector`, its `document` and `chunk`, and all its `metadata` in one JSON column. Milvus cannot
 //! change a row without its vector (newer servers only read it back by themselves), so new metadata is written with the whole point.
 
-mod errors;
 mod filter;
 mod messages;
 mod rows;
 mod schema;
+mod verdict;
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ impl Milvus {
         question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
         let answer: A = self.ask_only(method, question).await?;
-        match answer.status().and_then(errors::judge) {
+        match answer.status().and_then(verdict::judge) {
             Some(error) => Err(error),
             None => Ok(answer),
         }
@@ -126,8 +126,8 @@ impl Milvus {
     /// The metric of the vectors' index; `None` when there is no index yet.
     async fn indexed_metric(&self) -> Result<Option<String>, CollectionError> {
         let answer: Indexes = self.ask_only(method!("DescribeIndex"), self.named()).await?;
-        if let Some(status) = answer.status().filter(|status| !errors::no_index(status))
-            && let Some(error) = errors::judge(status)
+        if let Some(status) = answer.status().filter(|status| !verdict::no_index(status))
+            && let Some(error) = verdict::judge(status)
         {
             return Err(error);
         }
@@ -203,8 +203,8 @@ impl Milvus {
         // One that somebody released stays so, for whoever looks changes nothing. Somebody had written to it.
         let answer: Rows = self.ask_only(method!("Query"), self.questioned(String::new(), &["count(*)"])).await?;
         match answer.status() {
-            Some(status) if errors::not_loaded(status) => Ok(Some(Established::Uncounted { at_least: 1 })),
-            status => match status.and_then(errors::judge) {
+            Some(status) if verdict::not_loaded(status) => Ok(Some(Established::Uncounted { at_least: 1 })),
+            status => match status.and_then(verdict::judge) {
                 Some(error) => Err(error),
                 None => Ok(Some(Established::Existing { points: counted(&answer)? })),
             },
@@ -240,7 +240,7 @@ impl Milvus {
             rows: u32::try_from(points.len()).expect("a call has fewer points than `batch`"),
         };
         let done: Mutation = self.ask(method!("Upsert"), question).await?;
-        errors::check_upserted(done.upserted, points.len())
+        verdict::check_upserted(done.upserted, points.len())
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {

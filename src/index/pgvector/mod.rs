@@ -5,7 +5,7 @@
 mod filter;
 mod schema;
 mod session;
-mod trouble;
+mod verdict;
 
 use std::collections::HashSet;
 use std::sync::Arc;

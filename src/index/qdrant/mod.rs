@@ -6,6 +6,7 @@
 mod filter;
 mod messages;
 mod payload;
+mod verdict;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::Value;
-use tonic::{Code, Status};
 use uuid::Uuid;
 
 use crate::settings::Secret;
@@ -23,13 +23,13 @@ use crate::settings::qdrant::QdrantSettings;
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
 };
-use super::grpc::{self, Client};
+use super::grpc::Client;
 use super::sift::Sift;
 use messages::{
-    BatchAnswer, COMPLETED, CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter,
-    Get, GetAnswer, GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query,
-    QueryAnswer, QueryPoints, Retrieved, Scored, Selector, Update, UpdateBatch, Upsert, Vector, VectorInput,
-    VectorParams, Vectors, VectorsConfig, With, WriteAnswer,
+    BatchAnswer, CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter, Get,
+    GetAnswer, GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query, QueryAnswer,
+    QueryPoints, Retrieved, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors,
+    VectorsConfig, With, WriteAnswer,
 };
 
 pub use payload::{CHUNK, DOCUMENT};
@@ -86,7 +86,7 @@ impl Qdrant {
         method: &'static str,
         question: impl Message + 'static,
     ) -> Result<A, CollectionError> {
-        self.client.unary(method, question).await.map_err(|status| judge(&status))
+        self.client.unary(method, question).await.map_err(|status| verdict::judge(&status))
     }
 
     async fn params(&self) -> Result<Option<VectorsConfig>, CollectionError> {
@@ -155,7 +155,7 @@ impl Qdrant {
         }
         if !fit.is_empty() {
             let question = Upsert { collection: self.collection.clone(), wait: true, points: fit };
-            applied([self.ask::<WriteAnswer>("/qdrant.Points/Upsert", question).await?.update])?;
+            verdict::check_applied([self.ask::<WriteAnswer>("/qdrant.Points/Upsert", question).await?.update])?;
         }
         if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
     }
@@ -185,7 +185,7 @@ impl Qdrant {
         }
         if !operations.is_empty() {
             let question = UpdateBatch { collection: self.collection.clone(), wait: true, operations };
-            applied(
+            verdict::check_applied(
                 self.ask::<BatchAnswer>("/qdrant.Points/UpdateBatch", question).await?.updates.into_iter().map(Some),
             )?;
         }
@@ -197,7 +197,7 @@ impl Qdrant {
             return Ok(());
         }
         let question = Delete { collection: self.collection.clone(), wait: true, points: Some(selector(ids)) };
-        applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
+        verdict::check_applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
     }
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
@@ -307,25 +307,6 @@ impl Collection for Qdrant {
     }
 }
 
-fn judge(status: &Status) -> CollectionError {
-    match status.code() {
-        // Of the points whose metadata was to be replaced, one was deleted after it had been seen.
-        Code::NotFound if status.message().contains("No point with id") => {
-            CollectionError::Unavailable { reason: grpc::told(status), after: None }
-        }
-        _ => grpc::judge(status, "Qdrant"),
-    }
-}
-
-/// A write that was waited for is done only when it says so: it may also have stopped waiting, or kept to a newer clock.
-fn applied(updates: impl IntoIterator<Item = Option<Update>>) -> Result<(), CollectionError> {
-    let open = updates.into_iter().map(|update| update.unwrap_or_default().status).find(|status| *status != COMPLETED);
-    open.map_or(Ok(()), |status| {
-        let reason = format!("it took a write and has not done it (status {status})");
-        Err(CollectionError::Unavailable { reason, after: None })
-    })
-}
-
 fn strange() -> CollectionError {
     CollectionError::Unfit(format!(
         "it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`"
@@ -373,19 +354,4 @@ fn point_of(found: Retrieved) -> Option<Point> {
         metadata: metadata.to_string().into(),
         vector: vector.dense.map_or(vector.data, |dense| dense.data).into(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_write_is_done_when_every_part_of_it_is_completed() {
-        let update = |status| Some(Update { status });
-        assert_eq!(applied([update(COMPLETED), update(COMPLETED)]), Ok(()));
-        for open in [update(1), update(3), None] {
-            let told = applied([update(COMPLETED), open]);
-            assert!(matches!(told, Err(CollectionError::Unavailable { .. })), "{told:?}");
-        }
-    }
 }

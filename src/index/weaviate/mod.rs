@@ -97,7 +97,7 @@ impl WeaviateClass {
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
-        self.grpc.unary(path, question).await.map_err(|status| verdict::judge(&status))
+        self.grpc.unary(path, question).await.map_err(|status| verdict::judge_grpc(&status))
     }
 
     /// Whether the class is there, and fits.

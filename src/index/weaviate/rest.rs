@@ -3,14 +3,16 @@
 use std::time::SystemTime;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap};
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Client, Method, Url};
 use serde_json::Value;
 
-use crate::http_client::{self, Answer, retry_after, shown};
+use crate::http_client;
 use crate::index::authorities;
 use crate::index::collection::CollectionError;
 use crate::settings::Secret;
 use crate::settings::weaviate::WeaviateSettings;
+
+use super::verdict;
 
 /// The most bytes that are read of an answer.
 const MAX_ANSWER: usize = 16 << 20;
@@ -79,7 +81,7 @@ impl Rest {
             after: None,
         })?;
         if !answer.status.is_success() {
-            return Err(judge(&answer, self.key.as_ref(), SystemTime::now()));
+            return Err(verdict::judge_rest(&answer, self.key.as_ref(), SystemTime::now()));
         }
         if answer.body.is_empty() {
             return Ok(Value::Null);
@@ -88,61 +90,5 @@ impl Rest {
             reason: format!("its answer cannot be read: {error}"),
             after: None,
         })
-    }
-}
-
-/// What an answer that is an error means.
-fn judge(answer: &Answer, key: Option<&Secret>, now: SystemTime) -> CollectionError {
-    let status = answer.status;
-    let said = said(status, &answer.body, key);
-    match status.as_u16() {
-        401 => CollectionError::Fatal(format!("HTTP {status}: the key is missing or wrong; check `index.api_key`")),
-        403 => CollectionError::Fatal(format!("{said}; give the key the right to read and write the class")),
-        404 => CollectionError::Missing(format!("it is not there: {said}")),
-        400 | 413 | 422 => CollectionError::OneRefused(format!("Weaviate refused it: {said}")),
-        408 | 409 | 425 | 429 | 500.. => {
-            CollectionError::Unavailable { reason: said, after: retry_after(&answer.headers, now) }
-        }
-        _ => CollectionError::Fatal(format!("{said}; this does not answer like Weaviate: check `index.url`")),
-    }
-}
-
-/// The status and the server's own words: `{"error": [{"message"}]}`, or `{"message"}`.
-fn said(status: StatusCode, body: &[u8], key: Option<&Secret>) -> String {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = json.pointer("/error/0/message").or(json.get("message")).and_then(Value::as_str);
-    match message.map(|message| shown(message, key)) {
-        Some(words) if !words.is_empty() => format!("HTTP {status}: {words}"),
-        _ => format!("HTTP {status}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_status_has_its_meaning() {
-        let judged = |status: u16, body: Value| {
-            let mut headers = HeaderMap::new();
-            headers.insert("retry-after", "7".parse().unwrap());
-            let answer =
-                Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_string().into_bytes() };
-            judge(&answer, Some(&Secret::new("hunter2")), SystemTime::UNIX_EPOCH)
-        };
-        let words = json!({"error": [{"message": "no hunter2\nhere"}]});
-        assert!(matches!(judged(401, words.clone()), CollectionError::Fatal(text) if text.contains("index.api_key")));
-        assert!(matches!(judged(403, words.clone()), CollectionError::Fatal(text) if text.contains("no *** here")));
-        assert!(matches!(judged(404, json!({})), CollectionError::Missing(_)));
-        assert!(matches!(judged(422, words), CollectionError::OneRefused(text) if text.contains("no *** here")));
-        assert!(matches!(judged(302, json!({})), CollectionError::Fatal(text) if text.contains("index.url")));
-        for status in [429, 500, 502, 503, 504] {
-            let CollectionError::Unavailable { reason, after } = judged(status, json!({"message": "busy"})) else {
-                panic!()
-            };
-            assert!(reason.contains("busy") && after.is_some_and(|after| after.as_secs() == 7));
-        }
     }
 }

@@ -10,13 +10,13 @@ use crate::index::collection::CollectionError;
 impl From<Error> for CollectionError {
     fn from(error: Error) -> Self {
         match error.as_db_error() {
-            Some(error) => of_server(error),
+            Some(error) => judge(error),
             None => Self::Unavailable { reason: told(&error), after: None },
         }
     }
 }
 
-fn of_server(error: &DbError) -> CollectionError {
+fn judge(error: &DbError) -> CollectionError {
     let code = error.code().code();
     let detail = error.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();
     let text = format!("{}{detail} [{code}]", error.message());
