@@ -235,6 +235,7 @@ impl Handler<Refused> for IndexWriter {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
     use serde_json::json;
     use tempfile::TempDir;
@@ -438,11 +439,12 @@ mod tests {
 
     impl VectorIndex for InParts {
         fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
-            Box::pin(async move {
+            async move {
                 tokio::time::sleep(PART).await;
                 let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
                 if left.is_ok() { Ok(Progress::More) } else { self.0.write(writes).await }
-            })
+            }
+            .boxed()
         }
 
         fn may_take(&self) -> Duration {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
@@ -169,7 +170,7 @@ pub trait Collection: Send + Sync + 'static {
     /// What it has beside its place that no other collection has, as the system says it: the schema of a table, say. Asked for when it is
     /// established. `None` where the place says all.
     fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
-        Box::pin(async { Ok(None) })
+        async { Ok(None) }.boxed()
     }
 
     /// How much one call may carry.
@@ -197,7 +198,7 @@ pub trait Collection: Send + Sync + 'static {
     /// By default all: for a system that cannot change a point without its vector.
     fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
         let all = (0..points.len()).collect();
-        Box::pin(async move { Ok(all) })
+        async move { Ok(all) }.boxed()
     }
 
     /// Removes points. Those that it does not hold are no error.

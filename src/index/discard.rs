@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::actor::offload::on_blocking_thread;
@@ -28,12 +29,13 @@ impl DiscardIndex {
 impl VectorIndex for DiscardIndex {
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         let ledger = Arc::clone(&self.ledger);
-        Box::pin(async move {
+        async move {
             let written = on_blocking_thread(move || ledger.write(&writes)).await?;
             self.points.fetch_add(written.added.len() as u64, Ordering::Relaxed);
             self.points.fetch_sub(written.removed.len() as u64, Ordering::Relaxed);
             Ok(Progress::Done(Vec::new()))
-        })
+        }
+        .boxed()
     }
 
     fn can_search(&self) -> Result<(), IndexError> {
@@ -42,7 +44,7 @@ impl VectorIndex for DiscardIndex {
     }
 
     fn search(&self, _: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
-        Box::pin(async { self.can_search().map(|()| Vec::new()) })
+        async { self.can_search().map(|()| Vec::new()) }.boxed()
     }
 
     fn points(&self) -> u64 {
@@ -50,7 +52,7 @@ impl VectorIndex for DiscardIndex {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        Box::pin(async { Ok(()) })
+        async { Ok(()) }.boxed()
     }
 }
 

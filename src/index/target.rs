@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -103,13 +104,13 @@ pub trait VectorIndex: Send + Sync + 'static {
     /// Makes sure that there is an index to write to, and that the ledger knows what it lacks. Called before anything is written, and
     /// again whenever the actors are built anew.
     fn prepare(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        Box::pin(async { Ok(()) })
+        async { Ok(()) }.boxed()
     }
 
     /// Waits until it may be written to: for what it makes of earlier writes in memory, say. May last as long as it has to, where a write
     /// that lasts hangs.
     fn room(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+        async {}.boxed()
     }
 
     /// Makes the index and the ledger hold what is written, durably, or a part of it: each part is watched for itself. A future that is

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -243,11 +244,11 @@ fn next_part(outstanding: &[Outstanding], from: usize, most: usize) -> Option<Ra
 
 impl VectorIndex for ExternalIndex {
     fn prepare(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        Box::pin(self.try_prepare())
+        self.try_prepare().boxed()
     }
 
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
-        Box::pin(async move { self.try_write(&writes).await })
+        async move { self.try_write(&writes).await }.boxed()
     }
 
     fn may_take(&self) -> Duration {
@@ -255,7 +256,7 @@ impl VectorIndex for ExternalIndex {
     }
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
-        Box::pin(self.find(query))
+        self.find(query).boxed()
     }
 
     fn points(&self) -> u64 {
@@ -263,6 +264,6 @@ impl VectorIndex for ExternalIndex {
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        Box::pin(async { Ok(()) })
+        async { Ok(()) }.boxed()
     }
 }

@@ -11,6 +11,7 @@ mod verdict;
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
@@ -344,27 +345,27 @@ impl Collection for Milvus {
     }
 
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-        Box::pin(self.try_establish())
+        self.try_establish().boxed()
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-        Box::pin(self.try_look())
+        self.try_look().boxed()
     }
 
     fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        Box::pin(self.try_upsert(points))
+        self.try_upsert(points).boxed()
     }
 
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
-        Box::pin(self.try_delete(ids))
+        self.try_delete(ids).boxed()
     }
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
-        Box::pin(self.try_nearest(nearest))
+        self.try_nearest(nearest).boxed()
     }
 
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        Box::pin(self.try_fetch(ids))
+        self.try_fetch(ids).boxed()
     }
 }
 
