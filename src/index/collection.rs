@@ -19,6 +19,18 @@ use super::filter::Filter;
 /// How long a question may take where nobody says it.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Names of fields that are Vectide's own, where a system keeps them beside the user's.
+pub mod reserved {
+    /// What all of them begin with.
+    pub const PREFIX: &str = "vectide_";
+    /// The document's id.
+    pub const DOCUMENT: &str = "vectide_document";
+    /// The number of the chunk.
+    pub const CHUNK: &str = "vectide_chunk";
+    /// All of the metadata as one text, where the system has no types for them.
+    pub const METADATA: &str = "vectide_metadata";
+}
+
 /// One chunk of a document, as it shall be in the collection.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::index::collection::reserved::CHUNK;
 use crate::index::typed::{Field, Limit, Test, Typed, Values};
 
-use super::record::{CHUNK, EMPTY};
+use super::record::EMPTY;
 
 /// The filter; never given one that is constant.
 ///

@@ -26,10 +26,11 @@ use uuid::Uuid;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
+use super::collection::reserved::{DOCUMENT, METADATA};
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
 use super::typed::{Fields, Typed};
 use api::{Api, json, parse, unreadable};
-use record::{DOCUMENT, METADATA, chunk_of};
+use record::chunk_of;
 
 /// The most records in an upsert, and ids in a delete.
 const MAX_RECORDS: usize = 1_000;

@@ -1,5 +1,6 @@
 //! What an index and the fields of its records may be called.
 
+use crate::index::collection::reserved;
 use crate::settings::field_kind::FieldKind;
 
 /// Whether an index can have this name.
@@ -30,7 +31,7 @@ pub fn check_field(name: &str, kind: FieldKind) -> Result<(), String> {
     if matches!(kind, FieldKind::Numbers | FieldKind::Booleans) {
         return Err(format!("index.metadata.{name}: Pinecone has lists of texts only, not `{kind}`"));
     }
-    if name.starts_with('$') || name.starts_with("vectide_") {
+    if name.starts_with('$') || name.starts_with(reserved::PREFIX) {
         return Err(format!(
             "index.metadata.{name}: names that begin with `$` or `vectide_` have a meaning of their own"
         ));

@@ -3,15 +3,12 @@
 use serde_json::{Map, Value};
 
 use crate::document::DocumentId;
+use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
 use crate::index::collection::{CollectionError, Point};
 use crate::index::typed::{Fields, Values};
 
 use super::{filter, wire};
 
-/// The keys of a record's metadata that are not the user's.
-pub const DOCUMENT: &str = "vectide_document";
-pub const CHUNK: &str = "vectide_chunk";
-pub const METADATA: &str = "vectide_metadata";
 /// Before a field's name: it is an empty list there, which Pinecone may not tell from none.
 pub const EMPTY: &str = "vectide_empty_";
 /// The most bytes of metadata that a record may have, as JSON.

@@ -21,6 +21,7 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::qdrant::QdrantSettings;
 
+use super::collection::reserved::{CHUNK, DOCUMENT};
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
 };
@@ -32,8 +33,6 @@ use messages::{
     QueryPoints, Retrieved, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors,
     VectorsConfig, With, WriteAnswer,
 };
-
-pub use payload::{CHUNK, DOCUMENT};
 
 /// The most bytes in one call. Servers set no limit; each call is held in memory.
 const MAX_CALL: usize = 16 << 20;

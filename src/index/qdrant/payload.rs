@@ -3,12 +3,9 @@
 use serde_json::{Map, Number};
 
 use crate::document::DocumentId;
+use crate::index::collection::reserved::{CHUNK, DOCUMENT};
 
 use super::messages::{Kind, List, Object, Payload, Value};
-
-/// Our own fields.
-pub const DOCUMENT: &str = "vectide_document";
-pub const CHUNK: &str = "vectide_chunk";
 
 /// How deep objects and lists may be in each other: protobuf readers refuse a message a hundred deep, and each level is three.
 const MAX_DEPTH: usize = 28;

@@ -27,6 +27,7 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::weaviate::WeaviateSettings;
 
+use super::collection::reserved::{CHUNK, DOCUMENT, METADATA};
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
 };
@@ -39,7 +40,6 @@ use messages::{
 };
 use object::Declared;
 use rest::Rest;
-use schema::{CHUNK, DOCUMENT, METADATA};
 
 const BATCH_OBJECTS: &str = "/weaviate.v1.Weaviate/BatchObjects";
 const BATCH_DELETE: &str = "/weaviate.v1.Weaviate/BatchDelete";

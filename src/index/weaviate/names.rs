@@ -1,5 +1,7 @@
 //! What a class and its properties may be called.
 
+use crate::index::collection::reserved;
+
 /// The class of this name. Weaviate writes the first letter upper-case whatever it is given.
 ///
 /// # Errors
@@ -31,7 +33,7 @@ pub fn check_property(name: &str) -> Result<(), String> {
             "index.metadata.{name}: a property of Weaviate has letters, digits and `_` in its name, no digit first"
         ));
     }
-    if name.starts_with("vectide_") || matches!(name, "id" | "_id" | "_additional") {
+    if name.starts_with(reserved::PREFIX) || matches!(name, "id" | "_id" | "_additional") {
         return Err(format!(
             "index.metadata.{name}: this name has a meaning of its own in Weaviate or here; it cannot be filtered by"
         ));

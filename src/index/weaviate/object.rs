@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 
 use crate::document::vector;
 use crate::index::collection::Point;
+use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
 use crate::index::typed::{Fields, Values};
 
 use super::filter::{THERE, has_empty, is_padded};
 use super::messages::{
     BatchObject, NamedBooleans, NamedNumbers, NamedTexts, ObjectProperties, Single, Struct, StructValue,
 };
-use super::schema::{CHUNK, DOCUMENT, METADATA};
 
 /// The declared fields of a document, as the class's properties have them.
 pub struct Declared {

@@ -2,16 +2,12 @@
 
 use serde_json::{Value, json};
 
+use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
 use crate::index::typed::Fields;
 use crate::settings::field_kind::FieldKind;
 use crate::settings::index::Metric;
 
 use super::filter::THERE;
-
-/// Properties that are not the user's.
-pub const DOCUMENT: &str = "vectide_document";
-pub const CHUNK: &str = "vectide_chunk";
-pub const METADATA: &str = "vectide_metadata";
 
 /// A property that filters look into, or one that is only kept.
 struct Property<'a> {
