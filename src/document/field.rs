@@ -27,7 +27,7 @@ impl FieldName {
             None => (name.to_owned(), ""),
             Some(pointer) => {
                 let (key, rest) = pointer.find('/').map_or((pointer, ""), |slash| pointer.split_at(slash));
-                (key.replace("~1", "/").replace("~0", "~"), rest)
+                (pointer_key(key), rest)
             }
         };
         if key.is_empty() {
@@ -45,7 +45,7 @@ impl FieldName {
 
     /// The keys that lead to the value, from the record inwards.
     pub(super) fn keys(&self) -> Vec<String> {
-        let inner = self.rest.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
+        let inner = self.rest.split('/').skip(1).map(pointer_key);
         std::iter::once(self.key.clone()).chain(inner).collect()
     }
 
@@ -84,7 +84,7 @@ impl FieldName {
         let Some((parent, last)) = path.rsplit_once('/') else {
             return fields.remove(&self.key);
         };
-        let last = last.replace("~1", "/").replace("~0", "~");
+        let last = pointer_key(last);
         fields.get_mut(&self.key)?.pointer_mut(parent)?.as_object_mut()?.remove(&last)
     }
 }
@@ -93,6 +93,11 @@ impl fmt::Display for FieldName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
+}
+
+/// A key as it stands in a JSON pointer, as it stands in an object. RFC 6901: first `~1` is `/`, and then `~0` is `~`.
+pub fn pointer_key(written: &str) -> String {
+    written.replace("~1", "/").replace("~0", "~")
 }
 
 /// A text for an error message, in backticks: cut when it is long, control characters escaped.

@@ -25,6 +25,8 @@ use std::collections::HashSet;
 
 use serde_json::{Number, Value};
 
+use crate::document::pointer_key;
+
 /// A condition on metadata. The module's text is the reference of its JSON form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Condition);
@@ -175,7 +177,7 @@ impl Field {
         match self {
             Self::Name(name) => Some(vec![name.clone()]),
             Self::Pointer(pointer) => {
-                let keys = pointer.split('/').skip(1).map(|key| key.replace("~1", "/").replace("~0", "~"));
+                let keys = pointer.split('/').skip(1).map(pointer_key);
                 keys.map(|key| (!key.bytes().all(|byte| byte.is_ascii_digit())).then_some(key)).collect()
             }
         }

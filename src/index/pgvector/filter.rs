@@ -6,6 +6,7 @@
 use serde_json::{Map, Number, Value, json};
 use tokio_postgres::types::ToSql;
 
+use crate::document::pointer_key;
 use crate::index::filter::{Bound, Condition, Field, Filter, Range, Scalar, Test, Values};
 
 /// The only character that PostgreSQL's texts cannot hold, neither those of its rows nor those of a statement.
@@ -65,10 +66,7 @@ impl Translation {
     fn value(&mut self, field: &Field) -> String {
         let path: Vec<String> = match field {
             Field::Name(name) => vec![name.clone()],
-            // As RFC 6901 says: `~1` is `/`, and then `~0` is `~`.
-            Field::Pointer(pointer) => {
-                pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
-            }
+            Field::Pointer(pointer) => pointer.split('/').skip(1).map(pointer_key).collect(),
         };
         if path.iter().any(|key| key.contains(NUL)) {
             return "NULL::jsonb".to_owned();

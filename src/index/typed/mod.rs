@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
+use crate::document::pointer_key;
 use crate::settings::field_kind::FieldKind;
 
 use super::filter;
@@ -97,7 +98,7 @@ fn value<'a>(metadata: &'a Value, name: &str) -> Option<&'a Value> {
 /// The pointer into the record of one into metadata whose first key is such a pointer itself: `/~1maker/country` is `/maker/country`.
 fn into_the_record(pointer: &str) -> Option<String> {
     let (key, rest) = pointer.strip_prefix("/~1")?.split_once('/')?;
-    Some(format!("/{}/{rest}", key.replace("~1", "/").replace("~0", "~")))
+    Some(format!("/{}/{rest}", pointer_key(key)))
 }
 
 impl Field {
