@@ -27,6 +27,9 @@ use serde_json::{Number, Value};
 
 use crate::document::pointer_key;
 
+/// Whole numbers nearer to zero are the same as floats, and no other number becomes one of them by rounding.
+pub const MAX_EXACT: u64 = 1 << 53;
+
 /// A condition on metadata. The module's text is the reference of its JSON form.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Condition);

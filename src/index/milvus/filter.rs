@@ -6,16 +6,13 @@
 
 use serde_json::Number;
 
-use crate::index::filter::{Bound, Condition, Field, Range, Scalar, Test, Values};
+use crate::index::filter::{Bound, Condition, Field, MAX_EXACT, Range, Scalar, Test, Values};
 
 /// Holds for no point: none has an empty id.
 const NEVER: &str = r#"id == """#;
 
 /// The most values of an `in` that are spelt out: for a thousand, servers take seconds.
 const MAX_VALUES: usize = 256;
-
-/// Whole numbers below it are floats, and no other number becomes one of them by rounding.
-const MAX_EXACT: u64 = 1 << 53;
 
 /// An expression that holds for every point that the condition holds for; `None` when all would have to pass.
 pub fn wide(condition: &Condition) -> Option<String> {

@@ -5,15 +5,12 @@
 
 use serde_json::Number;
 
-use crate::index::filter::{self, Bound, Field, Scalar, Test, Values};
+use crate::index::filter::{self, Bound, Field, MAX_EXACT, Scalar, Test, Values};
 
 use super::messages::{Condition, FieldCondition, Filter, Ids, IsEmpty, Match, OneCondition, OneMatch, Range, Texts};
 
 /// The most numbers and booleans of an `in` that are spelt out: each is a condition of its own.
 const MAX_VALUES: usize = 1_024;
-
-/// Below it, a whole number is the same as a float.
-const MAX_EXACT: f64 = (1_u64 << 53) as f64;
 
 /// A filter that holds for every point that the condition holds for; `None` when all would have to pass.
 pub fn wide(condition: &filter::Condition) -> Option<Filter> {
@@ -95,7 +92,7 @@ impl Wide {
     fn one_of(key: &str, values: &Values) -> Self {
         let integers = values.integers.iter().map(|integer| *integer as f64);
         let numbers: Vec<_> = integers.chain(values.floats.iter().copied()).collect();
-        if numbers.iter().any(|number| number.abs() >= MAX_EXACT) || numbers.len() > MAX_VALUES {
+        if numbers.iter().any(|number| number.abs() >= MAX_EXACT as f64) || numbers.len() > MAX_VALUES {
             return Self::UNKNOWN;
         }
         let matches = |one| {
@@ -121,7 +118,7 @@ fn range_of(bound: Option<&Bound>) -> Option<Option<(f64, bool)>> {
     let Some(Bound { at, inclusive }) = bound else { return Some(None) };
     match at {
         Scalar::Number(number) => {
-            let at = Number::as_f64(number).filter(|at| at.abs() < MAX_EXACT)?;
+            let at = Number::as_f64(number).filter(|at| at.abs() < MAX_EXACT as f64)?;
             Some(Some((at, *inclusive)))
         }
         Scalar::Text(_) => None,

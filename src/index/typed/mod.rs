@@ -17,9 +17,6 @@ use super::filter;
 
 pub use condition::{Limit, Test, Typed};
 
-/// A 64-bit float keeps all whole numbers apart that are smaller.
-const MAX_WHOLE: u64 = 1 << 53;
-
 /// The most characters of a value that an error shows.
 const MAX_SHOWN: usize = 60;
 
@@ -138,7 +135,7 @@ impl Field {
 /// The number as a float, when that keeps it apart from all others.
 fn exact(number: &Number) -> Option<f64> {
     let whole = number.as_i128();
-    if whole.is_some_and(|whole| whole.unsigned_abs() >= MAX_WHOLE.into()) {
+    if whole.is_some_and(|whole| whole.unsigned_abs() >= filter::MAX_EXACT.into()) {
         return None;
     }
     number.as_f64().map(float)
