@@ -2,6 +2,7 @@
 
 mod retry_after;
 
+use std::error::Error;
 use std::sync::Once;
 
 use bytes::Bytes;
@@ -123,14 +124,22 @@ pub fn no_answer(error: reqwest::Error, timeout: &str, url: &str) -> String {
 /// The error and what caused it, without the address, which may hold a secret in its query.
 pub fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    with_causes(error.to_string(), &error)
+}
+
+/// What was told of an error, and what caused it.
+pub fn with_causes(mut told: String, error: &dyn Error) -> String {
+    let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let text = error.to_string();
+        // Wrappers repeat what they wrap.
+        if !told.ends_with(&text) {
+            told.push_str(": ");
+            told.push_str(&text);
+        }
         cause = error.source();
     }
-    text
+    told
 }
 
 /// What a server said, on one line, not longer than a person reads, and without the key.
@@ -143,4 +152,26 @@ pub fn shown(message: &str, key: Option<&Secret>) -> String {
         words.push('…');
     }
     words.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{told}")]
+    struct Failed {
+        told: &'static str,
+        source: Option<Box<Failed>>,
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let failed = |told, source: Option<Failed>| Failed { told, source: source.map(Box::new) };
+        let refused = failed("refused", None);
+        let error = failed("cannot send", Some(failed("cannot connect: refused", Some(refused))));
+        assert_eq!(with_causes(error.to_string(), &error), "cannot send: cannot connect: refused");
+        let lone = failed("refused", None);
+        assert_eq!(with_causes("it".to_owned(), &lone), "it");
+    }
 }

@@ -15,6 +15,7 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
+use crate::http_client::with_causes;
 use crate::settings::Secret;
 
 use super::authorities;
@@ -173,20 +174,6 @@ fn endpoint(url: &str, ca_file: Option<&Path>) -> Result<Endpoint, String> {
         None => ClientTlsConfig::new().with_native_roots(),
     };
     endpoint.tls_config(tls).map_err(|error| with_causes(format!("index.url: cannot prepare https: {error}"), &error))
-}
-
-fn with_causes(mut told: String, error: &dyn Error) -> String {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // Wrappers repeat what they wrap.
-        if !told.ends_with(&text) {
-            told.push_str(": ");
-            told.push_str(&text);
-        }
-        cause = error.source();
-    }
-    told
 }
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
 //! What an error of PostgreSQL means for what was asked. Codes: PostgreSQL's documentation, appendix A.
 
-use std::error::Error as _;
-
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
+use crate::http_client::with_causes;
 use crate::index::collection::CollectionError;
 
 impl From<Error> for CollectionError {
     fn from(error: Error) -> Self {
         match error.as_db_error() {
             Some(error) => judge(error),
-            None => Self::Unavailable { reason: told(&error), after: None },
+            // None of the causes holds a password.
+            None => Self::Unavailable { reason: with_causes(error.to_string(), &error), after: None },
         }
     }
 }
@@ -34,13 +34,5 @@ fn judge(error: &DbError) -> CollectionError {
         (_, "3D000") => CollectionError::Fatal(format!("{text}: make it, or see `index.url`")),
         ("42" | "0A" | "58" | "3F", _) => CollectionError::Fatal(text),
         _ => CollectionError::Unavailable { reason: text, after: None },
-    }
-}
-
-/// With its cause, which says more. Neither holds a password.
-fn told(error: &Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
     }
 }
