@@ -43,9 +43,9 @@ pub struct ExternalIndex {
     dimensions: usize,
     adopt: bool,
     points: AtomicU64,
-    /// One write at a time: what is noted and what is sent must not be of two.
     /// The last count that was too small to be believed, and since when it was.
     counted: parking_lot::Mutex<Option<(u64, tokio::time::Instant)>>,
+    /// One write at a time: what is noted and what is sent must not be of two.
     turn: Mutex<Turn>,
 }
 
@@ -107,8 +107,8 @@ impl ExternalIndex {
             dimensions,
             adopt,
             points,
-            turn: Mutex::default(),
             counted: parking_lot::Mutex::default(),
+            turn: Mutex::default(),
         })
     }
 
