@@ -4,6 +4,7 @@
 //! [`collection()`].
 
 pub mod actor;
+mod address;
 pub mod authorities;
 pub mod collection;
 mod concurrent;

@@ -9,8 +9,8 @@ use reqwest::{Client, Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::authorities;
 use super::super::collection::CollectionError;
+use super::super::{address, authorities};
 use super::{verdict, wire};
 use crate::http_client;
 use crate::settings::Secret;
@@ -40,7 +40,7 @@ impl Api {
     /// # Errors
     /// A configuration that cannot be used: names the setting and what to do.
     pub(super) fn new(settings: &PineconeSettings, index: &str) -> Result<Self, String> {
-        let url = address(&settings.url)?;
+        let url = address::http(&settings.url, "leave it out for Pinecone's own")?;
         let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
         let key =
             key.ok_or("index.api_key: Pinecone answers nobody without a key; set it, best as `${PINECONE_API_KEY}`")?;
@@ -180,17 +180,4 @@ pub(super) fn parse<A: DeserializeOwned>(body: &[u8]) -> Result<A, CollectionErr
 
 pub(super) fn unreadable(why: &str) -> CollectionError {
     CollectionError::Unavailable { reason: format!("its answer cannot be read: {why}"), after: None }
-}
-
-/// What is wrong is told without the address, which may hold a secret.
-fn address(url: &str) -> Result<Url, String> {
-    let parsed = Url::parse(url)
-        .map_err(|error| format!("index.url: is not an address ({error}); leave it out for Pinecone's own"))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        return Err("index.url: must start with `https://`".into());
-    }
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        return Err("index.url: it holds a name or a password; put the key into `index.api_key`".into());
-    }
-    Ok(parsed)
 }

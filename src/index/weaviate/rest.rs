@@ -7,8 +7,8 @@ use reqwest::{Client, Method, Url};
 use serde_json::Value;
 
 use crate::http_client;
-use crate::index::authorities;
 use crate::index::collection::CollectionError;
+use crate::index::{address, authorities};
 use crate::settings::Secret;
 use crate::settings::weaviate::WeaviateSettings;
 
@@ -27,15 +27,7 @@ impl Rest {
     /// # Errors
     /// Names the setting and what to do. Never shows the address, which may hold a secret.
     pub fn new(settings: &WeaviateSettings, key: Option<&Secret>) -> Result<Self, String> {
-        let url = Url::parse(&settings.url).map_err(|error| {
-            format!("index.url: is not an address ({error}); write it like `http://127.0.0.1:8080`")
-        })?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("index.url: must start with `http://` or `https://`".into());
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("index.url: it holds a name or a password; put the key into `index.api_key`".into());
-        }
+        let url = address::http(&settings.url, "write it like `http://127.0.0.1:8080`")?;
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
             let mut value = http_client::header(&format!("Bearer {}", key.reveal()), "index.api_key")?;
