@@ -75,7 +75,7 @@ impl ReplanSource {
             // A slip in the template empties the index, and nothing else is wrong then.
             if let fewer @ 1.. = self.indexed.saturating_sub(counts.indexed) {
                 tracing::warn!(
-                    fewer,
+                    documents = fewer,
                     "not all documents are in the index that were before; `vectide get ID` says what one of them lacks"
                 );
             }
