@@ -49,12 +49,12 @@ impl Access {
         }
     }
 
-    /// What may be done, to end "it was opened only".
+    /// Ends "it was opened to", for who wants more.
     pub(super) fn purpose(&self) -> &'static str {
         match self {
-            Self::Read => "to be read",
-            Self::Edit(_) => "to be read and to have its dead letters edited",
-            Self::Write { .. } => "to be written",
+            Self::Read => "read",
+            Self::Edit(_) => "read and to edit its dead letters",
+            Self::Write { .. } => "write",
         }
     }
 }

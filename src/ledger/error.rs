@@ -52,7 +52,7 @@ impl LedgerError {
     }
 
     pub(super) fn opened_only(purpose: &str, doing: &str, file: &Path) -> Self {
-        let message = format!("cannot {doing}: {} was opened only {purpose}", file.display());
+        let message = format!("cannot {doing}: {} was opened to {purpose} only", file.display());
         Self::new(LedgerErrorKind::ReadOnly, message)
     }
 

@@ -301,7 +301,7 @@ mod tests {
         let editor = Ledger::open_to_edit(folder.path()).unwrap();
         assert_eq!(editor.request_replay(None).unwrap(), 0);
         for (opened, only) in
-            [(&reader, "only to be read"), (&editor, "only to be read and to have its dead letters edited")]
+            [(&reader, "was opened to read only"), (&editor, "was opened to read and to edit its dead letters only")]
         {
             let error = opened.write(&[write("c", vec![here("three")])]).unwrap_err();
             assert_eq!(error.kind(), LedgerErrorKind::ReadOnly);

@@ -69,7 +69,7 @@ mod tests {
         let (ledger, tries) = (Arc::new(ledger), Arc::new(AtomicU32::new(0)));
         let health = ledger.health.clone();
         let call = move |ledger: &Ledger| match tries.fetch_add(1, Ordering::Relaxed) {
-            0 | 1 => Err(LedgerError::opened_only("to be read", "be written to", ledger.folder())),
+            0 | 1 => Err(LedgerError::opened_only("read", "be written to", ledger.folder())),
             _ => Ok(health.of(Component::Ledger).state),
         };
         assert_eq!(patiently(&ledger, call).await, HealthState::Degraded);
