@@ -6,7 +6,6 @@ use std::path::Path;
 use rusqlite::params;
 
 use super::error::LedgerError;
-use super::held::Totals;
 use super::{Ledger, PointKey, log};
 
 /// How much the ledger holds now.
@@ -20,6 +19,22 @@ pub struct Counts {
     pub points: u64,
     /// Records in the dead letters.
     pub dead_letters: u64,
+}
+
+/// Counts over everything the ledger has seen, kept across restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Totals {
+    /// Texts sent to the provider.
+    pub texts: u64,
+    /// Tokens the provider charged, or our estimate where it does not say.
+    pub tokens: u64,
+    /// Money spent, in US dollars.
+    pub money: f64,
+    /// Texts that needed no call: a vector was at hand.
+    pub cache_hits: u64,
+    /// Events settled.
+    pub events: u64,
 }
 
 impl Ledger {
@@ -38,22 +53,22 @@ impl Ledger {
     /// Grows with every transaction that changed documents: equal numbers mean that the index is the same. Cheap enough to be
     /// asked before every search by a process beside the one that writes.
     pub fn commit_number(&self) -> Result<u64, LedgerError> {
-        self.count("writes")
+        self.count("SELECT writes FROM counts")
     }
 
     /// How many points the index holds.
     pub fn point_count(&self) -> Result<u64, LedgerError> {
-        self.count("points")
+        self.count("SELECT points FROM counts")
     }
 
     /// The newest key that was ever given to a point; 0 when there was none.
     pub fn last_point_key(&self) -> Result<PointKey, LedgerError> {
-        self.count("next_point - 1")
+        self.count("SELECT next_point - 1 FROM counts")
     }
 
-    fn count(&self, column: &str) -> Result<u64, LedgerError> {
+    fn count(&self, sql: &str) -> Result<u64, LedgerError> {
         self.read("count", |connection| {
-            let mut statement = connection.prepare_cached(&format!("SELECT {column} FROM counts"))?;
+            let mut statement = connection.prepare_cached(sql)?;
             Ok(statement.query_row([], |row| row.get(0).map(i64::cast_unsigned))?)
         })
     }

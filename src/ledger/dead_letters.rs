@@ -3,19 +3,75 @@
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use sha2::{Digest, Sha256};
 
-use crate::document::DocumentId;
+use crate::document::{Document, DocumentId, Version};
 
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::{DeadLetter, Moot, NewDeadLetter};
-use super::journal::limit;
 use super::packed::StoredVersion;
-use super::page;
+use super::page::{self, limit};
 
 const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay, taken_in FROM dead_letters"#;
 
 /// Payload read at once: a page of large records must fit into memory.
 const PAGE_BYTES: usize = 32 << 20;
+
+/// Which dead letters of a document a write of it makes moot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moot {
+    /// Those up to this version whose change is part of the document.
+    pub taken_in: Version,
+    /// Those up to this version whose change never was: an upsert or a deletion that is not older has replaced whatever it said. A patch
+    /// has not: what another record says of other fields is lost with its letter.
+    pub replaced: Option<Version>,
+}
+
+impl Moot {
+    /// What this state of a document makes moot.
+    pub fn by(document: &Document) -> Self {
+        Self { taken_in: document.newest(), replaced: document.replaced() }
+    }
+
+    /// What an upsert of this version makes moot.
+    pub fn up_to(version: Version) -> Self {
+        Self { taken_in: version, replaced: Some(version) }
+    }
+}
+
+/// A record that could not be processed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDeadLetter {
+    /// The source's name in the configuration.
+    pub source: String,
+    /// Where in the source, as a person would look it up.
+    pub position: String,
+    /// The document, where the record told it.
+    pub document: Option<DocumentId>,
+    /// The change's version, where the record told it.
+    pub version: Option<Version>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// The record's bytes as the source gave them.
+    pub payload: Vec<u8>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The version that the source's own order gives it; used again when it is replayed.
+    pub order: Version,
+    /// Whether its change is part of the document, which is only not in the index.
+    pub taken_in: bool,
+}
+
+/// A record in the dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// When it last failed, Unix milliseconds.
+    pub at: i64,
+    /// Whether it waits to go through the pipeline again.
+    pub replay: bool,
+    /// The record.
+    pub letter: NewDeadLetter,
+}
 
 impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds

@@ -2,14 +2,43 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use crate::document::{Document, DocumentId};
+use crate::document::{Document, DocumentId, Fingerprint};
 
-use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::{HeldDocument, HeldPoints};
-use super::journal::limit;
 use super::packed::Chunks;
-use super::page;
+use super::page::{self, limit};
+use super::{Ledger, PointKey};
+
+/// What the ledger holds of one document.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HeldDocument {
+    /// The merged state of all changes so far.
+    pub document: Document,
+    /// The metadata in the index, as canonical JSON text; `None` when the document is not in the index.
+    pub metadata: Option<String>,
+    /// What the index holds, by chunk number. Empty when the document is not in the index.
+    pub chunks: Vec<HeldChunk>,
+    /// Whether another system may not have got this yet. It is to be written again, changed or not.
+    pub unwritten: bool,
+}
+
+/// What the index holds of one document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldPoints {
+    /// As [`HeldDocument::metadata`].
+    pub metadata: Option<String>,
+    /// As [`HeldDocument::chunks`].
+    pub chunks: Vec<HeldChunk>,
+}
+
+/// One chunk that the index holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldChunk {
+    /// The text that it was made from.
+    pub fingerprint: Fingerprint,
+    /// Its point.
+    pub key: PointKey,
+}
 
 /// What the ledger holds of a document of which something is said.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::Ledger;
 use super::error::LedgerError;
-use super::page;
+use super::page::{self, limit};
 use super::settings::{set_setting, setting};
 
 /// The partition under which the position of a source in its journal is kept.
@@ -100,11 +100,6 @@ impl Ledger {
             Ok(count.unwrap_or(0).cast_unsigned())
         })
     }
-}
-
-/// A limit for SQL; `-1` would mean none, so the largest stands for that.
-pub(super) fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ mod counts;
 mod dead_letters;
 mod documents;
 mod error;
-pub mod held;
 pub mod journal;
 mod lock;
 mod log;
@@ -18,6 +17,7 @@ mod open;
 mod packed;
 mod page;
 pub mod patience;
+mod places;
 mod points;
 mod positions;
 mod readers;
@@ -43,18 +43,15 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
 pub use clock::now_ms;
-pub use counts::Counts;
-pub use documents::Held;
+pub use counts::{Counts, Totals};
+pub use dead_letters::{DeadLetter, Moot, NewDeadLetter};
+pub use documents::{Held, HeldChunk, HeldDocument, HeldPoints};
 pub use error::{LedgerError, LedgerErrorKind};
-pub use held::{
-    ChunkWrite, DeadLetter, DocumentWrite, HeldChunk, HeldDocument, HeldPoints, Moot, NewDeadLetter, PointKey, Totals,
-    VectorSource,
-};
 pub use journal::JournalEntry;
 pub use open::LedgerOptions;
-pub use points::PointOwner;
+pub use points::{PointKey, PointOwner};
 pub use taken::TakenRecord;
-pub use write::{Outstanding, Written};
+pub use write::{ChunkWrite, DocumentWrite, Outstanding, VectorSource, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use crate::telemetry::Health;

@@ -7,7 +7,7 @@ use rusqlite::{ToSql, types::Value};
 
 use crate::document::{Fingerprint, Version};
 
-use super::held::HeldChunk;
+use super::HeldChunk;
 
 /// `documents.chunks`: key and fingerprint of each chunk, in order.
 pub(super) struct Chunks(pub(super) Vec<HeldChunk>);

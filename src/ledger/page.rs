@@ -2,6 +2,11 @@
 
 use super::error::Trouble;
 
+/// A limit for SQL; `-1` would mean none, so the largest stands for that.
+pub(super) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
 /// The first of these: as many as have no more than `max_bytes` together, and one in any case.
 pub(super) fn within<T>(
     max_bytes: usize,

@@ -6,13 +6,16 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::document::{DocumentId, Vector};
 
+use super::Ledger;
 use super::documents::document_id;
 use super::error::LedgerError;
-use super::journal::limit;
 use super::packed::{Chunks, shared_text};
+use super::page::limit;
+use super::places::place;
 use super::settings::{PLAN, forget_setting};
-use super::vectors::place;
-use super::{Ledger, PointKey};
+
+/// Names a point in the index: one chunk of one document. Never used again for another point.
+pub type PointKey = u64;
 
 /// Whose a point is.
 #[derive(Debug, Clone, PartialEq, Eq)]

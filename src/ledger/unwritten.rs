@@ -11,10 +11,9 @@ use crate::document::DocumentId;
 use super::Ledger;
 use super::documents::{document_id, size};
 use super::error::LedgerError;
-use super::journal::limit;
 use super::packed::CHUNK_BYTES;
-use super::page;
-use super::settings::set_setting;
+use super::page::{self, limit};
+use super::settings::{forget_setting, set_setting};
 
 const COLLECTION: &str = "index.collection";
 
@@ -100,8 +99,7 @@ impl Ledger {
 /// The index is not in another system any more. What is left there is not known from now on.
 pub(super) fn forget_collection(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM unwritten", [])?;
-    connection.execute("DELETE FROM settings WHERE key = ?1", [COLLECTION])?;
-    Ok(())
+    forget_setting(connection, COLLECTION)
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::document::Fingerprint;
 
 use super::error::{LedgerErrorKind, Trouble};
-use super::journal::limit;
+use super::page::limit;
+use super::places::{FIND, find, sift, slot};
 use super::segment;
 use super::sieve::Sieve;
 use super::slots::{Place, Slot, SlotWriter};
 use super::vector_file::{Recorded, VectorFile, recorded};
-use super::vectors::{FIND, find, sift, slot};
 
 /// See the module.
 pub(super) struct VectorKeeper<'c> {

@@ -10,51 +10,20 @@
 use std::cell::Cell;
 use std::slice;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::Connection;
 
 use crate::document::{Fingerprint, Vector};
 
-use super::Ledger;
-use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::HeldChunk;
-use super::segment::{self, Segment};
-use super::sieve::Sieve;
-use super::slots::{Place, Slot, Wrong};
+use super::error::{LedgerError, Trouble};
+use super::places::{FIND, find, segments, sift};
+use super::segment;
+use super::slots::{Place, Wrong};
 use super::vector_file::{Recorded, recorded};
 use super::vector_keeper::VectorKeeper;
+use super::{HeldChunk, Ledger};
 
 /// How often a slot with wrong content is looked up anew before the file counts as damaged.
 const TRIES: usize = 5;
-
-/// How many segments there are.
-fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
-    Ok(recorded(connection)?.map_or(0, |recorded| segment::of(recorded.next) + 1))
-}
-
-/// Fills the sieve anew.
-pub(super) fn sift(connection: &Connection, sieve: &Sieve) -> Result<(), Trouble> {
-    let end = segments(connection)?;
-    let fresh = Sieve::default();
-    let mut select = connection.prepare("SELECT key FROM vectors")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        let (segment, prefix) = segment::parts(row.get(0)?);
-        if segment >= end {
-            // The sieve would grow up to it.
-            let message = "a vector has the key of a slot that was never used: put the files of the folder back from one copy, or \
-                           move the folder away and run again to build the index anew (its texts are embedded again)";
-            return Err(Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned()));
-        }
-        fresh.add(prefix, segment);
-    }
-    sieve.replace(fresh);
-    Ok(())
-}
-
-/// A place from two columns, `vectors.id` and `vectors.fingerprint`.
-pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
-    Ok(Place { slot: row.get::<_, i64>(0)?.cast_unsigned(), text: Fingerprint::from_bytes(row.get(1)?) })
-}
 
 impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
@@ -204,25 +173,6 @@ impl Ledger {
     }
 }
 
-/// The slot of a text in one segment, for [`find`].
-pub(super) const FIND: &str = "SELECT id FROM vectors WHERE key = ?1 AND fingerprint = ?2";
-
-pub(super) fn find(
-    select: &mut CachedStatement<'_>,
-    text: &Fingerprint,
-    segments: impl IntoIterator<Item = Segment>,
-) -> rusqlite::Result<Option<Place>> {
-    let prefix = segment::prefix(text);
-    let mut found = segments.into_iter().filter_map(|segment| {
-        select.query_row(params![segment::key(segment, prefix), text.as_bytes()], slot).optional().transpose()
-    });
-    Ok(found.next().transpose()?.map(|slot| Place { slot, text: *text }))
-}
-
-pub(super) fn slot(row: &Row<'_>) -> rusqlite::Result<Slot> {
-    row.get(0).map(i64::cast_unsigned)
-}
-
 /// From now on vectors go with their last point.
 pub(super) fn keep_only_used(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("CREATE INDEX IF NOT EXISTS points_vector ON points (vector)")
@@ -264,7 +214,7 @@ mod tests {
     use super::*;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
     use crate::ledger::vector_file::FILE;
-    use crate::ledger::{ChunkWrite, LedgerOptions, VectorSource, Written};
+    use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, VectorSource, Written};
 
     const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
 

@@ -5,13 +5,59 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use rusqlite::{CachedStatement, OptionalExtension, Transaction, params};
 
-use crate::document::{Fingerprint, Vector};
+use crate::document::{DocumentId, Fingerprint, Vector};
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::held::{ChunkWrite, DocumentWrite, HeldChunk, PointKey, VectorSource};
 use super::packed::Chunks;
 use super::vector_keeper::VectorKeeper;
-use super::{Ledger, LedgerOptions, dead_letters};
+use super::{HeldChunk, Ledger, LedgerOptions, Moot, PointKey, TakenRecord, dead_letters};
+
+/// What the ledger and the index shall hold of one document from now on.
+#[derive(Debug)]
+pub struct DocumentWrite {
+    /// Which document.
+    pub id: DocumentId,
+    /// [`Document::to_json`] of the merged state, made where there is time for it.
+    pub document: String,
+    /// The record that made it so; `None` where several did, or an older one than some that it knows.
+    pub record: Option<TakenRecord>,
+    /// The dead letters of this document that it makes moot, and clears. `None` for a document that was rejected, which clears none: its
+    /// own may be among them.
+    pub clears: Option<Moot>,
+    /// The metadata beside the vectors, as canonical JSON text; `None` takes the document out of the index.
+    pub metadata: Option<String>,
+    /// All chunks in order. Points that are not kept by one of them are removed. Without metadata they get no points; their vectors
+    /// are kept where vectors outlive points.
+    pub chunks: Vec<ChunkWrite>,
+}
+
+/// One chunk of a [`DocumentWrite`].
+#[derive(Debug, Clone)]
+pub struct ChunkWrite {
+    /// The text that it is made from.
+    pub fingerprint: Fingerprint,
+    /// Where its vector is.
+    pub vector: VectorSource,
+}
+
+impl ChunkWrite {
+    /// Its vector, where the ledger may not have it yet.
+    pub(super) fn new_vector(&self) -> Option<&Vector> {
+        match &self.vector {
+            VectorSource::Here(vector) => Some(vector),
+            VectorSource::Held(_) => None,
+        }
+    }
+}
+
+/// Where the vector of a chunk is.
+#[derive(Debug, Clone)]
+pub enum VectorSource {
+    /// In the index already, under this point of the same document.
+    Held(PointKey),
+    /// Here.
+    Here(Vector),
+}
 
 /// What a write did to the points.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
