@@ -19,6 +19,7 @@ pub(super) struct VectorKeeper<'c> {
     sieve: &'c Sieve,
     find: CachedStatement<'c>,
     insert: CachedStatement<'c>,
+    drop_unused: CachedStatement<'c>,
     recorded: Option<Recorded>,
     /// At most so many vectors are new.
     new: usize,
@@ -51,6 +52,9 @@ impl<'c> VectorKeeper<'c> {
             sieve,
             find: connection.prepare_cached(FIND)?,
             insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, key) VALUES (?1, ?2, ?3)")?,
+            drop_unused: connection.prepare_cached(
+                "DELETE FROM vectors WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM points WHERE vector = ?1)",
+            )?,
             recorded,
             new,
             writer: None,
@@ -110,10 +114,7 @@ impl<'c> VectorKeeper<'c> {
 
     /// Drops a vector that no point refers to. Needs the index that [`super::vectors::keep_only_used`] makes.
     pub(super) fn drop_if_unused(&mut self, slot: Slot) -> rusqlite::Result<()> {
-        let mut delete = self.connection.prepare_cached(
-            "DELETE FROM vectors WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM points WHERE vector = ?1)",
-        )?;
-        if delete.execute([slot.cast_signed()])? == 1 {
+        if self.drop_unused.execute([slot.cast_signed()])? == 1 {
             self.freed.push(slot);
         }
         Ok(())

@@ -134,6 +134,9 @@ struct Writing<'t> {
     insert_document: CachedStatement<'t>,
     update_document: CachedStatement<'t>,
     insert_point: CachedStatement<'t>,
+    move_point: CachedStatement<'t>,
+    delete_point: CachedStatement<'t>,
+    note_unwritten: CachedStatement<'t>,
     vectors: VectorKeeper<'t>,
     /// Whether any dead letter names a document: mostly none does, and nothing has to be looked up.
     letters: bool,
@@ -171,6 +174,9 @@ impl<'t> Writing<'t> {
                 "UPDATE documents SET metadata = ?2, record = ?3, chunks = ?4, document = ?5 WHERE id = ?1",
             )?,
             insert_point: transaction.prepare_cached("INSERT INTO points VALUES (?1, ?2, ?3, ?4)")?,
+            move_point: transaction.prepare_cached("UPDATE points SET chunk = ?2 WHERE key = ?1")?,
+            delete_point: transaction.prepare_cached("DELETE FROM points WHERE key = ?1 RETURNING vector")?,
+            note_unwritten: transaction.prepare_cached("INSERT OR REPLACE INTO unwritten VALUES (?1, ?2)")?,
             vectors,
             letters: dead_letters::any_of_a_document(transaction)?,
             next_point: next_point.cast_unsigned(),
@@ -255,9 +261,7 @@ impl<'t> Writing<'t> {
         {
             return Ok(());
         }
-        self.transaction
-            .prepare_cached("INSERT OR REPLACE INTO unwritten VALUES (?1, ?2)")?
-            .execute(params![row, points.max(chunks.len()) as i64])?;
+        self.note_unwritten.execute(params![row, points.max(chunks.len()) as i64])?;
         self.written.outstanding.push(Outstanding { write, points, metadata, has });
         Ok(())
     }
@@ -330,9 +334,7 @@ impl<'t> Writing<'t> {
             let (key, place) = (chunk.key.cast_signed(), number as i64);
             match &wanted.vector {
                 VectorSource::Held(_) if self.options.store_points => {
-                    self.transaction
-                        .prepare_cached("UPDATE points SET chunk = ?2 WHERE key = ?1")?
-                        .execute(params![key, place])?;
+                    self.move_point.execute(params![key, place])?;
                 }
                 VectorSource::Held(_) => {}
                 VectorSource::Here(vector) => {
@@ -351,11 +353,7 @@ impl<'t> Writing<'t> {
 
     fn remove_points(&mut self, gone: &[PointKey]) -> Result<(), Trouble> {
         for key in gone {
-            let vector: Option<i64> = self
-                .transaction
-                .prepare_cached("DELETE FROM points WHERE key = ?1 RETURNING vector")?
-                .query_row([key.cast_signed()], |row| row.get(0))
-                .optional()?;
+            let vector: Option<i64> = self.delete_point.query_row([key.cast_signed()], |row| row.get(0)).optional()?;
             if let Some(vector) = vector
                 && !self.options.persist_vectors
             {
