@@ -287,7 +287,7 @@ impl<'t> Writing<'t> {
         wanted: &[ChunkWrite],
         held: &[HeldChunk],
     ) -> Result<(Vec<HeldChunk>, Vec<PointKey>), Trouble> {
-        let mut free: HashMap<PointKey, Fingerprint> =
+        let mut free: HashMap<PointKey, Fingerprint, RandomState> =
             held.iter().map(|chunk| (chunk.key, chunk.fingerprint)).collect();
         for chunk in wanted {
             if let VectorSource::Held(key) = chunk.vector
