@@ -98,11 +98,13 @@ impl Handler<Parcel<Changes>> for Deduplicator {
     type Result = ();
 
     fn handle(&mut self, parcel: Parcel<Changes>, _: &mut Context<Self>) {
-        let groups = self.claims.claim(parcel.body.0);
-        let desk = self.desk.clone();
+        let (desk, claims) = (self.desk.clone(), self.claims.clone());
+        let Parcel { body: Changes(changes), credit } = parcel;
         actix::spawn(async move {
+            // Which of two messages claims first makes no difference: changes may be joined in any order.
+            let groups = on_core(move || claims.claim(changes)).await;
             desk.work(groups).await;
-            drop(parcel.credit);
+            drop(credit);
         });
     }
 }
