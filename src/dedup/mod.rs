@@ -1,7 +1,8 @@
 //! Deciding what changed, and what must be paid for.
 //!
 //! The [`actor`] claims documents so that at most one plan per document is in flight, [`diff`] finds the difference between what
-//! the index should hold and what it holds, [`plan`] acts on it, [`cache`] and [`flight`] keep a text from being embedded twice, and
+//! the index should hold and what it holds, [`plan`] acts on it. A document that lacks vectors is a [`draft`] until its texts, which are
+//! [`pending`], have landed; then it is [`work`] for the index writer. [`cache`] and [`flight`] keep a text from being embedded twice, and
 //! [`budget`] bounds what large documents take meanwhile.
 
 pub mod actor;
