@@ -5,10 +5,10 @@ use sha2::{Digest, Sha256};
 
 use crate::document::{Document, DocumentId, Version};
 
-use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::packed::StoredVersion;
 use super::page::{self, limit};
+use super::{Ledger, documents};
 
 const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay, taken_in FROM dead_letters"#;
 
@@ -76,7 +76,8 @@ pub struct DeadLetter {
 impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
     /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
-    /// written anew gave the record again, behind all that came in between.
+    /// written anew gave the record again, behind all that came in between. A change that a newer one has brought into the index
+    /// meanwhile is not kept, as if it had been buried before.
     pub fn bury(&self, letters: &[NewDeadLetter], at_ms: i64) -> Result<(), LedgerError> {
         if letters.is_empty() {
             return Ok(());
@@ -114,6 +115,11 @@ impl Ledger {
                     letter.payload,
                     letter.taken_in,
                 ])?;
+                if let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in)
+                    && let Some(document) = settled(transaction, id)?
+                {
+                    clear(transaction, id, Moot { replaced: None, ..Moot::by(&document) })?;
+                }
             }
             Ok(())
         })
@@ -229,6 +235,13 @@ pub(super) fn any_of_a_document(connection: &Connection) -> rusqlite::Result<boo
         .query_row([], |row| row.get(0))
 }
 
+/// A document that is in the index as it is, or deleted.
+fn settled(connection: &Connection, id: &DocumentId) -> Result<Option<Document>, Trouble> {
+    let held = documents::look_up(connection, id)?.filter(|held| !held.unwritten);
+    let is_deleted = |document: &Document| document.fields().next().is_none();
+    Ok(held.filter(|held| held.metadata.is_some() || is_deleted(&held.document)).map(|held| held.document))
+}
+
 /// Clears the dead letters of a document that are moot now.
 pub(super) fn clear(connection: &Connection, document: &DocumentId, moot: Moot) -> rusqlite::Result<()> {
     let mut find = connection
@@ -246,9 +259,9 @@ pub(super) fn clear(connection: &Connection, document: &DocumentId, moot: Moot) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Version;
+    use crate::document::{Change, Operation, Version};
     use crate::ledger::DocumentWrite;
-    use crate::ledger::testing::{open, write};
+    use crate::ledger::testing::{here, open, write};
 
     fn letter(position: &str, payload: &str) -> NewDeadLetter {
         NewDeadLetter {
@@ -336,6 +349,28 @@ mod tests {
         assert_eq!(patched(6, None), [1]);
         assert_eq!(patched(7, Some(4)), [1]);
         assert!(patched(8, Some(5)).is_empty());
+    }
+
+    #[test]
+    fn a_change_that_a_newer_one_has_brought_into_the_index_is_not_buried_after_it() {
+        let (_folder, ledger) = open();
+        let document = |version| {
+            let fields = serde_json::from_value(serde_json::json!({ "title": "boots" })).unwrap();
+            let (id, operation) = (DocumentId::new("a").unwrap(), Operation::Upsert);
+            let version = Version::from_nanos(version);
+            Document::from(Change { id, operation, version, fields, priority: 0, immediate: false }).to_json()
+        };
+        let late = NewDeadLetter { taken_in: true, ..of_document("f:1", 5) };
+        let bury = |letter: &NewDeadLetter| {
+            ledger.bury(std::slice::from_ref(letter), 1).unwrap();
+            ledger.dead_letter_count().unwrap()
+        };
+        ledger.write(&[DocumentWrite { document: document(5), ..write("a", vec![]) }]).unwrap();
+        assert_eq!(bury(&late), 1, "it is not in the index");
+        ledger.write(&[DocumentWrite { document: document(6), ..write("a", vec![here("boots")]) }]).unwrap();
+        assert_eq!(bury(&late), 0);
+        assert_eq!(bury(&NewDeadLetter { taken_in: true, ..of_document("f:2", 7) }), 1, "it is newer");
+        assert_eq!(bury(&NewDeadLetter { taken_in: false, ..late }), 2, "nothing has what it said");
     }
 
     #[test]

@@ -80,6 +80,13 @@ fn by_name(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     connection.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))
 }
 
+/// What is held of one document, inside a change of the ledger.
+pub(super) fn look_up(connection: &Connection, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
+    let mut select = by_name(connection)?;
+    let mut rows = select.query([id.as_str()])?;
+    rows.next()?.map(|row| held(id, row)).transpose()
+}
+
 impl Ledger {
     /// What is held of these documents, in their order; `None` for one that no change ever named.
     pub fn documents(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
