@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use self::follow::{Descriptors, Follow};
 use self::offload::Offload;
@@ -42,13 +42,15 @@ const POLL: Duration = Duration::from_millis(125);
 /// Reads files.
 pub struct FileSource {
     reader: Offload<Reader, Answer>,
+    /// Not before this are the files looked at again: the last look found nothing.
+    next_look: Instant,
     remaining: Option<u64>,
     trouble: Option<String>,
 }
 
 enum Reader {
     Once(Box<Once>),
-    Follow(Follow),
+    Follow(Box<Follow>),
 }
 
 /// What a step gave, how many bytes were left behind it, and what cannot be read.
@@ -72,14 +74,14 @@ impl FileSource {
     pub fn new(settings: &FileSettings) -> Self {
         let settings = settings.clone();
         let reader = match settings.follow {
-            true => Reader::Follow(Follow::new(settings, Descriptors::of_process())),
+            true => Reader::Follow(Box::new(Follow::new(settings, Descriptors::of_process()))),
             false => Reader::Once(Box::new(Once::new(settings))),
         };
         Self::of(reader)
     }
 
     fn of(reader: Reader) -> Self {
-        Self { reader: Offload::new(reader), remaining: None, trouble: None }
+        Self { reader: Offload::new(reader), next_look: Instant::now(), remaining: None, trouble: None }
     }
 
     async fn step(
@@ -148,12 +150,16 @@ impl Source for FileSource {
         async move {
             let idle = Instant::now() + IDLE_WAIT;
             loop {
+                sleep_until(self.next_look).await;
                 let now = Instant::now();
                 match self.step(move |reader| reader.step(room, now)).await? {
                     Step::Records(records) => return Ok(Read::Records(records)),
                     Step::Finished => return Ok(Read::Finished),
-                    Step::Nothing if now >= idle => return Ok(Read::Idle),
-                    Step::Nothing | Step::Waiting => sleep(POLL).await,
+                    Step::Nothing if now >= idle => {
+                        self.next_look = now + POLL;
+                        return Ok(Read::Idle);
+                    }
+                    Step::Nothing | Step::Waiting => self.next_look = now + POLL,
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -11,7 +11,7 @@ use super::Step;
 use super::batch::{Batch, Place};
 use super::content::{Content, Mark};
 use super::identity::{Detail, Identity, Progress};
-use super::scan::{Kind, cannot_read, scan};
+use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::{Committed, Partition, Room, SourceError};
 
@@ -21,7 +21,7 @@ pub(super) struct Once {
     known: HashMap<String, Progress>,
     /// Whether the files were looked for.
     scanned: bool,
-    queue: VecDeque<(PathBuf, Kind)>,
+    queue: VecDeque<Seen>,
     queued_bytes: u64,
     current: Option<Open>,
     /// What could not be read, to be tried again and told when the others are done.
@@ -100,10 +100,10 @@ impl Once {
         let found = scan(&self.settings)?;
         self.scanned = true;
         self.problems = found.problems.into_iter().map(|(_, problem)| problem).collect();
-        for (path, kind) in found.files {
-            if only.is_none_or(|failed| failed.iter().any(|(failed, _)| *failed == path)) {
-                self.queued_bytes += size(&path);
-                self.queue.push_back((path, kind));
+        for seen in found.files {
+            if only.is_none_or(|failed| failed.iter().any(|(failed, _)| *failed == seen.path)) {
+                self.queued_bytes += seen.size;
+                self.queue.push_back(seen);
             }
         }
         Ok(())
@@ -111,19 +111,19 @@ impl Once {
 
     /// Opens the next file of the queue; false when the queue is empty.
     fn open_next(&mut self) -> bool {
-        let Some((path, kind)) = self.queue.pop_front() else { return false };
-        self.queued_bytes = if self.queue.is_empty() { 0 } else { self.queued_bytes.saturating_sub(size(&path)) };
-        let name = path.display().to_string();
-        match self.open_file(&path, kind, &name) {
+        let Some(seen) = self.queue.pop_front() else { return false };
+        self.queued_bytes -= seen.size;
+        match self.open_file(&seen) {
             Ok(open) => self.current = Some(open),
-            Err(reason) => self.fail(path, reason),
+            Err(reason) => self.fail(seen.path, reason),
         }
         true
     }
 
-    fn open_file(&self, path: &Path, kind: Kind, name: &str) -> Result<Open, String> {
+    fn open_file(&self, seen: &Seen) -> Result<Open, String> {
+        let name = &seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(name, &error);
-        let file = File::open(path).map_err(said)?;
+        let file = File::open(&seen.path).map_err(said)?;
         let identity = Identity::of(&file).map_err(said)?;
         let (base, given) = match self.known.get(name) {
             Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark()),
@@ -134,11 +134,11 @@ impl Once {
             None => (identity.modified(), Mark::default()),
         };
         let file = Arc::new(file);
-        let content = Content::open(&file, kind, self.settings.max_record.as_usize(), given)
+        let content = Content::open(&file, seen.kind, self.settings.max_record.as_usize(), given)
             .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
         let detail = Detail { identity: identity.clone(), base, earlier: Vec::new() }.to_json();
         let place = Place { partition: Arc::new(Partition { name: name.to_owned(), detail }), base };
-        Ok(Open { path: path.to_owned(), file, identity, content, place, given })
+        Ok(Open { path: seen.path.clone(), file, identity, content, place, given })
     }
 
     /// Leaves the current file; the next attempt goes on where this one ended.
@@ -169,8 +169,4 @@ impl Once {
         }
         Err(SourceError(reasons.join("; ")))
     }
-}
-
-fn size(path: &Path) -> u64 {
-    path.metadata().map_or(0, |metadata| metadata.len())
 }

@@ -1,10 +1,11 @@
 //! Which files a configured path stands for.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::decompress::Compression;
+use super::identity;
 use crate::settings::source::{FileFormat, FileSettings};
 use crate::source::SourceError;
 
@@ -15,11 +16,22 @@ pub(super) struct Kind {
     pub compression: Compression,
 }
 
+/// A file as it was seen in a scan.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub path: PathBuf,
+    pub kind: Kind,
+    /// See [`identity::place`].
+    pub place: (u64, u64),
+    /// How long it was.
+    pub size: u64,
+}
+
 /// What a scan found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// Files to read, in the order of their paths.
-    pub files: Vec<(PathBuf, Kind)>,
+    pub files: Vec<Seen>,
     /// What is meant too and cannot be read: a sentence each, with the path in it.
     pub problems: Vec<(PathBuf, String)>,
     /// What could not be looked at: there may be more in it. The empty path stands for everything.
@@ -90,7 +102,7 @@ pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
     let mut found = Found::default();
     match fs::metadata(written) {
         Ok(metadata) if metadata.is_dir() => in_folder(settings, &mut found)?,
-        Ok(metadata) if metadata.is_file() => take(settings, PathBuf::from(written), &mut found),
+        Ok(metadata) if metadata.is_file() => take(settings, PathBuf::from(written), &metadata, &mut found),
         Ok(_) => {
             return Err(ScanError::Nothing(SourceError(format!(
                 "`{written}` is neither a file nor a folder; to read from a pipe, use a source of `type: stdin`"
@@ -101,7 +113,7 @@ pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
         }
         Err(error) => return Err(ScanError::of(written, &error)),
     }
-    found.files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found.files.sort_by(|one, other| one.path.cmp(&other.path));
     if found.files.is_empty() && !found.problems.is_empty() {
         let problems: Vec<String> = found.problems.into_iter().map(|(_, problem)| problem).collect();
         let reason = SourceError(problems.join("; "));
@@ -118,8 +130,15 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
     let entries = fs::read_dir(folder).map_err(|error| ScanError::of(folder, &error))?;
     for entry in entries {
         let path = entry.map_err(|error| ScanError::of(folder, &error))?.path();
-        if !is_hidden(&path) && path.is_file() && Kind::of(&path, settings.format).is_some() {
-            take(settings, path, found);
+        if is_hidden(&path) || Kind::of(&path, settings.format).is_none() {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => take(settings, path, &metadata, found),
+            Ok(_) => {}
+            // Rotated meanwhile, or a link to nothing.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(_) => found.blind.push(path),
         }
     }
     if found.files.is_empty() && found.problems.is_empty() && !settings.follow {
@@ -152,7 +171,7 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
                     let problem = format!("`{}` is no file; narrow `path`", path.display());
                     found.problems.push((path, problem));
                 }
-                Ok(_) => take(settings, path, found),
+                Ok(metadata) => take(settings, path, &metadata, found),
                 // Rotated meanwhile.
                 Err(_) if settings.follow && path.symlink_metadata().is_err() => {}
                 Err(error) => {
@@ -177,7 +196,7 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
     Ok(())
 }
 
-fn take(settings: &FileSettings, path: PathBuf, found: &mut Found) {
+fn take(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut Found) {
     let shown = path.display();
     let problem = match Kind::of(&path, settings.format) {
         None => format!(
@@ -187,7 +206,10 @@ fn take(settings: &FileSettings, path: PathBuf, found: &mut Found) {
             "`{shown}` cannot be followed: only JSON lines and CSV without compression can; leave it out of `path`, or read it \
              by a source of its own without `follow`"
         ),
-        Some(kind) => return found.files.push((path, kind)),
+        Some(kind) => {
+            let (place, size) = (identity::place(metadata), metadata.len());
+            return found.files.push(Seen { path, kind, place, size });
+        }
     };
     found.problems.push((path, problem));
 }

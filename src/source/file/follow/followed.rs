@@ -6,14 +6,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::Seen;
 use super::descriptors::Held;
 use super::known::Known;
+use super::sight::Sight;
 use crate::source::Partition;
 use crate::source::file::batch::{Batch, Place};
 use crate::source::file::content::{Content, Mark};
 use crate::source::file::identity::{self, Detail, Identity, Progress};
-use crate::source::file::scan::{Kind, cannot_read};
+use crate::source::file::scan::{Kind, Seen, cannot_read};
 
 /// One file that is read on as it grows.
 pub(super) struct Followed {
@@ -27,7 +27,8 @@ pub(super) struct Followed {
     pub given: Mark,
     /// Whether all was read that was there at the last look.
     pub drained: bool,
-    /// When the file had been written last at the last look.
+    /// How long the file was, and when it had been written last, at the last look.
+    pub size: u64,
     modified: i64,
     pub gone_since: Option<Instant>,
     /// Whether what stands behind the last line feed was taken for a line: the file is gone, and its line feed will not come.
@@ -36,7 +37,7 @@ pub(super) struct Followed {
 
 impl Followed {
     /// Goes on with an open file where it was left, under whatever name that was. `all` is what is there now.
-    pub fn open(seen: &Seen, file: Held, known: &Known, all: &[Seen], max_record: usize) -> Result<Self, String> {
+    pub fn open(seen: &Seen, file: Held, known: &Known, all: &Sight, max_record: usize) -> Result<Self, String> {
         let name = seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(&name, &error);
         let mut identity = Identity::of(&file).map_err(said)?;
@@ -60,6 +61,7 @@ impl Followed {
             kind: seen.kind,
             file,
             earlier: known.earlier(&name, identity.place(), all),
+            size: identity.size(),
             modified: identity.modified(),
             identity,
             content,
@@ -82,6 +84,11 @@ impl Followed {
         self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
     }
 
+    /// How many bytes were there at the last look and are not given.
+    pub fn remaining(&self) -> u64 {
+        self.size.saturating_sub(self.given.offset)
+    }
+
     /// Has what is left read as the last line.
     pub fn end(&mut self) {
         self.content.end();
@@ -92,6 +99,7 @@ impl Followed {
     pub fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
         let metadata = self.file.metadata().map_err(|error| error.to_string())?;
         let (size, modified) = (metadata.len(), identity::modified(&metadata));
+        self.size = size;
         let mut read_to = self.content.read_to();
         if self.ended && size != read_to {
             // Whoever has it open writes on after all.

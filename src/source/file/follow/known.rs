@@ -1,20 +1,24 @@
 //! How far files were read under each name: what a file that is seen is known by, whatever it is called now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 
 use tracing::warn;
 
-use super::Seen;
 use super::followed::Followed;
+use super::sight::Sight;
 use crate::source::Committed;
 use crate::source::file::content::Mark;
 use crate::source::file::identity::Progress;
 
-/// By name: the file that gave records under it last, as far as it was read, then those that had it before.
 #[derive(Default)]
-pub(super) struct Known(BTreeMap<String, Vec<Progress>>);
+pub(super) struct Known {
+    /// By name: the file that gave records under it last, as far as it was read, then those that had it before.
+    files: BTreeMap<String, Vec<Progress>>,
+    /// The names of the files with this number in their file system.
+    names: HashMap<u64, BTreeSet<String>>,
+}
 
 impl Known {
     /// Takes in the committed positions of an earlier run.
@@ -22,7 +26,7 @@ impl Known {
         for row in committed {
             match Progress::of(row) {
                 Ok((progress, earlier)) => {
-                    self.0.insert(row.partition.clone(), std::iter::once(progress).chain(earlier).collect());
+                    self.set(&row.partition, std::iter::once(progress).chain(earlier).collect());
                 }
                 Err(error) => {
                     warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
@@ -31,9 +35,25 @@ impl Known {
         }
     }
 
+    fn set(&mut self, name: &str, files: Vec<Progress>) {
+        let number = |file: &Progress| file.identity.place().1;
+        for before in self.files.remove(name).iter().flatten().map(number) {
+            if let Some(names) = self.names.get_mut(&before) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.names.remove(&before);
+                }
+            }
+        }
+        for number in files.iter().map(number) {
+            self.names.entry(number).or_default().insert(name.to_owned());
+        }
+        self.files.insert(name.to_owned(), files);
+    }
+
     /// The file that gave records under this name last.
     pub fn last(&self, name: &str) -> Option<&Progress> {
-        self.0.get(name)?.first()
+        self.files.get(name)?.first()
     }
 
     /// How far this file was read under any name.
@@ -42,13 +62,14 @@ impl Known {
     /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
     ///
     /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
-    pub fn progress(&self, file: &File, place: (u64, u64), seen: &[Seen]) -> io::Result<Option<&Progress>> {
+    pub fn progress(&self, file: &File, place: (u64, u64), all: &Sight) -> io::Result<Option<&Progress>> {
         let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
-        for known in self.0.values() {
+        let names = self.names.get(&place.1).into_iter().flatten();
+        for known in names.filter_map(|name| self.files.get(name)) {
             for (depth, progress) in known.iter().enumerate() {
                 let before = progress.identity.place();
-                let is_elsewhere = || before != place && seen.iter().any(|seen| seen.place == before);
-                // Cheapest first: each file of many is compared with all that were known.
+                let is_elsewhere = || before != place && all.at(before).next().is_some();
+                // Cheapest first.
                 if !progress.identity.is_at(place) || is_elsewhere() || !progress.identity.is_same_file(file)? {
                     continue;
                 }
@@ -63,12 +84,12 @@ impl Known {
     }
 
     /// The files that had this name before and are still there under another.
-    pub fn earlier(&self, name: &str, own: (u64, u64), seen: &[Seen]) -> Vec<Progress> {
+    pub fn earlier(&self, name: &str, own: (u64, u64), all: &Sight) -> Vec<Progress> {
         let still_there = |progress: &&Progress| {
             let identity = &progress.identity;
-            !identity.is_at(own) && seen.iter().any(|seen| identity.is_at(seen.place))
+            !identity.is_at(own) && all.may_have(identity)
         };
-        self.0.get(name).into_iter().flatten().filter(still_there).cloned().collect()
+        self.files.get(name).into_iter().flatten().filter(still_there).cloned().collect()
     }
 
     /// Remembers how far a file was read under the name it has, unless it gave nothing under it.
@@ -78,14 +99,13 @@ impl Known {
         }
         let Mark { offset, ordinal } = file.given;
         let last = Progress { identity: file.identity.clone(), base: file.place.base, offset, ordinal };
-        self.0.insert(file.name().to_owned(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
+        self.set(file.name(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
     }
 
     /// Warns of files that are not among these any more.
-    pub fn warn_of_lost(&self, seen: &[Seen]) {
-        let is_there = |last: &Progress| seen.iter().any(|seen| last.identity.is_at(seen.place));
-        let lost = self.0.iter().filter_map(|(name, known)| Some((name, known.first()?)));
-        let lost: Vec<_> = lost.filter(|(_, last)| !is_there(last)).collect();
+    pub fn warn_of_lost(&self, all: &Sight) {
+        let lost = self.files.iter().filter_map(|(name, known)| Some((name, known.first()?)));
+        let lost: Vec<_> = lost.filter(|(_, last)| !all.may_have(&last.identity)).collect();
         if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {
             warn!(
                 files = lost.len(),

@@ -8,9 +8,11 @@
 mod descriptors;
 mod followed;
 mod known;
+mod sight;
+mod taken;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, ErrorKind};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,19 +23,22 @@ pub(super) use self::descriptors::Descriptors;
 use self::descriptors::Held;
 use self::followed::Followed;
 use self::known::Known;
+use self::sight::Sight;
+use self::taken::Taken;
 use super::Step;
 use super::batch::Batch;
 use super::identity::{self, NO_NUMBERS};
-use super::scan::{Found, Kind, ScanError, cannot_read, scan};
+use super::scan::{Found, ScanError, Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
-use crate::source::{Committed, Room, SourceError};
+use crate::source::{Committed, IDLE_WAIT, Room, SourceError};
 
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
 /// the last of them.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
-/// How often new files are looked for while there is always something to read.
-const SCAN_EVERY: Duration = Duration::from_secs(1);
+/// How often new and rotated files are looked for, which costs more than a look at those that are followed. A read that says that
+/// there is nothing has looked for new files too.
+const SCAN_EVERY: Duration = IDLE_WAIT;
 
 /// The files of one source, each followed.
 pub(super) struct Follow {
@@ -57,14 +62,6 @@ pub(super) struct Follow {
 struct Waiting {
     seen: Seen,
     file: Held,
-}
-
-/// A file as it was seen in a scan.
-#[derive(Clone)]
-struct Seen {
-    path: PathBuf,
-    kind: Kind,
-    place: (u64, u64),
 }
 
 impl Follow {
@@ -91,18 +88,14 @@ impl Follow {
     /// The next records, as many as there is room for.
     pub fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
         let mut batch = Batch::new(room);
-        if self.scanned.is_some_and(|last| now.duration_since(last) >= SCAN_EVERY) {
-            self.scan(now)?;
-        }
+        // The older first: what is there of a file that was rotated comes before its successor.
         self.read(&mut batch);
-        let mut waiting = false;
-        if batch.fits(1) {
-            waiting = self.scan(now)?;
+        if self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY) && self.scan(now)? {
             self.read(&mut batch);
         }
         match batch.records() {
             Some(records) => Ok(Step::Records(records)),
-            None if waiting => Ok(Step::Waiting),
+            None if !self.waiting.is_empty() => Ok(Step::Waiting),
             None => Ok(Step::Nothing),
         }
     }
@@ -131,10 +124,9 @@ impl Follow {
 
     /// How many bytes are there and not given.
     pub fn remaining(&self) -> u64 {
-        let followed = self.files.iter().map(|file| (&file.file, file.given.offset));
-        let waiting = self.waiting.iter().map(|waiting| (&waiting.file, 0));
-        let left = |(file, given): (&Held, u64)| file.metadata().map_or(0, |now| now.len().saturating_sub(given));
-        followed.chain(waiting).map(left).sum()
+        let followed = self.files.iter().map(Followed::remaining);
+        let waiting = self.waiting.iter().map(|waiting| waiting.file.metadata().map_or(0, |now| now.len()));
+        followed.chain(waiting).sum()
     }
 
     fn read(&mut self, batch: &mut Batch) {
@@ -160,7 +152,7 @@ impl Follow {
         }
     }
 
-    /// Looks at what is there now; says whether a file waits for its name to become free.
+    /// Looks at what is there now; says whether a file more is followed.
     fn scan(&mut self, now: Instant) -> Result<bool, SourceError> {
         let found = match scan(&self.settings) {
             Ok(found) => found,
@@ -174,27 +166,21 @@ impl Follow {
     /// Follows what a scan found.
     fn take_in(&mut self, found: Found, now: Instant) -> bool {
         let first = self.scanned.replace(now).is_none();
-        self.problems.retain(|path, _| {
-            found.files.iter().any(|(there, _)| there == path) || found.problems.iter().any(|(there, _)| there == path)
-        });
-        found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
-        let mut blind = found.blind;
-        let mut seen = Vec::new();
-        for (path, kind) in found.files {
-            match path.metadata() {
-                Ok(metadata) => seen.push(Seen { path, kind, place: identity::place(&metadata) }),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(_) => blind.push(path),
-            }
+        if !self.problems.is_empty() {
+            let there = found.files.iter().map(|seen| &seen.path).chain(found.problems.iter().map(|(path, _)| path));
+            let there: HashSet<&PathBuf> = there.collect();
+            self.problems.retain(|path, _| there.contains(path));
         }
-        self.rename(&seen, &blind, now);
-        self.follow_rotated(&seen, &blind);
+        found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
+        let seen = Sight::of(found.files);
+        self.rename(&seen, &found.blind, now);
+        let before = self.files.len();
+        let mut taken = Taken::by(&self.files);
+        self.follow_rotated(&seen, &found.blind, &mut taken);
         let refused = self.refused.take();
-        // There may be many: what is followed already is passed over at once.
-        let followed: HashSet<_> = self.files.iter().map(|file| file.identity.place()).collect();
-        for file in &seen {
-            if file.place == NO_NUMBERS || !followed.contains(&file.place) {
-                self.follow(file, &seen);
+        for file in seen.files() {
+            if !taken.has(file) {
+                self.follow(file, &seen, &mut taken);
             }
         }
         if let Some(problem) = self.too_many().filter(|_| refused.is_none()) {
@@ -203,19 +189,14 @@ impl Follow {
         if first {
             self.known.warn_of_lost(&seen);
         }
-        !self.waiting.is_empty()
+        self.files.len() > before
     }
 
     /// Gives files that are read to their end the name they have now, and lets go of those that are gone. What is in a blind path may be
     /// there.
-    fn rename(&mut self, seen: &[Seen], blind: &[PathBuf], now: Instant) {
-        let mut names: HashMap<_, Vec<&Seen>> = HashMap::new();
-        for seen in seen {
-            names.entry(seen.place).or_default().push(seen);
-        }
+    fn rename(&mut self, all: &Sight, blind: &[PathBuf], now: Instant) {
         for mut file in std::mem::take(&mut self.files) {
-            let here = names.get(&file.identity.place()).into_iter().flatten().copied();
-            let here = here.max_by_key(|seen| seen.path == file.path);
+            let here = all.at(file.identity.place()).max_by_key(|seen| seen.path == file.path);
             let may_be_there = is_within(&file.path, blind);
             let gone_since = match here {
                 Some(_) => None,
@@ -223,12 +204,13 @@ impl Follow {
                 None => file.gone_since,
             };
             file.gone_since = gone_since;
+            file.size = here.map_or(file.size, |seen| seen.size);
             match here {
                 Some(here) if here.path != file.path && file.drained => {
                     self.known.leave(&file);
                     info!(from = file.name(), to = %here.path.display(), "a file was renamed");
                     file.path.clone_from(&here.path);
-                    file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.place(), seen);
+                    file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.place(), all);
                     file.set_place(file.place.base);
                 }
                 None if !may_be_there
@@ -251,32 +233,24 @@ impl Follow {
     }
 
     /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free.
-    fn follow_rotated(&mut self, all: &[Seen], blind: &[PathBuf]) {
+    fn follow_rotated(&mut self, all: &Sight, blind: &[PathBuf], taken: &mut Taken) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if is_within(&waiting.seen.path, blind) || all.iter().any(|seen| seen.place == waiting.seen.place) {
+            if is_within(&waiting.seen.path, blind) || all.at(waiting.seen.place).next().is_some() {
                 self.waiting.push(waiting);
             } else {
-                self.follow_open(&waiting.seen, waiting.file, all);
+                self.follow_open(&waiting.seen, waiting.file, all, taken);
             }
         }
     }
 
     /// Opens a file that is not followed yet.
-    fn follow(&mut self, seen: &Seen, all: &[Seen]) {
-        // Without file numbers, the path tells files apart.
-        let numbered = seen.place != NO_NUMBERS;
-        if self
-            .files
-            .iter()
-            .any(|file| if numbered { file.identity.place() == seen.place } else { file.path == seen.path })
-        {
-            return;
-        }
-        let held = self.waiting.iter().position(|waiting| numbered && waiting.seen.place == seen.place);
+    fn follow(&mut self, seen: &Seen, all: &Sight, taken: &mut Taken) {
+        let is_numbered = seen.place != NO_NUMBERS;
+        let held = self.waiting.iter().position(|waiting| is_numbered && waiting.seen.place == seen.place);
         let file = match held {
             // It may have another name by now.
             Some(index) if self.waiting[index].seen.path != seen.path => self.waiting.remove(index).file,
-            Some(index) if self.is_free(&seen.path, index) => self.waiting.remove(index).file,
+            Some(index) if self.is_free(&seen.path, index, taken) => self.waiting.remove(index).file,
             Some(_) => return,
             None => match self.open_file(&seen.path) {
                 Ok(Some((place, file))) if place == seen.place => file,
@@ -290,7 +264,7 @@ impl Follow {
                 Err(error) => return self.tell(&seen.path, cannot_read(&seen.path.display().to_string(), &error)),
             },
         };
-        self.follow_open(seen, file, all);
+        self.follow_open(seen, file, all, taken);
     }
 
     /// A file and its place, unless too many are open.
@@ -300,19 +274,20 @@ impl Follow {
     }
 
     /// Whether a name is nobody's, nor waited for by the first so many that wait.
-    fn is_free(&self, path: &Path, waiting: usize) -> bool {
-        let followed = self.files.iter().map(|file| &file.path);
-        let mut taken = followed.chain(self.waiting[..waiting].iter().map(|waiting| &waiting.seen.path));
-        taken.all(|taken| taken != path)
+    fn is_free(&self, path: &Path, waiting: usize, taken: &Taken) -> bool {
+        !taken.has_name(path) && self.waiting[..waiting].iter().all(|waiting| waiting.seen.path != path)
     }
 
     /// Follows an open file under the name that it was seen under, or lets it wait for it.
-    fn follow_open(&mut self, seen: &Seen, file: Held, all: &[Seen]) {
-        if !self.is_free(&seen.path, self.waiting.len()) {
+    fn follow_open(&mut self, seen: &Seen, file: Held, all: &Sight, taken: &mut Taken) {
+        if !self.is_free(&seen.path, self.waiting.len(), taken) {
             return self.waiting.push(Waiting { seen: seen.clone(), file });
         }
         match Followed::open(seen, file, &self.known, all, self.settings.max_record.as_usize()) {
-            Ok(file) => self.files.push(file),
+            Ok(file) => {
+                taken.add(&file);
+                self.files.push(file);
+            }
             Err(reason) => self.tell(&seen.path, reason),
         }
     }
@@ -335,6 +310,29 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn what_is_followed_is_read_at_every_look_and_new_files_are_looked_for_now_and_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let settings: FileSettings =
+            serde_json::from_value(serde_json::json!({"path": folder.path().to_str().unwrap(), "follow": true}))
+                .unwrap();
+        let mut follow = Follow::new(settings, Descriptors::at_most(10));
+        fs::write(path("old.jsonl"), "").unwrap();
+        let opened = Instant::now();
+        follow.open(&[], opened).unwrap();
+        fs::write(path("old.jsonl"), "{}\n").unwrap();
+        fs::write(path("new.jsonl"), "{}\n").unwrap();
+        let mut given = |after: Duration| match follow.step(Room { records: 10, bytes: 1000 }, opened + after).unwrap()
+        {
+            Step::Records(records) => records.iter().map(|record| record.position.partition.name.clone()).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(given(SCAN_EVERY / 2), [path("old.jsonl").display().to_string()]);
+        assert!(given(SCAN_EVERY * 3 / 4).is_empty());
+        assert_eq!(given(SCAN_EVERY), [path("new.jsonl").display().to_string()]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_folder_that_is_always_blind_keeps_no_file_elsewhere_from_its_rotation() {

@@ -1,5 +1,7 @@
-use super::super::Reader;
+use tokio::time::Instant;
+
 use super::super::follow::{Descriptors, Follow, GRACE};
+use super::super::{POLL, Reader};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -14,6 +16,21 @@ async fn appended_lines_are_read_when_they_are_whole() {
     assert_eq!(more[1].version.as_nanos(), 1_000_000_003, "a version does not change with the file");
     assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
     assert_eq!(source.remaining_bytes(), Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_had_nothing_are_left_alone_until_the_next_look() {
+    let folder = Folder::followed();
+    folder.write("app.log", "", 1);
+    let mut source = folder.open("app.log", vec![]).await;
+    for _ in 0..3 {
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
+        folder.append("app.log", "{1}\n");
+        let asked = Instant::now();
+        assert!(matches!(source.read(ROOM).await, Ok(Read::Records(_))));
+        let waited = asked.elapsed();
+        assert!(waited >= POLL && waited < POLL * 2, "{waited:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -391,7 +408,7 @@ async fn more_files_than_may_be_open_are_told_and_read_when_others_are_gone() {
         folder.write(name, format!("{{{name}}}\n"), 1);
     }
     let follow = Follow::new(folder.settings("*.log"), Descriptors::at_most(2));
-    let mut source = FileSource::of(Reader::Follow(follow));
+    let mut source = FileSource::of(Reader::Follow(Box::new(follow)));
     source.open(vec![]).await.unwrap();
     assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{a.log}", "{b.log}"]);
     let trouble = source.trouble().unwrap();
@@ -430,4 +447,28 @@ async fn a_folder_that_cannot_be_looked_into_is_told_and_no_file_in_it_counts_as
     folder.rename("away", "in");
     assert!(drain(&mut source).await.unwrap().is_empty());
     assert_eq!(source.trouble(), None);
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_looked_at_does_not_count_as_gone() {
+    let folder = Folder::followed();
+    fs::create_dir(folder.path("in")).unwrap();
+    folder.write("in/app.log", "{1}\n{2", 1);
+    let mut source = folder.open("in", vec![]).await;
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+    folder.rename("in/app.log", "away");
+    std::os::unix::fs::symlink("app.log", folder.path("in/app.log")).unwrap();
+    let mut records = Vec::new();
+    for _ in 0..3 {
+        tokio::time::sleep(2 * GRACE).await;
+        records.extend(drain(&mut source).await.unwrap());
+    }
+    assert!(records.is_empty(), "its last line is not complete");
+    fs::remove_file(folder.path("in/app.log")).unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(2 * GRACE).await;
+        records.extend(drain(&mut source).await.unwrap());
+    }
+    assert_eq!(texts(&records), ["{2"]);
 }

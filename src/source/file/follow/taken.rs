@@ -1,0 +1,43 @@
+//! What files are followed, and which names they have: what is seen beside them may be followed too.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::followed::Followed;
+use crate::source::file::identity::NO_NUMBERS;
+use crate::source::file::scan::Seen;
+
+/// The files that are followed, found by place and by name.
+#[derive(Default)]
+pub(super) struct Taken {
+    places: HashSet<(u64, u64)>,
+    names: HashSet<PathBuf>,
+}
+
+impl Taken {
+    /// Those that are followed.
+    pub fn by(files: &[Followed]) -> Self {
+        let mut taken = Self::default();
+        files.iter().for_each(|file| taken.add(file));
+        taken
+    }
+
+    /// One more is followed.
+    pub fn add(&mut self, file: &Followed) {
+        self.places.insert(file.identity.place());
+        self.names.insert(file.path.clone());
+    }
+
+    /// Whether this file is followed. Without file numbers, the path tells files apart.
+    pub fn has(&self, seen: &Seen) -> bool {
+        match seen.place {
+            NO_NUMBERS => self.names.contains(&seen.path),
+            place => self.places.contains(&place),
+        }
+    }
+
+    /// Whether a file that is followed has this name.
+    pub fn has_name(&self, path: &Path) -> bool {
+        self.names.contains(path)
+    }
+}
