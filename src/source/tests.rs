@@ -157,6 +157,8 @@ fn what_a_document_has_taken_in_is_settled_without_another_look_and_nothing_else
         .await;
         let arrived = stage.arrived(&world).await;
         assert_eq!(ids(&arrived), ["d2", "d3"]);
+        let named = |n: usize| Some(stage.resources.mapper.digest(read[n].as_bytes(), Version::default()));
+        assert!(arrived.iter().map(|incoming| incoming.digest).eq([named(2), named(3)]));
         let unchanged = stage.resources.metrics.events.of(Some(Operation::Upsert), Outcome::Unchanged);
         assert_eq!((unchanged.get(), stage.committed()), (2, 2));
         settle(arrived);

@@ -41,6 +41,14 @@ pub(super) enum Found {
     Finished,
 }
 
+/// What a look at a record told before it is mapped.
+#[derive(Default)]
+struct Looked {
+    digest: Option<RecordDigest>,
+    /// See [`Said::Known`].
+    known: Option<Operation>,
+}
+
 /// All that one read needs, so that it runs without the ingestor.
 pub(super) struct Errand {
     pub(super) opened: bool,
@@ -78,34 +86,37 @@ impl Errand {
     }
 
     async fn understand(&mut self, records: Vec<Record>) -> Vec<(Record, Said)> {
-        let (records, known) = if self.repeats.look() { self.look(records).await } else { (records, Vec::new()) };
+        let (records, looked) = if self.repeats.look() { self.look(records).await } else { (records, Vec::new()) };
         let mapper = self.mapper.clone();
         let understand = move || {
-            let known = known.into_iter().chain(std::iter::repeat(None));
-            let said = |(record, known): (Record, Option<Operation>)| {
-                let said = known.map_or_else(|| say(&mapper, &record), Said::Known);
+            let looked = looked.into_iter().chain(std::iter::repeat_with(Looked::default));
+            let said = |(record, Looked { digest, known }): (Record, Looked)| {
+                let said = known.map_or_else(|| say(&mapper, &record, digest), Said::Known);
                 (record, said)
             };
-            records.into_iter().zip(known).map(said).collect()
+            records.into_iter().zip(looked).map(said).collect()
         };
         on_core(understand).await
     }
 
     /// Looks for records that are known.
-    async fn look(&mut self, records: Vec<Record>) -> (Vec<Record>, Vec<Option<Operation>>) {
+    async fn look(&mut self, records: Vec<Record>) -> (Vec<Record>, Vec<Looked>) {
         let mapper = self.mapper.clone();
-        let name = move |record: &Record| {
-            // What is not to be mapped, or to be looked at again, is never known.
-            digest(&mapper, record).and_then(|digest| Some((mapper.glance(&record.payload)?, digest)))
-        };
+        // What is not to be mapped, or to be looked at again, is never known.
+        let name = move |record: &Record| Some((mapper.glance(&record.payload)?, digest(&mapper, record)?));
         let glance = move || {
             let names: Arc<[_]> = records.iter().map(name).collect();
             (records, names)
         };
         let (records, names) = on_core(glance).await;
-        let known = patiently(&self.ledger, move |ledger| ledger.taken(&names)).await;
+        let asked = names.clone();
+        let known = patiently(&self.ledger, move |ledger| ledger.taken(&asked)).await;
         self.repeats.found(known.iter().flatten().count(), known.len());
-        (records, known)
+        let looked = |(name, known): (&Option<(String, RecordDigest)>, Option<Operation>)| Looked {
+            digest: name.as_ref().map(|(_, digest)| *digest),
+            known,
+        };
+        (records, names.iter().zip(known).map(looked).collect())
     }
 }
 
@@ -115,9 +126,10 @@ fn digest(mapper: &Mapper, record: &Record) -> Option<RecordDigest> {
     is_mapped.then(|| mapper.digest(&record.payload, record.version))
 }
 
-pub(super) fn say(mapper: &Mapper, record: &Record) -> Said {
+/// What a record says. Its digest is needed then; it may have been found before.
+pub(super) fn say(mapper: &Mapper, record: &Record, found: Option<RecordDigest>) -> Said {
     match map(mapper, record) {
-        Ok(Mapped::Change(change)) => Said::Change(change, digest(mapper, record)),
+        Ok(Mapped::Change(change)) => Said::Change(change, found.or_else(|| digest(mapper, record))),
         Ok(Mapped::Ignored) => Said::Ignored,
         Err(refusal) => Said::Refused(refusal),
     }

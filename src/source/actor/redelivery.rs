@@ -135,7 +135,7 @@ impl Ingestor {
         let (count, mapper) = (records.len(), self.wiring.mapper.clone());
         self.state.pausing += count;
         let say = move || -> Vec<_> {
-            records.into_iter().map(|(number, record)| (number, say(&mapper, &record), record.refresh)).collect()
+            records.into_iter().map(|(number, record)| (number, say(&mapper, &record, None), record.refresh)).collect()
         };
         ctx.spawn(on_core(say).into_actor(self).map(move |said, ingestor, ctx| {
             ingestor.state.pausing -= count;
