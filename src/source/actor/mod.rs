@@ -2,22 +2,22 @@
 //! every record until it is settled. What cannot be processed goes to the dead letters from here and nowhere else.
 
 mod errand;
+mod reading;
 mod redelivery;
 mod repeats;
 mod settling;
 mod trial;
+mod whereabouts;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::{OnBury, OnCommit, Partition, Position, Record, Room, Source, SourceError};
-use crate::actor::backoff::Backoff;
+use super::{OnBury, OnCommit, Partition, Position, Record, Source};
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict, Verdicts, Window};
@@ -27,22 +27,15 @@ use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
-use errand::{Errand, Found, ReadOutcome, Said};
+use errand::Said;
+use reading::{End, READ, Reading};
 use redelivery::{Alone, Lost};
-use repeats::Repeats;
 use settling::Ground;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
-/// The most that is read at once, and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
-/// side by side. What is delivered again goes by the number of records alone.
-const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
 const FAILURES_UNTIL_FAILING: u32 = 4;
-/// How often a source that is not read looks after itself.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
-const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
 
@@ -103,19 +96,9 @@ pub struct Ingestor {
 
 /// What is lost and built anew when the ingestor panics: reading goes on from the committed positions.
 struct State {
-    /// Absent while a read is under way.
-    source: Option<Box<dyn Source>>,
+    reading: Reading,
     on_commit: Option<OnCommit>,
     on_bury: Option<OnBury>,
-    opened: bool,
-    repeats: Repeats,
-    read_failures: u32,
-    read_failure: String,
-    /// See [`Source::trouble`].
-    trouble: Option<String>,
-    /// See [`Source::remaining_bytes`].
-    remaining: Option<u64>,
-    end: End,
     stopping: bool,
     sending: bool,
     /// The deduplicator is gone: the generation ends, and what comes back is nobody's fault.
@@ -138,20 +121,8 @@ struct State {
     committing: bool,
     committed_at: Option<Instant>,
     commit_alarm: bool,
-    /// Whether the source is going to look after itself.
-    watching: bool,
     /// Committed and not yet told to the source.
     untold: Vec<Position>,
-    /// Whether the read that is under way tells the source what was committed.
-    telling: bool,
-}
-
-/// What the last read said about what is left.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Reading,
-    Idle,
-    Finished,
 }
 
 /// Reading shall stop; what is on its way shall be settled.
@@ -183,93 +154,6 @@ impl Ingestor {
         self.show();
     }
 
-    /// Lets the source look after itself while it is not read.
-    fn watch(&mut self, ctx: &mut Context<Self>) {
-        if self.state.watching || self.state.source.is_none() || !self.state.reads_on() {
-            return;
-        }
-        self.state.watching = true;
-        ctx.run_later(WATCH_EVERY, |ingestor, ctx| {
-            ingestor.state.watching = false;
-            if !ingestor.state.reads_on() {
-                return;
-            }
-            let Some(mut source) = ingestor.state.source.take() else { return };
-            let watch = async move {
-                let watched = source.watch().await;
-                (source, watched)
-            };
-            ctx.spawn(watch.into_actor(ingestor).map(|(source, watched), ingestor, ctx| {
-                ingestor.state.source = Some(source);
-                match watched {
-                    Ok(()) => ingestor.drive(ctx),
-                    Err(error) => ingestor.pause_reading(&error, ctx),
-                }
-            }));
-        });
-    }
-
-    fn read(&mut self, ctx: &mut Context<Self>) {
-        let state = &mut self.state;
-        if state.stopping || state.closed || state.end == End::Finished || state.sending || state.is_isolating() {
-            return;
-        }
-        let Some(room) = state.window.room() else { return };
-        let Some(source) = state.source.take() else { return };
-        let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
-        state.telling = !state.untold.is_empty();
-        let errand = Errand {
-            opened: state.opened,
-            repeats: state.repeats.clone(),
-            untold: std::mem::take(&mut state.untold),
-            room,
-            name: self.wiring.name.clone(),
-            ledger: self.wiring.ledger.clone(),
-            mapper: self.wiring.mapper.clone(),
-        };
-        ctx.spawn(errand.run(source).into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
-    }
-
-    fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
-        let ReadOutcome { source, opened, repeats, untold, found } = outcome;
-        let state = &mut self.state;
-        let remaining = source.remaining_bytes();
-        let trouble = source.trouble();
-        if trouble != state.trouble {
-            self.wiring.board.remark(trouble.clone());
-            state.trouble = trouble;
-        }
-        state.source = Some(source);
-        state.opened = opened;
-        state.repeats = repeats;
-        state.telling = false;
-        state.untold.splice(0..0, untold);
-        if state.stopping {
-            // What was read is not admitted: it is not committed either, and will be read again.
-            return self.drive(ctx);
-        }
-        match found {
-            Ok(found) => {
-                state.read_failures = 0;
-                state.remaining = remaining;
-                match found {
-                    Found::Records(records) => {
-                        state.end = End::Reading;
-                        self.admit(records, ctx);
-                    }
-                    Found::Revoked(partitions) => {
-                        state.end = End::Reading;
-                        self.let_go(&partitions);
-                    }
-                    Found::Idle => state.end = End::Idle,
-                    Found::Finished => state.end = End::Finished,
-                }
-            }
-            Err(error) => self.pause_reading(&error, ctx),
-        }
-        self.drive(ctx);
-    }
-
     /// Forgets what is not to be settled here any more.
     fn let_go(&mut self, partitions: &[Arc<Partition>]) {
         let losses = self.state.window.let_go(partitions);
@@ -279,21 +163,6 @@ impl Ingestor {
         state.condemned.retain(|(number, _)| is_open(number));
         state.alone.take_if(|alone| !is_open(&alone.number));
         losses.into_iter().for_each(|losses| self.clear(losses));
-    }
-
-    fn pause_reading(&mut self, error: &SourceError, ctx: &mut Context<Self>) {
-        self.state.read_failures += 1;
-        if self.state.read_failures == 1 {
-            tracing::warn!(source = %self.wiring.name, %error, "source cannot be read; trying again");
-        }
-        self.state.read_failure = format!("source {}: {error}", self.wiring.name);
-        self.wiring.board.failing(&error.to_string());
-        // Without its source the ingestor does not read.
-        let source = self.state.source.take();
-        ctx.run_later(READ_RETRY.delay(self.state.read_failures, fastrand::f64()), move |ingestor, ctx| {
-            ingestor.state.source = source;
-            ingestor.drive(ctx);
-        });
     }
 
     fn admit(&mut self, records: Vec<(Record, Said)>, ctx: &mut Context<Self>) {
@@ -377,9 +246,9 @@ impl Ingestor {
         let (open, bytes) = (state.window.open(), state.window.bytes());
         self.gauges.documents.set(open as i64);
         self.gauges.bytes.set(bytes as i64);
-        self.wiring.board.set_window(open as u64, bytes as u64, state.remaining);
-        if state.read_failures == 0 {
-            self.wiring.board.set_state(match state.end {
+        self.wiring.board.set_window(open as u64, bytes as u64, state.reading.remaining);
+        if state.reading.failing.is_none() {
+            self.wiring.board.set_state(match state.reading.end {
                 End::Finished if open == 0 => SourceState::Finished,
                 End::Idle if open == 0 => SourceState::Idle,
                 _ => SourceState::Reading,
@@ -398,13 +267,13 @@ impl Ingestor {
         if state.window.open() > 0 || state.committing || state.window.has_settled() {
             return Rest::Busy;
         }
-        if state.read_failures >= FAILURES_UNTIL_FAILING {
-            return Rest::Failing(state.read_failure.clone());
+        let reading = &state.reading;
+        if let Some(failing) = reading.failing.as_ref().filter(|failing| failing.times >= FAILURES_UNTIL_FAILING) {
+            return Rest::Failing(failing.reason.clone());
         }
-        // A source that will not be asked again is away only while it is told what was committed.
-        let told = state.untold.is_empty() && !state.telling && (state.end != End::Finished || state.source.is_some());
-        let nothing_to_read = state.end != End::Reading && state.read_failures == 0;
-        match &state.trouble {
+        let told = state.untold.is_empty() && !reading.source.is_being_told();
+        let nothing_to_read = reading.end != End::Reading && reading.failing.is_none();
+        match &reading.trouble {
             _ if state.stopping => Rest::Quiet,
             _ if !(nothing_to_read && told) => Rest::Busy,
             Some(trouble) => Rest::Failing(format!("source {}: {trouble}", self.wiring.name)),
@@ -419,14 +288,7 @@ impl State {
         Self {
             on_commit: source.on_commit(),
             on_bury: source.on_bury(),
-            source: Some(source),
-            opened: false,
-            repeats: Repeats::default(),
-            read_failures: 0,
-            read_failure: String::new(),
-            trouble: None,
-            remaining: None,
-            end: End::Reading,
+            reading: Reading::of(source),
             stopping: false,
             sending: false,
             closed: false,
@@ -443,15 +305,8 @@ impl State {
             committing: false,
             committed_at: None,
             commit_alarm: false,
-            watching: false,
             untold: Vec::new(),
-            telling: false,
         }
-    }
-
-    /// Whether the source is open, and to be read again.
-    fn reads_on(&self) -> bool {
-        self.opened && !self.stopping && !self.closed && self.end != End::Finished
     }
 
     fn is_isolating(&self) -> bool {

@@ -7,8 +7,10 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use super::Ingestor;
 use super::errand::map;
-use super::{End, Ingestor};
+use super::reading::End;
+use super::whereabouts::{Out, Whereabouts};
 use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::patience::patiently;
@@ -128,11 +130,11 @@ impl Ingestor {
 
     /// Tells the source what was committed, once it is not to read any more: a read tells it by itself.
     pub(super) fn tell_source(&mut self, ctx: &mut Context<Self>) {
-        let reads_on = !self.state.stopping && self.state.end != End::Finished;
+        let reads_on = !self.state.stopping && self.state.reading.end != End::Finished;
         if reads_on || self.state.untold.is_empty() {
             return;
         }
-        let Some(mut source) = self.state.source.take() else { return };
+        let Some(mut source) = self.state.reading.source.send(Out::Telling) else { return };
         let untold = std::mem::take(&mut self.state.untold);
         let tell = async move {
             let told = source.committed(&untold).await;
@@ -141,13 +143,12 @@ impl Ingestor {
         ctx.spawn(tell.into_actor(self).map(|(source, untold, told), ingestor, ctx| match told {
             Err(error) if !ingestor.state.stopping => {
                 ingestor.state.untold.splice(0..0, untold);
-                ingestor.state.source = Some(source);
-                ingestor.pause_reading(&error, ctx);
+                ingestor.pause_reading(source, &error, ctx);
             }
             // One that stops finds out after the next start.
             _ => {
-                ingestor.state.source = Some(source);
-                ingestor.state.read_failures = 0;
+                ingestor.state.reading.source = Whereabouts::Here(source);
+                ingestor.state.reading.failing = None;
                 ingestor.drive(ctx);
             }
         }));

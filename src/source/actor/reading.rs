@@ -1,0 +1,174 @@
+//! Reading: one read after the other while there is room, a look of the source after itself while there is none, and a pause when it
+//! fails.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Ingestor;
+use super::errand::{Errand, Found, ReadOutcome};
+use super::repeats::Repeats;
+use super::whereabouts::{Out, Whereabouts};
+use crate::actor::backoff::Backoff;
+use crate::source::{Room, Source, SourceError};
+
+/// The most that is read at once, and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
+/// side by side. What is delivered again goes by the number of records alone.
+pub(super) const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
+/// How often a source that is not read looks after itself.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+
+/// The source, and what its reads said.
+pub(super) struct Reading {
+    pub(super) source: Whereabouts,
+    opened: bool,
+    repeats: Repeats,
+    /// Why it could not be read the last times.
+    pub(super) failing: Option<Failing>,
+    /// See [`Source::trouble`].
+    pub(super) trouble: Option<String>,
+    /// See [`Source::remaining_bytes`].
+    pub(super) remaining: Option<u64>,
+    pub(super) end: End,
+    /// Whether it is going to look after itself, if it is not read until then.
+    is_watch_set: bool,
+}
+
+/// Reads that failed, one after the other.
+pub(super) struct Failing {
+    pub(super) times: u32,
+    pub(super) reason: String,
+}
+
+/// What the last read said about what is left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Reading,
+    Idle,
+    Finished,
+}
+
+impl Reading {
+    pub(super) fn of(source: Box<dyn Source>) -> Self {
+        Self {
+            source: Whereabouts::Here(source),
+            opened: false,
+            repeats: Repeats::default(),
+            failing: None,
+            trouble: None,
+            remaining: None,
+            end: End::Reading,
+            is_watch_set: false,
+        }
+    }
+}
+
+impl Ingestor {
+    /// Whether the source is open, and to be read again.
+    fn reads_on(&self) -> bool {
+        let state = &self.state;
+        state.reading.opened && !state.stopping && !state.closed && state.reading.end != End::Finished
+    }
+
+    /// Lets the source look after itself while it is not read.
+    pub(super) fn watch(&mut self, ctx: &mut Context<Self>) {
+        let reading = &self.state.reading;
+        if reading.is_watch_set || !reading.source.is_here() || !self.reads_on() {
+            return;
+        }
+        self.state.reading.is_watch_set = true;
+        ctx.run_later(WATCH_EVERY, |ingestor, ctx| {
+            ingestor.state.reading.is_watch_set = false;
+            if !ingestor.reads_on() {
+                return;
+            }
+            let Some(mut source) = ingestor.state.reading.source.send(Out::Watching) else { return };
+            let watch = async move {
+                let watched = source.watch().await;
+                (source, watched)
+            };
+            ctx.spawn(watch.into_actor(ingestor).map(|(source, watched), ingestor, ctx| match watched {
+                Ok(()) => {
+                    ingestor.state.reading.source = Whereabouts::Here(source);
+                    ingestor.drive(ctx);
+                }
+                Err(error) => ingestor.pause_reading(source, &error, ctx),
+            }));
+        });
+    }
+
+    pub(super) fn read(&mut self, ctx: &mut Context<Self>) {
+        let state = &mut self.state;
+        let is_over = state.stopping || state.closed || state.reading.end == End::Finished;
+        if is_over || state.sending || state.is_isolating() {
+            return;
+        }
+        let Some(room) = state.window.room() else { return };
+        let reading = &mut state.reading;
+        let Some(source) = reading.source.send(Out::Reading { tells: !state.untold.is_empty() }) else { return };
+        let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
+        let errand = Errand {
+            opened: reading.opened,
+            repeats: reading.repeats.clone(),
+            untold: std::mem::take(&mut state.untold),
+            room,
+            name: self.wiring.name.clone(),
+            ledger: self.wiring.ledger.clone(),
+            mapper: self.wiring.mapper.clone(),
+        };
+        ctx.spawn(errand.run(source).into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
+    }
+
+    fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
+        let ReadOutcome { source, opened, repeats, untold, found } = outcome;
+        let state = &mut self.state;
+        let reading = &mut state.reading;
+        let remaining = source.remaining_bytes();
+        let trouble = source.trouble();
+        if trouble != reading.trouble {
+            self.wiring.board.remark(trouble.clone());
+            reading.trouble = trouble;
+        }
+        reading.opened = opened;
+        reading.repeats = repeats;
+        state.untold.splice(0..0, untold);
+        match found {
+            // What was read is not admitted: it is not committed either, and will be read again.
+            _ if state.stopping => reading.source = Whereabouts::Here(source),
+            Ok(found) => {
+                reading.source = Whereabouts::Here(source);
+                reading.failing = None;
+                reading.remaining = remaining;
+                reading.end = match &found {
+                    Found::Records(_) | Found::Revoked(_) => End::Reading,
+                    Found::Idle => End::Idle,
+                    Found::Finished => End::Finished,
+                };
+                match found {
+                    Found::Records(records) => self.admit(records, ctx),
+                    Found::Revoked(partitions) => self.let_go(&partitions),
+                    Found::Idle | Found::Finished => {}
+                }
+            }
+            Err(error) => self.pause_reading(source, &error, ctx),
+        }
+        self.drive(ctx);
+    }
+
+    /// Has the source read again after a while.
+    pub(super) fn pause_reading(&mut self, source: Box<dyn Source>, error: &SourceError, ctx: &mut Context<Self>) {
+        let reading = &mut self.state.reading;
+        let times = reading.failing.as_ref().map_or(0, |failing| failing.times) + 1;
+        if times == 1 {
+            tracing::warn!(source = %self.wiring.name, %error, "source cannot be read; trying again");
+        }
+        reading.failing = Some(Failing { times, reason: format!("source {}: {error}", self.wiring.name) });
+        reading.source = Whereabouts::Out(Out::Pausing);
+        self.wiring.board.failing(&error.to_string());
+        ctx.run_later(READ_RETRY.delay(times, fastrand::f64()), move |ingestor, ctx| {
+            ingestor.state.reading.source = Whereabouts::Here(source);
+            ingestor.drive(ctx);
+        });
+    }
+}
