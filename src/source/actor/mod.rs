@@ -2,6 +2,7 @@
 //! every record until it is settled. What cannot be processed goes to the dead letters from here and nowhere else.
 
 mod errand;
+mod isolation;
 mod reading;
 mod redelivery;
 mod repeats;
@@ -9,7 +10,6 @@ mod settling;
 mod trial;
 mod whereabouts;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -28,8 +28,9 @@ use crate::telemetry::stats::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
 use errand::Said;
+use isolation::Isolation;
 use reading::{End, READ, Reading};
-use redelivery::{Alone, Lost};
+use redelivery::Lost;
 use settling::Ground;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
@@ -108,11 +109,7 @@ struct State {
     verdicts: Option<Arc<Verdicts>>,
     /// How many lost deliveries wait for their redelivery.
     pausing: usize,
-    /// Deliveries that were lost too often to travel with others.
-    suspects: VecDeque<u64>,
-    /// The suspect that is on its way.
-    alone: Option<Alone>,
-    waits_for_turn: bool,
+    isolation: Isolation,
     trial: Trial,
     /// Whether it said of the pipeline that nothing gets through.
     degraded: bool,
@@ -158,10 +155,9 @@ impl Ingestor {
     fn let_go(&mut self, partitions: &[Arc<Partition>]) {
         let losses = self.state.window.let_go(partitions);
         let state = &mut self.state;
-        let is_open = |number: &u64| state.window.get(*number).is_some();
-        state.suspects.retain(is_open);
-        state.condemned.retain(|(number, _)| is_open(number));
-        state.alone.take_if(|alone| !is_open(&alone.number));
+        let is_open = |number: u64| state.window.get(number).is_some();
+        state.isolation.retain(is_open);
+        state.condemned.retain(|(number, _)| is_open(*number));
         losses.into_iter().for_each(|losses| self.clear(losses));
     }
 
@@ -227,7 +223,7 @@ impl Ingestor {
         let mut lost = Lost::default();
         for (number, verdict) in verdicts.take() {
             self.state.window.returned(number);
-            self.state.alone.take_if(|alone| alone.number == number);
+            self.state.isolation.end_turn(number);
             match verdict {
                 Verdict::Indexed => self.settle(number, Outcome::Indexed),
                 Verdict::Stored => self.settle(number, Outcome::Stored),
@@ -295,9 +291,7 @@ impl State {
             window: Window::new(wiring.limits),
             verdicts: None,
             pausing: 0,
-            suspects: VecDeque::new(),
-            alone: None,
-            waits_for_turn: false,
+            isolation: Isolation::default(),
             trial: Trial::default(),
             degraded: false,
             condemned: Vec::new(),
@@ -307,10 +301,6 @@ impl State {
             commit_alarm: false,
             untold: Vec::new(),
         }
-    }
-
-    fn is_isolating(&self) -> bool {
-        self.alone.is_some() || !self.suspects.is_empty()
     }
 }
 

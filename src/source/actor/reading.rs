@@ -101,7 +101,7 @@ impl Ingestor {
     pub(super) fn read(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
         let is_over = state.stopping || state.closed || state.reading.end == End::Finished;
-        if is_over || state.sending || state.is_isolating() {
+        if is_over || state.sending || state.isolation.is_under_way() {
             return;
         }
         let Some(room) = state.window.room() else { return };

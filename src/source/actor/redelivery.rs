@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Ingestor;
 use super::errand::{Said, say};
@@ -17,13 +16,6 @@ use crate::telemetry::Outcome;
 use crate::telemetry::health::Component;
 
 const REDELIVERY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-
-/// The suspect that is on its way, and the right to be the only one of all sources: two could go into one write, and the innocent be
-/// taken for the guilty.
-pub(super) struct Alone {
-    pub(super) number: u64,
-    _turn: OwnedSemaphorePermit,
-}
 
 /// What is to be delivered again, after a pause for so many losses.
 #[derive(Default)]
@@ -122,7 +114,7 @@ impl Ingestor {
             let losses = |number: &u64| ingestor.state.window.get(*number).map_or(0, |delivery| delivery.losses);
             let (suspects, others): (Vec<_>, Vec<_>) =
                 numbers.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
-            ingestor.state.suspects.extend(suspects);
+            ingestor.state.isolation.add(suspects);
             ingestor.redeliver(others, ctx);
             ingestor.state.pausing -= numbers.len();
             ingestor.drive(ctx);
@@ -150,7 +142,7 @@ impl Ingestor {
                     }
                     // It said a change before. To lose it from sight would hold back all behind it for ever.
                     _ => {
-                        ingestor.state.alone.take_if(|alone| alone.number == number);
+                        ingestor.state.isolation.end_turn(number);
                         let reason = "it was understood once, and is no longer when it is delivered again";
                         ingestor.condemn(number, Ground::Rejected(reason.to_owned()));
                     }
@@ -164,25 +156,17 @@ impl Ingestor {
     /// Sends the next suspect, once nothing else of this source is on its way and no other source has one on its way.
     pub(super) fn send_suspect(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
-        let elsewhere = state.suspects.len() + state.condemned.len();
-        if state.alone.is_some()
-            || state.waits_for_turn
-            || state.closed
-            || state.sending
+        let on_the_way = state.sending
             || state.pausing > 0
-            || state.window.open() > elsewhere
-            || state.suspects.is_empty()
-        {
+            || state.window.open() > state.isolation.waiting() + state.condemned.len();
+        if state.closed || on_the_way || !state.isolation.wants_turn() {
             return;
         }
-        state.waits_for_turn = true;
+        state.isolation.await_turn();
         let turn = self.wiring.turn.clone().acquire_owned();
         ctx.spawn(turn.into_actor(self).map(|turn, ingestor, ctx| {
-            let state = &mut ingestor.state;
-            state.waits_for_turn = false;
             let turn = turn.expect("the semaphore is never closed");
-            if let Some(number) = state.suspects.pop_front() {
-                state.alone = Some(Alone { number, _turn: turn });
+            if let Some(number) = ingestor.state.isolation.begin_turn(turn) {
                 ingestor.redeliver(vec![number], ctx);
             }
         }));

@@ -1,0 +1,81 @@
+//! Suspects, which were lost too often to travel with others: each waits for its turn to travel alone.
+
+use std::collections::VecDeque;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The suspects of one source.
+#[derive(Default)]
+pub(super) struct Isolation {
+    /// Those that are not on their way, the next one first.
+    waiting: VecDeque<u64>,
+    turn: Turn,
+}
+
+/// The right to be the only suspect of all sources that is on its way: two could go into one write, and the innocent be taken for the
+/// guilty.
+#[derive(Default)]
+enum Turn {
+    #[default]
+    None,
+    Awaited,
+    /// This one is on its way.
+    Of {
+        number: u64,
+        _permit: OwnedSemaphorePermit,
+    },
+}
+
+impl Isolation {
+    /// Adds suspects, to have their turns behind the others.
+    pub(super) fn add(&mut self, suspects: impl IntoIterator<Item = u64>) {
+        self.waiting.extend(suspects);
+    }
+
+    /// How many wait for their turns.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a suspect is on its way or waits.
+    pub(super) fn is_under_way(&self) -> bool {
+        !self.waiting.is_empty() || matches!(self.turn, Turn::Of { .. })
+    }
+
+    /// Whether a suspect waits, and no turn was asked for.
+    pub(super) fn wants_turn(&self) -> bool {
+        !self.waiting.is_empty() && matches!(self.turn, Turn::None)
+    }
+
+    /// The turn is asked for.
+    pub(super) fn await_turn(&mut self) {
+        self.turn = Turn::Awaited;
+    }
+
+    /// The turn is here: the suspect that is to go on its way, if one is left.
+    pub(super) fn begin_turn(&mut self, permit: OwnedSemaphorePermit) -> Option<u64> {
+        self.turn = Turn::None;
+        let number = self.waiting.pop_front()?;
+        self.turn = Turn::Of { number, _permit: permit };
+        Some(number)
+    }
+
+    /// A delivery is not on its way any more. If it travelled alone, its turn is over.
+    pub(super) fn end_turn(&mut self, number: u64) {
+        self.end_turn_unless(|one| one != number);
+    }
+
+    /// Forgets suspects that are not to be delivered here any more.
+    pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
+        self.waiting.retain(|number| is_open(*number));
+        self.end_turn_unless(is_open);
+    }
+
+    fn end_turn_unless(&mut self, goes_on: impl Fn(u64) -> bool) {
+        if let Turn::Of { number, .. } = self.turn
+            && !goes_on(number)
+        {
+            self.turn = Turn::None;
+        }
+    }
+}
