@@ -1,6 +1,7 @@
 //! The ingestor: one for each source. It reads while its window has room, decodes and maps off the arbiter, sends, and keeps
 //! every record until it is settled. What cannot be processed goes to the dead letters from here and nowhere else.
 
+mod burial;
 mod errand;
 mod isolation;
 mod reading;
@@ -17,7 +18,7 @@ use actix::prelude::*;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::{OnBury, OnCommit, Partition, Position, Record, Source};
+use super::{OnCommit, Partition, Position, Record, Source};
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict, Verdicts, Window};
@@ -27,11 +28,11 @@ use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::stats::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
+use burial::{Burial, Ground};
 use errand::Said;
 use isolation::Isolation;
 use reading::{End, READ, Reading};
 use redelivery::Lost;
-use settling::Ground;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
@@ -99,7 +100,6 @@ pub struct Ingestor {
 struct State {
     reading: Reading,
     on_commit: Option<OnCommit>,
-    on_bury: Option<OnBury>,
     stopping: bool,
     sending: bool,
     /// The deduplicator is gone: the generation ends, and what comes back is nobody's fault.
@@ -113,8 +113,7 @@ struct State {
     trial: Trial,
     /// Whether it said of the pipeline that nothing gets through.
     degraded: bool,
-    condemned: Vec<(u64, Ground)>,
-    burying: bool,
+    burial: Burial,
     committing: bool,
     committed_at: Option<Instant>,
     commit_alarm: bool,
@@ -157,7 +156,7 @@ impl Ingestor {
         let state = &mut self.state;
         let is_open = |number: u64| state.window.get(number).is_some();
         state.isolation.retain(is_open);
-        state.condemned.retain(|(number, _)| is_open(*number));
+        state.burial.retain(is_open);
         losses.into_iter().for_each(|losses| self.clear(losses));
     }
 
@@ -184,7 +183,7 @@ impl Ingestor {
                 }
                 Said::Refused(refusal) => {
                     let number = self.state.window.admit(record, None, now);
-                    self.state.condemned.push((number, Ground::Refused(refusal)));
+                    self.state.burial.condemn(number, Ground::Refused(refusal));
                 }
             }
         }
@@ -283,8 +282,6 @@ impl State {
         let source = (wiring.make)();
         Self {
             on_commit: source.on_commit(),
-            on_bury: source.on_bury(),
-            reading: Reading::of(source),
             stopping: false,
             sending: false,
             closed: false,
@@ -294,12 +291,12 @@ impl State {
             isolation: Isolation::default(),
             trial: Trial::default(),
             degraded: false,
-            condemned: Vec::new(),
-            burying: false,
+            burial: Burial::new(source.on_bury()),
             committing: false,
             committed_at: None,
             commit_alarm: false,
             untold: Vec::new(),
+            reading: Reading::of(source),
         }
     }
 }

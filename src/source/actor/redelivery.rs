@@ -6,8 +6,8 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Ingestor;
+use super::burial::Ground;
 use super::errand::{Said, say};
-use super::settling::Ground;
 use super::trial::{Finding, LOSSES_UNTIL_ALONE};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
@@ -158,7 +158,7 @@ impl Ingestor {
         let state = &mut self.state;
         let on_the_way = state.sending
             || state.pausing > 0
-            || state.window.open() > state.isolation.waiting() + state.condemned.len();
+            || state.window.open() > state.isolation.waiting() + state.burial.waiting();
         if state.closed || on_the_way || !state.isolation.wants_turn() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Settling: dead letters are written before their delivery counts as done, and positions are committed behind all that is done.
+//! Settling: positions are committed behind all that is done, and the source is told.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,25 +8,11 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use super::Ingestor;
-use super::errand::map;
 use super::reading::End;
 use super::whereabouts::{Out, Whereabouts};
-use crate::actor::offload::on_core;
-use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::patience::patiently;
-use crate::ledger::{NewDeadLetter, now_ms};
-use crate::source::{Position, Record};
+use crate::source::Position;
 use crate::telemetry::Outcome;
-
-/// Why a record goes to the dead letters.
-pub(super) enum Ground {
-    /// It cannot be understood.
-    Refused(Refusal),
-    /// It was understood, and is rejected for this reason.
-    Rejected(String),
-    /// It is part of its document, which is rejected for this reason.
-    TakenIn(String),
-}
 
 /// How often settled positions are committed while more is on its way.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
@@ -46,52 +32,6 @@ impl Ingestor {
         }
         self.state.window.settle(number);
         self.clear(losses);
-    }
-
-    pub(super) fn condemn(&mut self, number: u64, ground: Ground) {
-        if self.state.window.get(number).is_some() {
-            self.state.condemned.push((number, ground));
-        }
-    }
-
-    /// Puts what was condemned into the dead letters, durably, and only then settles it.
-    pub(super) fn bury(&mut self, ctx: &mut Context<Self>) {
-        if self.state.burying || self.state.condemned.is_empty() {
-            return;
-        }
-        self.state.burying = true;
-        let condemned = std::mem::take(&mut self.state.condemned);
-        let numbers: Vec<u64> = condemned.iter().map(|(number, _)| *number).collect();
-        let record = |(number, ground): (u64, Ground)| {
-            let delivery = self.state.window.get(number)?;
-            Some((delivery.record.clone(), delivery.losses.max(1), ground))
-        };
-        let records: Vec<_> = condemned.into_iter().filter_map(record).collect();
-        let (name, mapper) = (self.wiring.name.clone(), self.wiring.mapper.clone());
-        // A wrong setting condemns whole windows.
-        let write = move || -> Arc<[NewDeadLetter]> {
-            let letter = |(record, attempts, ground)| letter(&name, &mapper, record, attempts, ground);
-            records.into_iter().map(letter).collect()
-        };
-        let ledger = self.wiring.ledger.clone();
-        let at = now_ms();
-        let on_bury = self.state.on_bury.clone();
-        let bury = async move {
-            let letters = on_core(write).await;
-            let buried = letters.clone();
-            patiently(&ledger, move |ledger| ledger.bury(&buried, at)).await;
-            if let Some(on_bury) = on_bury {
-                on_bury(letters).await;
-            }
-        };
-        ctx.spawn(bury.into_actor(self).map(move |(), ingestor, ctx| {
-            fault_point!("buried");
-            ingestor.state.burying = false;
-            for number in numbers {
-                ingestor.settle(number, Outcome::DeadLettered);
-            }
-            ingestor.drive(ctx);
-        }));
     }
 
     pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
@@ -153,21 +93,4 @@ impl Ingestor {
             }
         }));
     }
-}
-
-fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Ground) -> NewDeadLetter {
-    let taken_in = matches!(ground, Ground::TakenIn(_));
-    let Refusal { reason, id, version } = match ground {
-        Ground::Refused(refusal) => refusal,
-        Ground::Rejected(reason) | Ground::TakenIn(reason) => match map(mapper, &record) {
-            Ok(Mapped::Change(change)) => Refusal { reason, id: Some(change.id), version: Some(change.version) },
-            _ => Refusal { reason, id: None, version: None },
-        },
-    };
-    let (source, position) = match record.origin {
-        Some(origin) => (origin.source, origin.position),
-        None => (name.to_owned(), record.position.to_string()),
-    };
-    let (document, payload, order) = (id, record.payload.to_vec(), record.version);
-    NewDeadLetter { source, position, document, version, reason, payload, attempts, order, taken_in }
 }
