@@ -18,7 +18,7 @@ use actix::prelude::*;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::{OnCommit, Partition, Position, Record, Source};
+use super::{Partition, Record, Source};
 use crate::actor::{Closed, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict, Verdicts, Window};
@@ -33,6 +33,7 @@ use errand::Said;
 use isolation::Isolation;
 use reading::{End, READ, Reading};
 use redelivery::Lost;
+use settling::Commits;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
@@ -99,7 +100,6 @@ pub struct Ingestor {
 /// What is lost and built anew when the ingestor panics: reading goes on from the committed positions.
 struct State {
     reading: Reading,
-    on_commit: Option<OnCommit>,
     stopping: bool,
     sending: bool,
     /// The deduplicator is gone: the generation ends, and what comes back is nobody's fault.
@@ -114,11 +114,7 @@ struct State {
     /// Whether it said of the pipeline that nothing gets through.
     degraded: bool,
     burial: Burial,
-    committing: bool,
-    committed_at: Option<Instant>,
-    commit_alarm: bool,
-    /// Committed and not yet told to the source.
-    untold: Vec<Position>,
+    commits: Commits,
 }
 
 /// Reading shall stop; what is on its way shall be settled.
@@ -259,18 +255,17 @@ impl Ingestor {
 
     fn rest(&self) -> Rest {
         let state = &self.state;
-        if state.window.open() > 0 || state.committing || state.window.has_settled() {
+        if state.window.open() > 0 || state.commits.is_under_way() || state.window.has_settled() {
             return Rest::Busy;
         }
         let reading = &state.reading;
         if let Some(failing) = reading.failing.as_ref().filter(|failing| failing.times >= FAILURES_UNTIL_FAILING) {
             return Rest::Failing(failing.reason.clone());
         }
-        let told = state.untold.is_empty() && !reading.source.is_being_told();
         let nothing_to_read = reading.end != End::Reading && reading.failing.is_none();
         match &reading.trouble {
             _ if state.stopping => Rest::Quiet,
-            _ if !(nothing_to_read && told) => Rest::Busy,
+            _ if !(nothing_to_read && reading.is_told()) => Rest::Busy,
             Some(trouble) => Rest::Failing(format!("source {}: {trouble}", self.wiring.name)),
             None => Rest::Quiet,
         }
@@ -281,7 +276,6 @@ impl State {
     fn new(wiring: &Wiring) -> Self {
         let source = (wiring.make)();
         Self {
-            on_commit: source.on_commit(),
             stopping: false,
             sending: false,
             closed: false,
@@ -292,10 +286,7 @@ impl State {
             trial: Trial::default(),
             degraded: false,
             burial: Burial::new(source.on_bury()),
-            committing: false,
-            committed_at: None,
-            commit_alarm: false,
-            untold: Vec::new(),
+            commits: Commits::new(source.on_commit()),
             reading: Reading::of(source),
         }
     }

@@ -10,7 +10,7 @@ use super::errand::{Errand, Found, ReadOutcome};
 use super::repeats::Repeats;
 use super::whereabouts::{Out, Whereabouts};
 use crate::actor::backoff::Backoff;
-use crate::source::{Room, Source, SourceError};
+use crate::source::{Position, Room, Source, SourceError};
 
 /// The most that is read at once, and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
 /// side by side. What is delivered again goes by the number of records alone.
@@ -31,6 +31,8 @@ pub(super) struct Reading {
     /// See [`Source::remaining_bytes`].
     pub(super) remaining: Option<u64>,
     pub(super) end: End,
+    /// Committed and not yet told to the source.
+    pub(super) untold: Vec<Position>,
     /// Whether it is going to look after itself, if it is not read until then.
     is_watch_set: bool,
 }
@@ -59,8 +61,14 @@ impl Reading {
             trouble: None,
             remaining: None,
             end: End::Reading,
+            untold: Vec::new(),
             is_watch_set: false,
         }
+    }
+
+    /// Whether the source knows all that was committed.
+    pub(super) fn is_told(&self) -> bool {
+        self.untold.is_empty() && !self.source.is_being_told()
     }
 }
 
@@ -106,12 +114,12 @@ impl Ingestor {
         }
         let Some(room) = state.window.room() else { return };
         let reading = &mut state.reading;
-        let Some(source) = reading.source.send(Out::Reading { tells: !state.untold.is_empty() }) else { return };
+        let Some(source) = reading.source.send(Out::Reading { tells: !reading.untold.is_empty() }) else { return };
         let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
         let errand = Errand {
             opened: reading.opened,
             repeats: reading.repeats.clone(),
-            untold: std::mem::take(&mut state.untold),
+            untold: std::mem::take(&mut reading.untold),
             room,
             name: self.wiring.name.clone(),
             ledger: self.wiring.ledger.clone(),
@@ -132,7 +140,7 @@ impl Ingestor {
         }
         reading.opened = opened;
         reading.repeats = repeats;
-        state.untold.splice(0..0, untold);
+        reading.untold.splice(0..0, untold);
         match found {
             // What was read is not admitted: it is not committed either, and will be read again.
             _ if state.stopping => reading.source = Whereabouts::Here(source),

@@ -11,11 +11,35 @@ use super::Ingestor;
 use super::reading::End;
 use super::whereabouts::{Out, Whereabouts};
 use crate::ledger::patience::patiently;
-use crate::source::Position;
+use crate::source::{OnCommit, Position};
 use crate::telemetry::Outcome;
 
 /// How often settled positions are committed while more is on its way.
 const COMMIT_EVERY: Duration = Duration::from_millis(200);
+
+/// The commits of positions, one after the other.
+pub(super) struct Commits {
+    is_under_way: bool,
+    last: Option<Instant>,
+    /// Whether the next one is due at a time that is set.
+    is_alarm_set: bool,
+    on_commit: Option<OnCommit>,
+}
+
+impl Commits {
+    pub(super) fn new(on_commit: Option<OnCommit>) -> Self {
+        Self { is_under_way: false, last: None, is_alarm_set: false, on_commit }
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.is_under_way
+    }
+
+    /// How long the next one is to wait while more is on its way.
+    fn wait(&self) -> Duration {
+        self.last.map_or(Duration::ZERO, |at| COMMIT_EVERY.saturating_sub(at.elapsed()))
+    }
+}
 
 impl Ingestor {
     pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
@@ -35,54 +59,55 @@ impl Ingestor {
     }
 
     pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
-        let state = &mut self.state;
-        if state.committing || !state.window.has_settled() {
+        let (window, commits) = (&mut self.state.window, &mut self.state.commits);
+        if commits.is_under_way || !window.has_settled() {
             return;
         }
-        let since = state.committed_at.map_or(COMMIT_EVERY, |at| at.elapsed());
-        if state.window.open() > 0 && since < COMMIT_EVERY {
-            if !state.commit_alarm {
-                state.commit_alarm = true;
-                ctx.run_later(COMMIT_EVERY - since, |ingestor, ctx| {
-                    ingestor.state.commit_alarm = false;
+        let wait = commits.wait();
+        if window.open() > 0 && !wait.is_zero() {
+            if !commits.is_alarm_set {
+                commits.is_alarm_set = true;
+                ctx.run_later(wait, |ingestor, ctx| {
+                    ingestor.state.commits.is_alarm_set = false;
                     ingestor.drive(ctx);
                 });
             }
             return;
         }
-        state.committing = true;
+        commits.is_under_way = true;
         fault_point!("before the commit");
-        let positions: Arc<[Position]> = state.window.take_settled().into();
+        let positions: Arc<[Position]> = window.take_settled().into();
         let (ledger, name, written) = (self.wiring.ledger.clone(), self.wiring.name.clone(), positions.clone());
         let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
         ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
             fault_point!("committed");
-            ingestor.state.committing = false;
             ingestor.wiring.commits.fetch_add(1, Ordering::Relaxed);
-            ingestor.state.committed_at = Some(Instant::now());
-            if let Some(on_commit) = &ingestor.state.on_commit {
+            let commits = &mut ingestor.state.commits;
+            (commits.is_under_way, commits.last) = (false, Some(Instant::now()));
+            if let Some(on_commit) = &commits.on_commit {
                 on_commit(&positions);
             }
-            ingestor.state.untold.extend(positions.iter().cloned());
+            ingestor.state.reading.untold.extend(positions.iter().cloned());
             ingestor.drive(ctx);
         }));
     }
 
     /// Tells the source what was committed, once it is not to read any more: a read tells it by itself.
     pub(super) fn tell_source(&mut self, ctx: &mut Context<Self>) {
-        let reads_on = !self.state.stopping && self.state.reading.end != End::Finished;
-        if reads_on || self.state.untold.is_empty() {
+        let reading = &mut self.state.reading;
+        let reads_on = !self.state.stopping && reading.end != End::Finished;
+        if reads_on || reading.untold.is_empty() {
             return;
         }
-        let Some(mut source) = self.state.reading.source.send(Out::Telling) else { return };
-        let untold = std::mem::take(&mut self.state.untold);
+        let Some(mut source) = reading.source.send(Out::Telling) else { return };
+        let untold = std::mem::take(&mut reading.untold);
         let tell = async move {
             let told = source.committed(&untold).await;
             (source, untold, told)
         };
         ctx.spawn(tell.into_actor(self).map(|(source, untold, told), ingestor, ctx| match told {
             Err(error) if !ingestor.state.stopping => {
-                ingestor.state.untold.splice(0..0, untold);
+                ingestor.state.reading.untold.splice(0..0, untold);
                 ingestor.pause_reading(source, &error, ctx);
             }
             // One that stops finds out after the next start.
