@@ -1,11 +1,14 @@
 //! Where records come from. Implement [`Source`], add a variant to `settings::source` and an arm to [`build`].
 
 pub mod actor;
+mod batch;
+mod blocking;
 pub mod clients;
 pub mod file;
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod lines;
 pub mod record;
 pub mod replan;
 pub mod replay;

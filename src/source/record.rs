@@ -56,6 +56,9 @@ impl From<&Position> for Committed {
     }
 }
 
+/// How much is kept to show of bytes that are no record because they are too many.
+pub(super) const KEPT: usize = 64 << 10;
+
 /// One record: bytes as the source gave them.
 #[derive(Debug, Clone)]
 pub struct Record {

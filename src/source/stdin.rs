@@ -9,9 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::file::lines::{Boundary, Cutter};
-use super::file::offload::Offload;
-use super::file::{Batch, Place};
+use super::batch::{Batch, Place};
+use super::blocking::Blocking;
+use super::lines::{Boundary, Cutter};
 use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::settings::source::StdinSettings;
 
@@ -34,7 +34,7 @@ enum Held {
 
 /// What was taken from the input.
 struct Taken {
-    lines: Offload<Lines, Result<Option<Vec<Record>>, SourceError>>,
+    lines: Blocking<Lines, Result<Option<Vec<Record>>, SourceError>>,
     /// Given, and not settled. They share their bytes with the window of the ingestor.
     unsettled: VecDeque<Record>,
 }
@@ -88,7 +88,7 @@ impl Taken {
     fn from(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Box<Self> {
         let cutter = Cutter::new(input, Boundary::Line, settings.max_record.as_usize(), 0, 0).live(CHUNK);
         let partition = Arc::new(Partition { name: "stdin".to_owned(), detail: String::new() });
-        let lines = Offload::new(Lines { cutter, place: Place { partition, base } });
+        let lines = Blocking::new(Lines { cutter, place: Place { partition, base } });
         Box::new(Self { lines, unsettled: VecDeque::new() })
     }
 }

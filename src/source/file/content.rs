@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use super::batch::{Batch, Place};
 use super::csv;
 use super::decompress::Compression;
-use super::lines::{Boundary, Cutter, Quoting};
 #[cfg(feature = "parquet")]
 use super::parquet;
 use super::scan::Kind;
 use crate::settings::source::FileFormat;
+use crate::source::batch::{Batch, Place};
+use crate::source::lines::{Boundary, Cutter, Quoting};
 
 /// Where reading goes on: behind the record that ends here.
 #[derive(Debug, Clone, Copy, Default)]

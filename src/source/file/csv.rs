@@ -6,8 +6,8 @@ use std::io::Read;
 use bytes::{BufMut, Bytes, BytesMut};
 use csv_core::{ReadRecordResult, Terminator};
 
-use super::lines::{Cut, Cutter};
 use crate::document::quoted;
+use crate::source::lines::{Cut, Cutter};
 
 /// How much memory rows share.
 const SHARED: usize = 64 << 10;

@@ -3,18 +3,15 @@
 //! A partition is a file, named by its path. Positions of one name come in the order of reading, and start again at 0 when
 //! another file, or another content, takes the name: commit them in that order.
 //!
-//! `scan` finds the files, `identity` knows them again, `lines`, `csv` and `parquet` cut records out of them, and `once`
+//! `scan` finds the files, `identity` knows them again, `csv`, `parquet` and the source's `lines` cut records out of them, and `once`
 //! and `follow` are the two ways to go through them.
 
-mod batch;
 mod content;
 mod csv;
 mod decompress;
 mod follow;
 mod gzip;
 mod identity;
-pub(super) mod lines;
-pub(super) mod offload;
 mod once;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -29,19 +26,17 @@ use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
 use self::follow::{Descriptors, Follow};
-use self::offload::Offload;
 use self::once::Once;
+use super::blocking::Blocking;
 use super::{Committed, IDLE_WAIT, Read, Room, Source, SourceError};
 use crate::settings::source::FileSettings;
-
-pub(super) use self::batch::{Batch, Place};
 
 /// How often followed files are looked at.
 const POLL: Duration = Duration::from_millis(125);
 
 /// Reads files.
 pub struct FileSource {
-    reader: Offload<Reader, Answer>,
+    reader: Blocking<Reader, Answer>,
     /// Not before this are the files looked at again: the last look found nothing.
     next_look: Instant,
     remaining: Option<u64>,
@@ -81,7 +76,7 @@ impl FileSource {
     }
 
     fn of(reader: Reader) -> Self {
-        Self { reader: Offload::new(reader), next_look: Instant::now(), remaining: None, trouble: None }
+        Self { reader: Blocking::new(reader), next_look: Instant::now(), remaining: None, trouble: None }
     }
 
     async fn step(

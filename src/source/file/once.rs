@@ -8,11 +8,11 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::Step;
-use super::batch::{Batch, Place};
 use super::content::{Content, Mark};
 use super::identity::{Detail, Identity, Progress};
 use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
+use crate::source::batch::{Batch, Place};
 use crate::source::{Committed, Partition, Room, SourceError};
 
 /// The files of one source, each read once.

@@ -13,10 +13,8 @@ use serde_json::{Map, Value};
 use crate::document::{DocumentId, Version};
 use crate::settings::DocumentSettings;
 use crate::source::http::Removal;
+use crate::source::record::KEPT;
 use crate::source::{Partition, Position, Record};
-
-/// How much of a value over the limit is kept to show.
-const KEPT: usize = 64 << 10;
 
 /// A message, as far as it matters here.
 pub(super) struct Parts<'a> {

@@ -10,7 +10,7 @@ use super::descriptors::Held;
 use super::known::Known;
 use super::sight::Sight;
 use crate::source::Partition;
-use crate::source::file::batch::{Batch, Place};
+use crate::source::batch::{Batch, Place};
 use crate::source::file::content::{Content, Mark};
 use crate::source::file::identity::{self, Detail, Identity, Progress};
 use crate::source::file::scan::{Kind, Seen, cannot_read};

@@ -26,10 +26,10 @@ use self::known::Known;
 use self::sight::Sight;
 use self::taken::Taken;
 use super::Step;
-use super::batch::Batch;
 use super::identity::{self, NO_NUMBERS};
 use super::scan::{Found, ScanError, Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
+use crate::source::batch::Batch;
 use crate::source::{Committed, IDLE_WAIT, Room, SourceError};
 
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since

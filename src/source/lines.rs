@@ -6,21 +6,20 @@ use std::io::{self, ErrorKind, Read};
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memchr2};
 
+use super::record::KEPT;
+
 /// How much is read at once.
-pub(in crate::source) const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 1 << 20;
 
 /// Records share their buffer where they are at least one part in so many of it: one record keeps all of it in memory, and counts for
 /// no more than its own bytes.
 const SPARSE: usize = 8;
 
-/// How much of a record over the limit is kept to show.
-pub(super) const KEPT: usize = 64 << 10;
-
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What ends a record.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::source) enum Boundary {
+pub(super) enum Boundary {
     /// A line feed.
     Line,
     /// A line feed outside quotation marks.
@@ -29,7 +28,7 @@ pub(in crate::source) enum Boundary {
 
 /// Where a search for the end of a CSV row stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::source) enum Quoting {
+pub(super) enum Quoting {
     /// At the start of a field, the only place where a quotation mark opens one.
     Start,
     /// In a field without quotation marks, or behind its closing one.
@@ -91,7 +90,7 @@ impl Boundary {
 
 /// One record as it was cut out.
 #[derive(Debug)]
-pub(in crate::source) struct Cut {
+pub(super) struct Cut {
     /// Its bytes without the line ending; what is kept of it when it is broken.
     pub bytes: Bytes,
     /// The offset behind it.
@@ -114,7 +113,7 @@ struct Passed {
 ///
 /// A decoder that fails gives what was read before as records, then one broken record that ends one byte behind the
 /// last byte that could be read, so that a position can say that the damage was reported.
-pub(in crate::source) struct Cutter<R> {
+pub(super) struct Cutter<R> {
     input: R,
     boundary: Boundary,
     max: usize,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::{Partition, Position, Record, Room};
 use crate::document::Version;
-use crate::source::{Partition, Position, Record, Room};
 
 /// The records of one read, as many as there is room for.
-pub(in crate::source) struct Batch {
+pub(super) struct Batch {
     records: Vec<Record>,
     bytes: usize,
     room: Room,
@@ -56,7 +56,7 @@ impl Batch {
 }
 
 /// What the records of one partition have in common.
-pub(in crate::source) struct Place {
+pub(super) struct Place {
     /// The partition.
     pub partition: Arc<Partition>,
     /// The version before the first record, in nanoseconds.

@@ -8,9 +8,9 @@ use crate::source::SourceError;
 
 /// A state whose work blocks. It moves to a blocking thread and back for each piece of work.
 ///
-/// When the caller drops the future of [`Offload::run`], the work goes on, and the next call gives its answer: what was
+/// When the caller drops the future of [`Blocking::run`], the work goes on, and the next call gives its answer: what was
 /// read is not lost.
-pub(in crate::source) struct Offload<S, T> {
+pub(super) struct Blocking<S, T> {
     state: State<S, T>,
 }
 
@@ -20,12 +20,12 @@ enum State<S, T> {
     Lost,
 }
 
-impl<S: Send + 'static, T: Send + 'static> Offload<S, T> {
+impl<S: Send + 'static, T: Send + 'static> Blocking<S, T> {
     pub fn new(state: S) -> Self {
         Self { state: State::Here(Box::new(state)) }
     }
 
-    /// Whether the state is gone: see [`Offload::run`].
+    /// Whether the state is gone: see [`Blocking::run`].
     pub fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
     }
@@ -77,24 +77,24 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_nobody_waited_for_is_given_by_the_next_call() {
         let (go, told) = mpsc::channel();
-        let mut offload = Offload::new(0);
-        let abandoned = offload.run(move |state| {
+        let mut blocking = Blocking::new(0);
+        let abandoned = blocking.run(move |state| {
             told.recv().unwrap();
             *state += 1;
             *state
         });
         assert!(abandoned.now_or_never().is_none(), "the work waits");
         go.send(()).unwrap();
-        assert_eq!(offload.run(|state| *state + 100).await.unwrap(), 1);
-        assert_eq!(offload.run(|state| *state + 100).await.unwrap(), 101);
+        assert_eq!(blocking.run(|state| *state + 100).await.unwrap(), 1);
+        assert_eq!(blocking.run(|state| *state + 100).await.unwrap(), 101);
     }
 
     #[tokio::test]
     async fn after_a_panic_it_is_an_error_and_no_second_panic() {
-        let mut offload = Offload::<(), ()>::new(());
-        let panicked = std::panic::AssertUnwindSafe(offload.run(|()| panic!("broken"))).catch_unwind().await;
+        let mut blocking = Blocking::<(), ()>::new(());
+        let panicked = std::panic::AssertUnwindSafe(blocking.run(|()| panic!("broken"))).catch_unwind().await;
         assert!(panicked.is_err());
-        let error = offload.run(|()| ()).await.unwrap_err().to_string();
+        let error = blocking.run(|()| ()).await.unwrap_err().to_string();
         assert!(error.contains("must be opened again"), "{error}");
     }
 }
