@@ -2,47 +2,53 @@
 
 use std::ops::Range;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::Ledger;
 use super::error::LedgerError;
 use super::page::{self, limit};
 use super::settings::{set_setting, setting};
+use crate::document::Version;
 
 /// The partition under which the position of a source in its journal is kept.
 pub const PARTITION: &str = "journal";
 
-/// When the newest entry that there ever was came. The entries themselves go.
+/// The newest time that an entry ever had. The entries themselves go.
 const NEWEST: &str = "journal.newest";
+
+const NANOS_IN_MS: i64 = 1_000_000;
 
 /// One accepted record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JournalEntry {
     /// Its number: grows within a source and is never used again.
     pub seq: u64,
-    /// When it was accepted, Unix milliseconds.
-    pub at: i64,
+    /// Its place: greater than that of every entry before it, whatever the clock says, and within a millisecond of its time of arrival
+    /// when the clock was never set back.
+    pub order: Version,
     /// The record's bytes.
     pub payload: Vec<u8>,
 }
 
 impl Ledger {
-    /// Appends records in one durable transaction; answers their numbers, in the order given. None is older than any before it, whatever
-    /// the clock says: their times may be the versions of what they say.
-    pub fn append_journal(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, LedgerError> {
+    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given.
+    pub fn append_journal(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, LedgerError> {
         self.change("append to the journal", |transaction| {
+            let last = last_number(transaction)? + payloads.len() as i64;
+            // What the numbers add is taken off before: else orders would run ahead of the clock, a nanosecond for each entry ever made.
+            let at = now.saturating_sub(last).div_euclid(NANOS_IN_MS);
             let newest = setting(transaction, NEWEST)?.and_then(|at| at.parse().ok()).unwrap_or(i64::MIN);
-            if at_ms > newest {
-                set_setting(transaction, NEWEST, &at_ms.to_string())?;
+            if at > newest {
+                set_setting(transaction, NEWEST, &at.to_string())?;
             }
-            let at_ms = at_ms.max(newest);
+            let at = at.max(newest);
             let mut statement =
                 transaction.prepare_cached("INSERT INTO journal (source, at, payload) VALUES (?1, ?2, ?3)")?;
-            let mut end = 0;
             for payload in payloads {
                 // Numbers follow each other: nobody else writes during the transaction.
-                end = statement.insert(params![source, at_ms, payload])?.cast_unsigned() + 1;
+                statement.execute(params![source, at, payload])?;
             }
+            let end = last.cast_unsigned() + 1;
             Ok(end - payloads.len() as u64..end)
         })
     }
@@ -63,7 +69,7 @@ impl Ledger {
             let rows = statement.query(params![source, from.cast_signed(), limit(max_records)])?;
             let entry = |row: &Row<'_>| {
                 let seq = row.get::<_, i64>(0)?.cast_unsigned();
-                Ok(JournalEntry { seq, at: row.get(1)?, payload: row.get(2)? })
+                Ok(JournalEntry { seq, order: order(row.get(1)?, seq), payload: row.get(2)? })
             };
             page::within(max_bytes, rows.and_then(entry), |entry| entry.payload.len())
         })
@@ -102,10 +108,23 @@ impl Ledger {
     }
 }
 
+/// Entries of one time keep their order by number, at the price of a nanosecond each.
+fn order(at: i64, seq: u64) -> Version {
+    Version::from_nanos(i128::from(at) * i128::from(NANOS_IN_MS) + i128::from(seq))
+}
+
+/// The number of the newest entry that there ever was.
+fn last_number(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let mut statement = transaction.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'journal'")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ledger::testing::{open, options};
+
+    const MS: i64 = NANOS_IN_MS;
 
     fn seqs(ledger: &Ledger, from: u64, max_records: usize, max_bytes: usize) -> Vec<u64> {
         ledger.journal("api", from, max_records, max_bytes).unwrap().iter().map(|entry| entry.seq).collect()
@@ -114,12 +133,12 @@ mod tests {
     #[test]
     fn gives_records_in_order_within_the_limits() {
         let (_folder, ledger) = open();
-        assert_eq!(ledger.append_journal("api", &[b"one", b"two"], 7).unwrap(), 1..3);
-        assert_eq!(ledger.append_journal("other", &[b"theirs"], 8).unwrap(), 3..4);
-        assert_eq!(ledger.append_journal("api", &[b"three"], 9).unwrap(), 4..5);
+        assert_eq!(ledger.append_journal("api", &[b"one", b"two"], 7 * MS).unwrap(), 1..3);
+        assert_eq!(ledger.append_journal("other", &[b"theirs"], 8 * MS).unwrap(), 3..4);
+        assert_eq!(ledger.append_journal("api", &[b"three"], 9 * MS + 4).unwrap(), 4..5);
         assert_eq!(
             ledger.journal("api", 4, 10, 100).unwrap(),
-            [JournalEntry { seq: 4, at: 9, payload: b"three".to_vec() }]
+            [JournalEntry { seq: 4, order: Version::from_nanos(9_000_004), payload: b"three".to_vec() }]
         );
         for (from, max_records, max_bytes, expected) in [
             (0, 10, 100, &[1, 2, 4][..]),
@@ -139,17 +158,35 @@ mod tests {
         assert!(ledger.append_journal("api", &[], 1).unwrap().is_empty());
     }
 
+    fn orders(ledger: &Ledger, from: u64) -> Vec<i128> {
+        ledger.journal("api", from, 9, 99).unwrap().iter().map(|entry| entry.order.as_nanos()).collect()
+    }
+
     #[test]
     fn a_clock_that_is_set_back_makes_no_record_older_than_one_before_it() {
         let (folder, ledger) = open();
-        ledger.append_journal("api", &[b"a"], 70).unwrap();
+        ledger.append_journal("api", &[b"a"], 70 * MS + 1).unwrap();
+        assert_eq!(orders(&ledger, 0), [70_000_001]);
         ledger.trim_journal("api", 2).unwrap();
         drop(ledger);
         let ledger = Ledger::open(folder.path(), options()).unwrap();
-        ledger.append_journal("api", &[b"b"], 50).unwrap();
-        ledger.append_journal("api", &[b"c"], 71).unwrap();
-        let times: Vec<i64> = ledger.journal("api", 0, 9, 99).unwrap().iter().map(|entry| entry.at).collect();
-        assert_eq!(times, [70, 71]);
+        ledger.append_journal("api", &[b"b"], 50 * MS).unwrap();
+        ledger.append_journal("api", &[b"c"], 71 * MS + 3).unwrap();
+        assert_eq!(orders(&ledger, 0), [70_000_002, 71_000_003]);
+    }
+
+    #[test]
+    fn after_any_number_of_records_one_is_as_old_as_when_it_came() {
+        let (_folder, ledger) = open();
+        ledger.append_journal("api", &[b"a"], 0).unwrap();
+        for (number, now) in [(999_999, 5_000 * MS), (30_000_000_000, 35_000 * MS), (30_000_000_500, 35_000 * MS + 700)] {
+            ledger.skip_journal_to(number);
+            ledger.append_journal("api", &[b"b", b"c"], now).unwrap();
+            let orders = orders(&ledger, number + 1);
+            assert!(orders.iter().all(|order| (now - MS - 2..=now).contains(&(*order as i64))), "{orders:?} at {now}");
+        }
+        let all = orders(&ledger, 0);
+        assert!(all.is_sorted_by(|one, next| one < next), "{all:?}");
     }
 
     #[test]

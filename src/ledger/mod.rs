@@ -42,7 +42,7 @@ use std::sync::{Arc, PoisonError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
-pub use clock::now_ms;
+pub use clock::{now_ms, now_nanos};
 pub use counts::{Counts, Totals};
 pub use dead_letters::{DeadLetter, Moot, NewDeadLetter};
 pub use documents::{Held, HeldChunk, HeldDocument, HeldPoints};

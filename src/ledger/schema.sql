@@ -93,7 +93,7 @@ CREATE INDEX dead_letters_replay ON dead_letters (id) WHERE replay = 1;
 CREATE TABLE journal (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     source  TEXT NOT NULL,
-    at      INTEGER NOT NULL,
+    at      INTEGER NOT NULL,            -- Unix milliseconds, without the `seq` nanoseconds that its order has on top
     payload BLOB NOT NULL
 ) STRICT;
 CREATE INDEX journal_source ON journal (source);

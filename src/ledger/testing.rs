@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use rusqlite::Transaction;
 use tempfile::TempDir;
 
 use crate::document::fingerprint::Fingerprinter;
@@ -81,5 +82,14 @@ impl Ledger {
 pub(super) fn copy(from: &TempDir, to: &TempDir, names: &[&str]) {
     for name in names {
         std::fs::copy(from.path().join(name), to.path().join(name)).unwrap();
+    }
+}
+
+impl Ledger {
+    /// As if so many records had been appended to the journal, and dropped. One must have been.
+    pub(crate) fn skip_journal_to(&self, number: u64) {
+        let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'journal'";
+        let skip = |transaction: &Transaction<'_>| Ok(transaction.execute(sql, [number.cast_signed()])?);
+        assert_eq!(self.change("skip numbers", skip).unwrap(), 1);
     }
 }

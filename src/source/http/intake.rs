@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::journal::{Journal, in_journal};
-use crate::ledger::now_ms;
+use crate::ledger::now_nanos;
 
 /// How long a caller is asked to stay away when there is no room. Room comes back as fast as events are settled, so longer
 /// would leave the pipeline idle.
@@ -252,13 +252,13 @@ impl Writer {
     }
 
     async fn write(&self, mut group: Vec<Waiting>) {
-        let (journal, source, at) = (self.journal.clone(), self.source.clone(), now_ms());
+        let (journal, source, now) = (self.journal.clone(), self.source.clone(), now_nanos());
         let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();
         let appended = in_journal(move || {
             let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
-            journal.append(&source, &payloads, at)
+            journal.append(&source, &payloads, now)
         });
         match appended.await {
             Ok(range) => {

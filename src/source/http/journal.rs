@@ -6,9 +6,8 @@ use crate::ledger::{JournalEntry, Ledger};
 
 /// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
 pub trait Journal: Send + Sync + 'static {
-    /// Appends in one durable transaction; answers the numbers, in the order given and without gaps. An entry gets the time of the newest
-    /// before it when that is later.
-    fn append(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, String>;
+    /// Appends in one durable transaction, at this Unix time in nanoseconds; answers the numbers, in the order given and without gaps.
+    fn append(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String>;
 
     /// Entries from a number on, in order.
     fn read(&self, source: &str, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<JournalEntry>, String>;
@@ -21,8 +20,8 @@ pub trait Journal: Send + Sync + 'static {
 }
 
 impl Journal for Ledger {
-    fn append(&self, source: &str, payloads: &[&[u8]], at_ms: i64) -> Result<Range<u64>, String> {
-        self.append_journal(source, payloads, at_ms).map_err(|error| error.to_string())
+    fn append(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String> {
+        self.append_journal(source, payloads, now).map_err(|error| error.to_string())
     }
 
     fn read(&self, source: &str, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<JournalEntry>, String> {
@@ -53,6 +52,7 @@ pub(crate) mod memory {
     use std::sync::{Condvar, Mutex};
 
     use super::*;
+    use crate::document::Version;
 
     #[derive(Default)]
     pub(crate) struct MemoryJournal {
@@ -91,7 +91,7 @@ pub(crate) mod memory {
     }
 
     impl Journal for MemoryJournal {
-        fn append(&self, _source: &str, payloads: &[&[u8]], at: i64) -> Result<Range<u64>, String> {
+        fn append(&self, _source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String> {
             let mut state = self.state.lock().unwrap();
             state.transactions += 1;
             let mut state = self.released.wait_while(state, |state| state.held).unwrap();
@@ -102,7 +102,8 @@ pub(crate) mod memory {
             for payload in payloads {
                 state.last += 1;
                 let seq = state.last;
-                state.entries.push(JournalEntry { seq, at, payload: payload.to_vec() });
+                let order = Version::from_nanos(i128::from(now) + i128::from(seq));
+                state.entries.push(JournalEntry { seq, order, payload: payload.to_vec() });
             }
             Ok(start..state.last + 1)
         }

@@ -14,7 +14,6 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::document::Version;
 use crate::ledger::journal::PARTITION;
 
 use super::{Committed, IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source, SourceError};
@@ -100,12 +99,10 @@ impl HttpSource {
         self.next = last.seq + 1;
         self.untrimmed += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
         let records = entries.into_iter().map(|entry| {
-            // Entries that arrived in one millisecond keep their order by number, at the price of a nanosecond each.
-            let version = Version::from_nanos(i128::from(entry.at) * 1_000_000 + i128::from(entry.seq));
             let payload = Bytes::from(entry.payload);
-            let change = Removal::from_payload(&payload).map(|removal| removal.into_change(version));
+            let change = Removal::from_payload(&payload).map(|removal| removal.into_change(entry.order));
             let position = Position { partition: self.partition.clone(), offset: entry.seq + 1, ordinal: entry.seq };
-            Record { change, ..Record::new(payload, position, version) }
+            Record { change, ..Record::new(payload, position, entry.order) }
         });
         Ok(Read::Records(records.collect()))
     }
