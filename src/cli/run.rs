@@ -154,7 +154,7 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
         searcher: resources.searcher(),
         report: Arc::new(resources.report()),
         intake: resources.intake.clone(),
-        version_unit: resources.settings.document.version_unit(),
+        version_field: resources.settings.document.version_field(),
     };
     Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
 }

@@ -5,10 +5,9 @@ use actix_web::web::{Data, Path, Query};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::document::{Document, DocumentId, Version, versioning};
-use crate::ledger::{HeldDocument, now_ms};
-use crate::settings::document::VersionUnit;
-use crate::source::http::Removal;
+use crate::document::{DocumentId, Version, versioning};
+use crate::ledger::{HeldDocument, now_nanos};
+use crate::source::http::{Reach, Removal};
 use crate::view::DocumentView;
 
 use super::Shared;
@@ -31,7 +30,7 @@ pub struct DeleteQuery {
 pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let id = document_id(&id)?;
     match held(&shared, id.clone()).await? {
-        Some(held) => Ok(HttpResponse::Ok().json(DocumentView::new(&id, &held, shared.context.version_unit))),
+        Some(held) => Ok(HttpResponse::Ok().json(DocumentView::new(&id, &held, shared.version_unit()))),
         None => Err(ApiError::not_found(format!("there is no document `{id}`"))),
     }
 }
@@ -45,36 +44,20 @@ pub async fn delete(
     let intake = shared.intake()?;
     let id = document_id(&id)?;
     let DeleteQuery { version, wait: asked } = query.into_inner();
-    let unit = shared.context.version_unit;
-    let version = match version {
-        Some(text) => Some(versioning::read(&Value::String(text), unit).map_err(ApiError::bad_request)?),
+    let reach = match version {
+        Some(text) => {
+            let version = versioning::read(&Value::String(text), shared.version_unit());
+            Reach::UpTo(version.map_err(ApiError::bad_request)?)
+        }
         None => {
-            let held = held(&shared, id.clone()).await?.map(|held| held.document);
-            newer_than_all(held.as_ref(), unit, now_ms())
+            let held = held(&shared, id.clone()).await?.map(|held| held.document.newest());
+            let now = Version::from_nanos(now_nanos().into());
+            Reach::now(held, shared.context.version_field, now)
                 .map_err(|reason| ApiError::not_found(format!("document `{id}`: {reason}")))?
         }
     };
-    let end = intake.accept(vec![Removal { id, version }.to_payload()]).await?.end;
+    let end = intake.accept(vec![Removal { id, reach }.to_payload()]).await?.end;
     Ok(wait(intake, asked, end, &shared).await.response(1))
-}
-
-/// The version of a deletion that does not say one: it must win over all that is held. `None`: its place in the journal, which is
-/// its time of arrival, does.
-///
-/// Versions that are counters, by the settings or by what is held, tell nothing about time, so the deletion takes the newest version that is
-/// held: a deletion wins over changes of its own version, and the next change may come after it.
-fn newer_than_all(held: Option<&Document>, unit: VersionUnit, now_ms: i64) -> Result<Option<Version>, String> {
-    match (held.map(Document::newest), unit) {
-        (Some(newest), VersionUnit::Counter) => Ok(Some(newest)),
-        (Some(newest), VersionUnit::Auto) if newest.time().is_none() => Ok(Some(newest)),
-        (None, VersionUnit::Counter) => {
-            Err("nothing is held of it yet, so only `?version=` can say what the deletion is \
-            newer than, because `document.version.unit` is `counter`"
-                .to_owned())
-        }
-        (Some(newest), _) if newest.as_nanos() >= i128::from(now_ms) * 1_000_000 => Ok(Some(newest)),
-        _ => Ok(None),
-    }
 }
 
 pub(super) fn document_id(text: &str) -> Result<DocumentId, ApiError> {
@@ -94,35 +77,7 @@ mod tests {
 
     use super::super::testing::{Ground, Setup};
     use super::*;
-    use crate::document::{Change, Fields, Operation};
-
-    #[test]
-    fn a_deletion_without_a_version_wins_over_all_that_is_held_and_over_nothing_that_is_to_come() {
-        let held = |nanos| {
-            Document::from(Change {
-                id: DocumentId::new("a").unwrap(),
-                operation: Operation::Upsert,
-                version: Version::from_nanos(nanos),
-                fields: Fields::new(),
-                priority: 0,
-                immediate: false,
-            })
-        };
-        let now_ms = 1_800_000_000_000;
-        let now = i128::from(now_ms) * 1_000_000;
-        let exactly = |nanos| Ok(Some(Version::from_nanos(nanos)));
-        for (held, unit, expected) in [
-            (None, VersionUnit::Auto, Ok(None)),
-            (Some(held(now - 1)), VersionUnit::Auto, Ok(None)),
-            (Some(held(now)), VersionUnit::Seconds, exactly(now)),
-            (Some(held(now + 5)), VersionUnit::Milliseconds, exactly(now + 5)),
-            (Some(held(7)), VersionUnit::Counter, exactly(7)),
-            (Some(held(7_000_000_000)), VersionUnit::Auto, exactly(7_000_000_000)),
-        ] {
-            assert_eq!(newer_than_all(held.as_ref(), unit, now_ms), expected, "{held:?} {unit:?}");
-        }
-        assert!(newer_than_all(None, VersionUnit::Counter, now_ms).unwrap_err().contains("?version="));
-    }
+    use crate::settings::document::VersionUnit;
 
     #[actix_rt::test]
     async fn a_document_is_shown_as_it_is_held() {
@@ -143,7 +98,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn a_deletion_is_in_the_journal_before_it_is_answered() {
-        let ground = Ground::new(Setup::default()).await;
+        let ground = Ground::new(Setup { version_field: None, ..Setup::default() }).await;
         let answer = ground.request(Method::DELETE, "/v1/documents/p1").await;
         assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 1})));
         let answer = ground.request(Method::DELETE, "/v1/documents/p1?version=2024-11-23T08:40:34Z").await;
@@ -155,8 +110,9 @@ mod tests {
             .map(|payload| Removal::from_payload(payload.as_bytes()).expect("a removal"))
             .collect();
         let id = DocumentId::new("p1").unwrap();
-        let version = Some(Version::from_nanos(1_732_351_234_000_000_000));
-        assert_eq!(removals, [Removal { id: id.clone(), version: None }, Removal { id, version }]);
+        let said = Reach::UpTo(Version::from_nanos(1_732_351_234_000_000_000));
+        let expected = [Reach::Before(None), said].map(|reach| Removal { id: id.clone(), reach });
+        assert_eq!(removals, expected);
 
         let wrong = ground.request(Method::DELETE, "/v1/documents/p1?version=soon").await;
         assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
@@ -164,13 +120,23 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn with_times_a_deletion_is_as_new_as_the_moment_it_came_in() {
+        let ground = Ground::new(Setup::default()).await;
+        let before = now_nanos();
+        assert_eq!(ground.request(Method::DELETE, "/v1/documents/p1").await.status, StatusCode::ACCEPTED);
+        let removal = Removal::from_payload(ground.journal.payloads()[0].as_bytes()).unwrap();
+        let Reach::UpTo(version) = removal.reach else { panic!("{removal:?}") };
+        assert!((before.into()..=now_nanos().into()).contains(&version.as_nanos()), "{version}");
+    }
+
+    #[actix_rt::test]
     async fn with_counters_a_deletion_is_as_new_as_what_is_held() {
-        let ground = Ground::new(Setup { version_unit: VersionUnit::Counter, ..Setup::default() }).await;
+        let ground = Ground::new(Setup { version_field: Some(VersionUnit::Counter), ..Setup::default() }).await;
         let unknown = ground.request(Method::DELETE, "/v1/documents/p1").await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         ground.hold("p1", 7_000_000_000, &["Boots"]);
         assert_eq!(ground.request(Method::DELETE, "/v1/documents/p1").await.status, StatusCode::ACCEPTED);
         let removal = Removal::from_payload(ground.journal.payloads()[0].as_bytes()).unwrap();
-        assert_eq!(removal.version, Some(Version::from_nanos(7_000_000_000)));
+        assert_eq!(removal.reach, Reach::UpTo(Version::from_nanos(7_000_000_000)));
     }
 }

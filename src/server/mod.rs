@@ -66,8 +66,8 @@ pub struct ServerContext {
     pub report: Arc<Report>,
     /// Where events go; `None` when no source of type `http` is configured.
     pub intake: Option<Intake>,
-    /// How `?version=` of a deletion is read: `document.version.unit`.
-    pub version_unit: VersionUnit,
+    /// The unit of `document.version`; `None` where the sources' own order is the version.
+    pub version_field: Option<VersionUnit>,
 }
 
 /// A server that listens.
@@ -168,6 +168,11 @@ fn search_bodies(settings: &ServerSettings) -> body::Memory {
 impl Shared {
     fn intake(&self) -> Result<&Intake, ApiError> {
         self.context.intake.as_ref().ok_or_else(|| {
+    /// How versions are read and shown.
+    fn version_unit(&self) -> VersionUnit {
+        self.context.version_field.unwrap_or_default()
+    }
+
             ApiError::not_found("no source of type `http` is configured: add `api: { type: http }` to `sources`")
         })
     }

@@ -133,7 +133,7 @@ pub(super) struct Setup {
     pub(super) max_body: u64,
     pub(super) max_pending: usize,
     pub(super) wait_timeout: Duration,
-    pub(super) version_unit: VersionUnit,
+    pub(super) version_field: Option<VersionUnit>,
     pub(super) http_source: bool,
 }
 
@@ -143,7 +143,7 @@ impl Default for Setup {
             max_body: 1 << 20,
             max_pending: 1_000,
             wait_timeout: Duration::from_secs(30),
-            version_unit: VersionUnit::Auto,
+            version_field: Some(VersionUnit::Auto),
             http_source: true,
         }
     }
@@ -200,7 +200,7 @@ impl Ground {
             searcher,
             report: Arc::new(report),
             intake: setup.http_source.then(|| intake.clone()),
-            version_unit: setup.version_unit,
+            version_field: setup.version_field,
         };
         let settings = ServerSettings {
             listen: "127.0.0.1:0".parse().unwrap(),

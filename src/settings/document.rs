@@ -33,9 +33,14 @@ pub struct DocumentSettings {
 }
 
 impl DocumentSettings {
+    /// The unit of the field that orders changes, if there is one.
+    pub fn version_field(&self) -> Option<VersionUnit> {
+        self.version.as_ref().map(|version| version.unit)
+    }
+
     /// How versions are read and shown.
     pub fn version_unit(&self) -> VersionUnit {
-        self.version.as_ref().map(|version| version.unit).unwrap_or_default()
+        self.version_field().unwrap_or_default()
     }
 }
 

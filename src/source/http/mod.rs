@@ -20,7 +20,7 @@ use super::{Committed, IDLE_WAIT, OnCommit, Partition, Position, Read, Record, R
 
 pub use intake::{Intake, IntakeError};
 pub use journal::Journal;
-pub use removal::Removal;
+pub use removal::{Reach, Removal};
 
 use intake::Progress;
 use journal::in_journal;
@@ -261,7 +261,7 @@ mod tests {
         let intake = Intake::open(Arc::new(MemoryJournal::default()), "api", 10).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
-        let removal = Removal { id: DocumentId::new("p1").unwrap(), version: None };
+        let removal = Removal { id: DocumentId::new("p1").unwrap(), reach: Reach::Before(None) };
         intake.accept(vec![removal.to_payload()]).await.unwrap();
         let records = records(&mut source, ROOM).await;
         let change = records[0].change.as_ref().expect("a removal is a change");

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::document::{DocumentId, Version};
 use crate::settings::DocumentSettings;
-use crate::source::http::Removal;
+use crate::source::http::{Reach, Removal};
 use crate::source::record::KEPT;
 use crate::source::{Partition, Position, Record};
 
@@ -110,7 +110,7 @@ fn tombstone(key: Option<&[u8]>, position: Position, version: Version) -> Record
     };
     match id {
         Ok(id) => {
-            let removal = Removal { id, version: None };
+            let removal = Removal { id, reach: Reach::Before(None) };
             let payload = removal.to_payload();
             Record { change: Some(removal.into_change(version)), ..Record::new(payload, position, version) }
         }
