@@ -1,8 +1,8 @@
-//! What is refused before anything looks at it: texts that are none, and what another web site has a browser send.
+//! What is refused before anything looks at it: texts that are none, bodies without an end, and what another web site has a browser send.
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use actix_web::http::header::{HOST, HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
@@ -24,6 +24,10 @@ pub async fn admit<B: MessageBody + 'static>(
 }
 
 fn check(request: &ServiceRequest) -> Result<(), ApiError> {
+    // Actix reads what follows as a stream that ends with the connection, whatever length was told.
+    if request.headers().get_all(UPGRADE).any(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return Err(ApiError::bad_request("there is no WebSocket here; send the request without `Upgrade`"));
+    }
     // What is decoded later has replacement characters where bytes are no text: another id than the caller has.
     for (what, part) in [("path", request.uri().path()), ("query string", request.query_string())] {
         if !is_text(part) {

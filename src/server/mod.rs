@@ -111,10 +111,12 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
 fn service(shared: Data<Shared>) -> impl ServiceFactory<TcpStream, Config = (), Response = ()> {
     let (phase, until) = (shared.phase.clone(), shared.phase.clone());
     let app = App::new().app_data(shared).configure(configure).wrap_fn(move |request, service| {
+        // Whoever asks for another protocol is answered in this one, and then the connection is ended, which no setting changes.
+        let upgrade = request.head().upgrade() || request.headers().contains_key(header::UPGRADE);
         let (phase, answer) = (phase.clone(), service.call(request));
         async move {
             let mut answer = answer.await?;
-            if *phase.borrow() != Phase::Serving {
+            if upgrade || *phase.borrow() != Phase::Serving {
                 answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
             Ok(answer)
@@ -166,13 +168,13 @@ fn search_bodies(settings: &ServerSettings) -> body::Memory {
 }
 
 impl Shared {
-    fn intake(&self) -> Result<&Intake, ApiError> {
-        self.context.intake.as_ref().ok_or_else(|| {
     /// How versions are read and shown.
     fn version_unit(&self) -> VersionUnit {
         self.context.version_field.unwrap_or_default()
     }
 
+    fn intake(&self) -> Result<&Intake, ApiError> {
+        self.context.intake.as_ref().ok_or_else(|| {
             ApiError::not_found("no source of type `http` is configured: add `api: { type: http }` to `sources`")
         })
     }
@@ -359,6 +361,27 @@ mod tests {
         assert_eq!(journal.payloads(), ["{\"id\":1}"]);
         server.stop().await;
         assert!(talk(address, request).await.is_err());
+    }
+
+    #[actix_rt::test]
+    async fn who_asks_for_another_protocol_is_answered_in_this_one_and_told_that_the_connection_ends() {
+        let ground = Ground::new(Setup::default()).await;
+        let journal = ground.journal.clone();
+        let (context, _folder) = ground.into_context();
+        let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
+        // As Java sends it with the first request of every connection.
+        let http_2 = "POST /v1/events HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\nhost: a\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n\
+                      upgrade: h2c\r\ncontent-length: 8\r\n\r\n{\"id\":1}";
+        let answer = talk(server.address, http_2).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202 Accepted") && answer.ends_with("{\"accepted\":1}"), "{answer}");
+        assert!(answer.contains("\nconnection: close\r\n"), "{answer}");
+        // Its body is taken for a stream without an end, whatever its length.
+        let web_socket = "POST /v1/events HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\ncontent-length: 8\r\n\r\n{\"id\":2}";
+        let answer = talk(server.address, web_socket).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request") && answer.contains("no WebSocket"), "{answer}");
+        assert!(answer.contains("\nconnection: close\r\n"), "{answer}");
+        assert_eq!(journal.payloads(), ["{\"id\":1}"]);
+        server.stop().await;
     }
 
     #[actix_rt::test]
