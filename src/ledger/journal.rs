@@ -9,6 +9,7 @@ use super::error::LedgerError;
 use super::page::{self, limit};
 use super::settings::{set_setting, setting};
 use crate::document::Version;
+use crate::telemetry::health::Component;
 
 /// The partition under which the position of a source in its journal is kept.
 pub const PARTITION: &str = "journal";
@@ -31,8 +32,26 @@ pub struct JournalEntry {
 }
 
 impl Ledger {
-    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given.
+    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given. Whether it
+    /// can shows in the health of the journal. Of no records, the time alone is written, to find that out.
     pub fn append_journal(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, LedgerError> {
+        let appended = self.append(source, payloads, now);
+        match &appended {
+            Ok(_) => {
+                if self.health.ok(Component::Journal) {
+                    tracing::info!("events can be written down again");
+                }
+            }
+            Err(error) => {
+                if self.health.degraded(Component::Journal, error.to_string()) {
+                    tracing::error!(%error, "events cannot be written down; whoever sends some is asked to come back");
+                }
+            }
+        }
+        appended
+    }
+
+    fn append(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, LedgerError> {
         self.change("append to the journal", |transaction| {
             let last = last_number(transaction)? + payloads.len() as i64;
             // What the numbers add is taken off before: else orders would run ahead of the clock, a nanosecond for each entry ever made.
@@ -122,7 +141,9 @@ fn last_number(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::LedgerErrorKind;
     use crate::ledger::testing::{open, options};
+    use crate::telemetry::health::HealthState;
 
     const MS: i64 = NANOS_IN_MS;
 
@@ -179,7 +200,8 @@ mod tests {
     fn after_any_number_of_records_one_is_as_old_as_when_it_came() {
         let (_folder, ledger) = open();
         ledger.append_journal("api", &[b"a"], 0).unwrap();
-        for (number, now) in [(999_999, 5_000 * MS), (30_000_000_000, 35_000 * MS), (30_000_000_500, 35_000 * MS + 700)] {
+        for (number, now) in [(999_999, 5_000 * MS), (30_000_000_000, 35_000 * MS), (30_000_000_500, 35_000 * MS + 700)]
+        {
             ledger.skip_journal_to(number);
             ledger.append_journal("api", &[b"b", b"c"], now).unwrap();
             let orders = orders(&ledger, number + 1);
@@ -187,6 +209,28 @@ mod tests {
         }
         let all = orders(&ledger, 0);
         assert!(all.is_sorted_by(|one, next| one < next), "{all:?}");
+    }
+
+    #[test]
+    fn a_full_disk_shows_until_something_can_be_written_again() {
+        let (_folder, ledger) = open();
+        let limit = |pages: u32| {
+            let limit = |transaction: &Transaction<'_>| {
+                Ok(transaction
+                    .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, u32>(0))?)
+            };
+            ledger.change("limit the file", limit).unwrap()
+        };
+        let smallest = limit(1);
+        let large = vec![b'a'; 1 << 20];
+        let error = ledger.append_journal("api", &[&large], MS).unwrap_err();
+        let told = ledger.health.of(Component::Journal);
+        assert_eq!((error.kind(), told.state), (LedgerErrorKind::Full, HealthState::Degraded));
+        assert_eq!(told.reason, Some(error.to_string()));
+        limit(smallest + 1_000);
+        assert!(ledger.append_journal("api", &[], 2 * MS).unwrap().is_empty());
+        assert_eq!(ledger.health.of(Component::Journal).state, HealthState::Ok);
+        assert_eq!(ledger.append_journal("api", &[&large], 3 * MS).unwrap(), 1..2);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Component {
     Index,
     /// What holds everything else.
     Ledger,
+    /// Where events that come over HTTP are written down.
+    Journal,
 }
 
 /// How a component is doing.

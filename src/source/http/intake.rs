@@ -9,13 +9,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use super::journal::{Journal, in_journal};
+use crate::actor::backoff::Backoff;
 use crate::ledger::now_nanos;
 
 /// How long a caller is asked to stay away when there is no room. Room comes back as fast as events are settled, so longer
 /// would leave the pipeline idle.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Between tries whether something can be written again, where nothing could. While it cannot, callers may have been sent elsewhere, so that
+/// nobody else would find out.
+const PROBE: Backoff =
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(10)).at_least(Duration::from_millis(500));
 
 /// Why events were not accepted. None of the request's events was.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -246,21 +253,41 @@ struct Writer {
 impl Writer {
     async fn run(self, mut requests: mpsc::UnboundedReceiver<Waiting>) {
         let mut group = Vec::new();
-        while requests.recv_many(&mut group, usize::MAX).await > 0 {
-            self.write(std::mem::take(&mut group)).await;
+        // Failures in a row: what little a probe writes may find room where events do not, and then the next pause is no shorter.
+        let (mut fails, mut failures) = (false, 0);
+        loop {
+            tokio::select! {
+                biased;
+                received = requests.recv_many(&mut group, usize::MAX) => {
+                    if received == 0 {
+                        return;
+                    }
+                    fails = !self.write(std::mem::take(&mut group)).await;
+                    failures = if fails { failures + 1 } else { 0 };
+                }
+                () = sleep(PROBE.delay(failures, fastrand::f64())), if fails => {
+                    fails = self.append(Vec::new()).await.is_err();
+                    failures += u32::from(fails);
+                }
+            }
         }
     }
 
-    async fn write(&self, mut group: Vec<Waiting>) {
+    async fn append(&self, events: Vec<Vec<Bytes>>) -> Result<Range<u64>, String> {
         let (journal, source, now) = (self.journal.clone(), self.source.clone(), now_nanos());
+        let append = move || {
+            let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
+            journal.append(&source, &payloads, now)
+        };
+        in_journal(append).await
+    }
+
+    /// Whether it was written.
+    async fn write(&self, mut group: Vec<Waiting>) -> bool {
         let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();
-        let appended = in_journal(move || {
-            let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
-            journal.append(&source, &payloads, now)
-        });
-        match appended.await {
+        match self.append(events).await {
             Ok(range) => {
                 let mut start = range.start;
                 self.progress.wrote(range);
@@ -270,12 +297,14 @@ impl Writer {
                     let _ = waiting.answer.send(Ok(start..end));
                     start = end;
                 }
+                true
             }
             Err(reason) => {
                 self.progress.release(total);
                 for waiting in group {
                     let _ = waiting.answer.send(Err(IntakeError::Journal(reason.clone())));
                 }
+                false
             }
         }
     }
@@ -374,6 +403,23 @@ mod tests {
         assert_eq!(intake.accept(events(["a"])).await, Err(IntakeError::Journal("no space left".into())));
         journal.fail(None);
         assert_eq!(intake.accept(events(["a"])).await, Ok(1..2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_failure_it_is_tried_until_something_can_be_written_though_nobody_sends_anything() {
+        let journal = Arc::new(MemoryJournal::default());
+        let intake = intake(&journal, 1).await;
+        journal.fail(Some("no space left"));
+        intake.accept(events(["a"])).await.unwrap_err();
+        while journal.transactions() < 4 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        journal.fail(None);
+        sleep(Duration::from_secs(60)).await;
+        let tried = journal.transactions();
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(journal.transactions(), tried, "once something can be written, that is known");
+        assert!(journal.payloads().is_empty());
     }
 
     #[tokio::test]

@@ -6,7 +6,8 @@ use crate::ledger::{JournalEntry, Ledger};
 
 /// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
 pub trait Journal: Send + Sync + 'static {
-    /// Appends in one durable transaction, at this Unix time in nanoseconds; answers the numbers, in the order given and without gaps.
+    /// Appends in one durable transaction, at this Unix time in nanoseconds; answers the numbers, in the order given and without gaps. Of
+    /// no payloads it answers all the same whether something can be written.
     fn append(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String>;
 
     /// Entries from a number on, in order.
