@@ -41,7 +41,8 @@ pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
     let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
     let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
-    Ok(Searcher::new(provider, index, ledger, settings.document.metadata.clone().into(), &Metrics::new()))
+    let metadata = settings.document.metadata.clone().into();
+    Ok(Searcher::new(provider, Arc::default(), index, ledger, metadata, &Metrics::new()))
 }
 
 /// Runs async work to its end on this thread.

@@ -34,7 +34,7 @@ const OTHERS_FIRST: Duration = Duration::from_secs(5);
 const STRIKES: u32 = 5;
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other text.
-const HARMLESS: &str = "hello";
+pub const HARMLESS: &str = "hello";
 
 /// Learns of every call that ended. Runs on the thread of the call: count, do not work.
 pub trait CallObserver: Send + Sync {

@@ -72,14 +72,19 @@ impl ProviderStatus {
     pub fn failed(&self, reason: &str) {
         let before = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_add(1)));
         if before.unwrap_or_else(|n| n).saturating_add(1) >= DEGRADED_AFTER {
-            // A time-out does not repair a wrong key: only a success does.
-            if self.health().state == HealthState::Unhealthy {
-                return;
-            }
-            self.healthy.store(false, Ordering::Release);
-            if self.health.degraded(Component::Provider, reason) {
-                tracing::warn!(reason, "the embedding provider fails; waiting and trying again");
-            }
+            self.fails(reason);
+        }
+    }
+
+    /// Calls fail, and not one alone.
+    pub fn fails(&self, reason: &str) {
+        // A time-out does not repair a wrong key: only a success does.
+        if self.health().state == HealthState::Unhealthy {
+            return;
+        }
+        self.healthy.store(false, Ordering::Release);
+        if self.health.degraded(Component::Provider, reason) {
+            tracing::warn!(reason, "the embedding provider fails; waiting and trying again");
         }
     }
 

@@ -170,7 +170,8 @@ impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
         let metadata = self.settings.document.metadata.clone().into();
-        Searcher::new(self.provider.clone(), self.index.clone(), self.ledger.clone(), metadata, &self.metrics)
+        let (provider, status) = (self.provider.clone(), self.provider_status.clone());
+        Searcher::new(provider, status, self.index.clone(), self.ledger.clone(), metadata, &self.metrics)
     }
 
     /// What a source of this name may need.

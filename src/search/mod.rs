@@ -1,5 +1,6 @@
 //! Finds documents by a text, or by another document. The HTTP interface and the command line ask here.
 
+mod probe;
 mod questions;
 
 use std::future::Future;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::document::{DocumentId, Vector};
 use crate::embed::provider::Provider;
+use crate::embed::status::ProviderStatus;
 use crate::index::{Filter, Hit, IndexError, Query, VectorIndex};
 use crate::ledger::{HeldChunk, Ledger};
 use crate::telemetry::metrics::SearchMetrics;
@@ -85,17 +87,18 @@ pub struct Searcher {
 }
 
 impl Searcher {
-    /// Embeds questions by `provider`, finds the nearest in `index` and asks `ledger` what the documents are. Filters go by the names of
-    /// `metadata`, which are those of `document.metadata`.
+    /// Embeds questions by `provider`, tells `status` when it fails, finds the nearest in `index` and asks `ledger` what the documents are.
+    /// Filters go by the names of `metadata`, which are those of `document.metadata`.
     pub fn new(
         provider: Arc<dyn Provider>,
+        status: Arc<ProviderStatus>,
         index: Arc<dyn VectorIndex>,
         ledger: Arc<Ledger>,
         metadata: Arc<[String]>,
         metrics: &Metrics,
     ) -> Self {
         Self {
-            questions: Questions::new(provider, metrics),
+            questions: Questions::new(provider, status, metrics),
             index,
             ledger,
             metadata,
@@ -191,7 +194,7 @@ mod tests {
         let ledger = resources.ledger.clone();
         let index = Arc::new(DiscardIndex::open(ledger.clone()).unwrap());
         let metrics = Metrics::new();
-        let searcher = Searcher::new(provider.clone(), index, ledger, Arc::default(), &metrics);
+        let searcher = Searcher::new(provider.clone(), Arc::default(), index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
         let error = searcher.search("dry feet", options).await.unwrap_err();
         assert!(error.to_string().contains("keeps nothing"), "{error}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Histogram;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::dedup::cache::VectorCache;
@@ -11,11 +12,13 @@ use crate::document::Vector;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::estimate::Estimator;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
+use crate::embed::status::ProviderStatus;
 use crate::settings::{ByteSize, DedupSettings, Span};
 use crate::telemetry::metrics::{RequestCounters, SearchMetrics};
 use crate::telemetry::{Metrics, RequestStatus};
 
 use super::SearchError;
+use super::probe::Failure;
 
 /// How often a question is sent to the provider before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -33,6 +36,9 @@ const REMEMBERED: u64 = 8;
 #[derive(Clone)]
 pub(super) struct Questions {
     provider: Arc<dyn Provider>,
+    pub(super) status: Arc<ProviderStatus>,
+    /// Taken while the provider is in doubt, by who probes it.
+    pub(super) turn: Arc<Semaphore>,
     fingerprints: Fingerprinter,
     remembered: VectorCache,
     metrics: SearchMetrics,
@@ -41,7 +47,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    pub fn new(provider: Arc<dyn Provider>, metrics: &Metrics) -> Self {
+    pub fn new(provider: Arc<dyn Provider>, status: Arc<ProviderStatus>, metrics: &Metrics) -> Self {
         let space = provider.space();
         let (ttl, max_memory) = (Span::new(REMEMBERED_FOR), ByteSize::mebibytes(REMEMBERED));
         let remembered =
@@ -52,6 +58,8 @@ impl Questions {
             metrics: metrics.searches.clone(),
             requests: metrics.requests(provider.model()),
             latency: metrics.embedding_latency.clone(),
+            turn: Arc::new(Semaphore::new(1)),
+            status,
             provider,
         }
     }
@@ -71,13 +79,11 @@ impl Questions {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
-            let began = Instant::now();
-            let judgement = self.provider.embed(vec![text.clone()], InputType::Query).await;
-            self.latency.observe(began.elapsed().as_secs_f64());
-            self.requests.of(RequestStatus::from(&judgement)).inc();
-            let (reason, after) = match judgement {
+            let failure = match self.call(text).await {
                 Judgement::Done(embeddings) => {
-                    self.account(text, &embeddings);
+                    if self.is_in_doubt() {
+                        self.status.succeeded();
+                    }
                     return match embeddings.vectors.into_iter().next() {
                         Some(Ok(vector)) => Ok(vector),
                         Some(Err(reason)) => {
@@ -89,18 +95,36 @@ impl Questions {
                 Judgement::Refused { reason } => {
                     return Err(SearchError::Invalid(format!("the provider refused the text: {reason}")));
                 }
-                Judgement::Fatal { reason } | Judgement::Forbidden { reason } => {
-                    return Err(SearchError::unavailable(reason));
+                Judgement::Fatal { reason } => {
+                    Failure { reason, after: None, tells: Some(ProviderStatus::needs_a_person) }
                 }
-                Judgement::Retry { reason, after, .. } => (reason, after),
+                Judgement::Forbidden { reason } => Failure { reason, after: None, tells: None },
+                Judgement::Retry { after, .. } if attempt < ATTEMPTS && after.is_none_or(|it| it <= LONGEST_PAUSE) => {
+                    tokio::time::sleep(after.unwrap_or(pause)).await;
+                    pause *= 2;
+                    attempt += 1;
+                    continue;
+                }
+                Judgement::Retry { reason, after, pause } => {
+                    Failure { reason, after, tells: pause.then_some(ProviderStatus::fails) }
+                }
             };
-            if attempt == ATTEMPTS || after.is_some_and(|after| after > LONGEST_PAUSE) {
-                return Err(SearchError::Unavailable { reason, retry_after: after });
-            }
-            tokio::time::sleep(after.unwrap_or(pause)).await;
-            pause *= 2;
-            attempt += 1;
+            let reason = format!("the embedding provider: {}", failure.reason);
+            let retry_after = failure.after;
+            self.doubt(failure);
+            return Err(SearchError::Unavailable { reason, retry_after });
         }
+    }
+
+    pub(super) async fn call(&self, text: &Arc<str>) -> Judgement {
+        let began = Instant::now();
+        let judgement = self.provider.embed(vec![text.clone()], InputType::Query).await;
+        self.latency.observe(began.elapsed().as_secs_f64());
+        self.requests.of(RequestStatus::from(&judgement)).inc();
+        if let Judgement::Done(embeddings) = &judgement {
+            self.account(text, embeddings);
+        }
+        judgement
     }
 
     /// Notes what a call was charged: as the provider says, else as its length lets guess.
@@ -120,7 +144,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_question_is_paid_for_and_counted_once_while_it_is_remembered() {
         let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
-        let questions = Questions::new(provider.clone(), &metrics);
+        let questions = Questions::new(provider.clone(), Arc::default(), &metrics);
         provider.faults.order([Fault::Unavailable]);
         let vector = questions.vector_of("dry feet").await.unwrap();
         assert_eq!(questions.clone().vector_of("dry feet").await.unwrap(), vector);

@@ -20,6 +20,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::space::Space;
+use crate::embed::status::ProviderStatus;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
 use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 use crate::search::Searcher;
@@ -195,7 +196,9 @@ impl Ground {
             started: Instant::now(),
         };
         let metadata = ["category".to_owned(), "/product/brand".to_owned()].into();
-        let searcher = Searcher::new(provider.clone(), index.clone(), ledger.clone(), metadata, &report.metrics);
+        let status = Arc::new(ProviderStatus::new(health.clone()));
+        let searcher =
+            Searcher::new(provider.clone(), status, index.clone(), ledger.clone(), metadata, &report.metrics);
         let context = ServerContext {
             searcher,
             report: Arc::new(report),

@@ -1,0 +1,135 @@
+//! Whether the provider answers at all, when it failed with a question: where no documents come, nobody else would find out, nor that it works
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::actor::backoff::Backoff;
+use crate::embed::call::HARMLESS;
+use crate::embed::provider::Judgement;
+use crate::embed::status::ProviderStatus;
+
+use super::questions::Questions;
+
+/// Between tries.
+const PAUSE: Backoff =
+    Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).at_least(Duration::from_millis(500));
+
+/// How the provider failed with a question.
+pub(super) struct Failure {
+    /// What it said.
+    pub reason: String,
+    /// When it asked to be called again.
+    pub after: Option<Duration>,
+    /// What that says of all calls. `None`: it may be of this question alone, at which something in front of the provider takes offence.
+    pub tells: Option<fn(&ProviderStatus, &str)>,
+}
+
+impl Questions {
+    /// Whether the provider failed with a question, and has not answered since.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.turn.available_permits() == 0
+    }
+
+    /// Asks for the vector of a text that every model embeds until it comes, beside whatever else is asked. While it does not, the provider
+    /// shows as failing.
+    pub(super) fn doubt(&self, failure: Failure) {
+        // Who has the turn tells what there is to tell, and takes it back.
+        let Ok(turn) = self.turn.clone().try_acquire_owned() else { return };
+        if let Some(tell) = failure.tells {
+            tell(&self.status, &failure.reason);
+        }
+        let questions = self.clone();
+        tokio::spawn(async move {
+            let _turn = turn;
+            sleep(failure.after.unwrap_or_default()).await;
+            questions.probe().await;
+        });
+    }
+
+    async fn probe(&self) {
+        let harmless = Arc::from(HARMLESS);
+        let mut failures = 0;
+        loop {
+            let after = match self.call(&harmless).await {
+                Judgement::Done(_) => return self.status.succeeded(),
+                Judgement::Retry { reason, after, .. } => {
+                    self.status.fails(&reason);
+                    after.unwrap_or_default()
+                }
+                Judgement::Fatal { reason } | Judgement::Forbidden { reason } | Judgement::Refused { reason } => {
+                    self.status.needs_a_person(&reason);
+                    Duration::ZERO
+                }
+            };
+            failures += 1;
+            sleep(PAUSE.delay(failures, fastrand::f64()).max(after)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::SearchError;
+    use crate::telemetry::Metrics;
+    use crate::telemetry::health::HealthState;
+    use crate::testkit::fakes::{Answer, FakeProvider, Fault};
+
+    fn questions() -> (Arc<FakeProvider>, Arc<ProviderStatus>, Questions) {
+        let (provider, status) = (Arc::new(FakeProvider::default()), Arc::<ProviderStatus>::default());
+        let questions = Questions::new(provider.clone(), status.clone(), &Metrics::new());
+        (provider, status, questions)
+    }
+
+    /// Waits until nobody probes.
+    async fn rest(questions: &Questions) {
+        drop(questions.turn.acquire().await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_fails_shows_until_it_answers_though_nobody_asks_again() {
+        for (faults, shown) in [
+            (vec![Fault::Unavailable; 6], HealthState::Degraded),
+            (vec![Fault::Answers(Answer::Status(401)); 2], HealthState::Unhealthy),
+        ] {
+            let (provider, status, questions) = questions();
+            provider.faults.order(faults);
+            let error = questions.vector_of("dry feet").await.unwrap_err();
+            assert!(
+                matches!(&error, SearchError::Unavailable { reason, .. } if reason.starts_with("the embedding provider: "))
+            );
+            while status.health().state != shown {
+                sleep(Duration::from_millis(10)).await;
+            }
+            rest(&questions).await;
+            assert_eq!(status.health().state, HealthState::Ok);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_asks_for_a_pause_shows_until_it_answers_a_question() {
+        let (provider, status, questions) = questions();
+        provider.faults.order([Fault::TooMany; 3]);
+        questions.vector_of("dry feet").await.unwrap_err();
+        assert_eq!(status.health().state, HealthState::Degraded);
+        questions.vector_of("dry feet").await.unwrap();
+        assert_eq!(status.health().state, HealthState::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_fails_alone_says_nothing_of_the_provider() {
+        let (provider, status, questions) = questions();
+        provider.faults.order([Fault::Answers(Answer::Status(403))]);
+        questions.vector_of("dry feet").await.unwrap_err();
+        let mut seen = Vec::new();
+        while questions.is_in_doubt() {
+            seen.push(status.health().state);
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(seen.iter().all(|state| *state == HealthState::Ok), "{seen:?}");
+        assert_eq!(provider.calls().len(), 2, "the question and the probe");
+    }
+}
