@@ -28,7 +28,8 @@ pub struct EventsQuery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wait {
-    /// Until the events are searchable, or settled in another way: superseded, filtered, dead-lettered.
+    /// Until the events, and all that were accepted before them, are searchable or settled in another way: superseded, filtered,
+    /// dead-lettered.
     Indexed,
 }
 
@@ -45,6 +46,8 @@ struct PartlyWrong {
     accepted: usize,
     rejected: usize,
     errors: Vec<LineError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 /// Media types of one JSON object a line.
@@ -79,7 +82,8 @@ pub async fn post(
     if events.wrong > 0 {
         let (wrong, LineError { line, reason }) = (events.wrong, &events.errors[0]);
         let error = format!("{accepted} events were accepted and {wrong} are wrong; line {line}: {reason}");
-        let answer = PartlyWrong { error, accepted, rejected: events.wrong, errors: events.errors };
+        let note = settled.note();
+        let answer = PartlyWrong { error, accepted, rejected: events.wrong, errors: events.errors, note };
         return Ok(HttpResponse::BadRequest().json(answer));
     }
     Ok(settled.response(accepted))
@@ -100,18 +104,19 @@ pub(super) enum Settled {
 
 impl Settled {
     pub(super) fn response(self, accepted: usize) -> HttpResponse {
-        let (status, note) = match self {
-            Self::Yes => (StatusCode::OK, None),
-            Self::NotAsked => (StatusCode::ACCEPTED, None),
-            Self::NotYet => {
-                (StatusCode::ACCEPTED, Some("accepted, and not searchable yet: `server.wait_timeout` is over"))
+        let status = if self == Self::Yes { StatusCode::OK } else { StatusCode::ACCEPTED };
+        HttpResponse::build(status).json(Accepted { accepted, note: self.note() })
+    }
+
+    /// Why it is not known, though it was asked for.
+    fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Yes | Self::NotAsked => None,
+            Self::NotYet => Some("accepted, and not known to be settled yet: `server.wait_timeout` is over"),
+            Self::NotInThisRun => {
+                Some("accepted, and not known to be settled yet: Vectide is shutting down, the next start goes on")
             }
-            Self::NotInThisRun => (
-                StatusCode::ACCEPTED,
-                Some("accepted, and not searchable yet: Vectide is shutting down, the next start goes on"),
-            ),
-        };
-        HttpResponse::build(status).json(Accepted { accepted, note })
+        }
     }
 }
 
@@ -271,7 +276,11 @@ mod tests {
         let ground = Ground::new(Setup { wait_timeout: Duration::from_millis(1), ..Setup::default() }).await;
         let answer = ground.post("/v1/events?wait=indexed", "{}").await;
         assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::ACCEPTED, &json!(1)));
-        assert!(answer.json()["note"].as_str().unwrap().contains("not searchable yet"));
+        assert!(answer.json()["note"].as_str().unwrap().contains("`server.wait_timeout` is over"));
+        let partly = ground.post("/v1/events?wait=indexed", "{}\n7").await;
+        assert_eq!((partly.status, &partly.json()["note"]), (StatusCode::BAD_REQUEST, &answer.json()["note"]));
+        let not_asked = ground.post("/v1/events", "{}\n7").await;
+        assert_eq!(not_asked.json().get("note"), None);
     }
 
     #[actix_rt::test]

@@ -13,6 +13,7 @@ pub async fn get() -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     use actix_web::http::{Method, StatusCode};
     use serde_json::Value;
@@ -47,7 +48,9 @@ mod tests {
 
     #[actix_rt::test]
     async fn every_answer_is_as_described() {
-        let ground = Ground::new(Setup { max_pending: 4, max_body: 1_000, ..Setup::default() }).await;
+        let ground =
+            Ground::new(Setup { max_pending: 5, max_body: 1_000, wait_timeout: Duration::ZERO, ..Setup::default() })
+                .await;
         ground.hold("p1", 7, &["Boots"]);
         ground.hold("gone", 7, &[]);
         ground.actors.register("batcher").panicked("index out of bounds");
@@ -57,6 +60,7 @@ mod tests {
         for (status, method, path, uri, body) in [
             (202, Method::POST, "/v1/events", "/v1/events", "{}"),
             (400, Method::POST, "/v1/events", "/v1/events", "{}\n7"),
+            (400, Method::POST, "/v1/events", "/v1/events?wait=indexed", "{}\n7"),
             (400, Method::POST, "/v1/events", "/v1/events?wait=forever", "{}"),
             (413, Method::POST, "/v1/events", "/v1/events", large.as_str()),
             (202, Method::DELETE, "/v1/documents/{id}", "/v1/documents/p1", ""),
