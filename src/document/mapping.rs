@@ -65,6 +65,9 @@ struct Kind {
     rename: Vec<(FieldName, String)>,
 }
 
+/// From here on whole numbers of JSON are not exact: two to the 63rd, below which they are of either sign.
+const EXACT: f64 = 9_223_372_036_854_775_808.0;
+
 /// Events when none are configured: every record is an upsert.
 static UPSERT: Kind = Kind { operation: Operation::Upsert, priority: 0, immediate: false, rename: Vec::new() };
 
@@ -134,6 +137,13 @@ impl Mapper {
         let id = match field.of(fields) {
             Some(Value::String(text)) => DocumentId::new(text),
             Some(Value::Number(number)) if !number.is_f64() => DocumentId::new(&number.to_string()),
+            Some(Value::Number(number))
+                if number.as_f64().is_some_and(|number| number.abs() >= EXACT && number.fract() == 0.0) =>
+            {
+                return Err(format!(
+                    "the document id {number} in `{field}` is too large for a number; write it as a text"
+                ));
+            }
             Some(other) => {
                 return Err(format!(
                     "the document id in `{field}` must be a text or a whole number, and it is {}",
@@ -333,6 +343,12 @@ mod tests {
             (
                 json!({"type": "product_create", "product_id": 1.5, "timestamp": 5}),
                 "the document id in `product_id` must be a text or a whole number, and it is the number 1.5",
+                None,
+                Some(seconds(5)),
+            ),
+            (
+                json!({"type": "product_create", "product_id": 18_446_744_073_709_551_616.0, "timestamp": 5}),
+                "in `product_id` is too large for a number; write it as a text",
                 None,
                 Some(seconds(5)),
             ),

@@ -42,6 +42,7 @@ pub(crate) fn read(value: &Value, unit: VersionUnit) -> Result<Version, String> 
         },
         Value::String(text) => match decimal(text.trim()) {
             Some(number) => number,
+            None if is_large(text.trim()) => return Err(format!("version {} is too large", quoted(text))),
             None => return time(text.trim(), unit),
         },
         other => return Err(format!("a version must be a number or an RFC 3339 time, and it is {}", described(other))),
@@ -139,6 +140,11 @@ fn decimal(text: &str) -> Option<i128> {
     Some(if negative { -billionths } else { billionths })
 }
 
+/// Whether it is a number, and beyond all that [`decimal`] takes.
+fn is_large(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok_and(|number| number.abs() >= EXACT)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -211,6 +217,9 @@ mod tests {
             (json!(-3_000_000_000_i64), Seconds, "between the years 1900 and 2262"),
             (json!(1e300), Counter, "version 1e+300 is too large"),
             (json!(18_446_744_073_709_551_616.0), Counter, "write it as a text"),
+            (json!("340282366920938463463374607431768211455"), Counter, "211455` is too large"),
+            (json!("-1e400"), Seconds, "version `-1e400` is too large"),
+            (json!("infinity"), Auto, "neither a number"),
             (json!("2024-11-23"), Auto, "neither a number nor an RFC 3339 time"),
             (json!("x".repeat(1_000_000)), Auto, "(1000000 bytes) is neither"),
             (json!(""), Auto, "neither a number"),

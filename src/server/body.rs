@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload};
@@ -91,8 +92,7 @@ impl Memory {
     async fn collect(&self, mut payload: Payload, share: &mut Share) -> Result<Bytes, ApiError> {
         let mut body = BytesMut::new();
         while let Some(part) = payload.next().await {
-            let part =
-                part.map_err(|error| ApiError::bad_request(format!("the body did not arrive whole: {error}")))?;
+            let part = part.map_err(|error| broken_off(&error))?;
             let length = body.len() + part.len();
             if length > self.limit.as_usize() {
                 return Err(too_large(self.limit, self.advice));
@@ -175,6 +175,14 @@ pub(super) fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiE
     let read = MultiGzDecoder::new(body).take(limit.as_u64().saturating_add(1)).read_to_end(&mut plain);
     read.map_err(|error| ApiError::bad_request(format!("the body is not whole gzip: {error}")))?;
     Ok((plain.len() <= limit.as_usize()).then(|| Bytes::from(plain)))
+}
+
+fn broken_off(error: &PayloadError) -> ApiError {
+    let reason = match error {
+        PayloadError::Incomplete(_) => "its end is missing, or the length of a chunk is no number".to_owned(),
+        error => error.to_string(),
+    };
+    ApiError::bad_request(format!("the body did not arrive whole: {reason}"))
 }
 
 fn too_large(limit: ByteSize, advice: &str) -> ApiError {
@@ -278,6 +286,20 @@ mod tests {
         let (small, mut payload) = small.to_http_parts();
         let payload = Payload::from_request(&small, &mut payload).await.unwrap();
         assert_eq!(memory.read(&small, payload).await.unwrap().bytes.len(), 2_000);
+    }
+
+    #[actix_rt::test]
+    async fn a_body_that_is_broken_off_is_told_so() {
+        let memory = Memory::new(ByteSize::bytes(1_024), 1, "send less");
+        let request = TestRequest::post().to_http_request();
+        let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(PayloadError::Incomplete(None))]);
+        let mut payload: dev::Payload = dev::Payload::Stream { payload: Box::pin(broken) };
+        let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+        let refused = memory.read(&request, payload).await.err().expect("its end is missing");
+        assert!(
+            refused.to_string().ends_with("its end is missing, or the length of a chunk is no number"),
+            "{refused}"
+        );
     }
 
     #[actix_rt::test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::document::{DocumentId, Version, versioning};
 use crate::ledger::{HeldDocument, now_nanos};
+use crate::settings::document::VersionUnit;
 use crate::source::http::{Reach, Removal};
 use crate::view::DocumentView;
 
@@ -45,10 +46,7 @@ pub async fn delete(
     let id = document_id(&id)?;
     let DeleteQuery { version, wait: asked } = query.into_inner();
     let reach = match version {
-        Some(text) => {
-            let version = versioning::read(&Value::String(text), shared.version_unit());
-            Reach::UpTo(version.map_err(ApiError::bad_request)?)
-        }
+        Some(text) => Reach::UpTo(said(text, shared.version_unit()).map_err(ApiError::bad_request)?),
         None => {
             let held = held(&shared, id.clone()).await?.map(|held| held.document.newest());
             let now = Version::from_nanos(now_nanos().into());
@@ -58,6 +56,15 @@ pub async fn delete(
     };
     let end = intake.accept(vec![Removal { id, reach }.to_payload()]).await?.end;
     Ok(wait(intake, asked, end, &shared).await.response(1))
+}
+
+/// The version that a query string says.
+fn said(text: String, unit: VersionUnit) -> Result<Version, String> {
+    let is_cut = text.contains(' ');
+    versioning::read(&Value::String(text), unit).map_err(|reason| match is_cut {
+        true => format!("{reason}; in a query string, `+` is written `%2B`"),
+        false => reason,
+    })
 }
 
 pub(super) fn document_id(text: &str) -> Result<DocumentId, ApiError> {
@@ -77,7 +84,6 @@ mod tests {
 
     use super::super::testing::{Ground, Setup};
     use super::*;
-    use crate::settings::document::VersionUnit;
 
     #[actix_rt::test]
     async fn a_document_is_shown_as_it_is_held() {
@@ -116,7 +122,9 @@ mod tests {
 
         let wrong = ground.request(Method::DELETE, "/v1/documents/p1?version=soon").await;
         assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
-        assert!(wrong.error().contains("`soon`"), "{}", wrong.error());
+        assert!(wrong.error().contains("`soon`") && !wrong.error().contains("%2B"), "{}", wrong.error());
+        let plus = ground.request(Method::DELETE, "/v1/documents/p1?version=2024-11-23T10:40:34+02:00").await;
+        assert!(plus.error().ends_with("`+` is written `%2B`"), "{}", plus.error());
     }
 
     #[actix_rt::test]
