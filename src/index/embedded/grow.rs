@@ -42,6 +42,8 @@ enum Step {
 struct Replacement {
     graph: Graph,
     after: PointKey,
+    /// Whether it is worth a line in the log. A small one is replaced in no time, and maybe several times a second.
+    takes_long: bool,
 }
 
 /// Growth that was asked for. A runtime that is ending drops it unstarted: then the next write may ask again, and the end need not
@@ -234,17 +236,23 @@ impl Core {
     /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
     /// in use has.
     fn replace(&self, replacement: &mut Option<Replacement>) -> Result<(), String> {
-        let Replacement { mut graph, after } = match replacement.take() {
+        let Replacement { mut graph, after, takes_long } = match replacement.take() {
             Some(begun) => begun,
             None => {
-                info!("replacing the search graph: {} points in it are gone", self.dead_points.load(Relaxed));
+                let gone = self.dead_points.load(Relaxed);
+                let takes_long = read(&self.graph).points().len() >= SAVE_POINTS;
+                if takes_long {
+                    info!("replacing the search graph: {gone} points in it are gone");
+                } else {
+                    debug!("replacing the search graph: {gone} points in it are gone");
+                }
                 self.rebuilding.store(true, Relaxed);
-                Replacement { graph: Graph::new(self.shape)?, after: 0 }
+                Replacement { graph: Graph::new(self.shape)?, after: 0, takes_long }
             }
         };
         let covered = read(&self.graph).covered;
         let Some(mut points) = self.page(after)? else {
-            *replacement = Some(Replacement { graph, after });
+            *replacement = Some(Replacement { graph, after, takes_long });
             return Ok(());
         };
         points.retain(|(key, _)| *key <= covered);
@@ -252,14 +260,16 @@ impl Core {
             graph.add(*key, vector)?;
         }
         if let Some((last, _)) = points.last() {
-            *replacement = Some(Replacement { graph, after: *last });
+            *replacement = Some(Replacement { graph, after: *last, takes_long });
             return Ok(());
         }
         graph.covered = covered;
         *write(&self.graph) = graph;
         self.forget_dead_outside_graph();
         self.rebuilding.store(false, Relaxed);
-        info!("the search graph was replaced");
+        if takes_long {
+            info!("the search graph was replaced");
+        }
         Ok(())
     }
 
