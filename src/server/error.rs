@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{ACCEPT_ENCODING, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
@@ -66,6 +66,9 @@ impl ResponseError for ApiError {
         if let Some(after) = self.retry_after {
             // Whole seconds, and never 0: that would invite the next attempt at once.
             response.insert_header((RETRY_AFTER, after.as_secs_f64().ceil().max(1.0).to_string()));
+        }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            response.insert_header((ACCEPT_ENCODING, "gzip"));
         }
         response.json(json!({ "error": self.message }))
     }

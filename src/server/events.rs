@@ -223,7 +223,10 @@ mod tests {
             ("br", b"{\"id\":1}".to_vec(), StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ] {
             let length = body.len();
-            assert_eq!(send(encoding, body).await.status, status, "{encoding} {length}");
+            let answer = send(encoding, body).await;
+            assert_eq!(answer.status, status, "{encoding} {length}");
+            let understood = answer.headers.get("accept-encoding").map(String::as_str);
+            assert_eq!(understood, (status == StatusCode::UNSUPPORTED_MEDIA_TYPE).then_some("gzip"));
         }
         assert_eq!(ground.journal.payloads().len(), 4);
     }

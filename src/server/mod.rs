@@ -201,11 +201,14 @@ fn configure(service: &mut ServiceConfig) {
         .app_data(QueryConfig::default().error_handler(|error, _| wrong_query(&error).into()))
         .app_data(PathConfig::default().error_handler(|error, _| wrong_path(&error).into()));
     for (path, routes) in resources() {
-        let allowed: Vec<String> = routes.iter().map(|(method, _)| method.to_string()).collect();
+        // Whoever may GET may ask for the head alone.
+        let allowed: Vec<&str> = routes
+            .iter()
+            .map(|(method, _)| if method == Method::GET { "GET, HEAD" } else { method.as_str() })
+            .collect();
         let allowed = allowed.join(", ");
         let mut resource = web::resource(path);
         for (method, route) in routes {
-            // Whoever may GET may ask for the head alone.
             resource = resource.route(match method {
                 Method::GET => route.guard(guard::Any(guard::Get()).or(guard::Head())),
                 method => route.guard(guard::Method(method)),
@@ -258,7 +261,10 @@ mod tests {
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         assert!(unknown.error().contains("`/v1/nothing`"), "{}", unknown.error());
         let wrong = ground.request(Method::PUT, "/v1/search").await;
-        assert_eq!((wrong.status, wrong.headers["allow"].as_str()), (StatusCode::METHOD_NOT_ALLOWED, "GET, POST"));
+        assert_eq!(
+            (wrong.status, wrong.headers["allow"].as_str()),
+            (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, POST")
+        );
         assert!(wrong.error().contains("`PUT`"), "{}", wrong.error());
         assert_eq!(ground.request(Method::HEAD, "/health/live").await.status, StatusCode::OK);
     }
@@ -370,13 +376,14 @@ mod tests {
         let (context, _folder) = ground.into_context();
         let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
         // As Java sends it with the first request of every connection.
-        let http_2 = "POST /v1/events HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\nhost: a\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n\
+        let http_2 = "POST /v1/events HTTP/1.1\r\nconnection: Upgrade, HTTP2-Settings\r\nhost: a\r\nhttp2-settings: AAMAAABk\r\n\
                       upgrade: h2c\r\ncontent-length: 8\r\n\r\n{\"id\":1}";
         let answer = talk(server.address, http_2).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 202 Accepted") && answer.ends_with("{\"accepted\":1}"), "{answer}");
         assert!(answer.contains("\nconnection: close\r\n"), "{answer}");
         // Its body is taken for a stream without an end, whatever its length.
-        let web_socket = "POST /v1/events HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\ncontent-length: 8\r\n\r\n{\"id\":2}";
+        let web_socket = "POST /v1/events HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                          content-length: 8\r\n\r\n{\"id\":2}";
         let answer = talk(server.address, web_socket).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request") && answer.contains("no WebSocket"), "{answer}");
         assert!(answer.contains("\nconnection: close\r\n"), "{answer}");

@@ -99,6 +99,9 @@ pub async fn get(query: Query<SearchQuery>, shared: Data<Shared>) -> Result<Http
 
 /// `POST /v1/search`.
 pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    if !request.query_string().is_empty() {
+        return Err(ApiError::bad_request("what to search for is in the body: leave the query string out"));
+    }
     let body = shared.questions.read(&request, payload).await?;
     // By serde alone a list would do, its elements taken for the fields in their order.
     if body.bytes.trim_ascii_start().first() != Some(&b'{') {
@@ -223,6 +226,9 @@ mod tests {
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{body}");
             assert!(answer.error().contains(reason), "{body}: {}", answer.error());
         }
+        let both = ground.post("/v1/search?k=1", "{\"text\":\"a\"}").await;
+        assert_eq!(both.status, StatusCode::BAD_REQUEST);
+        assert!(both.error().contains("leave the query string out"), "{}", both.error());
         assert!(ground.index.queries.lock().unwrap().is_empty());
     }
 
