@@ -80,7 +80,7 @@ fn vectors<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 /// Of a key that appears twice only one condition would be looked at.
 fn filter<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error> {
     match decode::strict(value) {
-        Ok(filter) => Ok(Some(filter).filter(|filter| !filter.is_null())),
+        Ok(filter) => Ok(Some(filter)),
         Err(error) => Err(D::Error::custom(format_args!("`filter`: {error}"))),
     }
 }
@@ -142,6 +142,8 @@ fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<Search
     if !(1..=MAX_K).contains(&k) {
         return Err(ApiError::bad_request(format!("`k` is {k}, and must be from 1 to {MAX_K}")));
     }
+    // Who has no filter may say so.
+    let filter = filter.filter(|filter| !filter.is_null());
     let filter = filter.as_ref().map(Filter::from_json).transpose().map_err(ApiError::bad_request)?;
     Ok(SearchOptions { k, filter, with_vectors })
 }
@@ -190,7 +192,10 @@ mod tests {
         let ground = Ground::new(Setup::default()).await;
         let answer = ground.get("/v1/search?text=boots").await;
         assert_eq!(answer.json()["hits"][0].get("vector"), None);
-        assert_eq!(ground.index.queries.lock().unwrap()[0].k, 10);
+        ground.get("/v1/search?text=boots&filter=null").await.json();
+        ground.post("/v1/search", r#"{"text":"boots","filter":null}"#).await.json();
+        let queries = ground.index.queries.lock().unwrap();
+        assert!(queries.len() == 3 && queries.iter().all(|query| query.k == 10 && query.filter.is_none()));
     }
 
     #[actix_rt::test]
