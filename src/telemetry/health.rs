@@ -136,11 +136,11 @@ mod tests {
         use HealthState::{Degraded, Ok, Unhealthy};
         let health = Health::default();
         for (second, state, since) in [
-            (1, Degraded, Some("1970-01-01T00:00:01Z")),
-            (2, Degraded, Some("1970-01-01T00:00:01Z")),
-            (3, Unhealthy, Some("1970-01-01T00:00:01Z")),
+            (1, Degraded, Some("1970-01-01T00:00:01.000Z")),
+            (2, Degraded, Some("1970-01-01T00:00:01.000Z")),
+            (3, Unhealthy, Some("1970-01-01T00:00:01.000Z")),
             (4, Ok, None),
-            (5, Unhealthy, Some("1970-01-01T00:00:05Z")),
+            (5, Unhealthy, Some("1970-01-01T00:00:05.000Z")),
         ] {
             health.set_at(UNIX_EPOCH + Duration::from_secs(second), Component::Index, state, None);
             assert_eq!(health.of(Component::Index).since.as_deref(), since, "in second {second}");
