@@ -176,8 +176,9 @@ fn mean(vectors: &[Vector]) -> Vector {
     if let [vector] = vectors {
         return vector.clone();
     }
-    let count = vectors.len() as f32;
-    (0..vectors[0].len()).map(|place| vectors.iter().map(|vector| vector[place]).sum::<f32>() / count).collect()
+    let count = vectors.len() as f64;
+    let sum = |place: usize| vectors.iter().map(|vector| f64::from(vector[place])).sum::<f64>();
+    (0..vectors[0].len()).map(|place| (sum(place) / count) as f32).collect()
 }
 
 #[cfg(test)]
@@ -185,6 +186,12 @@ mod tests {
     use super::*;
     use crate::index::discard::DiscardIndex;
     use crate::testkit::fakes::{self, FakeProvider};
+
+    #[test]
+    fn the_mean_of_the_largest_numbers_is_finite() {
+        let vectors = [[3e38, 1.0], [3e38, 2.0]].map(|vector: [f32; 2]| Vector::from(vector));
+        assert_eq!(*mean(&vectors), [3e38, 1.5]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_question_to_an_index_that_keeps_nothing_costs_nothing() {

@@ -19,7 +19,7 @@ use super::twins::Likeness;
 
 const MAGIC: &[u8; 8] = b"VctdGrph";
 /// Grows whenever a graph that an older Vectide saved must not be used: another layout, scalar or metric.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const FOOTER_BYTES: usize = 68;
 const POINT_BYTES: u64 = 16;
 /// Read at once.

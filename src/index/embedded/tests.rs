@@ -203,6 +203,22 @@ async fn the_graph_finds_what_brute_force_finds() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn vectors_of_hardly_any_length_keep_no_others_from_being_found() {
+    let mut clusters = Clusters::new(20, 32);
+    let mut world = World::new(Metric::Cosine, 32);
+    let mut documents = clusters.documents(0..3_000);
+    for (_, _, vectors) in documents.iter_mut().step_by(100) {
+        vectors[0] = vectors[0].iter().map(|x| x * 1e-41).collect();
+    }
+    for documents in documents.chunks(250) {
+        world.put(documents.to_vec()).await;
+    }
+    world.settle().await;
+    let recall = world.recall(&clusters.queries(60, 10)).await;
+    assert!(recall >= 0.98, "recall {recall}");
+}
+
 /// With a node for each of them, the points of the text that many share would cut the graph apart: none of the others would be found.
 #[tokio::test(start_paused = true)]
 async fn documents_are_found_beside_many_with_one_vector() {
