@@ -15,8 +15,11 @@ use crate::ledger::PointKey;
 use super::graph::Graph;
 use super::{Core, Segment, Tail, file, lock, read, write};
 
-/// Points read from the ledger at once: small enough that new points, which wait in memory, are not kept waiting.
+/// Points read from the ledger at once: small enough that neither an end nor few new points are kept waiting.
 const PAGE: usize = 64;
+/// Points taken of what is behind for each new one, so that it ends however much is written. A replacement has at most
+/// a third more points than are alive, when it is put in place: too few dead ones for the next to begin at once.
+const BEHIND_PER_NEW: usize = 4;
 /// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to
 /// catch up.
 const SAVE_PART: usize = 4;
@@ -44,6 +47,23 @@ struct Replacement {
     after: PointKey,
     /// Whether it is worth a line in the log. A small one is replaced in no time, and maybe several times a second.
     takes_long: bool,
+}
+
+/// How far growing is.
+#[derive(Default)]
+pub(super) struct Growth {
+    replacement: Option<Replacement>,
+    /// Points to be taken of what is behind, before new ones have their turn.
+    owed: usize,
+    /// Points that got into the graph since it was saved.
+    unsaved: usize,
+}
+
+impl Growth {
+    /// Counts what was taken of what is behind. When there was nothing, nothing is owed.
+    fn pay(&mut self, points: usize) {
+        self.owed = if points == 0 { 0 } else { self.owed.saturating_sub(points) };
+    }
 }
 
 /// Growth that was asked for. A runtime that is ending drops it unstarted: then the next write may ask again, and the end need not
@@ -80,31 +100,16 @@ impl Core {
     }
 
     fn grow(&self) {
-        let mut replacement = None;
-        let mut new = 0;
         let caught_up = self.rebuilding.load(Relaxed);
         if caught_up {
             info!("catching up the search graph with {} points of the ledger", self.waiting_points.load(Relaxed));
         }
-        let mut added = false;
+        let mut growth = Growth::default();
         loop {
-            let step = self.next_step(added, replacement.is_some());
-            added = matches!(step, Step::Add(_));
-            let done = match step {
-                Step::Add(segment) => self.add_segment(&segment),
-                Step::CatchUp(tail) => self.catch_up(tail),
-                Step::Replace => self.replace(&mut replacement).map(|()| 0),
-                Step::Rest => break,
-            };
-            match done {
-                Ok(points) => new += points,
+            match self.advance(&mut growth) {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(why) => return self.give_up(&why),
-            }
-            if new >= SAVE_POINTS.max(read(&self.graph).points().len() / SAVE_PART) {
-                new = 0;
-                if let Err(why) = self.save() {
-                    warn!("{why}; the graph goes on in memory");
-                }
             }
         }
         if caught_up && !self.rebuilding.load(Relaxed) {
@@ -112,19 +117,47 @@ impl Core {
         }
     }
 
+    /// Does the next step. False when growing has ended.
+    pub(super) fn advance(&self, growth: &mut Growth) -> Result<bool, String> {
+        match self.next_step(growth) {
+            Step::Add(segment) => {
+                let points = self.add_segment(&segment)?;
+                growth.unsaved += points;
+                growth.owed = points * BEHIND_PER_NEW;
+            }
+            Step::CatchUp(tail) => {
+                let points = self.catch_up(tail)?;
+                growth.unsaved += points;
+                growth.pay(points);
+            }
+            Step::Replace => {
+                let points = self.replace(&mut growth.replacement)?;
+                growth.pay(points);
+            }
+            Step::Rest => return Ok(false),
+        }
+        if growth.unsaved >= SAVE_POINTS.max(read(&self.graph).points().len() / SAVE_PART) {
+            growth.unsaved = 0;
+            if let Err(why) = self.save() {
+                warn!("{why}; the graph goes on in memory");
+            }
+        }
+        Ok(true)
+    }
+
     /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the
     /// other. New points and what is behind them take turns.
-    fn next_step(&self, added: bool, replacing: bool) -> Step {
+    fn next_step(&self, growth: &Growth) -> Step {
         let waiting = lock(&self.waiting);
         if !waiting.closed {
             let segment = waiting.segments.front().map(Arc::clone);
-            if let Some(segment) = segment.clone().filter(|_| !added) {
+            if let Some(segment) = segment.clone().filter(|_| growth.owed == 0) {
                 return Step::Add(segment);
             }
             if let Some(tail) = waiting.tail {
                 return Step::CatchUp(tail);
             }
-            if replacing || self.has_too_many_dead() {
+            if growth.replacement.is_some() || self.has_too_many_dead() {
                 return Step::Replace;
             }
             if let Some(segment) = segment {
@@ -158,7 +191,7 @@ impl Core {
         Ok(segment.points.len())
     }
 
-    /// Takes a page of the tail into the graph, and what waits in memory before the next page.
+    /// Takes a page of the tail into the graph. Answers how many points.
     fn catch_up(&self, tail: Tail) -> Result<usize, String> {
         let Some(mut points) = self.page(tail.after)? else { return Ok(0) };
         points.retain(|(key, _)| *key <= tail.end);
@@ -228,14 +261,14 @@ impl Core {
         self.dead_points.store(dead.len(), Relaxed);
     }
 
-    fn has_too_many_dead(&self) -> bool {
+    pub(super) fn has_too_many_dead(&self) -> bool {
         let dead = self.dead_points.load(Relaxed);
         dead >= DEAD_POINTS && dead * 10 > read(&self.graph).points().len() * DEAD_OF_TEN
     }
 
     /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
-    /// in use has.
-    fn replace(&self, replacement: &mut Option<Replacement>) -> Result<(), String> {
+    /// in use has. Answers how many points.
+    fn replace(&self, replacement: &mut Option<Replacement>) -> Result<usize, String> {
         let Replacement { mut graph, after, takes_long } = match replacement.take() {
             Some(begun) => begun,
             None => {
@@ -253,7 +286,7 @@ impl Core {
         let covered = read(&self.graph).covered;
         let Some(mut points) = self.page(after)? else {
             *replacement = Some(Replacement { graph, after, takes_long });
-            return Ok(());
+            return Ok(0);
         };
         points.retain(|(key, _)| *key <= covered);
         for (key, vector) in &points {
@@ -261,7 +294,7 @@ impl Core {
         }
         if let Some((last, _)) = points.last() {
             *replacement = Some(Replacement { graph, after: *last, takes_long });
-            return Ok(());
+            return Ok(points.len());
         }
         graph.covered = covered;
         *write(&self.graph) = graph;
@@ -270,7 +303,7 @@ impl Core {
         if takes_long {
             info!("the search graph was replaced");
         }
-        Ok(())
+        Ok(0)
     }
 
     /// Goes on without growing: every point is found from the ledger, only slower.

@@ -508,6 +508,40 @@ async fn a_graph_with_many_dead_points_is_replaced() {
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
+#[tokio::test(start_paused = true)]
+async fn writes_without_a_pause_leave_the_graph_near_the_size_of_what_is_alive() {
+    const ALIVE: usize = 2_000;
+    let mut random = Rng::with_seed(7);
+    let mut clusters = Clusters::new(20, 8);
+    let mut world = World::new(Metric::Cosine, 8);
+    world.put(clusters.documents(0..ALIVE)).await;
+    world.settle().await;
+    // From here on it grows step by step, and whenever it could take a breath, there is more.
+    let core = Arc::clone(&world.index.core);
+    core.growing.send_replace(true);
+    let mut growth = grow::Growth::default();
+    let (mut written, mut before, mut replaced) = (0, 0, 0);
+    while written < 5 * ALIVE {
+        if lock(&core.waiting).segments.is_empty() {
+            let first = random.usize(..ALIVE - 100);
+            world.put(clusters.documents(first..first + 100)).await;
+            written += 100;
+        }
+        assert!(core.advance(&mut growth).unwrap());
+        let points = read(&core.graph).points().len();
+        assert!(points < 2 * ALIVE, "{points} points in the graph, {ALIVE} of them alive, after {written} writes");
+        if points < before {
+            replaced += 1;
+            assert!(!core.has_too_many_dead(), "the one that was put in place has to be replaced at once");
+        }
+        before = points;
+    }
+    assert!(replaced >= 2, "{replaced}");
+    while core.advance(&mut growth).unwrap() {}
+    world.settle().await;
+    assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
+}
+
 #[test]
 fn writes_wait_while_too_much_waits_for_the_graph() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
