@@ -13,7 +13,7 @@ use crate::document::{DocumentId, Vector};
 use crate::embed::provider::Provider;
 use crate::embed::status::ProviderStatus;
 use crate::index::{Filter, Hit, IndexError, Query, VectorIndex};
-use crate::ledger::{HeldChunk, Ledger};
+use crate::ledger::{Ledger, LedgerError, PointKey};
 use crate::telemetry::metrics::SearchMetrics;
 use crate::telemetry::{Metrics, SearchOutcome};
 
@@ -21,6 +21,9 @@ use questions::Questions;
 
 /// The most documents that one search returns.
 pub const MAX_K: usize = 1_000;
+
+/// How often to read a document anew that changed while it was read.
+const TRIES: u32 = 3;
 
 /// What to search for beside the text or the document.
 #[derive(Debug, Clone)]
@@ -123,6 +126,7 @@ impl Searcher {
     /// The documents nearest to a document, best first and without itself. Of several chunks, their mean is asked for.
     pub async fn similar(&self, id: DocumentId, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
         self.counted(async {
+            self.index.can_search()?;
             let vector = self.vector_of(id.clone()).await?;
             Ok(self.index.search(self.query(vector, options, Some(id))).await?)
         })
@@ -149,27 +153,44 @@ impl Searcher {
 
     async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {
         let ledger = self.ledger.clone();
-        let vectors = tokio::task::spawn_blocking(move || held_vectors(&ledger, &id)).await;
+        let vectors = tokio::task::spawn_blocking(move || {
+            held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys))
+        })
+        .await;
         let vectors =
             vectors.map_err(|error| SearchError::unavailable(format!("the ledger could not be asked: {error}")))??;
         Ok(mean(&vectors))
     }
 }
 
-/// The vectors of a document's chunks; at least one.
-fn held_vectors(ledger: &Ledger, id: &DocumentId) -> Result<Vec<Vector>, SearchError> {
-    let found = ledger.points_of(std::slice::from_ref(id)).map_err(SearchError::unavailable)?;
-    let Some(held) = found.into_iter().flatten().next() else {
-        return Err(SearchError::NotFound(format!("there is no document `{id}`")));
-    };
-    let keys: Vec<_> = held.chunks.iter().map(|chunk: &HeldChunk| chunk.key).collect();
-    let vectors = ledger.vectors_of(&keys).map_err(SearchError::unavailable)?;
-    let vectors: Vec<Vector> = vectors.into_iter().flatten().collect();
-    if vectors.is_empty() {
-        let reason = format!("document `{id}` is not in the index: it was deleted, or its text is not complete yet");
-        return Err(SearchError::NotFound(reason));
+/// The points of a document's chunks, in their order; `None` when there is no document.
+fn keys_of(ledger: &Ledger, id: &DocumentId) -> Result<Option<Vec<PointKey>>, LedgerError> {
+    let held = ledger.points_of(std::slice::from_ref(id))?.into_iter().flatten().next();
+    Ok(held.map(|held| held.chunks.iter().map(|chunk| chunk.key).collect()))
+}
+
+/// The vectors of a document's chunks; at least one. Points that went between the two looks at the ledger have
+/// successors, so both are taken anew.
+fn held_vectors(
+    id: &DocumentId,
+    keys: impl Fn() -> Result<Option<Vec<PointKey>>, LedgerError>,
+    vectors_of: impl Fn(&[PointKey]) -> Result<Vec<Option<Vector>>, LedgerError>,
+) -> Result<Vec<Vector>, SearchError> {
+    for _ in 0..TRIES {
+        let Some(keys) = keys().map_err(SearchError::unavailable)? else {
+            return Err(SearchError::NotFound(format!("there is no document `{id}`")));
+        };
+        if keys.is_empty() {
+            let reason =
+                format!("document `{id}` is not in the index: it was deleted, or its text is not complete yet");
+            return Err(SearchError::NotFound(reason));
+        }
+        let vectors = vectors_of(&keys).map_err(SearchError::unavailable)?;
+        if let Some(vectors) = vectors.into_iter().collect() {
+            return Ok(vectors);
+        }
     }
-    Ok(vectors)
+    Err(SearchError::unavailable(format!("document `{id}` changes whenever it is looked at; ask again")))
 }
 
 fn mean(vectors: &[Vector]) -> Vector {
@@ -183,9 +204,31 @@ fn mean(vectors: &[Vector]) -> Vector {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::index::discard::DiscardIndex;
     use crate::testkit::fakes::{self, FakeProvider};
+
+    #[test]
+    fn a_document_that_changes_while_it_is_read_is_read_anew_as_a_whole() {
+        let id = DocumentId::new("d").unwrap();
+        let vector = |key: PointKey| Vector::from([key as f32]);
+        // The first look at the document sees two points, one of which is gone at the second.
+        let looks = Cell::new(0);
+        let keys = || {
+            looks.set(looks.get() + 1);
+            Ok(Some(if looks.get() == 1 { vec![1, 2] } else { vec![1, 3] }))
+        };
+        let vectors_of = |keys: &[PointKey]| Ok(keys.iter().map(|key| (*key != 2).then(|| vector(*key))).collect());
+        assert_eq!(held_vectors(&id, keys, vectors_of).unwrap(), [1, 3].map(vector));
+        assert_eq!(looks.get(), 2);
+
+        let none = |keys: &[PointKey]| Ok(vec![None; keys.len()]);
+        assert!(matches!(held_vectors(&id, || Ok(Some(vec![1])), none), Err(SearchError::Unavailable { .. })));
+        assert!(matches!(held_vectors(&id, || Ok(Some(vec![])), none), Err(SearchError::NotFound(_))));
+        assert!(matches!(held_vectors(&id, || Ok(None), none), Err(SearchError::NotFound(_))));
+    }
 
     #[test]
     fn the_mean_of_the_largest_numbers_is_finite() {
@@ -203,10 +246,13 @@ mod tests {
         let metrics = Metrics::new();
         let searcher = Searcher::new(provider.clone(), Arc::default(), index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
-        let error = searcher.search("dry feet", options).await.unwrap_err();
-        assert!(error.to_string().contains("keeps nothing"), "{error}");
+        let errors = [
+            searcher.search("dry feet", options.clone()).await.unwrap_err(),
+            searcher.similar(DocumentId::new("d").unwrap(), options).await.unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| error.to_string().contains("keeps nothing")), "{errors:?}");
         assert!(provider.calls().is_empty());
-        assert_eq!(metrics.searches.of(SearchOutcome::Unavailable).get(), 1);
-        assert_eq!(metrics.searches.seconds.get_sample_count(), 1);
+        assert_eq!(metrics.searches.of(SearchOutcome::Unavailable).get(), 2);
+        assert_eq!(metrics.searches.seconds.get_sample_count(), 2);
     }
 }
