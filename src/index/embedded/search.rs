@@ -79,7 +79,7 @@ struct Search<'a> {
 
 /// A point that counts.
 struct Found {
-    score: f32,
+    point: Scored,
     owner: PointOwner,
     metadata: Value,
     vector: Vector,
@@ -177,11 +177,11 @@ impl Search<'_> {
         }
         let keys: Vec<PointKey> = counted.iter().map(|(key, ..)| *key).collect();
         let mut hits: HashMap<DocumentId, Found> = HashMap::with_capacity(documents.len());
-        for ((_, owner, metadata), vector) in counted.into_iter().zip(self.core.ledger.vectors_of(&keys)?) {
+        for ((key, owner, metadata), vector) in counted.into_iter().zip(self.core.ledger.vectors_of(&keys)?) {
             let Some(vector) = self.here(vector)? else { continue };
-            let score = self.scorer.score(&vector);
-            if hits.get(&owner.document).is_none_or(|other| score > other.score) {
-                hits.insert(owner.document.clone(), Found { score, owner, metadata, vector });
+            let point = Scored { score: self.scorer.score(&vector), key };
+            if hits.get(&owner.document).is_none_or(|other| point > other.point) {
+                hits.insert(owner.document.clone(), Found { point, owner, metadata, vector });
             }
         }
         Ok(hits)
@@ -246,13 +246,11 @@ impl Search<'_> {
 
     fn best(&self, hits: HashMap<DocumentId, Found>) -> Vec<Hit> {
         let mut hits: Vec<Found> = hits.into_values().collect();
-        hits.sort_by(|a, b| {
-            b.score.total_cmp(&a.score).then_with(|| a.owner.document.as_str().cmp(b.owner.document.as_str()))
-        });
+        hits.sort_unstable_by(|a, b| b.point.cmp(&a.point));
         hits.truncate(self.query.k);
         let hit = |found: Found| Hit {
             id: found.owner.document,
-            score: found.score,
+            score: found.point.score,
             metadata: found.metadata,
             chunk: found.owner.chunk,
             vector: self.query.with_vectors.then_some(found.vector),

@@ -281,6 +281,27 @@ async fn filters_are_kept_and_nothing_that_matches_is_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_equally_near_documents_those_that_came_first_are_first_however_many_are_asked_for() {
+    let mut world = World::new(Metric::Cosine, 4);
+    let vector: Vector = Arc::from([1.0, 2.0, 3.0, 4.0]);
+    let mut ids: Vec<String> = (0..300).map(|number| format!("e{number:03}")).collect();
+    Rng::with_seed(7).shuffle(&mut ids);
+    world.put(ids.iter().map(|id| (id.clone(), json!({"n": 0}), vec![vector.clone()])).collect()).await;
+    for settled in [false, true] {
+        if settled {
+            world.settle().await;
+        }
+        for k in [1, 5, 20, 300] {
+            for filter in [None, filter(json!({"n": 0}))] {
+                let found = world.found(&Query { filter, ..query(&vector, k) }).await;
+                let found: Vec<&String> = found.iter().map(|(id, ..)| id).collect();
+                assert_eq!(found, ids[..k].iter().collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_search_while_writing_sees_every_write_that_was_answered() {
     let mut clusters = Clusters::new(20, 16);
     let world = World::new(Metric::Cosine, 16);
