@@ -206,11 +206,19 @@ impl Core {
         let last = ledger.last_point_key()?;
         let loaded = match mark.map(|mark| file::load(path, shape, mark, access)) {
             None | Some(Ok(None)) => None,
-            // A process that only reads may find a graph that is newer than what it just asked the ledger.
-            Some(Ok(Some(graph))) if access == Access::Change && graph.covered > last => {
-                warn!("making the search graph anew: {} knows more points than the ledger", path.display());
-                // Once the ledger has as many, nobody could tell that they are others.
-                file::remove(path).map_err(|error| unusable(&error))?;
+            // What is in a graph was committed before. The ledger is asked again, because a process that only reads may
+            // find a graph that is newer than its first answer.
+            Some(Ok(Some(graph))) if graph.covered > last && graph.covered > ledger.last_point_key()? => {
+                match access {
+                    Access::Change => {
+                        warn!("making the search graph anew: {} knows more points than the ledger", path.display());
+                        // Once the ledger has as many, nobody could tell that they are others.
+                        file::remove(path).map_err(|error| unusable(&error))?;
+                    }
+                    Access::Search => {
+                        warn!("searching without the graph {}: it knows more points than the ledger", path.display());
+                    }
+                }
                 None
             }
             Some(Ok(graph)) => graph,

@@ -432,8 +432,22 @@ async fn a_graph_that_is_newer_than_a_restored_ledger_is_never_believed() {
     world = world.restart(true, |graph| copy(graph.parent().unwrap(), backup.path())).await;
     world.put(clusters.documents(100..300)).await;
     world.settle().await;
-    world = world.restart(true, |graph| copy(backup.path(), graph.parent().unwrap())).await;
+    let aside = tempfile::tempdir().unwrap();
+    let restore = |graph: &Path| {
+        copy(backup.path(), graph.parent().unwrap());
+        copy(backup.path(), aside.path());
+        fs::copy(graph, aside.path().join(FILE)).unwrap();
+    };
+    world = world.restart(true, restore).await;
     world.truth = truth;
+    let ledger = Arc::new(Ledger::open_to_read(aside.path()).unwrap());
+    let reader = EmbeddedIndex::open_to_read(ledger, aside.path(), Metric::Cosine, 16).unwrap();
+    assert_eq!(reader.status().covered, 0, "a process that only reads does not use it either");
+    for query in clusters.queries(5, 10) {
+        let hits = reader.search(query.clone()).await.unwrap();
+        let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
+        assert_eq!(found, world.exact(&query));
+    }
     world.put(clusters.documents(300..600)).await;
     world.settle().await;
     world = world.restart(false, |graph| assert!(!graph.exists())).await;
