@@ -1,5 +1,5 @@
-//! The graph on the disk: what usearch writes, then the points in it, then a footer. A point is its key and what stands for its vector,
-//! 8 bytes each, little-endian.
+//! The graph on the disk: what usearch writes, then the points in it, then a footer. A point is its key, what stands for its vector, and
+//! its vector's length, 8 bytes each, little-endian.
 //!
 //! usearch trusts what it reads, so nothing is given to it before the checksum over the whole file was found right. A
 //! file that is missing, damaged or of another ledger costs time, never data: the graph is built again.
@@ -19,9 +19,9 @@ use super::twins::Likeness;
 
 const MAGIC: &[u8; 8] = b"VctdGrph";
 /// Grows whenever a graph that an older Vectide saved must not be used: another layout, scalar or metric.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const FOOTER_BYTES: usize = 68;
-const POINT_BYTES: u64 = 16;
+const POINT_BYTES: u64 = 24;
 /// Read at once.
 const BLOCK: usize = 256 * 1024;
 
@@ -143,6 +143,7 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
         for point in graph.points() {
             put(&point.key.to_le_bytes())?;
             put(&point.likeness.0.to_le_bytes())?;
+            put(&point.length.to_le_bytes())?;
         }
         put(&footer.to_bytes())?;
         out.write_all(&checksum.finalize().to_le_bytes())?;
@@ -206,7 +207,11 @@ fn check(path: &Path) -> io::Result<Result<(Footer, Vec<Point>), String>> {
         return Ok(Err("it is damaged: its checksum is wrong".to_owned()));
     }
     let numbers: Vec<u64> = points.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number)).collect();
-    let point = |[key, likeness]: &[u64; 2]| Point { key: *key, likeness: Likeness(*likeness) };
+    let point = |[key, likeness, length]: &[u64; 3]| Point {
+        key: *key,
+        likeness: Likeness(*likeness),
+        length: f64::from_bits(*length),
+    };
     Ok(Ok((footer, numbers.as_chunks().0.iter().map(point).collect())))
 }
 

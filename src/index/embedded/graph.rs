@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
@@ -10,6 +11,7 @@ use crate::ledger::PointKey;
 use crate::settings::index::Metric;
 
 use super::exact::Scored;
+use super::long::Lengths;
 use super::twins::{Likeness, Twins};
 
 // Chosen with `cargo bench --bench search`.
@@ -19,9 +21,11 @@ const CONNECTIVITY: usize = 16;
 const EXPANSION_ADD: usize = 96;
 /// Candidates weighed in a search, at least. A search that wants more points weighs as many.
 const EXPANSION_SEARCH: usize = 64;
-/// Half the memory of 32-bit floats and the same range, so that no vector overflows. What it loses in precision is
-/// made good by scoring the best candidates again with the ledger's vectors.
+/// Half the memory of 32-bit floats and the same range. What it loses in precision is made good by scoring the best
+/// candidates again with the ledger's vectors.
 const SCALAR: ScalarKind = ScalarKind::BF16;
+/// Lengths of which products and squares are within the range of 32-bit floats.
+const SAFE: RangeInclusive<f64> = 1e-15..=1e15;
 /// The room made when a graph gets its first point; doubled whenever it is full.
 const FIRST_CAPACITY: usize = 1024;
 
@@ -57,15 +61,34 @@ impl Shape {
         Ok(index)
     }
 
+    /// What the graph has of a vector. A length that it cannot reckon with is brought to the nearest that it can.
     fn prepare(self, vector: &[f32]) -> Cow<'_, [f32]> {
+        let length = vector::length(vector);
+        let scaled = |wanted: f64| {
+            let scale = wanted / length;
+            Cow::Owned(vector.iter().map(|x| (f64::from(*x) * scale) as f32).collect())
+        };
         match self.metric {
             Metric::Cosine => {
                 let mut unit = vector.to_vec();
                 vector::normalise(&mut unit);
                 Cow::Owned(unit)
             }
+            Metric::Dot if length > 0.0 && length < *SAFE.start() => scaled(*SAFE.start()),
+            Metric::Dot | Metric::L2 if length > *SAFE.end() => scaled(*SAFE.end()),
             Metric::Dot | Metric::L2 => Cow::Borrowed(vector),
         }
+    }
+
+    /// Adds a vector to an index of this shape.
+    fn insert(self, index: &Index, key: PointKey, vector: &[f32]) -> Result<(), String> {
+        let measure = |metric| match self.metric {
+            Metric::Cosine | Metric::L2 => Ok(()),
+            Metric::Dot => index.change_metric_kind(metric),
+        };
+        // Linked by angles: else the long ones would be in the links of all others, and the short ones in none.
+        let linked = measure(MetricKind::Cos).and_then(|()| index.add(key, vector));
+        linked.and(measure(MetricKind::IP)).map_err(|error| error.to_string())
     }
 
     fn score(self, distance: f32) -> f32 {
@@ -77,10 +100,19 @@ impl Shape {
 }
 
 /// A point that is in the graph, in a node of its own or in one with others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Point {
     pub(super) key: PointKey,
     pub(super) likeness: Likeness,
+    pub(super) length: f64,
+}
+
+/// What the graph knows of the points near a query.
+pub(super) struct Near {
+    /// In no order, with scores as near as the graph's numbers allow.
+    pub(super) points: Vec<Scored>,
+    /// Points that are much longer than the others: they may be among the nearest, or not.
+    pub(super) long: Vec<PointKey>,
 }
 
 /// The graph and which points it has.
@@ -89,13 +121,22 @@ pub(super) struct Graph {
     index: Index,
     points: Vec<Point>,
     twins: Twins,
+    /// With the inner product.
+    lengths: Lengths,
     /// Every point of the ledger with a key up to this is in the graph.
     pub(super) covered: PointKey,
 }
 
 impl Graph {
     pub(super) fn new(shape: Shape) -> Result<Self, String> {
-        Ok(Self { shape, index: shape.empty()?, points: Vec::new(), twins: Twins::default(), covered: 0 })
+        Ok(Self {
+            shape,
+            index: shape.empty()?,
+            points: Vec::new(),
+            twins: Twins::default(),
+            lengths: Lengths::default(),
+            covered: 0,
+        })
     }
 
     /// A graph from a file of usearch that was checked: `fill` reads it into the empty one it is given.
@@ -105,16 +146,19 @@ impl Graph {
         covered: PointKey,
         fill: impl FnOnce(&Index) -> Result<(), String>,
     ) -> Result<Self, String> {
-        let index = shape.empty()?;
-        fill(&index)?;
-        let mut twins = Twins::default();
-        points.iter().for_each(|point| twins.add(point.key, point.likeness));
-        if index.size() != twins.nodes() || index.dimensions() != shape.dimensions || index.scalar_kind() != SCALAR {
+        let mut graph = Self { covered, ..Self::new(shape)? };
+        fill(&graph.index)?;
+        points.into_iter().for_each(|point| graph.take_in(point));
+        let index = &graph.index;
+        if index.size() != graph.twins.nodes()
+            || index.dimensions() != shape.dimensions
+            || index.scalar_kind() != SCALAR
+        {
             return Err("it holds another graph than it says".to_owned());
         }
         index.change_expansion_add(EXPANSION_ADD);
         index.change_expansion_search(EXPANSION_SEARCH);
-        Ok(Self { shape, index, points, twins, covered })
+        Ok(graph)
     }
 
     /// Adds a point, unless it is there.
@@ -122,6 +166,7 @@ impl Graph {
         if self.contains(key) {
             return Ok(());
         }
+        let length = vector::length(vector);
         let vector = self.shape.prepare(vector);
         let likeness = Likeness::of(&vector);
         if self.twins.node(likeness).is_none() {
@@ -130,30 +175,38 @@ impl Graph {
                 let reserved = self.index.reserve_capacity_and_threads(capacity, self.shape.searches + 1);
                 reserved.map_err(|error| error.to_string())?;
             }
-            self.index.add(key, &vector).map_err(|error| error.to_string())?;
+            self.shape.insert(&self.index, key, &vector)?;
         }
-        self.twins.add(key, likeness);
-        self.points.push(Point { key, likeness });
+        self.take_in(Point { key, likeness, length });
         Ok(())
     }
 
-    /// About the nearest points that are not dead, at most `width`, in no order, with scores as near as the graph's
-    /// numbers allow.
-    pub(super) fn nearest(&self, query: &[f32], width: usize, dead: &HashSet<PointKey>) -> Result<Vec<Scored>, String> {
+    /// Notes a point for whose vector there is a node.
+    fn take_in(&mut self, point: Point) {
+        self.twins.add(point.key, point.likeness);
+        if self.shape.metric == Metric::Dot {
+            self.lengths.add(point.key, point.length);
+        }
+        self.points.push(point);
+    }
+
+    /// About the nearest points that are not dead, at most `width`, and the long ones.
+    pub(super) fn nearest(&self, query: &[f32], width: usize, dead: &HashSet<PointKey>) -> Result<Near, String> {
+        let long: HashSet<PointKey> = self.lengths.long().filter(|key| !dead.contains(key)).collect();
         let query = self.shape.prepare(query);
         let nodes = width.min(self.twins.nodes());
-        let alive = |key: &PointKey| !dead.contains(key);
-        let matches = if dead.is_empty() {
+        let counts = |key: &PointKey| !dead.contains(key) && !long.contains(key);
+        let matches = if dead.is_empty() && long.is_empty() {
             self.index.search(&query, nodes)
         } else {
-            self.index.filtered_search(&query, nodes, |node| self.twins.of(node).any(|key| alive(&key)))
+            self.index.filtered_search(&query, nodes, |node| self.twins.of(node).any(|key| counts(&key)))
         };
         let matches = matches.map_err(|error| error.to_string())?;
         let points = matches.keys.into_iter().zip(matches.distances).flat_map(|(node, distance)| {
             let score = self.shape.score(distance);
-            self.twins.of(node).filter(alive).map(move |key| Scored { key, score })
+            self.twins.of(node).filter(counts).map(move |key| Scored { key, score })
         });
-        Ok(points.take(width).collect())
+        Ok(Near { points: points.take(width).collect(), long: long.into_iter().collect() })
     }
 
     pub(super) fn contains(&self, key: PointKey) -> bool {

@@ -15,6 +15,7 @@ mod exact;
 mod file;
 mod graph;
 mod grow;
+mod long;
 mod search;
 #[cfg(test)]
 mod tests;

@@ -203,20 +203,68 @@ async fn the_graph_finds_what_brute_force_finds() {
     }
 }
 
+/// Documents of which one in `every` is so many times as long as the others, and says so.
+fn with_odd_ones(clusters: &mut Clusters, count: usize, every: usize, scale: f32) -> Vec<(String, Value, Vec<Vector>)> {
+    let mut documents = clusters.documents(0..count);
+    for (number, (_, metadata, vectors)) in documents.iter_mut().enumerate() {
+        let odd = number % every == 0;
+        *metadata = json!({"odd": odd});
+        if odd {
+            vectors[0] = vectors[0].iter().map(|x| x * scale).collect();
+        }
+    }
+    documents
+}
+
 #[tokio::test(start_paused = true)]
-async fn vectors_of_hardly_any_length_keep_no_others_from_being_found() {
-    let mut clusters = Clusters::new(20, 32);
-    let mut world = World::new(Metric::Cosine, 32);
-    let mut documents = clusters.documents(0..3_000);
-    for (_, _, vectors) in documents.iter_mut().step_by(100) {
-        vectors[0] = vectors[0].iter().map(|x| x * 1e-41).collect();
+async fn vectors_of_hardly_any_or_huge_length_keep_no_others_from_being_found() {
+    for (metric, scale) in [
+        (Metric::Cosine, 1e-41),
+        (Metric::Cosine, 1e37),
+        (Metric::Dot, 1e-41),
+        (Metric::Dot, 1e37),
+        (Metric::L2, 1e-41),
+        (Metric::L2, 1e37),
+    ] {
+        let mut clusters = Clusters::new(20, 32);
+        let mut world = World::new(metric, 32);
+        for documents in with_odd_ones(&mut clusters, 1_500, 50, scale).chunks(250) {
+            world.put(documents.to_vec()).await;
+        }
+        world.settle().await;
+        let others = |query| Query { filter: filter(json!({"odd": false})), ..query };
+        let queries: Vec<Query> = clusters.queries(10, 10).into_iter().map(others).collect();
+        let recall = world.recall(&queries).await;
+        assert!(recall >= 0.98, "{metric:?}, {scale}: recall {recall}");
     }
-    for documents in documents.chunks(250) {
-        world.put(documents.to_vec()).await;
+}
+
+/// With links by the inner product, the long ones would be in the links of all others, and hide these.
+#[tokio::test(start_paused = true)]
+async fn with_the_inner_product_long_vectors_are_found_and_hide_no_others() {
+    for (centres, dimensions, every, scale) in [(60, 32, 60, 20.0), (5, 64, 10, 2.5)] {
+        let mut clusters = Clusters::new(centres, dimensions);
+        let mut world = World::new(Metric::Dot, dimensions);
+        for documents in with_odd_ones(&mut clusters, 3_000, every, scale).chunks(250) {
+            world.put(documents.to_vec()).await;
+        }
+        world.settle().await;
+        for again in [false, true] {
+            if again {
+                world = world.restart(true, |_| {}).await;
+                assert_eq!(world.index.status().waiting, 0, "the graph was kept");
+            }
+            for k in [1, 100] {
+                let all = clusters.queries(8, k);
+                let others = |query| Query { filter: filter(json!({"odd": false})), ..query };
+                let filtered: Vec<Query> = all.iter().cloned().map(others).collect();
+                for queries in [all, filtered] {
+                    let recall = world.recall(&queries).await;
+                    assert!(recall >= 0.98, "scale {scale}, k {k}: recall {recall}");
+                }
+            }
+        }
     }
-    world.settle().await;
-    let recall = world.recall(&clusters.queries(60, 10)).await;
-    assert!(recall >= 0.98, "recall {recall}");
 }
 
 /// With a node for each of them, the points of the text that many share would cut the graph apart: none of the others would be found.
