@@ -1,6 +1,7 @@
 //! Answering a query: candidates from the graph and from what it has not got yet, then the ledger for whose they are
 //! and how near exactly.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -162,6 +163,19 @@ impl Search<'_> {
     fn hits(&self, candidates: &[Scored]) -> Result<HashMap<DocumentId, Found>, Miss> {
         // The candidates' own scores are rounded, so a few more than wanted are scored again.
         let wanted = self.query.k + self.query.k / 2 + 8;
+        match &self.query.filter {
+            Some(filter) => self.hits_that_match(filter, candidates, wanted),
+            None => self.hits_of_all(candidates, wanted),
+        }
+    }
+
+    /// Whose the candidates are, then how near those that match.
+    fn hits_that_match(
+        &self,
+        filter: &Filter,
+        candidates: &[Scored],
+        wanted: usize,
+    ) -> Result<HashMap<DocumentId, Found>, Miss> {
         let mut counted: Vec<(PointKey, PointOwner, Value)> = Vec::new();
         let mut documents = HashSet::new();
         for candidates in candidates.chunks(LOOK_UP) {
@@ -172,7 +186,7 @@ impl Search<'_> {
                     continue;
                 }
                 let metadata = parse(&owner.metadata, owner.document.as_str())?;
-                if self.counts(&metadata) {
+                if filter.matches(&metadata) {
                     documents.insert(owner.document.clone());
                     counted.push((*key, owner, metadata));
                 }
@@ -191,6 +205,44 @@ impl Search<'_> {
             }
         }
         Ok(hits)
+    }
+
+    /// How near the candidates are, then whose the nearest. All of an ordinary search are scored: it costs no more than to
+    /// look up whose they are, and the graph's numbers hardly tell vectors apart that are nearly equal.
+    fn hits_of_all(&self, candidates: &[Scored], wanted: usize) -> Result<HashMap<DocumentId, Found>, Miss> {
+        let mut hits: HashMap<DocumentId, Found> = HashMap::new();
+        for candidates in candidates.chunks(WIDTH) {
+            let mut scored = self.scored(candidates)?;
+            while !scored.is_empty() {
+                let rest = scored.split_off(scored.len().min(wanted));
+                let keys: Vec<PointKey> = scored.iter().map(|(point, _)| point.key).collect();
+                for ((point, vector), owner) in scored.into_iter().zip(self.core.ledger.resolve(&keys)?) {
+                    let Some(owner) = self.here(owner)? else { continue };
+                    let is_known = hits.get(&owner.document).is_some_and(|other| other.point > point);
+                    if !is_known && self.query.except.as_ref() != Some(&owner.document) {
+                        let metadata = parse(&owner.metadata, owner.document.as_str())?;
+                        hits.insert(owner.document.clone(), Found { point, owner, metadata, vector });
+                    }
+                }
+                if hits.len() >= wanted {
+                    return Ok(hits);
+                }
+                scored = rest;
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Candidates with their exact scores and their vectors, nearest first.
+    fn scored(&self, candidates: &[Scored]) -> Result<Vec<(Scored, Vector)>, Miss> {
+        let keys: Vec<PointKey> = candidates.iter().map(|point| point.key).collect();
+        let mut scored = Vec::with_capacity(keys.len());
+        for (key, vector) in keys.iter().zip(self.core.ledger.vectors_of(&keys)?) {
+            let Some(vector) = self.here(vector)? else { continue };
+            scored.push((Scored { score: self.scorer.score(&vector), key: *key }, vector));
+        }
+        scored.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        Ok(scored)
     }
 
     /// Looks at every document: for filters that few documents pass, and for more documents than the graph can tell.
@@ -246,13 +298,9 @@ impl Search<'_> {
         }
     }
 
-    fn counts(&self, metadata: &Value) -> bool {
-        self.query.filter.as_ref().is_none_or(|filter: &Filter| filter.matches(metadata))
-    }
-
     fn best(&self, hits: HashMap<DocumentId, Found>) -> Vec<Hit> {
         let mut hits: Vec<Found> = hits.into_values().collect();
-        hits.sort_unstable_by(|a, b| b.point.cmp(&a.point));
+        hits.sort_unstable_by_key(|found| Reverse(found.point));
         hits.truncate(self.query.k);
         let hit = |found: Found| Hit {
             id: found.owner.document,

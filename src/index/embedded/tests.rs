@@ -203,6 +203,19 @@ async fn the_graph_finds_what_brute_force_finds() {
     }
 }
 
+/// The graph's numbers are too coarse for these: what counts is how many candidates are scored exactly.
+#[tokio::test(start_paused = true)]
+async fn vectors_that_are_nearly_equal_are_told_apart() {
+    let mut random = Rng::with_seed(7);
+    let mut vector = || -> Vector { (0..64).map(|_| 10.0 + random.f32() * 2.0 - 1.0).collect() };
+    let mut world = World::new(Metric::Cosine, 64);
+    world.put((0..2_000).map(|number| (format!("d{number}"), json!({}), vec![vector()])).collect()).await;
+    world.settle().await;
+    let queries: Vec<Query> = (0..40).map(|_| query(&vector(), 10)).collect();
+    let recall = world.recall(&queries).await;
+    assert!(recall >= 0.92, "recall {recall}");
+}
+
 /// Documents of which one in `every` is so many times as long as the others, and says so.
 fn with_odd_ones(clusters: &mut Clusters, count: usize, every: usize, scale: f32) -> Vec<(String, Value, Vec<Vector>)> {
     let mut documents = clusters.documents(0..count);
