@@ -2,6 +2,10 @@
 //!
 //! What the provider cannot do now is tried again, without end. What it will never do is found by halving: the guilty text is
 //! rejected alone and its batch mates get their vectors.
+//!
+//! When a call fails in a way that its texts may be the cause of, a harmless text is tried: if it fails too, nothing is proven and the call
+//! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row,
+//! each time right after the harmless one passed.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,7 +19,7 @@ use crate::document::Vector;
 use crate::telemetry::RequestStatus;
 
 use super::estimate::most_tokens;
-use super::failures::{self, Failures};
+use super::failures::Failures;
 use super::limiter::Limiter;
 use super::provider::{Embeddings, InputType, Judgement, Provider};
 use super::status::ProviderStatus;
@@ -27,13 +31,18 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_s
 const SLOW_RETRY: Backoff =
     Backoff::new(Duration::from_secs(10), Duration::from_secs(60)).at_least(Duration::from_secs(5));
 
-/// After a failure that tells of all, the others try first: their success shows that it tells of one text alone.
-const OTHERS_FIRST: Duration = Duration::from_secs(5);
+/// So many failures of one call in a row cast doubt on its texts: some servers answer 500 to one certain text for ever, or time out on a
+/// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
+const DOUBT_AFTER: u32 = 3;
 
-/// So many failures of a lone text in a row, each right after a harmless one succeeded, prove that the text is the cause.
+/// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
-/// A text that every model embeds. If it fails as well, the fault is not in the other text.
+/// Between them, so that a moment in which the provider does only small work is no proof.
+const STRIKES_APART: Backoff =
+    Backoff::new(Duration::from_secs(2), Duration::from_secs(30)).at_least(Duration::from_secs(1));
+
+/// A text that every model embeds. If it fails as well, the fault is not in the other texts.
 pub const HARMLESS: &str = "hello";
 
 /// Learns of every call that ended. Runs on the thread of the call: count, do not work.
@@ -84,8 +93,8 @@ struct Caller<'a> {
 /// How a part of a batch ended.
 enum Part {
     Done(Vec<Result<Vector, String>>),
-    /// The provider refuses it, or it failed so often that its texts may be the cause.
-    Guilty,
+    /// The cause is in its texts, for this reason. A lone one is rejected with it.
+    Guilty(String),
 }
 
 impl Caller<'_> {
@@ -94,78 +103,91 @@ impl Caller<'_> {
         // In order: halves come to where the whole was.
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
-        let mut successes = None;
         while let Some(part) = parts.pop_front() {
-            let results = match self.embed_part(&texts[part.clone()], &mut successes).await {
+            let results = match self.embed_part(&texts[part.clone()]).await {
                 Part::Done(results) => results,
-                Part::Guilty if part.len() > 1 => {
+                Part::Guilty(_) if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front(middle..part.end);
                     parts.push_front(part.start..middle);
                     continue;
                 }
-                Part::Guilty => vec![self.embed_suspect(&texts[part.start]).await],
+                Part::Guilty(reason) => vec![Err(reason)],
             };
             settled(results).await;
         }
     }
 
-    /// Repeats one call until it succeeds, is refused or is in doubt. `successes`: how many calls had succeeded when one of this batch
-    /// failed last.
-    async fn embed_part(&self, texts: &[Arc<str>], successes: &mut Option<u64>) -> Part {
-        let mut failures = Failures::since(successes.unwrap_or_else(|| self.status.successes()));
+    /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
+    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index.
+    async fn embed_part(&self, texts: &[Arc<str>]) -> Part {
+        let lone = texts.len() == 1;
+        let mut failures = Failures::since(self.status.successes());
+        // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
+        let (mut proven, mut strikes) = (false, 0);
         loop {
-            match self.call(texts).await {
+            let failure = match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
-                Judgement::Refused { .. } => return Part::Guilty,
-                failure => {
-                    failures.one_more(self.status.successes());
-                    *successes = Some(failures.successes);
-                    if failures.casts_doubt(&failure) {
-                        return Part::Guilty;
-                    }
-                    self.wait_after(failure, &failures).await;
+                Judgement::Refused { reason } if proven || !lone => return Part::Guilty(reason),
+                failure => failure,
+            };
+            failures.one_more(self.status.successes());
+            let was_proven = std::mem::take(&mut proven);
+            let (reason, asked_for) = match failure {
+                Judgement::Refused { reason } | Judgement::Forbidden { reason } => (reason, Duration::ZERO),
+                Judgement::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
+                    (reason, after.unwrap_or_default())
                 }
+                failure => {
+                    self.wait_after(failure, &failures).await;
+                    continue;
+                }
+            };
+            strikes += u32::from(was_proven);
+            if strikes == STRIKES {
+                return Part::Guilty(format!("the provider fails with this text and with no other: {reason}"));
+            }
+            let apart = if was_proven { STRIKES_APART.delay(strikes, fastrand::f64()) } else { Duration::ZERO };
+            tokio::time::sleep(apart.max(asked_for)).await;
+            // Once more each time: of two servers that take turns, one of which fails, the text would meet that one again and again.
+            proven = self.harmless_passes(strikes + 1, &mut failures).await;
+            if proven && !lone {
+                return Part::Guilty(reason);
+            }
+            if !proven {
+                strikes = 0;
             }
         }
     }
 
-    /// Embeds a lone text that was refused or failed over and over, or says why it never will be. It is rejected only for what happens
-    /// right after a harmless text succeeded: else a wrong setting or an outage would reject text after text, and empty the index.
-    async fn embed_suspect(&self, text: &Arc<str>) -> Result<Vector, String> {
-        let (mut failures, mut strikes) = (Failures::since(self.status.successes()), 0);
-        loop {
-            let harmless = match self.call(&[HARMLESS.into()]).await {
+    /// Whether a harmless text passes, so many times in a row. If not, waits as that demands.
+    async fn harmless_passes(&self, times: u32, failures: &mut Failures) -> bool {
+        let (mut at_once, mut passed) = (true, 0);
+        while passed < times {
+            let failure = match self.call(&[HARMLESS.into()]).await {
+                Judgement::Done(_) => {
+                    passed += 1;
+                    continue;
+                }
                 Judgement::Refused { reason } => Judgement::Fatal {
                     reason: format!(
                         "the provider refuses even the text `{HARMLESS}`, so the fault is in the settings: check \
                          `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
                     ),
                 },
-                judgement => judgement,
-            };
-            if !matches!(harmless, Judgement::Done(_)) {
-                strikes = 0;
-                failures.one_more(self.status.successes());
-                self.wait_after(harmless, &failures).await;
-                continue;
-            }
-            let failure = match self.call(std::slice::from_ref(text)).await {
-                Judgement::Done(embeddings) => {
-                    return embeddings.vectors.into_iter().next().expect("a call gives as many vectors as texts");
-                }
-                Judgement::Refused { reason } => return Err(reason),
                 failure => failure,
             };
-            strikes += u32::from(failures::may_be_the_texts(&failure));
-            if let Judgement::Retry { reason, .. } | Judgement::Forbidden { reason } = &failure
-                && strikes == STRIKES
-            {
-                return Err(format!("the provider fails with this text and with no other: {reason}"));
-            }
             failures.one_more(self.status.successes());
-            self.wait_after(failure, &failures).await;
+            let busy = matches!(failure, Judgement::Retry { pause: true, .. });
+            // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
+            let to_all = matches!(failure, Judgement::Forbidden { .. }) && !failures.among_successes;
+            self.wait_after(failure, failures).await;
+            at_once &= busy;
+            if !busy && !to_all {
+                break;
+            }
         }
+        at_once
     }
 
     /// One call, when the limits allow it.
@@ -224,19 +246,15 @@ impl Caller<'_> {
                     () = self.status.succeeds_after(failures.successes), if !failures.among_successes => {}
                 }
             }
-            Judgement::Forbidden { reason } if failures.among_successes => {
-                self.status.failed(&reason);
-                tokio::time::sleep(RETRY.delay(failures.count, fastrand::f64())).await;
-                tokio::select! {
-                    () = self.status.succeeds_after(failures.successes) => {}
-                    () = tokio::time::sleep(OTHERS_FIRST) => {}
-                }
-            }
             Judgement::Forbidden { reason } | Judgement::Fatal { reason } | Judgement::Refused { reason } => {
-                self.status.needs_a_person(&reason);
                 let delay = SLOW_RETRY.delay(failures.count, fastrand::f64());
-                self.limiter.pause(delay);
-                tokio::time::sleep(delay + OTHERS_FIRST).await;
+                if failures.among_successes {
+                    self.status.failed(&reason);
+                    tokio::time::sleep(delay).await;
+                } else {
+                    self.status.needs_a_person(&reason);
+                    self.limiter.pause(delay);
+                }
             }
             Judgement::Done(_) => {}
         }
@@ -310,7 +328,8 @@ mod tests {
         ) -> Vec<Result<Vector, String>> {
             let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
             let mut all = Vec::new();
-            embed_batch(self, limiter, status, &(), &texts, async |results| all.extend(results)).await;
+            let batch = embed_batch(self, limiter, status, &(), &texts, async |results| all.extend(results));
+            tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
             all
         }
     }
@@ -326,6 +345,10 @@ mod tests {
 
     fn retry(pause: bool, after: Option<Duration>) -> Judgement {
         Judgement::Retry { reason: "not now".into(), after, pause }
+    }
+
+    fn forbidden() -> Judgement {
+        Judgement::Forbidden { reason: "HTTP 403: forbidden".into() }
     }
 
     impl Provider for Scripted {
@@ -442,7 +465,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_text_that_a_firewall_forbids_is_found_among_those_that_it_lets_through() {
-        found_soon(|| Judgement::Forbidden { reason: "HTTP 403: forbidden".into() }).await;
+        found_soon(forbidden).await;
     }
 
     /// `failure` is what each call with one certain text ends with.
@@ -456,13 +479,11 @@ mod tests {
         let texts: Vec<&str> = texts.iter().map(String::as_str).chain(["poison"]).collect();
         let began = Instant::now();
         let others = async {
-            let mut pauses = 0;
             loop {
                 let since = Instant::now();
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 provider.embed_with(&limiter, &status, &["another"]).await;
-                pauses += u32::from(since.elapsed() > Duration::from_secs(1));
-                assert!(pauses <= 1, "others wait for the first failure at most");
+                assert!(since.elapsed() < Duration::from_secs(1), "nobody else waits for it");
             }
         };
         let vectors = tokio::select! {
@@ -471,8 +492,124 @@ mod tests {
         };
         assert_eq!(vectors.iter().filter(|vector| vector.is_err()).count(), 1);
         assert_eq!(vectors.last().map(Result::is_err), Some(true));
-        // Seven times halved, after three or four waits of a second each, and five strikes.
+        // Seven times halved, after three waits of a second each, and five strikes.
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guilty_text_is_found_when_no_other_is_on_its_way() {
+        for failure in [|| retry(false, None), forbidden] {
+            let provider = Scripted::new(move |_, texts| match &*texts[0] {
+                "poison" => failure(),
+                _ => done(texts),
+            });
+            let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+            let began = Instant::now();
+            let vectors = provider.embed_with(&limiter, &status, &["poison"]).await;
+            let reason = vectors[0].as_ref().unwrap_err();
+            assert!(reason.starts_with("the provider fails with this text and with no other: "), "{reason}");
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+            assert_ne!(status.health().state, HealthState::Unhealthy, "and no person is called for it");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn texts_are_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
+        type Failure = fn() -> Judgement;
+        let failures: [(Failure, Option<usize>); 4] = [
+            (forbidden, Some(1)),
+            (|| retry(false, None), Some(3)),
+            (|| retry(true, None), None),
+            (|| Judgement::Fatal { reason: "wrong key".into() }, None),
+        ];
+        for (failure, expected) in failures {
+            let provider = Scripted::new(move |number, texts| if number < 20 { failure() } else { done(texts) });
+            assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
+            let calls = provider.calls.lock().unwrap();
+            assert_eq!(calls.iter().position(|(_, texts)| texts == &[Arc::from(HARMLESS)]), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guilty_text_is_found_however_busy_the_provider_is() {
+        let provider = Scripted::new(|number, texts| match &*texts[0] {
+            _ if number % 3 == 0 => retry(true, Some(Duration::from_secs(1))),
+            "poison" => retry(false, None),
+            _ => done(texts),
+        });
+        assert!(provider.embed_all(&["poison"]).await[0].is_err());
+        assert!(provider.calls() < 60, "{}", provider.calls());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_after_a_pause_proves_nothing() {
+        let provider = Scripted::new(|number, texts| match number {
+            // It is refused, the harmless text passes, all must wait, and then everything is refused for a while.
+            0 | 3..9 => Judgement::Refused { reason: "budget exceeded".into() },
+            2 => retry(true, None),
+            _ => done(texts),
+        });
+        assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forbidden_to_all_rejects_nothing_and_costs_no_batch() {
+        let provider = Scripted::new(|number, texts| match number {
+            0..20 => forbidden(),
+            _ => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let watch = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(status.health().state, HealthState::Unhealthy);
+        };
+        let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+        assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
+        assert_eq!(status.health().state, HealthState::Ok);
+        let calls = provider.calls.lock().unwrap();
+        let batches = calls.iter().filter(|(_, texts)| texts.len() == 2).count();
+        assert_eq!(batches, 2, "some answer so after they charged: until a harmless text passes, nothing else is sent");
+        let slow = |pair: &[(Instant, _)]| pair[1].0 - pair[0].0 >= Duration::from_secs(5);
+        assert!(calls[1..20].windows(2).all(slow), "slowly");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_servers_that_take_turns_one_of_which_fails_cost_no_text() {
+        let failures = [|| retry(false, None), forbidden];
+        for (failure, odd) in failures.into_iter().flat_map(|failure| [(failure, 0), (failure, 1)]) {
+            let provider = Scripted::new(move |number, texts| match number % 2 == odd {
+                true => failure(),
+                false => done(texts),
+            });
+            for _ in 0..3 {
+                assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_a_person_can_mend_for_one_text_holds_no_other() {
+        let provider = Scripted::new(|_, texts| match &*texts[0] {
+            "dear" => Judgement::Fatal { reason: "no credit for so many tokens".into() },
+            _ => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let others = async {
+            for _ in 0..1000 {
+                let since = Instant::now();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                provider.embed_with(&limiter, &status, &["another"]).await;
+                assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+            }
+        };
+        let dear = async {
+            tokio::time::sleep(Duration::from_millis(35)).await;
+            provider.embed_with(&limiter, &status, &["dear"]).await
+        };
+        tokio::select! {
+            vectors = dear => panic!("it waits: {vectors:?}"),
+            () = others => {}
+        }
     }
 
     #[tokio::test(start_paused = true)]

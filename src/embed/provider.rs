@@ -40,8 +40,8 @@ pub enum Judgement {
         /// The provider's own words, shortened.
         reason: String,
     },
-    /// The provider forbids this call (403). That is of all calls until a person acts, unless others succeed: then something in front of
-    /// the provider, a firewall say, takes offence at a text.
+    /// The provider forbids this call (403). That is of all calls until a person acts, unless a harmless text passes: then something in
+    /// front of the provider, a firewall say, takes offence at a text of this call.
     Forbidden {
         /// What happened and what to do about it.
         reason: String,
