@@ -136,12 +136,12 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     }
 }
 
-/// The tokens that were charged, where the usage tells them.
+/// The tokens that were charged, where the usage tells them. No text has none: 0 says that nobody counted.
 fn tokens(usage: &RawValue) -> Option<u64> {
     let Usage { total_tokens, prompt_tokens } = serde_json::from_str(usage.get()).ok()?;
-    let number = |count: &RawValue| serde_json::from_str::<f64>(count.get()).ok();
-    let count = total_tokens.and_then(number).or_else(|| prompt_tokens.and_then(number))?;
-    (count >= 0.0).then_some(count as u64)
+    let counts = [total_tokens, prompt_tokens].into_iter().flatten();
+    let mut numbers = counts.filter_map(|count| serde_json::from_str::<f64>(count.get()).ok());
+    numbers.find(|count| *count >= 1.0).map(|count| count as u64)
 }
 
 /// Without the place, which is one in the outline.
@@ -269,6 +269,8 @@ mod tests {
         for (usage, tokens) in [
             (json!({ "total_tokens": 12.0 }), Some(12)),
             (json!({ "total_tokens": null, "prompt_tokens": 3 }), Some(3)),
+            (json!({ "total_tokens": 0, "prompt_tokens": 3 }), Some(3)),
+            (json!({ "total_tokens": 0, "prompt_tokens": 0 }), None),
             (json!({ "total_tokens": -1 }), None),
             (json!({ "total_tokens": "12" }), None),
             (json!({ "total_tokens": "12", "prompt_tokens": 3 }), Some(3)),
