@@ -31,13 +31,15 @@ pub fn judge(
     let retry = |pause| Judgement::Retry { reason: said.clone(), after: retry_after(headers, now), pause };
     let refused = || Judgement::Refused { reason: said.clone() };
     let fatal = |advice: &str| Judgement::Fatal { reason: format!("{said}; {advice}") };
+    // A firewall or a proxy may say so of one text.
+    let forbidden = |advice: &str| Judgement::Forbidden { reason: format!("{said}; {advice}") };
 
     if let Some(advice) = complaint.for_a_person() {
         return fatal(advice);
     }
     match status.as_u16() {
         // Not "wait", but "never": the call alone is larger than the quota of a minute.
-        429 if complaint.message.starts_with("Request too large") => refused(),
+        429 if complaint.message.contains("Request too large") => refused(),
         429 => retry(true),
         // Many a proxy says so of a server that a text has crashed.
         503 | 529 => retry(retry_after(headers, now).is_some()),
@@ -49,20 +51,18 @@ pub fn judge(
             reason: format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`"),
         },
         402 => fatal("the account has no credit left"),
-        403 => Judgement::Forbidden {
-            reason: format!(
-                "{said}; the key may not use this model or endpoint; check `embedding.model` and the rights of the key"
-            ),
-        },
-        404 => fatal("there is no such endpoint or model; check `embedding.base_url` and `embedding.model`"),
-        408 | 409 | 425 | 500.. => retry(false),
+        403 => {
+            forbidden("the key may not use this model or endpoint; check `embedding.model` and the rights of the key")
+        }
+        404 => forbidden("there is no such endpoint or model; check `embedding.base_url` and `embedding.model`"),
+        408 | 409 | 421 | 423..=425 | 498 | 499 | 500.. => retry(false),
         300..=399 => {
             let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("an unknown address");
             // Its query may repeat that of `base_url`, and hold a secret.
             let to = shown(to.split(['?', '#']).next().unwrap_or_default(), endpoint.api_key.as_ref());
-            fatal(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
+            forbidden(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
-        _ => fatal("the endpoint does not take this request; check `embedding.base_url`"),
+        _ => forbidden("the endpoint does not take this request; check `embedding.base_url`"),
     }
 }
 
@@ -71,7 +71,8 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement
         Ok(answer) => {
             Judgement::Done(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens })
         }
-        Err(Fault::Dimensions(came)) => Judgement::Fatal {
+        // Of the harmless text as well, when it is the setting that is wrong.
+        Err(Fault::Dimensions(came)) => Judgement::Forbidden {
             reason: format!(
                 "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or \
                  choose a model that gives {}",
@@ -127,7 +128,10 @@ impl Complaint {
     /// What a person must do before any call succeeds, when the complaint is of that kind.
     fn for_a_person(&self) -> Option<&'static str> {
         let is = |code: &str| self.codes.iter().any(|known| known == code);
-        if is("insufficient_quota") || is("billing_hard_limit_reached") || is("billing_not_active") {
+        // Some say so with 403, and of a long text alone, when a short one can still be paid.
+        let message = self.message.to_lowercase();
+        let no_balance = message.contains("insufficient balance") || message.contains("balance is insufficient");
+        if no_balance || is("insufficient_quota") || is("billing_hard_limit_reached") || is("billing_not_active") {
             return Some("the account has no credit left, or no valid payment");
         }
         if is("invalid_api_key") || is("account_deactivated") {
@@ -202,11 +206,11 @@ mod tests {
         let table: Vec<(u16, Value, &str, &str)> = vec![
             (200, good.clone(), "done", ""),
             (201, good, "done", ""),
-            (200, wide, "fatal", "set it to 3"),
+            (200, wide, "forbidden", "set it to 3"),
             (200, none(), "retry", "missing field"),
             (200, error("502", "", "", "upstream died"), "retry", "upstream died"),
             (200, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
-            (307, none(), "fatal", "(https://elsewhere.example)"),
+            (307, none(), "forbidden", "(https://elsewhere.example)"),
             (
                 400,
                 error("", "invalid_request_error", "input", "'$.input' is invalid"),
@@ -226,15 +230,25 @@ mod tests {
             (401, none(), "fatal", "embedding.api_key"),
             (402, none(), "fatal", "credit"),
             (403, error("", "", "", "country not supported"), "forbidden", "country not supported"),
-            (404, none(), "fatal", "embedding.base_url"),
-            (405, none(), "fatal", "embedding.base_url"),
+            (
+                403,
+                json!({ "code": 30001, "message": "Sorry, your account balance is insufficient" }),
+                "fatal",
+                "credit",
+            ),
+            (404, none(), "forbidden", "embedding.base_url"),
+            (404, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
+            (405, none(), "forbidden", "embedding.base_url"),
+            (406, none(), "forbidden", "embedding.base_url"),
             (408, none(), "retry", "408"),
             (409, none(), "retry", "409"),
             (413, none(), "refused", "413"),
             (422, json!({ "detail": [{ "loc": ["input"], "msg": "bad" }] }), "refused", "bad"),
+            (424, json!({ "error": "Inference failed", "error_type": "backend" }), "retry", "Inference failed"),
             (425, none(), "retry", "425"),
             (429, error("rate_limit_exceeded", "tokens", "", "Rate limit reached"), "pause", "Rate limit reached"),
             (429, error("rate_limit_exceeded", "tokens", "", "Request too large for m"), "refused", "too large"),
+            (429, error("429", "tokens", "", "RateLimitError: Request too large for m"), "refused", "too large"),
             (429, error("insufficient_quota", "insufficient_quota", "", "quota"), "fatal", "no credit left"),
             (429, none(), "pause", "429"),
             (500, error("", "server_error", "", "oops"), "retry", "oops"),
@@ -245,6 +259,7 @@ mod tests {
                 "802 tokens",
             ),
             (502, none(), "retry", "502"),
+            (499, none(), "retry", "499"),
             (503, none(), "pause", "503"),
             (504, none(), "retry", "504"),
             (529, none(), "pause", "529"),

@@ -170,7 +170,7 @@ async fn errors_are_judged_with_their_headers_and_words() {
     let Judgement::Refused { reason } = judgement else { panic!("{judgement:?}") };
     assert_eq!(reason, "HTTP 400 Bad Request: too long");
     assert!(matches!(embed(&provider, &["a"]).await, Judgement::Fatal { .. }));
-    assert!(matches!(embed(&provider, &["a"]).await, Judgement::Fatal { .. }), "not followed");
+    assert!(matches!(embed(&provider, &["a"]).await, Judgement::Forbidden { .. }), "not followed");
     assert!(matches!(embed(&provider, &["a"]).await, Judgement::Retry { pause: false, .. }));
 }
 
