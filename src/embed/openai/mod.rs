@@ -9,7 +9,7 @@ mod outline;
 mod presets;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -45,6 +45,10 @@ const MAX_COMPLAINT: usize = 64 << 10;
 /// The provider: one pool of connections to one endpoint.
 pub struct Openai {
     client: Client,
+    /// Opens a connection for each call, and keeps none.
+    without_pool: Client,
+    /// What a call may take in all.
+    timeout: Duration,
     endpoint: Arc<Endpoint>,
     space: Space,
 }
@@ -81,7 +85,14 @@ impl Openai {
             revision: String::new(),
             dimensions: endpoint.dimensions,
         };
-        Ok(Self { client: client(settings, endpoint.api_key.as_ref())?, endpoint: Arc::new(endpoint), space })
+        let client = |kept| client(settings, endpoint.api_key.as_ref(), kept);
+        Ok(Self {
+            client: client(settings.concurrency)?,
+            without_pool: client(0)?,
+            timeout: settings.timeout.as_duration(),
+            endpoint: Arc::new(endpoint),
+            space,
+        })
     }
 
     async fn call(&self, texts: Vec<Arc<str>>) -> Judgement {
@@ -91,9 +102,7 @@ impl Openai {
         let Ok(body) = try_on_core(move || request(&texts, &endpoint)).await else {
             return interrupted();
         };
-        let sent =
-            self.client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body).send();
-        let response = match sent.await {
+        let response = match self.send(body.into()).await {
             Ok(response) => response,
             Err(error) => return unreachable_for_now(error),
         };
@@ -106,6 +115,23 @@ impl Openai {
         let now = SystemTime::now();
         let judge = move || judge(status, &headers, &body, count, &endpoint, now);
         try_on_core(judge).await.unwrap_or_else(|_| interrupted())
+    }
+
+    /// Sends a call, and waits for its answer to begin.
+    async fn send(&self, body: Bytes) -> reqwest::Result<Response> {
+        let began = Instant::now();
+        let post = |client: &Client| {
+            client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body.clone())
+        };
+        match post(&self.client).send().await {
+            // A connection that was kept may be closed by the server while the call is on its way, which says nothing about the texts:
+            // what does is whether they break a connection of their own. (A call that broke is made again in any case.)
+            Err(error) if !error.is_connect() && !error.is_timeout() => {
+                let left = self.timeout.saturating_sub(began.elapsed());
+                post(&self.without_pool).timeout(left).send().await
+            }
+            sent => sent,
+        }
     }
 
     /// The most bytes that are read of an answer.
@@ -147,12 +173,13 @@ impl Provider for Openai {
     }
 }
 
-fn client(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<Client, String> {
+/// A client that keeps so many connections that are idle.
+fn client(settings: &OpenaiSettings, key: Option<&Secret>, kept: usize) -> Result<Client, String> {
     http_client::builder()
         .default_headers(headers(settings, key)?)
         .connect_timeout(settings.connect_timeout.as_duration())
         .timeout(settings.timeout.as_duration())
-        .pool_max_idle_per_host(settings.concurrency)
+        .pool_max_idle_per_host(kept)
         .build()
         .map_err(|error| format!("embedding: cannot prepare connections: {}", http_client::causes(error)))
 }

@@ -181,7 +181,10 @@ async fn what_breaks_on_the_way_is_tried_again() {
         reply("200 OK", "", [0xff, 0xfe, 0x00]),
         Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"data\":[".to_vec()),
         Reply::Bytes(b"HTTP/1.1 503 Busy\r\ncontent-length: 1000\r\n\r\n{\"err".to_vec()),
+        // What breaks a connection before an answer begins is sent once more over another.
         Reply::Bytes(b"nonsense\r\n\r\n".to_vec()),
+        Reply::Bytes(b"nonsense\r\n\r\n".to_vec()),
+        Reply::Bytes(Vec::new()),
         Reply::Bytes(Vec::new()),
         Reply::Silence,
     ]);
@@ -205,6 +208,33 @@ async fn what_breaks_on_the_way_is_tried_again() {
     let judgement = embed(&nobody.provider("model: m, dimensions: 2"), &["a"]).await;
     let Judgement::Retry { reason, .. } = judgement else { panic!("{judgement:?}") };
     assert!(reason.contains("embedding.base_url"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let lost: Arc<Mutex<usize>> = Arc::default();
+    let count = Arc::clone(&lost);
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let count = Arc::clone(&count);
+            // The first request on a connection is answered, the next is not.
+            std::thread::spawn(move || {
+                read_request(&mut stream);
+                let answer = r#"{"data":[{"embedding":[1,0]}]}"#;
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+                stream.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).unwrap();
+                *count.lock().unwrap() += usize::from(stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0));
+            });
+        }
+    });
+    let server = Server { address, requests: Arc::default() };
+    let provider = server.provider("model: m, dimensions: 2");
+    for _ in 0..10 {
+        assert_eq!(vectors(embed(&provider, &["a"]).await).0, [[1.0, 0.0]]);
+    }
+    assert_ne!(*lost.lock().unwrap(), 0, "else this shows nothing");
 }
 
 #[tokio::test]
