@@ -142,10 +142,10 @@ pub fn with_causes(mut told: String, error: &dyn Error) -> String {
     told
 }
 
-/// What a server said, on one line, not longer than a person reads, and without the key.
-pub fn shown(message: &str, key: Option<&Secret>) -> String {
-    let masked = key.map(|key| message.replace(key.reveal(), "***"));
-    let message = masked.as_deref().unwrap_or(message);
+/// What a server said, on one line, not longer than a person reads, and without these secrets.
+pub fn shown<'a>(message: &str, secrets: impl IntoIterator<Item = &'a Secret>) -> String {
+    let mask = |message: String, secret: &Secret| message.replace(secret.reveal(), "***");
+    let message = secrets.into_iter().fold(message.to_owned(), mask);
     let mut words: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_WORDS + 1).collect();
     if words.chars().count() > MAX_WORDS {
         words.pop();

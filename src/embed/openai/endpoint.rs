@@ -19,6 +19,8 @@ pub struct Endpoint {
     /// Whether every call says how many numbers a vector shall have.
     pub send_dimensions: bool,
     pub api_key: Option<Secret>,
+    /// What no reason may show, should the server repeat it: the key, and what stands in the query of the address.
+    pub secrets: Vec<Secret>,
     /// Whether the model's tokens are those of `cl100k_base`.
     pub counts_tokens: bool,
     pub max_text_tokens: usize,
@@ -55,8 +57,10 @@ impl Endpoint {
         check_limits(settings)?;
         // A preset's price is that of its model at its address, and says nothing about another.
         let priced = preset.filter(|preset| preset.model == model && preset.base_url == base_url);
+        let url = embeddings_url(base_url)?;
         Ok(Self {
-            url: embeddings_url(base_url)?,
+            secrets: api_key.iter().cloned().chain(in_query(&url)).collect(),
+            url,
             model: model.to_owned(),
             dimensions,
             send_dimensions: settings.send_dimensions.unwrap_or(own != Some(dimensions)),
@@ -104,11 +108,20 @@ fn embeddings_url(base_url: &str) -> Result<Url, String> {
         return Err("embedding.base_url: it holds a name or a password; put the key into `embedding.api_key`".into());
     }
     let path = url.path().trim_end_matches('/');
-    if !path.ends_with("/embeddings") {
-        let path = format!("{path}/embeddings");
-        url.set_path(&path);
-    }
+    let path = format!("{}/embeddings", path.strip_suffix("/embeddings").unwrap_or(path));
+    url.set_path(&path);
     Ok(url)
+}
+
+/// Shorter values in a query are no secrets, but words of every answer: a version, a language.
+const SHORTEST_SECRET: usize = 8;
+
+/// The values in an address's query, as they stand there and as they are meant.
+fn in_query(url: &Url) -> impl Iterator<Item = Secret> {
+    let written =
+        url.query().unwrap_or_default().split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
+    let meant = url.query_pairs().map(|(_, value)| value.into_owned());
+    written.chain(meant).filter(|value| value.len() >= SHORTEST_SECRET).map(Secret::new)
 }
 
 #[cfg(test)]
@@ -149,6 +162,8 @@ mod tests {
         let other = endpoint("{ base_url: 'http://localhost:8000/v1/', model: bge-m3, dimensions: 1024 }").unwrap();
         assert_eq!(other.url.as_str(), "http://localhost:8000/v1/embeddings");
         assert!(other.send_dimensions && !other.counts_tokens && other.api_key.is_none());
+        let whole = endpoint("{ base_url: 'http://x/v1/embeddings/', model: m, dimensions: 1 }").unwrap();
+        assert_eq!(whole.url.as_str(), "http://x/v1/embeddings");
         let other =
             endpoint("{ base_url: 'http://x', model: bge-m3, dimensions: 1024, send_dimensions: false }").unwrap();
         assert!(!other.send_dimensions);

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
 use crate::embed::provider::{Embeddings, Judgement};
@@ -57,13 +57,19 @@ pub fn judge(
         404 => forbidden("there is no such endpoint or model; check `embedding.base_url` and `embedding.model`"),
         408 | 409 | 421 | 423..=425 | 498 | 499 | 500.. => retry(false),
         300..=399 => {
-            let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("an unknown address");
-            // Its query may repeat that of `base_url`, and hold a secret.
-            let to = shown(to.split(['?', '#']).next().unwrap_or_default(), endpoint.api_key.as_ref());
+            let to = headers.get("location").and_then(|to| public(&endpoint.url.join(to.to_str().ok()?).ok()?));
+            let to = to.map_or("an unknown address".to_owned(), |to| shown(&to, &endpoint.secrets));
             forbidden(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
         _ => forbidden("the endpoint does not take this request; check `embedding.base_url`"),
     }
+}
+
+/// The address without what may be secret: a name, a password, and its query, which may repeat that of `base_url`.
+fn public(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{}://{host}{port}{}", url.scheme(), url.path().trim_end_matches('/')))
 }
 
 fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement {
@@ -83,7 +89,7 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement
             // Some relays answer 200 with the error of the server behind them.
             let complaint = Complaint::read(body, endpoint);
             let reason = if complaint.message.is_empty() {
-                shown(&reason, endpoint.api_key.as_ref())
+                shown(&reason, &endpoint.secrets)
             } else {
                 complaint.said(StatusCode::OK)
             };
@@ -118,11 +124,7 @@ impl Complaint {
             Value::Array(_) => message.to_string(),
             _ => String::new(),
         };
-        Self {
-            message: shown(&message, endpoint.api_key.as_ref()),
-            codes: [text("code"), text("type")],
-            param: text("param"),
-        }
+        Self { message: shown(&message, &endpoint.secrets), codes: [text("code"), text("type")], param: text("param") }
     }
 
     /// What a person must do before any call succeeds, when the complaint is of that kind.
@@ -168,14 +170,16 @@ mod tests {
     use super::*;
 
     fn endpoint() -> Endpoint {
-        let settings = serde_yaml::from_str("{ model: m, dimensions: 2, api_key: sk-secret }").unwrap();
+        let settings = "{ model: m, dimensions: 2, api_key: sk-secret, base_url: 'http://x/v1?key=sk-%61nother&v=1' }";
+        let settings = serde_yaml::from_str(settings).unwrap();
         Endpoint::new(&settings).unwrap()
     }
 
     fn judged(status: u16, body: Value) -> Judgement {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
-        headers.insert("location", HeaderValue::from_static("https://elsewhere.example?key=s3cret"));
+        headers
+            .insert("location", HeaderValue::from_static("https://sk-user:sk-password@elsewhere.example?key=sk-3cret"));
         let status = StatusCode::from_u16(status).unwrap();
         judge(status, &headers, &[body.to_string().into()], 1, &endpoint(), SystemTime::UNIX_EPOCH)
     }
@@ -218,6 +222,8 @@ mod tests {
                 "'$.input' is invalid",
             ),
             (400, json!({ "detail": "too long" }), "refused", "too long"),
+            (400, json!({ "detail": "POST /v1?key=sk-%61nother&v=1" }), "refused", "key=***&v=1"),
+            (500, json!({ "detail": "no key sk-another" }), "retry", "no key ***"),
             (400, json!({ "error": "input is empty" }), "refused", "input is empty"),
             (400, json!({ "object": "error", "message": "max context length", "code": 400 }), "refused", "max context"),
             (400, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
