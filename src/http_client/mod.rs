@@ -34,8 +34,13 @@ pub fn install_cryptography() {
 
 /// A header's value; `setting` is where it comes from, and the value is never shown.
 pub fn header(value: &str, setting: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(value)
-        .map_err(|_| format!("{setting}: it has a character that no HTTP header may have, such as a line end"))
+    // The library takes letters beyond ASCII, which no two servers read alike.
+    let value = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii());
+    value.ok_or_else(|| {
+        format!(
+            "{setting}: it has a character that no HTTP header may have, such as a line end or a letter beyond ASCII"
+        )
+    })
 }
 
 /// The body of an answer, in the pieces in which it came, small ones joined.

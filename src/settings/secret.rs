@@ -38,7 +38,8 @@ impl Secret {
                 File::open(file)
                     .and_then(|file| file.take(MAX_FILE).read_to_string(&mut read))
                     .map_err(|error| format!("{place}_file: the file cannot be read: {error}"))?;
-                let text = read.trim().to_owned();
+                // Some editors begin every file with a mark that nobody sees.
+                let text = read.trim_start_matches('\u{feff}').trim().to_owned();
                 if text.is_empty() {
                     return Err(format!("{place}_file: the file is empty; it must hold the secret"));
                 }

@@ -206,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn a_key_from_a_file_loses_its_line_end() {
+    fn a_key_from_a_file_loses_its_line_end_and_byte_order_mark() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "sk-secret \n").unwrap();
+        std::fs::write(file.path(), "\u{feff}sk-secret \n").unwrap();
         let endpoint =
             endpoint(&format!("{{ preset: openai-small, api_key_file: {} }}", file.path().display())).unwrap();
         assert_eq!(endpoint.api_key.as_ref().unwrap().reveal(), "sk-secret");
