@@ -119,11 +119,23 @@ pub fn no_answer(error: reqwest::Error, timeout: &str, url: &str) -> String {
     let what = if error.is_timeout() {
         format!("the endpoint did not answer in time (`{timeout}`)")
     } else if error.is_connect() {
-        format!("cannot connect to the endpoint (`{url}`)")
+        let secure = error.url().is_some_and(|url| url.scheme() == "https");
+        match proxy(secure, |name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+            Some(name) => format!(
+                "cannot connect to the endpoint (`{url}`), or to the proxy that `{name}` in the environment names"
+            ),
+            None => format!("cannot connect to the endpoint (`{url}`)"),
+        }
     } else {
         "the connection broke".to_owned()
     };
     format!("{what}: {}", causes(error))
+}
+
+/// Which variable of those that are set names a proxy for an address, as the client reads them.
+fn proxy(secure: bool, is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let own = if secure { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    own.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| is_set(name))
 }
 
 /// The error and what caused it, without the address, which may hold a secret in its query.
@@ -178,5 +190,31 @@ mod tests {
         assert_eq!(with_causes(error.to_string(), &error), "cannot send: cannot connect: refused");
         let lone = failed("refused", None);
         assert_eq!(with_causes("it".to_owned(), &lone), "it");
+    }
+
+    #[test]
+    fn what_is_shown_is_short_on_one_line_and_without_secrets() {
+        let secrets = ["sk-1", "word"].map(Secret::new);
+        assert_eq!(shown(" a\nsk-1 b?key=word sk-1 ", &secrets), "a *** b?key=*** ***");
+        assert_eq!(shown("sk-1", None), "sk-1");
+        assert_eq!(shown(&"ü".repeat(1000), &secrets).chars().count(), MAX_WORDS + 1);
+    }
+
+    #[test]
+    fn the_proxy_that_is_in_the_way_is_named() {
+        let named = |secure, set: &[&str]| proxy(secure, |name| set.contains(&name));
+        assert_eq!(named(false, &[]), None);
+        assert_eq!(named(false, &["HTTPS_PROXY", "http_proxy", "ALL_PROXY"]), Some("http_proxy"));
+        assert_eq!(named(true, &["HTTP_PROXY", "HTTPS_PROXY"]), Some("HTTPS_PROXY"));
+        assert_eq!(named(true, &["HTTP_PROXY", "all_proxy"]), Some("all_proxy"));
+    }
+
+    #[test]
+    fn a_header_is_of_ascii_and_what_is_wrong_is_not_shown() {
+        assert!(header("Bearer sk-1", "embedding.api_key").is_ok());
+        for value in ["Bearer sk\n1", "Bearer sk-é"] {
+            let error = header(value, "embedding.api_key").unwrap_err();
+            assert!(error.starts_with("embedding.api_key: ") && !error.contains("sk"), "{error}");
+        }
     }
 }
