@@ -12,6 +12,9 @@ use crate::document::Vector;
 
 use super::outline::Outline;
 
+/// Some servers on Windows begin every text with it.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// What was wrong with a body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -98,7 +101,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
 /// The first fault that was found.
 pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, Fault> {
     let outline = Outline::of(body);
-    let body: Body = serde_json::from_slice(&outline.json).map_err(|error| not_an_answer(&error))?;
+    let json = outline.json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&outline.json).trim_ascii_start();
+    let body: Body = serde_json::from_slice(json).map_err(|error| not_an_answer(json, &error))?;
     if body.data.len() != count {
         return Err(Fault::Garbled(format!("{} vectors came for {count} texts", body.data.len())));
     }
@@ -145,7 +149,15 @@ fn tokens(usage: &RawValue) -> Option<u64> {
 }
 
 /// Without the place, which is one in the outline.
-fn not_an_answer(error: &serde_json::Error) -> Fault {
+fn not_an_answer(json: &[u8], error: &serde_json::Error) -> Fault {
+    let other = match json {
+        [b'<', ..] => Some("it is a page"),
+        [0x1f, 0x8b, ..] => Some("it is compressed, which nobody asked for"),
+        _ => None,
+    };
+    if let Some(other) = other {
+        return Fault::Garbled(format!("the answer is not what `/embeddings` gives: {other}"));
+    }
     let place = format!(" at line {} column {}", error.line(), error.column());
     let reason = error.to_string();
     Fault::Garbled(format!("the answer is not what `/embeddings` gives: {}", reason.trim_end_matches(&place)))
@@ -226,6 +238,8 @@ mod tests {
         assert_eq!(answer.tokens, Some(8));
         let bare = read_json(json!({ "data": [{ "embedding": [1, 0] }, { "embedding": [0, 1] }] }), 2).unwrap();
         assert_eq!((bare.vectors[1][1], bare.tokens), (1.0, None), "without index and usage");
+        let marked = format!("\u{feff}{}", json!({ "data": [{ "embedding": [1, 2] }] }));
+        assert_eq!(read(&[marked.into()], 1, 2).unwrap().vectors, [Vector::from([1.0, 2.0])]);
         let unpadded = json!({ "data": [{ "embedding": base64(&[1.0, 2.0]).trim_end_matches('=') }] });
         assert_eq!(read_json(unpadded, 1).unwrap().vectors, [Vector::from([1.0, 2.0])]);
         let escaped = base64(&[f32::from_bits(0x3fff_ffff); 2]).replace('/', "\\/");
@@ -256,6 +270,10 @@ mod tests {
         ] {
             let Err(Fault::Garbled(reason)) = read_json(body.clone(), count) else { panic!("{body}") };
             assert!(reason.contains(words), "{body}: {reason}");
+        }
+        for (body, words) in [(&b"\n<html>"[..], "it is a page"), (b"\x1f\x8b\x08\0", "it is compressed")] {
+            let Err(Fault::Garbled(reason)) = read(&[body.into()], 1, 2) else { panic!("{words}") };
+            assert!(reason.contains("not what `/embeddings` gives") && reason.contains(words), "{reason}");
         }
         assert_eq!(read_json(one(json!([1, 2, 3])), 1), Err(Fault::Dimensions(3)));
         let empty = Fault::Garbled("vector 0 has 0 numbers instead of 2".into());

@@ -14,6 +14,8 @@ use super::MAX_COMPLAINT;
 use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
 
+const NO_BASE64: &str = "the endpoint cannot answer in base64 and does not ignore it";
+
 /// Judges the answer to a call with `count` texts. `body`: in the pieces in which it came.
 pub fn judge(
     status: StatusCode,
@@ -43,6 +45,10 @@ pub fn judge(
         429 => retry(true),
         // Many a proxy says so of a server that a text has crashed.
         503 | 529 => retry(retry_after(headers, now).is_some()),
+        // Mistral and Voyage name it in their words alone. So may a text do that they repeat: it must not hold all others.
+        400 | 422 if complaint.message.contains("encoding_format") => {
+            Judgement::Refused { reason: format!("{said}; {NO_BASE64}") }
+        }
         400 | 413 | 422 => refused(),
         // llama.cpp's server, of a text that is longer than its batch.
         500 if complaint.message.contains("too large to process") => refused(),
@@ -51,6 +57,8 @@ pub fn judge(
             reason: format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`"),
         },
         402 => fatal("the account has no credit left"),
+        // Of a long text alone, when a short one can still be paid.
+        403 if complaint.lacks_balance() => fatal("the account has no credit left"),
         403 => {
             forbidden("the key may not use this model or endpoint; check `embedding.model` and the rights of the key")
         }
@@ -115,7 +123,9 @@ impl Complaint {
         // An answer that was to hold vectors may have megabytes, which take a hundred times as much memory as JSON values.
         let start: Vec<u8> = body.iter().flatten().copied().take(MAX_COMPLAINT).collect();
         let body: Value = serde_json::from_slice(&start).unwrap_or_default();
-        let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(&body);
+        // Gemini puts the whole into a list of one.
+        let body = body.get(0).unwrap_or(&body);
+        let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = ["message", "detail"].map(|key| error.get(key)).into_iter().flatten().next().unwrap_or(error);
         let message = match message {
@@ -130,13 +140,11 @@ impl Complaint {
     /// What a person must do before any call succeeds, when the complaint is of that kind.
     fn for_a_person(&self) -> Option<&'static str> {
         let is = |code: &str| self.codes.iter().any(|known| known == code);
-        // Some say so with 403, and of a long text alone, when a short one can still be paid.
-        let message = self.message.to_lowercase();
-        let no_balance = message.contains("insufficient balance") || message.contains("balance is insufficient");
-        if no_balance || is("insufficient_quota") || is("billing_hard_limit_reached") || is("billing_not_active") {
+        if is("insufficient_quota") || is("billing_hard_limit_reached") || is("billing_not_active") {
             return Some("the account has no credit left, or no valid payment");
         }
-        if is("invalid_api_key") || is("account_deactivated") {
+        // Gemini has no code for it.
+        if is("invalid_api_key") || is("account_deactivated") || self.message.starts_with("API key not valid") {
             return Some("the key is not accepted; check `embedding.api_key`");
         }
         if is("model_not_found") || self.param == "model" {
@@ -148,7 +156,13 @@ impl Complaint {
                  `embedding.send_dimensions: false` if it knows no other",
             );
         }
-        (self.param == "encoding_format").then_some("the endpoint cannot answer in base64 and does not ignore it")
+        (self.param == "encoding_format").then_some(NO_BASE64)
+    }
+
+    /// Whether it tells, in words alone, that the account cannot pay.
+    fn lacks_balance(&self) -> bool {
+        let message = self.message.to_lowercase();
+        message.contains("insufficient balance") || message.contains("balance is insufficient")
     }
 
     /// The status and the provider's own words.
@@ -230,6 +244,10 @@ mod tests {
             (400, error("", "", "dimensions", "not allowed"), "fatal", "send_dimensions"),
             (400, json!({ "message": "Model does not support matryoshka" }), "fatal", "send_dimensions"),
             (400, error("", "", "encoding_format", "no"), "fatal", "base64"),
+            (400, json!({ "detail": "Argument 'encoding_format' must be null or base64" }), "refused", NO_BASE64),
+            (422, json!({ "detail": [{ "loc": ["body", "encoding_format"] }] }), "refused", NO_BASE64),
+            (400, json!([{ "error": { "message": "API key not valid." } }]), "fatal", "embedding.api_key"),
+            (400, json!([{ "error": { "message": "too long", "code": 400 } }]), "refused", "too long"),
             (400, error("invalid_api_key", "", "", "wrong key sk-other"), "fatal", "embedding.api_key"),
             (400, error("billing_hard_limit_reached", "", "", "x"), "fatal", "credit"),
             (401, error("invalid_api_key", "", "", "wrong key sk-secret"), "fatal", "embedding.api_key"),
