@@ -395,7 +395,7 @@ fn what_is_planned_anew_and_only_lacks_a_field_is_written_so_that_its_dead_lette
     World::run(1, async |world| {
         let stage = Stage::new(&world).await;
         let event = json!({ "op": "patch", "id": "a", "v": 1, "tag": "sale" });
-        stage.send(&[event.clone()]).await;
+        stage.send(std::slice::from_ref(&event)).await;
         stage.write(stage.works().await).await;
         let again = Incoming { refresh: true, digest: None, ..stage.incoming(&event) };
         stage.deduplicator.send(Changes(vec![again])).await.unwrap();

@@ -16,7 +16,8 @@ pub struct DocumentSettings {
     /// The field with the document's id: a text or a whole number.
     pub id: String,
     /// The field that orders changes, newest wins: `version: timestamp`, or `version: { field: timestamp, unit: milliseconds }`.
-    /// Absent: the source's own order.
+    /// Absent: the source's own order, in which a file that was not read under its name before counts as of its modification time. Several
+    /// sources or files that write to the same documents need a version field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionSettings>,
     /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":

@@ -55,6 +55,20 @@ impl Batch {
     }
 }
 
+/// More records than may be on their way, and less than a millisecond as a version.
+const ON_THE_WAY: i64 = 500_000;
+
+/// The version of this record of a partition whose first one comes after `base`.
+pub(super) fn version(base: i64, ordinal: u64) -> i64 {
+    base.saturating_add(i64::try_from(ordinal).unwrap_or(i64::MAX))
+}
+
+/// A version behind all of a partition that was ever read, of which some may have been on its way and written when the process was killed.
+/// `ordinal`: of the last record of it that was committed.
+pub(super) fn behind(base: i64, ordinal: u64) -> i64 {
+    version(base, ordinal).saturating_add(ON_THE_WAY)
+}
+
 /// What the records of one partition have in common.
 pub(super) struct Place {
     /// The partition.

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::batch::{Batch, Place};
+use super::batch::{self, Batch, Place};
 use super::blocking::Blocking;
 use super::lines::{Boundary, Cutter};
 use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
@@ -65,12 +65,12 @@ impl StandardInput {
         Self(Arc::new(Mutex::new(Held::Here(Taken::from(input, settings, base)))))
     }
 
-    /// What a source may have until it gives it back.
-    fn take(&self, settings: &StdinSettings) -> Option<Box<Taken>> {
+    /// What a source may have until it gives it back. `committed`: how far the standard input of an earlier process was read.
+    fn take(&self, settings: &StdinSettings, committed: &[Committed]) -> Option<Box<Taken>> {
         match std::mem::replace(&mut *self.held(), Held::Away) {
             Held::Untouched => {
                 let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let base = i64::try_from(started.as_nanos()).unwrap_or(i64::MAX);
+                let base = base(i64::try_from(started.as_nanos()).unwrap_or(i64::MAX), committed);
                 Some(Taken::from(Box::new(io::stdin()), settings, base))
             }
             Held::Here(taken) => Some(taken),
@@ -84,10 +84,16 @@ impl StandardInput {
     }
 }
 
+/// The version before the first line: behind all that an earlier process read, also when the clock was set back since.
+fn base(now: i64, committed: &[Committed]) -> i64 {
+    let behind = committed.iter().filter_map(|row| Some(batch::behind(row.detail.parse().ok()?, row.ordinal)));
+    behind.fold(now, i64::max)
+}
+
 impl Taken {
     fn from(input: Box<dyn Input + Send>, settings: &StdinSettings, base: i64) -> Box<Self> {
         let cutter = Cutter::new(input, Boundary::Line, settings.max_record.as_usize(), 0, 0).live(CHUNK);
-        let partition = Arc::new(Partition { name: "stdin".to_owned(), detail: String::new() });
+        let partition = Arc::new(Partition { name: "stdin".to_owned(), detail: base.to_string() });
         let lines = Blocking::new(Lines { cutter, place: Place { partition, base } });
         Box::new(Self { lines, unsettled: VecDeque::new() })
     }
@@ -136,11 +142,13 @@ impl Lines {
 }
 
 impl Source for StdinSource {
-    fn open(&mut self, _committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async {
+    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        async move {
             // The actors that have it are ending.
-            let taken =
-                self.input.take(&self.settings).ok_or_else(|| SourceError("standard input is in use".into()))?;
+            let taken = self
+                .input
+                .take(&self.settings, &committed)
+                .ok_or_else(|| SourceError("standard input is in use".into()))?;
             if taken.lines.is_lost() {
                 *self.input.held() = Held::Here(taken);
                 return Err(SourceError(
@@ -221,6 +229,17 @@ mod tests {
         assert_eq!(records.iter().map(told).collect::<Vec<_>>(), expected);
         assert_eq!(next(&mut source, ROOM).await, None);
         assert_eq!(next(&mut source, ROOM).await, None, "the end stays the end");
+    }
+
+    #[tokio::test]
+    async fn what_a_later_process_reads_is_newer_whatever_its_clock_says() {
+        let mut source = source(&b"{1}\n{2}\n"[..]).await;
+        let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
+        let committed = [Committed::from(&records[1].position)];
+        assert!(i128::from(base(900, &committed)) > records[1].version.as_nanos());
+        assert_eq!(base(i64::MAX, &committed), i64::MAX);
+        let of_files = Committed { detail: "{}".to_owned(), ..committed[0].clone() };
+        assert_eq!(base(900, &[of_files]), 900, "a source of another kind had this name");
     }
 
     #[tokio::test]

@@ -6,12 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tracing::warn;
 
 use super::content::Mark;
-use crate::source::Committed;
-
-/// More records than may be on their way, and less than a millisecond as a version.
-const ON_THE_WAY: i64 = 500_000;
+use crate::source::{Committed, batch};
 
 /// How much of a file's beginning is compared.
 const HEAD: u64 = 64 << 10;
@@ -167,10 +165,20 @@ impl Tail {
 }
 
 impl Progress {
-    /// What a committed position says, and the files that had its name before.
-    pub fn of(committed: &Committed) -> serde_json::Result<(Self, Vec<Self>)> {
-        let Detail { identity, base, earlier } = serde_json::from_str(&committed.detail)?;
-        Ok((Self { identity, base, offset: committed.offset, ordinal: committed.ordinal }, earlier))
+    /// What the committed positions say: for each name how far its file was read, and the files that had the name before.
+    pub fn all(committed: &[Committed]) -> impl Iterator<Item = (&str, Self, Vec<Self>)> {
+        // A source of another kind may have had this source's name: what it noted is about no file.
+        let of_files = committed.iter().filter(|row| row.detail.starts_with('{'));
+        of_files.filter_map(|row| match serde_json::from_str(&row.detail) {
+            Ok(Detail { identity, base, earlier }) => {
+                let progress = Self { identity, base, offset: row.offset, ordinal: row.ordinal };
+                Some((row.partition.as_str(), progress, earlier))
+            }
+            Err(error) => {
+                warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start");
+                None
+            }
+        })
     }
 
     /// Where to read on.
@@ -178,11 +186,9 @@ impl Progress {
         Mark { offset: self.offset, ordinal: self.ordinal }
     }
 
-    /// The version before the first record of what took this file's place: newer than all of this file that was ever read, of which
-    /// some may have been on its way and written when the process was killed.
+    /// The version before the first record of what took this file's place: newer than all of this file.
     pub fn base_behind(&self, modified: i64) -> i64 {
-        let committed = self.base.saturating_add(i64::try_from(self.ordinal).unwrap_or(i64::MAX));
-        modified.max(committed.saturating_add(ON_THE_WAY))
+        modified.max(batch::behind(self.base, self.ordinal))
     }
 }
 

@@ -12,13 +12,15 @@ use super::content::{Content, Mark};
 use super::identity::{Detail, Identity, Progress};
 use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
-use crate::source::batch::{Batch, Place};
+use crate::source::batch::{self, Batch, Place};
 use crate::source::{Committed, Partition, Room, SourceError};
 
 /// The files of one source, each read once.
 pub(super) struct Once {
     settings: FileSettings,
     known: HashMap<String, Progress>,
+    /// The version of the last record of the files of this modification time: the next of them comes behind it.
+    ends: HashMap<i64, i64>,
     /// Whether the files were looked for.
     scanned: bool,
     queue: VecDeque<Seen>,
@@ -43,6 +45,7 @@ impl Once {
         Self {
             settings,
             known: HashMap::new(),
+            ends: HashMap::new(),
             scanned: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -54,13 +57,9 @@ impl Once {
 
     /// Remembers the committed positions and looks for the files.
     pub fn open(&mut self, committed: &[Committed]) -> Result<(), SourceError> {
-        for row in committed {
-            match Progress::of(row) {
-                Ok((progress, _)) => drop(self.known.insert(row.partition.clone(), progress)),
-                Err(error) => {
-                    warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
-                }
-            }
+        for (name, progress, _) in Progress::all(committed) {
+            self.note_end(progress.identity.modified(), batch::version(progress.base, progress.ordinal));
+            self.known.insert(name.to_owned(), progress);
         }
         self.scan(None)
     }
@@ -79,7 +78,12 @@ impl Once {
             match open.content.read(&mut batch, &open.place, &mut open.given) {
                 // The next record does not fit, however much room is left.
                 Ok(false) => break,
-                Ok(true) => self.current = None,
+                Ok(true) => {
+                    let end = batch::version(open.place.base, open.given.ordinal);
+                    let modified = open.identity.modified();
+                    self.note_end(modified, end);
+                    self.current = None;
+                }
                 Err(reason) => self.give_up(&reason),
             }
         }
@@ -87,6 +91,11 @@ impl Once {
             Some(records) => Ok(Step::Records(records)),
             None => self.finish(),
         }
+    }
+
+    fn note_end(&mut self, modified: i64, end: i64) {
+        let known = self.ends.entry(modified).or_insert(end);
+        *known = end.max(*known);
     }
 
     /// How many bytes on disk are left.
@@ -131,7 +140,10 @@ impl Once {
                 info!(file = name, "the file changed since it was read; reading it from the start");
                 (known.base_behind(identity.modified()), Mark::default())
             }
-            None => (identity.modified(), Mark::default()),
+            None => {
+                let modified = identity.modified();
+                (self.ends.get(&modified).map_or(modified, |end| modified.max(*end)), Mark::default())
+            }
         };
         let file = Arc::new(file);
         let content = Content::open(&file, seen.kind, self.settings.max_record.as_usize(), given)

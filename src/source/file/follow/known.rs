@@ -23,15 +23,8 @@ pub(super) struct Known {
 impl Known {
     /// Takes in the committed positions of an earlier run.
     pub fn remember(&mut self, committed: &[Committed]) {
-        for row in committed {
-            match Progress::of(row) {
-                Ok((progress, earlier)) => {
-                    self.set(&row.partition, std::iter::once(progress).chain(earlier).collect());
-                }
-                Err(error) => {
-                    warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start")
-                }
-            }
+        for (name, progress, earlier) in Progress::all(committed) {
+            self.set(name, std::iter::once(progress).chain(earlier).collect());
         }
     }
 

@@ -62,6 +62,28 @@ async fn a_changed_file_is_read_from_the_start_as_newer_than_before() {
 }
 
 #[tokio::test]
+async fn files_of_one_time_follow_each_other_also_after_a_restart() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n{2}\n{3}\n", 7);
+    let first = folder.read("*.jsonl", vec![]).await;
+    folder.write("b.jsonl", "{4}\n{5}\n", 7);
+    let second = folder.read("*.jsonl", positions(&first)).await;
+    let both = folder.read("*.jsonl", vec![]).await;
+    assert_eq!((texts(&second), texts(&both)), (vec!["{4}", "{5}"], vec!["{1}", "{2}", "{3}", "{4}", "{5}"]));
+    let versions: Vec<_> = both.iter().map(|record| record.version).collect();
+    assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
+    assert_eq!(second[0].version, both[3].version);
+}
+
+#[tokio::test]
+async fn what_a_source_of_another_kind_noted_under_the_name_is_no_file() {
+    let folder = Folder::new();
+    folder.write("a.jsonl", "{1}\n", 7);
+    let journal = Committed { partition: "journal".into(), detail: String::new(), offset: 9, ordinal: 9 };
+    assert_eq!(texts(&folder.read("a.jsonl", vec![journal]).await), ["{1}"]);
+}
+
+#[tokio::test]
 async fn a_file_in_the_place_of_another_is_read_though_its_length_and_time_are_the_same() {
     let folder = Folder::new();
     let lines = |price: u32| format!("{}\n{{\"price\":{price}}}\n", "x".repeat(70_000));
