@@ -37,7 +37,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         holds: &["SyncArbiter", "SyncContext"],
-        why: "its mailbox is unbounded: use tokio::task::spawn_blocking from a task that holds a credit",
+        why: "its mailbox is unbounded: use actor::offload from a task that holds a credit",
         except: &[],
     },
     Rule {
@@ -59,6 +59,11 @@ const RULES: &[Rule] = &[
     Rule {
         holds: &["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("],
         why: "finish it, or open an issue",
+        except: &[],
+    },
+    Rule {
+        holds: &["PoisonError", "std::sync::Mutex", "std::sync::RwLock"],
+        why: "use parking_lot: a panic while a lock is held must not fail whoever comes next",
         except: &[],
     },
     Rule { holds: &["dbg!("], why: "use tracing", except: &[] },

@@ -46,8 +46,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
             #[cfg(feature = "kafka")]
             SourceSettings::Kafka(kafka) => {
                 let kafka = kafka.clone();
-                let asked = tokio::task::spawn_blocking(move || crate::source::kafka::connect::topics(&kafka));
-                asked.await.unwrap_or_else(|error| Err(error.to_string()))
+                crate::actor::offload::on_blocking_thread(move || crate::source::kafka::connect::topics(&kafka)).await
             }
             #[cfg(not(feature = "kafka"))]
             SourceSettings::Kafka(_) => Err("this build reads no Kafka".to_owned()),

@@ -1,8 +1,8 @@
 //! When the next call may go out: the account's limits a minute, and the pause that a provider asked for.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::settings::embedding::RateLimitSettings;
@@ -65,7 +65,7 @@ impl Limiter {
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gate.lock()
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
                 let (limiter, left) = (limiter.clone(), left.clone());
                 tokio::spawn(async move {
                     limiter.acquire(1).await;
-                    left.lock().unwrap().push((n, began.elapsed().as_secs()));
+                    left.lock().push((n, began.elapsed().as_secs()));
                 })
             })
             .collect();
@@ -270,7 +270,7 @@ mod tests {
         for call in calls {
             call.await.unwrap();
         }
-        let left = left.lock().unwrap().clone();
+        let left = left.lock().clone();
         assert_eq!(left.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
         assert!(left[0].1 == 20 && left[4].1 >= 24, "{left:?}");
     }

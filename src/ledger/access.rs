@@ -1,8 +1,8 @@
 //! What a ledger was opened for, and what is there to do it with.
 
 use std::path::Path;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::lock::FolderLock;

@@ -62,8 +62,8 @@ mod tests {
         let (folder, ledger) = open();
         let size = || fs::metadata(folder.path().join("ledger.sqlite-wal")).unwrap().len();
         let bound = 256 * 1024;
-        ledger.access.writer().unwrap().lock().unwrap().log.bound = bound;
-        ledger.access.writer().unwrap().lock().unwrap().log.next = bound;
+        ledger.access.writer().unwrap().lock().log.bound = bound;
+        ledger.access.writer().unwrap().lock().log.next = bound;
         let fill = |name: &str| {
             for number in 0..40 {
                 ledger.write(&[write(&format!("{name} {number}"), vec![here(&format!("{name} {number}"))])]).unwrap();

@@ -1,7 +1,7 @@
 //! The durable record of documents, points, vectors, positions, dead letters and the HTTP source's journal.
 //!
 //! One SQLite file, and beside it one with the numbers of the vectors. Every call blocks: call it from a blocking thread
-//! (`tokio::task::spawn_blocking`), never on an arbiter.
+//! ([`patience::blocking`]), never on an arbiter.
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
 mod access;
@@ -36,8 +36,8 @@ mod vectors;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
@@ -174,7 +174,7 @@ impl Ledger {
         let _underway = self.begin(doing);
         let writer = self.access.writer().ok_or_else(|| self.not_opened_to(doing))?;
         // A panic in the middle rolled its transaction back, so the connection is as good as before.
-        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = writer.lock();
         let Writer { connection, log } = &mut *writer;
         let run = || -> Result<T, Trouble> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -460,7 +460,7 @@ mod tests {
         let (_folder, ledger) = open();
         ledger.write(&[write("before", vec![here("before")])]).unwrap();
         let limit = |pages: i64| {
-            let writer = ledger.access.writer().unwrap().lock().unwrap();
+            let writer = ledger.access.writer().unwrap().lock();
             writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
         };
         let large = DocumentWrite { document: "x".repeat(400_000), ..write("large", vec![here("large")]) };

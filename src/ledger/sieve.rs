@@ -12,7 +12,8 @@
 
 use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 use super::segment::{self, Segment};
 use super::slots::Slot;
@@ -42,12 +43,12 @@ impl Sieve {
         self.added.fetch_add(1, Ordering::Relaxed);
         let plane = (segment / SEGMENTS) as usize;
         let bit = 1 << (segment % SEGMENTS);
-        let planes = self.planes.read().unwrap_or_else(PoisonError::into_inner);
+        let planes = self.planes.read();
         match planes.get(plane) {
             Some(plane) => plane.add(prefix, bit),
             None => {
                 drop(planes);
-                let mut planes = self.planes.write().unwrap_or_else(PoisonError::into_inner);
+                let mut planes = self.planes.write();
                 while planes.len() <= plane {
                     planes.push(Plane::empty());
                 }
@@ -63,14 +64,14 @@ impl Sieve {
 
     /// Puts another in its place, for all who ask from now on.
     pub(super) fn replace(&self, other: Self) {
-        let planes = other.planes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        *self.planes.write().unwrap_or_else(PoisonError::into_inner) = planes;
+        let planes = other.planes.into_inner();
+        *self.planes.write() = planes;
         self.added.store(other.added.into_inner(), Ordering::Relaxed);
     }
 
     /// The segments that may have the vector of the text with this prefix, ascending.
     pub(super) fn segments(&self, prefix: u64) -> Vec<Segment> {
-        let planes = self.planes.read().unwrap_or_else(PoisonError::into_inner);
+        let planes = self.planes.read();
         let of_plane = |(number, plane): (usize, &Plane)| {
             let mut left = plane.segments(prefix);
             iter::from_fn(move || {

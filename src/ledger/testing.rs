@@ -1,7 +1,5 @@
 //! What the tests of the ledger share.
 
-use std::sync::PoisonError;
-
 use rusqlite::Transaction;
 use tempfile::TempDir;
 
@@ -73,7 +71,7 @@ impl Ledger {
 
     fn limit_pages(&self, pages: i64) {
         // A panic in the middle of a change leaves it whole.
-        let writer = self.access.writer().unwrap().lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.access.writer().unwrap().lock();
         writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
 }

@@ -1,8 +1,9 @@
 //! The file beside the database that holds the numbers of the vectors, opened when it is needed first.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::LedgerOptions;
@@ -37,19 +38,19 @@ impl VectorFile {
     }
 
     pub(super) fn opened(&self) -> Option<Arc<SlotFile>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.open.lock().clone()
     }
 
     fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
         let file = Arc::new(if self.directly { file.written_directly(&self.path) } else { file });
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&file));
+        *self.open.lock() = Some(Arc::clone(&file));
         file
     }
 
     /// Goes on with another file, on a disk that fails, or a sound one again.
     #[cfg(test)]
     pub(super) fn exchange(&self, file: Arc<SlotFile>) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        *self.open.lock() = Some(file);
     }
 
     /// The file with this mark.

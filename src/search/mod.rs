@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::actor::offload::on_blocking_thread;
 use crate::document::{DocumentId, Vector};
 use crate::embed::provider::Provider;
 use crate::embed::status::ProviderStatus;
@@ -153,13 +154,8 @@ impl Searcher {
 
     async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {
         let ledger = self.ledger.clone();
-        let vectors = tokio::task::spawn_blocking(move || {
-            held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys))
-        })
-        .await;
-        let vectors =
-            vectors.map_err(|error| SearchError::unavailable(format!("the ledger could not be asked: {error}")))??;
-        Ok(mean(&vectors))
+        let held = move || held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys));
+        Ok(mean(&on_blocking_thread(held).await?))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as Input};
-use std::ops::DerefMut;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::batch::{self, Batch, Place};
 use super::blocking::Blocking;
@@ -67,7 +67,7 @@ impl StandardInput {
 
     /// What a source may have until it gives it back. `committed`: how far the standard input of an earlier process was read.
     fn take(&self, settings: &StdinSettings, committed: &[Committed]) -> Option<Box<Taken>> {
-        match std::mem::replace(&mut *self.held(), Held::Away) {
+        match std::mem::replace(&mut *self.0.lock(), Held::Away) {
             Held::Untouched => {
                 let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let base = base(i64::try_from(started.as_nanos()).unwrap_or(i64::MAX), committed);
@@ -76,11 +76,6 @@ impl StandardInput {
             Held::Here(taken) => Some(taken),
             Held::Away => None,
         }
-    }
-
-    // What is held is whole after every change, so a panic elsewhere while the lock was held spoils nothing.
-    fn held(&self) -> impl DerefMut<Target = Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,7 +113,7 @@ impl StdinSource {
 impl Drop for StdinSource {
     fn drop(&mut self) {
         if let Some(taken) = self.taken.take() {
-            *self.input.held() = Held::Here(taken);
+            *self.input.0.lock() = Held::Here(taken);
         }
     }
 }
@@ -150,7 +145,7 @@ impl Source for StdinSource {
                 .take(&self.settings, &committed)
                 .ok_or_else(|| SourceError("standard input is in use".into()))?;
             if taken.lines.is_lost() {
-                *self.input.held() = Held::Here(taken);
+                *self.input.0.lock() = Held::Here(taken);
                 return Err(SourceError(
                     "what was read of standard input is lost with a read that failed: start again".into(),
                 ));

@@ -1,9 +1,10 @@
 //! Which actors there are and how they are doing.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::calendar;
@@ -82,17 +83,12 @@ impl ActorBoard {
 
     /// All actors by name.
     pub fn snapshot(&self) -> BTreeMap<String, ActorStatus> {
-        self.lock().iter().map(|(name, status)| (name.to_string(), status.clone())).collect()
+        self.0.lock().iter().map(|(name, status)| (name.to_string(), status.clone())).collect()
     }
 
     /// All actors ended together.
     pub fn all_stopped(&self) {
-        self.lock().values_mut().for_each(|status| status.state = ActorState::Stopped);
-    }
-
-    // A status is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, ActorStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().values_mut().for_each(|status| status.state = ActorState::Stopped);
     }
 }
 
@@ -117,7 +113,7 @@ impl ActorHandle {
     }
 
     fn update(&self, change: impl FnOnce(&mut ActorStatus)) {
-        change(self.board.lock().entry(self.name.clone()).or_default());
+        change(self.board.0.lock().entry(self.name.clone()).or_default());
     }
 }
 

@@ -1,9 +1,9 @@
 //! Whether the process lives and whether it is ready, with reasons.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::calendar;
@@ -90,17 +90,17 @@ impl Health {
 
     /// How one component is doing. One that nobody reported on is well.
     pub fn of(&self, component: Component) -> ComponentHealth {
-        self.lock().get(&component).cloned().unwrap_or(WELL)
+        self.0.lock().get(&component).cloned().unwrap_or(WELL)
     }
 
     /// Every component that was reported on.
     pub fn snapshot(&self) -> BTreeMap<Component, ComponentHealth> {
-        self.lock().clone()
+        self.0.lock().clone()
     }
 
     /// The state of the component that is worst off.
     pub fn worst(&self) -> HealthState {
-        self.lock().values().map(|health| health.state).max().unwrap_or(HealthState::Ok)
+        self.0.lock().values().map(|health| health.state).max().unwrap_or(HealthState::Ok)
     }
 
     fn set(&self, component: Component, state: HealthState, reason: Option<String>) -> bool {
@@ -108,7 +108,7 @@ impl Health {
     }
 
     fn set_at(&self, now: SystemTime, component: Component, state: HealthState, reason: Option<String>) -> bool {
-        let mut components = self.lock();
+        let mut components = self.0.lock();
         let before = components.get(&component).cloned().unwrap_or(WELL);
         let since = match (state, before.state) {
             (HealthState::Ok, _) => None,
@@ -117,11 +117,6 @@ impl Health {
         };
         components.insert(component, ComponentHealth { state, reason, since });
         before.state != state
-    }
-
-    // An entry is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Component, ComponentHealth>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which sources there are and what they are doing.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::stats::{SourceState, SourceStats};
 
@@ -20,7 +22,7 @@ impl SourceBoard {
     /// Enters a source as reading.
     pub fn register(&self, name: &str) -> SourceHandle {
         let handle = self.of(name);
-        self.lock().insert(handle.name.clone(), SourceStats::default());
+        self.0.lock().insert(handle.name.clone(), SourceStats::default());
         handle
     }
 
@@ -31,12 +33,7 @@ impl SourceBoard {
 
     /// All sources by name.
     pub fn snapshot(&self) -> BTreeMap<String, SourceStats> {
-        self.lock().iter().map(|(name, stats)| (name.to_string(), stats.clone())).collect()
-    }
-
-    // An entry is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, SourceStats>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().iter().map(|(name, stats)| (name.to_string(), stats.clone())).collect()
     }
 }
 
@@ -72,7 +69,7 @@ impl SourceHandle {
     }
 
     fn update(&self, change: impl FnOnce(&mut SourceStats)) {
-        change(self.board.lock().entry(self.name.clone()).or_default());
+        change(self.board.0.lock().entry(self.name.clone()).or_default());
     }
 }
 

@@ -3,7 +3,8 @@
 //! Everything that writes to standard error while a status line may stand there goes through [`Stderr`], so that neither breaks the other.
 
 use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 /// What stands in the last line of the terminal; empty: nothing.
 static LINE: Mutex<String> = Mutex::new(String::new());
@@ -21,7 +22,7 @@ impl Write for Stderr {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let line = line();
+        let line = LINE.lock();
         io::stderr().lock().write_all(&between(&line, bytes, &line))
     }
 
@@ -32,7 +33,7 @@ impl Write for Stderr {
 
 /// Shows a status line in place of the one before; the empty text takes it away. It must be narrower than the terminal.
 pub fn show(text: &str) {
-    let mut line = line();
+    let mut line = LINE.lock();
     // Nobody is left to be told when standard error is closed.
     let _ = io::stderr().lock().write_all(&between(&line, b"", text));
     text.clone_into(&mut line);
@@ -42,11 +43,6 @@ pub fn show(text: &str) {
 fn between(before: &str, lines: &[u8], after: &str) -> Vec<u8> {
     let erase: &[u8] = if before.is_empty() { b"" } else { ERASE };
     [erase, lines, after.as_bytes()].concat()
-}
-
-// A text is whole after every write, so a panic elsewhere while the lock was held spoils nothing.
-fn line() -> MutexGuard<'static, String> {
-    LINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

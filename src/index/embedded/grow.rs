@@ -13,7 +13,7 @@ use crate::document::Vector;
 use crate::ledger::PointKey;
 
 use super::graph::Graph;
-use super::{Core, Segment, Tail, file, lock, read, write};
+use super::{Core, Segment, Tail, file};
 
 /// Points read from the ledger at once: small enough that neither an end nor few new points are kept waiting.
 const PAGE: usize = 64;
@@ -83,7 +83,7 @@ impl Core {
     pub(super) fn grow_in_background(self: &Arc<Self>) {
         let start = {
             // Whoever stops growing decides so while it holds this.
-            let waiting = lock(&self.waiting);
+            let waiting = self.waiting.lock();
             let work = !waiting.segments.is_empty() || waiting.tail.is_some() || self.has_too_many_dead();
             work && !waiting.closed && !waiting.broken && !self.growing.send_replace(true)
         };
@@ -136,7 +136,7 @@ impl Core {
             }
             Step::Rest => return Ok(false),
         }
-        if growth.unsaved >= SAVE_POINTS.max(read(&self.graph).points().len() / SAVE_PART) {
+        if growth.unsaved >= SAVE_POINTS.max(self.graph.read().points().len() / SAVE_PART) {
             growth.unsaved = 0;
             if let Err(why) = self.save() {
                 warn!("{why}; the graph goes on in memory");
@@ -148,7 +148,7 @@ impl Core {
     /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the
     /// other. New points and what is behind them take turns.
     fn next_step(&self, growth: &Growth) -> Step {
-        let waiting = lock(&self.waiting);
+        let waiting = self.waiting.lock();
         if !waiting.closed {
             let segment = waiting.segments.front().map(Arc::clone);
             if let Some(segment) = segment.clone().filter(|_| growth.owed == 0) {
@@ -172,7 +172,7 @@ impl Core {
     fn add_segment(&self, segment: &Segment) -> Result<usize, String> {
         let left_out = self.add(&segment.points)?;
         {
-            let mut waiting = lock(&self.waiting);
+            let mut waiting = self.waiting.lock();
             waiting.segments.pop_front();
             if waiting.tail.is_none()
                 && let Some((last, _)) = segment.points.last()
@@ -197,14 +197,14 @@ impl Core {
         points.retain(|(key, _)| *key <= tail.end);
         self.add(&points)?;
         let after = points.last().map_or(tail.end, |(last, _)| *last);
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         self.cover(after);
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
         let done = waiting.tail.is_none();
         if done {
             // What was written meanwhile went into the graph in the order of its keys, up to the first that still
             // waits.
-            let last = read(&self.graph).keys().max().unwrap_or(after);
+            let last = self.graph.read().keys().max().unwrap_or(after);
             let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
             let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
             self.cover(covered.max(after));
@@ -230,7 +230,7 @@ impl Core {
     }
 
     fn cover(&self, key: PointKey) {
-        write(&self.graph).covered = key;
+        self.graph.write().covered = key;
         self.covered.store(key, Relaxed);
     }
 
@@ -239,7 +239,7 @@ impl Core {
     fn add(&self, points: &[(PointKey, Vector)]) -> Result<Vec<PointKey>, String> {
         let mut left_out = Vec::new();
         for (key, vector) in points {
-            if read(&self.dead).contains(key) {
+            if self.dead.read().contains(key) {
                 left_out.push(*key);
             } else {
                 self.graph_to_grow().add(*key, vector)?;
@@ -251,19 +251,19 @@ impl Core {
 
     /// Nothing that is neither in the graph nor on its way there has to be known as dead.
     fn forget_dead_outside_graph(&self) {
-        let covered = read(&self.graph).covered;
-        self.forget_dead(|dead| dead.retain(|key| *key > covered || read(&self.graph).contains(*key)));
+        let covered = self.graph.read().covered;
+        self.forget_dead(|dead| dead.retain(|key| *key > covered || self.graph.read().contains(*key)));
     }
 
     fn forget_dead(&self, forget: impl FnOnce(&mut HashSet<PointKey>)) {
-        let mut dead = write(&self.dead);
+        let mut dead = self.dead.write();
         forget(&mut dead);
         self.dead_points.store(dead.len(), Relaxed);
     }
 
     pub(super) fn has_too_many_dead(&self) -> bool {
         let dead = self.dead_points.load(Relaxed);
-        dead >= DEAD_POINTS && dead * 10 > read(&self.graph).points().len() * DEAD_OF_TEN
+        dead >= DEAD_POINTS && dead * 10 > self.graph.read().points().len() * DEAD_OF_TEN
     }
 
     /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
@@ -273,7 +273,7 @@ impl Core {
             Some(begun) => begun,
             None => {
                 let gone = self.dead_points.load(Relaxed);
-                let takes_long = read(&self.graph).points().len() >= SAVE_POINTS;
+                let takes_long = self.graph.read().points().len() >= SAVE_POINTS;
                 if takes_long {
                     info!("replacing the search graph: {gone} points in it are gone");
                 } else {
@@ -283,7 +283,7 @@ impl Core {
                 Replacement { graph: Graph::new(self.shape)?, after: 0, takes_long }
             }
         };
-        let covered = read(&self.graph).covered;
+        let covered = self.graph.read().covered;
         let Some(mut points) = self.page(after)? else {
             *replacement = Some(Replacement { graph, after, takes_long });
             return Ok(0);
@@ -297,7 +297,7 @@ impl Core {
             return Ok(points.len());
         }
         graph.covered = covered;
-        *write(&self.graph) = graph;
+        *self.graph.write() = graph;
         self.forget_dead_outside_graph();
         self.rebuilding.store(false, Relaxed);
         if takes_long {
@@ -309,9 +309,9 @@ impl Core {
     /// Goes on without growing: every point is found from the ledger, only slower.
     pub(super) fn give_up(&self, why: &str) {
         error!("the search graph cannot grow, and searches get slower until the next start: {why}");
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let newest = waiting.segments.iter().filter_map(|segment| segment.points.last()).map(|(key, _)| *key).max();
-        let after = read(&self.graph).covered;
+        let after = self.graph.read().covered;
         if let Some(end) = newest {
             waiting.tail = Some(Tail { after, end });
         }
@@ -325,6 +325,6 @@ impl Core {
     /// the end, saves.
     pub(super) fn save(&self) -> Result<(), String> {
         let Some((path, mark)) = &self.home else { return Ok(()) };
-        file::save(&read(&self.graph), *mark, path)
+        file::save(&self.graph.read(), *mark, path)
     }
 }

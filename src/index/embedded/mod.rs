@@ -23,12 +23,13 @@ mod twins;
 
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
@@ -172,8 +173,8 @@ impl EmbeddedIndex {
         let mark = mark_of(&ledger)?;
         let core = Core::open(ledger, shape(metric, dimensions), &folder.join(FILE), mark, Access::Search)?;
         {
-            let after = read(&core.graph).covered;
-            let mut waiting = lock(&core.waiting);
+            let after = core.graph.read().covered;
+            let mut waiting = core.waiting.lock();
             waiting.tail = Some(Tail { after, end: PointKey::MAX });
             waiting.closed = true;
         }
@@ -264,7 +265,7 @@ impl Core {
     /// The graph, to search it.
     fn graph_to_search(&self) -> RwLockReadGuard<'_, Graph> {
         self.asking.fetch_add(1, Relaxed);
-        let graph = read(&self.graph);
+        let graph = self.graph.read();
         self.asking.fetch_sub(1, Relaxed);
         graph
     }
@@ -278,13 +279,13 @@ impl Core {
             }
             std::thread::yield_now();
         }
-        write(&self.graph)
+        self.graph.write()
     }
 
     /// Commits the writes and tells memory.
     fn write(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
         self.check_dimensions(writes)?;
-        let mut told = lock(&self.publishing);
+        let mut told = self.publishing.lock();
         self.learn_untold(&mut told)?;
         let underway = Underway(&self.untold);
         let written = self.ledger.write(writes)?;
@@ -302,7 +303,7 @@ impl Core {
     /// Learns from the ledger what a write left untold that ended between its commit and memory, if there may be such a one.
     fn learn(&self) -> Result<(), IndexError> {
         match self.untold.load(Relaxed) {
-            true => self.learn_untold(&mut lock(&self.publishing)),
+            true => self.learn_untold(&mut self.publishing.lock()),
             false => Ok(()),
         }
     }
@@ -316,10 +317,10 @@ impl Core {
             warn!("learning from the ledger what a write that failed had committed");
             let new = self.ledger.points_after(told.last, usize::MAX)?;
             // What waited when the segments were taken is in them, or in the graph by now, or in both.
-            let segments: Vec<_> = lock(&self.waiting).segments.iter().map(Arc::clone).collect();
-            let mut keys: Vec<PointKey> = read(&self.graph).keys().collect();
+            let segments: Vec<_> = self.waiting.lock().segments.iter().map(Arc::clone).collect();
+            let mut keys: Vec<PointKey> = self.graph.read().keys().collect();
             keys.extend(segments.iter().flat_map(|segment| &segment.points).map(|(key, _)| *key));
-            let gone = dead_among(keys, &self.ledger)?.difference(&read(&self.dead)).copied().collect();
+            let gone = dead_among(keys, &self.ledger)?.difference(&self.dead.read()).copied().collect();
             self.publish(told, new, gone);
             // Of points in the tail that are gone nobody had to be told.
             *told = Told { last, points };
@@ -361,9 +362,9 @@ impl Core {
         self.waiting_points.fetch_add(new, Relaxed);
         if let Some((last, _)) = added.last() {
             told.last = *last;
-            let mut waiting = lock(&self.waiting);
+            let mut waiting = self.waiting.lock();
             if waiting.broken {
-                let after = read(&self.graph).covered;
+                let after = self.graph.read().covered;
                 waiting.tail.get_or_insert(Tail { after, end: 0 }).end = *last;
             } else {
                 let bytes = added.len() * (self.shape.dimensions * size_of::<f32>() + POINT_OVERHEAD);
@@ -371,13 +372,13 @@ impl Core {
                 self.waiting_bytes.send_modify(|waiting| *waiting += bytes);
             }
         }
-        if lock(&self.waiting).broken {
+        if self.waiting.lock().broken {
             // Nothing else gets into the graph, and nobody would forget them.
-            let graph = read(&self.graph);
+            let graph = self.graph.read();
             removed.retain(|key| graph.contains(*key));
         }
         if !removed.is_empty() {
-            let mut dead = write(&self.dead);
+            let mut dead = self.dead.write();
             dead.extend(&removed);
             self.dead_points.store(dead.len(), Relaxed);
         }
@@ -430,19 +431,6 @@ fn unusable(error: &str) -> IndexError {
     IndexError::Fatal(format!("the search graph cannot be used: {error}"))
 }
 
-// A panic while a lock is held leaves nothing half done that a search could trip over.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl VectorIndex for EmbeddedIndex {
     fn room(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
@@ -489,7 +477,7 @@ impl VectorIndex for EmbeddedIndex {
         Box::pin(async move {
             let mut growing = self.core.growing.subscribe();
             let caught_up = tokio::time::timeout(CLOSING, growing.wait_for(|growing| !growing)).await.is_ok();
-            lock(&self.core.waiting).closed = true;
+            self.core.waiting.lock().closed = true;
             if !caught_up {
                 let _ = growing.wait_for(|growing| !growing).await;
             }
@@ -501,6 +489,6 @@ impl VectorIndex for EmbeddedIndex {
 
 impl Drop for EmbeddedIndex {
     fn drop(&mut self) {
-        lock(&self.core.waiting).closed = true;
+        self.core.waiting.lock().closed = true;
     }
 }

@@ -12,9 +12,9 @@ use crate::index::distance::Scorer;
 use crate::index::{Filter, Hit, IndexError, Query};
 use crate::ledger::{LedgerError, PointKey, PointOwner};
 
+use super::Core;
 use super::exact::{Nearest, Scored};
 use super::graph::Near;
-use super::{Core, lock, read};
 
 /// Candidates of an ordinary search, at least: what recall is made of.
 const WIDTH: usize = 128;
@@ -62,7 +62,7 @@ pub(super) fn search(core: &Core, query: &Query) -> Result<Vec<Hit>, IndexError>
             Err(Miss::Moved) => {}
         }
     }
-    let _still = lock(&core.publishing);
+    let _still = core.publishing.lock();
     match (Search { core, query, scorer: &scorer, still: true }).run() {
         Ok(hits) => Ok(hits),
         Err(Miss::Error(error)) => Err(error),
@@ -113,7 +113,7 @@ impl Search<'_> {
     /// The nearest points, nearest first, and whether there are no more.
     fn candidates(&self, width: usize) -> Result<(Vec<Scored>, bool), Miss> {
         let mut nearest = Nearest::new(width);
-        let tail = lock(&self.core.waiting).tail;
+        let tail = self.core.waiting.lock().tail;
         if let Some(tail) = tail {
             let mut after = tail.after;
             while after < tail.end {
@@ -126,13 +126,13 @@ impl Search<'_> {
             }
             // Whatever commit was seen there is told of in memory before memory is looked at.
             if !self.still {
-                drop(lock(&self.core.publishing));
+                drop(self.core.publishing.lock());
             }
         }
         let long = {
             // What is dead first: a point that is gone for it has its successor among those that wait.
-            let dead = read(&self.core.dead);
-            let segments: Vec<_> = lock(&self.core.waiting).segments.iter().cloned().collect();
+            let dead = self.core.dead.read();
+            let segments: Vec<_> = self.core.waiting.lock().segments.iter().cloned().collect();
             // What waited when the segments were taken is in them, or in the graph by now.
             let near = self.core.graph_to_search().nearest(&self.query.vector, width, &dead);
             let Near { points, long } = near.map_err(|error| Miss::Error(super::unusable(&error)))?;

@@ -190,7 +190,7 @@ async fn the_graph_finds_what_brute_force_finds() {
             world.put(clusters.documents(start..start + 500)).await;
         }
         world.settle().await;
-        assert_eq!(world.index.core.waiting.lock().unwrap().segments.len(), 0);
+        assert_eq!(world.index.core.waiting.lock().segments.len(), 0);
         let queries = clusters.queries(60, 10);
         let recall = world.recall(&queries).await;
         assert!(recall >= 0.98, "{metric:?}: recall {recall}");
@@ -527,7 +527,7 @@ async fn what_dies_after_the_graph_was_given_up_is_not_remembered() {
     for number in 0..100 {
         world.remove(&format!("d{number}")).await;
     }
-    assert_eq!(read(&world.index.core.dead).len(), 50, "those in the graph");
+    assert_eq!(world.index.core.dead.read().len(), 50, "those in the graph");
     world.put(clusters.documents(100..150)).await;
     assert_eq!(world.index.points(), 50);
     world.assert_found_alone().await;
@@ -595,12 +595,12 @@ async fn a_graph_with_many_dead_points_is_replaced() {
         world.settle().await;
     }
     assert_eq!(world.index.points(), 1_500);
-    let in_graph = read(&world.index.core.graph).points().len();
+    let in_graph = world.index.core.graph.read().points().len();
     assert!(in_graph <= 3_000, "{in_graph} points in the graph, 1500 of them alive");
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
     // What was dead when it was saved is known as dead by the next start.
     world = world.restart(true, |_| {}).await;
-    assert_eq!(read(&world.index.core.dead).len(), read(&world.index.core.graph).points().len() - 1_500);
+    assert_eq!(world.index.core.dead.read().len(), world.index.core.graph.read().points().len() - 1_500);
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
@@ -618,13 +618,13 @@ async fn writes_without_a_pause_leave_the_graph_near_the_size_of_what_is_alive()
     let mut growth = grow::Growth::default();
     let (mut written, mut before, mut replaced) = (0, 0, 0);
     while written < 5 * ALIVE {
-        if lock(&core.waiting).segments.is_empty() {
+        if core.waiting.lock().segments.is_empty() {
             let first = random.usize(..ALIVE - 100);
             world.put(clusters.documents(first..first + 100)).await;
             written += 100;
         }
         assert!(core.advance(&mut growth).unwrap());
-        let points = read(&core.graph).points().len();
+        let points = core.graph.read().points().len();
         assert!(points < 2 * ALIVE, "{points} points in the graph, {ALIVE} of them alive, after {written} writes");
         if points < before {
             replaced += 1;
@@ -651,7 +651,7 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     });
 
     let core = Arc::clone(&world.index.core);
-    let searching = read(&core.graph);
+    let searching = core.graph.read();
     runtime.block_on(world.index.write(first)).unwrap();
     assert!(world.index.status().waiting_bytes > 1_000);
     let mut second = async {
@@ -701,7 +701,7 @@ async fn what_a_write_committed_and_could_not_tell_is_searched_all_the_same() {
             world.put(vec![document("later")]).await;
             world.settle().await;
             world.assert_found_alone().await;
-            let mut keys: Vec<PointKey> = read(&world.index.core.graph).keys().collect();
+            let mut keys: Vec<PointKey> = world.index.core.graph.read().keys().collect();
             keys.sort_unstable();
             assert!(keys.is_sorted_by(|a, b| a < b), "a point is in the graph twice: {keys:?}");
         }

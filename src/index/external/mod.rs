@@ -21,9 +21,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse;
 use crate::document::DocumentId;
+use crate::ledger::patience::blocking;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
 
 use ours::has_most;
@@ -117,8 +117,7 @@ impl ExternalIndex {
         &self,
         call: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, IndexError> {
-        let ledger = Arc::clone(&self.ledger);
-        Ok(on_blocking_thread(move || call(&ledger)).await?)
+        Ok(blocking(&self.ledger, call).await?)
     }
 
     async fn try_prepare(&self) -> Result<(), IndexError> {

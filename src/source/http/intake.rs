@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
@@ -125,7 +126,7 @@ impl Intake {
 
     /// Events accepted, or about to be, and not yet settled.
     pub fn pending(&self) -> usize {
-        self.progress.tally().pending
+        self.progress.tally.lock().pending
     }
 
     /// Takes nothing more in. What was accepted stays accepted.
@@ -183,7 +184,7 @@ impl Progress {
 
     /// Takes note that every entry before this number is settled.
     pub(super) fn settle(&self, before: u64) {
-        let mut tally = self.tally();
+        let mut tally = self.tally.lock();
         while let Some(range) = tally.unsettled.front_mut()
             && range.start < before
         {
@@ -207,7 +208,7 @@ impl Progress {
         if events > limit {
             return Err(IntakeError::TooMany { events, limit });
         }
-        let mut tally = self.tally();
+        let mut tally = self.tally.lock();
         match tally.pending.saturating_add(events) {
             sum if sum > limit => Err(IntakeError::Full { pending: tally.pending, limit, retry_after: RETRY_AFTER }),
             sum => {
@@ -218,12 +219,12 @@ impl Progress {
     }
 
     fn release(&self, events: usize) {
-        let mut tally = self.tally();
+        let mut tally = self.tally.lock();
         tally.pending = tally.pending.saturating_sub(events);
     }
 
     fn wrote(&self, range: Range<u64>) {
-        let mut tally = self.tally();
+        let mut tally = self.tally.lock();
         // The source reads the journal, and may have settled entries before they are noted here.
         let start = range.start.max(*self.settled.borrow()).min(range.end);
         let settled = usize::try_from(start - range.start).unwrap_or(usize::MAX);
@@ -235,11 +236,6 @@ impl Progress {
         }
         drop(tally);
         self.written.send_replace(range.end);
-    }
-
-    // Every change leaves the tally whole, so a panic elsewhere while the lock was held spoils nothing.
-    fn tally(&self) -> MutexGuard<'_, Tally> {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Rows as JSON, each written no further than a record may be long.
 
 use std::io::Write as _;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, BinaryViewArray, StringViewArray};
 use arrow_json::writer::{NullableEncoder, make_encoder};
 use arrow_json::{Encoder, EncoderFactory, EncoderOptions};
 use arrow_schema::{ArrowError, DataType, FieldRef};
+use parking_lot::Mutex;
 
 /// How rows are written: nothing is added once a row is longer than `max`, so that one that comes out longer is not whole. What cannot
 /// be written is noted, and left out of the row.
@@ -22,21 +23,16 @@ pub(super) struct Unwritable(Arc<Mutex<Option<String>>>);
 impl Unwritable {
     /// The name of the column, if there was one since the last call, and what is wrong with it.
     pub fn take(&self) -> Option<String> {
-        self.lock().take()
+        self.0.lock().take()
     }
 
     fn note(&self, column: &str, why: &str) {
-        self.lock().get_or_insert_with(|| {
+        self.0.lock().get_or_insert_with(|| {
             format!(
                 "the value of the row's column `{column}` is no date or time that can be written ({why}); it is left out of what is kept \
                  of the row. Correct it where the file is made"
             )
         });
-    }
-
-    // A panic elsewhere leaves a text or none.
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
