@@ -261,7 +261,7 @@ fn connect_to_write(file: &Path, flags: OpenFlags) -> Result<Connection, Trouble
 
 pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
     // Opened for writing although it never writes: the last to close a ledger tidies its log away, and a log that a crash left
-    // can be read. SQLite falls back to reading where the file cannot be written.
+    // can be read.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY)?;
