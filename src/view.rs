@@ -216,6 +216,7 @@ mod tests {
             metadata: Some(r#"{"price":5}"#.into()),
             chunks: vec![HeldChunk { fingerprint: Fingerprint::from_bytes([1; 32]), key: 7 }],
             unwritten: false,
+            buried: false,
         };
         let expected = concat!(
             r#"{"id":"p1","indexed":true,"version":1732351234.123456789,"deleted":1,"#,

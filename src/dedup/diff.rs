@@ -10,7 +10,7 @@ use crate::delivery::Verdict;
 use crate::document::chunk::Chunker;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
-use crate::document::{Document, Fingerprint};
+use crate::document::{Document, Fingerprint, Version};
 use crate::ledger::{Held, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
 use crate::telemetry::Reason;
 
@@ -57,20 +57,21 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
     let nothing =
         |claim, receipts, verdict| Need::Nothing(Settlement { verdict, receipts, arrivals: Vec::new(), claim });
-    let HeldDocument { mut document, metadata, chunks, unwritten } = match held {
+    let HeldDocument { mut document, metadata, chunks, unwritten, buried } = match held {
         Held::Same => return Diff { need: nothing(claim, receipts, Verdict::Unchanged), kept: 0 },
         Held::Other(held) => held,
         Held::Nothing => HeldDocument::default(),
     };
     let newest = delta.newest();
     let changed = document.join(delta);
-    let superseded = newest < document.newest();
+    // What is only looked at again says nothing that could be.
+    let superseded = newest != Version::OLDEST && newest < document.newest();
     let is_news = changed || unwritten;
     let as_before = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
     // What is part of a document that is not in the index is planned again: for it the document may have been rejected, and the process
     // ended before the dead letter was written.
     let is_moot = document.replaced().is_some_and(|replaced| newest < replaced);
-    if !is_news && !refresh && (is_moot || metadata.is_some()) {
+    if !is_news && !refresh && (is_moot || buried || metadata.is_some()) {
         return Diff { need: nothing(claim, receipts, as_before), kept: 0 };
     }
     let mut draft = Draft {
@@ -92,7 +93,7 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     let kept = rendered.chunks.len() - rendered.lacking.len();
     let stays = rendered.is_held(metadata.as_deref(), &chunks);
     // Under another template one that was rejected may only lack a field: it is written, which clears its dead letter.
-    if stays && !is_news && !(refresh && metadata.is_none()) {
+    if stays && !is_news && !(refresh && buried) {
         return Diff { need: nothing(draft.claim, draft.receipts, as_before), kept };
     }
     draft.metadata = rendered.metadata;
@@ -103,7 +104,7 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
         let is_deleted = document.fields().next().is_none();
         work.settlement.verdict = match work.write.metadata {
             None if stays || !is_deleted => Verdict::Stored,
-            Some(_) if stays && superseded => Verdict::Superseded,
+            Some(_) if stays && superseded && !unwritten => Verdict::Superseded,
             _ => Verdict::Indexed,
         };
         return Diff { need: Need::Write(work), kept };

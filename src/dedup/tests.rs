@@ -15,7 +15,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
-use crate::ledger::TakenRecord;
+use crate::ledger::{NewDeadLetter, TakenRecord};
 use crate::pipeline::Resources;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
@@ -114,6 +114,22 @@ impl Stage {
         for text in self.texts().await {
             self.write(self.land(text)).await;
         }
+    }
+
+    /// As the ingestor does with a rejected change.
+    fn bury(&self, id: &str) {
+        let letter = NewDeadLetter {
+            source: "events".into(),
+            position: "1".into(),
+            document: Some(DocumentId::new(id).unwrap()),
+            version: Some(Version::OLDEST),
+            reason: "refused".into(),
+            payload: Vec::new(),
+            attempts: 1,
+            order: Version::OLDEST,
+            taken_in: true,
+        };
+        self.resources.ledger.bury(&[letter], 1).unwrap();
     }
 
     fn chunks(&self, id: &str) -> Vec<f32> {
@@ -387,6 +403,10 @@ fn a_late_change_that_took_its_document_out_is_rejected_again_when_it_is_redeliv
         }
         let rejected = Some(Verdict::Rejected("refused".into()));
         assert_eq!(stage.receipts.all()[2..], [rejected.clone(), rejected], "it is part of what cannot be embedded");
+        stage.bury("a");
+        stage.send(&[json!({ "op": "patch", "id": "a", "v": 4, "text": "poison" }), put("a", 1, "warm")]).await;
+        world.rest().await;
+        assert_eq!(stage.receipts.all()[4..], vec![Some(Verdict::Superseded); 2], "nobody is asked again, nor blamed");
     });
 }
 
@@ -397,11 +417,19 @@ fn what_is_planned_anew_and_only_lacks_a_field_is_written_so_that_its_dead_lette
         let event = json!({ "op": "patch", "id": "a", "v": 1, "tag": "sale" });
         stage.send(std::slice::from_ref(&event)).await;
         stage.write(stage.works().await).await;
-        let again = Incoming { refresh: true, digest: None, ..stage.incoming(&event) };
-        stage.deduplicator.send(Changes(vec![again])).await.unwrap();
+        let again = async || {
+            let again = Incoming { refresh: true, digest: None, ..stage.incoming(&event) };
+            stage.deduplicator.send(Changes(vec![again])).await.unwrap();
+        };
+        again().await;
+        world.rest().await;
+        assert_eq!(stage.receipts.of(1), Some(Verdict::Unchanged), "without a letter there is nothing to write");
+        stage.bury("a");
+        again().await;
         let works = stage.works().await;
         assert!(works[0].write.clears.is_some() && works[0].write.metadata.is_none());
         stage.write(works).await;
+        assert_eq!(stage.resources.ledger.dead_letter_count().unwrap(), 0);
     });
 }
 

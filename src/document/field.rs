@@ -63,10 +63,13 @@ impl FieldName {
         value.pointer(&self.rest).filter(|value| !value.is_null())
     }
 
-    /// Takes the value out of a record, `null` too, and the objects around it that have nothing left: in a patch they would replace what the
-    /// document has in their place.
+    /// Takes the value out of a record, `null` too.
     pub fn take(&self, fields: &mut Fields) -> Option<Value> {
-        let taken = self.remove(fields, &self.rest)?;
+        self.remove(fields, &self.rest)
+    }
+
+    /// Takes the objects out of a record that were around the value and have nothing left.
+    pub fn prune(&self, fields: &mut Fields) {
         let mut path = self.rest.as_str();
         while let Some((parent, _)) = path.rsplit_once('/') {
             let around = fields.get(&self.key).and_then(|value| value.pointer(parent));
@@ -76,7 +79,6 @@ impl FieldName {
             self.remove(fields, parent);
             path = parent;
         }
-        Some(taken)
     }
 
     /// Takes out what lies at a path inside the value of the key, or the value itself.
@@ -170,12 +172,16 @@ mod tests {
         let mut record = fields(json!({"a": 1, "b": {"c": 2, "d": {"e/f": 3}}}));
         let mut take = |name| FieldName::new(name).unwrap().take(&mut record);
         assert_eq!((take("/b/d/e~1f"), take("a"), take("/b/x/y")), (Some(json!(3)), Some(json!(1)), None));
-        assert_eq!(record, fields(json!({"b": {"c": 2}})), "and no object that has nothing left");
-        let mut record = fields(json!({"a": {"b": {"c": 1}}, "list": [{"x": 2}, {}]}));
-        for (name, taken) in [("/a/b/c", json!(1)), ("/list/0/x", json!(2))] {
-            assert_eq!(FieldName::new(name).unwrap().take(&mut record), Some(taken));
+        assert_eq!(record, fields(json!({"b": {"c": 2, "d": {}}})));
+    }
+
+    #[test]
+    fn what_has_nothing_left_goes_up_to_what_has() {
+        let mut record = fields(json!({"a": {"b": {}, "c": 1}, "d": {"e": {}}, "list": [{}, {}]}));
+        for name in ["/a/b/x", "/d/e/x", "/list/0/x", "/gone/x", "a"] {
+            FieldName::new(name).unwrap().prune(&mut record);
         }
-        assert_eq!(record, fields(json!({"list": [{}, {}]})), "a list keeps its places");
+        assert_eq!(record, fields(json!({"a": {"c": 1}, "list": [{}, {}]})), "a list keeps its places");
     }
 
     #[test]

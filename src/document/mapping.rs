@@ -219,6 +219,10 @@ impl Kind {
     /// Moves fields to their new names, all at once: two may change places. A moved field replaces one that has its new name.
     fn rename(&self, fields: &mut Fields) {
         let taken: Vec<_> = self.rename.iter().filter_map(|(from, to)| Some((to, from.take(fields)?))).collect();
+        // In a patch, what is empty now would replace what the document has in its place.
+        if self.operation == Operation::Patch {
+            self.rename.iter().for_each(|(from, _)| from.prune(fields));
+        }
         for (to, value) in taken {
             fields.insert(to.clone(), value);
         }
@@ -440,17 +444,21 @@ mod tests {
             id: id
             version: { field: v, unit: counter }
             text: "{{ title }}"
-            events: { field: k, p: { operation: patch, rename: { /after: whole, /after/price: price, /product/new_price: new } } }
+            events:
+              field: k
+              p: { operation: patch, rename: &moved { /after: whole, /after/price: price, /product/new_price: new } }
+              u: { operation: upsert, rename: *moved }
             "#,
         );
-        let change = change(
-            &mapper,
-            json!({"id": 1, "v": 2, "k": "p", "after": {"price": 7, "name": "n"}, "product": {"new_price": 8}}),
-        );
-        assert_eq!(
-            json!(change.fields),
-            json!({"id": 1, "v": 2, "k": "p", "whole": {"name": "n"}, "price": 7, "new": 8})
-        );
+        for (kind, left) in [("p", None), ("u", Some(json!({})))] {
+            let event = json!({
+                "id": 1, "v": 2, "k": kind, "after": {"price": 7, "name": "n"}, "product": {"new_price": 8},
+            });
+            let fields = change(&mapper, event).fields;
+            let moved = ["whole", "price", "new"].map(|name| fields[name].clone());
+            assert_eq!(moved, [json!({"name": "n"}), json!(7), json!(8)]);
+            assert_eq!(fields.get("product"), left.as_ref(), "an upsert is all that there is of the document");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::document::chunk::Tokenizer;
 use crate::document::vector::normalise;
 use crate::settings::embedding::HASHED_DIMENSIONS;
 
-use super::local::{self, is_format};
+use super::local;
 use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
 
@@ -110,11 +110,11 @@ fn runs(text: &str) -> (Vec<u64>, u64) {
     // `за́мок`, the dot that is left of `İ`) must not part its word.
     let lower = match text.is_ascii() {
         true => text.to_ascii_lowercase(),
-        false => text
-            .to_lowercase()
-            .nfkc()
-            .filter(|c| c.is_alphanumeric() || !(is_combining_mark(*c) || is_format(*c)))
-            .collect(),
+        false => {
+            // Lower-cased last: NFKC makes capitals, as of `㏈`.
+            let lower = text.nfkc().collect::<String>().to_lowercase();
+            lower.chars().filter(|c| c.is_alphanumeric() || !(is_combining_mark(*c) || is_format(*c))).collect()
+        }
     };
     let mut hashes = Vec::with_capacity(3 * lower.len());
     let (mut word, mut words) = (Vec::new(), 0);
@@ -129,6 +129,15 @@ fn runs(text: &str) -> (Vec<u64>, u64) {
         }
     }
     (hashes, words)
+}
+
+/// Whether a character has no shape of its own, and says how others are joined or ordered: it vanishes without parting the word it is in.
+fn is_format(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{e0001}' | '\u{e0020}'..='\u{e007f}'
+    )
 }
 
 /// FNV-1a over the letters, then the finaliser of MurmurHash3, which FNV needs for its low bits. Written out here because
@@ -188,6 +197,7 @@ mod tests {
             );
         }
         assert_eq!(vector("u\u{309}ng"), vector("ủng"), "however it is encoded");
+        assert_eq!((vector("5 ㏈"), vector("№ 7")), (vector("5 db"), vector("no 7")), "whatever NFKC makes of it");
         for (marked, plain) in
             [("İstanbul", "istanbul"), ("за\u{301}мок", "замок"), ("wa\u{ad}ter\u{200b}proof", "waterproof")]
         {

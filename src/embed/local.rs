@@ -8,15 +8,6 @@ use crate::document::Vector;
 
 use super::provider::{Embeddings, Judgement};
 
-/// Whether a character has no shape of its own, and says how others are joined or ordered: it vanishes without parting the word it is in.
-pub fn is_format(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-            | '\u{e0001}' | '\u{e0020}'..='\u{e007f}'
-    )
-}
-
 /// Computes a batch off the arbiter. `embed` turns one text into its vector and a number of tokens.
 pub async fn compute(
     texts: Vec<Arc<str>>,

@@ -36,7 +36,7 @@ pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
     match held {
         Some(held) if held == *space => Ok(true),
         // What was paid for is kept also while there is no index, and must not go for a slip.
-        Some(held) if ledger.point_count()? > 0 || ledger.keeps_other_lengths(space.dimensions) => {
+        Some(held) if ledger.point_count()? > 0 || ledger.keeps_other_lengths(space.dimensions)? => {
             Err(SpaceError::Differs {
                 folder: ledger.folder().display().to_string(),
                 held: Box::new(held),
@@ -121,5 +121,20 @@ mod tests {
         drop(ledger);
         assert!(compare_at(folder.path(), &longer).is_err());
         assert!(compare_at(&folder.path().join("nowhere"), &longer).is_ok(), "and makes none");
+    }
+
+    #[test]
+    fn an_index_that_was_emptied_and_keeps_no_vectors_takes_another_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = || LedgerOptions { persist_vectors: false, ..testing::options() };
+        let ledger = Ledger::open(folder.path(), options()).unwrap();
+        claim(&ledger, &space("a")).unwrap();
+        ledger.write(&[testing::write("p1", vec![testing::here("one")])]).unwrap();
+        ledger.write(&[testing::write("p1", vec![])]).unwrap();
+        let longer = Space { dimensions: 30, ..space("a") };
+        assert!(!compare(&ledger, &longer).unwrap());
+        drop(ledger);
+        compare_at(folder.path(), &longer).unwrap();
+        claim(&Ledger::open(folder.path(), options()).unwrap(), &longer).unwrap();
     }
 }

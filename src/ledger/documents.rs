@@ -20,6 +20,8 @@ pub struct HeldDocument {
     pub chunks: Vec<HeldChunk>,
     /// Whether another system may not have got this yet. It is to be written again, changed or not.
     pub unwritten: bool,
+    /// Whether it is out of the index with a change of it among the dead letters.
+    pub buried: bool,
 }
 
 /// What the index holds of one document.
@@ -51,7 +53,10 @@ pub enum Held {
     Other(HeldDocument),
 }
 
-const COLUMNS: &str = "SELECT document, metadata, chunks, name, EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id) FROM documents";
+const COLUMNS: &str =
+    "SELECT document, metadata, chunks, name, EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id),
+    metadata IS NULL AND EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.document = name AND taken_in)
+    FROM documents";
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<&'a str>, Trouble> {
     Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
@@ -67,6 +72,7 @@ fn held(id: &DocumentId, row: &Row<'_>) -> Result<HeldDocument, Trouble> {
         metadata: text(row, 1)?.map(str::to_owned),
         chunks: row.get::<_, Chunks>(2)?.0,
         unwritten: row.get(4)?,
+        buried: row.get(5)?,
     })
 }
 

@@ -57,10 +57,10 @@ impl Ledger {
             // What the numbers add is taken off before: else orders would run ahead of the clock, a nanosecond for each entry ever made.
             let at = now.saturating_sub(last).div_euclid(NANOS_IN_MS);
             let newest = setting(transaction, NEWEST)?.and_then(|at| at.parse().ok()).unwrap_or(i64::MIN);
-            if at > newest {
+            let at = at.max(newest);
+            if at > newest || payloads.is_empty() {
                 set_setting(transaction, NEWEST, &at.to_string())?;
             }
-            let at = at.max(newest);
             let mut statement =
                 transaction.prepare_cached("INSERT INTO journal (source, at, payload) VALUES (?1, ?2, ?3)")?;
             for payload in payloads {

@@ -14,7 +14,7 @@ use super::access::Access;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::lock::FolderLock;
 use super::readers::Readers;
-use super::settings::{set_setting, setting};
+use super::settings::{PLAN, set_setting, setting};
 use super::vector_file::VectorFile;
 use super::{Ledger, points, unwritten, vectors};
 
@@ -162,8 +162,7 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     }
     check_schema(&transaction)?;
     check_pipeline(&transaction, &options.pipeline)?;
-    let is_another_index = tables > 0 && recorded_options(&transaction)?.store_points != options.store_points;
-    if is_another_index {
+    if tables > 0 && recorded_options(&transaction)?.store_points != options.store_points {
         points::forget_index(&transaction)?;
     }
     if !options.external {
@@ -172,8 +171,8 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     set_setting(&transaction, STORES, &stores(options))?;
     if options.store_points && !options.persist_vectors {
         vectors::keep_only_used(&transaction)?;
-        // Those of an index that is only about to be made anew are needed for that; the next start drops what is left.
-        if !is_another_index {
+        // While not every document was planned with what is configured, those that are not used yet may be.
+        if setting(&transaction, PLAN)?.is_some() {
             vectors::drop_unused(&transaction)?;
         }
     } else {
@@ -448,11 +447,11 @@ mod tests {
         assert_eq!(held(&ledger), [true, true]);
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
         drop(ledger);
-        assert_eq!(
-            held(&open_with(&folder, only_used())),
-            [true, false],
-            "what was not needed goes with the next start"
-        );
+        let ledger = open_with(&folder, only_used());
+        assert_eq!(held(&ledger), [true, true], "the other document is still to be planned");
+        ledger.set_setting(PLAN, "planned").unwrap();
+        drop(ledger);
+        assert_eq!(held(&open_with(&folder, only_used())), [true, false], "what was not needed goes then");
     }
 
     #[test]

@@ -145,14 +145,24 @@ impl Ledger {
     }
 
     /// Whether vectors are kept that have another length than this: they are lost when one of this length comes and no point uses them.
-    pub fn keeps_other_lengths(&self, dimensions: usize) -> bool {
+    pub fn keeps_other_lengths(&self, dimensions: usize) -> Result<bool, LedgerError> {
+        if !self.have_other_lengths(dimensions) {
+            return Ok(false);
+        }
+        self.read("look for vectors", |connection| {
+            Ok(connection.query_row("SELECT EXISTS (SELECT 1 FROM vectors)", [], |row| row.get(0))?)
+        })
+    }
+
+    /// Whether the file of vectors is of another length than this, though it may hold none.
+    fn have_other_lengths(&self, dimensions: usize) -> bool {
         self.vectors.opened().is_some_and(|file| file.dimensions() != dimensions)
     }
 
     /// Forgets all vectors when they have another length than those to come and no document uses them: they are of a model that
     /// the index is no longer of. In a transaction of its own: the file is made anew only when nothing refers to it.
     pub(super) fn make_way_for(&self, vector: &[f32]) -> Result<(), LedgerError> {
-        if self.keeps_other_lengths(vector.len()) && self.point_count()? == 0 {
+        if self.have_other_lengths(vector.len()) && self.point_count()? == 0 {
             self.forget_other_lengths(vector.len())?;
         }
         Ok(())
@@ -212,6 +222,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::ledger::settings::PLAN;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
     use crate::ledger::vector_file::FILE;
     use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, VectorSource, Written};
@@ -289,6 +300,7 @@ mod tests {
         ledger.write(&[write("c", vec![here("two")])]).unwrap();
         ledger.write(&[write("c", vec![])]).unwrap();
         assert_eq!(texts(&ledger), [true, true]);
+        ledger.set_setting(PLAN, "planned").unwrap();
         drop(ledger);
         let ledger = open_with(&folder, forgetful());
         assert_eq!(texts(&ledger), [true, false], "the unused one goes at the start");
@@ -455,6 +467,7 @@ mod tests {
         assert!(!folder.path().join(FILE).exists());
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
         ledger.write(&[write("a", vec![])]).unwrap();
+        ledger.set_setting(PLAN, "planned").unwrap();
         drop(ledger);
         drop(open_with(&folder, forgetful()));
         fs::remove_file(folder.path().join(FILE)).unwrap();
