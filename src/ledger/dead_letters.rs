@@ -77,7 +77,7 @@ impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
     /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
     /// written anew gave the record again, behind all that came in between. A change that a newer one has brought into the index
-    /// meanwhile is not kept, as if it had been buried before.
+    /// meanwhile, or deleted, is not kept, as if it had been buried before.
     pub fn bury(&self, letters: &[NewDeadLetter], at_ms: i64) -> Result<(), LedgerError> {
         if letters.is_empty() {
             return Ok(());

@@ -117,12 +117,15 @@ impl Ledger {
         })
     }
 
-    /// How many records the journal holds.
-    pub fn journal_len(&self, source: &str) -> Result<u64, LedgerError> {
+    /// The numbers of the records of a source that are not settled.
+    pub fn unsettled_journal(&self, source: &str) -> Result<Range<u64>, LedgerError> {
         self.read("read the journal", |connection| {
-            let mut statement = connection.prepare_cached("SELECT count(*) FROM journal WHERE source = ?1")?;
-            let count: Option<i64> = statement.query_row([source], |row| row.get(0)).optional()?;
-            Ok(count.unwrap_or(0).cast_unsigned())
+            let mut statement = connection.prepare_cached(
+                r#"SELECT coalesce(min(seq), 0), coalesce(max(seq) + 1, 0) FROM journal WHERE source = ?1 AND seq >= coalesce(
+                       (SELECT "offset" FROM positions WHERE source = ?1 AND "partition" = ?2), 0)"#,
+            )?;
+            let number = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
+            Ok(statement.query_row(params![source, PARTITION], |row| Ok(number(row, 0)?..number(row, 1)?))?)
         })
     }
 }
@@ -140,9 +143,12 @@ fn last_number(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::ledger::LedgerErrorKind;
     use crate::ledger::testing::{open, options};
+    use crate::source::{Partition, Position};
     use crate::telemetry::health::HealthState;
 
     const MS: i64 = NANOS_IN_MS;
@@ -234,14 +240,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_settled_and_still_there_is_not_left() {
+        let (_folder, ledger) = open();
+        ledger.append_journal("api", &[b"a", b"b", b"c"], 1).unwrap();
+        assert_eq!(ledger.unsettled_journal("api").unwrap(), 1..4);
+        let partition = Arc::new(Partition { name: PARTITION.to_owned(), detail: String::new() });
+        let settled = |offset| Position { partition: Arc::clone(&partition), offset, ordinal: offset };
+        for (offset, left) in [(3, 3..4), (4, 0..0)] {
+            ledger.commit_positions("api", &[settled(offset)]).unwrap();
+            assert_eq!(ledger.unsettled_journal("api").unwrap(), left);
+        }
+    }
+
+    #[test]
     fn never_uses_a_number_again() {
         let (folder, ledger) = open();
         ledger.append_journal("api", &[b"a", b"b"], 1).unwrap();
         assert_eq!(ledger.journals().unwrap(), [("api".to_owned(), 2)]);
         ledger.trim_journal("api", 2).unwrap();
-        assert_eq!(ledger.journal_len("api").unwrap(), 1);
+        assert_eq!(ledger.unsettled_journal("api").unwrap(), 2..3);
         ledger.trim_journal("api", 3).unwrap();
-        assert_eq!(ledger.journal_len("api").unwrap(), 0);
+        assert!(ledger.unsettled_journal("api").unwrap().is_empty());
         drop(ledger);
         let ledger = Ledger::open(folder.path(), options()).unwrap();
         assert_eq!(ledger.append_journal("api", &[b"c"], 1).unwrap(), 3..4);

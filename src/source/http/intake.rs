@@ -80,11 +80,8 @@ impl Intake {
     pub async fn open(journal: Arc<dyn Journal>, source: &str, max_pending: usize) -> Result<Self, String> {
         let source: Arc<str> = Arc::from(source);
         let (from, name) = (journal.clone(), source.clone());
-        let left = in_journal(move || {
-            let first = from.read(&name, 0, 1, 0)?.first().map_or(0, |entry| entry.seq);
-            Ok(first..first + from.len(&name)?)
-        });
-        let progress = Arc::new(Progress::with(left.await?));
+        let left = in_journal(move || from.unsettled(&name)).await?;
+        let progress = Arc::new(Progress::with(left));
         let (waiting, requests) = mpsc::unbounded_channel();
         let writer = Writer { journal: journal.clone(), source: source.clone(), progress: progress.clone() };
         tokio::spawn(writer.run(requests));

@@ -16,8 +16,8 @@ pub trait Journal: Send + Sync + 'static {
     /// Drops the entries before a number.
     fn trim(&self, source: &str, before: u64) -> Result<(), String>;
 
-    /// How many entries there are.
-    fn len(&self, source: &str) -> Result<u64, String>;
+    /// The numbers of the entries that are not settled; those that are may be there for a while.
+    fn unsettled(&self, source: &str) -> Result<Range<u64>, String>;
 }
 
 impl Journal for Ledger {
@@ -33,8 +33,8 @@ impl Journal for Ledger {
         self.trim_journal(source, before).map_err(|error| error.to_string())
     }
 
-    fn len(&self, source: &str) -> Result<u64, String> {
-        self.journal_len(source).map_err(|error| error.to_string())
+    fn unsettled(&self, source: &str) -> Result<Range<u64>, String> {
+        self.unsettled_journal(source).map_err(|error| error.to_string())
     }
 }
 
@@ -131,8 +131,9 @@ pub(crate) mod memory {
             Ok(())
         }
 
-        fn len(&self, _source: &str) -> Result<u64, String> {
-            Ok(self.state.lock().unwrap().entries.len() as u64)
+        fn unsettled(&self, _source: &str) -> Result<Range<u64>, String> {
+            let state = self.state.lock().unwrap();
+            Ok(state.entries.first().map_or(0..0, |first| first.seq..state.last + 1))
         }
     }
 }
