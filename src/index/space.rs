@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::embed::Space;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 
 /// Where the ledger keeps the space of its index.
 const SETTING: &str = "space";
@@ -47,13 +47,12 @@ pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
     }
 }
 
-/// As [`compare`], of the ledger in this folder, if there is one, before it is opened to write: then a refusal has changed nothing.
-pub fn compare_at(folder: &Path, space: &Space) -> Result<(), SpaceError> {
-    match Ledger::open_to_read(folder) {
-        Ok(ledger) => compare(&ledger, space).map(drop),
-        // Who opens it to write says what is wrong with it.
-        Err(_) => Ok(()),
-    }
+/// Opens the ledger of this folder to write, unless what it holds is of another space: a refusal has changed nothing.
+pub fn open(folder: &Path, options: LedgerOptions, space: &Space) -> Result<Result<Ledger, LedgerError>, SpaceError> {
+    // Until it is open to write: the last to close a ledger tidies its log away. What is wrong with it, the other one says.
+    let reader = Ledger::open_to_read(folder).ok();
+    reader.as_ref().map_or(Ok(false), |ledger| compare(ledger, space))?;
+    Ok(Ledger::open(folder, options))
 }
 
 /// As [`compare`], and from now on the index is of this space.
@@ -69,7 +68,7 @@ pub fn claim(ledger: &Ledger, space: &Space) -> Result<(), SpaceError> {
 mod tests {
     use super::*;
     use crate::document::{DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource, testing};
+    use crate::ledger::{ChunkWrite, DocumentWrite, Moot, VectorSource, testing};
 
     fn space(model: &str) -> Space {
         Space { model: model.into(), revision: String::new(), dimensions: 2 }
@@ -111,16 +110,16 @@ mod tests {
     #[test]
     fn vectors_that_no_index_uses_are_not_lost_for_a_slip() {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions { store_points: false, ..testing::options() };
-        let ledger = Ledger::open(folder.path(), options).unwrap();
+        let options = || LedgerOptions { store_points: false, ..testing::options() };
+        let ledger = open(folder.path(), options(), &space("a")).unwrap().unwrap();
         claim(&ledger, &space("a")).unwrap();
         ledger.keep_vectors(&[(Fingerprint::from_bytes([1; 32]), [1.0, 2.0].into())]).unwrap();
         let longer = Space { dimensions: 3, ..space("a") };
         assert!(claim(&ledger, &longer).unwrap_err().to_string().contains("3 dimensions"));
         claim(&ledger, &space("b")).unwrap();
         drop(ledger);
-        assert!(compare_at(folder.path(), &longer).is_err());
-        assert!(compare_at(&folder.path().join("nowhere"), &longer).is_ok(), "and makes none");
+        assert!(open(folder.path(), options(), &longer).is_err());
+        open(folder.path(), options(), &space("a")).unwrap().unwrap();
     }
 
     #[test]
@@ -134,7 +133,6 @@ mod tests {
         let longer = Space { dimensions: 30, ..space("a") };
         assert!(!compare(&ledger, &longer).unwrap());
         drop(ledger);
-        compare_at(folder.path(), &longer).unwrap();
-        claim(&Ledger::open(folder.path(), options()).unwrap(), &longer).unwrap();
+        claim(&open(folder.path(), options(), &longer).unwrap().unwrap(), &longer).unwrap();
     }
 }

@@ -70,7 +70,7 @@ impl Ledger {
         let options = LedgerOptions { store_vectors: options.store_vectors || options.store_points, ..options };
         let writer = prepare(&file, &options).map_err(|trouble| trouble.explain("open the ledger", &file))?;
         let access = Access::write(writer, &file, lock);
-        Self::assemble(folder, options, access)
+        Self::assemble(folder, options, access, Readers::new(&file))
     }
 
     /// Opens the ledger of this folder to read it, beside a process that writes or without one. Never makes a ledger.
@@ -79,10 +79,13 @@ impl Ledger {
         let open = || -> Result<_, Trouble> {
             let connection = connect_to_read(&file)?;
             check_schema(&connection)?;
-            recorded_options(&connection)
+            Ok((recorded_options(&connection)?, connection))
         };
-        let options = open().map_err(|trouble| trouble.explain("open the ledger", &file))?;
-        Self::assemble(folder, options, Access::Read)
+        let (options, connection) = open().map_err(|trouble| trouble.explain("open the ledger", &file))?;
+        let readers = Readers::new(&file);
+        // Were it closed, the last to close would tidy the log away, only to make it again.
+        readers.keep(connection);
+        Self::assemble(folder, options, Access::Read, readers)
     }
 
     /// Opens the ledger of this folder to read it and to edit its dead letters, beside a process that writes or without one.
@@ -95,7 +98,7 @@ impl Ledger {
             Ok((recorded_options(&connection)?, connection))
         };
         let (options, writer) = open().map_err(|trouble| trouble.explain("open the ledger", &file))?;
-        Self::assemble(folder, options, Access::edit(writer, &file))
+        Self::assemble(folder, options, Access::edit(writer, &file), Readers::new(&file))
     }
 
     /// Refuses a ledger of another pipeline, as [`Ledger::open`] does.
@@ -103,9 +106,8 @@ impl Ledger {
         self.read("open the ledger", |connection| check_pipeline(connection, pipeline))
     }
 
-    fn assemble(folder: &Path, options: LedgerOptions, access: Access) -> Result<Self, LedgerError> {
+    fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
-        let readers = Readers::new(&file);
         let vectors = VectorFile::new(folder, access.sieve().is_some(), &options);
         let (folder, damage) = (folder.to_owned(), watch::Sender::default());
         let ledger = Self {

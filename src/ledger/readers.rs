@@ -22,6 +22,11 @@ impl Readers {
         Self { file: file.to_owned(), idle: Mutex::default() }
     }
 
+    /// Keeps a connection that is open already.
+    pub(super) fn keep(&self, connection: Connection) {
+        self.idle.lock().push(connection);
+    }
+
     /// Lends a connection to `work`.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let idle = self.idle.lock().pop();

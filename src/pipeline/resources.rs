@@ -123,11 +123,7 @@ impl Resources {
         let folder = settings.state.path.clone();
         let options = ledger_options(&settings);
         let space = provider.space().clone();
-        let opening = on_blocking_thread(move || {
-            space::compare_at(&folder, &space)?;
-            Ok(Ledger::open(&folder, options))
-        });
-        let ledger = opening.await.map_err(|error: SpaceError| StartError::from(error))?;
+        let ledger = on_blocking_thread(move || space::open(&folder, options, &space)).await?;
         let ledger = ledger.map_err(|error| match error.kind() {
             LedgerErrorKind::Schema => StartError::Configuration(error.to_string()),
             _ => StartError::Unavailable(error.to_string()),
