@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
+use foldhash::fast::RandomState;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::document::vector;
+use crate::index::distance::Scorer;
 use crate::ledger::PointKey;
 use crate::settings::index::Metric;
 
-use super::exact::Scored;
+use super::exact::{Nearest, Scored};
 use super::long::Lengths;
 use super::twins::{Likeness, Twins};
 
@@ -107,21 +109,13 @@ pub(super) struct Point {
     pub(super) length: f64,
 }
 
-/// What the graph knows of the points near a query.
-pub(super) struct Near {
-    /// In no order, with scores as near as the graph's numbers allow.
-    pub(super) points: Vec<Scored>,
-    /// Points that are much longer than the others: they may be among the nearest, or not.
-    pub(super) long: Vec<PointKey>,
-}
-
 /// The graph and which points it has.
 pub(super) struct Graph {
     shape: Shape,
     index: Index,
     points: Vec<Point>,
     twins: Twins,
-    /// With the inner product.
+    /// Those of the nodes, with the inner product.
     lengths: Lengths,
     /// Every point of the ledger with a key up to this is in the graph.
     pub(super) covered: PointKey,
@@ -184,29 +178,38 @@ impl Graph {
     /// Notes a point for whose vector there is a node.
     fn take_in(&mut self, point: Point) {
         self.twins.add(point.key, point.likeness);
-        if self.shape.metric == Metric::Dot {
+        if self.shape.metric == Metric::Dot && !self.twins.contains(point.key) {
             self.lengths.add(point.key, point.length);
         }
         self.points.push(point);
     }
 
-    /// About the nearest points that are not dead, at most `width`, and the long ones.
-    pub(super) fn nearest(&self, query: &[f32], width: usize, dead: &HashSet<PointKey>) -> Result<Near, String> {
-        let long: HashSet<PointKey> = self.lengths.long().filter(|key| !dead.contains(key)).collect();
+    /// About the nearest points that are not dead, at most `width`, nearest first, with scores as near as the graph's
+    /// numbers allow.
+    pub(super) fn nearest(&self, query: &[f32], width: usize, dead: &HashSet<PointKey>) -> Result<Vec<Scored>, String> {
         let query = self.shape.prepare(query);
+        let alive = |node| self.twins.of(node).filter(|key| !dead.contains(key));
+        let lives = |node| alive(node).next().is_some();
+        let long: HashSet<PointKey, RandomState> = self.lengths.long().filter(|node| lives(*node)).collect();
         let nodes = width.min(self.twins.nodes());
-        let counts = |key: &PointKey| !dead.contains(key) && !long.contains(key);
         let matches = if dead.is_empty() && long.is_empty() {
             self.index.search(&query, nodes)
         } else {
-            self.index.filtered_search(&query, nodes, |node| self.twins.of(node).any(|key| counts(&key)))
+            self.index.filtered_search(&query, nodes, |node| !long.contains(&node) && lives(node))
         };
         let matches = matches.map_err(|error| error.to_string())?;
-        let points = matches.keys.into_iter().zip(matches.distances).flat_map(|(node, distance)| {
-            let score = self.shape.score(distance);
-            self.twins.of(node).filter(counts).map(move |key| Scored { key, score })
-        });
-        Ok(Near { points: points.take(width).collect(), long: long.into_iter().collect() })
+        let mut nearest = Nearest::new(width);
+        let mut offer = |node, score| alive(node).take(width).for_each(|key| nearest.offer(Scored { score, key }));
+        for (node, distance) in matches.keys.into_iter().zip(matches.distances) {
+            offer(node, self.shape.score(distance));
+        }
+        let scorer = Scorer::new(self.shape.metric, &query);
+        let mut vector = vec![0.0_f32; self.shape.dimensions];
+        for node in long {
+            self.index.get(node, &mut vector).map_err(|error| error.to_string())?;
+            offer(node, scorer.score(&vector));
+        }
+        Ok(nearest.into_sorted())
     }
 
     pub(super) fn contains(&self, key: PointKey) -> bool {

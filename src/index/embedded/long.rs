@@ -1,7 +1,7 @@
-//! Which points are much longer than the others.
+//! Which nodes of the graph have vectors much longer than the others.
 //!
 //! With the inner product these are near to most questions, whatever way they point, and links between points of about one
-//! direction do not lead to all of them. So the graph is not asked for them: they are compared one by one.
+//! direction do not lead to all of them. So the graph's links are not followed to them: they are compared one by one.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::ledger::PointKey;
 /// So many times the geometric mean of all lengths, which a few odd ones hardly move, is much longer.
 const MUCH: f64 = 2.0;
 
-/// The lengths of points.
+/// The lengths of nodes.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
     /// Those that are not zero, as their bits, which are in the same order.
@@ -19,7 +19,7 @@ pub(super) struct Lengths {
 }
 
 impl Lengths {
-    /// Takes in a point that is not there.
+    /// Takes in a node that is not there.
     pub(super) fn add(&mut self, key: PointKey, length: f64) {
         if length > 0.0 {
             self.sorted.insert((length.to_bits(), key));
@@ -27,7 +27,7 @@ impl Lengths {
         }
     }
 
-    /// The points that are much longer than the others.
+    /// The nodes that are much longer than the others.
     pub(super) fn long(&self) -> impl Iterator<Item = PointKey> {
         let mean = (self.logarithms / self.sorted.len().max(1) as f64).exp();
         self.sorted.range(((mean * MUCH).to_bits(), 0)..).map(|(_, key)| *key)
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn points_are_long_by_what_most_others_are() {
+    fn nodes_are_long_by_what_most_others_are() {
         for alike in [&[][..], &[0.0, 0.0], &[1.0, 0.9, 1.1, 1.2, 0.8], &[1e-40; 9]] {
             assert!(long(alike).is_empty(), "{alike:?}");
         }

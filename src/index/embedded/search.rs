@@ -14,7 +14,6 @@ use crate::ledger::{LedgerError, PointKey, PointOwner};
 
 use super::Core;
 use super::exact::{Nearest, Scored};
-use super::graph::Near;
 
 /// Candidates of an ordinary search, at least: what recall is made of.
 const WIDTH: usize = 128;
@@ -129,25 +128,18 @@ impl Search<'_> {
                 drop(self.core.publishing.lock());
             }
         }
-        let long = {
+        {
             // What is dead first: a point that is gone for it has its successor among those that wait.
             let dead = self.core.dead.read();
             let segments: Vec<_> = self.core.waiting.lock().segments.iter().cloned().collect();
             // What waited when the segments were taken is in them, or in the graph by now.
             let near = self.core.graph_to_search().nearest(&self.query.vector, width, &dead);
-            let Near { points, long } = near.map_err(|error| Miss::Error(super::unusable(&error)))?;
-            points.into_iter().for_each(|point| nearest.offer(point));
+            let near = near.map_err(|error| Miss::Error(super::unusable(&error)))?;
+            near.into_iter().for_each(|point| nearest.offer(point));
             for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
                 if !dead.contains(key) {
                     nearest.offer(Scored { score: self.scorer.score(vector), key: *key });
                 }
-            }
-            long
-        };
-        for keys in long.chunks(PAGE) {
-            for (key, vector) in keys.iter().zip(self.core.ledger.vectors_of(keys)?) {
-                let Some(vector) = self.here(vector)? else { continue };
-                nearest.offer(Scored { score: self.scorer.score(&vector), key: *key });
             }
         }
         let all = !nearest.is_full();

@@ -280,6 +280,34 @@ async fn with_the_inner_product_long_vectors_are_found_and_hide_no_others() {
     }
 }
 
+/// What is long is compared one by one, and by the graph's own numbers: the ledger, which may know better by now, is asked only for
+/// the nearest.
+#[tokio::test(start_paused = true)]
+async fn a_long_vector_that_just_went_keeps_neither_searches_nor_writes_waiting() {
+    let mut clusters = Clusters::new(20, 32);
+    let mut world = World::new(Metric::Dot, 32);
+    world.put(with_odd_ones(&mut clusters, 1_000, 2, 20.0)).await;
+    world.settle().await;
+    let query = clusters.queries(1, 10).remove(0);
+    let scorer = Scorer::new(Metric::Dot, &query.vector);
+    let score = |id: &String| scorer.score(&world.truth[id].1[0]);
+    let farthest = world.truth.keys().min_by(|a, b| score(a).total_cmp(&score(b))).unwrap().clone();
+    let core = Arc::clone(&world.index.core);
+    {
+        // A write that is committed and has not told memory yet.
+        let _publishing = core.publishing.lock();
+        core.ledger.write(&[write_of(&farthest, None, &[])]).unwrap();
+        let (answer, answered) = std::sync::mpsc::channel();
+        let (core, asked) = (Arc::clone(&core), query.clone());
+        std::thread::spawn(move || answer.send(search::search(&core, &asked)));
+        let hits = answered.recv_timeout(Duration::from_secs(20)).expect("the search waits for the write").unwrap();
+        let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
+        assert_eq!(found, world.exact(&query));
+    }
+    let near = core.graph.read().nearest(&query.vector, 100, &HashSet::new()).unwrap();
+    assert_eq!(near.len(), 100, "no more than are wanted");
+}
+
 /// With a node for each of them, the points of the text that many share would cut the graph apart: none of the others would be found.
 #[tokio::test(start_paused = true)]
 async fn documents_are_found_beside_many_with_one_vector() {
