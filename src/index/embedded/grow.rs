@@ -17,7 +17,7 @@ use super::{Core, Segment, Tail, file};
 
 /// Points read from the ledger at once: small enough that neither an end nor few new points are kept waiting.
 const PAGE: usize = 64;
-/// Points taken of what is behind for each new one, so that it ends however much is written. A replacement has at most
+/// Points taken into a replacement for each new one, so that it ends however much is written. A replacement has at most
 /// a third more points than are alive, when it is put in place: too few dead ones for the next to begin at once.
 const BEHIND_PER_NEW: usize = 4;
 /// A graph is saved when this part of it is new, so that saving costs little per point and a crash leaves little to
@@ -123,7 +123,9 @@ impl Core {
             Step::Add(segment) => {
                 let points = self.add_segment(&segment)?;
                 growth.unsaved += points;
-                growth.owed = points * BEHIND_PER_NEW;
+                // A tail ends by itself, because new points do not join it: a page is enough.
+                let caught_up = self.waiting.lock().tail.is_none();
+                growth.owed = if caught_up { points * BEHIND_PER_NEW } else { PAGE };
             }
             Step::CatchUp(tail) => {
                 let points = self.catch_up(tail)?;

@@ -666,6 +666,34 @@ async fn writes_without_a_pause_leave_the_graph_near_the_size_of_what_is_alive()
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
+#[tokio::test(start_paused = true)]
+async fn new_points_wait_for_a_page_of_what_a_start_left_behind_and_no_more() {
+    let mut clusters = Clusters::new(20, 8);
+    let mut world = World::new(Metric::Cosine, 8);
+    world.put(clusters.documents(0..3_000)).await;
+    world.settle().await;
+    let core = Arc::clone(&world.index.core);
+    core.growing.send_replace(true);
+    let end = core.graph.read().covered;
+    core.waiting.lock().tail = Some(Tail { after: 0, end });
+    for first in (1_500..3_000).step_by(100) {
+        world.put(clusters.documents(first..first + 100)).await;
+    }
+    // However many are gone: what is behind comes before a new graph.
+    assert!(core.has_too_many_dead());
+    let mut growth = grow::Growth::default();
+    for turn in 1..=15 {
+        assert!(core.advance(&mut growth).unwrap());
+        assert!(core.advance(&mut growth).unwrap());
+        let waiting = core.waiting.lock();
+        assert_eq!(waiting.segments.len(), 15 - turn);
+        assert_eq!(waiting.tail, Some(Tail { after: 64 * turn as PointKey, end }));
+    }
+    while core.advance(&mut growth).unwrap() {}
+    world.settle().await;
+    assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
+}
+
 #[test]
 fn writes_wait_while_too_much_waits_for_the_graph() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
