@@ -42,8 +42,11 @@ const STRIKES: u32 = 5;
 const STRIKES_APART: Backoff =
     Backoff::new(Duration::from_secs(2), Duration::from_secs(30)).at_least(Duration::from_secs(1));
 
-/// A text that every model embeds. If it fails as well, the fault is not in the other texts.
-pub const HARMLESS: &str = "hello";
+/// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers
+/// answers would give that of an equal text for a provider that is down.
+pub fn harmless() -> Arc<str> {
+    format!("hello {:08x}", fastrand::u32(..)).into()
+}
 
 /// Learns of every call that ended. Runs on the thread of the call: count, do not work.
 pub trait CallObserver: Send + Sync {
@@ -164,14 +167,15 @@ impl Caller<'_> {
     async fn harmless_passes(&self, times: u32, failures: &mut Failures) -> bool {
         let (mut at_once, mut passed) = (true, 0);
         while passed < times {
-            let failure = match self.call(&[HARMLESS.into()]).await {
+            let harmless = harmless();
+            let failure = match self.call(std::slice::from_ref(&harmless)).await {
                 Judgement::Done(_) => {
                     passed += 1;
                     continue;
                 }
                 Judgement::Refused { reason } => Judgement::Fatal {
                     reason: format!(
-                        "the provider refuses even the text `{HARMLESS}`, so the fault is in the settings: check \
+                        "the provider refuses even the text `{harmless}`, so the fault is in the settings: check \
                          `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
                     ),
                 },
@@ -345,6 +349,10 @@ mod tests {
 
     fn retry(pause: bool, after: Option<Duration>) -> Judgement {
         Judgement::Retry { reason: "not now".into(), after, pause }
+    }
+
+    fn is_harmless(texts: &[Arc<str>]) -> bool {
+        matches!(texts, [text] if text.starts_with("hello "))
     }
 
     fn forbidden() -> Judgement {
@@ -526,8 +534,27 @@ mod tests {
             let provider = Scripted::new(move |number, texts| if number < 20 { failure() } else { done(texts) });
             assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
             let calls = provider.calls.lock().unwrap();
-            assert_eq!(calls.iter().position(|(_, texts)| texts == &[Arc::from(HARMLESS)]), expected);
+            assert_eq!(calls.iter().position(|(_, texts)| is_harmless(texts)), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_remembers_answers_proves_nothing_for_a_provider_that_is_down() {
+        let remembered = Mutex::new(BTreeSet::new());
+        let provider = Scripted::new(move |number, texts| {
+            let mut remembered = remembered.lock().unwrap();
+            if (1..40).contains(&number) && !remembered.contains(texts) {
+                return retry(false, None);
+            }
+            remembered.insert(texts.to_vec());
+            done(texts)
+        });
+        provider.embed_all(&["hello"]).await;
+        assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
+        let calls = provider.calls.lock().unwrap();
+        let harmless: Vec<_> = calls.iter().filter(|(_, texts)| is_harmless(texts)).map(|(_, texts)| texts).collect();
+        assert!(harmless.len() > 1, "else this shows nothing");
+        assert_eq!(harmless.iter().collect::<BTreeSet<_>>().len(), harmless.len(), "each is another");
     }
 
     #[tokio::test(start_paused = true)]

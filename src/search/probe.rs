@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::actor::backoff::Backoff;
-use crate::embed::call::HARMLESS;
+use crate::embed::call::harmless;
 use crate::embed::provider::Judgement;
 use crate::embed::status::ProviderStatus;
 
@@ -50,10 +50,9 @@ impl Questions {
     }
 
     async fn probe(&self) {
-        let harmless = Arc::from(HARMLESS);
         let mut failures = 0;
         loop {
-            let after = match self.call(&harmless).await {
+            let after = match self.call(&harmless()).await {
                 Judgement::Done(_) => return self.status.succeeded(),
                 Judgement::Retry { reason, after, .. } => {
                     self.status.fails(&reason);
