@@ -4,8 +4,8 @@
 //! rejected alone and its batch mates get their vectors.
 //!
 //! When a call fails in a way that its texts may be the cause of, a harmless text is tried: if it fails too, nothing is proven and the call
-//! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row,
-//! each time right after the harmless one passed.
+//! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
+//! within some minutes, each time right after the harmless one passed.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -38,9 +38,9 @@ const DOUBT_AFTER: u32 = 3;
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
-/// Between them, so that a moment in which the provider does only small work is no proof.
-const STRIKES_APART: Backoff =
-    Backoff::new(Duration::from_secs(2), Duration::from_secs(30)).at_least(Duration::from_secs(1));
+/// Between them. These waits are kept in full, so that the last strike comes nearly four minutes after the first: three minutes in which
+/// the provider does only small work are no proof.
+const STRIKES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(120));
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers
 /// answers would give that of an equal text for a provider that is down.
@@ -150,7 +150,7 @@ impl Caller<'_> {
             if strikes == STRIKES {
                 return Part::Guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
-            let apart = if was_proven { STRIKES_APART.delay(strikes, fastrand::f64()) } else { Duration::ZERO };
+            let apart = if was_proven { STRIKES_APART.delay(strikes, 1.0) } else { Duration::ZERO };
             tokio::time::sleep(apart.max(asked_for)).await;
             // Once more each time: of two servers that take turns, one of which fails, the text would meet that one again and again.
             proven = self.harmless_passes(strikes + 1, &mut failures).await;
@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(vectors.iter().filter(|vector| vector.is_err()).count(), 1);
         assert_eq!(vectors.last().map(Result::is_err), Some(true));
         // Seven times halved, after three waits of a second each, and five strikes.
-        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(270), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
@@ -516,7 +516,7 @@ mod tests {
             let vectors = provider.embed_with(&limiter, &status, &["poison"]).await;
             let reason = vectors[0].as_ref().unwrap_err();
             assert!(reason.starts_with("the provider fails with this text and with no other: "), "{reason}");
-            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(240), "{:?}", began.elapsed());
             assert_ne!(status.health().state, HealthState::Unhealthy, "and no person is called for it");
         }
     }
@@ -555,6 +555,27 @@ mod tests {
         let harmless: Vec<_> = calls.iter().filter(|(_, texts)| is_harmless(texts)).map(|(_, texts)| texts).collect();
         assert!(harmless.len() > 1, "else this shows nothing");
         assert_eq!(harmless.iter().collect::<BTreeSet<_>>().len(), harmless.len(), "each is another");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_minutes_in_which_only_small_calls_pass_cost_no_text() {
+        const SHORTAGE: Duration = Duration::from_secs(180);
+        let began = Instant::now();
+        let provider = Scripted::new(move |_, texts| {
+            let bytes: usize = texts.iter().map(|text| text.len()).sum();
+            match bytes > 20 && began.elapsed() < SHORTAGE {
+                true => retry(false, None),
+                false => done(texts),
+            }
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let texts: Vec<String> =
+            (0..64).map(|number| format!("a text that is innocent, as are all, {number}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let batches = (0..8).map(|_| provider.embed_with(&limiter, &status, &texts));
+        let vectors = futures_util::future::join_all(batches).await.concat();
+        assert_eq!((vectors.len(), vectors.iter().filter(|vector| vector.is_err()).count()), (512, 0));
+        assert!(began.elapsed() < 2 * SHORTAGE, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
