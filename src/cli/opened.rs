@@ -42,7 +42,7 @@ pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
     let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
     let metadata = settings.document.metadata.clone().into();
-    Ok(Searcher::new(provider, Arc::default(), index, ledger, metadata, &Metrics::new()))
+    Ok(Searcher::new(provider, None, index, ledger, metadata, &Metrics::new()))
 }
 
 /// Runs async work to its end on this thread.

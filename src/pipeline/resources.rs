@@ -167,7 +167,7 @@ impl Resources {
     pub fn searcher(&self) -> Searcher {
         let metadata = self.settings.document.metadata.clone().into();
         let (provider, status) = (self.provider.clone(), self.provider_status.clone());
-        Searcher::new(provider, status, self.index.clone(), self.ledger.clone(), metadata, &self.metrics)
+        Searcher::new(provider, Some(status), self.index.clone(), self.ledger.clone(), metadata, &self.metrics)
     }
 
     /// What a source of this name may need.

@@ -91,11 +91,11 @@ pub struct Searcher {
 }
 
 impl Searcher {
-    /// Embeds questions by `provider`, tells `status` when it fails, finds the nearest in `index` and asks `ledger` what the documents are.
-    /// Filters go by the names of `metadata`, which are those of `document.metadata`.
+    /// Embeds questions by `provider`, tells `status`, if there is one, when it fails, finds the nearest in `index` and asks `ledger` what
+    /// the documents are. Filters go by the names of `metadata`, which are those of `document.metadata`.
     pub fn new(
         provider: Arc<dyn Provider>,
-        status: Arc<ProviderStatus>,
+        status: Option<Arc<ProviderStatus>>,
         index: Arc<dyn VectorIndex>,
         ledger: Arc<Ledger>,
         metadata: Arc<[String]>,
@@ -240,7 +240,7 @@ mod tests {
         let ledger = resources.ledger.clone();
         let index = Arc::new(DiscardIndex::open(ledger.clone()).unwrap());
         let metrics = Metrics::new();
-        let searcher = Searcher::new(provider.clone(), Arc::default(), index, ledger, Arc::default(), &metrics);
+        let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
         let errors = [
             searcher.search("dry feet", options.clone()).await.unwrap_err(),

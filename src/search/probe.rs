@@ -1,7 +1,6 @@
 //! Whether the provider answers at all, when it failed with a question: where no documents come, nobody else would find out, nor that it works
 //! again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -34,32 +33,33 @@ impl Questions {
     }
 
     /// Asks for the vector of a text that every model embeds until it comes, beside whatever else is asked. While it does not, the provider
-    /// shows as failing.
+    /// shows as failing. Where nothing shows it, nobody needs to know.
     pub(super) fn doubt(&self, failure: Failure) {
+        let Some(status) = self.status.clone() else { return };
         // Who has the turn tells what there is to tell, and takes it back.
         let Ok(turn) = self.turn.clone().try_acquire_owned() else { return };
         if let Some(tell) = failure.tells {
-            tell(&self.status, &failure.reason);
+            tell(&status, &failure.reason);
         }
         let questions = self.clone();
         tokio::spawn(async move {
             let _turn = turn;
             sleep(failure.after.unwrap_or_default()).await;
-            questions.probe().await;
+            questions.probe(&status).await;
         });
     }
 
-    async fn probe(&self) {
+    async fn probe(&self, status: &ProviderStatus) {
         let mut failures = 0;
         loop {
             let after = match self.call(&harmless()).await {
-                Judgement::Done(_) => return self.status.succeeded(),
+                Judgement::Done(_) => return status.succeeded(),
                 Judgement::Retry { reason, after, .. } => {
-                    self.status.fails(&reason);
+                    status.fails(&reason);
                     after.unwrap_or_default()
                 }
                 Judgement::Fatal { reason } | Judgement::Forbidden { reason } | Judgement::Refused { reason } => {
-                    self.status.needs_a_person(&reason);
+                    status.needs_a_person(&reason);
                     Duration::ZERO
                 }
             };
@@ -71,6 +71,8 @@ impl Questions {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::search::SearchError;
     use crate::telemetry::Metrics;
@@ -79,7 +81,7 @@ mod tests {
 
     fn questions() -> (Arc<FakeProvider>, Arc<ProviderStatus>, Questions) {
         let (provider, status) = (Arc::new(FakeProvider::default()), Arc::<ProviderStatus>::default());
-        let questions = Questions::new(provider.clone(), status.clone(), &Metrics::new());
+        let questions = Questions::new(provider.clone(), Some(status.clone()), &Metrics::new());
         (provider, status, questions)
     }
 
@@ -116,6 +118,18 @@ mod tests {
         assert_eq!(status.health().state, HealthState::Degraded);
         questions.vector_of("dry feet").await.unwrap();
         assert_eq!(status.health().state, HealthState::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_watches_a_failure_is_told_to_who_asked_and_nowhere_else() {
+        for fault in [Fault::Unavailable, Fault::TooMany, Fault::Answers(Answer::Status(401))] {
+            let provider = Arc::new(FakeProvider::default());
+            let questions = Questions::new(provider.clone(), None, &Metrics::new());
+            provider.faults.order(vec![fault; 3]);
+            questions.vector_of("dry feet").await.unwrap_err();
+            assert!(!questions.is_in_doubt(), "it is neither told nor probed");
+            assert!(provider.calls().iter().flatten().all(|text| text == "dry feet"));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,7 +36,8 @@ const REMEMBERED: u64 = 8;
 #[derive(Clone)]
 pub(super) struct Questions {
     provider: Arc<dyn Provider>,
-    pub(super) status: Arc<ProviderStatus>,
+    /// Where it is told how the provider is doing. `None`: the command ends with its answer, and who asked is told.
+    pub(super) status: Option<Arc<ProviderStatus>>,
     /// Taken while the provider is in doubt, by who probes it.
     pub(super) turn: Arc<Semaphore>,
     fingerprints: Fingerprinter,
@@ -47,7 +48,7 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    pub fn new(provider: Arc<dyn Provider>, status: Arc<ProviderStatus>, metrics: &Metrics) -> Self {
+    pub fn new(provider: Arc<dyn Provider>, status: Option<Arc<ProviderStatus>>, metrics: &Metrics) -> Self {
         let space = provider.space();
         let (ttl, max_memory) = (Span::new(REMEMBERED_FOR), ByteSize::mebibytes(REMEMBERED));
         let remembered =
@@ -81,8 +82,8 @@ impl Questions {
         loop {
             let failure = match self.call(text).await {
                 Judgement::Done(embeddings) => {
-                    if self.is_in_doubt() {
-                        self.status.succeeded();
+                    if let Some(status) = self.status.as_ref().filter(|_| self.is_in_doubt()) {
+                        status.succeeded();
                     }
                     return match embeddings.vectors.into_iter().next() {
                         Some(Ok(vector)) => Ok(vector),
@@ -144,7 +145,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_question_is_paid_for_and_counted_once_while_it_is_remembered() {
         let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
-        let questions = Questions::new(provider.clone(), Arc::default(), &metrics);
+        let questions = Questions::new(provider.clone(), None, &metrics);
         provider.faults.order([Fault::Unavailable]);
         let vector = questions.vector_of("dry feet").await.unwrap();
         assert_eq!(questions.clone().vector_of("dry feet").await.unwrap(), vector);

@@ -198,7 +198,7 @@ impl Ground {
         let metadata = ["category".to_owned(), "/product/brand".to_owned()].into();
         let status = Arc::new(ProviderStatus::new(health.clone()));
         let searcher =
-            Searcher::new(provider.clone(), status, index.clone(), ledger.clone(), metadata, &report.metrics);
+            Searcher::new(provider.clone(), Some(status), index.clone(), ledger.clone(), metadata, &report.metrics);
         let context = ServerContext {
             searcher,
             report: Arc::new(report),
