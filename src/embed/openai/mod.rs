@@ -9,7 +9,8 @@ mod outline;
 mod presets;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -47,8 +48,8 @@ pub struct Openai {
     client: Client,
     /// Opens a connection for each call, and keeps none.
     without_pool: Client,
-    /// What a call may take in all.
-    timeout: Duration,
+    /// Whether a connection broke under a call, and none was made without the pool since.
+    broke: AtomicBool,
     endpoint: Arc<Endpoint>,
     space: Space,
 }
@@ -89,7 +90,7 @@ impl Openai {
         Ok(Self {
             client: client(settings.concurrency)?,
             without_pool: client(0)?,
-            timeout: settings.timeout.as_duration(),
+            broke: AtomicBool::new(false),
             endpoint: Arc::new(endpoint),
             space,
         })
@@ -118,20 +119,17 @@ impl Openai {
     }
 
     /// Sends a call, and waits for its answer to begin.
+    ///
+    /// A connection that was kept may be closed by the server while a call is on its way, which says nothing about the texts: what does is
+    /// whether they break a connection of their own. So after a call that broke the next one, mostly the same again, has its own.
     async fn send(&self, body: Bytes) -> reqwest::Result<Response> {
-        let began = Instant::now();
-        let post = |client: &Client| {
-            client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body.clone())
-        };
-        match post(&self.client).send().await {
-            // A connection that was kept may be closed by the server while the call is on its way, which says nothing about the texts:
-            // what does is whether they break a connection of their own. (A call that broke is made again in any case.)
-            Err(error) if !error.is_connect() && !error.is_timeout() => {
-                let left = self.timeout.saturating_sub(began.elapsed());
-                post(&self.without_pool).timeout(left).send().await
-            }
-            sent => sent,
+        let client = if self.broke.swap(false, Ordering::Relaxed) { &self.without_pool } else { &self.client };
+        let post = client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        let sent = post.send().await;
+        if sent.as_ref().is_err_and(|error| !error.is_connect() && !error.is_timeout()) {
+            self.broke.store(true, Ordering::Relaxed);
         }
+        sent
     }
 
     /// The most bytes that are read of an answer.

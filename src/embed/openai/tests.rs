@@ -181,10 +181,7 @@ async fn what_breaks_on_the_way_is_tried_again() {
         reply("200 OK", "", [0xff, 0xfe, 0x00]),
         Reply::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"data\":[".to_vec()),
         Reply::Bytes(b"HTTP/1.1 503 Busy\r\ncontent-length: 1000\r\n\r\n{\"err".to_vec()),
-        // What breaks a connection before an answer begins is sent once more over another.
         Reply::Bytes(b"nonsense\r\n\r\n".to_vec()),
-        Reply::Bytes(b"nonsense\r\n\r\n".to_vec()),
-        Reply::Bytes(Vec::new()),
         Reply::Bytes(Vec::new()),
         Reply::Silence,
     ]);
@@ -201,6 +198,7 @@ async fn what_breaks_on_the_way_is_tried_again() {
         let Judgement::Retry { reason, pause, .. } = judgement else { panic!("{judgement:?}") };
         assert!(reason.contains(words) && pause == paused, "{words}: {reason}");
     }
+    assert_eq!(server.requests.lock().unwrap().len(), 6, "each goes out once, as the limiter let it");
     let judgement = embed(&server.provider("model: m, dimensions: 2, timeout: 100ms"), &["a"]).await;
     let Judgement::Retry { reason, pause: false, .. } = judgement else { panic!("{judgement:?}") };
     assert!(reason.contains("embedding.timeout"), "{reason}");
@@ -232,7 +230,15 @@ async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
     let server = Server { address, requests: Arc::default() };
     let provider = server.provider("model: m, dimensions: 2");
     for _ in 0..10 {
-        assert_eq!(vectors(embed(&provider, &["a"]).await).0, [[1.0, 0.0]]);
+        let mut judgement = embed(&provider, &["a"]).await;
+        if let Judgement::Retry { pause: false, .. } = judgement {
+            judgement = embed(&provider, &["a"]).await;
+        }
+        assert_eq!(
+            vectors(judgement).0,
+            [[1.0, 0.0]],
+            "it fails once at most, and only a third failure in a row casts doubt on it"
+        );
     }
     assert_ne!(*lost.lock().unwrap(), 0, "else this shows nothing");
 }
