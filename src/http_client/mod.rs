@@ -120,9 +120,10 @@ pub fn no_answer(error: reqwest::Error, timeout: &str, url: &str) -> String {
         format!("the endpoint did not answer in time (`{timeout}`)")
     } else if error.is_connect() {
         let secure = error.url().is_some_and(|url| url.scheme() == "https");
-        match proxy(secure, |name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+        match proxy(secure, |name| std::env::var(name).ok()) {
             Some(name) => format!(
-                "cannot connect to the endpoint (`{url}`), or to the proxy that `{name}` in the environment names"
+                "cannot connect to the endpoint (`{url}`), or to the proxy that `{name}` in the environment names unless \
+                 `NO_PROXY` excepts it"
             ),
             None => format!("cannot connect to the endpoint (`{url}`)"),
         }
@@ -132,10 +133,13 @@ pub fn no_answer(error: reqwest::Error, timeout: &str, url: &str) -> String {
     format!("{what}: {}", causes(error))
 }
 
-/// Which variable of those that are set names a proxy for an address, as the client reads them.
-fn proxy(secure: bool, is_set: impl Fn(&str) -> bool) -> Option<&'static str> {
+/// Which variable names a proxy for an address, as the client reads them: of two spellings the first that exists counts, even if it is
+/// empty.
+fn proxy(secure: bool, variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     let own = if secure { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
-    own.into_iter().chain(["ALL_PROXY", "all_proxy"]).find(|name| is_set(name))
+    let first = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, variable(name)?)));
+    let named = [own, ["ALL_PROXY", "all_proxy"]].into_iter().filter_map(first).find(|(_, value)| !value.is_empty());
+    named.map(|(name, _)| name)
 }
 
 /// The error and what caused it, without the address, which may hold a secret in its query.
@@ -202,11 +206,13 @@ mod tests {
 
     #[test]
     fn the_proxy_that_is_in_the_way_is_named() {
-        let named = |secure, set: &[&str]| proxy(secure, |name| set.contains(&name));
+        let named = |secure, set: &[&str]| proxy(secure, |name| set.contains(&name).then(|| "http://p".to_owned()));
         assert_eq!(named(false, &[]), None);
         assert_eq!(named(false, &["HTTPS_PROXY", "http_proxy", "ALL_PROXY"]), Some("http_proxy"));
         assert_eq!(named(true, &["HTTP_PROXY", "HTTPS_PROXY"]), Some("HTTPS_PROXY"));
         assert_eq!(named(true, &["HTTP_PROXY", "all_proxy"]), Some("all_proxy"));
+        let emptied = |name: &str| Some(if name == "HTTP_PROXY" { "" } else { "http://p" }.to_owned());
+        assert_eq!((proxy(false, emptied), proxy(true, emptied)), (Some("ALL_PROXY"), Some("HTTPS_PROXY")));
     }
 
     #[test]
