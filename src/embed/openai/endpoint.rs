@@ -1,5 +1,7 @@
 //! The settings of an endpoint with every gap filled: from the preset, from what is known of the model, from defaults.
 
+use std::borrow::Cow;
+
 use reqwest::Url;
 
 use crate::settings::Secret;
@@ -113,15 +115,18 @@ fn embeddings_url(base_url: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Shorter values in a query are no secrets, but words of every answer: a version, a language.
+/// Shorter values in a query are no secrets, but words of every answer: a region, a language.
 const SHORTEST_SECRET: usize = 8;
 
-/// The values in an address's query, as they stand there and as they are meant.
+/// What every address of Azure has, and what its answers speak of when it is wrong.
+const NO_SECRET: &str = "api-version";
+
+/// The values in an address's query that may be secrets, as they stand there and as they are meant.
 fn in_query(url: &Url) -> impl Iterator<Item = Secret> {
-    let written =
-        url.query().unwrap_or_default().split('&').filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
-    let meant = url.query_pairs().map(|(_, value)| value.into_owned());
-    written.chain(meant).filter(|value| value.len() >= SHORTEST_SECRET).map(Secret::new)
+    let written = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let written = written.map(|(name, value)| (name.into(), value.into()));
+    let may_be_secret = |(name, value): &(Cow<str>, Cow<str>)| name != NO_SECRET && value.len() >= SHORTEST_SECRET;
+    written.chain(url.query_pairs()).filter(may_be_secret).map(|(_, value)| Secret::new(value))
 }
 
 #[cfg(test)]
@@ -170,6 +175,14 @@ mod tests {
         let azure =
             endpoint("{ base_url: 'https://x.example/openai/deployments/d?api-version=1', preset: openai-small }");
         assert_eq!(azure.unwrap().url.as_str(), "https://x.example/openai/deployments/d/embeddings?api-version=1");
+    }
+
+    #[test]
+    fn what_stands_in_the_query_is_a_secret_unless_it_is_short_or_the_version_of_azure() {
+        let base_url = "https://x.example/v1?api-version=2024-02-01-preview&lang=en&key=a%2Fsecret";
+        let endpoint = endpoint(&format!("{{ base_url: '{base_url}', preset: openai-small, api_key: k }}")).unwrap();
+        let secrets: Vec<&str> = endpoint.secrets.iter().map(Secret::reveal).collect();
+        assert_eq!(secrets, ["k", "a%2Fsecret", "a/secret"]);
     }
 
     #[test]
