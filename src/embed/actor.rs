@@ -1,6 +1,7 @@
 //! The embedder: every batch is one detached task that owns its credit and, through its flights, its receipts. The credits of
 //! the edge to it are the number of calls at once.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -71,15 +72,15 @@ impl Handler<Parcel<Batch>> for Embedder {
 impl Desk {
     async fn embed(&self, batch: Batch) {
         let observer = self.observer.of(&batch);
-        let (texts, whole) = (batch.texts(), batch.0.len());
+        let texts = batch.texts();
         let mut rest = batch.0.into_iter();
         let settled = async |results: Vec<Result<Vector, String>>| {
             fault_point!("embedded");
             let part: Vec<PendingText> = rest.by_ref().take(results.len()).collect();
-            let ahead = paid_ahead(&part, &results, whole);
+            let paid = paid_with_others(&part, &results);
             // First, so that whatever fails from here on, what is paid for is at hand.
             let works = land(part, results);
-            self.keep(ahead).await;
+            self.keep(in_none_of(&works, paid)).await;
             if !works.is_empty() {
                 // Closed: the generation ends, and the receipts in the works report themselves as lost.
                 let _ = self.writer.send(Works(works)).await;
@@ -96,12 +97,20 @@ impl Desk {
     }
 }
 
-/// What documents have paid for that may lack texts of other calls: the process may end before they have everything. Of those that lie
-/// in two batches by chance both calls are under way at once, and nothing is kept ahead.
-fn paid_ahead(part: &[PendingText], results: &[Result<Vector, String>], whole: usize) -> Vec<(Fingerprint, Vector)> {
-    let fit = if part.len() == whole { whole } else { 1 };
-    let longer = part.iter().zip(results).filter(|(pending, _)| pending.of > fit);
+/// What documents of several texts have paid for.
+fn paid_with_others(part: &[PendingText], results: &[Result<Vector, String>]) -> Vec<(Fingerprint, Vector)> {
+    let longer = part.iter().zip(results).filter(|(pending, _)| pending.of > 1);
     longer.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?))).collect()
+}
+
+/// What of this no finished work brings to the ledger: its document lacks texts of other calls, and the process may end before they come.
+fn in_none_of(works: &[Work], mut paid: Vec<(Fingerprint, Vector)>) -> Vec<(Fingerprint, Vector)> {
+    if !paid.is_empty() {
+        let chunks = works.iter().flat_map(|work| &work.write.chunks);
+        let brought: HashSet<Fingerprint> = chunks.map(|chunk| chunk.fingerprint).collect();
+        paid.retain(|(text, _)| !brought.contains(text));
+    }
+    paid
 }
 
 /// The work that these results finish.
@@ -249,6 +258,22 @@ mod tests {
             let ids: Vec<String> = works.map(|work| work.write.id.to_string()).collect();
             assert_eq!(ids, ["x", "a", "poison"], "each as soon as it has everything");
             assert_eq!(stage.kept(["a", "b", "x"]), [true, true, false]);
+            assert_eq!(stage.kept(["a", "b", "c"]), [true, true, false], "the last one goes with its document");
+        });
+    }
+
+    #[test]
+    fn what_a_document_in_two_batches_by_chance_has_paid_for_is_kept_and_no_more() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world, FakeProvider::default());
+            let (whole, mut cut) = (stage.document(&["a", "b"]), stage.document(&["c", "d"]));
+            let last = cut.split_off(1);
+            stage.embedder.send(Batch(whole.into_iter().chain(cut).collect())).await.unwrap();
+            stage.settle(1).await;
+            assert_eq!(stage.kept(["a", "b", "c"]), [false, false, true], "what is whole is kept with its document");
+            stage.embedder.send(Batch(last)).await.unwrap();
+            stage.settle(1).await;
+            assert_eq!(stage.kept(["a", "c", "d"]), [false, true, false]);
         });
     }
 
