@@ -38,9 +38,12 @@ const DOUBT_AFTER: u32 = 3;
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
-/// Between them. These waits are kept in full, so that the last strike comes nearly four minutes after the first: three minutes in which
-/// the provider does only small work are no proof.
-const STRIKES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(120));
+/// Between them, where it fails without a word of the text. These waits are kept in full, so that the last strike comes nearly four minutes
+/// after the first: three minutes in which the provider does only small work are no proof.
+const FAILURES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(120));
+
+/// Between them, where it is told to be forbidden: who looks at texts does not do so by how busy it is.
+const FORBIDDEN_APART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers
 /// answers would give that of an equal text for a provider that is down.
@@ -136,10 +139,12 @@ impl Caller<'_> {
             };
             failures.one_more(self.status.successes());
             let was_proven = std::mem::take(&mut proven);
-            let (reason, asked_for) = match failure {
-                Judgement::Refused { reason } | Judgement::Forbidden { reason } => (reason, Duration::ZERO),
+            let (reason, asked_for, apart) = match failure {
+                Judgement::Refused { reason } | Judgement::Forbidden { reason } => {
+                    (reason, Duration::ZERO, FORBIDDEN_APART)
+                }
                 Judgement::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
-                    (reason, after.unwrap_or_default())
+                    (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
                 failure => {
                     self.wait_after(failure, &failures).await;
@@ -150,7 +155,7 @@ impl Caller<'_> {
             if strikes == STRIKES {
                 return Part::Guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
-            let apart = if was_proven { STRIKES_APART.delay(strikes, 1.0) } else { Duration::ZERO };
+            let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
             tokio::time::sleep(apart.max(asked_for)).await;
             // Once more each time: of two servers that take turns, one of which fails, the text would meet that one again and again.
             proven = self.harmless_passes(strikes + 1, &mut failures).await;
