@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use vectide::cli::{self, Arguments, exit};
 use vectide::telemetry::logging;
 
@@ -11,11 +10,12 @@ use vectide::telemetry::logging;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::of_words(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(message) => return exit::usage(&message),
     };
-    if let Err(error) = logging::start(arguments.log_format, arguments.log_filter().as_deref()) {
+    let options = &arguments.options;
+    if let Err(error) = logging::start(options.log_format.unwrap_or_default(), options.log_filter().as_deref()) {
         return exit::failed(exit::USAGE, &error);
     }
     match cli::run(arguments) {

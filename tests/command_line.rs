@@ -335,6 +335,7 @@ fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
         ("search boots -k 0", 64),
         ("--set embedding.provder=builtin check", 78),
         ("check --set embedding.provder=builtin", 78),
+        ("--log off check --log off", 64),
         ("--set foo check", 64),
         ("--config nowhere.yaml check", 78),
         ("--help", 0),
@@ -343,6 +344,15 @@ fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
         assert_eq!(answer.code, code, "{words}: {answer:?}");
         assert_eq!(answer.err.is_empty(), code == 0, "{words}: {answer:?}");
     }
+}
+
+#[test]
+fn settings_before_and_behind_a_command_add_up() {
+    let shop = Shop::new();
+    let printed =
+        shop.done("--set batching.max_items=7 --set dedup.persist=true check --print --set dedup.persist=false");
+    let yaml: serde_yaml::Value = serde_yaml::from_str(&printed).unwrap();
+    assert_eq!((&yaml["batching"]["max_items"], &yaml["dedup"]["persist"]), (&7.into(), &false.into()));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::{Arguments, exit};
@@ -20,7 +19,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     // By way of memory: the generator panics when it cannot write, and a reader may go away.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Arguments::command(), "vectide", &mut script);
+    clap_complete::generate(args.shell, &mut Arguments::line(), "vectide", &mut script);
     io::stdout().lock().write_all(&script)?;
     Ok(ExitCode::from(exit::DONE))
 }

@@ -11,6 +11,7 @@ pub mod export;
 pub mod get;
 pub mod init;
 pub mod opened;
+pub mod options;
 pub mod report;
 pub mod run;
 pub mod search;
@@ -18,35 +19,24 @@ pub mod similar;
 pub mod stats;
 pub mod table;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args as _, FromArgMatches, Subcommand};
 use serde::Serialize;
 
 use crate::document::DocumentId;
 use crate::settings;
-use crate::telemetry::logging::LogFormat;
+use options::Options;
 
 /// Keeps a vector index in step with the data it was made from, and pays for an embedding only when the text changed.
-#[derive(Debug, Parser)]
+#[derive(Debug, clap::Args)]
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
-    /// The configuration [default: the environment variable VECTIDE_CONFIG, else config.yaml].
-    #[arg(long, value_name = "FILE", global = true)]
-    pub config: Option<PathBuf>,
-    /// Sets a key of the configuration: `--set batching.max_items=50`. May be repeated; goes before VECTIDE__BATCHING__MAX_ITEMS
-    /// in the environment, which goes before the file.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment, global = true)]
-    pub set: Vec<String>,
-    /// How log lines look; `auto` is `pretty` on a terminal and plain lines elsewhere.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
-    pub log_format: LogFormat,
-    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter like `vectide=debug,reqwest=info`
-    /// [default: the environment variable VECTIDE_LOG, else info].
-    #[arg(long, value_name = "LEVEL", global = true)]
-    pub log: Option<String>,
+    /// Those of every command.
+    #[command(flatten)]
+    pub options: Options,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -83,25 +73,27 @@ pub enum Command {
 }
 
 impl Arguments {
-    /// The configuration's file.
-    pub fn config_file(&self) -> PathBuf {
-        let named = self.config.clone().or_else(|| std::env::var_os("VECTIDE_CONFIG").map(PathBuf::from));
-        named.filter(|file| !file.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("config.yaml"))
+    /// Reads a command line. Errors: what clap has to say to it.
+    pub fn of_words<T: Into<OsString> + Clone>(words: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
+        let mut line = Self::line();
+        let matches = line.try_get_matches_from_mut(words)?;
+        let read = Self::from_arg_matches(&matches).and_then(|mut arguments| {
+            arguments.options.add_those_behind(&matches)?;
+            Ok(arguments)
+        });
+        read.map_err(|error| error.format(&mut line))
     }
 
-    /// What is logged, when it was said.
-    pub fn log_filter(&self) -> Option<String> {
-        self.log
-            .clone()
-            .or_else(|| std::env::var_os("VECTIDE_LOG").map(|it| it.to_string_lossy().into_owned()))
-            .filter(|filter| !filter.is_empty())
+    /// What clap knows of the command line.
+    pub fn line() -> clap::Command {
+        options::behind_commands(Self::augment_args(clap::Command::new(env!("CARGO_PKG_NAME"))))
     }
 }
 
 /// Does what the command line asks for. Errors: what went wrong, or [`settings::Problems`] of the configuration.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let file = arguments.config_file();
-    let load = || settings::load(&file, &arguments.set);
+    let file = arguments.options.config_file();
+    let load = || settings::load(&file, &arguments.options.set);
     match arguments.command {
         Command::Run(args) => run::run(args, load()?),
         Command::Check(args) => check::run(args, &file, load()?),
@@ -122,41 +114,60 @@ fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()
     Ok(out.write_all(b"\n")?)
 }
 
-fn assignment(text: &str) -> Result<String, String> {
-    let has_key = text.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty());
-    has_key.then(|| text.to_owned()).ok_or_else(|| "write `key=value`, like `batching.max_items=50`".to_owned())
-}
-
 fn document_id(text: &str) -> Result<DocumentId, String> {
     DocumentId::new(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use std::path::PathBuf;
 
     use super::*;
+    use crate::telemetry::logging::LogFormat;
 
     #[test]
     fn the_command_line_is_sound() {
-        Arguments::command().debug_assert();
+        Arguments::line().debug_assert();
     }
 
     #[test]
-    fn options_stand_before_the_command() {
-        let line = "vectide --config a.yaml --set a.b=1 --set c=2 --log-format json --log debug run --until-idle";
-        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
-        assert_eq!(arguments.config_file(), PathBuf::from("a.yaml"));
-        assert_eq!(arguments.set, ["a.b=1", "c=2"]);
-        assert_eq!(arguments.log_filter().as_deref(), Some("debug"));
-        assert!(matches!(arguments.command, Command::Run(run::Args { until_idle: true })));
+    fn options_stand_before_the_command_and_behind_it() {
+        for line in [
+            "vectide --config a.yaml --set a.b=1 --set c=2 --set a.b=3 --log-format json --log debug run --until-idle",
+            "vectide run --config a.yaml --set a.b=1 --set c=2 --set a.b=3 --log-format json --log debug --until-idle",
+            "vectide --config a.yaml --set a.b=1 --log debug run --set c=2 --until-idle --log-format json --set a.b=3",
+        ] {
+            let arguments = Arguments::of_words(line.split(' ')).unwrap();
+            assert_eq!(arguments.options.config_file(), PathBuf::from("a.yaml"), "{line}");
+            assert_eq!(arguments.options.set, ["a.b=1", "c=2", "a.b=3"], "{line}");
+            assert_eq!(arguments.options.log_format, Some(LogFormat::Json), "{line}");
+            assert_eq!(arguments.options.log_filter().as_deref(), Some("debug"), "{line}");
+            assert!(matches!(arguments.command, Command::Run(run::Args { until_idle: true })), "{line}");
+        }
+        let line = "vectide --set a=1 dead-letters --set b=2 list --set c=3";
+        assert_eq!(Arguments::of_words(line.split(' ')).unwrap().options.set, ["a=1", "b=2", "c=3"]);
+    }
+
+    #[test]
+    fn what_can_be_said_once_is_refused_on_both_sides_as_on_one() {
+        for (option, named) in [
+            ("--config a", "--config <FILE>"),
+            ("--log-format json", "--log-format <FORMAT>"),
+            ("--log off", "--log <LEVEL>"),
+        ] {
+            for line in [format!("vectide {option} {option} run"), format!("vectide {option} run {option}")] {
+                let told = Arguments::of_words(line.split(' ')).unwrap_err().to_string();
+                let told = told.lines().next().unwrap();
+                assert_eq!(told, format!("error: the argument '{named}' cannot be used multiple times"), "{line}");
+            }
+        }
     }
 
     #[test]
     fn dead_letters_are_named_one_by_one_or_all_together() {
         for (line, ids, all) in [("replay 3 5", vec![3, 5], false), ("drop --all", vec![], true)] {
             let words = ["vectide", "dead-letters"].into_iter().chain(line.split(' '));
-            let which = match Arguments::try_parse_from(words).unwrap().command {
+            let which = match Arguments::of_words(words).unwrap().command {
                 Command::DeadLetters(dead_letters::Args::Replay(which) | dead_letters::Args::Drop(which)) => which,
                 other => panic!("{other:?}"),
             };
@@ -181,7 +192,7 @@ mod tests {
             "vectide dead-letters replay 3 --all",
             "vectide export --format xml",
         ] {
-            assert!(Arguments::try_parse_from(line.split(' ')).is_err(), "{line}");
+            assert!(Arguments::of_words(line.split(' ')).is_err(), "{line}");
         }
     }
 }
