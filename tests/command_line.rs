@@ -168,6 +168,30 @@ fn a_document_is_shown_as_it_is_held() {
 }
 
 #[test]
+fn a_document_that_is_not_in_the_index_is_shown_with_the_cause() {
+    let shop = Shop::new();
+    let blank = json!({"id": "blank", "v": 1, "title": " ", "price": 9});
+    fs::write(shop.folder().join("catalogue.jsonl"), format!("{blank}\n")).unwrap();
+    let templates = [
+        (
+            "{{ title }} {{ description | default('') }}",
+            "rejected, see `vectide dead-letters list`; or the configuration ",
+        ),
+        ("{{ name }} {{ title }}", "its text lacks `name`\n"),
+        ("{{ name }} {{ title }} {{ description | default('') }}", "its text lacks some of `description`, `name`\n"),
+        ("{{ price.net }}", "its text lacks a value\n"),
+        ("{% for word in price %}{{ word }}{% endfor %}", "document.text cannot be rendered: "),
+    ];
+    for (text, cause) in templates {
+        let set = format!("document.text={text}");
+        let run = shop.command("run --until-idle --set").arg(&set).output().unwrap();
+        assert!(run.status.success(), "{text}: {run:?}");
+        let shown = Answer::of(shop.command("get blank --set").arg(&set).output().unwrap());
+        assert!(shown.out.contains(&format!("state     not in the index: {cause}")), "{text}: {shown:?}");
+    }
+}
+
+#[test]
 fn statistics_without_a_process_are_those_of_the_ledger() {
     let shop = Shop::indexed();
     let stats = shop.json("stats --json");

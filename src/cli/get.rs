@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::table::Table;
 use super::{exit, opened, print_json};
-use crate::document::DocumentId;
 use crate::document::template::Template;
+use crate::document::{Document, DocumentId};
 use crate::settings::Settings;
 use crate::telemetry::terminal::{self, printable};
 use crate::view::DocumentView;
@@ -31,28 +31,39 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     };
     let view = DocumentView::new(&id, &held, settings.document.version_unit());
     let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
-    let lacking = if view.indexed { Vec::new() } else { template.lacking(&held.document) };
+    let state = match view.indexed {
+        true => "in the index".to_owned(),
+        false if view.fields.is_empty() => "deleted: it has no field left".to_owned(),
+        false => format!("not in the index: {}", printable(&why_not(&held.document, &template))),
+    };
     let mut out = io::stdout().lock();
     match json {
         true => print_json(&mut out, &view)?,
-        false => write(&mut out, &view, &lacking, terminal::width())?,
+        false => write(&mut out, &view, &state, terminal::width())?,
     }
     out.flush()?;
     Ok(ExitCode::from(exit::DONE))
 }
 
-/// `lacking`: the fields for want of which it may have no text.
-fn write(out: &mut impl Write, document: &DocumentView, lacking: &[String], width: usize) -> io::Result<()> {
-    let DocumentView { id, indexed, version, deleted, fields, versions, metadata, chunks } = document;
-    let lacking: Vec<String> = lacking.iter().map(|field| format!("`{}`", printable(field))).collect();
-    let state = match (indexed, fields.is_empty(), lacking.is_empty()) {
-        (true, ..) => "in the index".to_owned(),
-        (false, true, _) => "deleted: it has no field left".to_owned(),
-        (false, false, false) => format!("not in the index: its text lacks {}", lacking.join(", ")),
-        (false, false, true) => {
-            "not in the index: its text cannot be embedded, see `vectide dead-letters list`".to_owned()
+/// Why a document that has fields is not in the index.
+fn why_not(document: &Document, template: &Template) -> String {
+    match template.render(document) {
+        Ok(None) => match &template.lacking(document)[..] {
+            // It is missing within a field.
+            [] => "its text lacks a value".to_owned(),
+            [field] => format!("its text lacks `{field}`"),
+            fields => format!("its text lacks some of `{}`", fields.join("`, `")),
+        },
+        Ok(Some(_)) => {
+            "rejected, see `vectide dead-letters list`; or the configuration changed since the last `vectide run`"
+                .to_owned()
         }
-    };
+        Err(reason) => reason,
+    }
+}
+
+fn write(out: &mut impl Write, document: &DocumentView, state: &str, width: usize) -> io::Result<()> {
+    let DocumentView { id, indexed, version, deleted, fields, versions, metadata, chunks } = document;
     writeln!(out, "id        {}", printable(id))?;
     writeln!(out, "state     {state}")?;
     writeln!(out, "version   {version}")?;
@@ -99,7 +110,7 @@ mod tests {
             chunks: Vec::new(),
         };
         let mut out = Vec::new();
-        write(&mut out, &document, &[], 80).unwrap();
+        write(&mut out, &document, "in the index", 80).unwrap();
         let written = String::from_utf8(out).unwrap();
         assert_eq!(written.matches(" 2K").count(), 5, "{written}");
         assert!(!written.contains('\u{9b}'), "{written}");
