@@ -54,8 +54,8 @@ pub fn of_error(error: &anyhow::Error) -> ExitCode {
         Some(StartError::Configuration(_)) => CONFIGURATION,
         _ => INTERNAL,
     };
-    // Whatever else can fail to be written is named in the error.
-    match error.downcast_ref::<io::Error>() {
+    // Whatever else can fail to be written or read is named around the error.
+    match error.chain().next().and_then(|outermost| outermost.downcast_ref::<io::Error>()) {
         Some(_) => failed(code, &format_args!("standard output cannot be written to: {error:#}")),
         None => failed(code, &format_args!("{error:#}")),
     }
