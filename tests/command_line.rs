@@ -405,6 +405,23 @@ fn for_machines_every_line_on_standard_error_is_json() {
 }
 
 #[test]
+fn for_machines_no_filter_leaves_out_how_it_ended() {
+    let shop = Shop::new();
+    for log in ["off", "vectide::cli=off"] {
+        let done = shop.call(&format!("--log-format json --log {log} run --until-idle"));
+        let failed = shop.call(&format!("--log-format json --log {log} --config nowhere.yaml run"));
+        for (answer, level, code, said) in
+            [(done, "INFO", Value::Null, "Done in"), (failed, "ERROR", json!(78), "nowhere.yaml")]
+        {
+            let line: Value = serde_json::from_str(&answer.err).expect(&answer.err);
+            assert_eq!((&line["level"], &line["code"]), (&json!(level), &code), "{answer:?}");
+            let message = line["message"].as_str().unwrap();
+            assert!(message.contains(said) && line["timestamp"].is_string(), "{answer:?}");
+        }
+    }
+}
+
+#[test]
 fn an_output_that_is_full_is_named() {
     let shop = Shop::indexed();
     for words in ["export", "check --print", "dead-letters list"] {

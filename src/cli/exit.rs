@@ -21,10 +21,20 @@ pub const INTERNAL: u8 = 70;
 /// The configuration is wrong.
 pub const CONFIGURATION: u8 = 78;
 
-/// Says on standard error what is wrong, and answers the code.
+/// Says on standard error what was done, in JSON as a line of the log that no filter leaves out.
+pub fn said(summary: &str) {
+    if logging::is_json() {
+        tracing::info!(target: logging::SAID, "{}", summary.trim_end());
+    } else {
+        // Nobody is left to be told when standard error is closed.
+        let _ = write!(io::stderr().lock(), "{summary}");
+    }
+}
+
+/// Says on standard error what is wrong, in the same way, and answers the code.
 pub fn failed(code: u8, error: &dyn Display) -> ExitCode {
     if logging::is_json() {
-        tracing::error!(code, "{error}");
+        tracing::error!(target: logging::SAID, code, "{error}");
     } else {
         // Nobody is left to be told when standard error is closed.
         let _ = writeln!(io::stderr().lock(), "vectide: {error}");

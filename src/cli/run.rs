@@ -1,6 +1,6 @@
 //! `vectide run`: brings the index in step with the sources, and keeps it there.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +19,6 @@ use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
 use crate::source::http::Intake;
-use crate::telemetry::logging;
 
 /// How long the last calls to the ledger may take, if `shutdown.grace` is not longer. Then it hangs.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -104,13 +103,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if let Err(error) = closed {
         tracing::warn!(%error, "the next start takes longer");
     }
-    let summary = progress.summary(&ending).await;
-    if logging::is_json() {
-        tracing::info!("{}", summary.trim_end());
-    } else {
-        // Nobody is left to be told when standard error is closed.
-        let _ = write!(io::stderr().lock(), "{summary}");
-    }
+    exit::said(&progress.summary(&ending).await);
     Ok(match &ending {
         Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(code(&ending), reason),
         Ending::Done | Ending::Stopped | Ending::WorkLeft => ExitCode::from(code(&ending)),

@@ -41,6 +41,9 @@ pub enum LoggingError {
 
 static JSON: AtomicBool = AtomicBool::new(false);
 
+/// The target of what is otherwise said beside the log: no filter leaves out how a command ended.
+pub const SAID: &str = "vectide::cli::exit";
+
 /// Whether log lines are JSON: then nothing else is written beside them.
 pub fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
@@ -50,8 +53,9 @@ pub fn is_json() -> bool {
 /// filter as `tracing` has it. Without one: `info`.
 pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
     let filter = parse(filter.unwrap_or("info"))?;
+    let always = format!("{SAID}=info").parse().expect("a target and a level are a directive");
     // A failed write is not told on standard error: that is where it failed, and telling would panic.
-    let lines = fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
+    let lines = fmt().with_env_filter(filter.add_directive(always)).with_writer(|| Stderr).log_internal_errors(false);
     let plain = std::env::var_os("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let colours = io::stderr().is_terminal() && !plain;
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
