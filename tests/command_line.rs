@@ -393,6 +393,29 @@ fn a_template_that_no_document_can_fill_is_told_and_going_back_costs_nothing() {
 }
 
 #[test]
+fn a_changed_template_is_not_blamed_for_documents_that_come_and_go() {
+    let shop = Shop::indexed();
+    let run = |events: &[Value], text: &str| {
+        let path = shop.folder().join("catalogue.jsonl");
+        let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+        fs::write(&path, fs::read_to_string(&path).unwrap() + &lines).unwrap();
+        let kinds = "document.events={ field: kind, gone: { operation: delete }, new: { operation: upsert } }";
+        let mut command = shop.command("run --until-idle");
+        Answer::of(command.args(["--set", kinds, "--set", &format!("document.text={text}")]).output().unwrap())
+    };
+    let new = |id| json!({"kind": "new", "id": id, "v": 22, "title": "Rain jacket", "category": "coats"});
+    let gone = |id| json!({"kind": "gone", "id": id, "v": 22});
+    // Two are shoes and have no size. As many are new.
+    let answer = run(&[new("p21"), new("p22")], "{% if category == 'shoes' %}{{ size }}{% endif %}{{ title }}");
+    let lost: Vec<&str> = answer.err.lines().filter(|line| line.contains("that were before")).collect();
+    assert!(lost.len() == 1 && lost[0].contains("documents=2"), "{answer:?}");
+    let answer = run(&[gone("p01"), gone("p02"), gone("p03"), gone("p04")], "{{ title }}, {{ category }}");
+    assert!(answer.err.contains("every document was compared"), "{answer:?}");
+    assert!(answer.err.contains("Index: 15 documents"), "{answer:?}");
+    assert!(!answer.err.contains("that were before"), "{answer:?}");
+}
+
+#[test]
 fn for_machines_every_line_on_standard_error_is_json() {
     let shop = Shop::new();
     let done = shop.call("--log-format json run --until-idle");

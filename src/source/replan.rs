@@ -2,6 +2,8 @@
 //!
 //! Each is given as a patch that says nothing, to be compared with the index all the same. Only texts that changed are embedded.
 
+use std::collections::VecDeque;
+use std::slice;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -11,7 +13,7 @@ use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceEr
 use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
 use crate::ledger::settings::PLAN;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{HeldDocument, HeldPoints, Ledger, LedgerError};
 
 /// What it is called on pages and in metrics.
 pub const NAME: &str = "replan";
@@ -39,10 +41,12 @@ pub struct ReplanSource {
     plan: Arc<str>,
     partition: Arc<Partition>,
     last: Option<DocumentId>,
-    /// How many documents were in the index before.
-    indexed: u64,
     given: u64,
     settled: u64,
+    /// Those that were in the index when they were given and are not settled, with their offsets.
+    indexed: VecDeque<(u64, DocumentId)>,
+    /// How many of them left the index and were not deleted.
+    lost: u64,
     finished: bool,
 }
 
@@ -50,11 +54,24 @@ impl ReplanSource {
     /// Gives every document of this ledger, then notes that all are planned with `plan`.
     pub fn new(ledger: Arc<Ledger>, plan: Arc<str>) -> Self {
         let partition = Arc::new(Partition { name: NAME.to_owned(), detail: plan.to_string() });
-        Self { ledger, plan, partition, last: None, indexed: 0, given: 0, settled: 0, finished: false }
+        Self {
+            ledger,
+            plan,
+            partition,
+            last: None,
+            given: 0,
+            settled: 0,
+            indexed: VecDeque::new(),
+            lost: 0,
+            finished: false,
+        }
     }
 
-    fn record(&mut self, (id, bytes): (DocumentId, usize)) -> Record {
+    fn record(&mut self, id: DocumentId, bytes: usize, is_indexed: bool) -> Record {
         self.given += 1;
+        if is_indexed {
+            self.indexed.push_back((self.given, id.clone()));
+        }
         let position = Position { partition: self.partition.clone(), offset: self.given, ordinal: self.given };
         Record::look_again(id, bytes, position)
     }
@@ -66,17 +83,25 @@ impl ReplanSource {
         blocking(&self.ledger, ask).await.map_err(|error| SourceError(error.to_string()))
     }
 
+    /// Looks at what became of those that are settled. They stay until that succeeds: after an error it is asked again.
+    async fn count_lost(&mut self) -> Result<(), SourceError> {
+        let settled = self.indexed.partition_point(|(offset, _)| *offset <= self.settled);
+        let ids: Vec<DocumentId> = self.indexed.iter().take(settled).map(|(_, id)| id.clone()).collect();
+        self.lost += self.ask(move |ledger| lost(ledger, ids)).await?;
+        self.indexed.drain(..settled);
+        Ok(())
+    }
+
     async fn note_when_done(&self) -> Result<(), SourceError> {
         if self.finished && self.settled == self.given {
             let plan = self.plan.clone();
-            let note = move |ledger: &Ledger| ledger.set_setting(PLAN, &plan).and_then(|()| ledger.counts());
-            let counts = self.ask(note).await?;
+            self.ask(move |ledger| ledger.set_setting(PLAN, &plan)).await?;
             tracing::info!(documents = self.given, "every document was compared with the changed configuration");
             // A slip in the template empties the index, and nothing else is wrong then.
-            if let fewer @ 1.. = self.indexed.saturating_sub(counts.indexed) {
+            if self.lost > 0 {
                 tracing::warn!(
-                    documents = fewer,
-                    "not all documents are in the index that were before; `vectide get ID` says what one of them lacks"
+                    documents = self.lost,
+                    "not all documents are in the index that were before; `vectide get ID` says why one of them is not"
                 );
             }
         }
@@ -84,34 +109,58 @@ impl ReplanSource {
     }
 }
 
+/// How many of these the index does not hold, though they have fields: the others were deleted meanwhile.
+fn lost(ledger: &Ledger, mut ids: Vec<DocumentId>) -> Result<u64, LedgerError> {
+    let mut are_in = are_indexed(ledger, &ids)?.into_iter();
+    ids.retain(|_| are_in.next() == Some(false));
+    let has_fields = |held: &HeldDocument| held.document.fields().next().is_some();
+    let mut lost = 0;
+    // One by one: together they may be large.
+    for id in &ids {
+        lost += ledger.documents(slice::from_ref(id))?.iter().flatten().filter(|held| has_fields(held)).count() as u64;
+    }
+    Ok(lost)
+}
+
+fn are_indexed(ledger: &Ledger, ids: &[DocumentId]) -> Result<Vec<bool>, LedgerError> {
+    let is_indexed = |held: Option<HeldPoints>| held.is_some_and(|held| held.metadata.is_some());
+    Ok(ledger.points_of(ids)?.into_iter().map(is_indexed).collect())
+}
+
 impl Source for ReplanSource {
     fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async {
-            self.indexed = self.ask(Ledger::counts).await?.indexed;
-            Ok(())
-        }
-        .boxed()
+        async { Ok(()) }.boxed()
     }
 
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last.clone();
-            let list = move |ledger: &Ledger| ledger.list_documents(after.as_ref(), room.records, room.bytes);
+            let list = move |ledger: &Ledger| {
+                let listed = ledger.list_documents(after.as_ref(), room.records, room.bytes)?;
+                let ids: Vec<DocumentId> = listed.iter().map(|(id, _)| id.clone()).collect();
+                let are_indexed = are_indexed(ledger, &ids)?;
+                Ok(listed.into_iter().zip(are_indexed).collect::<Vec<_>>())
+            };
             let found = self.ask(list).await?;
             if found.is_empty() {
                 self.finished = true;
                 self.note_when_done().await?;
                 return Ok(Read::Finished);
             }
-            self.last = found.last().map(|(id, _)| id.clone());
-            Ok(Read::Records(found.into_iter().map(|listed| self.record(listed)).collect()))
+            self.last = found.last().map(|((id, _), _)| id.clone());
+            let record = |((id, bytes), is_indexed)| self.record(id, bytes, is_indexed);
+            Ok(Read::Records(found.into_iter().map(record).collect()))
         }
         .boxed()
     }
 
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         self.settled = positions.iter().map(|position| position.offset).max().unwrap_or(self.settled);
-        async move { self.note_when_done().await }.boxed()
+        async move {
+            self.count_lost().await?;
+            self.note_when_done().await
+        }
+        .boxed()
     }
 }
 
