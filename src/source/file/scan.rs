@@ -69,6 +69,13 @@ impl Found {
     pub fn unseen(reason: SourceError, blind: Vec<PathBuf>) -> Self {
         Self { problems: vec![(PathBuf::new(), reason.0)], blind, files: Vec::new() }
     }
+
+    fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {
+        self.problems.push((path.clone(), cannot_read(&path.display().to_string(), error)));
+        if error.kind() != ErrorKind::NotFound {
+            self.blind.push(path);
+        }
+    }
 }
 
 impl Kind {
@@ -138,7 +145,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
             Ok(_) => {}
             // Rotated meanwhile, or a link to nothing.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(_) => found.blind.push(path),
+            Err(error) => found.cannot_look_at(path, &error),
         }
     }
     if found.files.is_empty() && found.problems.is_empty() && !settings.follow {
@@ -152,6 +159,10 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
 
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
@@ -173,19 +184,10 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
                 }
                 Ok(metadata) => take(settings, path, &metadata, found),
                 // Rotated meanwhile.
-                Err(_) if settings.follow && path.symlink_metadata().is_err() => {}
-                Err(error) => {
-                    let problem = cannot_read(&path.display().to_string(), &error);
-                    found.problems.push((path, problem));
-                }
+                Err(_) if settings.follow && is_gone(&path) => {}
+                Err(error) => found.cannot_look_at(path, &error),
             },
-            Err(error) => {
-                if error.error().kind() != ErrorKind::NotFound {
-                    found.blind.push(error.path().to_owned());
-                }
-                let problem = cannot_read(&error.path().display().to_string(), error.error());
-                found.problems.push((error.path().to_owned(), problem));
-            }
+            Err(error) => found.cannot_look_at(error.path().to_owned(), error.error()),
         }
     }
     if found.files.is_empty() && found.problems.is_empty() {

@@ -52,6 +52,8 @@ pub(super) struct Follow {
     known: Known,
     /// What cannot be read now, and why.
     problems: BTreeMap<PathBuf, String>,
+    /// What the last scan could not look at.
+    blind: Vec<PathBuf>,
     /// How many files are not followed because so many are, and the first of them.
     refused: Option<(usize, PathBuf)>,
     /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
@@ -74,6 +76,7 @@ impl Follow {
             turn: 0,
             known: Known::default(),
             problems: BTreeMap::new(),
+            blind: Vec::new(),
             refused: None,
             scanned: None,
         }
@@ -139,6 +142,8 @@ impl Follow {
             let file = &mut self.files[index];
             match file.read(batch, self.settings.max_record.as_usize()) {
                 Err(reason) => broken.push((index, reason)),
+                // It is read on, and what is there under its name is told once.
+                Ok(()) if is_within(&file.path, &self.blind) => {}
                 // It can be read again: trouble with it from now on is news.
                 Ok(()) => drop(self.problems.remove(&file.path)),
             }
@@ -186,6 +191,7 @@ impl Follow {
         if let Some(problem) = self.too_many().filter(|_| refused.is_none()) {
             warn!(problem, "files cannot be read; going on with the others");
         }
+        self.blind = found.blind;
         if first {
             self.known.warn_of_lost(&seen);
         }

@@ -472,3 +472,29 @@ async fn a_file_that_cannot_be_looked_at_does_not_count_as_gone() {
     }
     assert_eq!(texts(&records), ["{2"]);
 }
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_looked_at_is_told_while_it_is_read_on() {
+    for path in ["in", "in/*.log"] {
+        let folder = Folder::followed();
+        fs::create_dir(folder.path("in")).unwrap();
+        folder.write("in/app.log", "{1}\n", 1);
+        let mut source = folder.open(path, vec![]).await;
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+        folder.rename("in/app.log", "away");
+        std::os::unix::fs::symlink("app.log", folder.path("in/app.log")).unwrap();
+        for _ in 0..3 {
+            tokio::time::sleep(2 * GRACE).await;
+            assert!(drain(&mut source).await.unwrap().is_empty(), "{path}");
+        }
+        folder.append("away", "{2}\n");
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"], "{path}");
+        let trouble = source.trouble().unwrap();
+        assert!(trouble.contains("in/app.log` cannot be read: "), "{path}: {trouble}");
+        fs::remove_file(folder.path("in/app.log")).unwrap();
+        folder.rename("away", "in/app.log");
+        assert!(drain(&mut source).await.unwrap().is_empty(), "{path}");
+        assert_eq!(source.trouble(), None, "{path}");
+    }
+}
