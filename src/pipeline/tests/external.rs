@@ -126,16 +126,10 @@ fn a_collection_that_is_dropped_is_made_and_filled_again_by_itself() {
         let (shop, events) = (Shop::new(), puts(30));
         let pipeline = shop.pipeline().await;
         let script = script(&events, 1);
-        let removed = async {
-            while shop.collection.calls().len() < 3 {
-                tokio::task::yield_now().await;
-            }
-            shop.collection.remove();
-            std::future::pending().await
-        };
+        shop.collection.remove_at(3);
         let make = async || Ok(sources(&pipeline, &[&script]));
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
-        assert_eq!(supervise_sources(&pipeline.resources, make, options, removed).await, Ending::Done);
+        assert_eq!(supervise_sources(&pipeline.resources, make, options, std::future::pending()).await, Ending::Done);
         shop.assert_in_step(&pipeline, &events);
         assert_eq!(pipeline.paid_again(), 0);
         assert_eq!(pipeline.resources.metrics.rebuilds.get(), 1);

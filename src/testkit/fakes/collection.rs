@@ -24,6 +24,8 @@ pub struct FakeCollection {
     /// How much one call may carry.
     pub bulk: Bulk,
     unreachable: AtomicBool,
+    /// The number of the writing call at which it is taken away; 0 for never.
+    removed_at: AtomicUsize,
     /// How long it wants to be left alone by whoever writes to it.
     overloaded: Mutex<Option<Duration>>,
     quota: Mutex<Option<Quota>>,
@@ -46,6 +48,7 @@ impl Default for FakeCollection {
             faults: Faults::default(),
             bulk: Bulk { points: 4, bytes: 1 << 20, bytes_per_number: 4, concurrency: 2 },
             unreachable: AtomicBool::default(),
+            removed_at: AtomicUsize::default(),
             overloaded: Mutex::default(),
             quota: Mutex::default(),
             turned_away: AtomicUsize::default(),
@@ -64,6 +67,11 @@ impl FakeCollection {
     /// Takes it away, as somebody else might.
     pub fn remove(&self) {
         *self.points.lock() = None;
+    }
+
+    /// Takes it away when the writing call of this number comes, counted from 1.
+    pub fn remove_at(&self, call: usize) {
+        self.removed_at.store(call, Ordering::SeqCst);
     }
 
     /// Whether it cannot be established from now on.
@@ -134,7 +142,14 @@ impl FakeCollection {
             Fault::Slow => tokio::time::sleep(SLOW).await,
             Fault::None | Fault::PanicAfter => {}
         }
-        self.calls.lock().push(call);
+        let number = {
+            let mut calls = self.calls.lock();
+            calls.push(call);
+            calls.len()
+        };
+        if number == self.removed_at.load(Ordering::SeqCst) {
+            self.remove();
+        }
         let mut points = self.points.lock();
         let Some(points) = points.as_mut() else {
             return Err(CollectionError::Missing("the fake was removed".to_owned()));
