@@ -9,6 +9,7 @@ use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::Provider;
 use crate::embed::openai::Openai;
+use crate::index::collection::reserved;
 use crate::source::{replan, replay, rewrite};
 
 use super::document::{DocumentSettings, EventKindSettings};
@@ -31,7 +32,7 @@ const MAX_BATCH_ITEMS: usize = 100_000;
 const INDEX_CONCURRENCY: RangeInclusive<usize> = 1..=64;
 
 /// Names of the payload's own fields, beside which the metadata stands in systems that keep both in one object.
-const RESERVED_METADATA: &[&str] = &["vectide_document", "vectide_chunk"];
+const RESERVED_METADATA: &[&str] = &[reserved::DOCUMENT, reserved::CHUNK];
 
 /// The names of Vectide's own sources: positions and dead letters are kept by the source's name.
 const RESERVED_SOURCES: [&str; 3] = [replay::NAME, replan::NAME, rewrite::NAME];
