@@ -2,6 +2,7 @@
 //! the edge to it are the number of calls at once.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -73,10 +74,10 @@ impl Desk {
     async fn embed(&self, batch: Batch) {
         let observer = self.observer.of(&batch);
         let (texts, whole) = (batch.texts(), batch.0.len());
-        let mut rest = batch.0.into_iter();
-        let settled = async |results: Vec<Result<Vector, String>>| {
+        let mut pending: Vec<Option<PendingText>> = batch.0.into_iter().map(Some).collect();
+        let settled = async |part: Range<usize>, results: Vec<Result<Vector, String>>| {
             fault_point!("embedded");
-            let part: Vec<PendingText> = rest.by_ref().take(results.len()).collect();
+            let part: Vec<PendingText> = pending[part].iter_mut().filter_map(Option::take).collect();
             let paid = paid_with_others(&part, &results, whole);
             // First, so that whatever fails from here on, what is paid for is at hand.
             let works = land(part, results);

@@ -5,7 +5,7 @@
 //!
 //! When a call fails in a way that its texts may be the cause of, a harmless text is tried: if it fails too, nothing is proven and the call
 //! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
-//! within some minutes, each time right after the harmless one passed.
+//! within some minutes, each time right after the harmless one passed. Its batch mates do not wait for that: it comes after them.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -76,15 +76,15 @@ pub struct FinishedCall {
 }
 
 /// Embeds the texts of documents, in as many calls as it takes, one at a time. `settled` is given what each call brings as soon as it is
-/// there, in the order of the texts: for every text its vector, or why it will never have one. Never gives up on what may still succeed,
-/// so only dropping the future ends a wait for a provider that is down.
+/// there: which texts, and for every one its vector, or why it will never have one. Never gives up on what may still succeed, so only
+/// dropping the future ends a wait for a provider that is down.
 pub async fn embed_batch(
     provider: &dyn Provider,
     limiter: &Limiter,
     status: &ProviderStatus,
     observer: &dyn CallObserver,
     texts: &[Arc<str>],
-    settled: impl AsyncFnMut(Vec<Result<Vector, String>>),
+    settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
 ) {
     Caller { provider, limiter, status, observer }.embed(texts, settled).await;
 }
@@ -101,16 +101,19 @@ enum Part {
     Done(Vec<Result<Vector, String>>),
     /// The cause is in its texts, for this reason. A lone one is rejected with it.
     Guilty(String),
+    /// A lone text that seems to be the cause: it takes minutes to be certain.
+    Suspect,
 }
 
 impl Caller<'_> {
-    async fn embed(&self, texts: &[Arc<str>], mut settled: impl AsyncFnMut(Vec<Result<Vector, String>>)) {
+    async fn embed(&self, texts: &[Arc<str>], mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>)) {
         let step = self.provider.max_items().max(1);
-        // In order: halves come to where the whole was.
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
-        while let Some(part) = parts.pop_front() {
-            let results = match self.embed_part(&texts[part.clone()]).await {
+        let mut suspects = VecDeque::new();
+        while let Some(part) = parts.pop_front().or_else(|| suspects.pop_front()) {
+            let last = parts.is_empty();
+            let results = match self.embed_part(&texts[part.clone()], last).await {
                 Part::Done(results) => results,
                 Part::Guilty(_) if part.len() > 1 => {
                     let middle = part.start + part.len() / 2;
@@ -119,14 +122,19 @@ impl Caller<'_> {
                     continue;
                 }
                 Part::Guilty(reason) => vec![Err(reason)],
+                Part::Suspect => {
+                    suspects.push_back(part);
+                    continue;
+                }
             };
-            settled(results).await;
+            settled(part, results).await;
         }
     }
 
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
-    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index.
-    async fn embed_part(&self, texts: &[Arc<str>]) -> Part {
+    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
+    /// is not the `last` part, no other waits while that is found out.
+    async fn embed_part(&self, texts: &[Arc<str>], last: bool) -> Part {
         let lone = texts.len() == 1;
         let mut failures = Failures::since(self.status.successes());
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
@@ -154,6 +162,9 @@ impl Caller<'_> {
             strikes += u32::from(was_proven);
             if strikes == STRIKES {
                 return Part::Guilty(format!("the provider fails with this text and with no other: {reason}"));
+            }
+            if strikes > 0 && !last {
+                return Part::Suspect;
             }
             let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
             tokio::time::sleep(apart.max(asked_for)).await;
@@ -336,10 +347,16 @@ mod tests {
             texts: &[&str],
         ) -> Vec<Result<Vector, String>> {
             let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
-            let mut all = Vec::new();
-            let batch = embed_batch(self, limiter, status, &(), &texts, async |results| all.extend(results));
+            let mut all = vec![None; texts.len()];
+            let settled = async |part: Range<usize>, results: Vec<_>| {
+                assert_eq!(part.len(), results.len());
+                for (result, place) in results.into_iter().zip(&mut all[part]) {
+                    assert_eq!(place.replace(result), None, "each text is settled once");
+                }
+            };
+            let batch = embed_batch(self, limiter, status, &(), &texts, settled);
             tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
-            all
+            all.into_iter().map(|result| result.expect("every text is settled")).collect()
         }
     }
 
@@ -681,12 +698,35 @@ mod tests {
         let provider = Scripted::refusing(&["poison"]);
         let texts: [Arc<str>; 4] = ["a".into(), "bb".into(), "poison".into(), "dddd".into()];
         let mut settled = Vec::new();
-        let note = async |results: Vec<_>| settled.push((provider.calls(), results));
+        let note = async |part: Range<usize>, results: Vec<_>| settled.push((provider.calls(), part, results));
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         embed_batch(&provider, &limiter, &status, &(), &texts, note).await;
         let first = vec![Ok(vector("a")), Ok(vector("bb"))];
         // The poison is tried with its half, alone, and after the harmless text.
-        assert_eq!(settled, [(2, first), (6, vec![Err("bad text".into())]), (7, vec![Ok(vector("dddd"))])]);
+        let rest = [(6, 2..3, vec![Err("bad text".into())]), (7, 3..4, vec![Ok(vector("dddd"))])];
+        assert_eq!(settled, [&[(2, 0..2, first)], &rest[..]].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn batch_mates_do_not_wait_until_a_suspect_is_found_guilty() {
+        let guilty = ["poison", "bane"];
+        let provider = Scripted::new(move |_, texts| match texts.iter().any(|text| guilty.contains(&&**text)) {
+            true => retry(false, None),
+            false => done(texts),
+        });
+        let texts: [Arc<str>; 6] = ["poison".into(), "bb".into(), "bane".into(), "dddd".into(), "e".into(), "f".into()];
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let (began, mut settled) = (Instant::now(), Vec::new());
+        let note = async |part: Range<usize>, results: Vec<Result<_, _>>| {
+            settled.push((part, results.iter().all(Result::is_ok), began.elapsed()));
+        };
+        embed_batch(&provider, &limiter, &status, &(), &texts, note).await;
+        let (innocent, rejected) = settled.split_at(settled.len() - 2);
+        assert!(innocent.iter().all(|(_, ok, at)| *ok && *at < Duration::from_secs(60)), "{settled:?}");
+        assert_eq!(
+            rejected.iter().map(|(part, ok, _)| (part.clone(), *ok)).collect::<Vec<_>>(),
+            [(0..1, false), (2..3, false)]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -813,7 +853,7 @@ mod tests {
         });
         let (limiter, seen) = (Limiter::new(RateLimitSettings::default()), Seen::default());
         let texts = ["a".into(), "b".into()];
-        embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, &texts, async |_| {}).await;
+        embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, &texts, async |_, _| {}).await;
         let calls = seen.0.into_inner().unwrap();
         let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
         assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);

@@ -274,7 +274,7 @@ async fn a_batch_gets_through_a_busy_and_picky_endpoint() {
     let provider = server.provider("model: m, dimensions: 2");
     let limiter = Limiter::new(RateLimitSettings::default());
     let (texts, mut vectors) = (["good".into(), "bad".into()], Vec::new());
-    let settled = async |results| vectors.extend(results);
+    let settled = async |_, results| vectors.extend(results);
     embed_batch(&provider, &limiter, &ProviderStatus::default(), &(), &texts, settled).await;
     assert_eq!(vectors, [Ok(Vector::from([1.0, 0.0])), Err("HTTP 400 Bad Request: no such text".into())]);
     let inputs: Vec<Value> = (0..6).map(|number| server.request(number).1["input"].clone()).collect();
