@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::stats::of_running_process;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::document::template::Template;
-use crate::document::{Change, Document, Operation};
+use crate::document::{Document, Operation};
 use crate::embed::provider::{InputType, Judgement, Provider};
 use crate::index::external::{foreign, is_ours};
 use crate::index::{self, space};
@@ -90,23 +90,17 @@ async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Templa
                 (None, Ok(Mapped::Ignored)) => format!("the first record, {}, is filtered out", record.position),
                 (None, Ok(Mapped::Change(change))) => {
                     let about = format!("the first record, {}, is about document `{}`", record.position, change.id);
-                    about + &without_text(change, template)
+                    // A misspelt name leaves every document without a text. That of a change may be there already.
+                    let is_whole = change.operation == Operation::Upsert;
+                    match template.why_no_text(&Document::from(change)).filter(|_| is_whole) {
+                        Some(reason) => format!("{about}, which has no text: {reason}"),
+                        None => about,
+                    }
                 }
             },
         },
     };
     Ok(size.into_iter().chain([first]).collect::<Vec<_>>().join("; "))
-}
-
-/// What a whole document lacks of what its text is made of: a misspelt name leaves every document without a text.
-fn without_text(change: Change, template: &Template) -> String {
-    let is_whole = change.operation == Operation::Upsert;
-    let document = Document::from(change);
-    if !is_whole || template.render(&document) != Ok(None) {
-        return String::new();
-    }
-    let lacking: Vec<String> = template.lacking(&document).iter().map(|name| format!("`{name}`")).collect();
-    format!(", which has no text: it lacks {}", lacking.join(", "))
 }
 
 /// One broken record is no reason not to run.
@@ -228,7 +222,7 @@ mod tests {
         assert!(first_record(source(), &mapper, &template).await.unwrap_err().contains("there is no file"));
         for (content, said) in [
             ("", "no record yet"),
-            ("{\"id\":\"p1\",\"t\":1}\n{}\n", "is about document `p1`, which has no text: it lacks `more`"),
+            ("{\"id\":\"p1\",\"t\":1}\n{}\n", "is about document `p1`, which has no text: its text lacks `more`"),
             ("{\"id\":\"p1\",\"t\":1,\"more\":2}\n{}\n", "is about document `p1`"),
             ("{\"name\":\"p1\"}\n", "would go to the dead letters"),
         ] {

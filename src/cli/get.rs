@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::table::Table;
 use super::{exit, opened, print_json};
+use crate::document::DocumentId;
 use crate::document::template::Template;
-use crate::document::{Document, DocumentId};
 use crate::settings::Settings;
 use crate::telemetry::terminal::{self, printable};
 use crate::view::DocumentView;
@@ -34,7 +34,10 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let state = match view.indexed {
         true => "in the index".to_owned(),
         false if view.fields.is_empty() => "deleted: it has no field left".to_owned(),
-        false => format!("not in the index: {}", printable(&why_not(&held.document, &template))),
+        false => match template.why_no_text(&held.document) {
+            Some(reason) => format!("not in the index: {}", printable(&reason)),
+            None => "not in the index: rejected, see `vectide dead-letters list`; or the configuration changed since the last `vectide run`".to_owned(),
+        },
     };
     let mut out = io::stdout().lock();
     match json {
@@ -43,23 +46,6 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::from(exit::DONE))
-}
-
-/// Why a document that has fields is not in the index.
-fn why_not(document: &Document, template: &Template) -> String {
-    match template.render(document) {
-        Ok(None) => match &template.lacking(document)[..] {
-            // It is missing within a field.
-            [] => "its text lacks a value".to_owned(),
-            [field] => format!("its text lacks `{field}`"),
-            fields => format!("its text lacks some of `{}`", fields.join("`, `")),
-        },
-        Ok(Some(_)) => {
-            "rejected, see `vectide dead-letters list`; or the configuration changed since the last `vectide run`"
-                .to_owned()
-        }
-        Err(reason) => reason,
-    }
 }
 
 fn write(out: &mut impl Write, document: &DocumentView, state: &str, width: usize) -> io::Result<()> {

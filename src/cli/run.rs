@@ -69,9 +69,8 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         ending = supervise(&resources, options, stop) => ending,
         never = async { tokio::join!(totals.run(), progress.run()) } => match never.0 {},
     };
-    if let Ending::Hangs(reason) = &ending {
-        exit::failed(exit::INTERNAL, reason);
-        std::process::exit(i32::from(exit::INTERNAL));
+    if let Ending::Hangs(_) = &ending {
+        at_once(&ending);
     }
     if let Some(intake) = &resources.intake {
         intake.close();
@@ -88,9 +87,9 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         resources.ledger.underway().ended(|_| true).await;
     };
     if timeout(options.grace.max(LAST_CALLS), last_calls).await.is_err() {
-        tracing::error!(calls = ?resources.ledger.underway().calls(), "the ledger hangs; ending without it, nothing that was settled is lost");
-        // A thread that hangs would be waited for by any other end.
-        std::process::exit(i32::from(code(&ending)));
+        let calls = resources.ledger.underway().calls();
+        exit::said(&format!("the ledger hangs ({calls:?}); ending without it, nothing that was settled is lost\n"));
+        at_once(&ending);
     }
     let mut closing = resources.index.close();
     let closed = match timeout(SILENCE, &mut closing).await {
@@ -104,10 +103,20 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         tracing::warn!(%error, "the next start takes longer");
     }
     exit::said(&progress.summary(&ending).await);
-    Ok(match &ending {
-        Ending::Failed(reason) | Ending::Hangs(reason) => exit::failed(code(&ending), reason),
-        Ending::Done | Ending::Stopped | Ending::WorkLeft => ExitCode::from(code(&ending)),
-    })
+    tell_failure(&ending);
+    Ok(ExitCode::from(code(&ending)))
+}
+
+/// Ends the process while a thread of it hangs: any other end would wait for that.
+fn at_once(ending: &Ending) -> ! {
+    tell_failure(ending);
+    std::process::exit(i32::from(code(ending)))
+}
+
+fn tell_failure(ending: &Ending) {
+    if let Ending::Failed(reason) | Ending::Hangs(reason) = ending {
+        exit::failed(code(ending), reason);
+    }
 }
 
 /// Nobody can hand in events any more: what was accepted and is not settled is work left, whether it was read or not.

@@ -55,8 +55,22 @@ impl Template {
         compiled(text).map(drop)
     }
 
+    /// Why a document has no text, for a person; `None` when it has one.
+    pub fn why_no_text(&self, document: &Document) -> Option<String> {
+        Some(match self.render(document) {
+            Ok(Some(_)) => return None,
+            Err(reason) => reason,
+            Ok(None) => match &self.lacking(document)[..] {
+                // It is missing within a field.
+                [] => "its text lacks a value".to_owned(),
+                [field] => format!("its text lacks `{field}`"),
+                fields => format!("its text lacks some of `{}`", fields.join("`, `")),
+            },
+        })
+    }
+
     /// The fields that the template asks a document for and that it lacks, sorted. Some of them it may do without.
-    pub fn lacking(&self, document: &Document) -> Vec<String> {
+    fn lacking(&self, document: &Document) -> Vec<String> {
         let mut lenient = self.environment.clone();
         lenient.set_undefined_behavior(UndefinedBehavior::Chainable);
         let asked = Asked::new(self.context(document));
