@@ -37,7 +37,7 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
@@ -74,8 +74,10 @@ pub struct Ledger {
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
     health: Arc<Health>,
-    /// Whether a call is waited for.
+    /// Whether its health says that a call failed.
     fails: AtomicBool,
+    /// How many calls failed and are tried again.
+    waiting: AtomicUsize,
     underway: Arc<Underway>,
 }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -120,6 +120,7 @@ impl Ledger {
             damage,
             health: Arc::default(),
             fails: AtomicBool::default(),
+            waiting: AtomicUsize::default(),
             underway: Arc::default(),
         };
         ledger.check_vectors()?;

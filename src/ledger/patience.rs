@@ -22,26 +22,48 @@ where
     T: Send + 'static,
     F: Fn(&Ledger) -> Result<T, LedgerError> + Clone + Send + 'static,
 {
-    let mut failures = 0;
+    let (mut failures, mut waiting) = (0, None);
     loop {
         match blocking(ledger, call.clone()).await {
             Ok(value) => {
-                // Whoever failed may be gone by now.
-                if ledger.fails.swap(false, Ordering::Relaxed) && ledger.health.ok(Component::Ledger) {
+                let waited = waiting.take().is_some();
+                // Whoever failed may be gone by now, and while another waits it does not work yet.
+                if ledger.waiting.load(Ordering::Relaxed) == 0
+                    && (ledger.fails.swap(false, Ordering::Relaxed) || waited)
+                    && ledger.health.ok(Component::Ledger)
+                {
                     tracing::info!("the ledger works again");
                 }
                 return value;
             }
             Err(error) => {
                 failures += 1;
-                let passes = error.kind() != LedgerErrorKind::Corrupt;
-                ledger.fails.store(passes, Ordering::Relaxed);
-                if passes && ledger.health.degraded(Component::Ledger, error.to_string()) {
-                    tracing::error!(%error, "the ledger cannot be used; waiting until it can");
+                if error.kind() != LedgerErrorKind::Corrupt {
+                    waiting.get_or_insert_with(|| Waiting::on(ledger));
+                    ledger.fails.store(true, Ordering::Relaxed);
+                    if ledger.health.degraded(Component::Ledger, error.to_string()) {
+                        tracing::error!(%error, "the ledger cannot be used; waiting until it can");
+                    }
                 }
                 tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
             }
         }
+    }
+}
+
+/// A call that failed and is tried again.
+struct Waiting<'a>(&'a Ledger);
+
+impl<'a> Waiting<'a> {
+    fn on(ledger: &'a Ledger) -> Self {
+        ledger.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(ledger)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -74,5 +96,27 @@ mod tests {
         };
         assert_eq!(patiently(&ledger, call).await, HealthState::Degraded);
         assert_eq!(ledger.health.of(Component::Ledger).state, HealthState::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_works_again_when_nobody_waits_for_it() {
+        let (_folder, ledger) = open();
+        let ledger = Arc::new(ledger);
+        let state = || ledger.health.of(Component::Ledger).state;
+        let full = |ledger: &Ledger| -> Result<(), _> {
+            Err(LedgerError::opened_only("read", "be written to", ledger.folder()))
+        };
+        let waits = patiently(&ledger, full);
+        let others = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            patiently(&ledger, |_| Ok(())).await;
+            assert_eq!(state(), HealthState::Degraded, "reads work, and a write is waited for");
+        };
+        tokio::select! {
+            () = waits => unreachable!("it always fails"),
+            () = others => {}
+        }
+        patiently(&ledger, |_| Ok(())).await;
+        assert_eq!(state(), HealthState::Ok, "who waited is gone");
     }
 }
