@@ -83,7 +83,8 @@ impl Memory {
         }
         // It may become as large as any.
         self.grow(&mut share, limit.as_u64()).await?;
-        let plain = blocking(move || gunzip(&body, limit)).await?;
+        // The share goes where the bytes go: the caller may be gone before they are.
+        let (plain, mut share) = blocking(move || Ok::<_, ApiError>((gunzip(&body, limit)?, share))).await?;
         let bytes = plain.ok_or_else(|| too_large(limit, advice))?;
         share.shrink(bytes.len() as u64);
         Ok(Body { bytes, share })
@@ -174,7 +175,8 @@ pub(super) fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiE
     // One byte more than allowed is enough to know, however much a few bytes would grow into.
     let read = MultiGzDecoder::new(body).take(limit.as_u64().saturating_add(1)).read_to_end(&mut plain);
     read.map_err(|error| ApiError::bad_request(format!("the body is not whole gzip: {error}")))?;
-    Ok((plain.len() <= limit.as_usize()).then(|| Bytes::from(plain)))
+    // Boxed, since what it grew by in vain would be kept as long as the bytes, and be nobody's share.
+    Ok((plain.len() <= limit.as_usize()).then(|| Bytes::from(plain.into_boxed_slice())))
 }
 
 fn broken_off(error: &PayloadError) -> ApiError {
@@ -255,6 +257,35 @@ mod tests {
         assert_eq!(memory.room(), 199);
         drop(small);
         assert_eq!(memory.room(), 200);
+    }
+
+    #[test]
+    fn a_body_that_nobody_waits_for_keeps_its_share_until_it_is_inflated() {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
+            let (begin, began) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || began.recv());
+            let (large, payload) = request(100_000).await;
+            {
+                let mut reading = pin!(memory.read(&large, payload));
+                assert!(is_pending(reading.as_mut()), "it waits for the thread");
+            }
+            assert_eq!(memory.room(), 100, "the thread will inflate it all the same");
+            drop(begin);
+            busy.await.unwrap().unwrap_err();
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert_eq!(memory.room(), 200, "the thread has come to what was asked of it later");
+        });
+    }
+
+    #[test]
+    fn an_inflated_body_takes_no_more_than_its_length() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(&[b'a'; 70_000]).unwrap();
+        let plain = gunzip(&encoder.finish().unwrap(), ByteSize::bytes(100 << 10)).unwrap().unwrap();
+        assert_eq!(plain.try_into_mut().unwrap().capacity(), 70_000);
     }
 
     #[actix_rt::test]
