@@ -37,8 +37,8 @@ mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
@@ -57,6 +57,7 @@ use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use crate::telemetry::Health;
 use access::{Access, Writer};
 use error::Trouble;
+use patience::Patience;
 use readers::Readers;
 use sieve::Sieve;
 use vector_file::VectorFile;
@@ -74,10 +75,7 @@ pub struct Ledger {
     /// The first damage that a call met.
     damage: watch::Sender<Option<LedgerError>>,
     health: Arc<Health>,
-    /// Whether its health says that a call failed.
-    fails: AtomicBool,
-    /// How many calls failed and are tried again.
-    waiting: AtomicUsize,
+    patience: Mutex<Patience>,
     underway: Arc<Underway>,
 }
 

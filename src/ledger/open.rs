@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::watch;
 
@@ -119,8 +119,7 @@ impl Ledger {
             access,
             damage,
             health: Arc::default(),
-            fails: AtomicBool::default(),
-            waiting: AtomicUsize::default(),
+            patience: Mutex::default(),
             underway: Arc::default(),
         };
         ledger.check_vectors()?;

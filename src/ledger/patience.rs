@@ -1,7 +1,7 @@
 //! Calls to the ledger from async code, repeated for as long as the trouble may pass.
 
+use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::actor::backoff::Backoff;
@@ -26,27 +26,45 @@ where
     loop {
         match blocking(ledger, call.clone()).await {
             Ok(value) => {
-                let waited = waiting.take().is_some();
-                // Whoever failed may be gone by now, and while another waits it does not work yet.
-                if ledger.waiting.load(Ordering::Relaxed) == 0
-                    && (ledger.fails.swap(false, Ordering::Relaxed) || waited)
-                    && ledger.health.ok(Component::Ledger)
-                {
-                    tracing::info!("the ledger works again");
-                }
+                drop(waiting);
+                ledger.works();
                 return value;
             }
             Err(error) => {
                 failures += 1;
                 if error.kind() != LedgerErrorKind::Corrupt {
                     waiting.get_or_insert_with(|| Waiting::on(ledger));
-                    ledger.fails.store(true, Ordering::Relaxed);
-                    if ledger.health.degraded(Component::Ledger, error.to_string()) {
-                        tracing::error!(%error, "the ledger cannot be used; waiting until it can");
-                    }
+                    ledger.is_waited_for(&error);
                 }
                 tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
             }
+        }
+    }
+}
+
+/// The calls that wait for a ledger, and what its health says of that. Locked while it is told, so that what was told last is so.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    /// How many calls failed and are tried again.
+    waiting: usize,
+    /// Whether its health says that a call failed.
+    told: bool,
+}
+
+impl Ledger {
+    fn is_waited_for(&self, error: &LedgerError) {
+        let mut patience = self.patience.lock();
+        patience.told = true;
+        if self.health.degraded(Component::Ledger, error.to_string()) {
+            tracing::error!(%error, "the ledger cannot be used; waiting until it can");
+        }
+    }
+
+    /// A call succeeded. Whoever failed may be gone by now, and while another waits it does not work yet.
+    fn works(&self) {
+        let mut patience = self.patience.lock();
+        if patience.waiting == 0 && mem::take(&mut patience.told) && self.health.ok(Component::Ledger) {
+            tracing::info!("the ledger works again");
         }
     }
 }
@@ -56,14 +74,14 @@ struct Waiting<'a>(&'a Ledger);
 
 impl<'a> Waiting<'a> {
     fn on(ledger: &'a Ledger) -> Self {
-        ledger.waiting.fetch_add(1, Ordering::Relaxed);
+        ledger.patience.lock().waiting += 1;
         Self(ledger)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.patience.lock().waiting -= 1;
     }
 }
 
@@ -79,7 +97,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::ledger::testing::open;
