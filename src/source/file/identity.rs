@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -199,21 +200,9 @@ impl Detail {
     }
 }
 
-/// The place of every file where the system numbers none.
-pub(super) const NO_NUMBERS: (u64, u64) = (0, 0);
-
-/// The file system of a file and its number there; all files have the same where the system has no such numbers.
+/// The file system of a file and its number there.
 pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        (metadata.dev(), metadata.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = metadata;
-        NO_NUMBERS
-    }
+    (metadata.dev(), metadata.ino())
 }
 
 /// When the file was last written, in nanoseconds since the Unix epoch.

@@ -26,7 +26,7 @@ use self::known::Known;
 use self::sight::Sight;
 use self::taken::Taken;
 use super::Step;
-use super::identity::{self, NO_NUMBERS};
+use super::identity;
 use super::scan::{Found, ScanError, Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
@@ -251,8 +251,7 @@ impl Follow {
 
     /// Opens a file that is not followed yet.
     fn follow(&mut self, seen: &Seen, all: &Sight, taken: &mut Taken) {
-        let is_numbered = seen.place != NO_NUMBERS;
-        let held = self.waiting.iter().position(|waiting| is_numbered && waiting.seen.place == seen.place);
+        let held = self.waiting.iter().position(|waiting| waiting.seen.place == seen.place);
         let file = match held {
             // It may have another name by now.
             Some(index) if self.waiting[index].seen.path != seen.path => self.waiting.remove(index).file,

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::followed::Followed;
-use crate::source::file::identity::NO_NUMBERS;
 use crate::source::file::scan::Seen;
 
 /// The files that are followed, found by place and by name.
@@ -28,12 +27,9 @@ impl Taken {
         self.names.insert(file.path.clone());
     }
 
-    /// Whether this file is followed. Without file numbers, the path tells files apart.
+    /// Whether this file is followed.
     pub fn has(&self, seen: &Seen) -> bool {
-        match seen.place {
-            NO_NUMBERS => self.names.contains(&seen.path),
-            place => self.places.contains(&place),
-        }
+        self.places.contains(&seen.place)
     }
 
     /// Whether a file that is followed has this name.

@@ -426,7 +426,6 @@ async fn more_files_than_may_be_open_are_told_and_read_when_others_are_gone() {
     assert_eq!(source.trouble(), None);
 }
 
-#[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn a_folder_that_cannot_be_looked_into_is_told_and_no_file_in_it_counts_as_gone() {
     let folder = Folder::followed();
@@ -449,7 +448,6 @@ async fn a_folder_that_cannot_be_looked_into_is_told_and_no_file_in_it_counts_as
     assert_eq!(source.trouble(), None);
 }
 
-#[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn a_file_that_cannot_be_looked_at_does_not_count_as_gone() {
     let folder = Folder::followed();
@@ -473,7 +471,6 @@ async fn a_file_that_cannot_be_looked_at_does_not_count_as_gone() {
     assert_eq!(texts(&records), ["{2"]);
 }
 
-#[cfg(unix)]
 #[tokio::test(start_paused = true)]
 async fn a_file_that_cannot_be_looked_at_is_told_while_it_is_read_on() {
     for path in ["in", "in/*.log"] {

@@ -152,7 +152,6 @@ async fn a_file_that_cannot_be_read_is_told_after_the_others_and_tried_again() {
     assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{\"id\":\"1\"}"]);
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn what_is_no_file_is_told_and_not_opened() {
     let folder = Folder::new();
