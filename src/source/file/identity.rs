@@ -18,12 +18,18 @@ const HEAD: u64 = 64 << 10;
 /// How much is compared of what was read last.
 const TAIL: u64 = 4 << 10;
 
+/// The file system of a file, and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct FileId {
+    device: u64,
+    pub inode: u64,
+}
+
 /// What is remembered of a file to know it again: under another name when it is followed, unchanged when it is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
-    /// The file system and the number of the file in it.
-    device: u64,
-    inode: u64,
+    #[serde(flatten)]
+    id: FileId,
     /// When the file was made, in nanoseconds since the Unix epoch, where the system tells it: the number of one that is gone is given
     /// to another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,16 +78,26 @@ pub(super) struct Detail {
     pub earlier: Vec<Progress>,
 }
 
+impl FileId {
+    /// That of this file.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// Whether both may be the same file: a file system may have another number after it was mounted anew.
+    pub fn may_be(self, other: Self) -> bool {
+        self.inode == other.inode
+    }
+}
+
 impl Identity {
     /// The identity of an open file as it is now.
     pub fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let (device, inode) = place(&metadata);
         let head = bytes(file, 0, HEAD.min(metadata.len()))?;
         let head_bytes = head.len() as u64;
         Ok(Self {
-            device,
-            inode,
+            id: FileId::of(&metadata),
             born: metadata.created().ok().map(nanos),
             size: metadata.len(),
             modified: modified(&metadata),
@@ -107,7 +123,7 @@ impl Identity {
 
     /// Whether nothing was written to the file in between, and no other took its place.
     pub fn is_unchanged(&self, now: &Self) -> bool {
-        self.is_at(now.place())
+        self.id.may_be(now.id)
             && self.size == now.size
             && self.modified == now.modified
             && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
@@ -119,7 +135,7 @@ impl Identity {
         // Data folders of before do not say when a file was made.
         let made = metadata.created().ok().map(nanos);
         let is_made_anew = self.born.zip(made).is_some_and(|(before, now)| before != now);
-        Ok(self.is_at(place(&metadata)) && !is_made_anew && self.holds(file)?)
+        Ok(self.id.may_be(FileId::of(&metadata)) && !is_made_anew && self.holds(file)?)
     }
 
     /// Whether what was read is still in the open file, as far as its beginning and what was read last tell.
@@ -136,15 +152,9 @@ impl Identity {
         self.head_bytes < HEAD.min(size)
     }
 
-    /// The file system and the number of the file in it.
-    pub fn place(&self) -> (u64, u64) {
-        (self.device, self.inode)
-    }
-
-    /// Whether the file that was here is still the one with this place. The file system is not compared: it may have another number
-    /// after it was mounted anew.
-    pub fn is_at(&self, (_, inode): (u64, u64)) -> bool {
-        self.inode == inode
+    /// Which file it is.
+    pub fn id(&self) -> FileId {
+        self.id
     }
 
     /// When the file was last written, in nanoseconds since the Unix epoch.
@@ -198,11 +208,6 @@ impl Detail {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("numbers and texts are always JSON")
     }
-}
-
-/// The file system of a file and its number there.
-pub(super) fn place(metadata: &Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
 }
 
 /// When the file was last written, in nanoseconds since the Unix epoch.

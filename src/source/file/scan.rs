@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::decompress::Compression;
-use super::identity;
+use super::identity::FileId;
 use crate::settings::source::{FileFormat, FileSettings};
 use crate::source::SourceError;
 
@@ -21,8 +21,7 @@ pub(super) struct Kind {
 pub(super) struct Seen {
     pub path: PathBuf,
     pub kind: Kind,
-    /// See [`identity::place`].
-    pub place: (u64, u64),
+    pub id: FileId,
     /// How long it was.
     pub size: u64,
 }
@@ -209,8 +208,8 @@ fn take(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut
              by a source of its own without `follow`"
         ),
         Some(kind) => {
-            let (place, size) = (identity::place(metadata), metadata.len());
-            return found.files.push(Seen { path, kind, place, size });
+            let (id, size) = (FileId::of(metadata), metadata.len());
+            return found.files.push(Seen { path, kind, id, size });
         }
     };
     found.problems.push((path, problem));

@@ -42,7 +42,7 @@ impl Followed {
         let said = |error: std::io::Error| cannot_read(&name, &error);
         let mut identity = Identity::of(&file).map_err(said)?;
         let before = known.last(&name);
-        let (base, given) = match known.progress(&file, identity.place(), all).map_err(said)? {
+        let (base, given) = match known.progress(&file, identity.id(), all).map_err(said)? {
             Some(progress) if progress.offset <= identity.size() => {
                 identity = progress.identity.renewed(&file).map_err(said)?;
                 (progress.base, progress.mark())
@@ -60,7 +60,7 @@ impl Followed {
             path: seen.path.clone(),
             kind: seen.kind,
             file,
-            earlier: known.earlier(&name, identity.place(), all),
+            earlier: known.earlier(&name, identity.id(), all),
             size: identity.size(),
             modified: identity.modified(),
             identity,

@@ -10,7 +10,7 @@ use super::followed::Followed;
 use super::sight::Sight;
 use crate::source::Committed;
 use crate::source::file::content::Mark;
-use crate::source::file::identity::Progress;
+use crate::source::file::identity::{FileId, Progress};
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -29,7 +29,7 @@ impl Known {
     }
 
     fn set(&mut self, name: &str, files: Vec<Progress>) {
-        let number = |file: &Progress| file.identity.place().1;
+        let number = |file: &Progress| file.identity.id().inode;
         for before in self.files.remove(name).iter().flatten().map(number) {
             if let Some(names) = self.names.get_mut(&before) {
                 names.remove(name);
@@ -55,15 +55,15 @@ impl Known {
     /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
     ///
     /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
-    pub fn progress(&self, file: &File, place: (u64, u64), all: &Sight) -> io::Result<Option<&Progress>> {
+    pub fn progress(&self, file: &File, id: FileId, all: &Sight) -> io::Result<Option<&Progress>> {
         let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
-        let names = self.names.get(&place.1).into_iter().flatten();
+        let names = self.names.get(&id.inode).into_iter().flatten();
         for known in names.filter_map(|name| self.files.get(name)) {
             for (depth, progress) in known.iter().enumerate() {
-                let before = progress.identity.place();
-                let is_elsewhere = || before != place && all.at(before).next().is_some();
+                let before = progress.identity.id();
+                let is_elsewhere = || before != id && all.of_file(before).next().is_some();
                 // Cheapest first.
-                if !progress.identity.is_at(place) || is_elsewhere() || !progress.identity.is_same_file(file)? {
+                if !before.may_be(id) || is_elsewhere() || !progress.identity.is_same_file(file)? {
                     continue;
                 }
                 if depth == 0 {
@@ -77,10 +77,10 @@ impl Known {
     }
 
     /// The files that had this name before and are still there under another.
-    pub fn earlier(&self, name: &str, own: (u64, u64), all: &Sight) -> Vec<Progress> {
+    pub fn earlier(&self, name: &str, own: FileId, all: &Sight) -> Vec<Progress> {
         let still_there = |progress: &&Progress| {
-            let identity = &progress.identity;
-            !identity.is_at(own) && all.may_have(identity)
+            let id = progress.identity.id();
+            !id.may_be(own) && all.may_have(id)
         };
         self.files.get(name).into_iter().flatten().filter(still_there).cloned().collect()
     }
@@ -98,7 +98,7 @@ impl Known {
     /// Warns of files that are not among these any more.
     pub fn warn_of_lost(&self, all: &Sight) {
         let lost = self.files.iter().filter_map(|(name, known)| Some((name, known.first()?)));
-        let lost: Vec<_> = lost.filter(|(_, last)| !all.may_have(&last.identity)).collect();
+        let lost: Vec<_> = lost.filter(|(_, last)| !all.may_have(last.identity.id())).collect();
         if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {
             warn!(
                 files = lost.len(),

@@ -1,6 +1,6 @@
 //! Files that are read on as they grow, through rotation.
 //!
-//! A file is known by its place in the file system and its beginning, and stays open when it is renamed or removed, so
+//! A file is known by its number in the file system and its beginning, and stays open when it is renamed or removed, so
 //! that its last lines are read. A name belongs to one file at a time: what appears under it is read when the file
 //! that had it is read to its end, and is held open until then, for it may be rotated away as well. Positions carry what
 //! else had the name before, so that a restart knows those files too.
@@ -26,7 +26,7 @@ use self::known::Known;
 use self::sight::Sight;
 use self::taken::Taken;
 use super::Step;
-use super::identity;
+use super::identity::FileId;
 use super::scan::{Found, ScanError, Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
@@ -202,7 +202,7 @@ impl Follow {
     /// there.
     fn rename(&mut self, all: &Sight, blind: &[PathBuf], now: Instant) {
         for mut file in std::mem::take(&mut self.files) {
-            let here = all.at(file.identity.place()).max_by_key(|seen| seen.path == file.path);
+            let here = all.of_file(file.identity.id()).max_by_key(|seen| seen.path == file.path);
             let may_be_there = is_within(&file.path, blind);
             let gone_since = match here {
                 Some(_) => None,
@@ -216,7 +216,7 @@ impl Follow {
                     self.known.leave(&file);
                     info!(from = file.name(), to = %here.path.display(), "a file was renamed");
                     file.path.clone_from(&here.path);
-                    file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.place(), all);
+                    file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.id(), all);
                     file.set_place(file.place.base);
                 }
                 None if !may_be_there
@@ -241,7 +241,7 @@ impl Follow {
     /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free.
     fn follow_rotated(&mut self, all: &Sight, blind: &[PathBuf], taken: &mut Taken) {
         for waiting in std::mem::take(&mut self.waiting) {
-            if is_within(&waiting.seen.path, blind) || all.at(waiting.seen.place).next().is_some() {
+            if is_within(&waiting.seen.path, blind) || all.of_file(waiting.seen.id).next().is_some() {
                 self.waiting.push(waiting);
             } else {
                 self.follow_open(&waiting.seen, waiting.file, all, taken);
@@ -251,14 +251,14 @@ impl Follow {
 
     /// Opens a file that is not followed yet.
     fn follow(&mut self, seen: &Seen, all: &Sight, taken: &mut Taken) {
-        let held = self.waiting.iter().position(|waiting| waiting.seen.place == seen.place);
+        let held = self.waiting.iter().position(|waiting| waiting.seen.id == seen.id);
         let file = match held {
             // It may have another name by now.
             Some(index) if self.waiting[index].seen.path != seen.path => self.waiting.remove(index).file,
             Some(index) if self.is_free(&seen.path, index, taken) => self.waiting.remove(index).file,
             Some(_) => return,
             None => match self.open_file(&seen.path) {
-                Ok(Some((place, file))) if place == seen.place => file,
+                Ok(Some((id, file))) if id == seen.id => file,
                 // Rotated between the scan and now: the next scan sees it as it is.
                 Ok(Some(_)) => return,
                 Ok(None) => {
@@ -272,10 +272,10 @@ impl Follow {
         self.follow_open(seen, file, all, taken);
     }
 
-    /// A file and its place, unless too many are open.
-    fn open_file(&self, path: &Path) -> io::Result<Option<((u64, u64), Held)>> {
+    /// A file and which one it is, unless too many are open.
+    fn open_file(&self, path: &Path) -> io::Result<Option<(FileId, Held)>> {
         let Some(file) = self.descriptors.open(path)? else { return Ok(None) };
-        Ok(Some((identity::place(&file.metadata()?), file)))
+        Ok(Some((FileId::of(&file.metadata()?), file)))
     }
 
     /// Whether a name is nobody's, nor waited for by the first so many that wait.
@@ -358,8 +358,8 @@ mod tests {
         look(&mut follow, &elsewhere);
         fs::rename(&log, old).unwrap();
         fs::write(&log, "{}\n{}\n").unwrap();
-        let place = identity::place(&log.metadata().unwrap());
-        let follows = |follow: &Follow| follow.files.iter().any(|file| file.identity.place() == place);
+        let id = FileId::of(&log.metadata().unwrap());
+        let follows = |follow: &Follow| follow.files.iter().any(|file| file.identity.id() == id);
         for (blind, expected) in [(Path::new(""), false), (&*elsewhere, true)] {
             for _ in 0..4 {
                 look(&mut follow, blind);

@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::followed::Followed;
+use crate::source::file::identity::FileId;
 use crate::source::file::scan::Seen;
 
-/// The files that are followed, found by place and by name.
+/// The files that are followed, found by which they are and by name.
 #[derive(Default)]
 pub(super) struct Taken {
-    places: HashSet<(u64, u64)>,
+    ids: HashSet<FileId>,
     names: HashSet<PathBuf>,
 }
 
@@ -23,13 +24,13 @@ impl Taken {
 
     /// One more is followed.
     pub fn add(&mut self, file: &Followed) {
-        self.places.insert(file.identity.place());
+        self.ids.insert(file.identity.id());
         self.names.insert(file.path.clone());
     }
 
     /// Whether this file is followed.
     pub fn has(&self, seen: &Seen) -> bool {
-        self.places.contains(&seen.place)
+        self.ids.contains(&seen.id)
     }
 
     /// Whether a file that is followed has this name.
