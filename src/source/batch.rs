@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::lines::Cut;
 use super::{Partition, Position, Record, Room};
 use crate::document::Version;
 
@@ -78,10 +77,27 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The record that ends at `offset`, with the place in the source's own order that `ordinal` gives it.
-    pub fn record(&self, payload: Bytes, offset: u64, ordinal: u64, broken: Option<String>) -> Record {
-        let position = Position { partition: Arc::clone(&self.partition), offset, ordinal };
-        let version = Version::from_nanos(i128::from(self.base) + i128::from(ordinal));
-        Record { broken, ..Record::new(payload, position, version) }
+    /// What was cut out, as a record, with the place in the source's own order that its line gives it.
+    pub fn record(&self, cut: Cut) -> Record {
+        let position = Position { partition: Arc::clone(&self.partition), offset: cut.end, ordinal: cut.line };
+        let version = Version::from_nanos(version(self.base, cut.line).into());
+        Record { broken: cut.broken, ..Record::new(cut.bytes, position, version) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn no_record_has_a_version_that_is_not_behind_when_its_partition_is() {
+        for base in [0, i64::MAX - 1] {
+            let partition = Arc::new(Partition { name: "a".to_owned(), detail: String::new() });
+            let cut = Cut { bytes: Bytes::new(), end: 9, line: 7, broken: None };
+            let record = Place { partition, base }.record(cut);
+            assert!(record.version.as_nanos() <= i128::from(behind(base, 7)), "{base}");
+        }
     }
 }

@@ -129,7 +129,7 @@ impl Lines {
                 self.cutter.put_back(cut);
                 break;
             }
-            batch.push(self.place.record(cut.bytes, cut.end, cut.line, cut.broken));
+            batch.push(self.place.record(cut));
             next = self.cutter.at_hand();
         }
         Ok(batch.records())

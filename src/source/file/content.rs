@@ -11,7 +11,7 @@ use super::parquet;
 use super::scan::Kind;
 use crate::settings::source::FileFormat;
 use crate::source::batch::{Batch, Place};
-use crate::source::lines::{Boundary, Cutter, Quoting};
+use crate::source::lines::{Boundary, Cut, Cutter, Quoting};
 
 /// Where reading goes on: behind the record that ends here.
 #[derive(Debug, Clone, Copy, Default)]
@@ -120,7 +120,7 @@ impl Content {
                 return Ok(false);
             }
             *given = Mark { offset: cut.end, ordinal: cut.line };
-            batch.push(place.record(payload.unwrap_or(cut.bytes), cut.end, cut.line, cut.broken));
+            batch.push(place.record(Cut { bytes: payload.unwrap_or(cut.bytes), ..cut }));
         }
         Ok(false)
     }
