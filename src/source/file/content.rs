@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::csv;
 use super::decompress::Compression;
 #[cfg(feature = "parquet")]
@@ -14,7 +16,7 @@ use crate::source::batch::{Batch, Place};
 use crate::source::lines::{Boundary, Cut, Cutter, Quoting};
 
 /// Where reading goes on: behind the record that ends here.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// Bytes, or rows of a Parquet file.
     pub offset: u64,

@@ -62,8 +62,9 @@ pub(super) struct Progress {
     pub identity: Identity,
     /// The version before its first record.
     pub base: i64,
-    pub offset: u64,
-    pub ordinal: u64,
+    /// Where to read on.
+    #[serde(flatten)]
+    pub mark: Mark,
 }
 
 /// `Partition::detail` of a file.
@@ -182,7 +183,7 @@ impl Progress {
         let of_files = committed.iter().filter(|row| row.detail.starts_with('{'));
         of_files.filter_map(|row| match serde_json::from_str(&row.detail) {
             Ok(Detail { identity, base, earlier }) => {
-                let progress = Self { identity, base, offset: row.offset, ordinal: row.ordinal };
+                let progress = Self { identity, base, mark: Mark { offset: row.offset, ordinal: row.ordinal } };
                 Some((row.partition.as_str(), progress, earlier))
             }
             Err(error) => {
@@ -192,14 +193,9 @@ impl Progress {
         })
     }
 
-    /// Where to read on.
-    pub fn mark(&self) -> Mark {
-        Mark { offset: self.offset, ordinal: self.ordinal }
-    }
-
     /// The version before the first record of what took this file's place: newer than all of this file.
     pub fn base_behind(&self, modified: i64) -> i64 {
-        modified.max(batch::behind(self.base, self.ordinal))
+        modified.max(batch::behind(self.base, self.mark.ordinal))
     }
 }
 
@@ -234,4 +230,23 @@ fn bytes(mut file: &File, from: u64, length: u64) -> io::Result<Vec<u8>> {
     let outcome = file.take(length).read_to_end(&mut bytes);
     file.seek(SeekFrom::Start(before))?;
     outcome.map(|_| bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_ledger_keeps_of_a_file_is_read_and_written_as_before() {
+        let kept = concat!(
+            r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"#,
+            r#""tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#,
+        );
+        let progress: Progress = serde_json::from_str(kept).unwrap();
+        assert_eq!(progress.mark, Mark { offset: 11, ordinal: 12 });
+        assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
+        let detail = Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress] };
+        let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
+        assert_eq!(read.earlier, detail.earlier);
+    }
 }

@@ -58,7 +58,7 @@ impl Once {
     /// Remembers the committed positions and looks for the files.
     pub fn open(&mut self, committed: &[Committed]) -> Result<(), SourceError> {
         for (name, progress, _) in Progress::all(committed) {
-            self.note_end(progress.identity.modified(), batch::version(progress.base, progress.ordinal));
+            self.note_end(progress.identity.modified(), batch::version(progress.base, progress.mark.ordinal));
             self.known.insert(name.to_owned(), progress);
         }
         self.scan(None)
@@ -135,7 +135,7 @@ impl Once {
         let file = File::open(&seen.path).map_err(said)?;
         let identity = Identity::of(&file).map_err(said)?;
         let (base, given) = match self.known.get(name) {
-            Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark()),
+            Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark),
             Some(known) => {
                 info!(file = name, "the file changed since it was read; reading it from the start");
                 (known.base_behind(identity.modified()), Mark::default())
@@ -158,8 +158,7 @@ impl Once {
         let Some(Open { path, identity, place, given, .. }) = self.current.take() else { return };
         let name = &place.partition.name;
         let reason = format!("`{name}` cannot be read: {reason}");
-        let Mark { offset, ordinal } = given;
-        self.known.insert(name.clone(), Progress { identity, base: place.base, offset, ordinal });
+        self.known.insert(name.clone(), Progress { identity, base: place.base, mark: given });
         self.fail(path, reason);
     }
 

@@ -43,9 +43,9 @@ impl Followed {
         let mut identity = Identity::of(&file).map_err(said)?;
         let before = known.last(&name);
         let (base, given) = match known.progress(&file, identity.id(), all).map_err(said)? {
-            Some(progress) if progress.offset <= identity.size() => {
+            Some(progress) if progress.mark.offset <= identity.size() => {
                 identity = progress.identity.renewed(&file).map_err(said)?;
-                (progress.base, progress.mark())
+                (progress.base, progress.mark)
             }
             Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
             None => {
@@ -146,15 +146,11 @@ impl Followed {
 
     fn start_again(&mut self, why: &str, max_record: usize) -> Result<(), String> {
         info!(file = self.name(), line = self.given.ordinal, why, "a file was overwritten; reading it from the start");
-        let before = self.given;
+        let before = Progress { identity: self.identity.clone(), base: self.place.base, mark: self.given };
         self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
         self.given = Mark::default();
-        let old = self.identity.clone();
         self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
-        let Mark { offset, ordinal } = before;
-        let base =
-            Progress { identity: old, base: self.place.base, offset, ordinal }.base_behind(self.identity.modified());
-        self.set_place(base);
+        self.set_place(before.base_behind(self.identity.modified()));
         Ok(())
     }
 

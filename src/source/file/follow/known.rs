@@ -9,7 +9,6 @@ use tracing::warn;
 use super::followed::Followed;
 use super::sight::Sight;
 use crate::source::Committed;
-use crate::source::file::content::Mark;
 use crate::source::file::identity::{FileId, Progress};
 
 #[derive(Default)]
@@ -67,13 +66,13 @@ impl Known {
                     continue;
                 }
                 if depth == 0 {
-                    first = first.into_iter().chain([progress]).min_by_key(|progress| progress.offset);
+                    first = first.into_iter().chain([progress]).min_by_key(|progress| progress.mark.offset);
                 } else {
-                    settled = settled.into_iter().chain([progress]).max_by_key(|progress| progress.offset);
+                    settled = settled.into_iter().chain([progress]).max_by_key(|progress| progress.mark.offset);
                 }
             }
         }
-        Ok(first.into_iter().chain(settled).max_by_key(|progress| progress.offset))
+        Ok(first.into_iter().chain(settled).max_by_key(|progress| progress.mark.offset))
     }
 
     /// The files that had this name before and are still there under another.
@@ -90,8 +89,7 @@ impl Known {
         if file.given.offset == 0 {
             return;
         }
-        let Mark { offset, ordinal } = file.given;
-        let last = Progress { identity: file.identity.clone(), base: file.place.base, offset, ordinal };
+        let last = Progress { identity: file.identity.clone(), base: file.place.base, mark: file.given };
         self.set(file.name(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
     }
 
@@ -103,7 +101,7 @@ impl Known {
             warn!(
                 files = lost.len(),
                 newest = name,
-                line = last.ordinal,
+                line = last.mark.ordinal,
                 "files read before are not there any more under any name that `path` matches; lines written to the newest of them \
                  behind this one are not read, nor are such of the others. Let `path` match rotated files too (`app.log*`) to have \
                  them after a restart"
