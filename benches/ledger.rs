@@ -31,13 +31,8 @@ fn ledger(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ledger");
     for batch in [100, 1000] {
         let folder = tempfile::tempdir().expect("a folder for the bench");
-        let options = LedgerOptions {
-            pipeline: "bench".to_owned(),
-            store_vectors: true,
-            persist_vectors: true,
-            store_points: true,
-            external: false,
-        };
+        let options =
+            LedgerOptions { pipeline: "bench".to_owned(), persist_vectors: true, store_points: true, external: false };
         let ledger = Ledger::open(folder.path(), options).expect("a new ledger");
         group.throughput(Throughput::Elements(batch as u64));
         let mut next = batch;

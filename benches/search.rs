@@ -143,13 +143,7 @@ async fn ask(
 }
 
 fn options() -> LedgerOptions {
-    LedgerOptions {
-        pipeline: "bench".to_owned(),
-        store_vectors: true,
-        persist_vectors: true,
-        store_points: true,
-        external: false,
-    }
+    LedgerOptions { pipeline: "bench".to_owned(), persist_vectors: true, store_points: true, external: false }
 }
 
 fn open(folder: &Path, dimensions: usize) -> EmbeddedIndex {

@@ -66,13 +66,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn documents_are_kept_and_nothing_can_be_searched() {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions {
-            pipeline: "test".to_owned(),
-            store_vectors: false,
-            persist_vectors: false,
-            store_points: false,
-            external: false,
-        };
+        let options =
+            LedgerOptions { pipeline: "test".to_owned(), persist_vectors: false, store_points: false, external: false };
         let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
         let index = DiscardIndex::open(Arc::clone(&ledger)).unwrap();
         let vector = Arc::from([1.0_f32, 2.0]);

@@ -23,14 +23,19 @@ use super::{Ledger, points, unwritten, vectors};
 pub struct LedgerOptions {
     /// The pipeline's name: a folder belongs to one pipeline.
     pub pipeline: String,
-    /// Whether vectors are kept at all.
-    pub store_vectors: bool,
     /// Whether vectors are kept that no point refers to.
     pub persist_vectors: bool,
-    /// Whether points are kept: what an index searches is made from them. Implies [`LedgerOptions::store_vectors`].
+    /// Whether points are kept: what an index searches is made from them.
     pub store_points: bool,
     /// Whether another system holds the points as well: see [`super::unwritten`].
     pub external: bool,
+}
+
+impl LedgerOptions {
+    /// Whether vectors are kept at all.
+    pub(super) fn keeps_vectors(&self) -> bool {
+        self.store_points || self.persist_vectors
+    }
 }
 
 /// Says that an SQLite file is a ledger of Vectide: "Vctd".
@@ -67,7 +72,6 @@ impl Ledger {
         create_durably(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
         let lock = FolderLock::take(folder)?;
         let file = folder.join(FILE);
-        let options = LedgerOptions { store_vectors: options.store_vectors || options.store_points, ..options };
         let writer = prepare(&file, &options).map_err(|trouble| trouble.explain("open the ledger", &file))?;
         let access = Access::write(writer, &file, lock);
         Self::assemble(folder, options, access, Readers::new(&file))
@@ -202,12 +206,8 @@ fn check_pipeline(connection: &Connection, pipeline: &str) -> Result<(), Trouble
 const STORES: &str = "ledger.stores";
 
 fn stores(options: &LedgerOptions) -> String {
-    let named = [
-        (options.store_vectors, "vectors"),
-        (options.persist_vectors, "unused-vectors"),
-        (options.store_points, "points"),
-        (options.external, "external"),
-    ];
+    let named =
+        [(options.persist_vectors, "unused-vectors"), (options.store_points, "points"), (options.external, "external")];
     named.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
@@ -216,7 +216,6 @@ fn recorded_options(connection: &Connection) -> Result<LedgerOptions, Trouble> {
     let has = |name| stores.split(' ').any(|stored| stored == name);
     Ok(LedgerOptions {
         pipeline: setting(connection, PIPELINE)?.unwrap_or_default(),
-        store_vectors: has("vectors"),
         persist_vectors: has("unused-vectors"),
         store_points: has("points"),
         external: has("external"),
@@ -440,7 +439,7 @@ mod tests {
     fn an_index_that_is_made_anew_finds_its_vectors_though_unused_ones_are_not_kept() {
         let folder = tempfile::tempdir().unwrap();
         let only_used = || LedgerOptions { persist_vectors: false, ..options() };
-        let discard = || LedgerOptions { store_vectors: false, store_points: false, ..only_used() };
+        let discard = || LedgerOptions { store_points: false, ..only_used() };
         let held = |ledger: &Ledger| ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
         let held = |ledger: &Ledger| held(ledger).iter().map(Option::is_some).collect::<Vec<_>>();
         open_with(&folder, only_used()).write(&[write("a", vec![here("one")]), write("b", vec![here("two")])]).unwrap();

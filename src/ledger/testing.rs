@@ -9,13 +9,7 @@ use crate::document::{DocumentId, Fingerprint, Vector, Version};
 use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
 
 pub(crate) fn options() -> LedgerOptions {
-    LedgerOptions {
-        pipeline: "test".to_owned(),
-        store_vectors: true,
-        persist_vectors: true,
-        store_points: true,
-        external: false,
-    }
+    LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, store_points: true, external: false }
 }
 
 /// A new ledger; the folder goes when it is dropped.

@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn without_vectors_the_chunks_are_known_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let discard = LedgerOptions { store_vectors: false, persist_vectors: false, store_points: false, ..options() };
+        let discard = LedgerOptions { persist_vectors: false, store_points: false, ..options() };
         let ledger = open_with(&folder, discard);
         let written = ledger.write(&[write("a", vec![here("one")])]).unwrap();
         assert_eq!(written.added, [(1, 0, 0)]);

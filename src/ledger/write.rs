@@ -99,7 +99,7 @@ impl Ledger {
             writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
         let new: Vec<&Vector> =
             writes.iter().flat_map(|write| &write.chunks).filter_map(ChunkWrite::new_vector).collect();
-        if let Some(vector) = new.first().filter(|_| self.options.store_vectors) {
+        if let Some(vector) = new.first().filter(|_| self.options.keeps_vectors()) {
             self.make_way_for(vector)?;
         }
         self.change(doing, |transaction| {
@@ -338,7 +338,7 @@ impl<'t> Writing<'t> {
                 }
                 VectorSource::Held(_) => {}
                 VectorSource::Here(vector) => {
-                    if self.options.store_vectors {
+                    if self.options.keeps_vectors() {
                         let vector = self.vectors.keep(&chunk.fingerprint, vector)?;
                         if self.options.store_points {
                             self.insert_point.execute(params![key, row, place, vector.cast_signed()])?;

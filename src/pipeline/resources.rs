@@ -95,7 +95,6 @@ pub fn ledger_options(settings: &Settings) -> LedgerOptions {
     let discards = matches!(settings.index, IndexSettings::Discard(_));
     LedgerOptions {
         pipeline: settings.pipeline.clone(),
-        store_vectors: !discards || settings.dedup.persist,
         persist_vectors: settings.dedup.persist,
         store_points: !discards,
         external: settings.index.external().is_some(),

@@ -169,13 +169,8 @@ impl Answer {
 impl Ground {
     pub(super) async fn new(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions {
-            pipeline: "test".into(),
-            store_vectors: true,
-            persist_vectors: true,
-            store_points: true,
-            external: false,
-        };
+        let options =
+            LedgerOptions { pipeline: "test".into(), persist_vectors: true, store_points: true, external: false };
         let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
         let journal = Arc::new(MemoryJournal::default());
         let intake = Intake::open(journal.clone(), "api", setup.max_pending).await.unwrap();

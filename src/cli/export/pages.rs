@@ -86,15 +86,9 @@ pub(super) mod tests {
     use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource};
 
     /// A ledger with as many documents as pages and a half take, among them one that was deleted and one that waits for its text.
-    pub fn filled(store_vectors: bool) -> (tempfile::TempDir, Ledger) {
+    pub fn filled(store_points: bool) -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions {
-            pipeline: "p".into(),
-            store_vectors,
-            persist_vectors: false,
-            store_points: store_vectors,
-            external: false,
-        };
+        let options = LedgerOptions { pipeline: "p".into(), persist_vectors: false, store_points, external: false };
         let ledger = Ledger::open(folder.path(), options).unwrap();
         let writes: Vec<DocumentWrite> = (0..PAGE * 3 / 2)
             .map(|number| {

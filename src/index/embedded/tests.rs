@@ -30,13 +30,8 @@ struct World {
 }
 
 fn open_ledger(folder: &Path) -> Arc<Ledger> {
-    let options = LedgerOptions {
-        pipeline: "test".to_owned(),
-        store_vectors: true,
-        persist_vectors: true,
-        store_points: true,
-        external: false,
-    };
+    let options =
+        LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, store_points: true, external: false };
     Arc::new(Ledger::open(folder, options).unwrap())
 }
 

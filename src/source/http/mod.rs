@@ -273,13 +273,8 @@ mod tests {
     async fn what_was_accepted_into_a_ledger_is_there_when_it_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
-            let options = LedgerOptions {
-                pipeline: "test".into(),
-                store_vectors: true,
-                persist_vectors: true,
-                store_points: true,
-                external: false,
-            };
+            let options =
+                LedgerOptions { pipeline: "test".into(), persist_vectors: true, store_points: true, external: false };
             Arc::new(Ledger::open(folder.path(), options).unwrap())
         };
         let ledger = open();

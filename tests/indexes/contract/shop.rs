@@ -46,7 +46,6 @@ impl Shop {
     pub fn open(folder: TempDir, place: Place, adopt: bool) -> Self {
         let options = LedgerOptions {
             pipeline: PIPELINE.to_owned(),
-            store_vectors: true,
             persist_vectors: true,
             store_points: true,
             external: matches!(place, Place::Collection(_)),
