@@ -59,16 +59,15 @@ impl VectorIndex for DiscardIndex {
 #[cfg(test)]
 mod tests {
     use crate::document::{Document, DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, LedgerOptions, Moot, VectorSource};
+    use crate::ledger::{ChunkWrite, LedgerOptions, Moot, VectorSource, testing};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn documents_are_kept_and_nothing_can_be_searched() {
         let folder = tempfile::tempdir().unwrap();
-        let options =
-            LedgerOptions { pipeline: "test".to_owned(), persist_vectors: false, store_points: false, external: false };
-        let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
+        let options = LedgerOptions { persist_vectors: false, store_points: false, ..testing::options() };
+        let ledger = Arc::new(testing::open_with(&folder, options));
         let index = DiscardIndex::open(Arc::clone(&ledger)).unwrap();
         let vector = Arc::from([1.0_f32, 2.0]);
         let id = DocumentId::new("a").unwrap();

@@ -76,10 +76,7 @@ mod tests {
 
     #[test]
     fn an_index_with_vectors_keeps_its_space_and_an_empty_one_takes_another() {
-        let folder = tempfile::tempdir().unwrap();
-        let options =
-            LedgerOptions { pipeline: "p".into(), persist_vectors: true, store_points: true, external: false };
-        let ledger = Ledger::open(folder.path(), options).unwrap();
+        let (_folder, ledger) = testing::open();
         assert!(!compare(&ledger, &space("a")).unwrap());
         claim(&ledger, &space("a")).unwrap();
         assert!(compare(&ledger, &space("a")).unwrap());

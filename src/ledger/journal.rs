@@ -220,20 +220,13 @@ mod tests {
     #[test]
     fn a_full_disk_shows_until_something_can_be_written_again() {
         let (_folder, ledger) = open();
-        let limit = |pages: u32| {
-            let limit = |transaction: &Transaction<'_>| {
-                Ok(transaction
-                    .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, u32>(0))?)
-            };
-            ledger.change("limit the file", limit).unwrap()
-        };
-        let smallest = limit(1);
+        let smallest = ledger.limit_pages(1);
         let large = vec![b'a'; 1 << 20];
         let error = ledger.append_journal("api", &[&large], MS).unwrap_err();
         let told = ledger.health.of(Component::Journal);
         assert_eq!((error.kind(), told.state), (LedgerErrorKind::Full, HealthState::Degraded));
         assert_eq!(told.reason, Some(error.to_string()));
-        limit(smallest + 1_000);
+        ledger.limit_pages(smallest + 1_000);
         assert!(ledger.append_journal("api", &[], 2 * MS).unwrap().is_empty());
         assert_eq!(ledger.health.of(Component::Journal).state, HealthState::Ok);
         assert_eq!(ledger.append_journal("api", &[&large], 3 * MS).unwrap(), 1..2);

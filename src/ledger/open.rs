@@ -459,16 +459,12 @@ mod tests {
     fn a_full_disk_is_told_and_writing_goes_on_when_there_is_room() {
         let (_folder, ledger) = open();
         ledger.write(&[write("before", vec![here("before")])]).unwrap();
-        let limit = |pages: i64| {
-            let writer = ledger.access.writer().unwrap().lock();
-            writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
-        };
         let large = DocumentWrite { document: "x".repeat(400_000), ..write("large", vec![here("large")]) };
-        limit(20);
+        ledger.limit_pages(20);
         let error = ledger.write(std::slice::from_ref(&large)).unwrap_err();
         assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
         assert_eq!(ledger.counts().unwrap().documents, 1, "all or nothing");
-        limit(10_000);
+        ledger.limit_pages(10_000);
         assert_eq!(ledger.write(&[large]).unwrap().added, [(2, 0, 0)]);
     }
 }

@@ -63,10 +63,11 @@ impl Ledger {
         self.limit_pages(i64::from(u32::MAX) - 1);
     }
 
-    fn limit_pages(&self, pages: i64) {
+    /// From now on its file may have so many pages, or as many as it has; says how many.
+    pub(super) fn limit_pages(&self, pages: i64) -> i64 {
         // A panic in the middle of a change leaves it whole.
         let writer = self.access.writer().unwrap().lock();
-        writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        writer.connection.pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0)).unwrap()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::space::Space;
 use crate::embed::status::ProviderStatus;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
-use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
+use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, Moot, VectorSource, testing};
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
 use crate::settings::{ByteSize, ServerSettings, Span};
@@ -168,10 +168,8 @@ impl Answer {
 
 impl Ground {
     pub(super) async fn new(setup: Setup) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options =
-            LedgerOptions { pipeline: "test".into(), persist_vectors: true, store_points: true, external: false };
-        let ledger = Arc::new(Ledger::open(folder.path(), options).unwrap());
+        let (folder, ledger) = testing::open();
+        let ledger = Arc::new(ledger);
         let journal = Arc::new(MemoryJournal::default());
         let intake = Intake::open(journal.clone(), "api", setup.max_pending).await.unwrap();
         let space = Space { model: "fake".into(), revision: String::new(), dimensions: 2 };

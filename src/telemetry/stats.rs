@@ -207,7 +207,7 @@ pub struct IndexStats {
 mod tests {
     use super::*;
     use crate::document::Operation;
-    use crate::ledger::LedgerOptions;
+    use crate::ledger::testing;
     use crate::telemetry::{CacheTier, Outcome, Reason};
 
     #[test]
@@ -244,10 +244,7 @@ mod tests {
 
     #[test]
     fn without_a_process_the_ledger_alone_makes_the_answer() {
-        let folder = tempfile::tempdir().unwrap();
-        let options =
-            LedgerOptions { pipeline: "products".into(), persist_vectors: true, store_points: true, external: false };
-        let ledger = Ledger::open(folder.path(), options).unwrap();
+        let (_folder, ledger) = testing::open();
         ledger.add_totals(&Totals { texts: 3, tokens: 40, money: 0.25, cache_hits: 5, events: 8 }).unwrap();
         let stats = Stats::of_ledger("products", &ledger).unwrap();
         let expected = serde_json::json!({

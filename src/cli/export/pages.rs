@@ -83,13 +83,13 @@ pub(super) mod tests {
 
     use super::*;
     use crate::document::{Change, Document, Fingerprint, Operation, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource};
+    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource, testing};
 
     /// A ledger with as many documents as pages and a half take, among them one that was deleted and one that waits for its text.
     pub fn filled(store_points: bool) -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions { pipeline: "p".into(), persist_vectors: false, store_points, external: false };
-        let ledger = Ledger::open(folder.path(), options).unwrap();
+        let options = LedgerOptions { persist_vectors: false, store_points, ..testing::options() };
+        let ledger = testing::open_with(&folder, options);
         let writes: Vec<DocumentWrite> = (0..PAGE * 3 / 2)
             .map(|number| {
                 let id = DocumentId::new(&format!("p{number:05}")).unwrap();

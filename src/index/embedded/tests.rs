@@ -14,7 +14,8 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Version};
 use crate::index::Filter;
 use crate::index::distance::Scorer;
-use crate::ledger::{ChunkWrite, LedgerOptions, Moot};
+use crate::ledger::testing::options;
+use crate::ledger::{ChunkWrite, Moot};
 
 use crate::testkit::faults::{self, Strike};
 
@@ -30,9 +31,7 @@ struct World {
 }
 
 fn open_ledger(folder: &Path) -> Arc<Ledger> {
-    let options =
-        LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, store_points: true, external: false };
-    Arc::new(Ledger::open(folder, options).unwrap())
+    Arc::new(Ledger::open(folder, options()).unwrap())
 }
 
 impl World {

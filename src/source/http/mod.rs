@@ -134,7 +134,7 @@ mod tests {
     use super::journal::memory::MemoryJournal;
     use super::*;
     use crate::document::{DocumentId, Operation};
-    use crate::ledger::{Ledger, LedgerOptions};
+    use crate::ledger::testing::{open_with, options};
 
     const ROOM: Room = Room { records: 100, bytes: 1 << 20 };
 
@@ -272,11 +272,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_accepted_into_a_ledger_is_there_when_it_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || {
-            let options =
-                LedgerOptions { pipeline: "test".into(), persist_vectors: true, store_points: true, external: false };
-            Arc::new(Ledger::open(folder.path(), options).unwrap())
-        };
+        let open = || Arc::new(open_with(&folder, options()));
         let ledger = open();
         let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
         accept(&intake, &["1", "2", "3"]).await;
