@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 use crate::document::{Document, DocumentId, Version};
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::packed::StoredVersion;
 use super::page::{self, limit};
 use super::{Ledger, documents};
 
@@ -99,18 +98,17 @@ impl Ledger {
                 let hash = Sha256::digest(&letter.payload);
                 let place = params![letter.source, letter.position, hash.as_slice()];
                 let versions = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-                let before: Option<(StoredVersion, Option<StoredVersion>)> =
-                    known.query_row(place, versions).optional()?;
-                let (order, version) = before.map_or((None, None), |(order, version)| (Some(order.0), version));
+                let before: Option<(Version, Option<Version>)> = known.query_row(place, versions).optional()?;
+                let (order, version) = before.unwrap_or((letter.order, None));
                 statement.execute(params![
                     at_ms,
                     letter.source,
                     letter.position,
                     letter.document.as_ref().map(DocumentId::as_str),
-                    letter.version.max(version.map(|version| version.0)).map(StoredVersion),
+                    letter.version.max(version),
                     letter.reason,
                     letter.attempts,
-                    StoredVersion(order.map_or(letter.order, |order| order.max(letter.order))),
+                    order.max(letter.order),
                     hash.as_slice(),
                     letter.payload,
                     letter.taken_in,
@@ -218,10 +216,10 @@ fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Trouble> {
         source: row.get(2)?,
         position: row.get(3)?,
         document,
-        version: row.get::<_, Option<StoredVersion>>(5)?.map(|version| version.0),
+        version: row.get(5)?,
         reason: row.get(6)?,
         attempts: row.get(7)?,
-        order: row.get::<_, StoredVersion>(8)?.0,
+        order: row.get(8)?,
         payload: row.get(9)?,
         taken_in: row.get(11)?,
     };
@@ -247,7 +245,7 @@ pub(super) fn clear(connection: &Connection, document: &DocumentId, moot: Moot) 
     let mut find = connection
         .prepare_cached("SELECT id, version, taken_in FROM dead_letters WHERE document = ?1 AND version IS NOT NULL")?;
     let letters = find.query_map([document.as_str()], |row| {
-        let (version, taken_in) = (row.get::<_, StoredVersion>(1)?.0, row.get(2)?);
+        let (version, taken_in) = (row.get::<_, Version>(1)?, row.get(2)?);
         let until = if taken_in { Some(moot.taken_in) } else { moot.replaced };
         Ok((row.get::<_, i64>(0)?, until.is_some_and(|until| version <= until)))
     })?;

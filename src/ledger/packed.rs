@@ -40,19 +40,17 @@ impl FromSql for Chunks {
     }
 }
 
-/// A version as decimal text.
-pub(super) struct StoredVersion(pub(super) Version);
-
-impl FromSql for StoredVersion {
+/// A version lies as decimal text.
+impl FromSql for Version {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let nanos = value.as_str()?.parse().map_err(|_| damaged("a version that is no number"))?;
-        Ok(Self(Version::from_nanos(nanos)))
+        Ok(Self::from_nanos(nanos))
     }
 }
 
-impl ToSql for StoredVersion {
+impl ToSql for Version {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Owned(Value::Text(self.0.as_nanos().to_string())))
+        Ok(ToSqlOutput::Owned(Value::Text(self.as_nanos().to_string())))
     }
 }
 
