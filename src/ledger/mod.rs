@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 pub use clock::{now_ms, now_nanos};
 pub use counts::{Counts, Totals};
@@ -73,7 +73,7 @@ pub struct Ledger {
     vectors: VectorFile,
     access: Access,
     /// The first damage that a call met.
-    damage: watch::Sender<Option<LedgerError>>,
+    damage: SetOnce<LedgerError>,
     health: Arc<Health>,
     patience: Mutex<Patience>,
     underway: Arc<Underway>,
@@ -92,14 +92,7 @@ impl Ledger {
 
     /// Waits until a call meets damage in the file, which no waiting cures: to go on would be to lose, or to make it worse.
     pub async fn damaged(&self) -> LedgerError {
-        let mut damage = self.damage.subscribe();
-        loop {
-            if let Some(error) = &*damage.borrow_and_update() {
-                return error.clone();
-            }
-            // The sender lives in `self`, so there is always another change to wait for.
-            let _ = damage.changed().await;
-        }
+        self.damage.wait().await.clone()
     }
 
     /// The calls that have begun and have not ended.
@@ -123,11 +116,8 @@ impl Ledger {
     fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {
         let error = self.gone().unwrap_or(trouble).explain(doing, &self.file);
         if error.kind() == LedgerErrorKind::Corrupt {
-            self.damage.send_if_modified(|first| {
-                let news = first.is_none();
-                first.get_or_insert_with(|| error.clone());
-                news
-            });
+            // Refused unless it is the first.
+            let _ = self.damage.set(error.clone());
         }
         error
     }

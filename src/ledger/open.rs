@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 
 use super::access::Access;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
@@ -113,7 +113,7 @@ impl Ledger {
     fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
         let vectors = VectorFile::new(folder, access.sieve().is_some(), &options);
-        let (folder, damage) = (folder.to_owned(), watch::Sender::default());
+        let (folder, damage) = (folder.to_owned(), SetOnce::default());
         let ledger = Self {
             folder,
             file,
