@@ -60,8 +60,8 @@ impl Ledger {
     pub fn vectors_of(&self, keys: &[PointKey]) -> Result<Vec<Option<Vector>>, LedgerError> {
         let select = "SELECT vectors.id, vectors.fingerprint FROM points JOIN vectors ON vectors.id = points.vector
                       WHERE points.key = ?1";
-        self.look_up_vectors("read vectors", keys, |connection, key| {
-            connection.prepare_cached(select)?.query_row([key.cast_signed()], place).optional()
+        self.look_up_vectors("read vectors", keys, select, |select, key| {
+            select.query_row([key.cast_signed()], place).optional()
         })
     }
 

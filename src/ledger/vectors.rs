@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::slice;
 
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection};
 
 use crate::document::{Fingerprint, Vector};
 
@@ -35,13 +35,13 @@ impl Ledger {
         if fingerprints.iter().all(|text| sieve.segments(segment::prefix(text)).is_empty()) {
             return Ok(vec![None; fingerprints.len()]);
         }
-        self.look_up_vectors(doing, fingerprints, |connection, text| {
+        self.look_up_vectors(doing, fingerprints, FIND, |select, text| {
             // Asked of what is seen now: a text that has moved since is where the sieve says by now.
             let segments = sieve.segments(segment::prefix(text));
             if segments.is_empty() {
                 return Ok(None);
             }
-            find(&mut connection.prepare_cached(FIND)?, text, segments)
+            find(select, text, segments)
         })
     }
 
@@ -53,8 +53,8 @@ impl Ledger {
     ) -> Result<Vec<Option<Vector>>, LedgerError> {
         let end = self.read(doing, |connection| Ok(segments(connection)?))?;
         let last = Cell::new(0);
-        self.look_up_vectors(doing, fingerprints, |connection, text| {
-            let found = find(&mut connection.prepare_cached(FIND)?, text, (last.get()..end).chain(0..last.get()))?;
+        self.look_up_vectors(doing, fingerprints, FIND, |select, text| {
+            let found = find(select, text, (last.get()..end).chain(0..last.get()))?;
             last.set(found.map_or(last.get(), |place| segment::of(place.slot)));
             Ok(found)
         })
@@ -75,18 +75,20 @@ impl Ledger {
         self.read("open the ledger", |connection| sift(connection, sieve))
     }
 
-    /// The vector of each key, in their order, where `find` knows its place.
+    /// The vector of each key, in their order, where `find` has its place from this statement.
     pub(super) fn look_up_vectors<K>(
         &self,
         doing: &'static str,
         keys: &[K],
-        find: impl Fn(&Connection, &K) -> rusqlite::Result<Option<Place>>,
+        select: &str,
+        find: impl Fn(&mut CachedStatement<'_>, &K) -> rusqlite::Result<Option<Place>>,
     ) -> Result<Vec<Option<Vector>>, LedgerError> {
         let look_up = |keys: &[K]| {
             self.read(doing, |connection| {
                 // First of all: from here on the call sees one state.
                 let recorded = recorded(connection)?;
-                let places: Result<Vec<_>, _> = keys.iter().map(|key| find(connection, key)).collect();
+                let mut select = connection.prepare_cached(select)?;
+                let places: Result<Vec<_>, _> = keys.iter().map(|key| find(&mut select, key)).collect();
                 self.vectors_at(recorded, &places?)
             })
         };
@@ -403,8 +405,10 @@ mod tests {
         ledger.write(&[write("b", vec![here("other")])]).unwrap();
         let read = |now: Option<Place>| {
             let lookups = Cell::new(0);
-            let find = |_: &Connection, _: &()| Ok(if lookups.replace(lookups.get() + 1) == 0 { stale } else { now });
-            ledger.look_up_vectors("read", &[()], find)
+            let find = |_: &mut CachedStatement<'_>, _: &()| {
+                Ok(if lookups.replace(lookups.get() + 1) == 0 { stale } else { now })
+            };
+            ledger.look_up_vectors("read", &[()], FIND, find)
         };
         assert_eq!(read(None).unwrap(), [None], "it is gone");
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
