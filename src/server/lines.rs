@@ -41,10 +41,10 @@ impl Events {
         }
     }
 
-    fn take(&mut self, line: usize, event: Bytes, most: usize) {
-        match object(&event, line) {
-            Ok(()) if self.good.len() < most => self.good.push(event),
-            Ok(()) => self.surplus += 1,
+    fn take(&mut self, event: Result<Bytes, LineError>, most: usize) {
+        match event {
+            Ok(event) if self.good.len() < most => self.good.push(event),
+            Ok(_) => self.surplus += 1,
             Err(error) => self.refuse(error),
         }
     }
@@ -57,6 +57,10 @@ impl LineError {
 
     fn not_utf8(line: usize, text: &[u8], error: Utf8Error) -> Self {
         Self::new(line + count_lines(&text[..error.valid_up_to()]), "not UTF-8")
+    }
+
+    fn no_object(line: usize) -> Self {
+        Self::new(line, "an event is a JSON object, and this is none")
     }
 
     /// What a JSON reader says of a text that starts in a line.
@@ -111,7 +115,7 @@ fn split_lines(body: &Bytes, most: usize) -> Events {
     for (index, end) in memchr::memchr_iter(b'\n', body).chain([body.len()]).enumerate() {
         let line = trimmed(body, &body[start..end]);
         if !line.is_empty() {
-            events.take(index + 1, line, most);
+            events.take(object(&line, index + 1).map(|()| line), most);
         }
         start = end + 1;
     }
@@ -155,7 +159,9 @@ impl<'de> Visitor<'de> for Items<'_> {
             let start = item.as_ptr() as usize - self.body.as_ptr() as usize;
             line += count_lines(&self.body[seen..start]);
             seen = start;
-            events.take(line, item, self.most);
+            // It was read as JSON just now.
+            let event = if item.starts_with(b"{") { Ok(item) } else { Err(LineError::no_object(line)) };
+            events.take(event, self.most);
         }
         Ok(events)
     }
@@ -175,7 +181,7 @@ fn trimmed(body: &Bytes, part: &[u8]) -> Bytes {
 fn object(event: &[u8], line: usize) -> Result<(), LineError> {
     let text = std::str::from_utf8(event).map_err(|error| LineError::not_utf8(line, event, error))?;
     if !text.trim_ascii_start().starts_with('{') {
-        return Err(LineError::new(line, "an event is a JSON object, and this is none"));
+        return Err(LineError::no_object(line));
     }
     match serde_json::from_str::<&RawValue>(text) {
         Ok(_) => Ok(()),
@@ -295,6 +301,7 @@ mod tests {
             ("{\"a\":1}\n{\"b\":x}\n{}", 2, "not valid JSON: expected value (column 6)"),
             ("[{\"a\":1},\n{\"b\":x}]", 2, "not valid JSON: expected value (column 6)"),
             ("\n\n{\"a\":1}\n7\n{}", 4, "an event is a JSON object, and this is none"),
+            ("[{\"a\":1},\n \"{}\"]", 2, "an event is a JSON object, and this is none"),
         ] {
             let error = split(Bytes::from(body), false, usize::MAX).errors.remove(0);
             assert_eq!(error.line, line, "{body}");
