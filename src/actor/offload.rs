@@ -19,10 +19,15 @@ pub type Panic = Box<dyn Any + Send>;
 
 /// Runs blocking work, such as I/O, on a thread of its own. A panic in it goes on in the caller.
 pub async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    try_on_blocking_thread(work).await.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// As [`on_blocking_thread`], for a caller that can live with a panic in it.
+pub async fn try_on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panic> {
     match spawn_blocking(work).await {
-        Ok(value) => value,
+        Ok(value) => Ok(value),
         Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
+            Ok(panic) => Err(panic),
             Err(_) => shutting_down().await,
         },
     }
@@ -64,6 +69,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+    use crate::actor::guard::message;
 
     #[tokio::test]
     async fn no_more_runs_at_once_than_there_are_cores_and_a_panic_gives_its_core_back() {
@@ -82,6 +88,13 @@ mod tests {
         assert_eq!(ended.iter().filter(|ended| ended.is_err()).count(), (8 * cores).div_ceil(3));
         assert!((1..=cores).contains(&most.load(Ordering::SeqCst)));
         assert_eq!(on_core(|| 7).await, 7);
+    }
+
+    #[tokio::test]
+    async fn a_panic_on_a_blocking_thread_is_told_to_who_can_live_with_it() {
+        let panic = try_on_blocking_thread(|| panic!("told to")).await.map(|()| "no panic").unwrap_err();
+        assert_eq!(message(&*panic), "told to");
+        assert_eq!(try_on_blocking_thread(|| 7).await.ok(), Some(7));
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use actix_web::http::header::{ACCEPT_ENCODING, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
+use crate::actor::offload::try_on_blocking_thread;
 use crate::ledger::LedgerError;
 use crate::search::SearchError;
 use crate::source::http::IntakeError;
@@ -107,7 +108,7 @@ impl From<LedgerError> for ApiError {
 pub async fn blocking<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
     call: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(call).await {
+    match try_on_blocking_thread(call).await {
         Ok(answer) => answer.map_err(E::into),
         Err(_) => Err(ApiError::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::actor::guard::message;
+use crate::actor::offload::try_on_blocking_thread;
 use crate::ledger::{JournalEntry, Ledger};
 
 /// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
@@ -42,9 +44,9 @@ impl Journal for Ledger {
 pub(super) async fn in_journal<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    tokio::task::spawn_blocking(call)
+    try_on_blocking_thread(call)
         .await
-        .unwrap_or_else(|error| Err(format!("the journal could not be used: {error}")))
+        .unwrap_or_else(|panic| Err(format!("the journal could not be used: {}", message(&*panic))))
 }
 
 /// A journal in memory that can be full, that can be held, and that counts its transactions.

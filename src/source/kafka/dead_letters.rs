@@ -12,6 +12,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::util::Timeout;
 
 use super::offsets;
+use crate::actor::guard::message;
+use crate::actor::offload::try_on_blocking_thread;
 use crate::ledger::NewDeadLetter;
 use crate::settings::source::KafkaSettings;
 
@@ -59,11 +61,11 @@ impl DeadLetterTopic {
     /// Sends copies and waits for them to arrive. What fails is logged: the letters are safe in the ledger.
     pub(super) async fn copy(self: Arc<Self>, letters: Arc<[NewDeadLetter]>) {
         let (source, topic) = (self.source.clone(), self.topic.clone());
-        let copied = tokio::task::spawn_blocking(move || self.send(&letters)).await;
+        let copied = try_on_blocking_thread(move || self.send(&letters)).await;
         let problem = match copied {
             Ok(Ok(())) => return,
             Ok(Err(problem)) => problem,
-            Err(error) => error.to_string(),
+            Err(panic) => message(&*panic),
         };
         tracing::warn!(
             source = &*source,
