@@ -141,11 +141,6 @@ impl Ledger {
         })
     }
 
-    /// How many dead letters there are.
-    pub fn dead_letter_count(&self) -> Result<u64, LedgerError> {
-        Ok(self.counts()?.dead_letters)
-    }
-
     /// Drops dead letters for good; answers how many there were.
     pub fn drop_dead_letters(&self, ids: &[i64]) -> Result<usize, LedgerError> {
         self.change("drop dead letters", |transaction| {

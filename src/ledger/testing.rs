@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Fingerprint, Vector, Version};
 
-use super::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
+use super::{ChunkWrite, DocumentWrite, Ledger, LedgerError, LedgerOptions, Moot, VectorSource};
 
 pub(crate) fn options() -> LedgerOptions {
     LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, store_points: true, external: false }
@@ -79,6 +79,11 @@ pub(super) fn copy(from: &TempDir, to: &TempDir, names: &[&str]) {
 }
 
 impl Ledger {
+    /// How many dead letters there are.
+    pub(crate) fn dead_letter_count(&self) -> Result<u64, LedgerError> {
+        Ok(self.counts()?.dead_letters)
+    }
+
     /// As if so many records had been appended to the journal, and dropped. One must have been.
     pub(crate) fn skip_journal_to(&self, number: u64) {
         let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'journal'";
