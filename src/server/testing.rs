@@ -35,19 +35,19 @@ use super::connections::Phase;
 use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
 
 /// Answers what it was told to, in order, and then a vector with the length of the text.
-pub(super) struct FakeProvider {
+pub(super) struct ScriptedProvider {
     space: Space,
     answers: Mutex<Vec<Judgement>>,
 }
 
-impl FakeProvider {
+impl ScriptedProvider {
     /// What the next calls answer.
     pub(super) fn answer(&self, answers: Vec<Judgement>) {
         *self.answers.lock().unwrap() = answers.into_iter().rev().collect();
     }
 }
 
-impl Provider for FakeProvider {
+impl Provider for ScriptedProvider {
     fn space(&self) -> &Space {
         &self.space
     }
@@ -82,12 +82,12 @@ impl Provider for FakeProvider {
 
 /// Finds one document always, and remembers what it was asked.
 #[derive(Default)]
-pub(super) struct FakeIndex {
+pub(super) struct RecordingIndex {
     pub(super) queries: Mutex<Vec<Query>>,
     pub(super) failure: Mutex<Option<IndexError>>,
 }
 
-impl VectorIndex for FakeIndex {
+impl VectorIndex for RecordingIndex {
     fn write(&self, _writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
         async { Err(IndexError::Fatal("the server writes nothing".into())) }.boxed()
     }
@@ -119,8 +119,8 @@ impl VectorIndex for FakeIndex {
 pub(super) struct Ground {
     pub(super) journal: Arc<MemoryJournal>,
     pub(super) intake: Intake,
-    pub(super) provider: Arc<FakeProvider>,
-    pub(super) index: Arc<FakeIndex>,
+    pub(super) provider: Arc<ScriptedProvider>,
+    pub(super) index: Arc<RecordingIndex>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) health: Arc<Health>,
     pub(super) actors: ActorBoard,
@@ -173,8 +173,8 @@ impl Ground {
         let journal = Arc::new(MemoryJournal::default());
         let intake = Intake::open(journal.clone(), "api", setup.max_pending).await.unwrap();
         let space = Space { model: "fake".into(), revision: String::new(), dimensions: 2 };
-        let provider = Arc::new(FakeProvider { space, answers: Mutex::default() });
-        let index = Arc::new(FakeIndex::default());
+        let provider = Arc::new(ScriptedProvider { space, answers: Mutex::default() });
+        let index = Arc::new(RecordingIndex::default());
         let (health, actors) = (Arc::new(Health::default()), ActorBoard::default());
         let report = Report {
             pipeline: "test".into(),
