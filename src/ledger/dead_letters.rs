@@ -114,7 +114,7 @@ impl Ledger {
                     letter.taken_in,
                 ])?;
                 if let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in)
-                    && let Some(document) = settled(transaction, id)?
+                    && let Some(document) = at_rest(transaction, id)?
                 {
                     clear(transaction, id, Moot { replaced: None, ..Moot::by(&document) })?;
                 }
@@ -229,7 +229,7 @@ pub(super) fn any_of_a_document(connection: &Connection) -> rusqlite::Result<boo
 }
 
 /// A document that is in the index as it is, or deleted.
-fn settled(connection: &Connection, id: &DocumentId) -> Result<Option<Document>, Trouble> {
+fn at_rest(connection: &Connection, id: &DocumentId) -> Result<Option<Document>, Trouble> {
     let held = documents::look_up(connection, id)?.filter(|held| !held.unwritten);
     let is_deleted = |document: &Document| document.fields().next().is_none();
     Ok(held.filter(|held| held.metadata.is_some() || is_deleted(&held.document)).map(|held| held.document))

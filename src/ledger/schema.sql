@@ -8,7 +8,7 @@ CREATE TABLE documents (
     id       INTEGER PRIMARY KEY,
     name     TEXT NOT NULL UNIQUE,       -- the document id in the data
     metadata TEXT,                       -- JSON beside the vectors; NULL: not in the index
-    record   BLOB,                       -- of the record that made it what it is: digest (16 bytes) and operation (0 upsert, 1 patch); NULL: unknown, or not in the index
+    record   BLOB,                       -- of the record that made it what it is: digest (16 bytes) and operation (0 upsert, 1 patch, 2 delete); NULL: unknown, or not in the index
     chunks   BLOB NOT NULL,              -- what the index holds, in order: point key (8 bytes, little-endian) and text fingerprint (32) each
     document TEXT NOT NULL               -- JSON: {"whole":version,"deleted":version,"fields":[[version,{name:value}]]}
 ) STRICT;

@@ -7,9 +7,9 @@
 pub const LOSSES_UNTIL_ALONE: u32 = 3;
 /// After so many losses a suspect may be condemned.
 pub const LOSSES_UNTIL_DEAD: u32 = 5;
-/// After so many lonely losses in a row, with nothing that got through between them, a stage seems to fail with everything,
+/// After so many lonely losses in a row, with nothing that got through between them, a stage seems to fail with everything.
 const LOSSES_UNTIL_DEGRADED: u32 = 3;
-/// and after so many, most of a minute, actors that are built anew may do better.
+/// After so many lonely losses in a row, which take most of a minute, actors that are built anew may do better.
 const LOSSES_UNTIL_HOPELESS: u32 = 20;
 
 /// What follows from a lonely loss.
