@@ -15,7 +15,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
-use crate::ledger::{NewDeadLetter, TakenRecord};
+use crate::ledger::{Letter, TakenRecord};
 use crate::pipeline::Resources;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
@@ -118,7 +118,7 @@ impl Stage {
 
     /// As the ingestor does with a rejected change.
     fn bury(&self, id: &str) {
-        let letter = NewDeadLetter {
+        let letter = Letter {
             source: "events".into(),
             position: "1".into(),
             document: Some(DocumentId::new(id).unwrap()),

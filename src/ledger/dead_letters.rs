@@ -36,9 +36,9 @@ impl Moot {
     }
 }
 
-/// A record that could not be processed.
+/// What a dead letter says: a record that could not be processed, and why.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewDeadLetter {
+pub struct Letter {
     /// The source's name in the configuration.
     pub source: String,
     /// Where in the source, as a person would look it up.
@@ -68,8 +68,8 @@ pub struct DeadLetter {
     pub at: i64,
     /// Whether it waits to go through the pipeline again.
     pub replay: bool,
-    /// The record.
-    pub letter: NewDeadLetter,
+    /// What it says.
+    pub letter: Letter,
 }
 
 impl Ledger {
@@ -77,7 +77,7 @@ impl Ledger {
     /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
     /// written anew gave the record again, behind all that came in between. A change that a newer one has brought into the index
     /// meanwhile, or deleted, is not kept, as if it had been buried before.
-    pub fn bury(&self, letters: &[NewDeadLetter], at_ms: i64) -> Result<(), LedgerError> {
+    pub fn bury(&self, letters: &[Letter], at_ms: i64) -> Result<(), LedgerError> {
         if letters.is_empty() {
             return Ok(());
         }
@@ -198,7 +198,7 @@ fn collect(
     max_bytes: usize,
 ) -> Result<Vec<DeadLetter>, Trouble> {
     let rows = statement.query(params![after, limit(max)])?;
-    page::within(max_bytes, rows.and_then(dead_letter), |letter| letter.letter.payload.len())
+    page::within(max_bytes, rows.and_then(dead_letter), |dead| dead.letter.payload.len())
 }
 
 fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Trouble> {
@@ -207,7 +207,7 @@ fn dead_letter(row: &Row<'_>) -> Result<DeadLetter, Trouble> {
     let document = document.map(|name| DocumentId::new(&name)).transpose().map_err(|error| {
         Trouble::Known(LedgerErrorKind::Corrupt, format!("dead letter {id} names a broken document: {error}"))
     })?;
-    let letter = NewDeadLetter {
+    let letter = Letter {
         source: row.get(2)?,
         position: row.get(3)?,
         document,
@@ -256,8 +256,8 @@ mod tests {
     use crate::ledger::DocumentWrite;
     use crate::ledger::testing::{here, open, write};
 
-    fn letter(position: &str, payload: &str) -> NewDeadLetter {
-        NewDeadLetter {
+    fn letter(position: &str, payload: &str) -> Letter {
+        Letter {
             source: "files".to_owned(),
             position: position.to_owned(),
             document: None,
@@ -270,9 +270,9 @@ mod tests {
         }
     }
 
-    fn of_document(position: &str, version: i128) -> NewDeadLetter {
+    fn of_document(position: &str, version: i128) -> Letter {
         let document = Some(DocumentId::new("a").unwrap());
-        NewDeadLetter { document, version: Some(Version::from_nanos(version)), ..letter(position, "x") }
+        Letter { document, version: Some(Version::from_nanos(version)), ..letter(position, "x") }
     }
 
     fn ids(letters: &[DeadLetter]) -> Vec<i64> {
@@ -284,9 +284,9 @@ mod tests {
         let (_folder, ledger) = open();
         ledger.bury(&[letter("f:1", "x"), letter("f:1", "y")], 5).unwrap();
         ledger.request_replay(Some(&[1])).unwrap();
-        let again = NewDeadLetter { reason: "still broken".to_owned(), attempts: 2, ..letter("f:1", "x") };
+        let again = Letter { reason: "still broken".to_owned(), attempts: 2, ..letter("f:1", "x") };
         ledger.bury(std::slice::from_ref(&again), 9).unwrap();
-        let expected = DeadLetter { id: 1, at: 9, replay: false, letter: NewDeadLetter { attempts: 3, ..again } };
+        let expected = DeadLetter { id: 1, at: 9, replay: false, letter: Letter { attempts: 3, ..again } };
         assert_eq!(ledger.dead_letter(1).unwrap(), Some(expected));
         assert_eq!(ledger.dead_letter_count().unwrap(), 2);
         assert_eq!(ids(&ledger.dead_letters(1, 10).unwrap()), [2]);
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn what_was_never_taken_in_is_moot_only_once_all_of_its_document_was_replaced() {
         let (_folder, ledger) = open();
-        let refused = NewDeadLetter { taken_in: false, ..of_document("f:1", 5) };
+        let refused = Letter { taken_in: false, ..of_document("f:1", 5) };
         ledger.bury(&[refused, of_document("f:2", 5)], 1).unwrap();
         let patched = |version, replaced: Option<i128>| {
             let replaced = replaced.map(Version::from_nanos);
@@ -353,8 +353,8 @@ mod tests {
             let version = Version::from_nanos(version);
             Document::from(Change { id, operation, version, fields, priority: 0, immediate: false }).to_json()
         };
-        let late = NewDeadLetter { taken_in: true, ..of_document("f:1", 5) };
-        let bury = |letter: &NewDeadLetter| {
+        let late = Letter { taken_in: true, ..of_document("f:1", 5) };
+        let bury = |letter: &Letter| {
             ledger.bury(std::slice::from_ref(letter), 1).unwrap();
             ledger.dead_letter_count().unwrap()
         };
@@ -362,14 +362,14 @@ mod tests {
         assert_eq!(bury(&late), 1, "it is not in the index");
         ledger.write(&[DocumentWrite { document: document(6), ..write("a", vec![here("boots")]) }]).unwrap();
         assert_eq!(bury(&late), 0);
-        assert_eq!(bury(&NewDeadLetter { taken_in: true, ..of_document("f:2", 7) }), 1, "it is newer");
-        assert_eq!(bury(&NewDeadLetter { taken_in: false, ..late }), 2, "nothing has what it said");
+        assert_eq!(bury(&Letter { taken_in: true, ..of_document("f:2", 7) }), 1, "it is newer");
+        assert_eq!(bury(&Letter { taken_in: false, ..late }), 2, "nothing has what it said");
     }
 
     #[test]
     fn a_record_that_comes_again_has_its_later_place_in_the_order() {
         let (_folder, ledger) = open();
-        let at = |order: i128| NewDeadLetter { order: Version::from_nanos(order), ..of_document("f:2", order) };
+        let at = |order: i128| Letter { order: Version::from_nanos(order), ..of_document("f:2", order) };
         for (order, expected) in [(100, 100), (300, 300), (200, 300)] {
             ledger.bury(&[at(order)], 1).unwrap();
             let letter = ledger.dead_letter(1).unwrap().unwrap().letter;

@@ -69,7 +69,7 @@ async fn run_script(script: &Script, meanwhile: impl AsyncFnOnce(&FakeProvider, 
     let letters = resources.ledger.dead_letters(0, 100).unwrap();
     Outcome {
         index: index.holds(&ids),
-        dead_letters: letters.into_iter().map(|letter| letter.letter.position).collect(),
+        dead_letters: letters.into_iter().map(|dead| dead.letter.position).collect(),
         paid_again: provider.paid().values().map(|times| times - 1).sum(),
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::ledger::NewDeadLetter;
+use crate::ledger::Letter;
 use crate::settings::DocumentSettings;
 use crate::settings::SourceSettings;
 use crate::telemetry::{Metrics, SourceBoard};
@@ -34,7 +34,7 @@ pub use record::{Committed, Partition, Position, Record};
 pub type OnCommit = Arc<dyn Fn(&[Position]) + Send + Sync>;
 
 /// See [`Source::on_bury`].
-pub type OnBury = Arc<dyn Fn(Arc<[NewDeadLetter]>) -> BoxFuture<'static, ()> + Send + Sync>;
+pub type OnBury = Arc<dyn Fn(Arc<[Letter]>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What a source may need beside its settings.
 #[derive(Clone, Copy)]

@@ -172,7 +172,7 @@ fn what_is_no_record_goes_to_the_dead_letters_and_a_copy_to_the_topic_for_them()
     broker.produce(&topic, [("a", Some("{ broken")), ("b", Some(&long)), ("p0", Some(&sound))]);
     pipeline.run_well();
     assert_eq!(pipeline.ids(), ["p0"]);
-    let kept: Vec<_> = pipeline.dead_letters().into_iter().map(|letter| letter.letter.position).collect();
+    let kept: Vec<_> = pipeline.dead_letters().into_iter().map(|dead| dead.letter.position).collect();
     assert_eq!(kept, [format!("{topic}[0]:0"), format!("{topic}[0]:1")]);
 
     let reader = broker.member(&name("reader"), "range");

@@ -21,7 +21,7 @@ use crate::delivery::Limits;
 use crate::document::mapping::Mapped;
 use crate::document::{Change, Document, DocumentId, Vector, Version};
 use crate::ledger::testing::write;
-use crate::ledger::{DocumentWrite, NewDeadLetter};
+use crate::ledger::{DocumentWrite, Letter};
 use crate::source::Source;
 use crate::source::actor::MakeSource;
 use crate::source::replan::{self, ReplanSource};
@@ -177,7 +177,7 @@ fn a_document_that_crashes_the_index_is_dead_lettered_alone() {
         let ids: Vec<_> = (0..40).map(|n| DocumentId::new(&format!("d{n}")).unwrap()).collect();
         assert_eq!(pipeline.index.holds(&ids).len(), 38);
         let letters = pipeline.resources.ledger.dead_letters(0, 10).unwrap();
-        let dead: Vec<_> = letters.iter().map(|letter| letter.letter.position.as_str()).collect();
+        let dead: Vec<_> = letters.iter().map(|dead| dead.letter.position.as_str()).collect();
         assert_eq!(dead, ["script:8", "script:21"]);
         assert_eq!((pipeline.panics(), pipeline.paid_again()), (0, 0));
     });
@@ -189,9 +189,8 @@ fn a_document_that_is_refused_again_keeps_its_dead_letters_until_it_gets_through
         let pipeline = Pipeline::new(&world, FakeProvider::refusing(["text 1"])).await;
         let (ledger, events) = (pipeline.resources.ledger.clone(), puts(3));
         let letters = || -> Vec<(String, String, u32, usize)> {
-            let of =
-                |NewDeadLetter { source, position, attempts, payload, .. }| (source, position, attempts, payload.len());
-            ledger.dead_letters(0, 9).unwrap().into_iter().map(|letter| of(letter.letter)).collect()
+            let of = |Letter { source, position, attempts, payload, .. }| (source, position, attempts, payload.len());
+            ledger.dead_letters(0, 9).unwrap().into_iter().map(|dead| of(dead.letter)).collect()
         };
         let its_own = |attempts| ("script-0".to_owned(), "script:2".to_owned(), attempts, events[1].to_string().len());
         let replanned = |attempts| ("replan".to_owned(), "d1".to_owned(), attempts, 0);

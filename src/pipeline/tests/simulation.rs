@@ -380,7 +380,7 @@ impl Simulation {
 /// Documents in the dead letters, each as often as it stands there.
 fn dead(pipeline: &Pipeline) -> Vec<String> {
     let letters = pipeline.resources.ledger.dead_letters(0, usize::MAX).unwrap();
-    letters.into_iter().map(|letter| letter.letter.document.expect("it was read").to_string()).collect()
+    letters.into_iter().map(|dead| dead.letter.document.expect("it was read").to_string()).collect()
 }
 
 /// What may be in memory at any moment. Looked at whenever something outside is called.

@@ -9,7 +9,7 @@ use super::errand::map;
 use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::patience::patiently;
-use crate::ledger::{NewDeadLetter, now_ms};
+use crate::ledger::{Letter, now_ms};
 use crate::source::{OnBury, Record};
 use crate::telemetry::Outcome;
 
@@ -79,7 +79,7 @@ impl Ingestor {
         let records: Vec<_> = condemned.into_iter().filter_map(record).collect();
         let (name, mapper) = (self.wiring.name.clone(), self.wiring.mapper.clone());
         // A wrong setting condemns whole windows.
-        let write = move || -> Arc<[NewDeadLetter]> {
+        let write = move || -> Arc<[Letter]> {
             let letter = |(record, attempts, ground)| letter(&name, &mapper, record, attempts, ground);
             records.into_iter().map(letter).collect()
         };
@@ -105,7 +105,7 @@ impl Ingestor {
     }
 }
 
-fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Ground) -> NewDeadLetter {
+fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Ground) -> Letter {
     let taken_in = matches!(ground, Ground::TakenIn(_));
     let Refusal { reason, id, version } = match ground {
         Ground::Refused(refusal) => refusal,
@@ -119,5 +119,5 @@ fn letter(name: &str, mapper: &Mapper, record: Record, attempts: u32, ground: Gr
         None => (name.to_owned(), record.position.to_string()),
     };
     let (document, payload, order) = (id, record.payload.to_vec(), record.version);
-    NewDeadLetter { source, position, document, version, reason, payload, attempts, order, taken_in }
+    Letter { source, position, document, version, reason, payload, attempts, order, taken_in }
 }

@@ -14,7 +14,7 @@ use rdkafka::util::Timeout;
 use super::offsets;
 use crate::actor::guard::message;
 use crate::actor::offload::try_on_blocking_thread;
-use crate::ledger::NewDeadLetter;
+use crate::ledger::Letter;
 use crate::settings::source::KafkaSettings;
 
 /// How long the broker may take to acknowledge.
@@ -59,7 +59,7 @@ impl DeadLetterTopic {
     }
 
     /// Sends copies and waits for them to arrive. What fails is logged: the letters are safe in the ledger.
-    pub(super) async fn copy(self: Arc<Self>, letters: Arc<[NewDeadLetter]>) {
+    pub(super) async fn copy(self: Arc<Self>, letters: Arc<[Letter]>) {
         let (source, topic) = (self.source.clone(), self.topic.clone());
         let copied = try_on_blocking_thread(move || self.send(&letters)).await;
         let problem = match copied {
@@ -75,7 +75,7 @@ impl DeadLetterTopic {
         );
     }
 
-    fn send(&self, letters: &[NewDeadLetter]) -> Result<(), String> {
+    fn send(&self, letters: &[Letter]) -> Result<(), String> {
         let mut held = self.producer.lock();
         let producer = match held.take() {
             Some(producer) => producer,
@@ -103,7 +103,7 @@ impl DeadLetterTopic {
 }
 
 /// Why, and where it came from.
-fn headers(letter: &NewDeadLetter) -> OwnedHeaders {
+fn headers(letter: &Letter) -> OwnedHeaders {
     let headers = OwnedHeaders::new().insert(Header { key: "vectide-reason", value: Some(&letter.reason) });
     let place = letter.position.rsplit_once(':');
     let Some((partition, offset)) = place else { return headers };
