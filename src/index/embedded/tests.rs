@@ -197,6 +197,17 @@ async fn the_graph_finds_what_brute_force_finds() {
     }
 }
 
+/// The worst case for a graph: nothing leads towards what is near.
+#[tokio::test(start_paused = true)]
+async fn points_that_fill_their_space_evenly_are_found() {
+    let mut space = Clusters::new(1, 96);
+    let mut world = World::new(Metric::Cosine, 96);
+    world.put(space.documents(0..4_000)).await;
+    world.settle().await;
+    let recall = world.recall(&space.queries(60, 10)).await;
+    assert!(recall >= 0.99, "recall {recall}");
+}
+
 /// The graph's numbers are too coarse for these: what counts is how many candidates are scored exactly.
 #[tokio::test(start_paused = true)]
 async fn vectors_that_are_nearly_equal_are_told_apart() {
