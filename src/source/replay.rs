@@ -44,13 +44,16 @@ impl ReplaySource {
         let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
         let DeadLetter { letter, .. } = letter;
         let origin = Some(Origin { source: letter.source, position: letter.position });
-        // Of a document that was only looked at again; how much is held of it is not known here.
-        if let (true, Some(id)) = (letter.payload.is_empty(), letter.document) {
-            return Record { origin, ..Record::look_again(id, 0, position) };
-        }
         let payload = Bytes::from(letter.payload);
+        let removal = match letter.document {
+            // Of a document that was only looked at again; how much is held of it is not known here.
+            Some(id) if payload.is_empty() => return Record { origin, ..Record::look_again(id, 0, position) },
+            Some(_) => Removal::from_payload(&payload),
+            // Nobody understood it: any source may be sent bytes that look like a removal.
+            None => None,
+        };
         Record {
-            change: Removal::from_payload(&payload).map(|removal| removal.into_change(letter.order)),
+            change: removal.map(|removal| removal.into_change(letter.order)),
             refresh: true,
             origin,
             ..Record::new(payload, position, letter.order)
@@ -97,5 +100,49 @@ impl Source for ReplaySource {
             Ok(())
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{DocumentId, Operation, Version};
+    use crate::ledger::NewDeadLetter;
+    use crate::ledger::testing::open;
+
+    fn letter(position: &str, payload: &[u8], document: Option<&str>) -> NewDeadLetter {
+        NewDeadLetter {
+            source: "feed".to_owned(),
+            position: position.to_owned(),
+            document: document.map(|id| DocumentId::new(id).unwrap()),
+            version: None,
+            reason: "it failed".to_owned(),
+            payload: payload.to_vec(),
+            attempts: 1,
+            order: Version::from_nanos(7),
+            taken_in: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_letter_that_names_its_document_is_a_removal_or_another_look() {
+        let (_folder, ledger) = open();
+        let removal = br#"DELETE {"id":"p1"}"#;
+        let letters = [
+            letter("feed:1", removal, Some("p1")),
+            letter("feed:2", removal, None),
+            letter("feed:3", b"", Some("p2")),
+            letter("feed:4", b"", None),
+        ];
+        ledger.bury(&letters, 1).unwrap();
+        ledger.request_replay(None).unwrap();
+        let mut source = ReplaySource::new(Arc::new(ledger));
+        let Read::Records(records) = source.read(Room { records: 10, bytes: 1000 }).await.unwrap() else {
+            panic!("there are letters")
+        };
+        let change = |record: &Record| record.change.as_ref().map(|change| (change.id.to_string(), change.operation));
+        let expected =
+            [Some(("p1".to_owned(), Operation::Delete)), None, Some(("p2".to_owned(), Operation::Patch)), None];
+        assert_eq!(records.iter().map(change).collect::<Vec<_>>(), expected);
     }
 }
