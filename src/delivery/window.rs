@@ -54,6 +54,7 @@ pub struct Window {
     /// What was let go while its receipt was under way, by number: what it weighs. It takes memory until its receipt is back.
     abandoned: HashMap<u64, usize>,
     abandoned_bytes: usize,
+    travelling: usize,
     /// The newest settled position of each partition that was not taken yet.
     settled: Vec<Position>,
 }
@@ -69,6 +70,7 @@ impl Window {
             bytes: 0,
             abandoned: HashMap::new(),
             abandoned_bytes: 0,
+            travelling: 0,
             settled: Vec::new(),
         }
     }
@@ -104,11 +106,13 @@ impl Window {
     /// The receipt that an open delivery travels with; `None` when it was settled. Its verdict must be told by [`Window::returned`].
     pub fn receipt(&mut self, number: u64, verdicts: Arc<Verdicts>) -> Option<Receipt> {
         self.open_mut(number)?.travels = true;
+        self.travelling += 1;
         Some(Receipt::new(number, verdicts))
     }
 
     /// Notes that the receipt of a delivery is back, whatever its verdict.
     pub fn returned(&mut self, number: u64) {
+        self.travelling = self.travelling.saturating_sub(1);
         if let Some(delivery) = self.open_mut(number) {
             delivery.travels = false;
         } else if let Some(weight) = self.abandoned.remove(&number) {
@@ -187,6 +191,11 @@ impl Window {
     /// How many deliveries are open.
     pub fn open(&self) -> usize {
         self.open
+    }
+
+    /// How many receipts are under way, also of what was let go.
+    pub fn travelling(&self) -> usize {
+        self.travelling
     }
 
     /// What the records in the window [weigh](Record::weight) together, bytes.
@@ -290,10 +299,11 @@ mod tests {
         let receipts = [travels, back].map(|number| window.receipt(number, verdicts.clone()).unwrap());
         window.returned(back);
         window.let_go(&[gone]);
-        assert_eq!((window.open(), window.bytes()), (0, 0));
+        assert_eq!((window.open(), window.bytes(), window.travelling()), (0, 0, 1));
         assert_eq!(window.room(), Some(Room { records: 3, bytes: 990 }), "one is on its way");
         let other = admit(&mut window, record(&kept, 1));
         window.returned(travels);
+        assert_eq!(window.travelling(), 0);
         window.returned(travels);
         assert_eq!(window.room(), Some(Room { records: 3, bytes: 990 }), "the other partition's alone");
         window.settle(other);

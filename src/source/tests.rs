@@ -18,7 +18,7 @@ use crate::ledger::{DeadLetter, DocumentWrite, Ledger, TakenRecord};
 use crate::pipeline::Resources;
 use crate::telemetry::Outcome;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
-use crate::testkit::fakes::{self, FakeProvider, Fault, Script};
+use crate::testkit::fakes::{self, FakeProvider, Fault, SLOW, Script};
 use crate::testkit::{Probe, World};
 
 const LIMITS: Limits = Limits { records: 10, bytes: 1 << 20 };
@@ -297,6 +297,29 @@ fn suspects_travel_one_by_one_and_nothing_is_read_meanwhile() {
 }
 
 #[test]
+fn what_a_read_gives_that_was_out_before_the_suspicion_does_not_join_the_suspect() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..2).iter().map(String::as_str), 1, true);
+        script.faults().order([Fault::None, Fault::Slow]);
+        let stage = Stage::new(&world, &script).await;
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            assert_eq!(ids(&stage.deduplicator.settled(1).await[0].0), ["d0"]);
+        }
+        let alone = stage.deduplicator.settled(1).await.remove(0).0;
+        assert_eq!((ids(&alone), script.given()), (vec!["d0"], vec![0]), "the read is out");
+        tokio::time::sleep(SLOW).await;
+        assert!(stage.arrived(&world).await.is_empty());
+        assert_eq!(script.given(), [0, 1], "what it gave is held");
+        settle(alone);
+        let next = stage.arrived(&world).await;
+        assert_eq!(ids(&next), ["d1"]);
+        settle(next);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (2, true));
+    });
+}
+
+#[test]
 fn a_suspect_waits_for_its_turn_among_the_sources() {
     World::run(1, async |world| {
         let stage = Stage::new(&world, &script(&events(0..2))).await;
@@ -480,6 +503,30 @@ fn a_suspect_that_is_revoked_holds_nobody_up() {
         settle(again);
         world.rest().await;
         assert_eq!((stage.committed(), stage.rests(), stage.turn.available_permits()), (2, true, 1));
+    });
+}
+
+#[test]
+fn a_suspect_that_is_revoked_on_its_way_keeps_its_turn_until_it_is_back() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..1).iter().map(String::as_str), 1, false);
+        script.faults().order([Fault::None, Fault::Slow]);
+        let stage = Stage::new(&world, &script).await;
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            assert_eq!(ids(&stage.deduplicator.settled(1).await[0].0), ["d0"]);
+        }
+        let alone = stage.deduplicator.settled(1).await.remove(0).0;
+        // The read that is out learns of it.
+        script.revoke(0);
+        tokio::time::sleep(SLOW).await;
+        assert!(stage.arrived(&world).await.is_empty());
+        assert_eq!(stage.turn.available_permits(), 0, "it may still share a write with a suspect of another source");
+        settle(alone);
+        let again = stage.arrived(&world).await;
+        assert_eq!((ids(&again), stage.turn.available_permits()), (vec!["d0"], 1));
+        settle(again);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (1, true));
     });
 }
 

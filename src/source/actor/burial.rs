@@ -41,11 +41,6 @@ impl Burial {
         self.condemned.push((number, ground));
     }
 
-    /// How many deliveries wait for the next write.
-    pub(super) fn waiting(&self) -> usize {
-        self.condemned.len()
-    }
-
     /// Forgets what is not to be settled here any more.
     pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
         self.condemned.retain(|(number, _)| is_open(*number));

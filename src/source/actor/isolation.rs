@@ -32,11 +32,6 @@ impl Isolation {
         self.waiting.extend(suspects);
     }
 
-    /// How many wait for their turns.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Whether a suspect is on its way or waits.
     pub(super) fn is_under_way(&self) -> bool {
         !self.waiting.is_empty() || matches!(self.turn, Turn::Of { .. })
@@ -62,20 +57,14 @@ impl Isolation {
 
     /// A delivery is not on its way any more. If it travelled alone, its turn is over.
     pub(super) fn end_turn(&mut self, number: u64) {
-        self.end_turn_unless(|one| one != number);
-    }
-
-    /// Forgets suspects that are not to be delivered here any more.
-    pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
-        self.waiting.retain(|number| is_open(*number));
-        self.end_turn_unless(is_open);
-    }
-
-    fn end_turn_unless(&mut self, goes_on: impl Fn(u64) -> bool) {
-        if let Turn::Of { number, .. } = self.turn
-            && !goes_on(number)
-        {
+        if matches!(self.turn, Turn::Of { number: one, .. } if one == number) {
             self.turn = Turn::None;
         }
+    }
+
+    /// Forgets suspects that are not to be delivered here any more. One that is on its way keeps its turn: it can harm others until it is
+    /// back.
+    pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
+        self.waiting.retain(|number| is_open(*number));
     }
 }

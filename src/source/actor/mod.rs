@@ -137,6 +137,7 @@ impl Ingestor {
     }
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
+        self.take_in(ctx);
         self.bury(ctx);
         self.commit(ctx);
         self.tell_source(ctx);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Ingestor;
-use super::errand::{Errand, Found, ReadOutcome};
+use super::errand::{Errand, Found, ReadOutcome, Said};
 use super::repeats::Repeats;
 use super::whereabouts::{Out, Whereabouts};
 use crate::actor::backoff::Backoff;
-use crate::source::{Position, Room, Source, SourceError};
+use crate::source::{Position, Record, Room, Source, SourceError};
 
 /// The most that is read at once, and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
 /// side by side. What is delivered again goes by the number of records alone.
@@ -31,6 +31,8 @@ pub(super) struct Reading {
     /// See [`Source::remaining_bytes`].
     pub(super) remaining: Option<u64>,
     pub(super) end: End,
+    /// Read and not yet admitted.
+    records: Vec<(Record, Said)>,
     /// Committed and not yet told to the source.
     pub(super) untold: Vec<Position>,
     /// Whether it is going to look after itself, if it is not read until then.
@@ -61,6 +63,7 @@ impl Reading {
             trouble: None,
             remaining: None,
             end: End::Reading,
+            records: Vec::new(),
             untold: Vec::new(),
             is_watch_set: false,
         }
@@ -128,6 +131,16 @@ impl Ingestor {
         ctx.spawn(errand.run(source).into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
     }
 
+    /// Admits what was read, unless a suspect is under way: a read that was out already when the suspicion arose gives it company.
+    pub(super) fn take_in(&mut self, ctx: &mut Context<Self>) {
+        let state = &mut self.state;
+        if state.stopping || state.isolation.is_under_way() {
+            return;
+        }
+        let records = std::mem::take(&mut state.reading.records);
+        self.admit(records, ctx);
+    }
+
     fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
         let ReadOutcome { source, opened, repeats, untold, found } = outcome;
         let state = &mut self.state;
@@ -154,7 +167,7 @@ impl Ingestor {
                     Found::Finished => End::Finished,
                 };
                 match found {
-                    Found::Records(records) => self.admit(records, ctx),
+                    Found::Records(records) => reading.records = records,
                     Found::Revoked(partitions) => self.let_go(&partitions),
                     Found::Idle | Found::Finished => {}
                 }

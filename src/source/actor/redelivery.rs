@@ -137,7 +137,10 @@ impl Ingestor {
                 match said {
                     Said::Change(change, digest) => {
                         // Its partition may be someone else's by now.
-                        let Some(receipt) = ingestor.state.window.receipt(number, verdicts.clone()) else { continue };
+                        let Some(receipt) = ingestor.state.window.receipt(number, verdicts.clone()) else {
+                            ingestor.state.isolation.end_turn(number);
+                            continue;
+                        };
                         changes.push(Incoming { change, receipt, digest, refresh });
                     }
                     // It said a change before. To lose it from sight would hold back all behind it for ever.
@@ -156,9 +159,7 @@ impl Ingestor {
     /// Sends the next suspect, once nothing else of this source is on its way and no other source has one on its way.
     pub(super) fn send_suspect(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
-        let on_the_way = state.sending
-            || state.pausing > 0
-            || state.window.open() > state.isolation.waiting() + state.burial.waiting();
+        let on_the_way = state.pausing > 0 || state.window.travelling() > 0;
         if state.closed || on_the_way || !state.isolation.wants_turn() {
             return;
         }
