@@ -38,7 +38,8 @@ use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
-const FAILURES_UNTIL_FAILING: u32 = 4;
+const FAILURES_UNTIL_END: u32 = 4;
+
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
 
@@ -260,16 +261,17 @@ impl Ingestor {
             return Rest::Busy;
         }
         let reading = &state.reading;
-        if let Some(failing) = reading.failing.as_ref().filter(|failing| failing.times >= FAILURES_UNTIL_FAILING) {
+        if let Some(failing) = reading.failing.as_ref().filter(|failing| failing.times >= FAILURES_UNTIL_END) {
             return Rest::Failing(failing.reason.clone());
         }
-        let nothing_to_read = reading.end != End::Reading && reading.failing.is_none();
-        match &reading.trouble {
-            _ if state.stopping => Rest::Quiet,
-            _ if !(nothing_to_read && reading.is_told()) => Rest::Busy,
-            Some(trouble) => Rest::Failing(format!("source {}: {trouble}", self.wiring.name)),
-            None => Rest::Quiet,
+        if state.stopping {
+            return Rest::Quiet;
         }
+        if reading.end == End::Reading || reading.failing.is_some() || !reading.is_told() {
+            return Rest::Busy;
+        }
+        let failing = |trouble| Rest::Failing(format!("source {}: {trouble}", self.wiring.name));
+        reading.trouble.as_ref().map_or(Rest::Quiet, failing)
     }
 }
 
