@@ -20,9 +20,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::ledger::Letter;
+use crate::ledger::{LedgerError, Letter};
 use crate::settings::DocumentSettings;
 use crate::settings::SourceSettings;
 use crate::telemetry::{Metrics, SourceBoard};
@@ -115,24 +116,33 @@ pub const IDLE_WAIT: Duration = Duration::from_millis(250);
 #[error("{0}")]
 pub struct SourceError(pub String);
 
+/// Of the sources that read the ledger.
+impl From<LedgerError> for SourceError {
+    fn from(error: LedgerError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 /// A place that gives records again from a committed position: what is not committed is given again after a restart.
 ///
 /// A source gives no promise about settling; the ingestor that owns it does. It is used from one task at a time.
 pub trait Source: Send + 'static {
     /// Opens the source at the positions committed before (empty at the first start). Called once, before the first read.
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn open(&mut self, _committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+        async { Ok(()) }.boxed()
+    }
 
     /// Waits for the next records, as many as there is room for and are at hand.
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>>;
 
     /// Told when positions were committed in the ledger, newest per partition: a journal may drop what lies before.
     fn committed(&mut self, _positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async { Ok(()) })
+        async { Ok(()) }.boxed()
     }
 
     /// Called about every second while nothing is read, for want of room, say: for what may be gone by the time there is.
     fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
-        Box::pin(async { Ok(()) })
+        async { Ok(()) }.boxed()
     }
 
     /// Called from the ingestor's thread at the moment positions were committed, also while a read is under way: for whoever waits

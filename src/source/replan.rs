@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
 use crate::ledger::settings::PLAN;
@@ -76,18 +76,11 @@ impl ReplanSource {
         Record::look_again(id, bytes, position)
     }
 
-    async fn ask<T: Send + 'static>(
-        &self,
-        ask: impl FnOnce(&Ledger) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, SourceError> {
-        blocking(&self.ledger, ask).await.map_err(|error| SourceError(error.to_string()))
-    }
-
     /// Looks at what became of those that are settled. They stay until that succeeds: after an error it is asked again.
     async fn count_lost(&mut self) -> Result<(), SourceError> {
         let settled = self.indexed.partition_point(|(offset, _)| *offset <= self.settled);
         let ids: Vec<DocumentId> = self.indexed.iter().take(settled).map(|(_, id)| id.clone()).collect();
-        self.lost += self.ask(move |ledger| lost(ledger, ids)).await?;
+        self.lost += blocking(&self.ledger, move |ledger| lost(ledger, ids)).await?;
         self.indexed.drain(..settled);
         Ok(())
     }
@@ -95,7 +88,7 @@ impl ReplanSource {
     async fn note_when_done(&self) -> Result<(), SourceError> {
         if self.finished && self.settled == self.given {
             let plan = self.plan.clone();
-            self.ask(move |ledger| ledger.set_setting(PLAN, &plan)).await?;
+            blocking(&self.ledger, move |ledger| ledger.set_setting(PLAN, &plan)).await?;
             tracing::info!(documents = self.given, "every document was compared with the changed configuration");
             // A slip in the template empties the index, and nothing else is wrong then.
             if self.lost > 0 {
@@ -128,10 +121,6 @@ fn are_indexed(ledger: &Ledger, ids: &[DocumentId]) -> Result<Vec<bool>, LedgerE
 }
 
 impl Source for ReplanSource {
-    fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async { Ok(()) }.boxed()
-    }
-
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last.clone();
@@ -139,9 +128,9 @@ impl Source for ReplanSource {
                 let listed = ledger.list_documents(after.as_ref(), room.records, room.bytes)?;
                 let ids: Vec<DocumentId> = listed.iter().map(|(id, _)| id.clone()).collect();
                 let are_indexed = are_indexed(ledger, &ids)?;
-                Ok(listed.into_iter().zip(are_indexed).collect::<Vec<_>>())
+                Ok::<_, LedgerError>(listed.into_iter().zip(are_indexed).collect::<Vec<_>>())
             };
-            let found = self.ask(list).await?;
+            let found = blocking(&self.ledger, list).await?;
             if found.is_empty() {
                 self.finished = true;
                 self.note_when_done().await?;

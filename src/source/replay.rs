@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::http::Removal;
 use super::record::Origin;
-use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::ledger::patience::blocking;
 use crate::ledger::{DeadLetter, Ledger};
 
@@ -62,10 +62,6 @@ impl ReplaySource {
 }
 
 impl Source for ReplaySource {
-    fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async { Ok(()) }.boxed()
-    }
-
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             if self.idle {
@@ -73,7 +69,7 @@ impl Source for ReplaySource {
             }
             let after = self.after;
             let look = move |ledger: &Ledger| ledger.replays(after, room.records, room.bytes);
-            let letters = blocking(&self.ledger, look).await.map_err(|error| SourceError(error.to_string()))?;
+            let letters = blocking(&self.ledger, look).await?;
             self.idle = letters.is_empty();
             let Some(last) = letters.last() else {
                 // A letter that failed again and was asked for again lies behind: look from the start next time.
@@ -93,9 +89,7 @@ impl Source for ReplaySource {
         let settled = positions.iter().map(|position| position.offset.cast_signed()).max().unwrap_or(0);
         async move {
             let done: Vec<(i64, u32)> = self.given.iter().copied().filter(|(id, _)| *id <= settled).collect();
-            blocking(&self.ledger, move |ledger| ledger.finish_replay(&done))
-                .await
-                .map_err(|error| SourceError(error.to_string()))?;
+            blocking(&self.ledger, move |ledger| ledger.finish_replay(&done)).await?;
             self.given.retain(|(id, _)| *id > settled);
             Ok(())
         }

@@ -37,8 +37,7 @@ impl RewriteSource {
 impl Source for RewriteSource {
     fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
         async {
-            let end = blocking(&self.ledger, Ledger::last_unwritten).await;
-            self.end = end.map_err(|error| SourceError(error.to_string()))?;
+            self.end = blocking(&self.ledger, Ledger::last_unwritten).await?;
             Ok(())
         }
         .boxed()
@@ -48,7 +47,7 @@ impl Source for RewriteSource {
         async move {
             let after = self.last;
             let list = move |ledger: &Ledger| ledger.unwritten_after(after, room.records, room.bytes);
-            let mut found = blocking(&self.ledger, list).await.map_err(|error| SourceError(error.to_string()))?;
+            let mut found = blocking(&self.ledger, list).await?;
             found.retain(|(number, ..)| *number <= self.end);
             let Some((last, ..)) = found.last() else { return Ok(Read::Finished) };
             self.last = *last;
