@@ -102,13 +102,14 @@ pub enum Read {
     /// These partitions are read by someone else from now on: what was given of them and is not settled is let go. Should one
     /// come back, it is given again from its committed position.
     Revoked(Vec<Arc<Partition>>),
-    /// Nothing now, and more may come: the source waited as long as it found useful (at most [`IDLE_WAIT`]).
+    /// Nothing now, and more may come: the source waited as long as it found useful, mostly [`IDLE_WAIT`].
     Idle,
     /// Nothing, and no more will ever come.
     Finished,
 }
 
-/// The longest that [`Source::read`] waits for records before it answers [`Read::Idle`].
+/// How long [`Source::read`] mostly waits for records before it answers [`Read::Idle`]. A source whose records come as they like may wait
+/// for them without end: the ingestor settles and commits meanwhile, and drops the read when it ends.
 pub const IDLE_WAIT: Duration = Duration::from_millis(250);
 
 /// Why a source could not read. It is asked again later, with growing pauses; nothing is lost by it.
@@ -127,7 +128,8 @@ impl From<LedgerError> for SourceError {
 ///
 /// A source gives no promise about settling; the ingestor that owns it does. It is used from one task at a time.
 pub trait Source: Send + 'static {
-    /// Opens the source at the positions committed before (empty at the first start). Called once, before the first read.
+    /// Opens the source at the positions committed before (empty at the first start). Called before the first read, again until it
+    /// succeeds, and then no more.
     fn open(&mut self, _committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
         async { Ok(()) }.boxed()
     }

@@ -133,7 +133,7 @@ impl Reader {
 }
 
 impl Source for FileSource {
-    /// Looks for the files. After an error, [`Source::read`] looks again; the positions are remembered.
+    /// Looks for the files.
     fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
         let now = Instant::now();
         self.step(move |reader| reader.open(&committed, now).map(|()| Step::Nothing))

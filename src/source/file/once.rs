@@ -21,8 +21,6 @@ pub(super) struct Once {
     known: HashMap<String, Progress>,
     /// The version of the last record of the files of this modification time: the next of them comes behind it.
     ends: HashMap<i64, i64>,
-    /// Whether the files were looked for.
-    scanned: bool,
     queue: VecDeque<Seen>,
     queued_bytes: u64,
     current: Option<Open>,
@@ -46,7 +44,6 @@ impl Once {
             settings,
             known: HashMap::new(),
             ends: HashMap::new(),
-            scanned: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
             current: None,
@@ -66,9 +63,6 @@ impl Once {
 
     /// The next records, as many as there is room for.
     pub fn step(&mut self, room: Room) -> Result<Step, SourceError> {
-        if !self.scanned {
-            self.scan(None)?;
-        }
         let mut batch = Batch::new(room);
         while !batch.is_full() {
             if self.current.is_none() && !self.open_next() {
@@ -107,7 +101,6 @@ impl Once {
     /// Queues all files, or those of them that failed before.
     fn scan(&mut self, only: Option<&[(PathBuf, String)]>) -> Result<(), SourceError> {
         let found = scan(&self.settings)?;
-        self.scanned = true;
         self.problems = found.problems.into_iter().map(|(_, problem)| problem).collect();
         for seen in found.files {
             if only.is_none_or(|failed| failed.iter().any(|(failed, _)| *failed == seen.path)) {
