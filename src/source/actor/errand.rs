@@ -4,14 +4,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::repeats::Repeats;
+use super::whereabouts::Feed;
 use crate::actor::guard;
 use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::document::{Change, Operation, RecordDigest};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
-use crate::source::{Partition, Position, Read, Record, Room, Source, SourceError};
+use crate::source::{Partition, Position, Read, Record, Room, SourceError};
 
 /// What a record says.
 pub(super) enum Said {
@@ -25,11 +25,9 @@ pub(super) enum Said {
     Refused(Refusal),
 }
 
-/// A source that comes back from a read, whether it is open now, what it could not be told, and what it gave.
+/// A source that comes back from a read, what it could not be told, and what it gave.
 pub(super) struct ReadOutcome {
-    pub(super) source: Box<dyn Source>,
-    pub(super) opened: bool,
-    pub(super) repeats: Repeats,
+    pub(super) feed: Feed,
     pub(super) untold: Vec<Position>,
     pub(super) found: Result<Found, SourceError>,
 }
@@ -51,8 +49,7 @@ struct Looked {
 
 /// All that one read needs, so that it runs without the ingestor.
 pub(super) struct Errand {
-    pub(super) opened: bool,
-    pub(super) repeats: Repeats,
+    pub(super) feed: Feed,
     pub(super) untold: Vec<Position>,
     pub(super) room: Room,
     pub(super) name: Arc<str>,
@@ -61,23 +58,23 @@ pub(super) struct Errand {
 }
 
 impl Errand {
-    pub(super) async fn run(mut self, mut source: Box<dyn Source>) -> ReadOutcome {
-        let found = self.read(&mut *source).await;
-        ReadOutcome { source, opened: self.opened, repeats: self.repeats, untold: self.untold, found }
+    pub(super) async fn run(mut self) -> ReadOutcome {
+        let found = self.read().await;
+        ReadOutcome { feed: self.feed, untold: self.untold, found }
     }
 
-    async fn read(&mut self, source: &mut dyn Source) -> Result<Found, SourceError> {
-        if !self.opened {
+    async fn read(&mut self) -> Result<Found, SourceError> {
+        if !self.feed.opened {
             let name = self.name.clone();
             let committed = patiently(&self.ledger, move |ledger| ledger.positions(&name)).await;
-            source.open(committed).await?;
-            self.opened = true;
+            self.feed.source.open(committed).await?;
+            self.feed.opened = true;
         }
         if !self.untold.is_empty() {
-            source.committed(&self.untold).await?;
+            self.feed.source.committed(&self.untold).await?;
             self.untold.clear();
         }
-        match source.read(self.room).await? {
+        match self.feed.source.read(self.room).await? {
             Read::Idle => Ok(Found::Idle),
             Read::Finished => Ok(Found::Finished),
             Read::Revoked(partitions) => Ok(Found::Revoked(partitions)),
@@ -86,7 +83,7 @@ impl Errand {
     }
 
     async fn understand(&mut self, records: Vec<Record>) -> Vec<(Record, Said)> {
-        let (records, looked) = if self.repeats.look() { self.look(records).await } else { (records, Vec::new()) };
+        let (records, looked) = if self.feed.repeats.look() { self.look(records).await } else { (records, Vec::new()) };
         let mapper = self.mapper.clone();
         let understand = move || {
             let looked = looked.into_iter().chain(std::iter::repeat_with(Looked::default));
@@ -111,7 +108,7 @@ impl Errand {
         let (records, names) = on_core(glance).await;
         let asked = names.clone();
         let known = patiently(&self.ledger, move |ledger| ledger.taken(&asked)).await;
-        self.repeats.found(known.iter().flatten().count(), known.len());
+        self.feed.repeats.found(known.iter().flatten().count(), known.len());
         let looked = |(name, known): (&Option<(String, RecordDigest)>, Option<Operation>)| Looked {
             digest: name.as_ref().map(|(_, digest)| *digest),
             known,

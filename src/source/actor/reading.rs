@@ -7,8 +7,7 @@ use actix::prelude::*;
 
 use super::Ingestor;
 use super::errand::{Errand, Found, ReadOutcome, Said};
-use super::repeats::Repeats;
-use super::whereabouts::{Out, Whereabouts};
+use super::whereabouts::{Feed, Out, Whereabouts};
 use crate::actor::backoff::Backoff;
 use crate::source::{Position, Record, Room, Source, SourceError};
 
@@ -22,8 +21,6 @@ const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::f
 /// The source, and what its reads said.
 pub(super) struct Reading {
     pub(super) source: Whereabouts,
-    opened: bool,
-    repeats: Repeats,
     /// Why it could not be read the last times.
     pub(super) failing: Option<Failing>,
     /// See [`Source::trouble`].
@@ -56,9 +53,7 @@ pub(super) enum End {
 impl Reading {
     pub(super) fn of(source: Box<dyn Source>) -> Self {
         Self {
-            source: Whereabouts::Here(source),
-            opened: false,
-            repeats: Repeats::default(),
+            source: Whereabouts::Here(Feed::of(source)),
             failing: None,
             trouble: None,
             remaining: None,
@@ -76,16 +71,15 @@ impl Reading {
 }
 
 impl Ingestor {
-    /// Whether the source is open, and to be read again.
+    /// Whether the source is here, open, and to be read again.
     fn reads_on(&self) -> bool {
         let state = &self.state;
-        state.reading.opened && !state.stopping && !state.closed && state.reading.end != End::Finished
+        state.reading.source.is_open() && !state.stopping && !state.closed && state.reading.end != End::Finished
     }
 
     /// Lets the source look after itself while it is not read.
     pub(super) fn watch(&mut self, ctx: &mut Context<Self>) {
-        let reading = &self.state.reading;
-        if reading.is_watch_set || !reading.source.is_here() || !self.reads_on() {
+        if self.state.reading.is_watch_set || !self.reads_on() {
             return;
         }
         self.state.reading.is_watch_set = true;
@@ -94,17 +88,17 @@ impl Ingestor {
             if !ingestor.reads_on() {
                 return;
             }
-            let Some(mut source) = ingestor.state.reading.source.send(Out::Watching) else { return };
+            let Some(mut feed) = ingestor.state.reading.source.send(Out::Watching) else { return };
             let watch = async move {
-                let watched = source.watch().await;
-                (source, watched)
+                let watched = feed.source.watch().await;
+                (feed, watched)
             };
-            ctx.spawn(watch.into_actor(ingestor).map(|(source, watched), ingestor, ctx| match watched {
+            ctx.spawn(watch.into_actor(ingestor).map(|(feed, watched), ingestor, ctx| match watched {
                 Ok(()) => {
-                    ingestor.state.reading.source = Whereabouts::Here(source);
+                    ingestor.state.reading.source.back(feed);
                     ingestor.drive(ctx);
                 }
-                Err(error) => ingestor.pause_reading(source, &error, ctx),
+                Err(error) => ingestor.pause_reading(feed, &error, ctx),
             }));
         });
     }
@@ -117,18 +111,17 @@ impl Ingestor {
         }
         let Some(room) = state.window.room() else { return };
         let reading = &mut state.reading;
-        let Some(source) = reading.source.send(Out::Reading { tells: !reading.untold.is_empty() }) else { return };
+        let Some(feed) = reading.source.send(Out::Reading { tells: !reading.untold.is_empty() }) else { return };
         let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
         let errand = Errand {
-            opened: reading.opened,
-            repeats: reading.repeats.clone(),
+            feed,
             untold: std::mem::take(&mut reading.untold),
             room,
             name: self.wiring.name.clone(),
             ledger: self.wiring.ledger.clone(),
             mapper: self.wiring.mapper.clone(),
         };
-        ctx.spawn(errand.run(source).into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
+        ctx.spawn(errand.run().into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
     }
 
     /// Admits what was read, unless a suspect is under way: a read that was out already when the suspicion arose gives it company.
@@ -142,23 +135,21 @@ impl Ingestor {
     }
 
     fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
-        let ReadOutcome { source, opened, repeats, untold, found } = outcome;
+        let ReadOutcome { feed, untold, found } = outcome;
         let state = &mut self.state;
         let reading = &mut state.reading;
-        let remaining = source.remaining_bytes();
-        let trouble = source.trouble();
+        let remaining = feed.source.remaining_bytes();
+        let trouble = feed.source.trouble();
         if trouble != reading.trouble {
             self.wiring.board.remark(trouble.clone());
             reading.trouble = trouble;
         }
-        reading.opened = opened;
-        reading.repeats = repeats;
         reading.untold.splice(0..0, untold);
         match found {
             // What was read is not admitted: it is not committed either, and will be read again.
-            _ if state.stopping => reading.source = Whereabouts::Here(source),
+            _ if state.stopping => reading.source.back(feed),
             Ok(found) => {
-                reading.source = Whereabouts::Here(source);
+                reading.source.back(feed);
                 reading.failing = None;
                 reading.remaining = remaining;
                 reading.end = match &found {
@@ -172,13 +163,13 @@ impl Ingestor {
                     Found::Idle | Found::Finished => {}
                 }
             }
-            Err(error) => self.pause_reading(source, &error, ctx),
+            Err(error) => self.pause_reading(feed, &error, ctx),
         }
         self.drive(ctx);
     }
 
     /// Has the source read again after a while.
-    pub(super) fn pause_reading(&mut self, source: Box<dyn Source>, error: &SourceError, ctx: &mut Context<Self>) {
+    pub(super) fn pause_reading(&mut self, feed: Feed, error: &SourceError, ctx: &mut Context<Self>) {
         let reading = &mut self.state.reading;
         let times = reading.failing.as_ref().map_or(0, |failing| failing.times) + 1;
         if times == 1 {
@@ -188,7 +179,7 @@ impl Ingestor {
         reading.source = Whereabouts::Out(Out::Pausing);
         self.wiring.board.failing(&error.to_string());
         ctx.run_later(READ_RETRY.delay(times, fastrand::f64()), move |ingestor, ctx| {
-            ingestor.state.reading.source = Whereabouts::Here(source);
+            ingestor.state.reading.source.back(feed);
             ingestor.drive(ctx);
         });
     }

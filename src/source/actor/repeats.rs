@@ -10,7 +10,7 @@ const ONE_OF: usize = 4;
 const TRY_EVERY: u32 = 16;
 
 /// What the last looks found. One for each source.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Repeats {
     pays: bool,
     /// Reads since the last look.

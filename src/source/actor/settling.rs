@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Ingestor;
 use super::reading::End;
-use super::whereabouts::{Out, Whereabouts};
+use super::whereabouts::Out;
 use crate::ledger::patience::patiently;
 use crate::source::{OnCommit, Position};
 use crate::telemetry::Outcome;
@@ -99,20 +99,20 @@ impl Ingestor {
         if reads_on || reading.untold.is_empty() {
             return;
         }
-        let Some(mut source) = reading.source.send(Out::Telling) else { return };
+        let Some(mut feed) = reading.source.send(Out::Telling) else { return };
         let untold = std::mem::take(&mut reading.untold);
         let tell = async move {
-            let told = source.committed(&untold).await;
-            (source, untold, told)
+            let told = feed.source.committed(&untold).await;
+            (feed, untold, told)
         };
-        ctx.spawn(tell.into_actor(self).map(|(source, untold, told), ingestor, ctx| match told {
+        ctx.spawn(tell.into_actor(self).map(|(feed, untold, told), ingestor, ctx| match told {
             Err(error) if !ingestor.state.stopping => {
                 ingestor.state.reading.untold.splice(0..0, untold);
-                ingestor.pause_reading(source, &error, ctx);
+                ingestor.pause_reading(feed, &error, ctx);
             }
             // One that stops finds out after the next start.
             _ => {
-                ingestor.state.reading.source = Whereabouts::Here(source);
+                ingestor.state.reading.source.back(feed);
                 ingestor.state.reading.failing = None;
                 ingestor.drive(ctx);
             }
