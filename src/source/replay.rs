@@ -101,11 +101,11 @@ impl Source for ReplaySource {
 mod tests {
     use super::*;
     use crate::document::{DocumentId, Operation, Version};
-    use crate::ledger::NewDeadLetter;
+    use crate::ledger::Letter;
     use crate::ledger::testing::open;
 
-    fn letter(position: &str, payload: &[u8], document: Option<&str>) -> NewDeadLetter {
-        NewDeadLetter {
+    fn letter(position: &str, payload: &[u8], document: Option<&str>) -> Letter {
+        Letter {
             source: "feed".to_owned(),
             position: position.to_owned(),
             document: document.map(|id| DocumentId::new(id).unwrap()),
