@@ -257,7 +257,7 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
         Ending::Stopped => say(format_args!("Stopped after {time}: {}", records(settled, run.elapsed))),
         Ending::Done => say(format_args!("Done in {time}: {}", records(settled, run.elapsed))),
         Ending::WorkLeft => say(format_args!(
-            "Stopped after {time} with work left, which the next `vectide run` does: {}",
+            "Stopped after {time}; what is left, the next `vectide run` does: {}",
             records(settled, run.elapsed)
         )),
         Ending::Failed(_) | Ending::Hangs(_) => {
@@ -421,10 +421,7 @@ It waited for the index: Qdrant at http://h:6334: no answer
         for (ending, first) in [
             (Ending::Done, "Done in 0 ms: no record was new"),
             (Ending::Stopped, "Stopped after 0 ms: no record came"),
-            (
-                Ending::WorkLeft,
-                "Stopped after 0 ms with work left, which the next `vectide run` does: no record got through",
-            ),
+            (Ending::WorkLeft, "Stopped after 0 ms; what is left, the next `vectide run` does: no record got through"),
             (Ending::Failed("no disk".into()), "Failed after 0 ms: no record got through"),
         ] {
             assert_eq!(summary(&ending, &run, &holdings), format!("{first}\n{rest}"));
