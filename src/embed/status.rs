@@ -1,7 +1,7 @@
 //! How the provider is doing, for the health page and the log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::watch;
 
@@ -16,8 +16,6 @@ const DEGRADED_AFTER: u32 = 3;
 #[derive(Debug)]
 pub struct ProviderStatus {
     failures: AtomicU32,
-    /// Spares every successful call the lock.
-    healthy: AtomicBool,
     /// How many calls succeeded.
     successes: watch::Sender<u64>,
     health: Arc<Health>,
@@ -32,12 +30,7 @@ impl Default for ProviderStatus {
 impl ProviderStatus {
     /// Kept with the health of everything else, as [`Component::Provider`].
     pub fn new(health: Arc<Health>) -> Self {
-        Self {
-            failures: AtomicU32::new(0),
-            healthy: AtomicBool::new(true),
-            successes: watch::Sender::default(),
-            health,
-        }
+        Self { failures: AtomicU32::new(0), successes: watch::Sender::default(), health }
     }
 
     /// The health now.
@@ -60,11 +53,8 @@ impl ProviderStatus {
     pub fn succeeded(&self) {
         self.successes.send_modify(|successes| *successes += 1);
         self.failures.store(0, Ordering::Relaxed);
-        if !self.healthy.load(Ordering::Acquire) {
-            self.healthy.store(true, Ordering::Release);
-            if self.health.ok(Component::Provider) {
-                tracing::info!("the embedding provider works again");
-            }
+        if self.health.ok(Component::Provider) {
+            tracing::info!("the embedding provider works again");
         }
     }
 
@@ -82,7 +72,6 @@ impl ProviderStatus {
         if self.health().state == HealthState::Unhealthy {
             return;
         }
-        self.healthy.store(false, Ordering::Release);
         if self.health.degraded(Component::Provider, reason) {
             tracing::warn!(reason, "the embedding provider fails; waiting and trying again");
         }
@@ -90,7 +79,6 @@ impl ProviderStatus {
 
     /// A call failed, and so will every other until a person acts.
     pub fn needs_a_person(&self, reason: &str) {
-        self.healthy.store(false, Ordering::Release);
         if self.health.unhealthy(Component::Provider, reason) {
             tracing::error!(reason, "the embedding provider refuses every call; trying again slowly");
         }
