@@ -15,6 +15,8 @@ use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
 
 const NO_BASE64: &str = "the endpoint cannot answer in base64 and does not ignore it";
+const WRONG_DIMENSIONS: &str = "the model does not take this number of dimensions; set `embedding.dimensions` to the model's own, and \
+                                `embedding.send_dimensions: false` if it knows no other";
 
 /// Judges the answer to a call with `count` texts. `body`: in the pieces in which it came.
 pub fn judge(
@@ -45,11 +47,10 @@ pub fn judge(
         429 => retry(true),
         // Many a proxy says so of a server that a text has crashed.
         503 | 529 => retry(retry_after(headers, now).is_some()),
-        // Mistral and Voyage name it in their words alone. So may a text do that they repeat: it must not hold all others.
-        400 | 422 if complaint.message.contains("encoding_format") => {
-            Judgement::Refused { reason: format!("{said}; {NO_BASE64}") }
-        }
-        400 | 413 | 422 => refused(),
+        400 | 413 | 422 => match complaint.hint() {
+            Some(hint) => Judgement::Refused { reason: format!("{said}; {hint}") },
+            None => refused(),
+        },
         // llama.cpp's server, of a text that is longer than its batch.
         500 if complaint.message.contains("too large to process") => refused(),
         // Providers repeat keys in the message, masked or not: it is left out.
@@ -150,13 +151,19 @@ impl Complaint {
         if is("model_not_found") || self.param == "model" {
             return Some("the endpoint has no such model for this key; check `embedding.model`");
         }
-        if self.param == "dimensions" || self.message.contains("does not support matryoshka") {
-            return Some(
-                "the model does not take this number of dimensions; set `embedding.dimensions` to the model's own, and \
-                 `embedding.send_dimensions: false` if it knows no other",
-            );
+        match &*self.param {
+            "dimensions" => Some(WRONG_DIMENSIONS),
+            "encoding_format" => Some(NO_BASE64),
+            _ => None,
         }
-        (self.param == "encoding_format").then_some(NO_BASE64)
+    }
+
+    /// Which setting may be wrong, by the words alone. So may those of a text be that is repeated: they must not hold all others. A
+    /// setting that is wrong has the harmless text refused too.
+    fn hint(&self) -> Option<&'static str> {
+        // Mistral and Voyage.
+        let no_base64 = self.message.contains("encoding_format").then_some(NO_BASE64);
+        no_base64.or_else(|| self.message.contains("does not support matryoshka").then_some(WRONG_DIMENSIONS))
     }
 
     /// Whether it tells, in words alone, that the account cannot pay.
@@ -242,7 +249,7 @@ mod tests {
             (400, json!({ "object": "error", "message": "max context length", "code": 400 }), "refused", "max context"),
             (400, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
             (400, error("", "", "dimensions", "not allowed"), "fatal", "send_dimensions"),
-            (400, json!({ "message": "Model does not support matryoshka" }), "fatal", "send_dimensions"),
+            (400, json!({ "message": "Model does not support matryoshka" }), "refused", "send_dimensions"),
             (400, error("", "", "encoding_format", "no"), "fatal", "base64"),
             (400, json!({ "detail": "Argument 'encoding_format' must be null or base64" }), "refused", NO_BASE64),
             (422, json!({ "detail": [{ "loc": ["body", "encoding_format"] }] }), "refused", NO_BASE64),
