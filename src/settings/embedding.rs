@@ -93,7 +93,7 @@ pub struct OpenaiSettings {
     /// What the account allows; absent: the provider's own 429 is the only limit.
     #[serde(default)]
     pub rate_limit: RateLimitSettings,
-    /// What a million tokens cost, in US dollars; for the reports only.
+    /// What a million tokens cost, in US dollars; for the reports only. Known for the models of the presets at their own address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
     /// The most tokens that the model takes in one text; longer texts are cut into chunks. Default: 8191.

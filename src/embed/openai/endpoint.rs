@@ -57,8 +57,6 @@ impl Endpoint {
             );
         }
         check_limits(settings)?;
-        // A preset's price is that of its model at its address, and says nothing about another.
-        let priced = preset.filter(|preset| preset.model == model && preset.base_url == base_url);
         let url = embeddings_url(base_url)?;
         Ok(Self {
             secrets: api_key.iter().cloned().chain(in_query(&url)).collect(),
@@ -74,7 +72,7 @@ impl Endpoint {
                 .unwrap_or(DEFAULT_MAX_TEXT_TOKENS),
             price_per_million_tokens: settings
                 .price_per_million_tokens
-                .or(priced.map(|preset| preset.price_per_million_tokens))
+                .or_else(|| presets::price(model, base_url))
                 .unwrap_or_default(),
         })
     }
@@ -160,6 +158,12 @@ mod tests {
 
         let elsewhere = endpoint("{ preset: openai-small, base_url: 'http://localhost:1' }").unwrap();
         assert_eq!(elsewhere.price_per_million_tokens, 0.0, "a preset's price is not that of another endpoint");
+        for same in [
+            "{ preset: openai-small, base_url: 'https://api.openai.com/v1/', api_key: k }",
+            "{ model: text-embedding-3-small, api_key: k }",
+        ] {
+            assert_eq!(endpoint(same).unwrap().price_per_million_tokens, 0.02, "{same}");
+        }
     }
 
     #[test]

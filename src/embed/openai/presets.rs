@@ -86,9 +86,19 @@ pub fn preset(name: &str) -> Result<&'static Preset, String> {
     })
 }
 
+/// The presets at this address.
+fn at(base_url: &str) -> impl Iterator<Item = &'static Preset> {
+    PRESETS.iter().filter(move |preset| preset.base_url == base_url.trim_end_matches('/'))
+}
+
 /// Whether nothing is answered at this address without a key.
 pub fn needs_key(base_url: &str) -> bool {
-    PRESETS.iter().any(|preset| preset.base_url == base_url.trim_end_matches('/'))
+    at(base_url).next().is_some()
+}
+
+/// US dollars a million tokens of this model at this address, when they are known.
+pub fn price(model: &str, base_url: &str) -> Option<f64> {
+    at(base_url).find(|preset| preset.model == model).map(|preset| preset.price_per_million_tokens)
 }
 
 #[cfg(test)]
