@@ -10,7 +10,7 @@ use crate::delivery::Verdict;
 use crate::document::chunk::Chunker;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
-use crate::document::{Document, Fingerprint, Version};
+use crate::document::{Document, Fingerprint};
 use crate::ledger::{Held, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
 use crate::telemetry::Reason;
 
@@ -63,13 +63,14 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
         Held::Nothing => HeldDocument::default(),
     };
     let newest = delta.newest();
+    // A document that is only looked at again brings no change that could be superseded.
+    let says_something = delta != Document::default();
     let changed = document.join(delta);
-    // What is only looked at again says nothing that could be.
-    let superseded = newest != Version::OLDEST && newest < document.newest();
+    let superseded = says_something && newest < document.newest();
     let is_news = changed || unwritten;
     let as_before = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
-    // What is part of a document that is not in the index is planned again: for it the document may have been rejected, and the process
-    // ended before the dead letter was written.
+    // A change that is already part of a document outside the index is planned again: it may be the one for which the document was
+    // rejected, and the process may have ended before its dead letter was written.
     let is_moot = document.replaced().is_some_and(|replaced| newest < replaced);
     if !is_news && !refresh && (is_moot || buried || metadata.is_some()) {
         return Diff { need: nothing(claim, receipts, as_before), kept: 0 };

@@ -17,6 +17,7 @@ use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
 use crate::ledger::{Letter, TakenRecord};
 use crate::pipeline::Resources;
+use crate::source::{Partition, Position, Record};
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
 use crate::testkit::{Probe, World};
@@ -430,6 +431,21 @@ fn what_is_planned_anew_and_only_lacks_a_field_is_written_so_that_its_dead_lette
         assert!(works[0].write.clears.is_some() && works[0].write.metadata.is_none());
         stage.write(works).await;
         assert_eq!(stage.resources.ledger.dead_letter_count().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_document_that_is_only_looked_at_again_is_unchanged() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.index(&[put("a", 5, "boots")]).await;
+        let partition = Arc::new(Partition { name: "replan".into(), detail: String::new() });
+        let position = Position { partition, offset: 1, ordinal: 1 };
+        let change = Record::look_again(DocumentId::new("a").unwrap(), 0, position).change.unwrap();
+        let again = Incoming { change, receipt: stage.receipts.issue(), digest: None, refresh: true };
+        stage.deduplicator.send(Changes(vec![again])).await.unwrap();
+        world.rest().await;
+        assert_eq!(stage.receipts.of(1), Some(Verdict::Unchanged), "nothing newer was said");
     });
 }
 
