@@ -26,7 +26,7 @@ struct Queue {
 }
 
 impl Cores {
-    /// Of so many.
+    /// At most `count` threads.
     pub(super) fn new(count: usize) -> Self {
         Self { count, queue: Mutex::default() }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// The right to have one message on an edge. Dropping it lets the next one through.
@@ -58,22 +58,21 @@ impl<M: Send + 'static> Outlet<M> {
 
     /// Waits for a credit, then sends.
     pub async fn send(&self, body: M) -> Result<(), Closed> {
-        self.reserve().await?.send(body)
+        self.reserve().await.send(body)
     }
 
     /// Waits for a credit and keeps it, for a sender that decides what to send only when it may.
-    pub async fn reserve(&self) -> Result<Slot<M>, Closed> {
+    pub async fn reserve(&self) -> Slot<M> {
         let permit = match self.credits.clone().try_acquire_owned() {
             Ok(permit) => permit,
-            Err(TryAcquireError::Closed) => return Err(Closed),
-            Err(TryAcquireError::NoPermits) => {
+            Err(_) => {
                 let since = Instant::now();
-                let permit = self.credits.clone().acquire_owned().await.map_err(|_| Closed)?;
+                let permit = self.credits.clone().acquire_owned().await.expect("the semaphore is never closed");
                 (self.waited)(since.elapsed().as_secs_f64());
                 permit
             }
         };
-        Ok(Slot { to: self.to.clone(), credit: Credit { _permit: permit } })
+        Slot { to: self.to.clone(), credit: Credit { _permit: permit } }
     }
 
     /// How many credits are free now.

@@ -15,7 +15,7 @@ pub const AGEING: Duration = Duration::from_secs(2);
 /// The number of priorities.
 pub const PRIORITIES: usize = 10;
 
-/// Of so many texts one is taken by its worth alone: as many that are to be sent at once as the provider takes would else starve all others.
+/// One text in so many is taken by its worth alone: a steady stream of texts that are to be sent at once would otherwise starve all others.
 const ONE_OF: usize = 10;
 
 /// A lane for every priority, and one more each for texts that are to be sent at once.

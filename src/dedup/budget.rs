@@ -23,7 +23,7 @@ pub struct Share {
 }
 
 impl Budget {
-    /// Of so many bytes.
+    /// At most `most` bytes.
     pub fn new(most: usize) -> Self {
         Self { most, taken: AtomicUsize::new(0), room: Notify::new() }
     }

@@ -42,11 +42,10 @@ impl Draft {
         if let Some(reason) = self.rejected.take() {
             return self.reject(&reason);
         }
-        debug_assert!(self.chunks.iter().all(|(_, vector)| vector.is_some()), "what never comes is a reason to reject");
-        let chunks = self
-            .chunks
-            .into_iter()
-            .filter_map(|(fingerprint, vector)| vector.map(|vector| ChunkWrite { fingerprint, vector }));
+        let chunks = self.chunks.into_iter().map(|(fingerprint, vector)| {
+            let vector = vector.expect("a chunk whose vector neither waits nor came has the document rejected");
+            ChunkWrite { fingerprint, vector }
+        });
         let write = DocumentWrite {
             id: self.claim.id().clone(),
             document: self.document,

@@ -110,12 +110,12 @@ pub enum CacheTier {
     Memory,
     /// The ledger, by fingerprint.
     Ledger,
-    /// A call that was on its way for an equal text.
+    /// A call that was on its way for an equal text, or had come and was not written yet.
     Flight,
 }
 
 impl CacheTier {
-    /// Every tier, in the order they are asked.
+    /// Every tier, in the order they are shown.
     pub const ALL: [Self; 4] = [Self::Index, Self::Memory, Self::Ledger, Self::Flight];
 
     /// The label's value.
