@@ -8,12 +8,7 @@ use tokio::time::Instant;
 
 use super::plan::{Cost, Lanes, Limits};
 use crate::actor::{Outlet, Parcel};
-use crate::dedup::PendingText;
-use crate::settings::BatchingSettings;
-use crate::settings::embedding::RateLimitSettings;
-
-/// A message of texts from the deduplicator.
-pub struct Texts(pub Vec<PendingText>);
+use crate::dedup::{PendingText, Texts};
 
 /// A message of texts for one call.
 pub struct Batch(pub Vec<PendingText>);
@@ -102,19 +97,6 @@ impl Handler<Parcel<Texts>> for Batcher {
     }
 }
 
-/// The limits of a batch: what is configured, or what the provider takes if that is less. One call with more tokens than the account has
-/// in a minute is refused each time.
-pub fn limits(settings: &BatchingSettings, provider_items: usize, rate_limit: RateLimitSettings) -> Limits {
-    let tokens = settings.max_tokens as u64;
-    Limits {
-        items: settings.max_items.min(provider_items),
-        tokens: rate_limit.tokens_per_minute.map_or(tokens, |most| tokens.min(most)),
-        bytes: settings.max_bytes.as_usize(),
-        max_wait: settings.max_wait.as_duration(),
-    }
-}
-
-/// Texts are shared with the call that embeds them.
 impl Batch {
     /// The texts in order.
     pub fn texts(&self) -> Vec<Arc<str>> {
@@ -176,16 +158,6 @@ mod tests {
             let texts = texts.iter().map(|text| self.pending(text, priority, immediate)).collect();
             self.batcher.send(Texts(texts)).await.unwrap();
         }
-    }
-
-    #[test]
-    fn a_batch_fits_into_a_minute_of_the_account() {
-        let settings = BatchingSettings::default();
-        let tokens = |tokens_per_minute| {
-            limits(&settings, 100, RateLimitSettings { tokens_per_minute, ..RateLimitSettings::default() }).tokens
-        };
-        assert_eq!(tokens(None), settings.max_tokens as u64);
-        assert_eq!((tokens(Some(40_000)), tokens(Some(10_000_000))), (40_000, settings.max_tokens as u64));
     }
 
     /// Ends the flights of a batch and names its texts.

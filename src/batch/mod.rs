@@ -3,5 +3,5 @@
 pub mod actor;
 pub mod plan;
 
-pub use actor::{Batch, Batcher, Texts};
-pub use plan::{Lanes, SealReason};
+pub use actor::{Batch, Batcher};
+pub use plan::{Lanes, Limits, SealReason};

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::settings::BatchingSettings;
+use crate::settings::embedding::RateLimitSettings;
+
 /// How long a text must wait to be worth one step of priority.
 pub const AGEING: Duration = Duration::from_secs(2);
 
@@ -32,6 +35,20 @@ pub struct Limits {
     pub bytes: usize,
     /// The longest that a text waits for others.
     pub max_wait: Duration,
+}
+
+impl Limits {
+    /// What is configured, or what the provider takes if that is less. One call with more tokens than the account has in a minute is refused
+    /// each time.
+    pub fn new(settings: &BatchingSettings, provider_items: usize, rate_limit: RateLimitSettings) -> Self {
+        let tokens = settings.max_tokens as u64;
+        Self {
+            items: settings.max_items.min(provider_items),
+            tokens: rate_limit.tokens_per_minute.map_or(tokens, |most| tokens.min(most)),
+            bytes: settings.max_bytes.as_usize(),
+            max_wait: settings.max_wait.as_duration(),
+        }
+    }
 }
 
 /// What a text costs its batch.
@@ -193,6 +210,16 @@ mod tests {
 
     fn cost(tokens: u64) -> Cost {
         Cost { tokens, bytes: tokens as usize * 4 }
+    }
+
+    #[test]
+    fn a_batch_fits_into_a_minute_of_the_account() {
+        let settings = BatchingSettings::default();
+        let tokens = |tokens_per_minute| {
+            Limits::new(&settings, 100, RateLimitSettings { tokens_per_minute, ..RateLimitSettings::default() }).tokens
+        };
+        assert_eq!(tokens(None), settings.max_tokens as u64);
+        assert_eq!((tokens(Some(40_000)), tokens(Some(10_000_000))), (40_000, settings.max_tokens as u64));
     }
 
     #[test]

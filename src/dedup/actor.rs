@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::claim::{Claims, Group};
+use super::pending::Texts;
 use super::plan::{Planned, Planner};
 use super::work::Works;
 use crate::actor::offload::on_core;
 use crate::actor::{Closed, Outlet, Parcel};
-use crate::batch::Texts;
 use crate::delivery::Receipt;
 use crate::document::{Change, RecordDigest, Version};
 use crate::embed::limiter::Limiter;

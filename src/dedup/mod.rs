@@ -24,6 +24,6 @@ pub use cache::VectorCache;
 pub use claim::{Claim, Claims, Group};
 pub use diff::Renderer;
 pub use flight::{Flight, Flights};
-pub use pending::PendingText;
+pub use pending::{PendingText, Texts};
 pub use plan::Planner;
 pub use work::{Settlement, Work, Works};

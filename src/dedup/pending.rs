@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::flight::Flight;
 use crate::telemetry::Reason;
 
+/// A message of texts to the batcher.
+pub struct Texts(pub Vec<PendingText>);
+
 /// A text on its way to the provider.
 pub struct PendingText {
     /// What is embedded.

@@ -7,9 +7,8 @@ use tempfile::TempDir;
 
 use super::diff::Renderer;
 use super::plan::Planner;
-use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Work, Works};
+use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Texts, Work, Works};
 use crate::actor::Outlet;
-use crate::batch::Texts;
 use crate::delivery::Verdict;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};

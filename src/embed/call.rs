@@ -99,8 +99,8 @@ struct Caller<'a> {
 /// How a part of a batch ended.
 enum Part {
     Done(Vec<Result<Vector, String>>),
-    /// The cause is in its texts, for this reason. A lone one is rejected with it.
-    Guilty(String),
+    /// The cause of its failures is in its texts, and there are several.
+    Halve,
     /// A lone text that seems to be the cause: it takes minutes to be certain.
     Suspect,
 }
@@ -115,13 +115,12 @@ impl Caller<'_> {
             let last = parts.is_empty();
             let results = match self.embed_part(&texts[part.clone()], last).await {
                 Part::Done(results) => results,
-                Part::Guilty(_) if part.len() > 1 => {
+                Part::Halve => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front(middle..part.end);
                     parts.push_front(part.start..middle);
                     continue;
                 }
-                Part::Guilty(reason) => vec![Err(reason)],
                 Part::Suspect => {
                     suspects.push_back(part);
                     continue;
@@ -136,13 +135,14 @@ impl Caller<'_> {
     /// is not the `last` part, no other waits while that is found out.
     async fn embed_part(&self, texts: &[Arc<str>], last: bool) -> Part {
         let lone = texts.len() == 1;
+        let guilty = |reason: String| if lone { Part::Done(vec![Err(reason)]) } else { Part::Halve };
         let mut failures = Failures::since(self.status.successes());
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
         loop {
             let failure = match self.call(texts).await {
                 Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
-                Judgement::Refused { reason } if proven || !lone => return Part::Guilty(reason),
+                Judgement::Refused { reason } if proven || !lone => return guilty(reason),
                 failure => failure,
             };
             failures.one_more(self.status.successes());
@@ -161,7 +161,7 @@ impl Caller<'_> {
             };
             strikes += u32::from(was_proven);
             if strikes == STRIKES {
-                return Part::Guilty(format!("the provider fails with this text and with no other: {reason}"));
+                return guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
             if strikes > 0 && !last {
                 return Part::Suspect;
@@ -171,7 +171,7 @@ impl Caller<'_> {
             // Once more each time: of two servers that take turns, one of which fails, the text would meet that one again and again.
             proven = self.harmless_passes(strikes + 1, &mut failures).await;
             if proven && !lone {
-                return Part::Guilty(reason);
+                return Part::Halve;
             }
             if !proven {
                 strikes = 0;
@@ -181,7 +181,7 @@ impl Caller<'_> {
 
     /// Whether a harmless text passes, so many times in a row. If not, waits as that demands.
     async fn harmless_passes(&self, times: u32, failures: &mut Failures) -> bool {
-        let (mut at_once, mut passed) = (true, 0);
+        let (mut undisturbed, mut passed) = (true, 0);
         while passed < times {
             let harmless = harmless();
             let failure = match self.call(std::slice::from_ref(&harmless)).await {
@@ -202,12 +202,12 @@ impl Caller<'_> {
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
             let to_all = matches!(failure, Judgement::Forbidden { .. }) && !failures.among_successes;
             self.wait_after(failure, failures).await;
-            at_once &= busy;
+            undisturbed &= busy;
             if !busy && !to_all {
                 break;
             }
         }
-        at_once
+        undisturbed
     }
 
     /// One call, when the limits allow it.

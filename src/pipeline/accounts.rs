@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::core::{Atomic, GenericCounter};
-
 use crate::batch::Batch;
 use crate::embed::actor::BatchObserver;
 use crate::embed::call::{CallObserver, FinishedCall};
@@ -65,15 +63,11 @@ impl CallObserver for BatchAccounts {
         let texts = split(call.texts as u64, &self.shares);
         let tokens = split(call.tokens, &self.shares);
         for ((reason, texts), (_, tokens)) in texts.zip(tokens) {
-            add(accounts.metrics.texts.of(reason), texts);
-            add(accounts.metrics.tokens.of(reason), tokens);
+            accounts.metrics.texts.of(reason).inc_by(texts);
+            accounts.metrics.tokens.of(reason).inc_by(tokens);
             accounts.metrics.money.of(reason).inc_by(tokens as f64 * accounts.price_per_token);
         }
     }
-}
-
-fn add<A: Atomic<T = u64>>(counter: &GenericCounter<A>, by: u64) {
-    counter.inc_by(by);
 }
 
 /// Divides a whole number by shares so that the parts add up to it.
@@ -94,12 +88,14 @@ pub struct TotalsKeeper {
     ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     written: Totals,
+    /// Whether they could not be written the last time.
+    fails: bool,
 }
 
 impl TotalsKeeper {
     /// Nothing of this run was written yet.
     pub fn new(ledger: Arc<Ledger>, metrics: Arc<Metrics>) -> Self {
-        Self { ledger, metrics, written: Totals::default() }
+        Self { ledger, metrics, written: Totals::default(), fails: false }
     }
 
     /// Writes every second until dropped.
@@ -131,9 +127,15 @@ impl TotalsKeeper {
         }
         // Taken for written at once: a caller that stops waiting does not stop the write, and must not write it again.
         let before = std::mem::replace(&mut self.written, now);
-        if let Err(error) = blocking(&self.ledger, move |ledger| ledger.add_totals(&more)).await {
+        let written = blocking(&self.ledger, move |ledger| ledger.add_totals(&more)).await;
+        let failed = std::mem::replace(&mut self.fails, written.is_err());
+        if let Err(error) = written {
             self.written = before;
-            tracing::warn!(%error, "totals could not be written; trying again");
+            if !failed {
+                tracing::warn!(%error, "totals cannot be written; trying again every second");
+            }
+        } else if failed {
+            tracing::info!("totals are written again");
         }
     }
 }

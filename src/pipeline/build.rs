@@ -12,7 +12,7 @@ use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
 use crate::actor::pulse::Pulse;
 use crate::actor::{Incident, Outlet, Watch, guard};
-use crate::batch::Batcher;
+use crate::batch::{self, Batcher};
 use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
@@ -106,7 +106,7 @@ pub(super) fn build_within(
 
     register("batcher");
     let rate_limit = r.settings.embedding.rate_limit();
-    let limits = crate::batch::actor::limits(&r.settings.batching, r.provider.max_items(), rate_limit);
+    let limits = batch::Limits::new(&r.settings.batching, r.provider.max_items(), rate_limit);
     let batcher = Batcher::new(limits, embedder);
     let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
 
