@@ -79,7 +79,7 @@ impl Window {
     /// given again after a crash, and that must stay bounded. So does what was let go and is still on its way: partitions that come and
     /// go while nothing gets through must not pile up.
     pub fn room(&self) -> Option<Room> {
-        let records = self.limits.records.saturating_sub(self.deliveries.len() + self.abandoned.len());
+        let records = self.limits.records.saturating_sub(self.records());
         let bytes = self.limits.bytes.saturating_sub(self.bytes + self.abandoned_bytes);
         (records > 0 && bytes > 0).then_some(Room { records, bytes })
     }
@@ -193,6 +193,11 @@ impl Window {
         self.open
     }
 
+    /// How many deliveries take room: those from the oldest open one on, and what was let go and is still on its way.
+    pub fn records(&self) -> usize {
+        self.deliveries.len() + self.abandoned.len()
+    }
+
     /// How many receipts are under way, also of what was let go.
     pub fn travelling(&self) -> usize {
         self.travelling
@@ -232,6 +237,7 @@ mod tests {
         assert!(window.room().is_none());
         window.settle(numbers[1]);
         assert!(window.room().is_none(), "what is settled behind an open delivery still counts");
+        assert_eq!((window.open(), window.records()), (2, 3));
         window.settle(numbers[0]);
         assert_eq!(window.room().unwrap().records, 2);
 

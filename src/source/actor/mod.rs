@@ -237,7 +237,7 @@ impl Ingestor {
     fn show(&self) {
         let state = &self.state;
         let (open, bytes) = (state.window.open(), state.window.bytes());
-        self.gauges.documents.set(open as i64);
+        self.gauges.documents.set(state.window.records() as i64);
         self.gauges.bytes.set(bytes as i64);
         self.wiring.board.set_window(open as u64, bytes as u64, state.reading.remaining);
         if state.reading.failing.is_none() {
