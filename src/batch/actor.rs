@@ -2,6 +2,7 @@
 //! so batches grow exactly when that helps, and the highest lane goes first when a call becomes free.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::time::Instant;
@@ -12,6 +13,11 @@ use crate::dedup::{PendingText, Texts};
 
 /// A message of texts for one call.
 pub struct Batch(pub Vec<PendingText>);
+
+/// Nobody reads any more: no text waits for others that may come.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain;
 
 /// See the module.
 pub struct Batcher {
@@ -81,6 +87,16 @@ impl Supervised for Batcher {
     }
 }
 
+impl Handler<Drain> for Batcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
+        self.limits.max_wait = Duration::ZERO;
+        self.lanes.hurry();
+        self.drive(ctx);
+    }
+}
+
 impl Handler<Parcel<Texts>> for Batcher {
     type Result = ();
 
@@ -106,8 +122,6 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use prometheus::IntGauge;
 
     use super::*;

@@ -3,5 +3,5 @@
 pub mod actor;
 pub mod plan;
 
-pub use actor::{Batch, Batcher};
+pub use actor::{Batch, Batcher, Drain};
 pub use plan::{Lanes, Limits, SealReason};

@@ -110,6 +110,11 @@ impl<T> Lanes<T> {
         self.lanes[lane].push_back(Waiting { item, cost, since: now });
     }
 
+    /// From now on no text waits for others.
+    pub fn hurry(&mut self) {
+        self.limits.max_wait = Duration::ZERO;
+    }
+
     /// How many texts wait.
     pub fn len(&self) -> usize {
         self.waiting

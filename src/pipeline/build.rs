@@ -12,7 +12,7 @@ use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
 use crate::actor::pulse::Pulse;
 use crate::actor::{Incident, Outlet, Watch, guard};
-use crate::batch::{self, Batcher};
+use crate::batch::{self, Batcher, Drain};
 use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
@@ -36,10 +36,22 @@ pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
 pub struct Sources {
     /// Told to stop reading.
     pub stop: Vec<Recipient<StopReading>>,
+    /// Told when they are.
+    pub drain: Recipient<Drain>,
     /// One for each source: whether it has anything left to do.
     pub rests: Vec<watch::Receiver<Rest>>,
     /// How often positions were committed.
     pub commits: Arc<AtomicU64>,
+}
+
+impl Sources {
+    /// Tells every source to stop reading, and the batcher to wait for nothing more. What was read goes on.
+    pub fn stop_reading(&self) {
+        // One message each: bounded.
+        self.stop.iter().for_each(|stop| stop.do_send(StopReading));
+        // One message: bounded.
+        self.drain.do_send(Drain);
+    }
 }
 
 /// A source that is to be read, by its name.
@@ -107,8 +119,9 @@ pub(super) fn build_within(
     register("batcher");
     let rate_limit = r.settings.embedding.rate_limit();
     let limits = batch::Limits::new(&r.settings.batching, r.provider.max_items(), rate_limit);
-    let batcher = Batcher::new(limits, embedder);
-    let batcher = Outlet::new(guard::spawn("batcher", BATCHING, watch.clone(), batcher), BATCHING, meter("batcher"));
+    let batcher = guard::spawn("batcher", BATCHING, watch.clone(), Batcher::new(limits, embedder));
+    let drain = batcher.clone().recipient();
+    let batcher = Outlet::new(batcher, BATCHING, meter("batcher"));
 
     register("deduplicator");
     let renderer = Renderer {
@@ -152,7 +165,7 @@ pub(super) fn build_within(
         (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), resting)
     };
     let (stop, rests) = sources.into_iter().map(ingestor).unzip();
-    Sources { stop, rests, commits }
+    Sources { stop, drain, rests, commits }
 }
 
 fn give_up(failed: mpsc::UnboundedSender<Failure>) -> GiveUp {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc as blocking_mpsc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::watch::{Watching, watch};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
 use crate::embed::watched::is_call;
 use crate::index::actor::is_write;
-use crate::source::actor::{Rest, StopReading};
+use crate::source::actor::Rest;
 
 /// How long the end of a generation waits for its blocking work. A thread that waits for standard input never ends.
 const ENDING: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
@@ -23,9 +23,7 @@ const ENDING: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 /// See the module.
 pub struct Generation {
     arbiter: Arbiter,
-    stop: Vec<Recipient<StopReading>>,
-    rests: Vec<watch::Receiver<Rest>>,
-    commits: Arc<AtomicU64>,
+    sources: Sources,
     failures: mpsc::UnboundedReceiver<Failure>,
     pulse: Arc<Pulse>,
     ledger: Arc<Underway>,
@@ -79,14 +77,13 @@ impl Generation {
         };
         let watching = watch(pulse.clone(), ledger.clone(), look_every, stalled);
         let _watching = watching.map_err(|error| format!("no thread could be started: {error}"))?;
-        let Sources { stop, rests, commits } = sources;
-        Ok(Self { arbiter, stop, rests, commits, failures, pulse, ledger, _watching })
+        Ok(Self { arbiter, sources, failures, pulse, ledger, _watching })
     }
 
     /// Waits until no source has anything left to do: nothing to read, and everything settled and committed. Answers what is
     /// wrong with the sources that could not be read to their end.
     pub fn rest(&self) -> impl Future<Output = Vec<String>> + use<> {
-        at_rest(self.rests.clone())
+        at_rest(self.sources.rests.clone())
     }
 
     /// Waits until an actor is given up or something hangs.
@@ -97,13 +94,12 @@ impl Generation {
 
     /// Whether it committed any position.
     pub fn was_fruitful(&self) -> bool {
-        self.commits.load(Ordering::Relaxed) > 0
+        self.sources.commits.load(Ordering::Relaxed) > 0
     }
 
-    /// Tells every source to stop reading. What was read goes on.
+    /// See [`Sources::stop_reading`].
     pub fn stop_reading(&self) {
-        // One message each: bounded.
-        self.stop.iter().for_each(|stop| stop.do_send(StopReading));
+        self.sources.stop_reading();
     }
 
     /// Ends every actor at once. What was not settled will be delivered again by the next generation or the next start.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Resources;
 use super::build::{NamedSource, Sources, WINDOW, build_within};
@@ -164,6 +165,27 @@ async fn rest(sources: &Sources) {
 fn script(events: &[Value], at_once: usize) -> Script {
     let lines: Vec<String> = events.iter().map(Value::to_string).collect();
     Script::with(lines.iter().map(String::as_str), at_once, true)
+}
+
+#[test]
+fn told_to_stop_reading_no_text_waits_for_others() {
+    World::run(1, async |_| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pipeline = Pipeline::within(&folder, Arc::new(FakeProvider::default())).await;
+        let settings = &mut Arc::get_mut(&mut pipeline.resources).unwrap().settings;
+        settings.batching = serde_yaml::from_str("{ max_wait: 1d }").unwrap();
+        let events = puts(3);
+        let lines: Vec<String> = events.iter().map(Value::to_string).collect();
+        let script = Script::with(lines.iter().map(String::as_str), 3, false);
+        let (began, (sources, _failures)) = (Instant::now(), pipeline.start(WINDOW, &[&script]));
+        while pipeline.resources.metrics.embedding_queue.get() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        sources.stop_reading();
+        rest(&sources).await;
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        pipeline.assert_in_step(&events);
+    });
 }
 
 #[test]
