@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vectide::actor::pulse;
-use vectide::pipeline::accounts::TotalsKeeper;
+use vectide::pipeline::totals::TotalsKeeper;
 use vectide::pipeline::{Ending, Resources, RunOptions, supervise};
 use vectide::settings::{self, Settings};
 

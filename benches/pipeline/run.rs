@@ -10,7 +10,7 @@ use vectide::actor::pulse;
 use vectide::document::chunk::Tokenizer;
 use vectide::embed::provider::{InputType, Judgement, Provider};
 use vectide::embed::space::Space;
-use vectide::pipeline::accounts::TotalsKeeper;
+use vectide::pipeline::totals::TotalsKeeper;
 use vectide::pipeline::{Ending, Resources, RunOptions, supervise};
 use vectide::settings::{self, Settings};
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::exit;
 use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse;
-use crate::pipeline::accounts::TotalsKeeper;
+use crate::pipeline::totals::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;

@@ -4,13 +4,16 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::call::{CallObserver, embed_batch};
+use super::accounts::Accounts;
+use super::call::Caller;
 use super::limiter::Limiter;
 use super::provider::Provider;
 use super::status::ProviderStatus;
+use crate::actor::pulse::Underway;
 use crate::actor::{Outlet, Parcel};
 use crate::batch::Batch;
 use crate::dedup::{PendingText, Work, Works};
@@ -31,18 +34,16 @@ pub struct Desk {
     pub limiter: Arc<Limiter>,
     /// What the health page shows.
     pub status: Arc<ProviderStatus>,
+    /// Where calls show while they are under way.
+    pub underway: Arc<Underway>,
+    /// What one may take before it hangs.
+    pub may_take: Duration,
     /// Counts calls and what they cost.
-    pub observer: Arc<dyn BatchObserver>,
+    pub accounts: Accounts,
     /// Where vectors are kept that would wait in memory for other calls; `None` where they do not outlive their points.
     pub ledger: Option<Arc<Ledger>>,
     /// Where finished work goes.
     pub writer: Outlet<Works>,
-}
-
-/// Makes the observer of one batch's calls: it knows why each text is paid for.
-pub trait BatchObserver: Send + Sync {
-    /// For the calls of this batch.
-    fn of(&self, batch: &Batch) -> Box<dyn CallObserver>;
 }
 
 impl Embedder {
@@ -72,7 +73,7 @@ impl Handler<Parcel<Batch>> for Embedder {
 
 impl Desk {
     async fn embed(&self, batch: Batch) {
-        let observer = self.observer.of(&batch);
+        let accounts = self.accounts.of(&batch.0);
         let (texts, whole) = (batch.texts(), batch.0.len());
         let mut pending: Vec<Option<PendingText>> = batch.0.into_iter().map(Some).collect();
         let settled = async |part: Range<usize>, results: Vec<Result<Vector, String>>| {
@@ -87,7 +88,15 @@ impl Desk {
                 let _ = self.writer.send(Works(works)).await;
             }
         };
-        embed_batch(&*self.provider, &self.limiter, &self.status, &*observer, &texts, settled).await;
+        let caller = Caller {
+            provider: &*self.provider,
+            limiter: &self.limiter,
+            status: &self.status,
+            underway: &self.underway,
+            may_take: self.may_take,
+            finished: &|call| accounts.finished(call),
+        };
+        caller.embed(&texts, settled).await;
     }
 
     async fn keep(&self, ahead: Vec<(Fingerprint, Vector)>) {
@@ -135,8 +144,6 @@ fn land(part: Vec<PendingText>, results: Vec<Result<Vector, String>>) -> Vec<Wor
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tempfile::TempDir;
 
     use super::*;
@@ -146,7 +153,6 @@ mod tests {
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::ledger::testing::open;
-    use crate::pipeline::accounts::{Accounts, SharedAccounts};
     use crate::settings::DedupSettings;
     use crate::settings::embedding::RateLimitSettings;
     use crate::telemetry::{Metrics, Reason};
@@ -179,7 +185,9 @@ mod tests {
                 provider: provider.clone(),
                 limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
                 status: Arc::default(),
-                observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(metrics, "fake", 1.0)))),
+                underway: Arc::default(),
+                may_take: Duration::from_secs(60),
+                accounts: Accounts::new(metrics, "fake", 1.0),
                 ledger: Some(ledger.clone()),
                 writer: to_writer,
             });

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::actor::backoff::Backoff;
+use crate::actor::pulse::{Call, Underway};
 use crate::document::Vector;
 use crate::telemetry::RequestStatus;
 
@@ -51,17 +52,6 @@ pub fn harmless() -> Arc<str> {
     format!("hello {:08x}", fastrand::u32(..)).into()
 }
 
-/// Learns of every call that ended. Runs on the thread of the call: count, do not work.
-pub trait CallObserver: Send + Sync {
-    /// A call ended.
-    fn finished(&self, call: FinishedCall);
-}
-
-/// Nobody watches.
-impl CallObserver for () {
-    fn finished(&self, _: FinishedCall) {}
-}
-
 /// How one call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FinishedCall {
@@ -75,25 +65,30 @@ pub struct FinishedCall {
     pub tokens: u64,
 }
 
-/// Embeds the texts of documents, in as many calls as it takes, one at a time. `settled` is given what each call brings as soon as it is
-/// there: which texts, and for every one its vector, or why it will never have one. Never gives up on what may still succeed, so only
-/// dropping the future ends a wait for a provider that is down.
-pub async fn embed_batch(
-    provider: &dyn Provider,
-    limiter: &Limiter,
-    status: &ProviderStatus,
-    observer: &dyn CallObserver,
-    texts: &[Arc<str>],
-    settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
-) {
-    Caller { provider, limiter, status, observer }.embed(texts, settled).await;
+/// What a call to the provider shows as while it is under way; `may_take` is all that tells one from another.
+const fn request(may_take: Duration) -> Call {
+    Call { of: "the embedding provider", to: "embed texts", may_take }
 }
 
-struct Caller<'a> {
-    provider: &'a dyn Provider,
-    limiter: &'a Limiter,
-    status: &'a ProviderStatus,
-    observer: &'a dyn CallObserver,
+/// Whether this is a call to the provider.
+pub fn is_call(call: &Call) -> bool {
+    *call == request(call.may_take)
+}
+
+/// What makes the calls of one batch.
+pub struct Caller<'a> {
+    /// Answers them.
+    pub provider: &'a dyn Provider,
+    /// Lets them out.
+    pub limiter: &'a Limiter,
+    /// What the health page shows.
+    pub status: &'a ProviderStatus,
+    /// Where they show while they are under way.
+    pub underway: &'a Arc<Underway>,
+    /// What one may take before it hangs: the provider gives it up earlier.
+    pub may_take: Duration,
+    /// Told of every call that ended, on the thread of the call: count, do not work.
+    pub finished: &'a dyn Fn(FinishedCall),
 }
 
 /// How a part of a batch ended.
@@ -106,7 +101,14 @@ enum Part {
 }
 
 impl Caller<'_> {
-    async fn embed(&self, texts: &[Arc<str>], mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>)) {
+    /// Embeds the texts of documents, in as many calls as it takes, one at a time. `settled` is given what each call brings as soon as it
+    /// is there: which texts, and for every one its vector, or why it will never have one. Never gives up on what may still succeed, so
+    /// only dropping the future ends a wait for a provider that is down.
+    pub async fn embed(
+        &self,
+        texts: &[Arc<str>],
+        mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
+    ) {
         let step = self.provider.max_items().max(1);
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
@@ -215,8 +217,13 @@ impl Caller<'_> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.limiter.estimator().tokens(bytes);
         self.limiter.acquire(estimated).await;
+        let Some(ongoing) = self.underway.begin(request(self.may_take)) else {
+            // Given up with its generation: whoever waits here is dropped with it.
+            return std::future::pending().await;
+        };
         let began = Instant::now();
         let mut judgement = self.provider.embed(texts.to_vec(), InputType::Document).await;
+        drop(ongoing);
         if let Judgement::Done(Embeddings { vectors, .. }) = &judgement
             && vectors.len() != texts.len()
         {
@@ -241,7 +248,7 @@ impl Caller<'_> {
         if status == RequestStatus::Ok {
             self.status.succeeded();
         }
-        self.observer.finished(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
+        (self.finished)(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
         judgement
     }
 
@@ -283,6 +290,7 @@ impl Caller<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Mutex;
 
@@ -336,6 +344,16 @@ mod tests {
             self.calls.lock().unwrap().len()
         }
 
+        fn caller<'a>(
+            &'a self,
+            limiter: &'a Limiter,
+            status: &'a ProviderStatus,
+            underway: &'a Arc<Underway>,
+            finished: &'a dyn Fn(FinishedCall),
+        ) -> Caller<'a> {
+            Caller { provider: self, limiter, status, underway, may_take: CALL, finished }
+        }
+
         async fn embed_all(&self, texts: &[&str]) -> Vec<Result<Vector, String>> {
             self.embed_with(&Limiter::new(RateLimitSettings::default()), &ProviderStatus::default(), texts).await
         }
@@ -354,7 +372,9 @@ mod tests {
                     assert_eq!(place.replace(result), None, "each text is settled once");
                 }
             };
-            let batch = embed_batch(self, limiter, status, &(), &texts, settled);
+            let underway = Arc::default();
+            let caller = self.caller(limiter, status, &underway, &|_| {});
+            let batch = caller.embed(&texts, settled);
             tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
             all.into_iter().map(|result| result.expect("every text is settled")).collect()
         }
@@ -700,7 +720,7 @@ mod tests {
         let mut settled = Vec::new();
         let note = async |part: Range<usize>, results: Vec<_>| settled.push((provider.calls(), part, results));
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-        embed_batch(&provider, &limiter, &status, &(), &texts, note).await;
+        provider.caller(&limiter, &status, &Arc::default(), &|_| {}).embed(&texts, note).await;
         let first = vec![Ok(vector("a")), Ok(vector("bb"))];
         // The poison is tried with its half, alone, and after the harmless text.
         let rest = [(6, 2..3, vec![Err("bad text".into())]), (7, 3..4, vec![Ok(vector("dddd"))])];
@@ -720,7 +740,7 @@ mod tests {
         let note = async |part: Range<usize>, results: Vec<Result<_, _>>| {
             settled.push((part, results.iter().all(Result::is_ok), began.elapsed()));
         };
-        embed_batch(&provider, &limiter, &status, &(), &texts, note).await;
+        provider.caller(&limiter, &status, &Arc::default(), &|_| {}).embed(&texts, note).await;
         let (innocent, rejected) = settled.split_at(settled.len() - 2);
         assert!(innocent.iter().all(|(_, ok, at)| *ok && *at < Duration::from_secs(60)), "{settled:?}");
         assert_eq!(
@@ -837,24 +857,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_observer_sees_every_call_with_its_latency_and_charge() {
-        #[derive(Default)]
-        struct Seen(Mutex<Vec<FinishedCall>>);
-        impl CallObserver for Seen {
-            fn finished(&self, call: FinishedCall) {
-                self.0.lock().unwrap().push(call);
-            }
-        }
+    async fn every_call_is_told_with_its_latency_and_charge() {
         let provider = Scripted::new(|number, texts| match number {
             0 => retry(true, None),
             1 => retry(false, None),
             2 => Judgement::Fatal { reason: "wrong key".into() },
             _ => done(texts),
         });
-        let (limiter, seen) = (Limiter::new(RateLimitSettings::default()), Seen::default());
-        let texts = ["a".into(), "b".into()];
-        embed_batch(&provider, &limiter, &ProviderStatus::default(), &seen, &texts, async |_, _| {}).await;
-        let calls = seen.0.into_inner().unwrap();
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let (texts, calls) = (["a".into(), "b".into()], RefCell::new(Vec::new()));
+        let note = |call| calls.borrow_mut().push(call);
+        provider.caller(&limiter, &status, &Arc::default(), &note).embed(&texts, async |_, _| {}).await;
+        let calls = calls.into_inner();
         let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
         assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);
         assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));

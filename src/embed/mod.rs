@@ -3,6 +3,7 @@
 //! A [`Provider`] makes one call; [`call`] makes as many as a batch takes, within the limits of [`limiter`]; [`status`] says how the
 //! provider is doing. To add a provider: a file here, a variant in `settings::embedding`, an arm in [`build`].
 
+pub mod accounts;
 pub mod actor;
 pub mod builtin;
 pub mod call;
@@ -15,7 +16,6 @@ pub mod openai;
 pub mod provider;
 pub mod space;
 pub mod status;
-pub mod watched;
 pub mod wordpiece;
 
 pub use provider::{Embeddings, InputType, Judgement, Provider};

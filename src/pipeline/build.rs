@@ -7,17 +7,16 @@ use actix::prelude::*;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::Resources;
-use super::accounts::{Accounts, SharedAccounts};
 use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
-use crate::actor::pulse::Pulse;
+use crate::actor::pulse::{self, Pulse};
 use crate::actor::{Incident, Outlet, Watch, guard};
 use crate::batch::{self, Batcher, Drain};
 use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
 use crate::delivery::Limits;
 use crate::document::fingerprint::Fingerprinter;
+use crate::embed::accounts::Accounts;
 use crate::embed::actor::{Desk, Embedder};
-use crate::embed::watched::WatchedProvider;
 use crate::index::actor::IndexWriter;
 use crate::source::actor::{GiveUp, Ingestor, MakeSource, Rest, StopReading, Wiring};
 
@@ -104,13 +103,15 @@ pub(super) fn build_within(
 
     register("embedder");
     let calls = r.settings.embedding.concurrency();
-    let timeout = r.settings.embedding.timeout();
     let price = r.provider.price_per_million_tokens();
     let embedder = Embedder::new(Desk {
-        provider: Arc::new(WatchedProvider::new(r.provider.clone(), pulse.underway.clone(), timeout)),
+        provider: r.provider.clone(),
         limiter: r.limiter.clone(),
         status: r.provider_status.clone(),
-        observer: Arc::new(SharedAccounts(Arc::new(Accounts::new(r.metrics.clone(), r.provider.model(), price)))),
+        underway: pulse.underway.clone(),
+        // The provider gives a call up by itself after this time.
+        may_take: r.settings.embedding.timeout() + pulse::CALL,
+        accounts: Accounts::new(r.metrics.clone(), r.provider.model(), price),
         ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
         writer: writer.clone(),
     });

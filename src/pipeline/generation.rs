@@ -13,7 +13,7 @@ use super::Resources;
 use super::build::{NamedSource, Sources, build};
 use super::watch::{Watching, watch};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
-use crate::embed::watched::is_call;
+use crate::embed::call::is_call;
 use crate::index::actor::is_write;
 use crate::source::actor::Rest;
 

@@ -3,7 +3,6 @@
 //! [`Resources`] outlive everything. A [`generation`] is one set of actors on an arbiter of its own, wired in [`build`]; the
 //! [`supervisor`] rebuilds it from committed positions when it fails, and ends it when there is nothing left to do.
 
-pub mod accounts;
 pub mod build;
 #[cfg(test)]
 mod fault_points;
@@ -15,6 +14,7 @@ mod stalls;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 mod watch;
 
 pub use resources::Resources;

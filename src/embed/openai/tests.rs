@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::document::Vector;
-use crate::embed::call::embed_batch;
+use crate::embed::call::Caller;
 use crate::embed::limiter::Limiter;
 use crate::embed::provider::Embeddings;
 use crate::embed::status::ProviderStatus;
@@ -275,7 +276,15 @@ async fn a_batch_gets_through_a_busy_and_picky_endpoint() {
     let limiter = Limiter::new(RateLimitSettings::default());
     let (texts, mut vectors) = (["good".into(), "bad".into()], Vec::new());
     let settled = async |_, results| vectors.extend(results);
-    embed_batch(&provider, &limiter, &ProviderStatus::default(), &(), &texts, settled).await;
+    let caller = Caller {
+        provider: &provider,
+        limiter: &limiter,
+        status: &ProviderStatus::default(),
+        underway: &Arc::default(),
+        may_take: Duration::from_secs(60),
+        finished: &|_| {},
+    };
+    caller.embed(&texts, settled).await;
     assert_eq!(vectors, [Ok(Vector::from([1.0, 0.0])), Err("HTTP 400 Bad Request: no such text".into())]);
     let inputs: Vec<Value> = (0..6).map(|number| server.request(number).1["input"].clone()).collect();
     let both = json!(["good", "bad"]);

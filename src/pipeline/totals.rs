@@ -1,87 +1,15 @@
-//! What calls cost and why: counters for this run, and totals in the ledger for all runs.
+//! What was counted, for all runs: totals in the ledger.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::batch::Batch;
-use crate::embed::actor::BatchObserver;
-use crate::embed::call::{CallObserver, FinishedCall};
 use crate::ledger::patience::blocking;
 use crate::ledger::{Ledger, Totals};
-use crate::telemetry::metrics::RequestCounters;
-use crate::telemetry::{Metrics, Reason, RequestStatus};
+use crate::telemetry::Metrics;
 
 /// How often totals are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-
-/// Counts the calls to one model.
-pub struct Accounts {
-    metrics: Arc<Metrics>,
-    requests: RequestCounters,
-    price_per_token: f64,
-}
-
-impl Accounts {
-    /// For this model, at this price in US dollars for a million tokens.
-    pub fn new(metrics: Arc<Metrics>, model: &str, price_per_million_tokens: f64) -> Self {
-        Self { requests: metrics.requests(model), metrics, price_per_token: price_per_million_tokens / 1e6 }
-    }
-}
-
-/// Shared by all batches; each brings the shares of its reasons.
-pub struct SharedAccounts(pub Arc<Accounts>);
-
-impl BatchObserver for SharedAccounts {
-    fn of(&self, batch: &Batch) -> Box<dyn CallObserver> {
-        let mut shares = Vec::new();
-        for reason in Reason::ALL {
-            let of_reason = batch.0.iter().filter(|text| text.reason == reason);
-            let share = of_reason.map(|text| text.tokens.max(1)).sum::<u64>();
-            if share > 0 {
-                shares.push((reason, share));
-            }
-        }
-        Box::new(BatchAccounts { accounts: self.0.clone(), shares })
-    }
-}
-
-struct BatchAccounts {
-    accounts: Arc<Accounts>,
-    /// The estimated tokens of each reason in the batch.
-    shares: Vec<(Reason, u64)>,
-}
-
-impl CallObserver for BatchAccounts {
-    fn finished(&self, call: FinishedCall) {
-        let accounts = &*self.accounts;
-        accounts.metrics.embedding_latency.observe(call.latency.as_secs_f64());
-        accounts.requests.of(call.status).inc();
-        if call.status != RequestStatus::Ok {
-            return;
-        }
-        let texts = split(call.texts as u64, &self.shares);
-        let tokens = split(call.tokens, &self.shares);
-        for ((reason, texts), (_, tokens)) in texts.zip(tokens) {
-            accounts.metrics.texts.of(reason).inc_by(texts);
-            accounts.metrics.tokens.of(reason).inc_by(tokens);
-            accounts.metrics.money.of(reason).inc_by(tokens as f64 * accounts.price_per_token);
-        }
-    }
-}
-
-/// Divides a whole number by shares so that the parts add up to it.
-fn split(whole: u64, shares: &[(Reason, u64)]) -> impl Iterator<Item = (Reason, u64)> {
-    let all: u64 = shares.iter().map(|(_, share)| share).sum();
-    let (mut passed, mut given) = (0, 0);
-    shares.iter().map(move |(reason, share)| {
-        passed += share;
-        let until = (u128::from(whole) * u128::from(passed) / u128::from(all.max(1))) as u64;
-        let part = until - given;
-        given = until;
-        (*reason, part)
-    })
-}
 
 /// Adds what this run counted to the totals in the ledger, again and again until it is dropped.
 pub struct TotalsKeeper {
@@ -145,6 +73,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::telemetry::Reason;
     use crate::testkit::fakes::{self, FakeProvider};
 
     #[tokio::test]
@@ -162,15 +91,5 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(ledger.totals().unwrap().texts, 5);
-    }
-
-    #[test]
-    fn parts_add_up_to_the_whole() {
-        let shares = [(Reason::New, 1), (Reason::Changed, 1), (Reason::Migrated, 1)];
-        for whole in [0, 1, 2, 100, u64::MAX] {
-            assert_eq!(split(whole, &shares).map(|(_, part)| part).sum::<u64>(), whole);
-        }
-        let parts: Vec<_> = split(100, &[(Reason::New, 3), (Reason::Changed, 1)]).collect();
-        assert_eq!(parts, [(Reason::New, 75), (Reason::Changed, 25)]);
     }
 }
