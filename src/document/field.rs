@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::{Document, Fields};
 
@@ -102,6 +102,13 @@ pub fn pointer_key(written: &str) -> String {
     written.replace("~1", "/").replace("~0", "~")
 }
 
+/// Whether it stands for its neighbours too: whole numbers that do not fit 64 bits were read as the nearest float.
+pub(super) fn is_rounded(number: &Number) -> bool {
+    /// Below it whole numbers of either sign fit.
+    const TWO_TO_THE_63RD: f64 = 9_223_372_036_854_775_808.0;
+    number.is_f64() && number.as_f64().is_some_and(|float| float.abs() >= TWO_TO_THE_63RD)
+}
+
 /// A text for an error message, in backticks: cut when it is long, control characters escaped.
 pub(crate) fn quoted(text: &str) -> String {
     let head: String = text.chars().take(QUOTED_CHARS).flat_map(printable).collect();
@@ -182,6 +189,21 @@ mod tests {
             FieldName::new(name).unwrap().prune(&mut record);
         }
         assert_eq!(record, fields(json!({"a": {"c": 1}, "list": [{}, {}]})), "a list keeps its places");
+    }
+
+    #[test]
+    fn whole_numbers_beyond_64_bits_are_rounded_and_no_others() {
+        for (json, rounded) in [
+            ("-9223372036854775808", false),
+            ("-9223372036854775809", true),
+            ("18446744073709551615", false),
+            ("18446744073709551616", true),
+            ("1e300", true),
+            ("0.5", false),
+            ("4503599627370496.5", false),
+        ] {
+            assert_eq!(is_rounded(&serde_json::from_str(json).unwrap()), rounded, "{json}");
+        }
     }
 
     #[test]

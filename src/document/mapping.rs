@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::decode::decode;
 use super::digest::{Digester, RecordDigest};
-use super::field::{FieldName, described, quoted};
+use super::field::{FieldName, described, is_rounded, quoted};
 use super::glance::glance;
 use super::{Change, DocumentId, Fields, Operation, Version, versioning};
 use crate::settings::DocumentSettings;
@@ -64,9 +64,6 @@ struct Kind {
     /// Where a field is taken from, and the key under which it is kept.
     rename: Vec<(FieldName, String)>,
 }
-
-/// From here on whole numbers of JSON are not exact: two to the 63rd, below which they are of either sign.
-const EXACT: f64 = 9_223_372_036_854_775_808.0;
 
 /// Events when none are configured: every record is an upsert.
 static UPSERT: Kind = Kind { operation: Operation::Upsert, priority: 0, immediate: false, rename: Vec::new() };
@@ -137,9 +134,7 @@ impl Mapper {
         let id = match field.of(fields) {
             Some(Value::String(text)) => DocumentId::new(text),
             Some(Value::Number(number)) if !number.is_f64() => DocumentId::new(&number.to_string()),
-            Some(Value::Number(number))
-                if number.as_f64().is_some_and(|number| number.abs() >= EXACT && number.fract() == 0.0) =>
-            {
+            Some(Value::Number(number)) if is_rounded(number) => {
                 return Err(format!(
                     "the document id {number} in `{field}` is too large for a number; write it as a text"
                 ));

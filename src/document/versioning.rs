@@ -5,14 +5,14 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Version;
-use super::field::{described, quoted};
+use super::field::{described, is_rounded, quoted};
 use crate::settings::document::VersionUnit;
 
 const BILLION: i128 = 1_000_000_000;
 /// Where nanoseconds since 1970 fit 64 bits no more: in April 2262.
 const LATEST: i128 = i64::MAX as i128;
-/// From here on integers of JSON are not exact: two to the 64th.
-const EXACT: f64 = 18_446_744_073_709_551_616.0;
+/// From here on billionths do not fit 128 bits.
+const LARGEST: f64 = i128::MAX as f64 / BILLION as f64;
 /// The start of 1900.
 const EARLIEST: i128 = -2_208_988_800 * BILLION;
 
@@ -34,8 +34,7 @@ pub(crate) fn read(value: &Value, unit: VersionUnit) -> Result<Version, String> 
         Value::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(integer), _) => i128::from(integer) * BILLION,
             (_, Some(integer)) => i128::from(integer) * BILLION,
-            // JSON's own numbers go on as fractions from here, and neighbours become one.
-            _ if number.as_f64().is_some_and(|number| number.abs() >= EXACT) => {
+            _ if is_rounded(number) => {
                 return Err(format!("version {number} is too large for a number; write it as a text"));
             }
             _ => decimal(&number.to_string()).ok_or_else(|| format!("version {number} is too large"))?,
@@ -142,7 +141,7 @@ fn decimal(text: &str) -> Option<i128> {
 
 /// Whether it is a number, and beyond all that [`decimal`] takes.
 fn is_large(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok_and(|number| number.abs() >= EXACT)
+    text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok_and(|number| number.abs() >= LARGEST)
 }
 
 #[cfg(test)]
@@ -217,9 +216,11 @@ mod tests {
             (json!(-3_000_000_000_i64), Seconds, "between the years 1900 and 2262"),
             (json!(1e300), Counter, "version 1e+300 is too large"),
             (json!(18_446_744_073_709_551_616.0), Counter, "write it as a text"),
+            (json!(-9_223_372_036_854_775_809.0), Counter, "write it as a text"),
             (json!("340282366920938463463374607431768211455"), Counter, "211455` is too large"),
             (json!("-1e400"), Seconds, "version `-1e400` is too large"),
             (json!("infinity"), Auto, "neither a number"),
+            (json!("99999999999999999999."), Counter, "is no number, and"),
             (json!("2024-11-23"), Auto, "neither a number nor an RFC 3339 time"),
             (json!("x".repeat(1_000_000)), Auto, "(1000000 bytes) is neither"),
             (json!(""), Auto, "neither a number"),

@@ -62,7 +62,7 @@ pub enum VersionUnit {
     /// A number that is none of these is dead-lettered: name the unit.
     #[default]
     Auto,
-    /// A counter: greater is newer. From 2^64 on it must be written as a text.
+    /// A counter: greater is newer. From 2^64 on, and below -2^63, it must be written as a text.
     Counter,
     /// Unix time in seconds.
     Seconds,
