@@ -156,7 +156,7 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
         searcher: resources.searcher(),
         report: Arc::new(resources.report()),
         intake: resources.intake.clone(),
-        version_field: resources.settings.document.version_field(),
+        version_field: resources.settings.document.configured_version_unit(),
     };
     Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
 }

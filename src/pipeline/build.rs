@@ -151,7 +151,7 @@ pub(super) fn build_within(
             name: source.name,
             make: source.make,
             mapper: r.mapper.clone(),
-            version_is_time: r.settings.document.version.is_some(),
+            version_is_time: r.settings.document.are_versions_times(),
             ledger: r.ledger.clone(),
             deduplicator: deduplicator.clone(),
             limits: window,

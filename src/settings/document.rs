@@ -35,13 +35,18 @@ pub struct DocumentSettings {
 
 impl DocumentSettings {
     /// The unit of the field that orders changes, if there is one.
-    pub fn version_field(&self) -> Option<VersionUnit> {
+    pub fn configured_version_unit(&self) -> Option<VersionUnit> {
         self.version.as_ref().map(|version| version.unit)
     }
 
     /// How versions are read and shown.
     pub fn version_unit(&self) -> VersionUnit {
-        self.version_field().unwrap_or_default()
+        self.configured_version_unit().unwrap_or_default()
+    }
+
+    /// Whether a version may be the time of its event: that of a counter is none, however large it is.
+    pub fn are_versions_times(&self) -> bool {
+        self.configured_version_unit().is_some_and(|unit| unit != VersionUnit::Counter)
     }
 }
 
@@ -184,6 +189,25 @@ impl EventOperation {
             Self::Patch => Some(Operation::Patch),
             Self::Delete => Some(Operation::Delete),
             Self::Ignore => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_a_counter_or_of_no_field_are_no_times() {
+        for (version, are_times) in [
+            ("", false),
+            (", version: seq", true),
+            (", version: { field: seq, unit: counter }", false),
+            (", version: { field: at, unit: milliseconds }", true),
+        ] {
+            let yaml = format!("{{ id: id, text: t{version} }}");
+            let settings: DocumentSettings = serde_yaml::from_str(&yaml).unwrap();
+            assert_eq!(settings.are_versions_times(), are_times, "{yaml}");
         }
     }
 }
