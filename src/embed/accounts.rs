@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::call::FinishedCall;
 use crate::dedup::PendingText;
-use crate::telemetry::metrics::RequestCounters;
+use crate::telemetry::counters::By;
 use crate::telemetry::{Metrics, Reason, RequestStatus};
 
 /// Counts the calls to one model.
 pub struct Accounts {
     metrics: Arc<Metrics>,
-    requests: RequestCounters,
+    requests: By<RequestStatus>,
     price_per_token: f64,
 }
 

@@ -141,7 +141,7 @@ impl Searcher {
         let began = Instant::now();
         let answer = search.await;
         let outcome = answer.as_ref().map_or_else(SearchError::outcome, |_| SearchOutcome::Answered);
-        self.metrics.of(outcome).inc();
+        self.metrics.outcomes.of(outcome).inc();
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         answer
     }
@@ -248,7 +248,7 @@ mod tests {
         ];
         assert!(errors.iter().all(|error| error.to_string().contains("keeps nothing")), "{errors:?}");
         assert!(provider.calls().is_empty());
-        assert_eq!(metrics.searches.of(SearchOutcome::Unavailable).get(), 2);
+        assert_eq!(metrics.searches.outcomes.of(SearchOutcome::Unavailable).get(), 2);
         assert_eq!(metrics.searches.seconds.get_sample_count(), 2);
     }
 }

@@ -14,7 +14,8 @@ use crate::embed::estimate::Estimator;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::status::ProviderStatus;
 use crate::settings::{ByteSize, DedupSettings, Span};
-use crate::telemetry::metrics::{RequestCounters, SearchMetrics};
+use crate::telemetry::counters::By;
+use crate::telemetry::metrics::SearchMetrics;
 use crate::telemetry::{Metrics, RequestStatus};
 
 use super::SearchError;
@@ -43,7 +44,7 @@ pub(super) struct Questions {
     fingerprints: Fingerprinter,
     remembered: VectorCache,
     metrics: SearchMetrics,
-    requests: RequestCounters,
+    requests: By<RequestStatus>,
     latency: Histogram,
 }
 

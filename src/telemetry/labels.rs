@@ -1,159 +1,110 @@
 //! The values that the labels of metrics take.
 
+use super::counters::Label;
 use crate::embed::provider::Judgement;
 
-/// How one event was settled, and `Redelivered`, which settles nothing: the event is on its way once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// The index holds what it said.
-    Indexed,
-    /// It is kept for when its document has a text: until then the index holds nothing of it. Or the document is deleted, and the index
-    /// held nothing of it before.
-    Stored,
-    /// The index held it already.
-    Unchanged,
-    /// A newer change of the same document left nothing of it for the index, and that one was settled.
-    Superseded,
-    /// The configuration says that it is of no interest.
-    Filtered,
-    /// It is in the dead letters.
-    DeadLettered,
-    /// It was lost on the way (a panic, a failed call) and sent again.
-    Redelivered,
+/// Makes the enum of a label from its values and their texts.
+macro_rules! labels {
+    ($(
+        $(#[$doc:meta])*
+        pub enum $label:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }
+    )+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $label {
+            $($(#[$value_doc])* $value,)+
+        }
+
+        impl $label {
+            /// Every value.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
+
+            /// The label's value.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
+        }
+
+        impl Label for $label {
+            const VALUES: &'static [Self] = &Self::ALL;
+
+            fn text(self) -> &'static str {
+                self.as_str()
+            }
+
+            fn place(self) -> usize {
+                self as usize
+            }
+        }
+    )+};
 }
 
-impl Outcome {
-    /// Every outcome.
-    pub const ALL: [Self; 7] = [
-        Self::Indexed,
-        Self::Stored,
-        Self::Unchanged,
-        Self::Superseded,
-        Self::Filtered,
-        Self::DeadLettered,
-        Self::Redelivered,
-    ];
-
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Indexed => "indexed",
-            Self::Stored => "stored",
-            Self::Unchanged => "unchanged",
-            Self::Superseded => "superseded",
-            Self::Filtered => "filtered",
-            Self::DeadLettered => "dead_lettered",
-            Self::Redelivered => "redelivered",
-        }
+labels! {
+    /// How one event was settled, and `Redelivered`, which settles nothing: the event is on its way once more.
+    pub enum Outcome {
+        /// The index holds what it said.
+        Indexed = "indexed",
+        /// It is kept for when its document has a text: until then the index holds nothing of it. Or the document is deleted, and the
+        /// index held nothing of it before.
+        Stored = "stored",
+        /// The index held it already.
+        Unchanged = "unchanged",
+        /// A newer change of the same document left nothing of it for the index, and that one was settled.
+        Superseded = "superseded",
+        /// The configuration says that it is of no interest.
+        Filtered = "filtered",
+        /// It is in the dead letters.
+        DeadLettered = "dead_lettered",
+        /// It was lost on the way (a panic, a failed call) and sent again.
+        Redelivered = "redelivered",
     }
-}
 
-/// Why a text was sent to the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// Its document was not in the index.
-    New,
-    /// Its document was in the index with another text.
-    Changed,
-    /// The configuration changed, not the document.
-    Migrated,
-}
-
-impl Reason {
-    /// Every reason.
-    pub const ALL: [Self; 3] = [Self::New, Self::Changed, Self::Migrated];
-
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Changed => "changed",
-            Self::Migrated => "migrated",
-        }
+    /// Why a text was sent to the provider.
+    pub enum Reason {
+        /// Its document was not in the index.
+        New = "new",
+        /// Its document was in the index with another text.
+        Changed = "changed",
+        /// The configuration changed, not the document.
+        Migrated = "migrated",
     }
-}
 
-/// What came of one search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SearchOutcome {
-    /// Documents, or that there are none.
-    Answered,
-    /// It can never be answered: an empty text, a filter that the index does not know.
-    Invalid,
-    /// There is no such document to find similar ones of.
-    NotFound,
-    /// Provider, index or ledger could not answer.
-    Unavailable,
-}
-
-impl SearchOutcome {
-    /// Every outcome.
-    pub const ALL: [Self; 4] = [Self::Answered, Self::Invalid, Self::NotFound, Self::Unavailable];
-
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Invalid => "invalid",
-            Self::NotFound => "not_found",
-            Self::Unavailable => "unavailable",
-        }
+    /// What came of one search.
+    pub enum SearchOutcome {
+        /// Documents, or that there are none.
+        Answered = "answered",
+        /// It can never be answered: an empty text, a filter that the index does not know.
+        Invalid = "invalid",
+        /// There is no such document to find similar ones of.
+        NotFound = "not_found",
+        /// Provider, index or ledger could not answer.
+        Unavailable = "unavailable",
     }
-}
 
-/// Where the vector of a text that needed no call was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CacheTier {
-    /// The document's own point: the text did not change.
-    Index,
-    /// The cache in memory.
-    Memory,
-    /// The ledger, by fingerprint.
-    Ledger,
-    /// A call that was on its way for an equal text, or had come and was not written yet.
-    Flight,
-}
-
-impl CacheTier {
-    /// Every tier, in the order they are shown.
-    pub const ALL: [Self; 4] = [Self::Index, Self::Memory, Self::Ledger, Self::Flight];
-
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Index => "index",
-            Self::Memory => "memory",
-            Self::Ledger => "ledger",
-            Self::Flight => "flight",
-        }
+    /// Where the vector of a text that needed no call was found, in the order in which they are shown.
+    pub enum CacheTier {
+        /// The document's own point: the text did not change.
+        Index = "index",
+        /// The cache in memory.
+        Memory = "memory",
+        /// The ledger, by fingerprint.
+        Ledger = "ledger",
+        /// A call that was on its way for an equal text, or had come and was not written yet.
+        Flight = "flight",
     }
-}
 
-/// How one call to the provider ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RequestStatus {
-    /// With vectors.
-    Ok,
-    /// With "not now": it is tried again.
-    Retry,
-    /// With a refusal of something in the batch: it is split.
-    Refused,
-    /// With an error that needs a person.
-    Fatal,
-}
-
-impl RequestStatus {
-    /// Every status.
-    pub const ALL: [Self; 4] = [Self::Ok, Self::Retry, Self::Refused, Self::Fatal];
-
-    /// The label's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Retry => "retry",
-            Self::Refused => "refused",
-            Self::Fatal => "fatal",
-        }
+    /// How one call to the provider ended.
+    pub enum RequestStatus {
+        /// With vectors.
+        Ok = "ok",
+        /// With "not now": it is tried again.
+        Retry = "retry",
+        /// With a refusal of something in the batch: it is split.
+        Refused = "refused",
+        /// With an error that needs a person.
+        Fatal = "fatal",
     }
 }
 

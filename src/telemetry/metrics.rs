@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::core::{Collector, Desc};
+use prometheus::core::{Atomic, Collector, Desc, GenericCounter, GenericCounterVec};
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Counter, CounterVec, Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -12,12 +12,13 @@ use prometheus::{
 use crate::document::Operation;
 
 use super::actors::ActorState;
+use super::counters::{By, Label};
 use super::labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 use super::process::ProcessCollector;
 
 /// Events by operation and outcome.
 #[derive(Clone)]
-pub struct EventCounters([[IntCounter; Outcome::ALL.len()]; OPERATIONS.len()]);
+pub struct EventCounters([By<Outcome>; OPERATIONS.len()]);
 
 /// `None`: the record did not get as far as an operation (broken, or of no interest).
 const OPERATIONS: [Option<Operation>; 4] =
@@ -36,7 +37,7 @@ impl EventCounters {
             Some(Operation::Delete) => 2,
             None => 3,
         };
-        &self.0[row][outcome as usize]
+        self.0[row].of(outcome)
     }
 
     /// Every kind that occurred: (operation, outcome, count).
@@ -55,62 +56,11 @@ impl EventCounters {
     }
 }
 
-/// One counter for each [`Reason`].
-#[derive(Clone)]
-pub struct ByReason<C>([C; Reason::ALL.len()]);
-
-impl<C> ByReason<C> {
-    /// The counter of one reason.
-    pub fn of(&self, reason: Reason) -> &C {
-        &self.0[reason as usize]
-    }
-}
-
-impl ByReason<IntCounter> {
-    /// Over all reasons.
-    pub fn sum(&self) -> u64 {
-        self.0.iter().map(IntCounter::get).sum()
-    }
-}
-
-impl ByReason<Counter> {
-    /// Over all reasons.
-    pub fn sum(&self) -> f64 {
-        self.0.iter().map(Counter::get).sum()
-    }
-}
-
-/// Cache hits by tier.
-#[derive(Clone)]
-pub struct CacheCounters([IntCounter; CacheTier::ALL.len()]);
-
-impl CacheCounters {
-    /// The counter of one tier.
-    pub fn of(&self, tier: CacheTier) -> &IntCounter {
-        &self.0[tier as usize]
-    }
-
-    /// Over all tiers.
-    pub fn sum(&self) -> u64 {
-        self.0.iter().map(IntCounter::get).sum()
-    }
-}
-
-/// Calls to one model by how they ended.
-#[derive(Clone)]
-pub struct RequestCounters([IntCounter; RequestStatus::ALL.len()]);
-
-impl RequestCounters {
-    /// The counter of one status.
-    pub fn of(&self, status: RequestStatus) -> &IntCounter {
-        &self.0[status as usize]
-    }
-}
-
 /// What searches do and cost. Not part of what documents cost: `texts`, `tokens` and `money` of the run leave them out.
 #[derive(Clone)]
 pub struct SearchMetrics {
-    outcomes: [IntCounter; SearchOutcome::ALL.len()],
+    /// `vectide_searches_total`.
+    pub outcomes: By<SearchOutcome>,
     /// `vectide_search_seconds`: from the question to its answer.
     pub seconds: Histogram,
     /// `vectide_search_texts_total`: questions that were sent to the provider.
@@ -119,13 +69,6 @@ pub struct SearchMetrics {
     pub tokens: IntCounter,
     /// `vectide_search_money_dollars_total`: what they cost.
     pub money: Counter,
-}
-
-impl SearchMetrics {
-    /// `vectide_searches_total` of one outcome.
-    pub fn of(&self, outcome: SearchOutcome) -> &IntCounter {
-        &self.outcomes[outcome as usize]
-    }
 }
 
 /// How full the window of one source is.
@@ -149,13 +92,13 @@ pub struct Metrics {
     /// `vectide_events_total{operation,outcome}`.
     pub events: EventCounters,
     /// `vectide_texts_total{reason}`: texts sent to the provider.
-    pub texts: ByReason<IntCounter>,
+    pub texts: By<Reason>,
     /// `vectide_tokens_total{reason}`: tokens sent to the provider.
-    pub tokens: ByReason<IntCounter>,
+    pub tokens: By<Reason>,
     /// `vectide_money_dollars_total{reason}`: what they cost.
-    pub money: ByReason<Counter>,
+    pub money: By<Reason, Counter>,
     /// `vectide_cache_hits_total{tier}`: texts that needed no call.
-    pub cache_hits: CacheCounters,
+    pub cache_hits: By<CacheTier>,
     /// `vectide_search*`.
     pub searches: SearchMetrics,
     /// `vectide_freshness_seconds`: from the event in the source (its arrival, where the event tells no time) to searchable.
@@ -199,123 +142,65 @@ impl Metrics {
     fn build() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let r = &registry;
-        let events = register(
+        let events: IntCounterVec = counters(
             r,
-            IntCounterVec::new(
-                Opts::new("vectide_events_total", "Events by operation and how they were settled, and redeliveries."),
-                &["operation", "outcome"],
-            )?,
+            "vectide_events_total",
+            "Events by operation and how they were settled, and redeliveries.",
+            &["operation", "outcome"],
         )?;
-        let texts = by_reason(r, "vectide_texts_total", "Texts sent to the embedding provider, by why.")?;
-        let tokens = by_reason(r, "vectide_tokens_total", "Tokens sent to the embedding provider, by why.")?;
-        let money = register(
-            r,
-            CounterVec::new(
-                Opts::new("vectide_money_dollars_total", "Money spent on embeddings in US dollars, by why."),
-                &["reason"],
-            )?,
-        )?;
-        let hits = register(
-            r,
-            IntCounterVec::new(
-                Opts::new("vectide_cache_hits_total", "Texts that needed no call, by where their vector was found."),
-                &["tier"],
-            )?,
-        )?;
-        let texts = ByReason(Reason::ALL.map(|reason| texts.with_label_values(&[reason.as_str()])));
-        let cache_hits = CacheCounters(CacheTier::ALL.map(|tier| hits.with_label_values(&[tier.as_str()])));
+        let texts = by(r, "vectide_texts_total", "Texts sent to the embedding provider, by why.", "reason")?;
+        let found = "Texts that needed no call, by where their vector was found.";
+        let cache_hits = by(r, "vectide_cache_hits_total", found, "tier")?;
         r.register(Box::new(HitRatio::new(texts.clone(), cache_hits.clone())?))?;
         r.register(Box::new(ProcessCollector::new()?))?;
+        let call = "Duration of one call to the embedding provider.";
+        let queue = "Texts that wait for a call to the embedding provider or are in one.";
+        let tokens = "Tokens sent to the embedding provider, by why.";
+        let money = "Money spent on embeddings in US dollars, by why.";
+        let fresh = "Time from an event in its source, or its arrival, until its document is searchable.";
+        let uncovered = "Chunks that the search graph does not cover yet; searches scan them.";
+        let requests = "Calls to the embedding provider by how they ended.";
+        let waited = "Time that senders waited for room, by edge.";
+        let state = "1 for the state that an actor is in, 0 for the others.";
+        let rebuilt = "How often all actors were built anew from committed positions.";
+        let read = "Documents read and not yet settled.";
+        let read_bytes = "Bytes of records read and not yet settled.";
+        let most_read = "The most documents that may be read and not yet settled.";
+        let unsettled = "Records of a partition that are not settled yet.";
         Ok(Self {
-            embedding_latency: histogram(
-                r,
-                "embedding_latency_seconds",
-                "Duration of one call to the embedding provider.",
-                &LATENCY_BUCKETS,
-            )?,
-            embedding_queue: gauge(
-                r,
-                "embedding_queue_size",
-                "Texts that wait for a call to the embedding provider or are in one.",
-            )?,
-            events: EventCounters(OPERATIONS.map(|operation| {
-                Outcome::ALL.map(|outcome| events.with_label_values(&[operation_label(operation), outcome.as_str()]))
-            })),
+            embedding_latency: histogram(r, "embedding_latency_seconds", call, &LATENCY_BUCKETS)?,
+            embedding_queue: gauge(r, "embedding_queue_size", queue)?,
+            events: EventCounters(
+                OPERATIONS.map(|operation| {
+                    By::new(|outcome| events.with_label_values(&[operation_label(operation), outcome]))
+                }),
+            ),
             texts,
-            tokens: ByReason(Reason::ALL.map(|reason| tokens.with_label_values(&[reason.as_str()]))),
-            money: ByReason(Reason::ALL.map(|reason| money.with_label_values(&[reason.as_str()]))),
+            tokens: by(r, "vectide_tokens_total", tokens, "reason")?,
+            money: by(r, "vectide_money_dollars_total", money, "reason")?,
             cache_hits,
             searches: searches(r)?,
-            freshness: histogram(
-                r,
-                "vectide_freshness_seconds",
-                "Time from an event in its source, or its arrival, until its document is searchable.",
-                &FRESHNESS_BUCKETS,
-            )?,
+            freshness: histogram(r, "vectide_freshness_seconds", fresh, &FRESHNESS_BUCKETS)?,
             dead_letters: gauge(r, "vectide_dead_letters", "Records in the dead letters.")?,
             documents: gauge(r, "vectide_documents", "Documents in the index.")?,
             points: gauge(r, "vectide_points", "Chunks in the index.")?,
-            graph_lag: gauge(
-                r,
-                "vectide_graph_lag_points",
-                "Chunks that the search graph does not cover yet; searches scan them.",
-            )?,
-            requests: register(
-                r,
-                IntCounterVec::new(
-                    Opts::new("embedding_requests_total", "Calls to the embedding provider by how they ended."),
-                    &["status", "model"],
-                )?,
-            )?,
-            backpressure: register(
-                r,
-                CounterVec::new(
-                    Opts::new("vectide_backpressure_seconds_total", "Time that senders waited for room, by edge."),
-                    &["edge"],
-                )?,
-            )?,
-            restarts: register(
-                r,
-                IntCounterVec::new(
-                    Opts::new("vectide_restarts_total", "Restarts of actors after a panic."),
-                    &["actor"],
-                )?,
-            )?,
-            actor_state: register(
-                r,
-                IntGaugeVec::new(
-                    Opts::new("vectide_actor_state", "1 for the state that an actor is in, 0 for the others."),
-                    &["actor", "state"],
-                )?,
-            )?,
-            rebuilds: register(
-                r,
-                IntCounter::new(
-                    "vectide_rebuilds_total",
-                    "How often all actors were built anew from committed positions.",
-                )?,
-            )?,
-            window_documents: by_source(r, "vectide_window_documents", "Documents read and not yet settled.")?,
-            window_bytes: by_source(r, "vectide_window_bytes", "Bytes of records read and not yet settled.")?,
-            window_limit_documents: by_source(
-                r,
-                "vectide_window_limit_documents",
-                "The most documents that may be read and not yet settled.",
-            )?,
-            source_lag: register(
-                r,
-                IntGaugeVec::new(
-                    Opts::new("vectide_source_lag", "Records of a partition that are not settled yet."),
-                    &["source", "partition"],
-                )?,
-            )?,
+            graph_lag: gauge(r, "vectide_graph_lag_points", uncovered)?,
+            requests: counters(r, "embedding_requests_total", requests, &["status", "model"])?,
+            backpressure: counters(r, "vectide_backpressure_seconds_total", waited, &["edge"])?,
+            restarts: counters(r, "vectide_restarts_total", "Restarts of actors after a panic.", &["actor"])?,
+            actor_state: gauges(r, "vectide_actor_state", state, &["actor", "state"])?,
+            rebuilds: counter(r, "vectide_rebuilds_total", rebuilt)?,
+            window_documents: gauges(r, "vectide_window_documents", read, &["source"])?,
+            window_bytes: gauges(r, "vectide_window_bytes", read_bytes, &["source"])?,
+            window_limit_documents: gauges(r, "vectide_window_limit_documents", most_read, &["source"])?,
+            source_lag: gauges(r, "vectide_source_lag", unsettled, &["source", "partition"])?,
             registry,
         })
     }
 
     /// `embedding_requests_total` of one model.
-    pub fn requests(&self, model: &str) -> RequestCounters {
-        RequestCounters(RequestStatus::ALL.map(|status| self.requests.with_label_values(&[status.as_str(), model])))
+    pub fn requests(&self, model: &str) -> By<RequestStatus> {
+        By::new(|status| self.requests.with_label_values(&[status, model]))
     }
 
     /// `vectide_backpressure_seconds_total` of one edge, named by the stage it leads to.
@@ -384,13 +269,13 @@ fn hit_ratio(hits: u64, sent: u64) -> f64 {
 
 /// `embedding_cache_hit_ratio`, worked out whenever metrics are gathered.
 struct HitRatio {
-    texts: ByReason<IntCounter>,
-    hits: CacheCounters,
+    texts: By<Reason>,
+    hits: By<CacheTier>,
     ratio: Gauge,
 }
 
 impl HitRatio {
-    fn new(texts: ByReason<IntCounter>, hits: CacheCounters) -> prometheus::Result<Self> {
+    fn new(texts: By<Reason>, hits: By<CacheTier>) -> prometheus::Result<Self> {
         let help = "Share of texts that needed no call to the embedding provider, since the start of this run.";
         Ok(Self { texts, hits, ratio: Gauge::new("embedding_cache_hit_ratio", help)? })
     }
@@ -412,48 +297,52 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> p
     Ok(metric)
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    register(registry, IntGauge::new(name, help)?)
+fn counter<P: Atomic + 'static>(r: &Registry, name: &str, help: &str) -> prometheus::Result<GenericCounter<P>> {
+    register(r, GenericCounter::new(name, help)?)
 }
 
-fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-    register(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+fn counters<P: Atomic + 'static>(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<GenericCounterVec<P>> {
+    register(r, GenericCounterVec::new(Opts::new(name, help), labels)?)
 }
 
-fn searches(registry: &Registry) -> prometheus::Result<SearchMetrics> {
-    let outcomes = register(
-        registry,
-        IntCounterVec::new(Opts::new("vectide_searches_total", "Searches by how they ended."), &["outcome"])?,
-    )?;
+/// Counters with one label.
+fn by<L: Label, P: Atomic + 'static>(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> prometheus::Result<By<L, GenericCounter<P>>> {
+    let counters = counters(r, name, help, &[label])?;
+    Ok(By::new(|value| counters.with_label_values(&[value])))
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    register(r, IntGauge::new(name, help)?)
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    register(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+}
+
+fn searches(r: &Registry) -> prometheus::Result<SearchMetrics> {
+    let answered = "Time from a search to its answer, the embedding of its text included.";
+    let money = "Money spent on embedding searches in US dollars.";
     Ok(SearchMetrics {
-        outcomes: SearchOutcome::ALL.map(|outcome| outcomes.with_label_values(&[outcome.as_str()])),
-        seconds: histogram(
-            registry,
-            "vectide_search_seconds",
-            "Time from a search to its answer, the embedding of its text included.",
-            &SEARCH_BUCKETS,
-        )?,
-        texts: register(
-            registry,
-            IntCounter::new("vectide_search_texts_total", "Texts of searches sent to the embedding provider.")?,
-        )?,
-        tokens: register(
-            registry,
-            IntCounter::new("vectide_search_tokens_total", "Tokens of searches sent to the embedding provider.")?,
-        )?,
-        money: register(
-            registry,
-            Counter::new("vectide_search_money_dollars_total", "Money spent on embedding searches in US dollars.")?,
-        )?,
+        outcomes: by(r, "vectide_searches_total", "Searches by how they ended.", "outcome")?,
+        seconds: histogram(r, "vectide_search_seconds", answered, &SEARCH_BUCKETS)?,
+        texts: counter(r, "vectide_search_texts_total", "Texts of searches sent to the embedding provider.")?,
+        tokens: counter(r, "vectide_search_tokens_total", "Tokens of searches sent to the embedding provider.")?,
+        money: counter(r, "vectide_search_money_dollars_total", money)?,
     })
-}
-
-fn by_reason(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounterVec> {
-    register(registry, IntCounterVec::new(Opts::new(name, help), &["reason"])?)
-}
-
-fn by_source(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGaugeVec> {
-    register(registry, IntGaugeVec::new(Opts::new(name, help), &["source"])?)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod actors;
 pub mod calendar;
+pub mod counters;
 pub mod figures;
 pub mod health;
 pub mod labels;
