@@ -302,6 +302,10 @@ fn one_mistake_gives_one_problem() {
             "document.events.a.rename.b: the new name must be a plain field name, not empty and not starting with `/`",
         ),
         (
+            document("events: { field: type, a: { operation: patch, rename: { b: '' } } }"),
+            "document.events.a.rename.b: the new name must be a plain field name, not empty and not starting with `/`",
+        ),
+        (
             document("events: { field: type, a: { operation: patch, rename: { b: d, c: d } } }"),
             "document.events.a.rename.c: gets the same new name as `b`; give one another",
         ),

@@ -21,8 +21,21 @@ pub struct FieldName {
 }
 
 impl FieldName {
-    /// Reads a name. One that starts with `/` is a JSON pointer, anything else is a key as it stands.
-    pub fn new(name: &str) -> Result<Self, String> {
+    /// Reads a name. One that starts with `/` is a JSON pointer, anything else is a key as it stands. An error tells what is wrong
+    /// without the name, which may come from the environment.
+    pub fn new(name: &str) -> Result<Self, &'static str> {
+        if name.is_empty() {
+            return Err("is empty; name a field, like `title`, or a nested one, like `/product/title`");
+        }
+        if name.contains('\0') {
+            return Err("holds a NUL character, and no field can; remove it");
+        }
+        if name == "/" || name.starts_with("//") {
+            return Err("names no field: write a key such as `title`, or a pointer such as `/product/title`");
+        }
+        if name.starts_with('/') && name.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
+            return Err("is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
+        }
         let (key, rest) = match name.strip_prefix('/') {
             None => (name.to_owned(), ""),
             Some(pointer) => {
@@ -30,11 +43,6 @@ impl FieldName {
                 (pointer_key(key), rest)
             }
         };
-        if key.is_empty() {
-            return Err(format!(
-                "`{name}` names no field: write a key such as `title` or a pointer such as `/product/title`"
-            ));
-        }
         Ok(Self { name: name.to_owned(), key, rest: rest.to_owned() })
     }
 
@@ -168,10 +176,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_key_is_refused() {
-        for name in ["", "/", "//a"] {
-            assert!(FieldName::new(name).unwrap_err().contains("names no field"), "{name}");
+    fn a_name_that_no_field_can_have_is_refused() {
+        for (name, reason) in [
+            ("", "is empty"),
+            ("/", "names no field"),
+            ("//a", "names no field"),
+            ("a\0", "NUL"),
+            ("/a\0", "NUL"),
+            ("/a~", "no JSON pointer"),
+            ("/a~2", "no JSON pointer"),
+            ("/a~~0", "no JSON pointer"),
+        ] {
+            let error = FieldName::new(name).unwrap_err();
+            assert!(error.contains(reason), "{name}: {error} should say: {reason}");
         }
+        assert!(FieldName::new("a~2").is_ok(), "a key is no pointer");
     }
 
     #[test]

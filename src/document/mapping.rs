@@ -164,11 +164,6 @@ impl Mapper {
 impl Events {
     fn new(settings: &EventSettings) -> Result<Self, String> {
         let field = FieldName::new(&settings.field).map_err(|error| format!("document.events.field: {error}"))?;
-        if settings.kinds.is_empty() {
-            return Err(
-                "document.events names no kind of event: add one, such as `created: { operation: upsert }`".to_owned()
-            );
-        }
         let kinds = settings.kinds.iter().map(|(name, kind)| Ok((name.clone(), Kind::new(name, kind)?)));
         Ok(Self { field, kinds: kinds.collect::<Result<_, String>>()? })
     }
@@ -201,9 +196,8 @@ impl Kind {
             return Ok(None);
         };
         let rename = settings.rename.iter().map(|(from, to)| match FieldName::new(from) {
-            Ok(_) if to.is_empty() => Err(format!("document.events.{name}.rename: `{from}` needs a new name")),
             Ok(from) => Ok((from, to.clone())),
-            Err(error) => Err(format!("document.events.{name}.rename: {error}")),
+            Err(error) => Err(format!("document.events.{name}.rename.{from}: {error}")),
         });
         let mut rename: Vec<(FieldName, String)> = rename.collect::<Result<_, _>>()?;
         // What lies inside of another is taken out of it before that one is.
@@ -493,13 +487,12 @@ mod tests {
     #[test]
     fn names_that_name_nothing_are_refused_with_their_setting() {
         for (yaml, reason) in [
-            (r#"{ id: "", text: t }"#, "document.id: `` names no field"),
-            (r#"{ id: id, version: "/", text: t }"#, "document.version: `/` names no field"),
-            (r#"{ id: id, text: t, events: { field: type } }"#, "document.events names no kind of event"),
+            (r#"{ id: "", text: t }"#, "document.id: is empty"),
+            (r#"{ id: id, version: "/", text: t }"#, "document.version: names no field"),
             (r#"{ id: id, text: t, events: { field: "", a: { operation: patch } } }"#, "document.events.field: "),
             (
-                r#"{ id: id, text: t, events: { field: k, a: { operation: patch, rename: { b: "" } } } }"#,
-                "document.events.a.rename: `b` needs a new name",
+                r#"{ id: id, text: t, events: { field: k, a: { operation: patch, rename: { "/": b } } } }"#,
+                "document.events.a.rename./: names no field",
             ),
         ] {
             let error = Mapper::new(&serde_yaml::from_str(yaml).unwrap()).unwrap_err();

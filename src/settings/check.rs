@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use crate::document::FieldName;
 use crate::document::chunk::Chunker;
-use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::Provider;
 use crate::embed::openai::Openai;
@@ -158,14 +158,8 @@ impl Checker {
 
     /// The name of a field of a record: a key, or a JSON pointer.
     fn field(&mut self, place: Place, name: &str) {
-        if name.is_empty() {
-            self.note(place, "is empty; name a field, like `title`, or a nested one, like `/product/title`");
-        } else if name.contains('\0') {
-            self.note(place, "holds a NUL character, and no field can; remove it");
-        } else if name == "/" || name.starts_with("//") {
-            self.note(place, "names no field: write a key such as `title`, or a pointer such as `/product/title`");
-        } else if name.starts_with('/') && name.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
-            self.note(place, "is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
+        if let Err(why) = FieldName::new(name) {
+            self.note(place, why);
         }
     }
 
@@ -353,8 +347,6 @@ impl Checker {
     /// What only the parts themselves can tell: each is made once and thrown away. Where something is known to be wrong already, its
     /// part would only say it again.
     fn trials(&mut self, settings: &Settings) {
-        self.trial("document", || Template::new(&settings.document).map(drop));
-        self.trial("document", || Mapper::new(&settings.document).map(drop));
         // The other providers take a text of any length, and give vectors that every index takes.
         let (mut limit, mut dimensions) = (None, 1);
         if let EmbeddingSettings::Openai(openai) = &settings.embedding {
