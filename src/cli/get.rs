@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::table::Table;
 use super::{exit, opened, print_json};
-use crate::document::DocumentId;
 use crate::document::template::Template;
+use crate::document::{Document, DocumentId};
 use crate::settings::Settings;
 use crate::telemetry::terminal::{self, printable};
 use crate::view::DocumentView;
@@ -30,22 +30,31 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         return Ok(exit::failed(exit::NOT_FOUND, &format_args!("there is no document `{id}`")));
     };
     let view = DocumentView::new(&id, &held, settings.document.version_unit());
-    let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
-    let state = match view.indexed {
-        true => "in the index".to_owned(),
-        false if view.fields.is_empty() => "deleted: it has no field left".to_owned(),
-        false => match template.why_no_text(&held.document) {
-            Some(reason) => format!("not in the index: {}", printable(&reason)),
-            None => "not in the index: rejected, see `vectide dead-letters list`; or the configuration changed since the last `vectide run`".to_owned(),
-        },
-    };
     let mut out = io::stdout().lock();
-    match json {
-        true => print_json(&mut out, &view)?,
-        false => write(&mut out, &view, &state, terminal::width())?,
+    if json {
+        print_json(&mut out, &view)?;
+    } else {
+        write(&mut out, &view, &state(&view, &held.document, &settings)?, terminal::width())?;
     }
     out.flush()?;
     Ok(ExitCode::from(exit::DONE))
+}
+
+/// Whether the index holds the document, and why not.
+fn state(view: &DocumentView, document: &Document, settings: &Settings) -> anyhow::Result<String> {
+    if view.indexed {
+        return Ok("in the index".to_owned());
+    }
+    if view.fields.is_empty() {
+        return Ok("deleted: it has no field left".to_owned());
+    }
+    let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
+    let why = match template.why_no_text(document) {
+        Some(reason) => printable(&reason),
+        None => "rejected, see `vectide dead-letters list`; or the configuration changed since the last `vectide run`"
+            .into(),
+    };
+    Ok(format!("not in the index: {why}"))
 }
 
 fn write(out: &mut impl Write, document: &DocumentView, state: &str, width: usize) -> io::Result<()> {
