@@ -10,6 +10,7 @@ use super::opened::{self, block_on};
 use super::table::Table;
 use super::{exit, print_json};
 use crate::http_client::install_cryptography;
+use crate::ledger::Ledger;
 use crate::settings::Settings;
 use crate::telemetry::figures::{bytes, count, counted, money, span};
 use crate::telemetry::health::ComponentHealth;
@@ -34,9 +35,10 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         None => Stats::of_ledger(&settings.pipeline, &opened::ledger(&settings)?)?,
     };
     let mut out = io::stdout().lock();
-    match args.json {
-        true => print_json(&mut out, &stats)?,
-        false => write(&mut out, &stats)?,
+    if args.json {
+        print_json(&mut out, &stats)?;
+    } else {
+        write(&mut out, &stats)?;
     }
     out.flush()?;
     Ok(ExitCode::from(exit::DONE))
@@ -57,7 +59,7 @@ pub(super) async fn of_running_process(settings: &Settings) -> Option<Stats> {
 
 /// Whether the process that told this is the one that holds the folder.
 fn runs_on(folder: &Path, stats: &Stats) -> bool {
-    let holder = std::fs::read_to_string(folder.join("lock")).ok().and_then(|lock| lock.trim().parse().ok());
+    let holder = Ledger::holder(folder);
     holder.is_some() && holder == stats.run.as_ref().map(|run| run.process)
 }
 
@@ -80,24 +82,26 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     let index = index.as_ref().map(|index| ("index", &index.kind, &index.health));
     for (component, name, ComponentHealth { state, reason, since }) in provider.into_iter().chain(index) {
         if let Some(reason) = reason {
-            let state = format!("{state:?}").to_lowercase();
             let since = since.as_ref().map(|since| format!(" since {since}")).unwrap_or_default();
-            writeln!(out, "problem       {component} {name} {state}{since}: {}", terminal::printable(reason))?;
+            writeln!(
+                out,
+                "problem       {component} {name} {}{since}: {}",
+                state.as_str(),
+                terminal::printable(reason)
+            )?;
         }
     }
     writeln!(out)?;
     let run = run.as_ref();
-    let this_run = |shown: Option<String>| shown.unwrap_or_default();
-    let number = |number: u64| count(number);
     let mut table = Table::new(["", if run.is_some() { "THIS RUN" } else { "" }, "IN ALL"]);
     for (name, of_run, in_all) in [
-        ("events settled", run.map(|run| number(run.events)), number(total.events)),
-        ("texts sent", run.map(|run| number(run.texts_sent)), number(total.texts_sent)),
-        ("tokens sent", run.map(|run| number(run.tokens_sent)), number(total.tokens_sent)),
-        ("texts from cache", run.map(|run| number(run.cache_hits)), number(total.cache_hits)),
+        ("events settled", run.map(|run| count(run.events)), count(total.events)),
+        ("texts sent", run.map(|run| count(run.texts_sent)), count(total.texts_sent)),
+        ("tokens sent", run.map(|run| count(run.tokens_sent)), count(total.tokens_sent)),
+        ("texts from cache", run.map(|run| count(run.cache_hits)), count(total.cache_hits)),
         ("money", run.map(|run| money(run.money)), money(total.money)),
     ] {
-        table.row([name.to_owned(), this_run(of_run), in_all]);
+        table.row([name.to_owned(), of_run.unwrap_or_default(), in_all]);
     }
     if let Some(run) = run {
         table.row(["events a second".to_owned(), count(run.events_per_second.round() as u64), String::new()]);
@@ -112,8 +116,7 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     for (name, source) in sources {
         let left = source.remaining_bytes.map(bytes).unwrap_or_default();
         let reason = source.reason.clone().or(source.remark.clone()).unwrap_or_default();
-        let state = format!("{:?}", source.state).to_lowercase();
-        table.row([name.clone(), state, count(source.window_documents), left, reason]);
+        table.row([name.clone(), source.state.as_str().to_owned(), count(source.window_documents), left, reason]);
     }
     table.write(out, terminal::width())
 }

@@ -4,7 +4,18 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
+use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind};
+
+/// The file that is locked.
+const FILE: &str = "lock";
+
+impl Ledger {
+    /// The number of the process that took the lock of this folder last. It may have ended.
+    pub fn holder(folder: &Path) -> Option<u32> {
+        std::fs::read_to_string(folder.join(FILE)).ok()?.trim().parse().ok()
+    }
+}
 
 /// Held as long as the ledger is open for writing. The system lets it go when the process ends, however it ends.
 #[derive(Debug)]
@@ -15,7 +26,7 @@ pub(super) struct FolderLock {
 impl FolderLock {
     /// Takes the lock of this folder, or tells who has it.
     pub(super) fn take(folder: &Path) -> Result<Self, LedgerError> {
-        let path = folder.join("lock");
+        let path = folder.join(FILE);
         let failed = |error: std::io::Error| LedgerError::from_io("lock", &path, &error);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
@@ -52,7 +63,9 @@ mod tests {
     #[test]
     fn a_second_holder_is_told_who_the_first_is() {
         let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Ledger::holder(folder.path()), None);
         let first = FolderLock::take(folder.path()).unwrap();
+        assert_eq!(Ledger::holder(folder.path()), Some(std::process::id()));
         let error = FolderLock::take(folder.path()).unwrap_err();
         assert_eq!(error.kind(), LedgerErrorKind::Locked);
         let expected = [format!("process {}", std::process::id()), folder.path().display().to_string()];

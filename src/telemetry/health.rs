@@ -57,6 +57,19 @@ pub enum HealthState {
     Stopping,
 }
 
+impl HealthState {
+    /// As it is written in statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Starting => "starting",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 /// The health of the process. Share it as `Arc<Health>`. Starts with the pipeline starting and all else well.
 #[derive(Debug)]
 pub struct Health(Mutex<BTreeMap<Component, ComponentHealth>>);

@@ -12,8 +12,8 @@ use super::metrics::Metrics;
 
 /// Statistics of a pipeline at one moment.
 ///
-/// `run` counts since the process started; `total` counts since the ledger was made and is written when work is settled, so
-/// that it may lag behind `run` by what is on its way. When no process runs, `run`, `provider`, `sources` and `actors` are absent.
+/// `run` counts since the process started; `total` counts since the ledger was made and is written once a second, so that it
+/// may lag behind `run` by that. When no process runs, `run`, `provider`, `sources` and `actors` are absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// The pipeline's name.
@@ -178,6 +178,18 @@ pub enum SourceState {
     Failing,
 }
 
+impl SourceState {
+    /// As it is written in statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Idle => "idle",
+            Self::Finished => "finished",
+            Self::Failing => "failing",
+        }
+    }
+}
+
 /// What embeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderStats {
@@ -240,6 +252,19 @@ mod tests {
         };
         assert_eq!(run, expected);
         assert_eq!(RunStats::read(&metrics, 0.0).events_per_second, 0.0, "not NaN, which JSON cannot say");
+    }
+
+    #[test]
+    fn states_are_shown_as_they_are_written() {
+        use crate::telemetry::health::HealthState::{self, *};
+        use SourceState::*;
+        let written = |state: serde_json::Value| state.as_str().unwrap().to_owned();
+        for state in [Reading, Idle, Finished, Failing] {
+            assert_eq!(written(serde_json::json!(state)), SourceState::as_str(state));
+        }
+        for state in [Ok, Starting, Degraded, Unhealthy, Stopping] {
+            assert_eq!(written(serde_json::json!(state)), HealthState::as_str(state));
+        }
     }
 
     #[test]
