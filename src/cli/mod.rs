@@ -62,9 +62,9 @@ pub enum Command {
     DeadLetters(dead_letters::Args),
     /// Write out every document.
     ///
-    /// A document is written when it has any field, in the order of ids. One that is not in the index, because its text is not complete yet or
-    /// cannot be embedded, has `metadata: null` and no chunks; one that was deleted is left out. Memory does not grow with the number of
-    /// documents.
+    /// A document is written when it has any field, in the order of ids. One that is not in the index, because its text is not
+    /// complete yet or cannot be embedded, has `metadata: null` and no chunks; one that was deleted is left out. Memory does not grow
+    /// with the number of documents.
     Export(export::Args),
     /// Write a commented configuration to start from.
     Init(init::Args),

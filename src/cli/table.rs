@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use unicode_width::UnicodeWidthStr;
 
 use crate::telemetry::terminal::{printable, shortened};
+
 /// Between columns.
 const GAP: usize = 2;
 /// No column is made narrower than this.

@@ -128,7 +128,11 @@ impl Checker {
             let place = place.key("events");
             self.field(place.key("field"), &events.field);
             if events.kinds.is_empty() {
-                self.note(place.clone(), "lists no kind of event, like `product_update: { operation: patch }`; remove it to take every record as an upsert");
+                self.note(
+                    place.clone(),
+                    "lists no kind of event, like `product_update: { operation: patch }`; remove it to take every record as an \
+                     upsert",
+                );
             }
             for (kind, settings) in &events.kinds {
                 self.kind(&place.key(kind), settings);

@@ -161,8 +161,8 @@ pub struct EventKindSettings {
     /// Send its text at once instead of waiting for a full batch.
     #[serde(default)]
     pub immediate: bool,
-    /// Fields of the event that are kept under another name: `{ new_price: price }`. A patch replaces a nested object as a whole: move what it
-    /// brings of one to names of their own.
+    /// Fields of the event that are kept under another name: `{ new_price: price }`. A patch replaces a nested object as a whole: move
+    /// what it brings of one to names of their own.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
 }

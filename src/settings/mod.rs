@@ -55,7 +55,8 @@ pub use units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The pipeline's name: part of every point's id, so that two pipelines may share a collection (`index.adopt`). Letters, digits, `-` and `_`.
+    /// The pipeline's name: part of every point's id, so that two pipelines may share a collection (`index.adopt`). Letters, digits,
+    /// `-` and `_`.
     pub pipeline: String,
     /// How records become documents.
     pub document: DocumentSettings,

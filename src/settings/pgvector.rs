@@ -13,8 +13,8 @@ use super::units::Span;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PgvectorSettings {
-    /// The database, as `postgres://user@host:5432/database` and without the password. `?sslmode=require` insists on TLS and `disable` forbids
-    /// it; by default it is used where the server offers it. Certificates are always verified.
+    /// The database, as `postgres://user@host:5432/database` and without the password. `?sslmode=require` insists on TLS and `disable`
+    /// forbids it; by default it is used where the server offers it. Certificates are always verified.
     pub url: String,
     /// The user's password, best written as `${PGPASSWORD}`: its value comes from the environment and not from the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,8 @@ pub struct PgvectorSettings {
     /// A file that holds the password and nothing else, in place of `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority. Insists on TLS.
+    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority. Insists
+    /// on TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// The table, with its schema where it is not `public`. Default: the pipeline's name.

@@ -10,7 +10,8 @@ const ADDRESSES: [&str; 2] = ["base_url", "url"];
 /// What a query string may say that is no secret.
 const PLAIN: [&str; 1] = ["sslmode"];
 
-/// The settings as YAML: defaults filled in, secrets and what query strings hold as `***`. Reading it again gives the same settings, secrets aside.
+/// The settings as YAML: defaults filled in, secrets and what query strings hold as `***`. Reading it again gives the same settings,
+/// secrets aside.
 pub fn print(settings: &Settings) -> String {
     let mut value = serde_yaml::to_value(settings).expect("settings are texts, numbers, lists and maps with text keys");
     mask_queries(&mut value);

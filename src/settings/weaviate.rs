@@ -17,10 +17,12 @@ use super::units::Span;
 pub struct WeaviateSettings {
     /// The address of the server's REST API.
     pub url: String,
-    /// The address of the server's gRPC port. With `https` it is encrypted, and the server's certificate verified. Default: port 50051 of the host of `url`.
+    /// The address of the server's gRPC port. With `https` it is encrypted, and the server's certificate verified. Default: port 50051
+    /// of the host of `url`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc_url: Option<String>,
-    /// The key, where the server asks for one; best written as `${WEAVIATE_API_KEY}`: its value comes from the environment and not from the file.
+    /// The key, where the server asks for one; best written as `${WEAVIATE_API_KEY}`: its value comes from the environment and not
+    /// from the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
     /// A file that holds the key and nothing else, in place of `api_key`.
@@ -34,9 +36,9 @@ pub struct WeaviateSettings {
     pub collection: Option<String>,
     /// How nearness is measured.
     pub metric: Metric,
-    /// The fields of the metadata that searches filter by, each with what it holds: `text`, `number`, `boolean`, or a list of those, such as
-    /// `text[]`. They become properties of the class. A document in which such a field holds something else is refused. All other metadata
-    /// are kept too, and cannot be filtered by.
+    /// The fields of the metadata that searches filter by, each with what it holds: `text`, `number`, `boolean`, or a list of those,
+    /// such as `text[]`. They become properties of the class. A document in which such a field holds something else is refused. All
+    /// other metadata are kept too, and cannot be filtered by.
     pub metadata: BTreeMap<String, FieldKind>,
     /// The most points in one call: 1 to 10,000.
     pub batch: usize,

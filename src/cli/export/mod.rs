@@ -130,7 +130,8 @@ impl Target {
     }
 }
 
-/// A file that is written beside the one it will replace, and that goes when it is not finished. One that a killed process left is written over.
+/// A file that is written beside the one it will replace, and that goes when it is not finished. One that a killed process left is
+/// written over.
 struct Unfinished {
     path: PathBuf,
     file: File,

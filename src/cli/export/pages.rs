@@ -12,8 +12,8 @@ const PAGE: usize = 128;
 /// How often a page is read again because a running process replaced a vector between two looks.
 const ATTEMPTS: usize = 10;
 
-/// Pages of documents in the order of their ids. Each document is as the ledger held it at one moment; what a running process writes meanwhile
-/// shows in pages that are read later.
+/// Pages of documents in the order of their ids. Each document is as the ledger held it at one moment; what a running process writes
+/// meanwhile shows in pages that are read later.
 pub struct Pages<'a> {
     ledger: &'a Ledger,
     with_vectors: bool,
