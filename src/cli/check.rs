@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use super::connect::{Tried, connect};
 use super::exit;
+use super::lenient::Lenient;
 use super::opened::block_on;
-use super::report::Report;
 use crate::settings::{self, Settings};
 use crate::telemetry::terminal::printable;
 
@@ -25,7 +25,7 @@ pub struct Args {
 /// Says that the configuration is right; its problems were found by loading it. With `--connect`: a line for everything that was tried,
 /// which changes nothing and sends the provider one short text.
 pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCode> {
-    let mut out = Report::on_stdout();
+    let mut out = Lenient::on_stdout();
     if args.print {
         // A configuration that is not whole is none.
         io::stdout().lock().write_all(settings::print(&settings).as_bytes())?;

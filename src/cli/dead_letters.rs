@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::report::Report;
+use super::lenient::Lenient;
 use super::table::Table;
 use super::{exit, opened, print_json};
 use crate::document::Version;
@@ -58,7 +58,7 @@ const PAGE: usize = 256;
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut out: Box<dyn Write> = match &args {
         Args::List { .. } | Args::Show { .. } => Box::new(io::stdout().lock()),
-        Args::Replay(_) | Args::Drop(_) => Box::new(Report::on_stdout()),
+        Args::Replay(_) | Args::Drop(_) => Box::new(Lenient::on_stdout()),
     };
     let done = match args {
         Args::List { json } => list(&mut out, &opened::ledger(&settings)?, json),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::exit;
-use super::report::Report;
+use super::lenient::Lenient;
 
 /// What is written.
 pub const STARTER: &str = include_str!("init.yaml");
@@ -35,7 +35,7 @@ pub fn run(args: Args, file: &Path) -> anyhow::Result<ExitCode> {
         opened => opened.with_context(|| format!("{shown} cannot be written"))?,
     };
     out.write_all(STARTER.as_bytes()).with_context(|| format!("{shown} cannot be written"))?;
-    writeln!(Report::on_stdout(), "{shown} is written; edit it, then try `vectide check` and `vectide run`")?;
+    writeln!(Lenient::on_stdout(), "{shown} is written; edit it, then try `vectide check` and `vectide run`")?;
     Ok(ExitCode::from(exit::DONE))
 }
 

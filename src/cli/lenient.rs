@@ -4,20 +4,20 @@ use std::io::{self, Write};
 
 /// Whatever becomes of what is written (a reader that went away, as in `dead-letters drop --all | head -1`, or a full disk behind `>`), the
 /// command does all of its work and ends with the code that tells how it went.
-pub struct Report<W> {
+pub struct Lenient<W> {
     out: W,
     /// Whether it was told that the output is not whole.
     told: bool,
 }
 
-impl Report<io::StdoutLock<'static>> {
+impl Lenient<io::StdoutLock<'static>> {
     /// On standard output.
     pub fn on_stdout() -> Self {
         Self::new(io::stdout().lock())
     }
 }
 
-impl<W: Write> Report<W> {
+impl<W: Write> Lenient<W> {
     fn new(out: W) -> Self {
         Self { out, told: false }
     }
@@ -30,7 +30,7 @@ impl<W: Write> Report<W> {
     }
 }
 
-impl<W: Write> Write for Report<W> {
+impl<W: Write> Write for Lenient<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.out.write(bytes) {
             Ok(written) if written > 0 || bytes.is_empty() => Ok(written),
@@ -70,12 +70,12 @@ mod tests {
     #[test]
     fn an_output_that_nobody_takes_stops_nothing() {
         for kind in [io::ErrorKind::BrokenPipe, io::ErrorKind::StorageFull] {
-            let mut report = Report::new(Broken(kind));
+            let mut lenient = Lenient::new(Broken(kind));
             for _ in 0..3 {
-                writeln!(report, "dropped 1").unwrap();
+                writeln!(lenient, "dropped 1").unwrap();
             }
-            report.flush().unwrap();
-            assert_eq!(report.told, kind == io::ErrorKind::StorageFull);
+            lenient.flush().unwrap();
+            assert_eq!(lenient.told, kind == io::ErrorKind::StorageFull);
         }
     }
 }
