@@ -163,8 +163,8 @@ impl Metrics {
         let waited = "Time that senders waited for room, by edge.";
         let state = "1 for the state that an actor is in, 0 for the others.";
         let rebuilt = "How often all actors were built anew from committed positions.";
-        let read = "Documents read and not yet settled.";
-        let read_bytes = "Bytes of records read and not yet settled.";
+        let read = "Documents read, from the oldest that is not settled on.";
+        let read_bytes = "Bytes of records read, from the oldest that is not settled on.";
         let most_read = "The most documents that may be read and not yet settled.";
         let unsettled = "Records of a partition that are not settled yet.";
         Ok(Self {
