@@ -11,5 +11,10 @@ pub mod offload;
 pub mod outlet;
 pub mod pulse;
 
+use std::sync::Arc;
+
 pub use guard::{Incident, Watch};
 pub use outlet::{Closed, Credit, Outlet, Parcel};
+
+/// Told why the actors must be built anew.
+pub type GiveUp = Arc<dyn Fn(String) + Send + Sync>;

@@ -10,11 +10,10 @@ use super::target::{IndexError, Progress, RefusedWrite, VectorIndex};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
 use crate::actor::pulse::{Call, Underway};
-use crate::actor::{Credit, Parcel};
+use crate::actor::{Credit, GiveUp, Parcel};
 use crate::dedup::{Settlement, Work, Works};
 use crate::ledger::patience::patiently;
 use crate::ledger::{DocumentWrite, Ledger, VectorSource};
-use crate::source::actor::GiveUp;
 use crate::telemetry::Health;
 use crate::telemetry::health::Component;
 

@@ -10,7 +10,7 @@ use super::Resources;
 use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
 use crate::actor::pulse::{self, Pulse};
-use crate::actor::{Incident, Outlet, Watch, guard};
+use crate::actor::{GiveUp, Incident, Outlet, Watch, guard};
 use crate::batch::{self, Batcher, Drain};
 use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
 use crate::delivery::Limits;
@@ -18,7 +18,7 @@ use crate::document::fingerprint::Fingerprinter;
 use crate::embed::accounts::Accounts;
 use crate::embed::actor::{Desk, Embedder};
 use crate::index::actor::IndexWriter;
-use crate::source::actor::{GiveUp, Ingestor, MakeSource, Rest, StopReading, Wiring};
+use crate::source::actor::{Ingestor, MakeSource, Rest, StopReading, Wiring};
 
 /// Messages of up to 1,024 changes that are planned at once: one for each core keeps both at work.
 const PLANNING: usize = 2;

@@ -59,11 +59,19 @@ impl Generation {
         sources: Vec<NamedSource>,
         look_every: Duration,
     ) -> Result<Self, String> {
-        let arbiter = Arbiter::new();
         let (pulse, ledger) = (Arc::<Pulse>::default(), resources.ledger.underway().clone());
         let (failed, failures) = mpsc::unbounded_channel();
+        let failing = failed.clone();
+        let stalled = move |stall| {
+            // Nobody listens when the generation is ending anyway.
+            let _ = failed.send(Failure::Stalled(stall));
+        };
+        // First: actors that nobody looks after must not begin.
+        let watching = watch(pulse.clone(), ledger.clone(), look_every, stalled);
+        let _watching = watching.map_err(|error| format!("no thread could be started: {error}"))?;
+        let arbiter = Arbiter::new();
         let (started, start) = oneshot::channel();
-        let (resources, beating, failing) = (resources.clone(), pulse.clone(), failed.clone());
+        let (resources, beating) = (resources.clone(), pulse.clone());
         arbiter.spawn_fn(move || {
             actix::spawn(beating.clone().beat(look_every));
             // The receiver waits below for as long as this runs.
@@ -71,12 +79,6 @@ impl Generation {
         });
         let sources =
             start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;
-        let stalled = move |stall| {
-            // Nobody listens when the generation is ending anyway.
-            let _ = failed.send(Failure::Stalled(stall));
-        };
-        let watching = watch(pulse.clone(), ledger.clone(), look_every, stalled);
-        let _watching = watching.map_err(|error| format!("no thread could be started: {error}"))?;
         Ok(Self { arbiter, sources, failures, pulse, ledger, _watching })
     }
 

@@ -77,6 +77,8 @@ pub(super) async fn supervise_sources(
             () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { stopped(options) } else { Ending::WorkLeft },
             damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
         };
+        // One that looks at documents again may have done so in the last generation.
+        resources.sources.keep(|name| sources.iter().any(|source| *source.name == *name));
         let mut generation = match Generation::start(resources, sources, options.look_every).await {
             Ok(generation) => generation,
             Err(reason) => return Ending::Failed(reason),

@@ -31,6 +31,11 @@ impl SourceBoard {
         SourceHandle { board: self.clone(), name: Arc::from(name) }
     }
 
+    /// Takes the sources off it that are not read any more.
+    pub fn keep(&self, is_read: impl Fn(&str) -> bool) {
+        self.0.lock().retain(|name, _| is_read(name));
+    }
+
     /// All sources by name.
     pub fn snapshot(&self) -> BTreeMap<String, SourceStats> {
         self.0.lock().iter().map(|(name, stats)| (name.to_string(), stats.clone())).collect()
@@ -76,6 +81,16 @@ impl SourceHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_read_any_more_is_taken_off() {
+        let board = SourceBoard::default();
+        for name in ["catalogue", "replan"] {
+            board.register(name);
+        }
+        board.keep(|name| name == "catalogue");
+        assert_eq!(board.snapshot().into_keys().collect::<Vec<_>>(), ["catalogue"]);
+    }
 
     #[test]
     fn the_board_shows_what_was_last_written() {

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::{Partition, Record, Source};
-use crate::actor::{Closed, Outlet};
+use crate::actor::{Closed, GiveUp, Outlet};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Limits, Verdict, Verdicts, Window};
 use crate::document::mapping::Mapper;
@@ -42,9 +42,6 @@ const FAILURES_UNTIL_END: u32 = 4;
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
-
-/// Told why the actors must be built anew.
-pub type GiveUp = Arc<dyn Fn(String) + Send + Sync>;
 
 /// What an ingestor is wired to.
 pub struct Wiring {
