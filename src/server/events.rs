@@ -77,7 +77,12 @@ pub async fn post(
     if events.surplus > 0 {
         return Err(IntakeError::TooMany { events: accepted + events.surplus, limit: most }.into());
     }
-    let end = if events.good.is_empty() { 0 } else { intake.accept_holding(events.good, share).await?.end };
+    let end = match events.good.is_empty() {
+        false => intake.accept_holding(events.good, share).await?.end,
+        // Whoever sends nothing may still wait for what was sent before.
+        true if events.wrong == 0 => intake.accepted()?,
+        true => 0,
+    };
     let settled = wait(intake, query.wait, end, &shared).await;
     if events.wrong > 0 {
         let (wrong, LineError { line, reason }) = (events.wrong, &events.errors[0]);
@@ -272,6 +277,18 @@ mod tests {
             ground.settle_all().await;
         });
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({"accepted": 2})));
+    }
+
+    #[actix_rt::test]
+    async fn who_sends_nothing_waits_for_what_was_accepted_before() {
+        let ground = Ground::new(Setup { wait_timeout: Duration::from_millis(1), ..Setup::default() }).await;
+        assert_eq!(ground.post("/v1/events?wait=indexed", "[]").await.status, StatusCode::OK, "nothing was");
+        assert_eq!(ground.post("/v1/events", "{}").await.status, StatusCode::ACCEPTED);
+        assert_eq!(ground.post("/v1/events?wait=indexed", "[]").await.status, StatusCode::ACCEPTED, "not yet");
+        ground.settle_all().await;
+        assert_eq!(ground.post("/v1/events?wait=indexed", "[]").await.status, StatusCode::OK);
+        ground.intake.close();
+        assert_eq!(ground.post("/v1/events", "[]").await.status, StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[actix_rt::test]

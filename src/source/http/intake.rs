@@ -110,6 +110,15 @@ impl Intake {
         answered.await.unwrap_or(Err(IntakeError::Closed))
     }
 
+    /// What to wait for until everything is settled that was accepted so far.
+    pub fn accepted(&self) -> Result<u64, IntakeError> {
+        match self.progress.closed.load(Ordering::Acquire) {
+            true => Err(IntakeError::Closed),
+            false if self.pending() == 0 => Ok(0),
+            false => Ok(*self.progress.written.borrow()),
+        }
+    }
+
     /// Waits until every event before this number is settled, and that is written down.
     pub async fn settled(&self, before: u64) {
         // The sender lives in `self.progress`, so this cannot end early.
