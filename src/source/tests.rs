@@ -320,6 +320,32 @@ fn what_a_read_gives_that_was_out_before_the_suspicion_does_not_join_the_suspect
 }
 
 #[test]
+fn what_was_read_gets_through_between_the_turns_of_suspects() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..3).iter().map(String::as_str), 2, true);
+        script.faults().order([Fault::None, Fault::Slow]);
+        let stage = Stage::new(&world, &script).await;
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            assert_eq!(ids(&stage.deduplicator.settled(1).await[0].0), ["d0", "d1"]);
+        }
+        // Both crash whenever they travel.
+        let mut turns = 0;
+        loop {
+            let open = stage.deduplicator.settled(1).await.remove(0).0;
+            if ids(&open) == ["d2"] {
+                break settle(open);
+            }
+            turns += 1;
+            assert!(turns < 20, "d2 is held for ever");
+        }
+        settle(stage.arrived(&world).await);
+        settle(stage.arrived(&world).await);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests()), (3, true));
+    });
+}
+
+#[test]
 fn a_suspect_waits_for_its_turn_among_the_sources() {
     World::run(1, async |world| {
         let stage = Stage::new(&world, &script(&events(0..2))).await;

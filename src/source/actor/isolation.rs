@@ -37,6 +37,11 @@ impl Isolation {
         !self.waiting.is_empty() || matches!(self.turn, Turn::Of { .. })
     }
 
+    /// Whether a suspect is on its way, or about to be.
+    pub(super) fn has_turn(&self) -> bool {
+        !matches!(self.turn, Turn::None)
+    }
+
     /// Whether a suspect waits, and no turn was asked for.
     pub(super) fn wants_turn(&self) -> bool {
         !self.waiting.is_empty() && matches!(self.turn, Turn::None)
@@ -53,6 +58,11 @@ impl Isolation {
         let number = self.waiting.pop_front()?;
         self.turn = Turn::Of { number, _permit: permit };
         Some(number)
+    }
+
+    /// The turn is here, and others are on their way: it is asked for again when they are back.
+    pub(super) fn forgo_turn(&mut self) {
+        self.turn = Turn::None;
     }
 
     /// A delivery is not on its way any more. If it travelled alone, its turn is over.

@@ -124,10 +124,11 @@ impl Ingestor {
         ctx.spawn(errand.run().into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
     }
 
-    /// Admits what was read, unless a suspect is under way: a read that was out already when the suspicion arose gives it company.
+    /// Admits what was read, unless a suspect is on its way: a read that was out already when the suspicion arose would give it company.
+    /// While suspects only wait it is let through: that it gets through may be what shows them guilty.
     pub(super) fn take_in(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
-        if state.stopping || state.isolation.is_under_way() {
+        if state.stopping || state.isolation.has_turn() {
             return;
         }
         let records = std::mem::take(&mut state.reading.records);

@@ -167,9 +167,13 @@ impl Ingestor {
         let turn = self.wiring.turn.clone().acquire_owned();
         ctx.spawn(turn.into_actor(self).map(|turn, ingestor, ctx| {
             let turn = turn.expect("the semaphore is never closed");
-            if let Some(number) = ingestor.state.isolation.begin_turn(turn) {
-                ingestor.redeliver(vec![number], ctx);
+            let state = &mut ingestor.state;
+            if state.pausing > 0 || state.window.travelling() > 0 {
+                state.isolation.forgo_turn();
+            } else if let Some(number) = state.isolation.begin_turn(turn) {
+                return ingestor.redeliver(vec![number], ctx);
             }
+            ingestor.drive(ctx);
         }));
     }
 }
