@@ -165,7 +165,7 @@ impl Caller<'_> {
             if strikes == STRIKES {
                 return guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
-            if strikes > 0 && !last {
+            if strikes > 0 && !last && asked_for.is_zero() {
                 return Part::Suspect;
             }
             let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };

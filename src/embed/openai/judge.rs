@@ -48,7 +48,7 @@ pub fn judge(
         // Many a proxy says so of a server that a text has crashed.
         503 | 529 => retry(retry_after(headers, now).is_some()),
         400 | 413 | 422 => match complaint.hint() {
-            Some(hint) => Judgement::Refused { reason: format!("{said}; {hint}") },
+            Some(hint) => forbidden(hint),
             None => refused(),
         },
         // llama.cpp's server, of a text that is longer than its batch.
@@ -158,8 +158,8 @@ impl Complaint {
         }
     }
 
-    /// Which setting may be wrong, by the words alone. So may those of a text be that is repeated: they must not hold all others. A
-    /// setting that is wrong has the harmless text refused too.
+    /// Which setting may be wrong, by the words alone. So may those of a text be that is repeated: they must not hold all others. Whether
+    /// all are meant, a harmless text shows.
     fn hint(&self) -> Option<&'static str> {
         // Mistral and Voyage.
         let no_base64 = self.message.contains("encoding_format").then_some(NO_BASE64);
@@ -249,10 +249,10 @@ mod tests {
             (400, json!({ "object": "error", "message": "max context length", "code": 400 }), "refused", "max context"),
             (400, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
             (400, error("", "", "dimensions", "not allowed"), "fatal", "send_dimensions"),
-            (400, json!({ "message": "Model does not support matryoshka" }), "refused", "send_dimensions"),
+            (400, json!({ "message": "Model does not support matryoshka" }), "forbidden", "send_dimensions"),
             (400, error("", "", "encoding_format", "no"), "fatal", "base64"),
-            (400, json!({ "detail": "Argument 'encoding_format' must be null or base64" }), "refused", NO_BASE64),
-            (422, json!({ "detail": [{ "loc": ["body", "encoding_format"] }] }), "refused", NO_BASE64),
+            (400, json!({ "detail": "Argument 'encoding_format' must be null or base64" }), "forbidden", NO_BASE64),
+            (422, json!({ "detail": [{ "loc": ["body", "encoding_format"] }] }), "forbidden", NO_BASE64),
             (400, json!([{ "error": { "message": "API key not valid." } }]), "fatal", "embedding.api_key"),
             (400, json!([{ "error": { "message": "too long", "code": 400 } }]), "refused", "too long"),
             (400, error("invalid_api_key", "", "", "wrong key sk-other"), "fatal", "embedding.api_key"),
