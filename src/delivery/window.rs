@@ -80,7 +80,7 @@ impl Window {
     /// go while nothing gets through must not pile up.
     pub fn room(&self) -> Option<Room> {
         let records = self.limits.records.saturating_sub(self.records());
-        let bytes = self.limits.bytes.saturating_sub(self.bytes + self.abandoned_bytes);
+        let bytes = self.limits.bytes.saturating_sub(self.taken_bytes());
         (records > 0 && bytes > 0).then_some(Room { records, bytes })
     }
 
@@ -196,6 +196,11 @@ impl Window {
     /// How many deliveries take room: those from the oldest open one on, and what was let go and is still on its way.
     pub fn records(&self) -> usize {
         self.deliveries.len() + self.abandoned.len()
+    }
+
+    /// What they weigh, bytes.
+    pub fn taken_bytes(&self) -> usize {
+        self.bytes + self.abandoned_bytes
     }
 
     /// How many receipts are under way, also of what was let go.

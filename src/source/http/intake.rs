@@ -114,8 +114,14 @@ impl Intake {
     pub fn accepted(&self) -> Result<u64, IntakeError> {
         match self.progress.closed.load(Ordering::Acquire) {
             true => Err(IntakeError::Closed),
-            false if self.pending() == 0 => Ok(0),
-            false => Ok(*self.progress.written.borrow()),
+            false => Ok(self
+                .progress
+                .tally
+                .lock()
+                .unsettled
+                .back()
+                .filter(|left| !left.is_empty())
+                .map_or(0, |left| left.end)),
         }
     }
 
