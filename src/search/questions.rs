@@ -72,9 +72,16 @@ impl Questions {
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);
         }
-        let vector = self.embed(&Arc::from(text)).await?;
-        self.remembered.insert(fingerprint, vector.clone());
-        Ok(vector)
+        // In a task of its own: who asked may go away, and what is paid for is counted and remembered all the same.
+        let (questions, text) = (self.clone(), Arc::from(text));
+        let asking = tokio::spawn(async move {
+            let vector = questions.embed(&text).await?;
+            questions.remembered.insert(fingerprint, vector.clone());
+            Ok(vector)
+        });
+        asking.await.unwrap_or_else(|_| {
+            Err(SearchError::unavailable("the question met an error inside Vectide; its log says more"))
+        })
     }
 
     async fn embed(&self, text: &Arc<str>) -> Result<Vector, SearchError> {
@@ -157,5 +164,17 @@ mod tests {
         let requests = metrics.requests(provider.model());
         assert_eq!([RequestStatus::Retry, RequestStatus::Ok].map(|status| requests.of(status).get()), [1, 1]);
         assert_eq!((metrics.embedding_latency.get_sample_count(), metrics.texts.sum()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_whose_caller_goes_away_is_counted_and_remembered() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), None, &metrics);
+        provider.faults.order([Fault::Unavailable]);
+        tokio::time::timeout(FIRST_PAUSE / 2, questions.vector_of("dry feet")).await.unwrap_err();
+        tokio::time::sleep(LONGEST_PAUSE * 2).await;
+        assert_eq!(metrics.searches.texts.get(), 1);
+        questions.vector_of("dry feet").await.unwrap();
+        assert_eq!(provider.paid(), [("dry feet".to_owned(), 1)].into());
     }
 }
