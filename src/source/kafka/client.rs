@@ -120,6 +120,13 @@ fn poll(
             records.push(record);
         }
     }
+    // A poll may have brought the partitions. Before anything of them is handed over: what is read and not settled when the process ends would
+    // be left out by the next one, which begins at the end of that moment.
+    let begins = std::mem::take(&mut shared.state().begins);
+    if begins {
+        let names: Vec<String> = shared.state().assigned.keys().cloned().collect();
+        shared.commit_now(consumer, &names);
+    }
     if !records.is_empty() {
         let mut state = shared.state();
         state.holds_records = false;

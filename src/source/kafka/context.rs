@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
+    /// Whether `start: latest` has found out where it begins, and the group does not know it yet.
+    pub(super) begins: bool,
     /// Whether a poll holds records that are not handed over yet. Statistics may come in the middle of it.
     pub(super) holds_records: bool,
     /// What there is to read, by this process or by others of its group; none until the broker said it after a rebalance.
@@ -226,7 +228,10 @@ impl Shared {
 
     /// These partitions are this process's.
     pub(super) fn assigned(&self, names: Vec<String>) {
-        tracing::info!(source = &*self.name, partitions = names.join(", "), "reading partitions");
+        // A rebalance among others may bring this process none.
+        if !names.is_empty() {
+            tracing::info!(source = &*self.name, partitions = names.join(", "), "reading partitions");
+        }
         self.tell(|state| {
             state.joined = true;
             state.caught_up = false;
@@ -339,7 +344,10 @@ impl ClientContext for Context {
             // Wrong credentials end connections too, and say more.
             Code::AllBrokersDown => {
                 let said = state.connection.take();
-                let unreachable = || format!("no broker can be reached ({}): {reason}", state.last_failure);
+                let unreachable = || match &*state.last_failure {
+                    "" => format!("no broker can be reached: {reason}"),
+                    last => format!("no broker can be reached ({last}): {reason}"),
+                };
                 state.cut_off(said.unwrap_or_else(unreachable));
             }
             Code::Authentication | Code::SaslAuthenticationFailed => {

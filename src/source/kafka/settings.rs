@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 
+use super::subscription::Subscription;
 use crate::settings::source::{KafkaSaslSettings, KafkaSettings, SaslMechanism};
 
 /// The most bytes of a file that holds a password.
@@ -64,6 +65,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// How often librdkafka tells its statistics.
 const STATISTICS: &str = "statistics.interval.ms";
 
+/// What a broker may begin with.
+const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];
+
 /// What a client that is only tried has to say: it reaches no broker, and need not.
 struct Silent;
 
@@ -90,6 +94,22 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         let text = "cannot be 0: lag, the end of a partition, and that a broker is back are found from the statistics. Leave it out, \
                     or set `1000` for one second";
         note(&format!("settings/{STATISTICS}"), text.to_owned());
+    }
+    // The brokers' own way to write one, with a protocol, is understood.
+    let is_url = |broker: &String| broker.contains("://") && !PROTOCOLS.iter().any(|known| broker.starts_with(known));
+    if settings.brokers.iter().any(is_url) {
+        note("brokers", "holds a URL; write the host and the port, like `localhost:9092`".to_owned());
+    }
+    if let Some(topic) = &settings.dead_letter_topic {
+        if topic.is_empty() || topic.starts_with('^') {
+            note(
+                "dead_letter_topic",
+                "must be the name of a topic; leave it out to keep dead letters here alone".to_owned(),
+            );
+        } else if Subscription::new(&settings.topics).covers(topic) {
+            let text = "is one of the topics that are read: each dead letter would make another one, without end; name another topic";
+            note("dead_letter_topic", text.to_owned());
+        }
     }
     let needs_tls = "this build has no TLS; build it with `--features kafka-tls`";
     if settings.tls.is_some() && !cfg!(feature = "kafka-tls") {
@@ -262,6 +282,33 @@ mod tests {
         let [(key, text)] = &found[..] else { panic!("{found:?}") };
         assert!(key == "settings/statistics.interval.ms" && text.contains("end of a partition"), "{key}: {text}");
         assert_eq!(problems(&settings("settings: { statistics.interval.ms: '100' }")), []);
+    }
+
+    #[test]
+    fn dead_letters_are_not_read_as_records() {
+        for (topics, topic, wrong) in [
+            ("[a, b]", "dead", false),
+            ("[a, b]", "b", true),
+            ("['^fam']", "fam.dead", true),
+            ("[a]", "''", true),
+            ("[a]", "'^dead'", true),
+        ] {
+            let found = problems(&KafkaSettings {
+                topics: serde_yaml::from_str(topics).unwrap(),
+                ..settings(&format!("dead_letter_topic: {topic}"))
+            });
+            let keys: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+            assert_eq!(keys, if wrong { vec!["dead_letter_topic"] } else { vec![] }, "{topics}, {topic}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_broker_is_a_host_and_a_port() {
+        for (brokers, wrong) in [("['PLAINTEXT://a:9092', b]", None), ("[a, 'http://b:9092']", Some("brokers"))] {
+            let brokers = serde_yaml::from_str(brokers).unwrap();
+            let found = problems(&KafkaSettings { brokers, ..settings("") });
+            assert_eq!(found.first().map(|(key, _)| key.as_str()), wrong, "{found:?}");
+        }
     }
 
     #[test]

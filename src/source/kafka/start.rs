@@ -78,6 +78,7 @@ impl Shared {
         // All or none: a topic of which one is known has begun.
         let mut state = self.state();
         ends.iter().for_each(|(name, end)| state.offsets.settle(name, *end));
+        state.begins |= !ends.is_empty();
         drop(state);
         Ok(found)
     }

@@ -31,7 +31,8 @@ impl Subscription {
         topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect()
     }
 
-    fn covers(&self, topic: &str) -> bool {
+    /// Whether this topic is read.
+    pub(super) fn covers(&self, topic: &str) -> bool {
         self.names.iter().any(|name| name == topic) || self.patterns.iter().any(|pattern| pattern.is_match(topic))
     }
 
