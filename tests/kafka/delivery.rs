@@ -80,6 +80,24 @@ fn a_new_ledger_reads_from_the_start_and_latest_reads_what_comes_since_it_first_
 }
 
 #[test]
+fn where_latest_begins_is_committed_before_anything_is_read() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(2);
+    broker.produce_all(&topic, &products(20));
+    let (mut pipeline, group) = (broker.pipeline(&topic, &provider), name("latecomers"));
+    broker.read(&mut pipeline, &topic, json!({ "start": "latest", "group": group, "commit_interval": "1h" }));
+    let mut run = pipeline.start();
+    run.wait_until("its beginning is committed", || broker.is_committed(&group, &topic, 2));
+    run.signal("KILL");
+    run.end();
+    broker.produce_all(&topic, &products(23)[20..]);
+    broker.read(&mut pipeline, &topic, json!({ "start": "latest", "group": group }));
+    pipeline.run_well();
+    assert_eq!(pipeline.ids(), ["p20", "p21", "p22"]);
+}
+
+#[test]
 fn a_start_in_time_leaves_out_what_is_older_and_takes_what_is_as_old_or_newer() {
     let Some(broker) = lend() else { return };
     let provider = Provider::new();
