@@ -1,8 +1,9 @@
 //! Which files a configured path stands for.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::decompress::Compression;
 use super::identity::FileId;
@@ -98,8 +99,8 @@ impl Kind {
     }
 }
 
-/// Looks for the files. Folders are not searched below; hidden files are left out, in a folder and of those that match a glob, unless
-/// the dot stands in it.
+/// Looks for the files. Folders are not searched below; hidden files are left out, in a folder, and of those that match a glob also what
+/// lies in hidden folders, unless the dot stands in it.
 ///
 /// # Errors
 /// The path stands for nothing that can be read now.
@@ -157,7 +158,19 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
 }
 
 fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name().is_some_and(starts_with_dot)
+}
+
+fn starts_with_dot(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// The names of the folders on the way, and of the file.
+fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name),
+        _ => None,
+    })
 }
 
 fn is_gone(path: &Path) -> bool {
@@ -170,10 +183,13 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
         .map_err(|error| ScanError::Nothing(SourceError(format!("`{pattern}` is not a glob: {error}"))))?;
     // As in a shell and in a folder: what is hidden may be half of what it will be renamed to. The crate's own option leaves out also
     // what a pattern with the dot in it means, and panics where a name is not UTF-8.
-    let means_hidden = is_hidden(Path::new(pattern));
+    let is_wild = |name: &&OsStr| name.as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
+    let literal = names(Path::new(pattern)).take_while(|name| !is_wild(name)).count();
+    let hides = |path: &Path| names(path).skip(literal).any(starts_with_dot);
+    let means_hidden = hides(Path::new(pattern));
     for path in paths {
         match path {
-            Ok(path) if is_hidden(&path) && !means_hidden => {}
+            Ok(path) if hides(&path) && !means_hidden => {}
             Ok(path) => match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 // To open a pipe would wait for whoever writes to it.

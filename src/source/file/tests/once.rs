@@ -108,6 +108,19 @@ async fn files_are_read_in_the_order_of_their_paths_and_others_left_alone() {
     assert_eq!(texts(&folder.read("*.jsonl", vec![]).await), ["b.jsonl"]);
     assert_eq!(texts(&folder.read("**/*.jsonl", vec![]).await), ["b.jsonl"]);
     assert_eq!(texts(&folder.read(".h*.jsonl", vec![]).await), [".hidden.jsonl"]);
+    fs::create_dir_all(folder.path(".trash/.old")).unwrap();
+    fs::create_dir(folder.path("shop")).unwrap();
+    for name in [".trash/gone.jsonl", ".trash/.old/older.jsonl", "shop/d.jsonl"] {
+        folder.write(name, format!("{name}\n"), 1);
+    }
+    for (glob, found) in [
+        ("**/*.jsonl", &["b.jsonl", "shop/d.jsonl"][..]),
+        ("*/*.jsonl", &["shop/d.jsonl"]),
+        (".trash/*.jsonl", &[".trash/gone.jsonl"]),
+        (".t*/*.jsonl", &[".trash/gone.jsonl"]),
+    ] {
+        assert_eq!(texts(&folder.read(glob, vec![]).await), found, "{glob}");
+    }
 }
 
 #[tokio::test]
