@@ -15,9 +15,12 @@ pub fn news(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerE
     let now = json!({
         "document.id": settings.document.id,
         "document.version": settings.document.version,
-        "document.events": settings.document.events,
+        "document.events": meaning(&json!(settings.document.events)),
     });
-    let before = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
+    let mut before = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
+    if let Some(events) = before.as_mut().and_then(|before| before.get_mut("document.events")) {
+        *events = meaning(events);
+    }
     if before.as_ref() != now.as_object() {
         ledger.set_setting(SETTING, &now.to_string())?;
     }
@@ -27,6 +30,15 @@ pub fn news(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerE
         news.extend(changed.map(|(key, meaning)| format!("`{key}` has changed: {meaning}")));
     }
     Ok(news)
+}
+
+/// Kinds of events without what says when they are embedded, and not what they mean.
+fn meaning(events: &Value) -> Value {
+    let mut events = events.clone();
+    for kind in events.as_object_mut().into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+        kind.retain(|key, _| key != "priority" && key != "immediate");
+    }
+    events
 }
 
 const MEANINGS: [(&str, &str); 3] = [
@@ -94,6 +106,14 @@ mod tests {
                 &["`document.id` has changed", "`document.version` has changed"],
             ),
             ("id: id, version: { field: v, unit: counter }", &[]),
+            (
+                "id: id, version: { field: v, unit: counter }, events: { field: t, a: { operation: patch } }",
+                &["`document.events` has changed"],
+            ),
+            (
+                "id: id, version: { field: v, unit: counter }, events: { field: t, a: { operation: patch, priority: 3, immediate: true } }",
+                &[],
+            ),
         ] {
             let told = told(&ledger, document, "api");
             assert_eq!(told.len(), keys.len(), "{document}: {told:?}");
