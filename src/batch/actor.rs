@@ -2,7 +2,6 @@
 //! so batches grow exactly when that helps, and the highest lane goes first when a call becomes free.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::time::Instant;
@@ -21,7 +20,6 @@ pub struct Drain;
 
 /// See the module.
 pub struct Batcher {
-    limits: Limits,
     embedder: Outlet<Batch>,
     lanes: Lanes<PendingText>,
     /// Whether a task waits for room at the embedder.
@@ -32,7 +30,7 @@ pub struct Batcher {
 impl Batcher {
     /// Between the deduplicator and the embedder.
     pub fn new(limits: Limits, embedder: Outlet<Batch>) -> Self {
-        Self { limits, embedder, lanes: Lanes::new(limits), reserving: false, alarm: None }
+        Self { embedder, lanes: Lanes::new(limits), reserving: false, alarm: None }
     }
 
     /// Reserves room for the next batch when one is due, else sets the alarm for when it will be.
@@ -81,7 +79,7 @@ impl Actor for Batcher {
 
 impl Supervised for Batcher {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.lanes = Lanes::new(self.limits);
+        self.lanes.clear();
         self.reserving = false;
         self.alarm = None;
     }
@@ -91,7 +89,6 @@ impl Handler<Drain> for Batcher {
     type Result = ();
 
     fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) {
-        self.limits.max_wait = Duration::ZERO;
         self.lanes.hurry();
         self.drive(ctx);
     }
@@ -122,6 +119,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use prometheus::IntGauge;
 
     use super::*;

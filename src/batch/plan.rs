@@ -110,6 +110,11 @@ impl<T> Lanes<T> {
         self.lanes[lane].push_back(Waiting { item, cost, since: now });
     }
 
+    /// Drops every text. The limits stay.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.limits);
+    }
+
     /// From now on no text waits for others.
     pub fn hurry(&mut self) {
         self.limits.max_wait = Duration::ZERO;
