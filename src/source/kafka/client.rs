@@ -121,7 +121,7 @@ fn poll(
         }
     }
     // A poll may have brought the partitions. Before anything of them is handed over: what is read and not settled when the process ends would
-    // be left out by the next one, which begins at the end of that moment.
+    // be left out by the next one, which begins at the end of that moment. Where it fails, the next interval commits it.
     let begins = std::mem::take(&mut shared.state().begins);
     if begins {
         let names: Vec<String> = shared.state().assigned.keys().cloned().collect();
