@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 
-use super::context::{Context, Shared};
+use super::context::Context;
 use super::handover::AT_ONCE;
 use super::offsets;
 use super::record::{Attributes, Parts, record};
+use super::state::{Shared, State};
 use crate::settings::source::KafkaSettings;
 use crate::source::Partition;
+use crate::source::batch::Batch;
 use crate::source::clients::Client;
 
 /// How long a poll waits for a message.
 const POLL: Duration = Duration::from_millis(50);
 /// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
-const ROOM: Duration = Duration::from_secs(1);
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// How long the broker may take to say which topics there are. The thread waits for it.
+const LOOKING: Duration = Duration::from_secs(2);
+/// How often the broker is asked which topics there are, beside after every rebalance.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Starts the thread. It ends when the source is gone or the client cannot go on; `state.ended` says why. Only then may another be
 /// started: what they share knows the partitions of one.
@@ -61,20 +67,20 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
             return Err(reason);
         }
         if closing {
-            let names: Vec<String> = shared.state().assigned.keys().cloned().collect();
-            shared.commit_now(&consumer, &names);
+            // Where it fails, the group's offsets are behind. They are only there to be looked at.
+            let _ = shared.commit_now(&consumer);
             return Ok(());
         }
-        let full = !shared.handover.has_room(ROOM);
+        let full = !shared.handover.has_room(ROOM_WAIT);
         if full || paused {
             // Again and again while it is full: a rebalance brings partitions that are not paused.
             set_paused(&consumer, full).map_err(|error| error.to_string())?;
             paused = full;
         }
         poll(&consumer, attributes, settings.max_record.as_usize(), shared)?;
-        shared.look(&consumer);
+        look(&consumer, shared);
         if committing.is_none_or(|at: Instant| at.elapsed() >= settings.commit_interval.as_duration()) {
-            commit(&consumer, shared);
+            shared.commit(&consumer);
             committing = Some(Instant::now());
         }
     }
@@ -87,10 +93,10 @@ fn poll(
     max_record: usize,
     shared: &Shared,
 ) -> Result<(), String> {
-    let (mut records, mut bytes) = (Vec::new(), 0);
+    let mut batch = Batch::new(AT_ONCE);
     let mut here: Option<Here> = None;
-    while records.len() < AT_ONCE.records && bytes < AT_ONCE.bytes {
-        let message = match consumer.poll(if records.is_empty() { POLL } else { Duration::ZERO }) {
+    while !batch.is_full() {
+        let message = match consumer.poll(if batch.len() == 0 { POLL } else { Duration::ZERO }) {
             Some(Ok(message)) => message,
             Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                 return Err(format!("the client cannot go on: {code}"));
@@ -111,29 +117,36 @@ fn poll(
             here = Some(Here { rebalances, topic: message.topic().to_owned(), number: message.partition(), partition });
         }
         if let Some(here) = &here {
-            if records.is_empty() {
+            if batch.len() == 0 {
                 let mut state = shared.state();
                 (state.caught_up, state.holds_records) = (false, true);
             }
-            let record = record(&Parts::of(&message), &here.partition, attributes, max_record);
-            bytes += record.payload.len();
-            records.push(record);
+            batch.push(record(&Parts::of(&message), &here.partition, attributes, max_record));
         }
     }
-    // A poll may have brought the partitions. Before anything of them is handed over: what is read and not settled when the process ends would
-    // be left out by the next one, which begins at the end of that moment. Where it fails, the next interval commits it.
-    let begins = std::mem::take(&mut shared.state().begins);
-    if begins {
-        let names: Vec<String> = shared.state().assigned.keys().cloned().collect();
-        shared.commit_now(consumer, &names);
-    }
-    if !records.is_empty() {
+    // A poll may have brought the partitions.
+    make_known_where_it_begins(consumer, shared)?;
+    if let Some(mut records) = batch.records() {
         let mut state = shared.state();
         state.holds_records = false;
-        // A poll may have brought a rebalance.
-        records.retain(|record| state.is_assigned(&record.position.partition));
+        // Or a rebalance.
+        records.retain(|record| state.hand_over(record));
         drop(state);
         shared.handover.push(records);
+    }
+    Ok(())
+}
+
+/// Tells the group where `start: latest` begins, before anything is handed over: what is read and not settled when the process ends would be left
+/// out by the next one, which would begin at the end of that moment. Where it fails, the client begins again.
+fn make_known_where_it_begins(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), String> {
+    let is_known = |state: &State| state.assigned.keys().all(|name| !state.begins.contains(name));
+    if !is_known(&shared.state()) {
+        shared
+            .commit_now(consumer)
+            .map_err(|error| format!("the broker does not take down where to begin: {error}"))?;
+        let State { begins, assigned, .. } = &mut *shared.state();
+        begins.retain(|name| !assigned.contains_key(name));
     }
     Ok(())
 }
@@ -149,18 +162,33 @@ struct Here {
 
 fn set_paused(consumer: &BaseConsumer<Context>, paused: bool) -> Result<(), KafkaError> {
     let partitions = consumer.assignment()?;
-    match paused {
-        true => consumer.pause(&partitions),
-        false => consumer.resume(&partitions),
-    }
+    if paused { consumer.pause(&partitions) } else { consumer.resume(&partitions) }
 }
 
-/// Begins to tell the broker what is settled.
-fn commit(consumer: &BaseConsumer<Context>, shared: &Shared) {
-    let news = shared.state().uncommitted();
-    if news.count() > 0
-        && let Err(error) = consumer.commit(&news, CommitMode::Async)
+/// Asks which topics there are, when it is time to.
+fn look(consumer: &BaseConsumer<Context>, shared: &Shared) {
     {
-        tracing::debug!(source = &*shared.name, %error, "offsets could not be committed");
+        let state = shared.state();
+        let is_time = state.looked.is_none_or(|looked| looked.elapsed() >= LOOK);
+        // Also before the group says anything: it says nothing while there is no topic to read.
+        if state.cut_off.is_some() || !is_time {
+            return;
+        }
     }
+    let found = consumer.fetch_metadata(None, LOOKING);
+    shared.tell(|state| {
+        state.looked = Some(Instant::now());
+        match found {
+            Ok(there) => {
+                let names = || there.topics().iter().map(|topic| topic.name().to_owned()).collect();
+                state.first_there.get_or_insert_with(names);
+                let topics = shared.subscription.found(&there);
+                state.missing = shared.subscription.missing(&topics);
+                state.topics = Some(topics);
+            }
+            Err(error) => {
+                tracing::debug!(source = &*shared.name, %error, "the broker does not say which topics there are")
+            }
+        }
+    });
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
 
+use crate::source::batch::Batch;
 use crate::source::{Partition, Read, Record, Room};
 
 /// How much is handed over at once, one record more or less.
@@ -71,24 +72,23 @@ impl Handover {
     /// What comes next, as much as there is room for.
     pub(super) fn take(&self, room: Room) -> Option<Read> {
         let mut waiting = self.waiting.lock();
-        if let Some(Item::Revoked(_)) = waiting.items.front() {
-            let Some(Item::Revoked(partitions)) = waiting.items.pop_front() else { return None };
-            return Some(Read::Revoked(partitions));
-        }
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        while let Some(Item::Record(record)) = waiting.items.front() {
-            bytes += record.payload.len();
-            if records.len() >= room.records || (bytes > room.bytes && !records.is_empty()) {
-                break;
+        let mut batch = Batch::new(room);
+        while let Some(item) = waiting.items.pop_front_if(|item| match item {
+            Item::Record(record) => batch.fits(record.payload.len()),
+            Item::Revoked(_) => batch.len() == 0,
+        }) {
+            match item {
+                Item::Record(record) => {
+                    waiting.records -= 1;
+                    waiting.bytes -= record.payload.len();
+                    batch.push(record);
+                }
+                Item::Revoked(partitions) => return Some(Read::Revoked(partitions)),
             }
-            let Some(Item::Record(record)) = waiting.items.pop_front() else { break };
-            waiting.records -= 1;
-            waiting.bytes -= record.payload.len();
-            records.push(record);
         }
         drop(waiting);
         self.emptied.notify_one();
-        (!records.is_empty()).then_some(Read::Records(records))
+        batch.records().map(Read::Records)
     }
 
     /// Whether nothing waits.

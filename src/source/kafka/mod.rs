@@ -5,6 +5,7 @@
 //! other programs to see.
 
 mod client;
+mod commit;
 pub mod connect;
 mod context;
 mod dead_letters;
@@ -13,6 +14,7 @@ mod offsets;
 mod record;
 pub mod settings;
 mod start;
+mod state;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -33,9 +35,9 @@ use crate::telemetry::{Metrics, SourceHandle};
 
 pub use record::Attributes;
 
-use context::{Shared, State};
 use dead_letters::DeadLetterTopic;
 use handover::Handover;
+use state::{Shared, State};
 use subscription::Subscription;
 
 /// So long something must be wrong until a read says that it fails: a broker that restarts is no end of a source.
@@ -125,7 +127,7 @@ impl Source for KafkaSource {
     fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
         let mut state = self.shared.state();
         for position in committed {
-            state.offsets.settle(&position.partition, position.offset);
+            state.offsets.settle(&position.partition, position.offset.cast_signed());
         }
         drop(state);
         async { self.run() }.boxed()
@@ -140,7 +142,7 @@ impl Source for KafkaSource {
         Some(Arc::new(move |positions: &[Position]| {
             let mut state = shared.state();
             for position in positions {
-                state.offsets.settle(&position.partition.name, position.offset);
+                state.offsets.settle(&position.partition.name, position.offset.cast_signed());
             }
         }))
     }

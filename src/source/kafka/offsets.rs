@@ -23,20 +23,32 @@ pub(super) fn parse(name: &str) -> Option<(&str, i32)> {
 #[derive(Debug, Default)]
 pub(super) struct Offsets {
     /// In the ledger.
-    settled: BTreeMap<String, u64>,
+    settled: BTreeMap<String, i64>,
+    /// Where what lies behind the last record was read too.
+    passed: BTreeMap<String, i64>,
     /// At the broker, as far as this process knows.
-    committed: BTreeMap<String, u64>,
+    committed: BTreeMap<String, i64>,
 }
 
 impl Offsets {
     /// Everything before this offset is settled.
-    pub(super) fn settle(&mut self, partition: &str, offset: u64) {
+    pub(super) fn settle(&mut self, partition: &str, offset: i64) {
         self.settled.insert(partition.to_owned(), offset);
     }
 
     /// The first offset that is not settled, where any is.
-    pub(super) fn settled(&self, partition: &str) -> Option<u64> {
+    pub(super) fn settled(&self, partition: &str) -> Option<i64> {
         self.settled.get(partition).copied()
+    }
+
+    /// Between what is settled and this offset there is no record: marks of transactions, or records of aborted ones.
+    pub(super) fn pass(&mut self, partition: &str, offset: i64) {
+        self.passed.insert(partition.to_owned(), offset);
+    }
+
+    /// The first offset at which there may be a record that is not settled, where that is known.
+    pub(super) fn reached(&self, partition: &str) -> Option<i64> {
+        self.settled(partition).max(self.passed.get(partition).copied())
     }
 
     /// The topics of which anything is settled.
@@ -45,7 +57,7 @@ impl Offsets {
     }
 
     /// The broker has this offset.
-    pub(super) fn committed(&mut self, partition: &str, offset: u64) {
+    pub(super) fn committed(&mut self, partition: &str, offset: i64) {
         self.committed.insert(partition.to_owned(), offset);
     }
 
@@ -53,10 +65,8 @@ impl Offsets {
     pub(super) fn news<'a>(&self, partitions: impl IntoIterator<Item = &'a String>) -> TopicPartitionList {
         let mut news = TopicPartitionList::new();
         for name in partitions {
-            let Some(settled) = self.settled(name).filter(|settled| self.committed.get(name) != Some(settled)) else {
-                continue;
-            };
-            if let (Some((topic, number)), Ok(offset)) = (parse(name), i64::try_from(settled)) {
+            let unknown = self.reached(name).filter(|offset| self.committed.get(name) != Some(offset));
+            if let (Some(offset), Some((topic, number))) = (unknown, parse(name)) {
                 // Fails for negative offsets only.
                 let _ = news.add_partition_offset(topic, number, Offset::Offset(offset));
             }
@@ -92,5 +102,9 @@ mod tests {
         assert_eq!(told(&offsets, &["t[0]"]), []);
         offsets.settle("t[0]", 6);
         assert_eq!(told(&offsets, &["t[0]", "t[1]"]), [(0, Offset::Offset(6)), (1, Offset::Offset(7))]);
+        offsets.pass("t[0]", 8);
+        assert_eq!(told(&offsets, &["t[0]"]), [(0, Offset::Offset(8))], "nothing lies between");
+        offsets.settle("t[0]", 9);
+        assert_eq!(told(&offsets, &["t[0]"]), [(0, Offset::Offset(9))]);
     }
 }

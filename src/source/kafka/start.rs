@@ -6,8 +6,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
-use super::context::{Context, Shared};
+use super::context::Context;
 use super::offsets;
+use super::state::Shared;
 use crate::settings::source::Start;
 
 /// How long the broker may take to say where a partition begins.
@@ -15,7 +16,7 @@ const ASKING: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Sets where each partition is read from.
-    pub(super) fn place(
+    pub(super) fn set_starts(
         &self,
         consumer: &BaseConsumer<Context>,
         partitions: &mut TopicPartitionList,
@@ -24,8 +25,7 @@ impl Shared {
         {
             let state = self.state();
             for mut part in partitions.elements() {
-                let settled = state.offsets.settled(&offsets::name(part.topic(), part.partition()));
-                match settled.and_then(|offset| i64::try_from(offset).ok()) {
+                match state.offsets.settled(&offsets::name(part.topic(), part.partition())) {
                     Some(offset) => part.set_offset(Offset::Offset(offset))?,
                     None => {
                         fresh.add_partition(part.topic(), part.partition());
@@ -55,11 +55,16 @@ impl Shared {
     }
 
     /// What comes from now on. "Now" is kept as the group's offset until the ledger has a position: what comes while no process
-    /// runs would else be left out. So would the beginning of a partition that a topic got later: all of it came since.
+    /// runs would else be left out. So would the beginning of a partition that a topic got later, and of a topic that was made while this
+    /// process runs: all of it came since.
     fn now(&self, consumer: &BaseConsumer<Context>, fresh: TopicPartitionList) -> KafkaResult<TopicPartitionList> {
         let found = consumer.committed_offsets(fresh, ASKING)?;
         let is_known = |part: &TopicPartitionListElem<'_>| matches!(part.offset(), Offset::Offset(_));
-        let mut begun = self.state().offsets.topics();
+        let (mut begun, first_there) = {
+            let state = self.state();
+            (state.offsets.topics(), state.first_there.clone())
+        };
+        let is_new = |topic: &str| first_there.as_ref().is_some_and(|there| !there.contains(topic));
         begun.extend(found.elements().iter().filter(|part| is_known(part)).map(|part| part.topic().to_owned()));
         let mut ends = Vec::new();
         for mut part in found.elements() {
@@ -67,18 +72,20 @@ impl Shared {
             if is_known(&part) {
                 continue;
             }
-            if begun.contains(part.topic()) {
+            if begun.contains(part.topic()) || is_new(part.topic()) {
                 part.set_offset(Offset::Beginning)?;
             } else {
                 let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
                 part.set_offset(Offset::Offset(end))?;
-                ends.push((offsets::name(part.topic(), part.partition()), end.unsigned_abs()));
+                ends.push((offsets::name(part.topic(), part.partition()), end));
             }
         }
         // All or none: a topic of which one is known has begun.
         let mut state = self.state();
-        ends.iter().for_each(|(name, end)| state.offsets.settle(name, *end));
-        state.begins |= !ends.is_empty();
+        for (name, end) in ends {
+            state.offsets.settle(&name, end);
+            state.begins.insert(name);
+        }
         drop(state);
         Ok(found)
     }

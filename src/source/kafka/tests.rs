@@ -10,7 +10,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::context::Context;
 use super::*;
-use crate::source::{Record, Room};
+use crate::source::{Partition, Record, Room};
 use crate::telemetry::SourceBoard;
 
 const ROOM: Room = Room { records: 1000, bytes: 1 << 20 };
@@ -25,16 +25,20 @@ impl Broker {
     }
 
     fn produce(&self, value: &str) {
+        self.produce_to("t", value);
+    }
+
+    fn produce_to(&self, topic: &str, value: &str) {
         let mut config = ClientConfig::new();
         let producer: BaseProducer = config.set("bootstrap.servers", self.0.bootstrap_servers()).create().unwrap();
-        producer.send(BaseRecord::<(), str>::to("t").payload(value)).unwrap();
+        producer.send(BaseRecord::<(), str>::to(topic).payload(value)).unwrap();
         producer.flush(Duration::from_secs(30)).unwrap();
     }
 }
 
 fn source(broker: &Broker, more: &str) -> (KafkaSource, Clients) {
     let brokers = broker.0.bootstrap_servers();
-    let settings = format!("{{ brokers: ['{brokers}'], topics: [t], group: g, {more} }}");
+    let settings = format!("{{ brokers: ['{brokers}'], topics: ['^[tu]$'], group: g, {more} }}");
     let clients = Clients::default();
     let desk = Desk {
         name: "events".into(),
@@ -85,6 +89,85 @@ async fn a_client_that_failed_is_gone_before_the_next_begins_and_no_record_is_lo
     assert_eq!(source.shared.state().trouble(), None);
     broker.produce("{1}");
     assert_eq!(next(&mut source).await.unwrap()[0].payload, "{1}");
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_before_the_group_knows_where_latest_begins() {
+    let broker = Broker::new();
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    broker.0.request_errors(RDKafkaApiKey::OffsetCommit, &[refused; 2]);
+    let session = "settings: { session.timeout.ms: '8000' }";
+    let (mut source, _clients) = source(&broker, &format!("start: latest, commit_interval: 1h, {session}"));
+    source.open(Vec::new()).await.unwrap();
+    let (mut failures, mut produced) = (0, false);
+    let records = loop {
+        // When the end was found out, and before the group knows of it.
+        if !produced && source.shared.state().offsets.settled("t[0]").is_some() {
+            broker.produce("{1}");
+            produced = true;
+        }
+        match source.read(ROOM).await {
+            Ok(Read::Records(records)) => break records,
+            Ok(_) => {}
+            Err(error) => {
+                assert!(error.to_string().contains("take down where to begin"), "{error}");
+                failures += 1;
+            }
+        }
+    };
+    assert!(failures >= 2, "{failures}");
+    assert_eq!(records[0].payload, "{1}");
+    assert_eq!(source.shared.state().uncommitted().count(), 0);
+}
+
+#[tokio::test]
+async fn offsets_without_records_are_no_lag_once_all_before_them_is_settled() {
+    let broker = Broker::new();
+    let (source, _clients) = source(&broker, "");
+    let context = Context(source.shared.clone());
+    let lag = || source.desk.metrics.lag("events", "t[0]").get();
+    context.assigned(vec!["t[0]".to_owned()]);
+    let mut record = Record::new(bytes::Bytes::new(), position(&source, 1), crate::document::Version::default());
+    assert!(source.shared.state().hand_over(&record));
+    // One record, and the mark of the transaction behind it.
+    let statistics = || {
+        let mut statistics = read_to_its_end();
+        let topic = statistics.topics.get_mut("t").unwrap();
+        let partition = topic.partitions.get_mut(&0).unwrap();
+        (partition.ls_offset, partition.next_offset, partition.committed_offset) = (2, 2, -1);
+        statistics
+    };
+    context.stats(statistics());
+    assert_eq!((lag(), source.shared.state().uncommitted().count()), (2, 0), "the record is on its way");
+    source.shared.state().offsets.settle("t[0]", 1);
+    context.stats(statistics());
+    let told = source.shared.state().uncommitted().elements()[0].offset();
+    assert_eq!((lag(), told), (0, rdkafka::Offset::Offset(2)));
+    record.position.partition = Arc::new(Partition { name: "t[0]".to_owned(), detail: String::new() });
+    assert!(!source.shared.state().hand_over(&record), "what was fetched before the partition was taken away");
+}
+
+fn position(source: &KafkaSource, offset: u64) -> Position {
+    let partition = source.shared.state().assigned["t[0]"].partition.clone();
+    Position { partition, offset, ordinal: offset - 1 }
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_since_is_read_from_its_beginning_by_latest_too() {
+    let broker = Broker::new();
+    broker.produce("{1}");
+    // That topics are looked for within a second.
+    let (mut source, _clients) = source(
+        &broker,
+        "start: latest, settings: { topic.metadata.refresh.interval.ms: '100', heartbeat.interval.ms: '100', session.timeout.ms: '8000' }",
+    );
+    source.open(Vec::new()).await.unwrap();
+    while source.shared.state().first_there.is_none() || source.shared.state().assigned.is_empty() {
+        let _ = source.read(ROOM).await;
+    }
+    broker.0.create_topic("u", 1, 1).unwrap();
+    broker.produce_to("u", "{2}");
+    assert_eq!(next(&mut source).await.unwrap()[0].payload, "{2}");
 }
 
 #[tokio::test]
