@@ -11,7 +11,7 @@ use rdkafka::message::Message;
 use super::context::Context;
 use super::handover::AT_ONCE;
 use super::offsets;
-use super::record::{Attributes, Parts, record};
+use super::record::{Attributes, record};
 use super::state::{Shared, State};
 use crate::settings::source::KafkaSettings;
 use crate::source::Partition;
@@ -121,7 +121,7 @@ fn poll(
                 let mut state = shared.state();
                 (state.caught_up, state.holds_records) = (false, true);
             }
-            batch.push(record(&Parts::of(&message), &here.partition, attributes, max_record));
+            batch.push(record(&message, &here.partition, attributes, max_record));
         }
     }
     // A poll may have brought the partitions.

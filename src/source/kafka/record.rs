@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{Headers, Message};
 use serde_json::{Map, Value};
 
 use crate::document::{DocumentId, Version};
@@ -15,33 +15,6 @@ use crate::settings::DocumentSettings;
 use crate::source::http::{Reach, Removal};
 use crate::source::record::KEPT;
 use crate::source::{Partition, Position, Record};
-
-/// A message, as far as it matters here.
-pub(super) struct Parts<'a> {
-    pub(super) topic: &'a str,
-    pub(super) number: i32,
-    pub(super) offset: i64,
-    /// Unix milliseconds.
-    pub(super) time: Option<i64>,
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) headers: Vec<(&'a str, Option<&'a [u8]>)>,
-}
-
-impl<'a> Parts<'a> {
-    pub(super) fn of(message: &'a BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().into_iter().flat_map(Headers::iter);
-        Self {
-            topic: message.topic(),
-            number: message.partition(),
-            offset: message.offset(),
-            time: message.timestamp().to_millis(),
-            key: message.key(),
-            value: message.payload(),
-            headers: headers.map(|header| (header.key, header.value)).collect(),
-        }
-    }
-}
 
 /// Which of the names with `$` a configuration uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,17 +32,17 @@ impl Attributes {
         Self(names.filter_map(first).filter(|name| name.starts_with('$')).collect())
     }
 
-    fn of(&self, parts: &Parts<'_>) -> Map<String, Value> {
+    fn of(&self, message: &impl Message) -> Map<String, Value> {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(Value::from);
         let value = |name: &str| match name {
-            "$key" => parts.key.and_then(text),
-            "$topic" => Some(parts.topic.into()),
-            "$partition" => Some(parts.number.into()),
-            "$offset" => Some(parts.offset.into()),
-            "$timestamp" => parts.time.map(Value::from),
+            "$key" => message.key().and_then(text),
+            "$topic" => Some(message.topic().into()),
+            "$partition" => Some(message.partition().into()),
+            "$offset" => Some(message.offset().into()),
+            "$timestamp" => message.timestamp().to_millis().map(Value::from),
             "$headers" => {
-                let headers = parts.headers.iter();
-                let readable = headers.filter_map(|(name, value)| Some(((*name).to_owned(), text((*value)?)?)));
+                let headers = message.headers().into_iter().flat_map(Headers::iter);
+                let readable = headers.filter_map(|header| Some((header.key.to_owned(), text(header.value?)?)));
                 Some(Value::Object(readable.collect()))
             }
             _ => None,
@@ -80,22 +53,23 @@ impl Attributes {
 
 /// Makes the record of a message of this partition.
 pub(super) fn record(
-    parts: &Parts<'_>,
+    message: &impl Message,
     partition: &Arc<Partition>,
     attributes: &Attributes,
     max_value: usize,
 ) -> Record {
-    let offset = parts.offset.unsigned_abs();
+    let offset = message.offset().unsigned_abs();
     let position = Position { partition: partition.clone(), offset: offset + 1, ordinal: offset };
     // Messages of one millisecond keep their order by offset, at the price of a nanosecond each.
-    let version = Version::from_nanos(i128::from(parts.time.unwrap_or(0)) * 1_000_000 + i128::from(offset));
-    match parts.value {
-        None => tombstone(parts.key, position, version),
+    let millis = message.timestamp().to_millis().unwrap_or(0);
+    let version = Version::from_nanos(i128::from(millis) * 1_000_000 + i128::from(offset));
+    match message.payload() {
+        None => tombstone(message.key(), position, version),
         Some(value) if value.len() > max_value => {
             let reason = format!("the value has {} bytes, more than `max_record` ({max_value}) allows", value.len());
             Record::broken(Bytes::copy_from_slice(&value[..value.len().min(KEPT)]), position, version, reason)
         }
-        Some(value) => Record::new(with_fields(value, &attributes.of(parts)), position, version),
+        Some(value) => Record::new(with_fields(value, &attributes.of(message)), position, version),
     }
 }
 
@@ -114,7 +88,11 @@ fn tombstone(key: Option<&[u8]>, position: Position, version: Version) -> Record
             let payload = removal.to_payload();
             Record { change: Some(removal.into_change(version)), ..Record::new(payload, position, version) }
         }
-        Err(reason) => Record::broken(Bytes::copy_from_slice(key.unwrap_or_default()), position, version, reason),
+        // As a JSON text, which is no record whatever the key says: a letter that is replayed is read as one.
+        Err(reason) => {
+            let key = serde_json::json!(key.map(String::from_utf8_lossy)).to_string();
+            Record::broken(Bytes::from(key), position, version, reason)
+        }
     }
 }
 
@@ -137,35 +115,41 @@ fn with_fields(value: &[u8], fields: &Map<String, Value>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::Timestamp;
+    use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
     use serde_json::json;
 
     use super::*;
     use crate::document::Operation;
     use crate::document::mapping::{Mapped, Mapper};
 
-    fn parts<'a>(key: Option<&'a str>, value: Option<&'a str>) -> Parts<'a> {
-        Parts {
-            topic: "shop",
-            number: 3,
-            offset: 41,
-            time: Some(1_700_000_000_123),
-            key: key.map(str::as_bytes),
-            value: value.map(str::as_bytes),
-            headers: vec![("tenant", Some(b"acme")), ("raw", Some(b"\xff")), ("none", None)],
-        }
+    const TIME: i64 = 1_700_000_000_123;
+
+    fn message(key: Option<&str>, value: Option<&str>, time: Option<i64>, offset: i64) -> OwnedMessage {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let time = time.map_or(Timestamp::NotAvailable, Timestamp::CreateTime);
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: "tenant", value: Some("acme") })
+            .insert(Header { key: "raw", value: Some(b"\xff") })
+            .insert(Header::<&str> { key: "none", value: None });
+        OwnedMessage::new(value.map(bytes), key.map(bytes), "shop".to_owned(), time, 3, offset, Some(headers))
     }
 
-    fn made(parts: &Parts<'_>, document: &str) -> (Record, DocumentSettings) {
+    fn made(key: Option<&str>, value: Option<&str>, document: &str) -> (Record, DocumentSettings) {
+        of(&message(key, value, Some(TIME), 41), document)
+    }
+
+    fn of(message: &OwnedMessage, document: &str) -> (Record, DocumentSettings) {
         let document: DocumentSettings = serde_yaml::from_str(document).unwrap();
         let partition = Arc::new(Partition { name: "shop[3]".into(), detail: String::new() });
-        (record(parts, &partition, &Attributes::used_by(&document), 100), document)
+        (record(message, &partition, &Attributes::used_by(&document), 100), document)
     }
 
     #[test]
     fn what_a_message_carries_can_be_the_id_the_version_and_metadata() {
         let document = r#"{ id: $key, text: "{{ t }}", version: $timestamp,
             metadata: [$partition, $offset, $topic, /$headers/tenant] }"#;
-        let (record, settings) = made(&parts(Some("p1"), Some(r#" {"t":"boots"}"#)), document);
+        let (record, settings) = made(Some("p1"), Some(r#" {"t":"boots"}"#), document);
         let mapper = Mapper::new(&settings).unwrap();
         let Ok(Mapped::Change(change)) = mapper.map(&record.payload, record.version) else { panic!("{record:?}") };
         assert_eq!((change.id.as_str(), change.version), ("p1", Version::from_nanos(1_700_000_000_123_000_000)));
@@ -179,7 +163,7 @@ mod tests {
     fn a_record_is_as_it_was_sent_unless_something_else_of_it_is_used() {
         let plain = "{ id: id, text: '{{ t }}' }";
         for value in [r#"{"id":1}"#, "no json", ""] {
-            assert_eq!(made(&parts(Some("k"), Some(value)), plain).0.payload, value);
+            assert_eq!(made(Some("k"), Some(value), plain).0.payload, value);
         }
         let used = "{ id: $key, text: '{{ t }}' }";
         for (value, payload) in [
@@ -189,16 +173,14 @@ mod tests {
             ("{", r#"{"$key":"k""#),
             ("{\"a\":1", r#"{"$key":"k","a":1"#),
         ] {
-            assert_eq!(made(&parts(Some("k"), Some(value)), used).0.payload, payload);
+            assert_eq!(made(Some("k"), Some(value), used).0.payload, payload);
         }
     }
 
     #[test]
     fn the_order_is_that_of_times_and_then_of_offsets() {
-        let version = |time, offset| {
-            let parts = Parts { time, offset, ..parts(Some("k"), Some("{}")) };
-            made(&parts, "{ id: id, text: '{{ t }}' }").0.version
-        };
+        let version =
+            |time, offset| of(&message(Some("k"), Some("{}"), time, offset), "{ id: id, text: '{{ t }}' }").0.version;
         assert!(version(Some(5), 7) < version(Some(5), 8));
         assert!(version(Some(5), 999_999) < version(Some(5), 1_000_000));
         assert!(version(Some(5), 8) < version(Some(6), 9));
@@ -208,18 +190,23 @@ mod tests {
     #[test]
     fn a_message_without_a_value_deletes_what_its_key_names() {
         let plain = "{ id: id, text: '{{ t }}' }";
-        let (record, _) = made(&parts(Some("p1"), None), plain);
+        let (record, _) = made(Some("p1"), None, plain);
         let change = record.change.as_ref().expect("a tombstone is a change");
         assert_eq!((change.id.as_str(), change.operation, change.version), ("p1", Operation::Delete, record.version));
         assert!(Removal::from_payload(&record.payload).is_some(), "as a dead letter it could be replayed");
-        let (record, _) = made(&parts(None, None), plain);
+        let (record, _) = made(None, None, plain);
         assert!(record.broken.expect("nobody is named").contains("no key"));
+        let key = format!(r#"{{"id":"{}"}}"#, "x".repeat(1024));
+        let (record, settings) = made(Some(&key), None, plain);
+        assert!(record.broken.expect("the key is too long for an id").contains("names the document"));
+        let replayed = Mapper::new(&settings).unwrap().map(&record.payload, record.version);
+        assert!(replayed.is_err(), "its key would become a document: {replayed:?}");
     }
 
     #[test]
     fn a_value_over_the_limit_is_no_record_and_says_so() {
         let value = format!("{{\"id\":\"{}\"}}", "x".repeat(200));
-        let (record, _) = made(&parts(None, Some(&value)), "{ id: id, text: '{{ t }}' }");
+        let (record, _) = made(None, Some(&value), "{ id: id, text: '{{ t }}' }");
         let reason = record.broken.expect("it is too long");
         assert!(reason.contains("209 bytes") && reason.contains("max_record"), "{reason}");
     }
