@@ -65,9 +65,6 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// How often librdkafka tells its statistics.
 const STATISTICS: &str = "statistics.interval.ms";
 
-/// What a broker may begin with.
-const PROTOCOLS: [&str; 4] = ["PLAINTEXT://", "SSL://", "SASL_PLAINTEXT://", "SASL_SSL://"];
-
 /// What a client that is only tried has to say: it reaches no broker, and need not.
 struct Silent;
 
@@ -95,10 +92,10 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
                     or set `1000` for one second";
         note(&format!("settings/{STATISTICS}"), text.to_owned());
     }
-    // The brokers' own way to write one, with a protocol, is understood.
-    let is_url = |broker: &String| broker.contains("://") && !PROTOCOLS.iter().any(|known| broker.starts_with(known));
-    if settings.brokers.iter().any(is_url) {
-        note("brokers", "holds a URL; write the host and the port, like `localhost:9092`".to_owned());
+    // A protocol that is not that of `tls` and `sasl` would be skipped by librdkafka without a word.
+    if settings.brokers.iter().any(|broker| broker.contains("://")) {
+        let text = "holds a URL; write the host and the port, like `localhost:9092`: how they are spoken to is said by `tls` and `sasl`";
+        note("brokers", text.to_owned());
     }
     if let Some(topic) = &settings.dead_letter_topic {
         if topic.is_empty() || topic.starts_with('^') {
@@ -304,7 +301,11 @@ mod tests {
 
     #[test]
     fn a_broker_is_a_host_and_a_port() {
-        for (brokers, wrong) in [("['PLAINTEXT://a:9092', b]", None), ("[a, 'http://b:9092']", Some("brokers"))] {
+        for (brokers, wrong) in [
+            ("['a:9092', b]", None),
+            ("[a, 'http://b:9092']", Some("brokers")),
+            ("['SSL://a:9092', b]", Some("brokers")),
+        ] {
             let brokers = serde_yaml::from_str(brokers).unwrap();
             let found = problems(&KafkaSettings { brokers, ..settings("") });
             assert_eq!(found.first().map(|(key, _)| key.as_str()), wrong, "{found:?}");
