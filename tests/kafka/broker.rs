@@ -172,6 +172,22 @@ impl Broker {
         self.produce(topic, lines.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))));
     }
 
+    /// Sends products to partition 0 in a transaction of their own, which is committed or aborted.
+    pub fn transact(&self, topic: &str, products: &[Value], is_committed: bool) {
+        let mut config = self.config();
+        let producer: BaseProducer<Arrivals> =
+            config.set("transactional.id", name("transactions")).create_with_context(Arrivals).unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        for product in products {
+            producer.send(BaseRecord::<(), str>::to(topic).partition(0).payload(&product.to_string())).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+        let end =
+            if is_committed { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
+        end.unwrap();
+    }
+
     /// The offset that a group committed for a partition; none before the first.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
         let consumer: BaseConsumer = self.config().set("group.id", group).create().unwrap();

@@ -36,6 +36,27 @@ fn lag_and_what_is_wrong_are_shown_to_whoever_asks() {
 }
 
 #[test]
+fn what_is_no_record_between_transactions_is_no_lag_in_the_end() {
+    let Some(broker) = lend() else { return };
+    let provider = Provider::new();
+    let topic = broker.topic(1);
+    let mut pipeline = broker.pipeline(&topic, &provider);
+    pipeline.set("server={listen: '127.0.0.1:0'}");
+    let group = name("careful");
+    broker.read(&mut pipeline, &topic, json!({ "group": group }));
+    // With the mark of each: 11, 12 and 13 offsets.
+    for (count, is_committed) in [(10, true), (11, false), (12, true)] {
+        broker.transact(&topic, &products(count), is_committed);
+    }
+    let mut run = pipeline.start();
+    let address = run.wait_for_address();
+    let no_lag = format!("vectide_source_lag{{partition=\"{topic}[0]\",source=\"events\"}} 0\n");
+    run.wait_until("nothing is left to read", || get(address, "/metrics").contains(&no_lag));
+    assert_eq!(pipeline.indexed(), 12, "an aborted record is none");
+    run.wait_until("the group's offset says so", || broker.committed(&group, &topic, 0) == Some(36));
+}
+
+#[test]
 fn a_topic_that_is_not_there_beside_one_that_is_read_is_shown_until_it_is_made() {
     let Some(broker) = lend() else { return };
     let provider = Provider::new();

@@ -181,7 +181,7 @@ impl ClientContext for Context {
                     offsets.pass(name, about.next_offset);
                 }
                 let reached = offsets.reached(name).unwrap_or(first);
-                assigned.lag.set((about.ls_offset - reached).max(0));
+                self.metrics.lag(&self.name, name).set((about.ls_offset - reached).max(0));
             }
             // Until the broker said which topics there are, the remark of before stands, and nobody knows whether this is all.
             state.caught_up = caught_up && state.topics.is_some();

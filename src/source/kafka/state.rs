@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
-use prometheus::IntGauge;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::handover::Handover;
@@ -76,7 +75,6 @@ pub(super) struct State {
 /// A partition that is this process's.
 pub(super) struct Assigned {
     pub(super) partition: Arc<Partition>,
-    pub(super) lag: IntGauge,
     /// Where reading goes on, until it is known that the record there was not removed.
     pub(super) from: Option<i64>,
     /// The offset behind the last record that was handed over.
@@ -209,10 +207,9 @@ impl Shared {
                 state.remark = None;
             }
             for name in names {
-                let lag = self.metrics.lag(&self.name, &name);
                 let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
                 let from = state.offsets.settled(&name);
-                state.assigned.insert(name, Assigned { partition, lag, from, handed_over: None });
+                state.assigned.insert(name, Assigned { partition, from, handed_over: None });
             }
         });
     }
