@@ -84,8 +84,8 @@ async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Templa
         Read::Finished | Read::Idle | Read::Revoked(_) => "no record yet".to_owned(),
         Read::Records(records) => match records.first() {
             None => "no record yet".to_owned(),
-            Some(record) => match (&record.broken, mapper.map(&record.payload, record.version)) {
-                (Some(reason), _) => dead(&record.position, reason),
+            Some(record) => match (record.why_broken(), mapper.map(&record.payload, record.version)) {
+                (Some(reason), _) => dead(&record.position, &reason),
                 (None, Err(refusal)) => dead(&record.position, &refusal),
                 (None, Ok(Mapped::Ignored)) => format!("the first record, {}, is filtered out", record.position),
                 (None, Ok(Mapped::Change(change))) => {

@@ -16,7 +16,7 @@ use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
 use crate::ledger::{Letter, TakenRecord};
 use crate::pipeline::Resources;
-use crate::source::{Partition, Position, Record};
+use crate::source::{Form, Partition, Position, Record};
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
 use crate::testkit::{Probe, World};
@@ -440,7 +440,8 @@ fn a_document_that_is_only_looked_at_again_is_unchanged() {
         stage.index(&[put("a", 5, "boots")]).await;
         let partition = Arc::new(Partition { name: "replan".into(), detail: String::new() });
         let position = Position { partition, offset: 1, ordinal: 1 };
-        let change = Record::look_again(DocumentId::new("a").unwrap(), 0, position).change.unwrap();
+        let record = Record::look_again(DocumentId::new("a").unwrap(), 0, position);
+        let Form::Change(change) = record.form else { panic!("it is one: {record:?}") };
         let again = Incoming { change, receipt: stage.receipts.issue(), digest: None, refresh: true };
         stage.deduplicator.send(Changes(vec![again])).await.unwrap();
         world.rest().await;

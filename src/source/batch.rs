@@ -81,7 +81,10 @@ impl Place {
     pub fn record(&self, cut: Cut) -> Record {
         let position = Position { partition: Arc::clone(&self.partition), offset: cut.end, ordinal: cut.line };
         let version = Version::from_nanos(version(self.base, cut.line).into());
-        Record { broken: cut.broken, ..Record::new(cut.bytes, position, version) }
+        match cut.broken {
+            None => Record::new(cut.bytes, position, version),
+            Some(reason) => Record::broken(cut.bytes, position, version, reason),
+        }
     }
 }
 

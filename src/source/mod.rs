@@ -29,7 +29,7 @@ use crate::settings::SourceSettings;
 use crate::telemetry::{Metrics, SourceBoard};
 
 pub use actor::MakeSource;
-pub use record::{Committed, Partition, Position, Record};
+pub use record::{Committed, Form, Partition, Position, Record};
 
 /// See [`Source::on_commit`].
 pub type OnCommit = Arc<dyn Fn(&[Position]) + Send + Sync>;

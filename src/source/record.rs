@@ -62,8 +62,10 @@ pub(super) const KEPT: usize = 64 << 10;
 /// One record: bytes as the source gave them.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// One JSON object, unless `change` is set. Sources of other formats (CSV, Parquet) give each row as JSON.
+    /// What a dead letter of it keeps.
     pub payload: Bytes,
+    /// What form the payload has.
+    pub form: Form,
     /// What it takes of a window's bytes while it is on its way: the length of its payload, unless the source knows what comes of it to
     /// be larger.
     pub weight: usize,
@@ -71,15 +73,22 @@ pub struct Record {
     pub position: Position,
     /// Its place in the source's own order, for documents without a version field.
     pub version: Version,
-    /// Set when the source knows the change without reading the payload (a removal over HTTP): taken as it stands, not mapped.
-    pub change: Option<Change>,
-    /// Set when the source itself could not make a record of these bytes (a broken CSV row, a line over the limit,
-    /// a file that cannot be decompressed further): the reason. Such a record is dead-lettered as it stands.
-    pub broken: Option<String>,
     /// Whether the document is compared with the index although the record may say nothing new.
     pub refresh: bool,
     /// Where it first came from, when that is not its position: a dead letter that is replayed goes back there when it fails again.
     pub origin: Option<Origin>,
+}
+
+/// What form the payload of a record has.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// One JSON object, to be mapped. Sources of other formats (CSV, Parquet) give each row as JSON.
+    Json,
+    /// What the source knows to be this change without reading it (a removal over HTTP): taken as it stands, not mapped.
+    Change(Change),
+    /// Bytes of which the source could make no record (a broken CSV row, a line over the limit, a file that cannot be decompressed
+    /// further), for this reason. Such a record is dead-lettered as it stands.
+    Broken(String),
 }
 
 /// Where a record first came from.
@@ -100,17 +109,31 @@ impl Record {
         let version = Version::OLDEST;
         let change =
             Change { id, operation: Operation::Patch, version, fields: Fields::new(), priority: 0, immediate: false };
-        Self { change: Some(change), refresh: true, origin, weight, ..Self::new(Bytes::new(), position, version) }
+        let form = Form::Change(change);
+        Self { form, refresh: true, origin, weight, ..Self::new(Bytes::new(), position, version) }
     }
 
     /// A record to be mapped.
     pub fn new(payload: Bytes, position: Position, version: Version) -> Self {
         let weight = payload.len();
-        Self { payload, weight, position, version, change: None, broken: None, refresh: false, origin: None }
+        Self { payload, form: Form::Json, weight, position, version, refresh: false, origin: None }
     }
 
     /// Bytes that are no record, for this reason.
     pub fn broken(payload: Bytes, position: Position, version: Version, reason: impl Into<String>) -> Self {
-        Self { broken: Some(reason.into()), ..Self::new(payload, position, version) }
+        Self { form: Form::Broken(reason.into()), ..Self::new(payload, position, version) }
+    }
+
+    /// A change that is not mapped, with the payload that a dead letter of it keeps.
+    pub fn of_change(change: Change, payload: Bytes, position: Position, version: Version) -> Self {
+        Self { form: Form::Change(change), ..Self::new(payload, position, version) }
+    }
+
+    /// Why the payload is no record, where it is none.
+    pub fn why_broken(&self) -> Option<&str> {
+        match &self.form {
+            Form::Broken(reason) => Some(reason),
+            Form::Json | Form::Change(_) => None,
+        }
     }
 }

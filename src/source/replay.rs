@@ -45,19 +45,18 @@ impl ReplaySource {
         let DeadLetter { letter, .. } = letter;
         let origin = Some(Origin { source: letter.source, position: letter.position });
         let payload = Bytes::from(letter.payload);
-        let removal = match letter.document {
+        let order = letter.order;
+        let record = match letter.document {
             // Of a document that was only looked at again; how much is held of it is not known here.
-            Some(id) if payload.is_empty() => return Record { origin, ..Record::look_again(id, 0, position) },
-            Some(_) => Removal::from_payload(&payload),
+            Some(id) if payload.is_empty() => Record::look_again(id, 0, position),
+            Some(_) => match Removal::from_payload(&payload) {
+                Some(removal) => Record::of_change(removal.into_change(order), payload, position, order),
+                None => Record::new(payload, position, order),
+            },
             // Nobody understood it: any source may be sent bytes that look like a removal.
-            None => None,
+            None => Record::new(payload, position, order),
         };
-        Record {
-            change: removal.map(|removal| removal.into_change(letter.order)),
-            refresh: true,
-            origin,
-            ..Record::new(payload, position, letter.order)
-        }
+        Record { refresh: true, origin, ..record }
     }
 }
 
@@ -103,6 +102,7 @@ mod tests {
     use crate::document::{DocumentId, Operation, Version};
     use crate::ledger::Letter;
     use crate::ledger::testing::open;
+    use crate::source::Form;
 
     fn letter(position: &str, payload: &[u8], document: Option<&str>) -> Letter {
         Letter {
@@ -134,7 +134,10 @@ mod tests {
         let Read::Records(records) = source.read(Room { records: 10, bytes: 1000 }).await.unwrap() else {
             panic!("there are letters")
         };
-        let change = |record: &Record| record.change.as_ref().map(|change| (change.id.to_string(), change.operation));
+        let change = |record: &Record| match &record.form {
+            Form::Change(change) => Some((change.id.to_string(), change.operation)),
+            Form::Json | Form::Broken(_) => None,
+        };
         let expected =
             [Some(("p1".to_owned(), Operation::Delete)), None, Some(("p2".to_owned(), Operation::Patch)), None];
         assert_eq!(records.iter().map(change).collect::<Vec<_>>(), expected);

@@ -268,8 +268,8 @@ mod tests {
     async fn a_long_line_is_broken_and_the_next_is_sound() {
         let mut source = source(&b"123456789012345678901\n{2}\n"[..]).await;
         let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
-        assert!(records[0].broken.as_deref().unwrap().contains("`max_record`"));
-        assert_eq!((&records[1].payload[..], &records[1].broken), (&b"{2}"[..], &None));
+        assert!(records[0].why_broken().unwrap().contains("`max_record`"));
+        assert_eq!((&records[1].payload[..], records[1].why_broken()), (&b"{2}"[..], None));
     }
 
     #[tokio::test]

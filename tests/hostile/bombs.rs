@@ -58,11 +58,11 @@ fn a_value_that_is_used_in_every_row_is_held_once() {
     assert_eq!(records.len(), 100_000);
     for record in records {
         assert_eq!(record.payload.len(), 100);
-        assert!(record.broken.unwrap().contains("more than the 100 bytes"));
+        assert!(record.why_broken().unwrap().contains("more than the 100 bytes"));
     }
     // Where the rows are sound, as many are read as there is room for.
     let sound = read_some(file, 32 << 20, Some(3));
-    assert!(sound.iter().all(|record| record.broken.is_none() && record.payload.len() > 16 << 20));
+    assert!(sound.iter().all(|record| record.why_broken().is_none() && record.payload.len() > 16 << 20));
     assert_eq!(sound.len(), 3);
 }
 
@@ -81,9 +81,9 @@ fn a_list_that_repeats_a_value_is_a_row_that_is_too_long_and_the_next_is_read() 
     );
     let records = read(file, 16 << 20);
     assert_eq!(records.len(), 2);
-    assert!(records[0].broken.as_deref().unwrap().contains("max_record"), "{:?}", records[0].broken);
+    assert!(records[0].why_broken().unwrap().contains("max_record"), "{:?}", records[0].why_broken());
     assert_eq!(records[0].payload.len(), 64 << 10);
-    assert_eq!((records[1].broken.as_deref(), &*records[1].payload), (None, &br#"{"a":["end"]}"#[..]));
+    assert_eq!((records[1].why_broken(), &*records[1].payload), (None, &br#"{"a":["end"]}"#[..]));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn what_would_not_fit_into_memory_is_told_and_not_decoded() {
     ] {
         let records = read(file, 16 << 20);
         assert_eq!(records.len(), 1, "{case}");
-        let reason = records[0].broken.as_deref().unwrap();
+        let reason = records[0].why_broken().unwrap();
         assert!(reason.contains("rows 1 to 1 cannot be read"), "{case}: {reason}");
         assert!(reason.contains("512 MiB") || reason.contains("more lengths than values"), "{case}: {reason}");
     }
@@ -143,7 +143,7 @@ fn a_wide_file_whose_columns_have_large_dictionaries_is_read() {
     writer.write(&rows).unwrap();
     let records = read_some(writer.into_inner().unwrap(), 16 << 20, Some(500));
     for (number, record) in records.iter().enumerate() {
-        assert_eq!(record.broken, None);
+        assert_eq!(record.why_broken(), None);
         let row: Vec<_> = (0..COLUMNS).map(|column| format!("\"c{column}\":{number}.0")).collect();
         assert_eq!(record.payload, format!("{{{}}}", row.join(",")));
     }

@@ -76,7 +76,7 @@ async fn read(path: &Path, pieces: &[(usize, usize, bool)]) -> (Vec<Seen>, Optio
                 let last = committed(&records[records.len() - 1]);
                 seen.extend(records.into_iter().map(|record| {
                     let position = &record.position;
-                    (record.payload.to_vec(), position.offset, position.ordinal, record.broken)
+                    (record.payload.to_vec(), position.offset, position.ordinal, record.why_broken().map(str::to_owned))
                 }));
                 if reopen {
                     source = open(path, vec![last]).await;

@@ -11,7 +11,7 @@ use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::document::{Change, Operation, RecordDigest};
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
-use crate::source::{Partition, Position, Read, Record, Room, SourceError};
+use crate::source::{Form, Partition, Position, Read, Record, Room, SourceError};
 
 /// What a record says.
 pub(super) enum Said {
@@ -119,8 +119,8 @@ impl Errand {
 
 /// The name of a record that is to be mapped.
 fn digest(mapper: &Mapper, record: &Record) -> Option<RecordDigest> {
-    let is_mapped = record.change.is_none() && record.broken.is_none() && !record.refresh;
-    is_mapped.then(|| mapper.digest(&record.payload, record.version))
+    let is_mapped = matches!(record.form, Form::Json);
+    (is_mapped && !record.refresh).then(|| mapper.digest(&record.payload, record.version))
 }
 
 /// What a record says. Its digest is needed then; it may have been found before.
@@ -133,17 +133,12 @@ pub(super) fn say(mapper: &Mapper, record: &Record, found: Option<RecordDigest>)
 }
 
 pub(super) fn map(mapper: &Mapper, record: &Record) -> Result<Mapped, Refusal> {
-    if let Some(reason) = &record.broken {
-        return Err(Refusal { reason: reason.clone(), id: None, version: None });
-    }
-    match &record.change {
-        Some(change) => Ok(Mapped::Change(change.clone())),
+    let refused = |reason| Err(Refusal { reason, id: None, version: None });
+    match &record.form {
+        Form::Broken(reason) => refused(reason.clone()),
+        Form::Change(change) => Ok(Mapped::Change(change.clone())),
         // One record that crashes the mapper must not keep its neighbours from being read.
-        None => {
-            catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version))).unwrap_or_else(|panic| {
-                let reason = format!("reading the record crashed: {}", guard::message(&*panic));
-                Err(Refusal { reason, id: None, version: None })
-            })
-        }
+        Form::Json => catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version)))
+            .unwrap_or_else(|panic| refused(format!("reading the record crashed: {}", guard::message(&*panic)))),
     }
 }

@@ -100,9 +100,12 @@ impl HttpSource {
         self.untrimmed += entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
         let records = entries.into_iter().map(|entry| {
             let payload = Bytes::from(entry.payload);
-            let change = Removal::from_payload(&payload).map(|removal| removal.into_change(entry.order));
+            let removal = Removal::from_payload(&payload).map(|removal| removal.into_change(entry.order));
             let position = Position { partition: self.partition.clone(), offset: entry.seq + 1, ordinal: entry.seq };
-            Record { change, ..Record::new(payload, position, entry.order) }
+            match removal {
+                Some(change) => Record::of_change(change, payload, position, entry.order),
+                None => Record::new(payload, position, entry.order),
+            }
         });
         Ok(Read::Records(records.collect()))
     }
@@ -135,6 +138,7 @@ mod tests {
     use super::*;
     use crate::document::{DocumentId, Operation};
     use crate::ledger::testing::{open_with, options};
+    use crate::source::Form;
 
     const ROOM: Room = Room { records: 100, bytes: 1 << 20 };
 
@@ -264,7 +268,7 @@ mod tests {
         let removal = Removal { id: DocumentId::new("p1").unwrap(), reach: Reach::Before(None) };
         intake.accept(vec![removal.to_payload()]).await.unwrap();
         let records = records(&mut source, ROOM).await;
-        let change = records[0].change.as_ref().expect("a removal is a change");
+        let Form::Change(change) = &records[0].form else { panic!("a removal is a change: {:?}", records[0]) };
         assert_eq!((change.id.as_str(), change.operation), ("p1", Operation::Delete));
         assert_eq!(change.version, records[0].version);
     }

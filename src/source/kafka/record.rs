@@ -86,7 +86,7 @@ fn tombstone(key: Option<&[u8]>, position: Position, version: Version) -> Record
         Ok(id) => {
             let removal = Removal { id, reach: Reach::Before(None) };
             let payload = removal.to_payload();
-            Record { change: Some(removal.into_change(version)), ..Record::new(payload, position, version) }
+            Record::of_change(removal.into_change(version), payload, position, version)
         }
         // As a JSON text, which is no record whatever the key says: a letter that is replayed is read as one.
         Err(reason) => {
@@ -122,6 +122,7 @@ mod tests {
     use super::*;
     use crate::document::Operation;
     use crate::document::mapping::{Mapped, Mapper};
+    use crate::source::Form;
 
     const TIME: i64 = 1_700_000_000_123;
 
@@ -191,14 +192,14 @@ mod tests {
     fn a_message_without_a_value_deletes_what_its_key_names() {
         let plain = "{ id: id, text: '{{ t }}' }";
         let (record, _) = made(Some("p1"), None, plain);
-        let change = record.change.as_ref().expect("a tombstone is a change");
+        let Form::Change(change) = &record.form else { panic!("a tombstone is a change: {record:?}") };
         assert_eq!((change.id.as_str(), change.operation, change.version), ("p1", Operation::Delete, record.version));
         assert!(Removal::from_payload(&record.payload).is_some(), "as a dead letter it could be replayed");
         let (record, _) = made(None, None, plain);
-        assert!(record.broken.expect("nobody is named").contains("no key"));
+        assert!(record.why_broken().expect("nobody is named").contains("no key"));
         let key = format!(r#"{{"id":"{}"}}"#, "x".repeat(1024));
         let (record, settings) = made(Some(&key), None, plain);
-        assert!(record.broken.expect("the key is too long for an id").contains("names the document"));
+        assert!(record.why_broken().expect("the key is too long for an id").contains("names the document"));
         let replayed = Mapper::new(&settings).unwrap().map(&record.payload, record.version);
         assert!(replayed.is_err(), "its key would become a document: {replayed:?}");
     }
@@ -207,7 +208,7 @@ mod tests {
     fn a_value_over_the_limit_is_no_record_and_says_so() {
         let value = format!("{{\"id\":\"{}\"}}", "x".repeat(200));
         let (record, _) = made(None, Some(&value), "{ id: id, text: '{{ t }}' }");
-        let reason = record.broken.expect("it is too long");
+        let reason = record.why_broken().expect("it is too long");
         assert!(reason.contains("209 bytes") && reason.contains("max_record"), "{reason}");
     }
 }

@@ -27,7 +27,7 @@ fn seen(records: &[Record]) -> Vec<(Vec<u8>, u64, u64, i128, bool)> {
     let seen = |record: &Record| {
         let position = &record.position;
         let version = record.version.as_nanos();
-        (record.payload.to_vec(), position.offset, position.ordinal, version, record.broken.is_some())
+        (record.payload.to_vec(), position.offset, position.ordinal, version, record.why_broken().is_some())
     };
     records.iter().map(seen).collect()
 }

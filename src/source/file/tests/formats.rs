@@ -40,13 +40,13 @@ async fn zeros_behind_a_gzip_file_are_nothing_and_other_bytes_are_damage() {
     folder.write("a.jsonl.gz", [gzip("{1}\n"), gzip("{2}\n"), zeros.clone()].concat(), 1);
     let records = folder.read("a.jsonl.gz", vec![]).await;
     assert_eq!(texts(&records), ["{1}", "{2}"]);
-    assert!(records.iter().all(|record| record.broken.is_none()));
+    assert!(records.iter().all(|record| record.why_broken().is_none()));
     folder.write("a.jsonl.gz", [gzip("{1}\n"), zeros, b"x".to_vec()].concat(), 2);
     let records = folder.read("a.jsonl.gz", vec![]).await;
-    assert!(records.len() == 2 && records[1].broken.is_some(), "{records:?}");
+    assert!(records.len() == 2 && records[1].why_broken().is_some(), "{records:?}");
     folder.write("a.jsonl.gz", [], 3);
     let records = folder.read("a.jsonl.gz", vec![]).await;
-    assert!(records.len() == 1 && records[0].broken.is_some(), "an empty file is no gzip file: {records:?}");
+    assert!(records.len() == 1 && records[0].why_broken().is_some(), "an empty file is no gzip file: {records:?}");
 }
 
 #[tokio::test]
@@ -68,13 +68,13 @@ async fn a_damaged_compressed_file_gives_what_is_sound_and_one_broken_record_onc
             folder.write(name, damaged(compress(&text), cut), 1);
             folder.write("b.jsonl", "{\"other\":1}\n", 1);
             let records = folder.read("", vec![]).await;
-            let broken = records.iter().position(|record| record.broken.is_some()).unwrap();
+            let broken = records.iter().position(|record| record.why_broken().is_some()).unwrap();
             assert_eq!(broken, records.len() - 2, "{name}: the damage ends the file and not the source");
             assert!(broken > 100, "{name}: {broken}");
             // Only its end tells that gzip decoded overwritten bytes to something else.
             let sound = if cut { broken } else { 100 };
             assert!(records[..sound].iter().zip(text.lines()).all(|(record, line)| record.payload == line), "{name}");
-            let reason = records[broken].broken.as_deref().unwrap();
+            let reason = records[broken].why_broken().unwrap();
             assert!(reason.contains("decompressed"), "{reason}");
             assert_eq!(records[broken].position.ordinal, broken as u64 + 1);
             assert!(folder.read("", positions(&records)).await.is_empty(), "{name}: the damage is told once");
@@ -120,7 +120,7 @@ async fn a_broken_row_is_kept_as_it_is_and_the_next_ones_are_sound() {
         folder.write("a.csv", [&b"id,text\n"[..], row, b"\n9,z\n"].concat(), 1);
         let records = folder.read("a.csv", vec![]).await;
         assert_eq!(records[0].payload, payload);
-        assert!(records[0].broken.as_deref().unwrap().contains(reason), "{:?}", records[0].broken);
+        assert!(records[0].why_broken().unwrap().contains(reason), "{:?}", records[0].why_broken());
         assert_eq!(texts(&records[1..]), [r#"{"id":"9","text":"z"}"#]);
     }
 }
@@ -131,12 +131,12 @@ async fn an_open_quotation_mark_costs_one_record_and_no_memory() {
     folder.write("a.csv", "id\n1\n\"2\n3\n", 1);
     let records = folder.read("a.csv", vec![]).await;
     assert_eq!(records[1].payload, "\"2\n3\n");
-    assert!(records[1].broken.as_deref().unwrap().contains("line 3"), "{:?}", records[1].broken);
+    assert!(records[1].why_broken().unwrap().contains("line 3"), "{:?}", records[1].why_broken());
     folder.max_record = 1000;
     folder.write("a.csv", format!("id\n1\n\"2{}", "\n3".repeat(2 << 20)), 1);
     let records = folder.read("a.csv", vec![]).await;
     assert_eq!((records.len(), records[1].payload.len()), (2, 64 << 10));
-    assert!(records[1].broken.as_deref().unwrap().contains("max_record"), "{:?}", records[1].broken);
+    assert!(records[1].why_broken().unwrap().contains("max_record"), "{:?}", records[1].why_broken());
 }
 
 #[tokio::test]
@@ -180,8 +180,8 @@ async fn a_zstandard_file_may_ask_for_128_mib_and_no_more() {
         let folder = Folder::new();
         folder.write("a.jsonl.zst", zstandard_frame(window_log, "{1}\n"), 1);
         let records = folder.read("a.jsonl.zst", vec![]).await;
-        assert_eq!((records.len(), records[0].broken.is_none()), (1, read));
-        let reason = records[0].broken.as_deref().unwrap_or_default();
+        assert_eq!((records.len(), records[0].why_broken().is_none()), (1, read));
+        let reason = records[0].why_broken().unwrap_or_default();
         assert!(read || reason.contains("too much memory"), "{reason}");
     }
 }
@@ -195,7 +195,7 @@ async fn a_line_that_inflates_without_end_is_one_broken_record_between_sound_one
         folder.write(name, [compress("{1}\n"), zeros, compress("\n{2}\n")].concat(), 1);
         let records = folder.read(name, vec![]).await;
         assert_eq!((&*records[0].payload, &*records[2].payload, records.len()), (&b"{1}"[..], &b"{2}"[..], 3));
-        assert!(records[1].broken.as_deref().unwrap().contains("67108864 bytes"), "{:?}", records[1].broken);
+        assert!(records[1].why_broken().unwrap().contains("67108864 bytes"), "{:?}", records[1].why_broken());
         assert!((1_000..=64 << 10).contains(&records[1].payload.len()), "{} bytes", records[1].payload.len());
     }
 }
@@ -219,7 +219,7 @@ async fn records_between_what_is_no_record_have_memory_of_their_own() {
         folder.write("a.jsonl", &content, 1);
         for record in &folder.read("a.jsonl", vec![]).await {
             let shares = !record.payload.is_unique();
-            assert_eq!(shares, share && record.broken.is_none(), "{}", record.position);
+            assert_eq!(shares, share && record.why_broken().is_none(), "{}", record.position);
         }
     }
 }
@@ -298,7 +298,7 @@ mod parquet {
 
     fn rows(records: &[Record]) -> Vec<serde_json::Value> {
         let row = |record: &Record| {
-            assert_eq!(record.broken, None);
+            assert_eq!(record.why_broken(), None);
             serde_json::from_slice(&record.payload).unwrap()
         };
         records.iter().map(row).collect()
@@ -337,13 +337,13 @@ mod parquet {
         let records = folder.read("a.parquet", vec![]).await;
         assert_eq!(records.len(), 4);
         for (record, column) in [(&records[1], "at"), (&records[2], "day")] {
-            let reason = record.broken.as_deref().unwrap();
+            let reason = record.why_broken().unwrap();
             assert!(reason.contains(&format!("column `{column}`")), "{reason}");
             assert!(!String::from_utf8_lossy(&record.payload).contains("ERROR"), "it could be replayed as a text");
         }
-        assert!(records[0].broken.is_none());
+        assert!(records[0].why_broken().is_none());
         assert_eq!(texts(&records)[3], r#"{"at":"1970-01-01T00:00:01Z","day":"1970-01-02"}"#);
-        assert_eq!(records[3].broken, None);
+        assert_eq!(records[3].why_broken(), None);
     }
 
     #[tokio::test]
@@ -353,7 +353,7 @@ mod parquet {
         bytes[10..400].fill(0xFF);
         folder.write("a.parquet", bytes, 1);
         let records = folder.read("a.parquet", vec![]).await;
-        assert!(records[0].broken.as_deref().unwrap().contains("rows 1 to 1000"), "{:?}", records[0].broken);
+        assert!(records[0].why_broken().unwrap().contains("rows 1 to 1000"), "{:?}", records[0].why_broken());
         assert_eq!(rows(&records[1..]), (1000..1010).map(row).collect::<Vec<_>>());
         assert_eq!(folder.read("a.parquet", vec![committed(&records[0])]).await.len(), 10);
     }

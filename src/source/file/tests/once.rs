@@ -200,7 +200,7 @@ async fn a_long_line_is_one_broken_record_and_the_next_line_is_sound() {
         let records = folder.read("a.jsonl", vec![]).await;
         assert_eq!(records.len(), 3);
         assert_eq!(records[1].payload.len(), length.min(64 << 10));
-        let reason = records[1].broken.as_deref().unwrap();
+        let reason = records[1].why_broken().unwrap();
         assert!(reason.contains(&length.to_string()) && reason.contains("max_record"), "{reason}");
         assert_eq!((&records[2].payload[..], records[2].position.ordinal), (&b"{3}"[..], 3));
         let again = folder.read("a.jsonl", vec![committed(&records[1])]).await;
