@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use super::estimate::Estimator;
 use super::plan::{Cost, Lanes, Limits};
 use crate::actor::{Outlet, Parcel};
 use crate::dedup::{PendingText, Texts};
@@ -22,6 +23,7 @@ pub struct Drain;
 pub struct Batcher {
     embedder: Outlet<Batch>,
     lanes: Lanes<PendingText>,
+    estimator: Arc<Estimator>,
     /// Whether a task waits for room at the embedder.
     reserving: bool,
     alarm: Option<(Instant, SpawnHandle)>,
@@ -29,8 +31,8 @@ pub struct Batcher {
 
 impl Batcher {
     /// Between the deduplicator and the embedder.
-    pub fn new(limits: Limits, embedder: Outlet<Batch>) -> Self {
-        Self { embedder, lanes: Lanes::new(limits), reserving: false, alarm: None }
+    pub fn new(limits: Limits, estimator: Arc<Estimator>, embedder: Outlet<Batch>) -> Self {
+        Self { embedder, lanes: Lanes::new(limits), estimator, reserving: false, alarm: None }
     }
 
     /// Reserves room for the next batch when one is due, else sets the alarm for when it will be.
@@ -102,7 +104,8 @@ impl Handler<Parcel<Texts>> for Batcher {
     fn handle(&mut self, parcel: Parcel<Texts>, ctx: &mut Context<Self>) {
         let now = Instant::now();
         for text in parcel.body.0 {
-            let cost = Cost { tokens: text.tokens, bytes: text.text.len() };
+            let bytes = text.text.len();
+            let cost = Cost { tokens: self.estimator.tokens(bytes), bytes };
             let (priority, immediate) = (text.priority, text.immediate);
             self.lanes.push(text, cost, priority, immediate, now);
         }
@@ -149,7 +152,7 @@ mod tests {
         fn new(world: &World) -> Self {
             let (embedder, to_embedder) = world.probe("embedder", 2);
             let limits = Limits { items: 3, tokens: 1000, bytes: 100_000, max_wait: WAIT };
-            let batcher = world.stage("batcher", 4, Batcher::new(limits, to_embedder));
+            let batcher = world.stage("batcher", 4, Batcher::new(limits, Arc::default(), to_embedder));
             let gauge = IntGauge::new("queue", "texts on their way").unwrap();
             let flights = Arc::new(Flights::new(gauge.clone(), VectorCache::new(&DedupSettings::default(), 1), true));
             world.must_go("the flights", &flights);
@@ -164,7 +167,7 @@ mod tests {
             let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
                 panic!("`{text}` is on its way already");
             };
-            PendingText { text: text.into(), tokens: 1, priority, immediate, reason: Reason::New, of: 1, flight }
+            PendingText { text: text.into(), priority, immediate, reason: Reason::New, of: 1, flight }
         }
 
         async fn send(&self, texts: &[&str], priority: u8, immediate: bool) {

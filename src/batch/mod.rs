@@ -1,7 +1,9 @@
-//! Grouping texts into calls. [`plan`] decides, purely; [`actor`] waits and sends.
+//! Grouping texts into calls. [`plan`] decides, purely; [`actor`] waits and sends; [`estimate`] guesses how much goes into a call.
 
 pub mod actor;
+pub mod estimate;
 pub mod plan;
 
 pub use actor::{Batch, Batcher, Drain};
+pub use estimate::Estimator;
 pub use plan::{Lanes, Limits, SealReason};

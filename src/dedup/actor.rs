@@ -12,7 +12,6 @@ use crate::actor::offload::on_core;
 use crate::actor::{Closed, Outlet, Parcel};
 use crate::delivery::Receipt;
 use crate::document::{Change, RecordDigest, Version};
-use crate::embed::limiter::Limiter;
 use crate::ledger::patience::patiently;
 use crate::ledger::{Ledger, TakenRecord};
 
@@ -50,21 +49,14 @@ pub struct Deduplicator {
 struct Desk {
     ledger: Arc<Ledger>,
     planner: Arc<Planner>,
-    limiter: Arc<Limiter>,
     batcher: Outlet<Texts>,
     writer: Outlet<Works>,
 }
 
 impl Deduplicator {
     /// Between the ingestors and the batcher, with a short cut to the index writer.
-    pub fn new(
-        ledger: Arc<Ledger>,
-        planner: Arc<Planner>,
-        limiter: Arc<Limiter>,
-        batcher: Outlet<Texts>,
-        writer: Outlet<Works>,
-    ) -> Self {
-        Self { desk: Arc::new(Desk { ledger, planner, limiter, batcher, writer }), claims: Arc::default() }
+    pub fn new(ledger: Arc<Ledger>, planner: Arc<Planner>, batcher: Outlet<Texts>, writer: Outlet<Works>) -> Self {
+        Self { desk: Arc::new(Desk { ledger, planner, batcher, writer }), claims: Arc::default() }
     }
 
     /// Which documents are being worked on.
@@ -137,8 +129,8 @@ impl Desk {
         let mut groups = Arc::into_inner(groups).expect("the look-up is over, and nobody else had them");
         let left = groups.split_off(held.len());
         fault_point!("before planning");
-        let (planner, limiter) = (self.planner.clone(), self.limiter.clone());
-        let planned = on_core(move || planner.plan(groups, held, limiter.estimator())).await;
+        let planner = self.planner.clone();
+        let planned = on_core(move || planner.plan(groups, held)).await;
         if planned.texts.is_empty() {
             return (planned, left);
         }

@@ -12,8 +12,6 @@ pub struct Texts(pub Vec<PendingText>);
 pub struct PendingText {
     /// What is embedded.
     pub text: Arc<str>,
-    /// Its tokens, estimated.
-    pub tokens: u64,
     /// See `Change::priority`.
     pub priority: u8,
     /// See `Change::immediate`.

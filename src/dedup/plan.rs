@@ -15,7 +15,6 @@ use super::flight::{Boarding, Flights};
 use super::pending::PendingText;
 use super::work::Work;
 use crate::document::{Fingerprint, Vector};
-use crate::embed::estimate::Estimator;
 use crate::ledger::Held;
 use crate::telemetry::{CacheTier, Metrics};
 
@@ -43,7 +42,7 @@ pub struct Planned {
 impl Planner {
     /// Compares each group with what the ledger holds of its document, and looks for what is lacking among flights and in memory. Groups
     /// that change nothing are settled here.
-    pub fn plan(&self, groups: Vec<Group>, held: Vec<Held>, estimator: &Estimator) -> Planned {
+    pub fn plan(&self, groups: Vec<Group>, held: Vec<Held>) -> Planned {
         let mut planned = Planned::default();
         for (group, held) in groups.into_iter().zip(held) {
             let Diff { need, kept } = diff(&self.renderer, group, held);
@@ -57,7 +56,7 @@ impl Planner {
                 Need::Vectors(mut wanting) => {
                     let texts: usize = wanting.texts.iter().map(|(_, text)| text.len()).sum();
                     wanting.draft.claim.share = self.budget.take(wanting.draft.document.len() + texts);
-                    self.board(wanting, estimator, &mut planned);
+                    self.board(wanting, &mut planned);
                 }
             }
         }
@@ -65,7 +64,7 @@ impl Planner {
     }
 
     /// Joins flights for what a document lacks. For those that it leads it looks into memory.
-    fn board(&self, wanting: Wanting, estimator: &Estimator, planned: &mut Planned) {
+    fn board(&self, wanting: Wanting, planned: &mut Planned) {
         let Wanting { draft, texts, priority, immediate, reason } = wanting;
         let of = texts.len();
         let names: Vec<Fingerprint> = texts.iter().map(|(chunk, _)| draft.chunks[*chunk].0).collect();
@@ -86,8 +85,7 @@ impl Planner {
                 planned.ready.extend(flight.land_cached(&vector));
                 continue;
             }
-            let tokens = estimator.tokens(text.len());
-            planned.texts.push(PendingText { text, tokens, priority, immediate, reason, of, flight });
+            planned.texts.push(PendingText { text, priority, immediate, reason, of, flight });
         }
     }
 

@@ -54,8 +54,7 @@ impl Stage {
             budget: Arc::new(Budget::new(BUDGET)),
             metrics: resources.metrics.clone(),
         };
-        let (ledger, limiter) = (resources.ledger.clone(), resources.limiter.clone());
-        let deduplicator = Deduplicator::new(ledger, Arc::new(planner), limiter, to_batcher, to_writer);
+        let deduplicator = Deduplicator::new(resources.ledger.clone(), Arc::new(planner), to_batcher, to_writer);
         let claims = deduplicator.claims().clone();
         let (claimed, flying, queue) = (claims.clone(), flights.clone(), resources.metrics.embedding_queue.clone());
         world.must(move || {

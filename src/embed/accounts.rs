@@ -25,7 +25,7 @@ impl Accounts {
         let mut shares = Vec::new();
         for reason in Reason::ALL {
             let of_reason = batch.iter().filter(|text| text.reason == reason);
-            let share = of_reason.map(|text| text.tokens.max(1)).sum::<u64>();
+            let share = of_reason.map(|text| text.text.len().max(1) as u64).sum::<u64>();
             if share > 0 {
                 shares.push((reason, share));
             }
@@ -37,7 +37,7 @@ impl Accounts {
 /// Counts the calls of one batch.
 pub(super) struct BatchAccounts<'a> {
     accounts: &'a Accounts,
-    /// The estimated tokens of each reason in the batch.
+    /// The bytes of each reason in the batch.
     shares: Vec<(Reason, u64)>,
 }
 

@@ -15,7 +15,7 @@ use super::provider::Provider;
 use super::status::ProviderStatus;
 use crate::actor::pulse::Underway;
 use crate::actor::{Outlet, Parcel};
-use crate::batch::Batch;
+use crate::batch::{Batch, Estimator};
 use crate::dedup::{PendingText, Work, Works};
 use crate::document::{Fingerprint, Vector};
 use crate::ledger::Ledger;
@@ -32,6 +32,8 @@ pub struct Desk {
     pub provider: Arc<dyn Provider>,
     /// Lets calls out.
     pub limiter: Arc<Limiter>,
+    /// Guesses how much of the limits one takes.
+    pub estimator: Arc<Estimator>,
     /// What the health page shows.
     pub status: Arc<ProviderStatus>,
     /// Where calls show while they are under way.
@@ -91,6 +93,7 @@ impl Desk {
         let caller = Caller {
             provider: &*self.provider,
             limiter: &self.limiter,
+            estimator: &self.estimator,
             status: &self.status,
             underway: &self.underway,
             may_take: self.may_take,
@@ -184,6 +187,7 @@ mod tests {
             let embedder = Embedder::new(Desk {
                 provider: provider.clone(),
                 limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
+                estimator: Arc::default(),
                 status: Arc::default(),
                 underway: Arc::default(),
                 may_take: Duration::from_secs(60),
@@ -206,7 +210,7 @@ mod tests {
                     panic!("`{text}` is on its way already");
                 };
                 let (text, of) = (Arc::from(*text), texts.len());
-                PendingText { text, tokens: 1, priority: 0, immediate: false, reason: Reason::New, of, flight }
+                PendingText { text, priority: 0, immediate: false, reason: Reason::New, of, flight }
             };
             texts.iter().enumerate().map(pending).collect()
         }

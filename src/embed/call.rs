@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::{Call, Underway};
+use crate::batch::estimate::{Estimator, most_tokens};
 use crate::document::Vector;
 use crate::telemetry::RequestStatus;
 
-use super::estimate::most_tokens;
 use super::failures::Failures;
 use super::limiter::Limiter;
 use super::provider::{Embeddings, InputType, Judgement, Provider};
@@ -81,6 +81,8 @@ pub struct Caller<'a> {
     pub provider: &'a dyn Provider,
     /// Lets them out.
     pub limiter: &'a Limiter,
+    /// Guesses how much of the limits one takes.
+    pub estimator: &'a Estimator,
     /// What the health page shows.
     pub status: &'a ProviderStatus,
     /// Where they show while they are under way.
@@ -215,7 +217,7 @@ impl Caller<'_> {
     /// One call, when the limits allow it.
     async fn call(&self, texts: &[Arc<str>]) -> Judgement {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        let estimated = self.limiter.estimator().tokens(bytes);
+        let estimated = self.estimator.tokens(bytes);
         self.limiter.acquire(estimated).await;
         let Some(ongoing) = self.underway.begin(request(self.may_take)) else {
             // Given up with its generation: whoever waits here is dropped with it.
@@ -235,7 +237,7 @@ impl Caller<'_> {
                 // One slip must not hold back all calls for days.
                 let charged = (*charged).min(most_tokens(bytes, texts.len()));
                 self.limiter.correct(estimated, charged);
-                self.limiter.estimator().learn(bytes, charged);
+                self.estimator.learn(bytes, charged);
                 charged
             }
             Judgement::Done(Embeddings { tokens: None, .. }) => estimated,
@@ -314,6 +316,8 @@ mod tests {
         max_items: usize,
         calls: Mutex<Vec<(Instant, Vec<Arc<str>>)>>,
         embedded: Mutex<BTreeMap<Arc<str>, usize>>,
+        estimator: Estimator,
+        underway: Arc<Underway>,
         answer: Box<Answer>,
     }
 
@@ -325,6 +329,8 @@ mod tests {
                 max_items: 1000,
                 calls: Mutex::default(),
                 embedded: Mutex::default(),
+                estimator: Estimator::default(),
+                underway: Arc::default(),
                 answer: Box::new(answer),
             }
         }
@@ -348,10 +354,10 @@ mod tests {
             &'a self,
             limiter: &'a Limiter,
             status: &'a ProviderStatus,
-            underway: &'a Arc<Underway>,
             finished: &'a dyn Fn(FinishedCall),
         ) -> Caller<'a> {
-            Caller { provider: self, limiter, status, underway, may_take: CALL, finished }
+            let Self { estimator, underway, .. } = self;
+            Caller { provider: self, limiter, estimator, status, underway, may_take: CALL, finished }
         }
 
         async fn embed_all(&self, texts: &[&str]) -> Vec<Result<Vector, String>> {
@@ -372,8 +378,7 @@ mod tests {
                     assert_eq!(place.replace(result), None, "each text is settled once");
                 }
             };
-            let underway = Arc::default();
-            let caller = self.caller(limiter, status, &underway, &|_| {});
+            let caller = self.caller(limiter, status, &|_| {});
             let batch = caller.embed(&texts, settled);
             tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
             all.into_iter().map(|result| result.expect("every text is settled")).collect()
@@ -720,7 +725,7 @@ mod tests {
         let mut settled = Vec::new();
         let note = async |part: Range<usize>, results: Vec<_>| settled.push((provider.calls(), part, results));
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-        provider.caller(&limiter, &status, &Arc::default(), &|_| {}).embed(&texts, note).await;
+        provider.caller(&limiter, &status, &|_| {}).embed(&texts, note).await;
         let first = vec![Ok(vector("a")), Ok(vector("bb"))];
         // The poison is tried with its half, alone, and after the harmless text.
         let rest = [(6, 2..3, vec![Err("bad text".into())]), (7, 3..4, vec![Ok(vector("dddd"))])];
@@ -740,7 +745,7 @@ mod tests {
         let note = async |part: Range<usize>, results: Vec<Result<_, _>>| {
             settled.push((part, results.iter().all(Result::is_ok), began.elapsed()));
         };
-        provider.caller(&limiter, &status, &Arc::default(), &|_| {}).embed(&texts, note).await;
+        provider.caller(&limiter, &status, &|_| {}).embed(&texts, note).await;
         let (innocent, rejected) = settled.split_at(settled.len() - 2);
         assert!(innocent.iter().all(|(_, ok, at)| *ok && *at < Duration::from_secs(60)), "{settled:?}");
         assert_eq!(
@@ -867,7 +872,7 @@ mod tests {
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
         let (texts, calls) = (["a".into(), "b".into()], RefCell::new(Vec::new()));
         let note = |call| calls.borrow_mut().push(call);
-        provider.caller(&limiter, &status, &Arc::default(), &note).embed(&texts, async |_, _| {}).await;
+        provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
         let calls = calls.into_inner();
         let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
         assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);

@@ -7,8 +7,6 @@ use tokio::time::Instant;
 
 use crate::settings::embedding::RateLimitSettings;
 
-use super::estimate::Estimator;
-
 /// How long after a pause calls are still let out one after the other.
 const RESUMING: Duration = Duration::from_secs(2);
 
@@ -22,23 +20,12 @@ pub struct Limiter {
     gate: Mutex<Gate>,
     /// Whoever holds this is next; tokio's mutex hands it on in order of arrival.
     turn: tokio::sync::Mutex<()>,
-    estimator: Estimator,
 }
 
 impl Limiter {
     /// For an account with these limits.
     pub fn new(limits: RateLimitSettings) -> Self {
-        Self {
-            start: Instant::now(),
-            gate: Mutex::new(Gate::new(limits)),
-            turn: tokio::sync::Mutex::new(()),
-            estimator: Estimator::default(),
-        }
-    }
-
-    /// What turns bytes into the tokens that limits are counted in.
-    pub fn estimator(&self) -> &Estimator {
-        &self.estimator
+        Self { start: Instant::now(), gate: Mutex::new(Gate::new(limits)), turn: tokio::sync::Mutex::new(()) }
     }
 
     /// Waits until a call with so many tokens may go out, and takes them from the limits. Dropping the future takes nothing.

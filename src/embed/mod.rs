@@ -7,7 +7,6 @@ pub mod accounts;
 pub mod actor;
 pub mod builtin;
 pub mod call;
-pub mod estimate;
 mod failures;
 pub mod hashed;
 pub mod limiter;

@@ -107,6 +107,7 @@ pub(super) fn build_within(
     let embedder = Embedder::new(Desk {
         provider: r.provider.clone(),
         limiter: r.limiter.clone(),
+        estimator: r.estimator.clone(),
         status: r.provider_status.clone(),
         underway: pulse.underway.clone(),
         // The provider gives a call up by itself after this time.
@@ -120,7 +121,7 @@ pub(super) fn build_within(
     register("batcher");
     let rate_limit = r.settings.embedding.rate_limit();
     let limits = batch::Limits::new(&r.settings.batching, r.provider.max_items(), rate_limit);
-    let batcher = guard::spawn("batcher", BATCHING, watch.clone(), Batcher::new(limits, embedder));
+    let batcher = guard::spawn("batcher", BATCHING, watch.clone(), Batcher::new(limits, r.estimator.clone(), embedder));
     let drain = batcher.clone().recipient();
     let batcher = Outlet::new(batcher, BATCHING, meter("batcher"));
 
@@ -136,7 +137,7 @@ pub(super) fn build_within(
         budget: Arc::new(Budget::new(PLANNED)),
         metrics: r.metrics.clone(),
     };
-    let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), r.limiter.clone(), batcher, writer);
+    let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), batcher, writer);
     let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::actor::offload::on_blocking_thread;
+use crate::batch::Estimator;
 use crate::dedup::VectorCache;
 use crate::document::chunk::Chunker;
 use crate::document::mapping::Mapper;
@@ -38,6 +39,8 @@ pub struct Resources {
     pub provider: Arc<dyn Provider>,
     /// Lets calls out.
     pub limiter: Arc<Limiter>,
+    /// Guesses how many tokens they have.
+    pub estimator: Arc<Estimator>,
     /// How the provider is doing.
     pub provider_status: Arc<ProviderStatus>,
     /// Where vectors are kept and searched.
@@ -139,6 +142,7 @@ impl Resources {
         let intake = open_intake(&settings, &ledger).await?;
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
+            estimator: Arc::default(),
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
             cache: VectorCache::new(&settings.dedup, provider.space().dimensions),
             mapper: Arc::new(mapper),

@@ -7,10 +7,10 @@ use prometheus::Histogram;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::batch::Estimator;
 use crate::dedup::cache::VectorCache;
 use crate::document::Vector;
 use crate::document::fingerprint::Fingerprinter;
-use crate::embed::estimate::Estimator;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::status::ProviderStatus;
 use crate::settings::{ByteSize, DedupSettings, Span};

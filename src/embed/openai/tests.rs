@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::batch::Estimator;
 use crate::document::Vector;
 use crate::embed::call::Caller;
 use crate::embed::limiter::Limiter;
@@ -279,6 +280,7 @@ async fn a_batch_gets_through_a_busy_and_picky_endpoint() {
     let caller = Caller {
         provider: &provider,
         limiter: &limiter,
+        estimator: &Estimator::default(),
         status: &ProviderStatus::default(),
         underway: &Arc::default(),
         may_take: Duration::from_secs(60),
