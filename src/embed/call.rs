@@ -229,8 +229,7 @@ impl Caller<'_> {
         if let Judgement::Done(Embeddings { vectors, .. }) = &judgement
             && vectors.len() != texts.len()
         {
-            let reason = format!("{} vectors came for {} texts", vectors.len(), texts.len());
-            judgement = Judgement::Retry { reason, after: None, pause: false };
+            judgement = Judgement::retry(format!("{} vectors came for {} texts", vectors.len(), texts.len()));
         }
         let tokens = match &judgement {
             Judgement::Done(Embeddings { tokens: Some(charged), .. }) => {

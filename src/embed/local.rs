@@ -25,9 +25,6 @@ pub async fn compute(
     match computed.await {
         Ok(embeddings) => Judgement::Done(embeddings),
         // The model has a fault that a certain text shows: the caller finds out which.
-        Err(panic) => {
-            let reason = format!("the computation crashed: {}", guard::message(&*panic));
-            Judgement::Retry { reason, after: None, pause: false }
-        }
+        Err(panic) => Judgement::retry(format!("the computation crashed: {}", guard::message(&*panic))),
     }
 }

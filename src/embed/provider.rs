@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 
 use crate::document::Vector;
 use crate::document::chunk::Tokenizer;
+use crate::telemetry::RequestStatus;
 
 use super::space::Space;
 
@@ -51,6 +52,24 @@ pub enum Judgement {
         /// What happened and what to do about it.
         reason: String,
     },
+}
+
+impl Judgement {
+    /// Not now, and nothing more is known: no time to wait, and no reason for others to.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { reason: reason.into(), after: None, pause: false }
+    }
+}
+
+impl From<&Judgement> for RequestStatus {
+    fn from(judgement: &Judgement) -> Self {
+        match judgement {
+            Judgement::Done(_) => Self::Ok,
+            Judgement::Retry { .. } => Self::Retry,
+            Judgement::Refused { .. } => Self::Refused,
+            Judgement::Fatal { .. } | Judgement::Forbidden { .. } => Self::Fatal,
+        }
+    }
 }
 
 /// Checked vectors.

@@ -1,7 +1,6 @@
 //! The values that the labels of metrics take.
 
 use super::counters::Label;
-use crate::embed::provider::Judgement;
 
 /// Makes the enum of a label from its values and their texts.
 macro_rules! labels {
@@ -105,16 +104,5 @@ labels! {
         Refused = "refused",
         /// With an error that needs a person.
         Fatal = "fatal",
-    }
-}
-
-impl From<&Judgement> for RequestStatus {
-    fn from(judgement: &Judgement) -> Self {
-        match judgement {
-            Judgement::Done(_) => Self::Ok,
-            Judgement::Retry { .. } => Self::Retry,
-            Judgement::Refused { .. } => Self::Refused,
-            Judgement::Fatal { .. } | Judgement::Forbidden { .. } => Self::Fatal,
-        }
     }
 }

@@ -104,7 +104,7 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement
             };
             match complaint.for_a_person() {
                 Some(advice) => Judgement::Fatal { reason: format!("{reason}; {advice}") },
-                None => Judgement::Retry { reason, after: None, pause: false },
+                None => Judgement::retry(reason),
             }
         }
     }

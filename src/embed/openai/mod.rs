@@ -218,11 +218,10 @@ async fn read(response: Response, most: usize) -> Result<Vec<Bytes>, Judgement> 
     let success = response.status().is_success();
     let body = http_client::read(response, most).await;
     match body.cut {
-        Some(Cut::TooLarge) if success => Err(Judgement::Retry {
-            reason: format!("the answer is larger than {most} bytes, which no answer to this call can be"),
-            after: None,
-            pause: false,
-        }),
+        Some(Cut::TooLarge) if success => {
+            let reason = format!("the answer is larger than {most} bytes, which no answer to this call can be");
+            Err(Judgement::retry(reason))
+        }
         Some(Cut::Broken(error)) if success => Err(unreachable_for_now(error)),
         // The status of an error says enough without its words.
         _ => Ok(body.pieces),
@@ -230,12 +229,11 @@ async fn read(response: Response, most: usize) -> Result<Vec<Bytes>, Judgement> 
 }
 
 fn interrupted() -> Judgement {
-    Judgement::Retry { reason: "the call was interrupted".into(), after: None, pause: false }
+    Judgement::retry("the call was interrupted")
 }
 
 fn unreachable_for_now(error: reqwest::Error) -> Judgement {
-    let reason = http_client::no_answer(error, "embedding.timeout", "embedding.base_url");
-    Judgement::Retry { reason, after: None, pause: false }
+    Judgement::retry(http_client::no_answer(error, "embedding.timeout", "embedding.base_url"))
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ impl Provider for FakeProvider {
                 Fault::Answers(answer) => answer.judged(&texts, &self.endpoint),
                 Fault::TimesOut => {
                     tokio::time::sleep(SLOW).await;
-                    Judgement::Retry { reason: "the fake is told to be late".into(), after: None, pause: false }
+                    Judgement::retry("the fake is told to be late")
                 }
                 Fault::PanicBefore => panic!("the fake provider is told to panic"),
                 Fault::PanicAfter => {
