@@ -43,27 +43,16 @@ pub fn header(value: &str, setting: &str) -> Result<HeaderValue, String> {
     })
 }
 
-/// The body of an answer, in the pieces in which it came, small ones joined.
-pub struct Body {
-    /// At most as many bytes as were asked for.
-    pub pieces: Vec<Bytes>,
-    /// Why there is not all of it.
-    pub cut: Option<Cut>,
-}
-
-/// Why a body was not read to its end.
-pub enum Cut {
-    /// It is larger than what was asked for.
-    TooLarge,
-    /// The connection broke.
-    Broken(reqwest::Error),
-}
-
 /// Smaller pieces are joined: each keeps a buffer of its connection alive, and a body may come byte by byte.
 const SMALL: usize = 16 << 10;
 
-/// Reads at most `most` bytes.
-pub async fn read(mut response: Response, most: usize) -> Body {
+/// At most `most` bytes of an answer's body, in the pieces in which they came, small ones joined. Of an error, what was readable: its status
+/// says enough without its words.
+///
+/// # Errors
+/// Why there is not all of a success; names the settings `timeout` and `url`.
+pub async fn body(mut response: Response, most: usize, timeout: &str, url: &str) -> Result<Vec<Bytes>, String> {
+    let success = response.status().is_success();
     let (mut pieces, mut small, mut length) = (Vec::new(), Vec::new(), 0);
     let cut = loop {
         match response.chunk().await {
@@ -78,15 +67,18 @@ pub async fn read(mut response: Response, most: usize) -> Body {
                 }
                 pieces.push(piece);
             }
-            Ok(Some(_)) => break Some(Cut::TooLarge),
+            Ok(Some(_)) => break Some(format!("its answer is larger than {most} bytes, which none should be")),
             Ok(None) => break None,
-            Err(error) => break Some(Cut::Broken(error)),
+            Err(error) => break Some(no_answer(error, timeout, url)),
         }
     };
+    if let Some(reason) = cut.filter(|_| success) {
+        return Err(reason);
+    }
     if !small.is_empty() {
         pieces.push(small.into());
     }
-    Body { pieces, cut }
+    Ok(pieces)
 }
 
 /// An answer that was read to its end; of an error, to where it was readable.
@@ -106,12 +98,8 @@ pub struct Answer {
 pub async fn ask(request: RequestBuilder, most: usize, timeout: &str, url: &str) -> Result<Answer, String> {
     let response = request.send().await.map_err(|error| no_answer(error, timeout, url))?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = read(response, most).await;
-    match body.cut {
-        Some(Cut::Broken(error)) if status.is_success() => Err(no_answer(error, timeout, url)),
-        Some(Cut::TooLarge) if status.is_success() => Err(format!("its answer is larger than {most} bytes")),
-        _ => Ok(Answer { status, headers, body: body.pieces.concat() }),
-    }
+    let body = body(response, most, timeout, url).await?.concat();
+    Ok(Answer { status, headers, body })
 }
 
 /// Why there was no answer; names the settings that have to do with it.

@@ -18,9 +18,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 
-use crate::actor::offload::try_on_core;
+use crate::actor::offload::{Panic, try_on_core};
 use crate::document::chunk::Tokenizer;
-use crate::http_client::{self, Cut};
+use crate::http_client::{self, body, no_answer};
 use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
 
@@ -42,6 +42,10 @@ const BYTES_A_NUMBER: usize = 32;
 
 /// The most that is read of an answer that is an error.
 const MAX_COMPLAINT: usize = 64 << 10;
+
+/// The settings that an answer that does not come has to do with.
+const TIMEOUT: &str = "embedding.timeout";
+const URL: &str = "embedding.base_url";
 
 /// The provider: one pool of connections to one endpoint.
 pub struct Openai {
@@ -96,26 +100,19 @@ impl Openai {
         })
     }
 
-    async fn call(&self, texts: Vec<Arc<str>>) -> Judgement {
+    /// An error says why there is no answer: the call is tried again.
+    async fn call(&self, texts: Vec<Arc<str>>) -> Result<Judgement, String> {
         let count = texts.len();
         let endpoint = Arc::clone(&self.endpoint);
         // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
-        let Ok(body) = try_on_core(move || request(&texts, &endpoint)).await else {
-            return interrupted();
-        };
-        let response = match self.send(body.into()).await {
-            Ok(response) => response,
-            Err(error) => return unreachable_for_now(error),
-        };
+        let request = try_on_core(move || request(&texts, &endpoint)).await.map_err(interrupted)?;
+        let response = self.send(request.into()).await.map_err(|error| no_answer(error, TIMEOUT, URL))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = match read(response, self.most(status, count)).await {
-            Ok(body) => body,
-            Err(judgement) => return judgement,
-        };
+        let body = body(response, self.most(status, count), TIMEOUT, URL).await?;
         let endpoint = Arc::clone(&self.endpoint);
         let now = SystemTime::now();
         let judge = move || judge(status, &headers, &body, count, &endpoint, now);
-        try_on_core(judge).await.unwrap_or_else(|_| interrupted())
+        try_on_core(judge).await.map_err(interrupted)
     }
 
     /// Sends a call, and waits for its answer to begin.
@@ -151,7 +148,7 @@ impl Provider for Openai {
     }
 
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
-        Box::pin(self.call(texts))
+        Box::pin(async move { self.call(texts).await.unwrap_or_else(Judgement::retry) })
     }
 
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
@@ -213,27 +210,8 @@ fn request(texts: &[Arc<str>], endpoint: &Endpoint) -> Vec<u8> {
     body
 }
 
-/// Reads the body; of an error, only as much as `most`; of vectors, all or nothing.
-async fn read(response: Response, most: usize) -> Result<Vec<Bytes>, Judgement> {
-    let success = response.status().is_success();
-    let body = http_client::read(response, most).await;
-    match body.cut {
-        Some(Cut::TooLarge) if success => {
-            let reason = format!("the answer is larger than {most} bytes, which no answer to this call can be");
-            Err(Judgement::retry(reason))
-        }
-        Some(Cut::Broken(error)) if success => Err(unreachable_for_now(error)),
-        // The status of an error says enough without its words.
-        _ => Ok(body.pieces),
-    }
-}
-
-fn interrupted() -> Judgement {
-    Judgement::retry("the call was interrupted")
-}
-
-fn unreachable_for_now(error: reqwest::Error) -> Judgement {
-    Judgement::retry(http_client::no_answer(error, "embedding.timeout", "embedding.base_url"))
+fn interrupted(_: Panic) -> String {
+    "the call was interrupted".to_owned()
 }
 
 #[cfg(test)]
