@@ -11,7 +11,7 @@ use crate::document::chunk::Chunker;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
 use crate::document::{Document, Fingerprint};
-use crate::ledger::{Held, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
+use crate::ledger::{DocumentWrite, Held, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
 use crate::telemetry::Reason;
 
 /// What turns documents into chunks.
@@ -55,10 +55,9 @@ pub(super) struct Wanting {
 /// Compares the document that a group makes of what is held with what the index holds of it.
 pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
-    let nothing =
-        |claim, receipts, verdict| Need::Nothing(Settlement { verdict, receipts, arrivals: Vec::new(), claim });
+    let mut settlement = Settlement { verdict: Verdict::Unchanged, receipts, arrivals: Vec::new(), claim };
     let HeldDocument { mut document, metadata, chunks, unwritten, buried } = match held {
-        Held::Same => return Diff { need: nothing(claim, receipts, Verdict::Unchanged), kept: 0 },
+        Held::Same => return Diff { need: Need::Nothing(settlement), kept: 0 },
         Held::Other(held) => held,
         Held::Nothing => HeldDocument::default(),
     };
@@ -68,47 +67,44 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     let changed = document.join(delta);
     let superseded = says_something && newest < document.newest();
     let is_news = changed || unwritten;
-    let as_before = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
+    if superseded {
+        settlement.verdict = Verdict::Superseded;
+    }
     // A change that is already part of a document outside the index is planned again: it may be the one for which the document was
     // rejected, and the process may have ended before its dead letter was written.
     let is_moot = document.replaced().is_some_and(|replaced| newest < replaced);
     if !is_news && !refresh && (is_moot || buried || metadata.is_some()) {
-        return Diff { need: nothing(claim, receipts, as_before), kept: 0 };
+        return Diff { need: Need::Nothing(settlement), kept: 0 };
     }
-    let mut draft = Draft {
-        claim,
+    let write = DocumentWrite {
+        id: settlement.claim.id().clone(),
         document: document.to_json(),
         record: record.filter(|_| !superseded).map(|(_, record)| record),
-        clears: Moot::by(&document),
+        clears: Some(Moot::by(&document)),
         metadata: None,
         chunks: Vec::new(),
-        awaited: 0,
-        rejected: None,
-        receipts,
-        arrivals: Vec::new(),
     };
+    let mut work = Work { write, settlement };
     let rendered = match renderer.render(&document, &chunks) {
         Ok(rendered) => rendered,
-        Err(reason) => return Diff { need: Need::Write(draft.reject(&reason)), kept: 0 },
+        Err(reason) => return Diff { need: Need::Write(work.rejected(&reason)), kept: 0 },
     };
     let kept = rendered.chunks.len() - rendered.lacking.len();
     let stays = rendered.is_held(metadata.as_deref(), &chunks);
     // Under another template one that was rejected may only lack a field: it is written, which clears its dead letter.
     if stays && !is_news && !(refresh && buried) {
-        return Diff { need: nothing(draft.claim, draft.receipts, as_before), kept };
+        return Diff { need: Need::Nothing(work.settlement), kept };
     }
-    draft.metadata = rendered.metadata;
-    draft.chunks = rendered.chunks;
-    draft.awaited = rendered.lacking.len();
+    let is_deleted = document.fields().next().is_none();
+    work.settlement.verdict = match rendered.metadata {
+        None if stays || !is_deleted => Verdict::Stored,
+        Some(_) if stays && superseded && !unwritten => Verdict::Superseded,
+        _ => Verdict::Indexed,
+    };
+    work.write.metadata = rendered.metadata;
+    let draft = Draft { work, chunks: rendered.chunks, awaited: rendered.lacking.len(), rejected: None };
     if rendered.lacking.is_empty() {
-        let mut work = draft.finish();
-        let is_deleted = document.fields().next().is_none();
-        work.settlement.verdict = match work.write.metadata {
-            None if stays || !is_deleted => Verdict::Stored,
-            Some(_) if stays && superseded && !unwritten => Verdict::Superseded,
-            _ => Verdict::Indexed,
-        };
-        return Diff { need: Need::Write(work), kept };
+        return Diff { need: Need::Write(draft.finish()), kept };
     }
     let reason = match changed {
         _ if chunks.is_empty() => Reason::New,

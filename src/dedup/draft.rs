@@ -4,78 +4,42 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::claim::Claim;
 use super::flight::Arrival;
-use super::work::{Settlement, Work};
-use crate::delivery::{Receipt, Verdict};
+use super::work::Work;
 use crate::document::{Fingerprint, Vector};
-use crate::ledger::{ChunkWrite, DocumentWrite, Moot, TakenRecord, VectorSource};
+use crate::ledger::{ChunkWrite, VectorSource};
 
 /// Work that lacks some vectors.
 pub struct Draft {
-    /// The claim and, at its end, the document.
-    pub claim: Claim,
-    /// [`DocumentWrite::document`].
-    pub document: String,
-    /// [`DocumentWrite::record`].
-    pub record: Option<TakenRecord>,
-    /// [`DocumentWrite::clears`], when it gets into the index.
-    pub clears: Moot,
-    /// [`DocumentWrite::metadata`].
-    pub metadata: Option<String>,
+    /// All of it but the chunks.
+    pub work: Work,
     /// The chunks in order; `None` where the vector is yet to come, or never will.
     pub chunks: Vec<(Fingerprint, Option<VectorSource>)>,
     /// How many chunks wait for their vector.
     pub awaited: usize,
     /// Why a chunk will never have one: the document is rejected when all others have theirs, which are paid for.
     pub rejected: Option<String>,
-    /// See [`Settlement::receipts`].
-    pub receipts: Vec<Receipt>,
-    /// See [`Settlement::arrivals`].
-    pub arrivals: Vec<Arc<Arrival>>,
 }
 
 impl Draft {
     /// The finished work of a draft that awaits nothing.
-    pub fn finish(mut self) -> Work {
-        debug_assert_eq!(self.awaited, 0, "a document must not be written without some of its chunks");
-        if let Some(reason) = self.rejected.take() {
-            return self.reject(&reason);
-        }
-        let chunks = self.chunks.into_iter().map(|(fingerprint, vector)| {
-            let vector = vector.expect("a chunk whose vector neither waits nor came has the document rejected");
-            ChunkWrite { fingerprint, vector }
-        });
-        let write = DocumentWrite {
-            id: self.claim.id().clone(),
-            document: self.document,
-            record: self.record,
-            clears: Some(self.clears),
-            metadata: self.metadata,
-            chunks: chunks.collect(),
+    pub fn finish(self) -> Work {
+        let Self { mut work, chunks, rejected, .. } = self;
+        let Some(reason) = rejected else {
+            let chunk = |(fingerprint, vector): (_, Option<_>)| {
+                let vector = vector.expect("a chunk whose vector neither waits nor came has the document rejected");
+                ChunkWrite { fingerprint, vector }
+            };
+            work.write.chunks = chunks.into_iter().map(chunk).collect();
+            return work;
         };
-        let Self { receipts, arrivals, claim, .. } = self;
-        Work { write, settlement: Settlement { verdict: Verdict::Indexed, receipts, arrivals, claim } }
-    }
-
-    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected. The vectors that it has got
-    /// are kept with it.
-    pub fn reject(self, reason: &str) -> Work {
+        // The vectors that it has got are kept with it.
         let here = |(fingerprint, vector)| match vector {
             Some(vector @ VectorSource::Here(_)) => Some(ChunkWrite { fingerprint, vector }),
             Some(VectorSource::Held(_)) | None => None,
         };
-        let write = DocumentWrite {
-            id: self.claim.id().clone(),
-            document: self.document,
-            record: None,
-            clears: None,
-            metadata: None,
-            chunks: self.chunks.into_iter().filter_map(here).collect(),
-        };
-        let verdict = Verdict::Rejected(reason.into());
-        let Self { receipts, arrivals, claim, .. } = self;
-        Work { write, settlement: Settlement { verdict, receipts, arrivals, claim } }
+        work.write.chunks = chunks.into_iter().filter_map(here).collect();
+        work.rejected(&reason)
     }
 }
 
@@ -93,7 +57,7 @@ impl SharedDraft {
     pub(super) fn fill(&self, chunk: usize, vector: &Vector, arrival: Option<&Arc<Arrival>>) -> Option<Work> {
         self.land(|draft| {
             draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
-            draft.arrivals.extend(arrival.cloned());
+            draft.work.settlement.arrivals.extend(arrival.cloned());
         })
     }
 
@@ -123,8 +87,10 @@ pub(super) struct Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::{Claims, Incoming};
+    use crate::dedup::{Claims, Incoming, Settlement};
+    use crate::delivery::{Receipt, Verdict};
     use crate::document::{Change, DocumentId, Fields, Operation};
+    use crate::ledger::{DocumentWrite, Moot};
 
     impl Draft {
         /// A new document of these chunks.
@@ -138,18 +104,18 @@ mod tests {
             let (operation, fields) = (Operation::Upsert, Fields::new());
             let change = Change { id, operation, version, fields, priority: 0, immediate: false };
             let group = claims.claim(vec![Incoming { change, receipt, digest: None, refresh: false }]).remove(0);
-            Self {
-                claim: group.claim,
+            let write = DocumentWrite {
+                id: group.claim.id().clone(),
                 document: String::new(),
                 record: None,
-                clears: Moot::up_to(version),
+                clears: Some(Moot::up_to(version)),
                 metadata: None,
-                awaited: chunks.iter().filter(|(_, vector)| vector.is_none()).count(),
-                rejected: None,
-                chunks,
-                receipts: group.receipts,
-                arrivals: Vec::new(),
-            }
+                chunks: Vec::new(),
+            };
+            let (verdict, receipts, arrivals) = (Verdict::Indexed, group.receipts, Vec::new());
+            let settlement = Settlement { verdict, receipts, arrivals, claim: group.claim };
+            let awaited = chunks.iter().filter(|(_, vector)| vector.is_none()).count();
+            Self { work: Work { write, settlement }, chunks, awaited, rejected: None }
         }
     }
 }

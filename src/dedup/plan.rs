@@ -55,7 +55,8 @@ impl Planner {
                 }
                 Need::Vectors(mut wanting) => {
                     let texts: usize = wanting.texts.iter().map(|(_, text)| text.len()).sum();
-                    wanting.draft.claim.share = self.budget.take(wanting.draft.document.len() + texts);
+                    let work = &mut wanting.draft.work;
+                    work.settlement.claim.share = self.budget.take(work.write.document.len() + texts);
                     self.board(wanting, &mut planned);
                 }
             }

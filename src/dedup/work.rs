@@ -27,6 +27,15 @@ pub struct Settlement {
     pub claim: Claim,
 }
 
+impl Work {
+    /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
+    pub(super) fn rejected(mut self, reason: &str) -> Self {
+        self.write = DocumentWrite { record: None, clears: None, metadata: None, ..self.write };
+        self.settlement.verdict = Verdict::Rejected(reason.into());
+        self
+    }
+}
+
 impl Settlement {
     /// The index does not take the document: its changes are rejected.
     pub fn reject(&mut self, reason: &str) {
