@@ -95,24 +95,35 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     if stays && !is_news && !(refresh && buried) {
         return Diff { need: Need::Nothing(work.settlement), kept };
     }
-    let is_deleted = document.fields().next().is_none();
-    work.settlement.verdict = match rendered.metadata {
-        None if stays || !is_deleted => Verdict::Stored,
-        Some(_) if stays && superseded && !unwritten => Verdict::Superseded,
-        _ => Verdict::Indexed,
-    };
+    work.settlement.verdict = verdict(&document, &rendered, stays, superseded && !unwritten);
     work.write.metadata = rendered.metadata;
     let draft = Draft { work, chunks: rendered.chunks, awaited: rendered.lacking.len(), rejected: None };
     if rendered.lacking.is_empty() {
         return Diff { need: Need::Write(draft.finish()), kept };
     }
-    let reason = match changed {
-        _ if chunks.is_empty() => Reason::New,
+    let reason = reason(&chunks, changed);
+    Diff { need: Need::Vectors(Wanting { draft, texts: rendered.lacking, priority, immediate, reason }), kept }
+}
+
+/// What its changes are told when a document is written. `stays`: the index holds the same already; `superseded`: a newer change than these
+/// brought it there.
+fn verdict(document: &Document, rendered: &Rendered, stays: bool, superseded: bool) -> Verdict {
+    let is_deleted = document.fields().next().is_none();
+    match rendered.metadata {
+        None if stays || !is_deleted => Verdict::Stored,
+        Some(_) if stays && superseded => Verdict::Superseded,
+        _ => Verdict::Indexed,
+    }
+}
+
+/// Why the texts are paid for that a document lacks beside those that are `held`.
+fn reason(held: &[HeldChunk], changed: bool) -> Reason {
+    match changed {
+        _ if held.is_empty() => Reason::New,
         true => Reason::Changed,
         // Nobody said anything new: the configuration did.
         false => Reason::Migrated,
-    };
-    Diff { need: Need::Vectors(Wanting { draft, texts: rendered.lacking, priority, immediate, reason }), kept }
+    }
 }
 
 /// What the index should hold of a document: nothing of one that has no text.
