@@ -50,10 +50,10 @@ pub struct Window {
     first: u64,
     deliveries: VecDeque<Delivery>,
     open: usize,
-    bytes: usize,
-    /// What was let go while its receipt was under way, by number: what it weighs. It takes memory until its receipt is back.
+    /// What has left the deliveries while its receipt was under way, by number: what it weighs. It takes memory until its receipt is back.
     abandoned: HashMap<u64, usize>,
-    abandoned_bytes: usize,
+    /// What all of them weigh.
+    bytes: usize,
     travelling: usize,
     /// The newest settled position of each partition that was not taken yet.
     settled: Vec<Position>,
@@ -67,9 +67,8 @@ impl Window {
             first: 0,
             deliveries: VecDeque::new(),
             open: 0,
-            bytes: 0,
             abandoned: HashMap::new(),
-            abandoned_bytes: 0,
+            bytes: 0,
             travelling: 0,
             settled: Vec::new(),
         }
@@ -80,7 +79,7 @@ impl Window {
     /// go while nothing gets through must not pile up.
     pub fn room(&self) -> Option<Room> {
         let records = self.limits.records.saturating_sub(self.records());
-        let bytes = self.limits.bytes.saturating_sub(self.taken_bytes());
+        let bytes = self.limits.bytes.saturating_sub(self.bytes);
         (records > 0 && bytes > 0).then_some(Room { records, bytes })
     }
 
@@ -94,13 +93,18 @@ impl Window {
 
     /// The open delivery of this number; `None` when it was settled.
     pub fn get(&self, number: u64) -> Option<&Delivery> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.deliveries.get(index).filter(|delivery| delivery.fate == Fate::Open)
+        self.deliveries.get(self.place(number)?).filter(|delivery| delivery.fate == Fate::Open)
+    }
+
+    /// Where the delivery of this number is, unless its room was given up.
+    fn place(&self, number: u64) -> Option<usize> {
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        (place < self.deliveries.len()).then_some(place)
     }
 
     fn open_mut(&mut self, number: u64) -> Option<&mut Delivery> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.deliveries.get_mut(index).filter(|delivery| delivery.fate == Fate::Open)
+        let place = self.place(number)?;
+        self.deliveries.get_mut(place).filter(|delivery| delivery.fate == Fate::Open)
     }
 
     /// The receipt that an open delivery travels with; `None` when it was settled. Its verdict must be told by [`Window::returned`].
@@ -113,10 +117,10 @@ impl Window {
     /// Notes that the receipt of a delivery is back, whatever its verdict.
     pub fn returned(&mut self, number: u64) {
         self.travelling = self.travelling.saturating_sub(1);
-        if let Some(delivery) = self.open_mut(number) {
-            delivery.travels = false;
+        if let Some(place) = self.place(number) {
+            self.deliveries[place].travels = false;
         } else if let Some(weight) = self.abandoned.remove(&number) {
-            self.abandoned_bytes -= weight;
+            self.bytes -= weight;
         }
     }
 
@@ -140,15 +144,11 @@ impl Window {
     /// without a gap. It takes room only while its receipt is under way. Returns the losses of each that was open.
     pub fn let_go(&mut self, partitions: &[Arc<Partition>]) -> Vec<u32> {
         let mut losses = Vec::new();
-        for (number, delivery) in (self.first..).zip(&mut self.deliveries) {
+        for delivery in &mut self.deliveries {
             if partitions.iter().any(|partition| Arc::ptr_eq(partition, &delivery.record.position.partition)) {
                 if delivery.fate == Fate::Open {
                     self.open -= 1;
                     losses.push(delivery.losses);
-                    if delivery.travels {
-                        self.abandoned.insert(number, delivery.record.weight);
-                        self.abandoned_bytes += delivery.record.weight;
-                    }
                 }
                 delivery.fate = Fate::LetGo;
             }
@@ -160,11 +160,16 @@ impl Window {
     /// Gives up the room of what lies before the oldest open delivery.
     fn advance(&mut self) {
         while let Some(delivery) = self.deliveries.pop_front_if(|delivery| delivery.fate != Fate::Open) {
-            self.first += 1;
-            self.bytes -= delivery.record.weight;
-            if delivery.fate == Fate::Settled {
-                self.pass(delivery.record.position);
+            let Delivery { record, travels, fate, .. } = delivery;
+            if fate == Fate::LetGo && travels {
+                self.abandoned.insert(self.first, record.weight);
+            } else {
+                self.bytes -= record.weight;
             }
+            if fate == Fate::Settled {
+                self.pass(record.position);
+            }
+            self.first += 1;
         }
     }
 
@@ -198,19 +203,14 @@ impl Window {
         self.deliveries.len() + self.abandoned.len()
     }
 
-    /// What they weigh, bytes.
-    pub fn taken_bytes(&self) -> usize {
-        self.bytes + self.abandoned_bytes
+    /// What they [weigh](Record::weight), bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many receipts are under way, also of what was let go.
     pub fn travelling(&self) -> usize {
         self.travelling
-    }
-
-    /// What the records in the window [weigh](Record::weight) together, bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -310,7 +310,7 @@ mod tests {
         let receipts = [travels, back].map(|number| window.receipt(number, verdicts.clone()).unwrap());
         window.returned(back);
         window.let_go(&[gone]);
-        assert_eq!((window.open(), window.bytes(), window.travelling()), (0, 0, 1));
+        assert_eq!((window.open(), window.bytes(), window.travelling()), (0, 10, 1));
         assert_eq!(window.room(), Some(Room { records: 3, bytes: 990 }), "one is on its way");
         let other = admit(&mut window, record(&kept, 1));
         window.returned(travels);
@@ -320,6 +320,23 @@ mod tests {
         window.settle(other);
         assert_eq!(window.room(), Some(Room { records: 4, bytes: 1000 }));
         assert!(window.receipt(travels, verdicts).is_none());
+        drop(receipts);
+    }
+
+    #[test]
+    fn what_is_let_go_behind_an_open_delivery_takes_its_room_once() {
+        let (gone, kept) = (partition("gone"), partition("kept"));
+        let mut window = Window::new(Limits { records: 4, bytes: 1000 });
+        let open = admit(&mut window, record(&kept, 1));
+        let [travels, back] = [1, 2].map(|offset| admit(&mut window, record(&gone, offset)));
+        let receipts = [travels, back].map(|number| window.receipt(number, Verdicts::new(|| {})).unwrap());
+        window.let_go(&[gone]);
+        assert_eq!(window.room(), Some(Room { records: 1, bytes: 970 }));
+        window.returned(back);
+        window.settle(open);
+        assert_eq!(window.room(), Some(Room { records: 3, bytes: 990 }), "one is on its way");
+        window.returned(travels);
+        assert_eq!(window.room(), Some(Room { records: 4, bytes: 1000 }));
         drop(receipts);
     }
 

@@ -235,7 +235,7 @@ impl Ingestor {
         let state = &self.state;
         let (open, bytes) = (state.window.open(), state.window.bytes());
         self.gauges.documents.set(state.window.records() as i64);
-        self.gauges.bytes.set(state.window.taken_bytes() as i64);
+        self.gauges.bytes.set(bytes as i64);
         self.wiring.board.set_window(open as u64, bytes as u64, state.reading.remaining);
         if state.reading.failing.is_none() {
             self.wiring.board.set_state(match state.reading.end {
