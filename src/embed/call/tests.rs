@@ -1,0 +1,610 @@
+//! One batch and a provider that answers by a script.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use futures_util::future::BoxFuture;
+use proptest::prelude::*;
+
+use super::*;
+use crate::document::chunk::Tokenizer;
+use crate::embed::space::Space;
+use crate::settings::embedding::RateLimitSettings;
+use crate::telemetry::health::{ComponentHealth, HealthState};
+
+type Answer = dyn Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync;
+
+/// What every call takes.
+const CALL: Duration = Duration::from_millis(30);
+
+/// Answers as its script says, which sees the number of the call and the texts.
+struct Scripted {
+    space: Space,
+    max_items: usize,
+    calls: Mutex<Vec<(Instant, Vec<Arc<str>>)>>,
+    embedded: Mutex<BTreeMap<Arc<str>, usize>>,
+    estimator: Estimator,
+    underway: Arc<Underway>,
+    answer: Box<Answer>,
+}
+
+impl Scripted {
+    fn new(answer: impl Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync + 'static) -> Self {
+        let space = Space { model: "scripted".into(), revision: String::new(), dimensions: 1 };
+        Self {
+            space,
+            max_items: 1000,
+            calls: Mutex::default(),
+            embedded: Mutex::default(),
+            estimator: Estimator::default(),
+            underway: Arc::default(),
+            answer: Box::new(answer),
+        }
+    }
+
+    /// Refuses every call with one of these texts in it.
+    fn refusing(guilty: &[&str]) -> Self {
+        let guilty: BTreeSet<String> = guilty.iter().map(|text| text.to_string()).collect();
+        Self::new(move |_, texts| {
+            if texts.iter().any(|text| guilty.contains(&**text)) {
+                return Judgement::Refused { reason: "bad text".into() };
+            }
+            done(texts)
+        })
+    }
+
+    fn calls(&self) -> usize {
+        self.calls.lock().unwrap().len()
+    }
+
+    fn caller<'a>(
+        &'a self,
+        limiter: &'a Limiter,
+        status: &'a ProviderStatus,
+        finished: &'a dyn Fn(FinishedCall),
+    ) -> Caller<'a> {
+        let Self { estimator, underway, .. } = self;
+        Caller { provider: self, limiter, estimator, status, underway, may_take: CALL, finished }
+    }
+
+    async fn embed_all(&self, texts: &[&str]) -> Vec<Result<Vector, String>> {
+        self.embed_with(&Limiter::new(RateLimitSettings::default()), &ProviderStatus::default(), texts).await
+    }
+
+    async fn embed_with(
+        &self,
+        limiter: &Limiter,
+        status: &ProviderStatus,
+        texts: &[&str],
+    ) -> Vec<Result<Vector, String>> {
+        let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
+        let mut all = vec![None; texts.len()];
+        let settled = async |part: Range<usize>, results: Vec<_>| {
+            assert_eq!(part.len(), results.len());
+            for (result, place) in results.into_iter().zip(&mut all[part]) {
+                assert_eq!(place.replace(result), None, "each text is settled once");
+            }
+        };
+        let caller = self.caller(limiter, status, &|_| {});
+        let batch = caller.embed(&texts, settled);
+        tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
+        all.into_iter().map(|result| result.expect("every text is settled")).collect()
+    }
+}
+
+/// A text's vector is its length, so that a vector at the wrong place shows.
+fn vector(text: &str) -> Vector {
+    Arc::from([text.len() as f32])
+}
+
+fn done(texts: &[Arc<str>]) -> Judgement {
+    Judgement::Done(Embeddings { vectors: texts.iter().map(|text| Ok(vector(text))).collect(), tokens: Some(7) })
+}
+
+fn retry(pause: bool, after: Option<Duration>) -> Judgement {
+    Judgement::Retry { reason: "not now".into(), after, pause }
+}
+
+fn is_harmless(texts: &[Arc<str>]) -> bool {
+    matches!(texts, [text] if text.starts_with("hello "))
+}
+
+fn forbidden() -> Judgement {
+    Judgement::Forbidden { reason: "HTTP 403: forbidden".into() }
+}
+
+impl Provider for Scripted {
+    fn space(&self) -> &Space {
+        &self.space
+    }
+
+    fn model(&self) -> &str {
+        "scripted"
+    }
+
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+        Box::pin(async move {
+            assert!(texts.len() <= self.max_items);
+            let number = self.calls();
+            self.calls.lock().unwrap().push((Instant::now(), texts.clone()));
+            tokio::time::sleep(CALL).await;
+            let judgement = (self.answer)(number, &texts);
+            if let Judgement::Done(_) = judgement {
+                let mut embedded = self.embedded.lock().unwrap();
+                texts.into_iter().for_each(|text| *embedded.entry(text).or_default() += 1);
+            }
+            judgement
+        })
+    }
+
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
+        None
+    }
+
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
+    fn max_items(&self) -> usize {
+        self.max_items
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_text_gets_its_own_vector_in_calls_of_the_allowed_size() {
+    let provider = Scripted { max_items: 2, ..Scripted::new(|_, texts| done(texts)) };
+    let vectors = provider.embed_all(&["a", "bb", "ccc", "dddd", "eeeee"]).await;
+    assert_eq!(vectors, ["a", "bb", "ccc", "dddd", "eeeee"].map(|text| Ok(vector(text))));
+    assert_eq!(provider.calls(), 3);
+    assert!(provider.embed_all(&[]).await.is_empty());
+    assert_eq!(provider.calls(), 3, "nothing to embed, nothing to call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_429_holds_everyone_and_ends() {
+    let provider = Scripted::new(|number, texts| match number {
+        0..8 => retry(true, Some(Duration::from_secs(20))),
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let began = Instant::now();
+    let storm = futures_util::future::join_all((0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "b"])));
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(status.health().state, HealthState::Degraded);
+        provider.embed_with(&limiter, &status, &["late"]).await
+    };
+    let (batches, late) = tokio::join!(storm, late);
+    assert!(batches.iter().flatten().chain(&late).all(Result::is_ok));
+    let calls = provider.calls.lock().unwrap();
+    assert_eq!(calls.len(), 8 + 9, "no call is wasted while all must wait");
+    assert!(calls[8..].iter().all(|(at, _)| *at - began >= Duration::from_secs(20)), "the late one waits too");
+    let resumed: BTreeSet<_> = calls[8..].iter().map(|(at, _)| *at).collect();
+    assert!(resumed.len() > 4, "they do not come back in one instant");
+    assert_eq!(status.health().state, HealthState::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_call_is_repeated_alone_for_as_long_as_it_takes() {
+    let provider = Scripted::new(|number, texts| match number {
+        0..9 => retry(false, None),
+        9 => Judgement::Done(Embeddings { vectors: Vec::new(), tokens: None }),
+        10..40 => retry(false, None),
+        _ => done(texts),
+    });
+    let vectors = provider.embed_all(&["a"]).await;
+    assert_eq!(vectors, [Ok(vector("a"))], "an outage rejects nothing, however long");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_the_first_success_ends_the_waits_of_all() {
+    const OUTAGE: Duration = Duration::from_secs(60);
+    let began = Instant::now();
+    let provider = Scripted::new(move |_, texts| match began.elapsed() < OUTAGE {
+        true => retry(false, None),
+        false => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let batches = (0..16).map(|_| provider.embed_with(&limiter, &status, &["a"]));
+    assert!(futures_util::future::join_all(batches).await.iter().flatten().all(Result::is_ok));
+    let calls = provider.calls.lock().unwrap();
+    // Without the harmless texts of those that failed so often that they are in doubt.
+    let of_batches = calls.iter().filter(|(_, texts)| texts == &[Arc::from("a")]);
+    let last: Vec<_> = of_batches.map(|(at, _)| *at - began).filter(|at| *at >= OUTAGE - CALL).collect();
+    assert_eq!(last.len(), 16, "one call a batch");
+    // Each of them waited for up to half a minute of its own.
+    assert!(last[15] - last[0] <= 3 * CALL, "{last:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_only_ever_fails_while_others_succeed_is_found_soon() {
+    found_soon(|| retry(false, None)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_a_firewall_forbids_is_found_among_those_that_it_lets_through() {
+    found_soon(forbidden).await;
+}
+
+/// `failure` is what each call with one certain text ends with.
+async fn found_soon(failure: impl Fn() -> Judgement + Send + Sync + 'static) {
+    let provider = Scripted::new(move |_, texts| match texts.iter().any(|text| &**text == "poison") {
+        true => failure(),
+        false => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let texts: Vec<String> = (0..63).map(|number| format!("text {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).chain(["poison"]).collect();
+    let began = Instant::now();
+    let others = async {
+        loop {
+            let since = Instant::now();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            provider.embed_with(&limiter, &status, &["another"]).await;
+            assert!(since.elapsed() < Duration::from_secs(1), "nobody else waits for it");
+        }
+    };
+    let vectors = tokio::select! {
+        vectors = provider.embed_with(&limiter, &status, &texts) => vectors,
+        never = others => never,
+    };
+    assert_eq!(vectors.iter().filter(|vector| vector.is_err()).count(), 1);
+    assert_eq!(vectors.last().map(Result::is_err), Some(true));
+    // Seven times halved, after three waits of a second each, and five strikes.
+    assert!(began.elapsed() < Duration::from_secs(270), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guilty_text_is_found_when_no_other_is_on_its_way() {
+    for failure in [|| retry(false, None), forbidden] {
+        let provider = Scripted::new(move |_, texts| match &*texts[0] {
+            "poison" => failure(),
+            _ => done(texts),
+        });
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let began = Instant::now();
+        let vectors = provider.embed_with(&limiter, &status, &["poison"]).await;
+        let reason = vectors[0].as_ref().unwrap_err();
+        assert!(reason.starts_with("the provider fails with this text and with no other: "), "{reason}");
+        assert!(began.elapsed() < Duration::from_secs(240), "{:?}", began.elapsed());
+        assert_ne!(status.health().state, HealthState::Unhealthy, "and no person is called for it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_are_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
+    type Failure = fn() -> Judgement;
+    let failures: [(Failure, Option<usize>); 4] = [
+        (forbidden, Some(1)),
+        (|| retry(false, None), Some(3)),
+        (|| retry(true, None), None),
+        (|| Judgement::Fatal { reason: "wrong key".into() }, None),
+    ];
+    for (failure, expected) in failures {
+        let provider = Scripted::new(move |number, texts| if number < 20 { failure() } else { done(texts) });
+        assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
+        let calls = provider.calls.lock().unwrap();
+        assert_eq!(calls.iter().position(|(_, texts)| is_harmless(texts)), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_remembers_answers_proves_nothing_for_a_provider_that_is_down() {
+    let remembered = Mutex::new(BTreeSet::new());
+    let provider = Scripted::new(move |number, texts| {
+        let mut remembered = remembered.lock().unwrap();
+        if (1..40).contains(&number) && !remembered.contains(texts) {
+            return retry(false, None);
+        }
+        remembered.insert(texts.to_vec());
+        done(texts)
+    });
+    provider.embed_all(&["hello"]).await;
+    assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
+    let calls = provider.calls.lock().unwrap();
+    let harmless: Vec<_> = calls.iter().filter(|(_, texts)| is_harmless(texts)).map(|(_, texts)| texts).collect();
+    assert!(harmless.len() > 1, "else this shows nothing");
+    assert_eq!(harmless.iter().collect::<BTreeSet<_>>().len(), harmless.len(), "each is another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn three_minutes_in_which_only_small_calls_pass_cost_no_text() {
+    const SHORTAGE: Duration = Duration::from_secs(180);
+    let began = Instant::now();
+    let provider = Scripted::new(move |_, texts| {
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        match bytes > 20 && began.elapsed() < SHORTAGE {
+            true => retry(false, None),
+            false => done(texts),
+        }
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let texts: Vec<String> = (0..64).map(|number| format!("a text that is innocent, as are all, {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let batches = (0..8).map(|_| provider.embed_with(&limiter, &status, &texts));
+    let vectors = futures_util::future::join_all(batches).await.concat();
+    assert_eq!((vectors.len(), vectors.iter().filter(|vector| vector.is_err()).count()), (512, 0));
+    assert!(began.elapsed() < 2 * SHORTAGE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guilty_text_is_found_however_busy_the_provider_is() {
+    let provider = Scripted::new(|number, texts| match &*texts[0] {
+        _ if number % 3 == 0 => retry(true, Some(Duration::from_secs(1))),
+        "poison" => retry(false, None),
+        _ => done(texts),
+    });
+    assert!(provider.embed_all(&["poison"]).await[0].is_err());
+    assert!(provider.calls() < 60, "{}", provider.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_pause_proves_nothing() {
+    let provider = Scripted::new(|number, texts| match number {
+        // It is refused, the harmless text passes, all must wait, and then everything is refused for a while.
+        0 | 3..9 => Judgement::Refused { reason: "budget exceeded".into() },
+        2 => retry(true, None),
+        _ => done(texts),
+    });
+    assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_forbidden_to_all_rejects_nothing_and_costs_no_batch() {
+    let provider = Scripted::new(|number, texts| match number {
+        0..20 => forbidden(),
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let watch = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(status.health().state, HealthState::Unhealthy);
+    };
+    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+    assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
+    assert_eq!(status.health().state, HealthState::Ok);
+    let calls = provider.calls.lock().unwrap();
+    let batches = calls.iter().filter(|(_, texts)| texts.len() == 2).count();
+    assert_eq!(batches, 2, "some answer so after they charged: until a harmless text passes, nothing else is sent");
+    let slow = |pair: &[(Instant, _)]| pair[1].0 - pair[0].0 >= Duration::from_secs(5);
+    assert!(calls[1..20].windows(2).all(slow), "slowly");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_servers_that_take_turns_one_of_which_fails_cost_no_text() {
+    let failures = [|| retry(false, None), forbidden];
+    for (failure, odd) in failures.into_iter().flat_map(|failure| [(failure, 0), (failure, 1)]) {
+        let provider = Scripted::new(move |number, texts| match number % 2 == odd {
+            true => failure(),
+            false => done(texts),
+        });
+        for _ in 0..3 {
+            assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_a_person_can_mend_for_one_text_holds_no_other() {
+    let provider = Scripted::new(|_, texts| match &*texts[0] {
+        "dear" => Judgement::Fatal { reason: "no credit for so many tokens".into() },
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let others = async {
+        for _ in 0..1000 {
+            let since = Instant::now();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            provider.embed_with(&limiter, &status, &["another"]).await;
+            assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
+        }
+    };
+    let dear = async {
+        tokio::time::sleep(Duration::from_millis(35)).await;
+        provider.embed_with(&limiter, &status, &["dear"]).await
+    };
+    tokio::select! {
+        vectors = dear => panic!("it waits: {vectors:?}"),
+        () = others => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_number_of_vectors_is_never_taken() {
+    let provider = Scripted::new(|number, texts| match number {
+        0 => done(&texts[1..]),
+        1 => done(&[texts, texts].concat()),
+        _ => done(texts),
+    });
+    assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+    assert_eq!(provider.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_call_brings_is_settled_before_the_next_is_made() {
+    let provider = Scripted::refusing(&["poison"]);
+    let texts: [Arc<str>; 4] = ["a".into(), "bb".into(), "poison".into(), "dddd".into()];
+    let mut settled = Vec::new();
+    let note = async |part: Range<usize>, results: Vec<_>| settled.push((provider.calls(), part, results));
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    provider.caller(&limiter, &status, &|_| {}).embed(&texts, note).await;
+    let first = vec![Ok(vector("a")), Ok(vector("bb"))];
+    // The poison is tried with its half, alone, and after the harmless text.
+    let rest = [(6, 2..3, vec![Err("bad text".into())]), (7, 3..4, vec![Ok(vector("dddd"))])];
+    assert_eq!(settled, [&[(2, 0..2, first)], &rest[..]].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_mates_do_not_wait_until_a_suspect_is_found_guilty() {
+    let guilty = ["poison", "bane"];
+    let provider = Scripted::new(move |_, texts| match texts.iter().any(|text| guilty.contains(&&**text)) {
+        true => retry(false, None),
+        false => done(texts),
+    });
+    let texts: [Arc<str>; 6] = ["poison".into(), "bb".into(), "bane".into(), "dddd".into(), "e".into(), "f".into()];
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let (began, mut settled) = (Instant::now(), Vec::new());
+    let note = async |part: Range<usize>, results: Vec<Result<_, _>>| {
+        settled.push((part, results.iter().all(Result::is_ok), began.elapsed()));
+    };
+    provider.caller(&limiter, &status, &|_| {}).embed(&texts, note).await;
+    let (innocent, rejected) = settled.split_at(settled.len() - 2);
+    assert!(innocent.iter().all(|(_, ok, at)| *ok && *at < Duration::from_secs(60)), "{settled:?}");
+    assert_eq!(
+        rejected.iter().map(|(part, ok, _)| (part.clone(), *ok)).collect::<Vec<_>>(),
+        [(0..1, false), (2..3, false)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn halving_rejects_the_guilty_alone() {
+    let texts: Vec<String> = (0..100).map(|n| format!("text {n}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let guilty = [texts[0], texts[41], texts[42], texts[99]];
+    let provider = Scripted::refusing(&guilty);
+    let vectors = provider.embed_all(&texts).await;
+    for (text, result) in texts.iter().zip(&vectors) {
+        match guilty.contains(text) {
+            true => assert_eq!(result, &Err("bad text".into())),
+            false => assert_eq!(result, &Ok(vector(text))),
+        }
+    }
+    // Each halving, and then the harmless text and the guilty one once more.
+    assert!(provider.calls() <= 1 + 4 * 2 * 7 + 4 * 2, "{} calls for four guilty texts", provider.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_everything_is_a_wrong_setting_and_rejects_nothing() {
+    let provider = Scripted::new(|number, texts| match number {
+        0..30 => Judgement::Refused { reason: "unknown argument `dimensions`".into() },
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let watch = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason), .. } = status.health() else {
+            panic!("{:?}", status.health())
+        };
+        assert!(reason.contains("unknown argument") && reason.contains("embedding.dimensions"), "{reason}");
+    };
+    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+    assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
+    assert_eq!(status.health().state, HealthState::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_succeeded_before_an_outage_does_not_prove_a_refusal_after_it() {
+    let provider = Scripted::new(|number, texts| match number {
+        // Both are refused, `a` succeeds alone, then the endpoint goes, and comes back without its settings.
+        0 => Judgement::Refused { reason: "bad text".into() },
+        2 => retry(false, None),
+        3..9 => Judgement::Refused { reason: "no such deployment".into() },
+        _ => done(texts),
+    });
+    assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_succeeded_before_does_not_prove_a_refusal_of_everything_after_it() {
+    let provider = Scripted::new(|number, texts| match number {
+        // The first half has its vectors; then the account's budget is used up for a while.
+        2..20 => Judgement::Refused { reason: "budget exceeded".into() },
+        _ if texts.iter().any(|text| &**text == "poison") => Judgement::Refused { reason: "bad text".into() },
+        _ => done(texts),
+    });
+    let texts = ["a", "b", "c", "d", "e", "f", "g", "poison"];
+    let vectors = provider.embed_all(&texts).await;
+    for (text, vector) in texts.iter().zip(vectors) {
+        assert_eq!(vector.is_err(), *text == "poison", "{text}: {vector:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slip_in_what_is_charged_holds_nobody_back_for_days() {
+    let provider = Scripted::new(|_, texts| {
+        let vectors = texts.iter().map(|text| Ok(vector(text))).collect();
+        Judgement::Done(Embeddings { vectors, tokens: Some(u64::MAX) })
+    });
+    let limits = RateLimitSettings { tokens_per_minute: Some(6000), ..RateLimitSettings::default() };
+    let (limiter, began) = (Limiter::new(limits), Instant::now());
+    for _ in 0..3 {
+        assert_eq!(provider.embed_with(&limiter, &ProviderStatus::default(), &["a"]).await, [Ok(vector("a"))]);
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
+    let provider = Scripted::new(|number, texts| match number {
+        0..20 => Judgement::Fatal { reason: "wrong key".into() },
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let watch = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(status.health().reason.as_deref(), Some("wrong key"));
+    };
+    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), watch);
+    assert_eq!(vectors, [Ok(vector("a"))]);
+    assert_eq!(status.health().state, HealthState::Ok);
+    let calls = provider.calls.lock().unwrap();
+    assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
+    assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(66)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_only_ever_fails_does_not_hold_its_batch_for_ever() {
+    let provider = Scripted::new(|_, texts| match texts.iter().any(|text| &**text == "poison") {
+        true => retry(false, None),
+        false => done(texts),
+    });
+    let vectors = provider.embed_all(&["a", "poison", "ccc"]).await;
+    assert_eq!((&vectors[0], &vectors[2]), (&Ok(vector("a")), &Ok(vector("ccc"))));
+    assert!(vectors[1].as_ref().unwrap_err().contains("not now"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_call_is_told_with_its_latency_and_charge() {
+    let provider = Scripted::new(|number, texts| match number {
+        0 => retry(true, None),
+        1 => retry(false, None),
+        2 => Judgement::Fatal { reason: "wrong key".into() },
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let (texts, calls) = (["a".into(), "b".into()], RefCell::new(Vec::new()));
+    let note = |call| calls.borrow_mut().push(call);
+    provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
+    let calls = calls.into_inner();
+    let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
+    assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);
+    assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_innocent_gets_its_vector_and_is_paid_for_once(
+        guilty in prop::collection::vec(any::<bool>(), 1..60), max_items in 1usize..70,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let texts: Vec<String> = (0..guilty.len()).map(|n| "x".repeat(n + 1)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let refused: Vec<&str> = texts.iter().zip(&guilty).filter(|(_, guilty)| **guilty).map(|(text, _)| *text).collect();
+        let provider = Scripted { max_items, ..Scripted::refusing(&refused) };
+        let vectors = runtime.block_on(provider.embed_all(&texts));
+        let embedded = provider.embedded.lock().unwrap();
+        for ((text, guilty), result) in texts.iter().zip(&guilty).zip(&vectors) {
+            prop_assert_eq!(embedded.get(*text), (!guilty).then_some(&1));
+            match guilty {
+                true => prop_assert!(result.is_err()),
+                false => prop_assert_eq!(result, &Ok(vector(text))),
+            }
+        }
+    }
+}
