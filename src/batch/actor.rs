@@ -127,13 +127,9 @@ mod tests {
     use prometheus::IntGauge;
 
     use super::*;
-    use crate::dedup::draft::{Draft, SharedDraft};
-    use crate::dedup::flight::Boarding;
     use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
-    use crate::document::fingerprint::Fingerprinter;
     use crate::settings::DedupSettings;
-    use crate::telemetry::Reason;
     use crate::testkit::world::Receipts;
     use crate::testkit::{Probe, World};
 
@@ -162,12 +158,9 @@ mod tests {
 
         /// A document of one chunk that waits for the vector of this text.
         fn pending(&self, text: &str, priority: u8, immediate: bool) -> PendingText {
-            let fingerprint = Fingerprinter::new("test").of(text);
-            let draft = Draft::waiting(text, vec![(fingerprint, None)], &self.claims, self.receipts.issue());
-            let Boarding::Lead(flight) = self.flights.board(fingerprint, SharedDraft::new(draft), 0) else {
-                panic!("`{text}` is on its way already");
-            };
-            PendingText { text: text.into(), priority, immediate, reason: Reason::New, of: 1, flight }
+            let document = PendingText::of_document(&[text], &self.flights, &self.claims, self.receipts.issue());
+            let pending = document.into_iter().next().expect("it has one text");
+            PendingText { priority, immediate, ..pending }
         }
 
         async fn send(&self, texts: &[&str], priority: u8, immediate: bool) {

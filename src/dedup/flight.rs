@@ -192,31 +192,22 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dedup::Claims;
     use crate::dedup::draft::Draft;
     use crate::delivery::Receipt;
     use crate::delivery::{Verdict, Verdicts};
     use crate::document::fingerprint::Fingerprinter;
-    use crate::ledger::VectorSource;
     use crate::settings::DedupSettings;
-
-    fn draft(
-        id: &str,
-        chunks: Vec<(Fingerprint, Option<VectorSource>)>,
-        claims: &Arc<Claims>,
-        verdicts: &Arc<Verdicts>,
-    ) -> Draft {
-        Draft::waiting(id, chunks, claims, Receipt::new(0, verdicts.clone()))
-    }
 
     #[test]
     fn a_document_goes_on_with_its_last_chunk_and_a_late_drop_hurts_no_later_flight() {
         let (claims, verdicts) = (Arc::default(), Verdicts::new(|| {}));
+        let draft =
+            |id, chunks| SharedDraft::new(Draft::waiting(id, chunks, &claims, Receipt::new(0, verdicts.clone())));
         let gauge = IntGauge::new("queue", "texts on their way").unwrap();
         let cache = VectorCache::new(&DedupSettings::default(), 1);
         let flights = Arc::new(Flights::new(gauge.clone(), cache.clone(), true));
         let [one, two, three] = ["one", "two", "three"].map(|text| Fingerprinter::new("test").of(text));
-        let shared = SharedDraft::new(draft("a", vec![(one, None), (two, None), (one, None)], &claims, &verdicts));
+        let shared = draft("a", vec![(one, None), (two, None), (one, None)]);
         let lead = |fingerprint, shared: &SharedDraft, chunk| match flights.board(fingerprint, shared.clone(), chunk) {
             Boarding::Lead(flight) => flight,
             _ => panic!("it is on its way, or has landed"),
@@ -232,18 +223,18 @@ mod tests {
         drop(works);
         assert_eq!(cache.get(&one), Some(vector.clone()), "it was paid for, and not written");
         // A rejected text is not kept, so it may be on its way again; the flight before it is over and takes nobody along.
-        let other = SharedDraft::new(draft("b", vec![(two, None)], &claims, &verdicts));
+        let other = draft("b", vec![(two, None)]);
         let third = lead(two, &other, 0);
         assert_eq!((flights.len(), gauge.get()), (1, 1));
         let written: Vec<Work> = third.land(vector).collect();
-        let late = SharedDraft::new(draft("c", vec![(two, None)], &claims, &verdicts));
+        let late = draft("c", vec![(two, None)]);
         let Boarding::Landed(Some(late)) = flights.board(two, late, 0) else { panic!("it has landed") };
         written.into_iter().for_each(|work| work.settlement.settle());
         assert_eq!((flights.len(), gauge.get()), (1, 0), "one who needs it has not written it yet");
         late.settlement.settle();
         assert_eq!(cache.get(&two), None, "the ledger has it");
 
-        let waiting = SharedDraft::new(draft("d", vec![(two, None), (three, None)], &claims, &verdicts));
+        let waiting = draft("d", vec![(two, None), (three, None)]);
         let (refused, paid) = (lead(two, &waiting, 0), lead(three, &waiting, 1));
         assert_eq!(refused.reject("refused").count(), 0, "what is paid for meanwhile is to be kept");
         let works: Vec<Work> = paid.land(Arc::from([2.0])).collect();

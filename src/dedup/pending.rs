@@ -19,7 +19,39 @@ pub struct PendingText {
     /// Why it must be paid for.
     pub reason: Reason,
     /// How many texts its document waits for, this one among them.
-    pub of: usize,
+    pub texts_of_document: usize,
     /// Who waits for it.
     pub flight: Flight,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dedup::draft::{Draft, SharedDraft};
+    use crate::dedup::flight::Boarding;
+    use crate::dedup::{Claims, Flights};
+    use crate::delivery::Receipt;
+    use crate::document::fingerprint::Fingerprinter;
+
+    impl PendingText {
+        /// The texts of a new document, one a chunk, none of which is on its way yet.
+        pub(crate) fn of_document(
+            texts: &[&str],
+            flights: &Arc<Flights>,
+            claims: &Arc<Claims>,
+            receipt: Receipt,
+        ) -> Vec<Self> {
+            let names: Vec<_> = texts.iter().map(|text| Fingerprinter::new("test").of(text)).collect();
+            let chunks = names.iter().map(|name| (*name, None)).collect();
+            let draft = SharedDraft::new(Draft::waiting(texts[0], chunks, claims, receipt));
+            let pending = |(chunk, text): (usize, &&str)| {
+                let Boarding::Lead(flight) = flights.board(names[chunk], draft.clone(), chunk) else {
+                    panic!("`{text}` is on its way already");
+                };
+                let (text, texts_of_document) = (Arc::from(*text), texts.len());
+                Self { text, priority: 0, immediate: false, reason: Reason::New, texts_of_document, flight }
+            };
+            texts.iter().enumerate().map(pending).collect()
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Planner {
     /// Joins flights for what a document lacks. For those that it leads it looks into memory.
     fn board(&self, wanting: Wanting, planned: &mut Planned) {
         let Wanting { draft, texts, priority, immediate, reason } = wanting;
-        let of = texts.len();
+        let texts_of_document = texts.len();
         let names: Vec<Fingerprint> = texts.iter().map(|(chunk, _)| draft.chunks[*chunk].0).collect();
         let shared = SharedDraft::new(draft);
         for ((chunk, text), name) in texts.into_iter().zip(names) {
@@ -86,7 +86,7 @@ impl Planner {
                 planned.ready.extend(flight.land_cached(&vector));
                 continue;
             }
-            planned.texts.push(PendingText { text, priority, immediate, reason, of, flight });
+            planned.texts.push(PendingText { text, priority, immediate, reason, texts_of_document, flight });
         }
     }
 

@@ -119,7 +119,7 @@ fn paid_with_others(
     whole: usize,
 ) -> Vec<(Fingerprint, Vector)> {
     let fit = if part.len() == whole { whole } else { 1 };
-    let longer = part.iter().zip(results).filter(|(pending, _)| pending.of > fit);
+    let longer = part.iter().zip(results).filter(|(pending, _)| pending.texts_of_document > fit);
     longer.filter_map(|(pending, vector)| Some((*pending.flight.fingerprint(), vector.clone().ok()?))).collect()
 }
 
@@ -150,15 +150,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::dedup::draft::{Draft, SharedDraft};
-    use crate::dedup::flight::Boarding;
     use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::ledger::testing::open;
     use crate::settings::DedupSettings;
     use crate::settings::embedding::RateLimitSettings;
-    use crate::telemetry::{Metrics, Reason};
+    use crate::telemetry::Metrics;
     use crate::testkit::fakes::{FakeProvider, Fault};
     use crate::testkit::world::Receipts;
     use crate::testkit::{Probe, World};
@@ -202,17 +200,7 @@ mod tests {
 
         /// The texts of one document.
         fn document(&self, texts: &[&str]) -> Vec<PendingText> {
-            let names: Vec<_> = texts.iter().map(|text| Fingerprinter::new("test").of(text)).collect();
-            let chunks = names.iter().map(|name| (*name, None)).collect();
-            let draft = SharedDraft::new(Draft::waiting(texts[0], chunks, &self.claims, self.receipts.issue()));
-            let pending = |(chunk, text): (usize, &&str)| {
-                let Boarding::Lead(flight) = self.flights.board(names[chunk], draft.clone(), chunk) else {
-                    panic!("`{text}` is on its way already");
-                };
-                let (text, of) = (Arc::from(*text), texts.len());
-                PendingText { text, priority: 0, immediate: false, reason: Reason::New, of, flight }
-            };
-            texts.iter().enumerate().map(pending).collect()
+            PendingText::of_document(texts, &self.flights, &self.claims, self.receipts.issue())
         }
 
         async fn send(&self, texts: &[&str]) {

@@ -206,15 +206,11 @@ fn check(numbers: impl ExactSizeIterator<Item = f32>, index: usize, dimensions: 
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
-
-    fn base64(numbers: &[f32]) -> String {
-        base64::engine::general_purpose::STANDARD.encode(crate::document::vector::to_bytes(numbers))
-    }
+    use crate::embed::openai::tests::base64_of;
 
     fn read_json(body: serde_json::Value, count: usize) -> Result<Answer, Fault> {
         read(&[body.to_string().into()], count, 2)
@@ -227,7 +223,7 @@ mod tests {
                 "object": "list", "model": "m",
                 "data": [
                     { "object": "embedding", "index": 1, "embedding": [3, -0.25] },
-                    { "object": "embedding", "index": 0, "embedding": base64(&[1.0, 2.0]) },
+                    { "object": "embedding", "index": 0, "embedding": base64_of(&[1.0, 2.0]) },
                 ],
                 "usage": { "prompt_tokens": 7, "total_tokens": 8 },
             }),
@@ -240,9 +236,9 @@ mod tests {
         assert_eq!((bare.vectors[1][1], bare.tokens), (1.0, None), "without index and usage");
         let marked = format!("\u{feff}{}", json!({ "data": [{ "embedding": [1, 2] }] }));
         assert_eq!(read(&[marked.into()], 1, 2).unwrap().vectors, [Vector::from([1.0, 2.0])]);
-        let unpadded = json!({ "data": [{ "embedding": base64(&[1.0, 2.0]).trim_end_matches('=') }] });
+        let unpadded = json!({ "data": [{ "embedding": base64_of(&[1.0, 2.0]).trim_end_matches('=') }] });
         assert_eq!(read_json(unpadded, 1).unwrap().vectors, [Vector::from([1.0, 2.0])]);
-        let escaped = base64(&[f32::from_bits(0x3fff_ffff); 2]).replace('/', "\\/");
+        let escaped = base64_of(&[f32::from_bits(0x3fff_ffff); 2]).replace('/', "\\/");
         assert!(escaped.contains('\\'));
         let escaped = format!(r#"{{"data":[{{"embedding":"{escaped}"}}]}}"#);
         assert_eq!(read(&[escaped.into()], 1, 2).unwrap().vectors[0][0].to_bits(), 0x3fff_ffff);
@@ -262,8 +258,8 @@ mod tests {
             (one(json!("?!")), 1, "not base64"),
             (one(json!("AAAA")), 1, "3 bytes"),
             (one(json!([0, -0.0])), 1, "all zeros"),
-            (one(json!(base64(&[1.0, f32::NAN]))), 1, "not finite"),
-            (one(json!(base64(&[1.0, f32::NEG_INFINITY]))), 1, "not finite"),
+            (one(json!(base64_of(&[1.0, f32::NAN]))), 1, "not finite"),
+            (one(json!(base64_of(&[1.0, f32::NEG_INFINITY]))), 1, "not finite"),
             (one(json!([1e300, 0])), 1, "out of range"),
             (one(json!(["a", "b"])), 1, "not what `/embeddings` gives"),
             (one(json!(null)), 1, "not what `/embeddings` gives"),
@@ -303,14 +299,9 @@ mod tests {
     proptest! {
         #[test]
         fn vectors_survive_base64_bit_by_bit(numbers in prop::collection::vec(prop::num::f32::NORMAL, 1..50)) {
-            let body = json!({ "data": [{ "index": 0, "embedding": base64(&numbers) }] }).to_string();
+            let body = json!({ "data": [{ "index": 0, "embedding": base64_of(&numbers) }] }).to_string();
             let answer = read(&[body.into()], 1, numbers.len()).unwrap();
             prop_assert_eq!(&*answer.vectors[0], &numbers[..]);
-        }
-
-        #[test]
-        fn no_body_makes_it_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(read(&[body.into()], 1, 2).is_err());
         }
     }
 }

@@ -93,7 +93,7 @@ fn reply(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Reply {
     Reply::Bytes([head.as_bytes(), body].concat())
 }
 
-fn base64_of(numbers: &[f32]) -> String {
+pub(super) fn base64_of(numbers: &[f32]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(crate::document::vector::to_bytes(numbers))
 }
