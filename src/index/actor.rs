@@ -497,7 +497,7 @@ mod tests {
             stage.index.block();
             world.rest().await;
             let calls: Vec<Call> = stage.underway.calls().into_iter().map(|(_, call)| call).collect();
-            assert_eq!(calls, [attempt(pulse::CALL)]);
+            assert_eq!(calls, [attempt(pulse::CALL_MAY_TAKE)]);
             stage.underway.close();
             stage.index.unblock();
             world.rest().await;

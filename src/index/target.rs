@@ -119,7 +119,7 @@ pub trait VectorIndex: Send + Sync + 'static {
 
     /// After how long a call to write hangs.
     fn may_take(&self) -> Duration {
-        pulse::CALL
+        pulse::CALL_MAY_TAKE
     }
 
     /// Why no search will ever have an answer, where that is so.

@@ -101,7 +101,7 @@ impl Ledger {
     }
 
     fn begin(&self, doing: &'static str) -> Option<Ongoing> {
-        self.underway.begin(Call { of: "the ledger", to: doing, may_take: pulse::CALL })
+        self.underway.begin(Call { of: "the ledger", to: doing, may_take: pulse::CALL_MAY_TAKE })
     }
 
     fn not_opened_to(&self, doing: &str) -> LedgerError {

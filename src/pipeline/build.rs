@@ -111,7 +111,7 @@ pub(super) fn build_within(
         status: r.provider_status.clone(),
         underway: pulse.underway.clone(),
         // The provider gives a call up by itself after this time.
-        may_take: r.settings.embedding.timeout() + pulse::CALL,
+        may_take: r.settings.embedding.timeout() + pulse::CALL_MAY_TAKE,
         accounts: Accounts::new(r.metrics.clone(), r.provider.model(), price),
         ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
         writer: writer.clone(),

@@ -149,7 +149,7 @@ fn an_arbiter_that_hangs_is_left_behind_and_its_work_is_done_by_the_next_one() {
 #[test]
 fn an_arbiter_that_hangs_beside_a_call_to_the_ledger_that_does_not_end_ends_the_run() {
     run(async |pipeline, gate| {
-        let call = Call { of: "the ledger", to: "write documents", may_take: pulse::CALL };
+        let call = Call { of: "the ledger", to: "write documents", may_take: pulse::CALL_MAY_TAKE };
         let _underway = pipeline.resources.ledger.underway().begin(call);
         let Ending::Hangs(reason) = pipeline.supervise_hanging(&gate).await else { panic!("it goes on") };
         assert!(reason.contains("the thread of the actors hangs"), "{reason}");

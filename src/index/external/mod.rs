@@ -251,7 +251,7 @@ impl VectorIndex for ExternalIndex {
     }
 
     fn may_take(&self) -> Duration {
-        self.collection.timeout() + pulse::CALL
+        self.collection.timeout() + pulse::CALL_MAY_TAKE
     }
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {

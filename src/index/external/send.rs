@@ -244,7 +244,7 @@ mod tests {
             assert_eq!(stage.index.write(writes.clone()).await.unwrap(), progress);
             assert_eq!(stage.collection.points().len(), held);
         }
-        assert_eq!(stage.index.may_take(), stage.collection.timeout() + pulse::CALL);
+        assert_eq!(stage.index.may_take(), stage.collection.timeout() + pulse::CALL_MAY_TAKE);
     }
 
     #[tokio::test(start_paused = true)]
