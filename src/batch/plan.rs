@@ -18,7 +18,7 @@ pub const AGEING: Duration = Duration::from_secs(2);
 /// The number of priorities.
 pub const PRIORITIES: usize = 10;
 
-/// One text in so many is taken by its worth alone: a steady stream of texts that are to be sent at once would otherwise starve all others.
+/// One text in ten is taken by its worth alone: a steady stream of immediate texts would otherwise starve all others.
 const ONE_OF: usize = 10;
 
 /// A lane for every priority, and one more each for texts that are to be sent at once.

@@ -110,9 +110,8 @@ impl Desk {
     }
 }
 
-/// What documents have paid for whose other texts may come much later: those that are too long for one call, and those of a batch of which a
-/// part failed. Of a document that lies in two batches by chance the process can lose no more texts than one call has anyway, and to keep
-/// them would be one more write for each call.
+/// The vectors to keep in the ledger ahead of their document: those of a document with more texts than one call takes, or of a batch that
+/// failed in part. Others of a split document arrive with the next call, and keeping them would cost a write per call.
 fn paid_with_others(
     part: &[PendingText],
     results: &[Result<Vector, String>],
