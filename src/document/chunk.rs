@@ -154,7 +154,7 @@ impl Chunker {
     fn cut_long<'a>(&self, text: &'a str, mut window: usize) -> Vec<&'a str> {
         let usual = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
         let mut chunks = Vec::new();
-        let mut start = 0;
+        let (mut start, mut covered) = (0, 0);
         while start < text.len() {
             let rest = &text[start..];
             let end = rest.floor_char_boundary(window);
@@ -168,7 +168,14 @@ impl Chunker {
             window = longest.max(usual / CHUNKS_AHEAD).saturating_mul(CHUNKS_AHEAD);
             // The last chunk ends where the window does, not where the text is best cut: it is cut again with what follows.
             let again = if end < rest.len() { cut.pop() } else { None };
-            chunks.extend(cut.into_iter().map(|(_, chunk)| chunk));
+            for (offset, chunk) in cut {
+                // With an overlap the first chunk of a window may lie within the last one of the window before.
+                let end = start + offset + chunk.len();
+                if end > covered {
+                    chunks.push(chunk);
+                    covered = end;
+                }
+            }
             start += again.map_or(end, |(offset, _)| offset);
         }
         chunks
@@ -360,14 +367,22 @@ mod tests {
         }
 
         #[test]
-        fn with_overlap_every_word_is_in_some_chunk_in_order(count in 1..400_usize, max in 8..20_usize, overlap in 0..=4_usize) {
-            let text = (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
-            let chunks = chunker(max, overlap, TextFormat::Plain, Words).cut(&text).join(" ");
+        fn with_overlap_every_word_is_in_some_chunk_in_order_and_every_chunk_says_something_new(
+            ends in prop::collection::vec(prop_oneof![8 => Just(" "), 2 => Just(". "), 1 => Just(".\n\n")], 1..400),
+            max in 8..20_usize,
+            part in 2..5_usize,
+        ) {
+            let text: String = ends.iter().enumerate().map(|(number, end)| format!("{number}{end}")).collect();
+            let (count, overlap) = (ends.len(), max / part);
             let mut next = 0;
-            for word in chunks.split(' ') {
-                let word: usize = word.parse().unwrap();
-                prop_assert!(word <= next, "{next} is missing");
-                next = next.max(word + 1);
+            for chunk in chunker(max, overlap, TextFormat::Plain, Words).cut(&text) {
+                let before = next;
+                for word in chunk.split_whitespace() {
+                    let word: usize = word.trim_matches('.').parse().unwrap();
+                    prop_assert!(word <= next, "{next} is missing");
+                    next = next.max(word + 1);
+                }
+                prop_assert!(next > before, "it says nothing that the one before does not: {chunk:?}");
             }
             prop_assert_eq!(next, count);
         }
