@@ -1,7 +1,9 @@
-//! What "nothing lost" rests on: every delivery carries a [`Receipt`], and a source commits only up to the first that is open.
+//! What "nothing lost" rests on: every [`Record`] that is delivered carries a [`Receipt`], and a source commits only up to the first that is open.
 
 pub mod receipt;
+pub mod record;
 pub mod window;
 
 pub use receipt::{Receipt, Verdict, Verdicts};
-pub use window::{Delivery, Limits, Window};
+pub use record::{Committed, Form, Origin, Partition, Position, Record, Room};
+pub use window::{Delivery, Window};

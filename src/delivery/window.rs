@@ -5,18 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Receipt, Verdicts};
+use super::{Partition, Position, Receipt, Record, Room, Verdicts};
 use crate::document::{Operation, Version};
-use crate::source::{Partition, Position, Record, Room};
-
-/// How much may be delivered and not yet settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Records.
-    pub records: usize,
-    /// What the records [weigh](Record::weight) together, bytes. The last one may exceed it.
-    pub bytes: usize,
-}
 
 /// One record on its way.
 #[derive(Debug)]
@@ -45,7 +35,8 @@ enum Fate {
 /// The deliveries of one source from the oldest open one on. Numbers are given in the order of reading and never again.
 #[derive(Debug)]
 pub struct Window {
-    limits: Limits,
+    /// How much may be delivered and not yet settled.
+    limits: Room,
     /// The number of `deliveries[0]`.
     first: u64,
     deliveries: VecDeque<Delivery>,
@@ -61,7 +52,7 @@ pub struct Window {
 
 impl Window {
     /// An empty window.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Room) -> Self {
         Self {
             limits,
             first: 0,
@@ -237,7 +228,7 @@ mod tests {
     #[test]
     fn is_full_by_records_or_by_bytes() {
         let file = partition("file");
-        let mut window = Window::new(Limits { records: 3, bytes: 1000 });
+        let mut window = Window::new(Room { records: 3, bytes: 1000 });
         let numbers: Vec<u64> = (1..=3).map(|offset| admit(&mut window, record(&file, offset))).collect();
         assert!(window.room().is_none());
         window.settle(numbers[1]);
@@ -246,7 +237,7 @@ mod tests {
         window.settle(numbers[0]);
         assert_eq!(window.room().unwrap().records, 2);
 
-        let mut window = Window::new(Limits { records: 100, bytes: 15 });
+        let mut window = Window::new(Room { records: 100, bytes: 15 });
         admit(&mut window, record(&file, 1));
         assert_eq!(window.room().unwrap().bytes, 5);
         admit(&mut window, record(&file, 2));
@@ -256,7 +247,7 @@ mod tests {
     #[test]
     fn a_record_takes_the_room_that_it_weighs_until_it_is_settled() {
         let file = partition("file");
-        let mut window = Window::new(Limits { records: 3, bytes: 1000 });
+        let mut window = Window::new(Room { records: 3, bytes: 1000 });
         let light = admit(&mut window, record(&file, 1));
         let heavy = admit(&mut window, Record { weight: 600, payload: Bytes::new(), ..record(&file, 2) });
         assert_eq!((window.bytes(), window.room().unwrap().bytes), (610, 390));
@@ -269,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_counted_only_while_the_delivery_is_open() {
-        let mut window = Window::new(Limits { records: 3, bytes: 1000 });
+        let mut window = Window::new(Room { records: 3, bytes: 1000 });
         let number = admit(&mut window, record(&partition("file"), 1));
         assert_eq!((window.lose(number), window.lose(number)), (Some(1), Some(2)));
         assert!(window.settle(number));
@@ -280,7 +271,7 @@ mod tests {
     #[test]
     fn what_is_let_go_is_waited_for_by_nobody_and_its_positions_are_not_committed() {
         let (gone, kept) = (partition("gone"), partition("kept"));
-        let mut window = Window::new(Limits { records: 5, bytes: 1000 });
+        let mut window = Window::new(Room { records: 5, bytes: 1000 });
         let numbers: Vec<u64> = [(&gone, 1), (&kept, 1), (&gone, 2), (&gone, 3), (&kept, 2)]
             .map(|(partition, offset)| admit(&mut window, record(partition, offset)))
             .to_vec();
@@ -304,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_let_go_takes_room_until_its_receipt_is_back() {
         let (gone, kept) = (partition("gone"), partition("kept"));
-        let mut window = Window::new(Limits { records: 4, bytes: 1000 });
+        let mut window = Window::new(Room { records: 4, bytes: 1000 });
         let verdicts = Verdicts::new(|| {});
         let [travels, back, _never_sent] = [1, 2, 3].map(|offset| admit(&mut window, record(&gone, offset)));
         let receipts = [travels, back].map(|number| window.receipt(number, verdicts.clone()).unwrap());
@@ -326,7 +317,7 @@ mod tests {
     #[test]
     fn what_is_let_go_behind_an_open_delivery_takes_its_room_once() {
         let (gone, kept) = (partition("gone"), partition("kept"));
-        let mut window = Window::new(Limits { records: 4, bytes: 1000 });
+        let mut window = Window::new(Room { records: 4, bytes: 1000 });
         let open = admit(&mut window, record(&kept, 1));
         let [travels, back] = [1, 2].map(|offset| admit(&mut window, record(&gone, offset)));
         let receipts = [travels, back].map(|number| window.receipt(number, Verdicts::new(|| {})).unwrap());
@@ -345,7 +336,7 @@ mod tests {
         #[test]
         fn commits_exactly_the_contiguous_settled_part(order in Just((0..40u64).collect::<Vec<_>>()).prop_shuffle()) {
             let parts = [partition("a"), partition("b")];
-            let mut window = Window::new(Limits { records: 100, bytes: 10_000 });
+            let mut window = Window::new(Room { records: 100, bytes: 10_000 });
             for offset in 0..40 {
                 admit(&mut window, record(&parts[offset as usize % 2], offset + 1));
             }

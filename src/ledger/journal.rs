@@ -146,9 +146,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::delivery::{Partition, Position};
     use crate::ledger::LedgerErrorKind;
     use crate::ledger::testing::{open, options};
-    use crate::source::{Partition, Position};
     use crate::telemetry::health::HealthState;
 
     const MS: i64 = NANOS_IN_MS;

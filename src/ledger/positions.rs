@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use crate::source::{Committed, Position};
+use crate::delivery::{Committed, Position};
 
 use super::Ledger;
 use super::error::LedgerError;
@@ -63,8 +63,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::delivery::Partition;
     use crate::ledger::testing::open;
-    use crate::source::Partition;
 
     fn position(name: &str, detail: &str, offset: u64) -> Position {
         let partition = Arc::new(Partition { name: name.to_owned(), detail: detail.to_owned() });

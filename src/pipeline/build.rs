@@ -13,7 +13,7 @@ use crate::actor::pulse::{self, Pulse};
 use crate::actor::{GiveUp, Incident, Outlet, Watch, guard};
 use crate::batch::{self, Batcher, Drain};
 use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
-use crate::delivery::Limits;
+use crate::delivery::Room;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::accounts::Accounts;
 use crate::embed::actor::{Desk, Embedder};
@@ -29,7 +29,7 @@ pub(super) const WRITING: usize = 32;
 /// Bytes of large documents on their way from their plan to the index, with their texts.
 const PLANNED: usize = 64 * 1024 * 1024;
 /// What each source may have on its way.
-pub const WINDOW: Limits = Limits { records: 10_000, bytes: 64 * 1024 * 1024 };
+pub const WINDOW: Room = Room { records: 10_000, bytes: 64 * 1024 * 1024 };
 
 /// The sources of a generation, to be stopped and asked whether they are done.
 pub struct Sources {
@@ -73,7 +73,7 @@ pub fn build(
 
 /// As [`build`], with this window for each source.
 pub(super) fn build_within(
-    window: Limits,
+    window: Room,
     resources: &Arc<Resources>,
     sources: Vec<NamedSource>,
     pulse: &Pulse,

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memchr2};
 
-use super::record::KEPT;
+use crate::delivery::record::KEPT;
 
 /// How much is read at once.
 pub(super) const CHUNK: usize = 1 << 20;

@@ -9,7 +9,6 @@ pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod lines;
-pub mod record;
 pub mod replan;
 pub mod replay;
 pub mod rewrite;
@@ -28,8 +27,8 @@ use crate::settings::DocumentSettings;
 use crate::settings::SourceSettings;
 use crate::telemetry::{Metrics, SourceBoard};
 
+pub use crate::delivery::{Committed, Form, Origin, Partition, Position, Record, Room};
 pub use actor::MakeSource;
-pub use record::{Committed, Form, Partition, Position, Record};
 
 /// See [`Source::on_commit`].
 pub type OnCommit = Arc<dyn Fn(&[Position]) + Send + Sync>;
@@ -82,16 +81,6 @@ pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<Make
         #[cfg(not(feature = "kafka"))]
         SourceSettings::Kafka(_) => return Err("this build reads no Kafka".to_owned()),
     })
-}
-
-/// How much a source may give at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Records; at least 1.
-    pub records: usize,
-    /// What the records [weigh](Record::weight) together, bytes. A single record may exceed it, so that one large record cannot stop a
-    /// source.
-    pub bytes: usize,
 }
 
 /// What a read gave.

@@ -8,8 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::http::Removal;
-use super::record::Origin;
-use super::{Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{Origin, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::ledger::patience::blocking;
 use crate::ledger::{DeadLetter, Ledger};
 

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::actor::{Ingestor, LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD, Rest, StopReading, Wiring};
 use crate::dedup::{Changes, Incoming};
-use crate::delivery::{Limits, Verdict};
+use crate::delivery::{Room, Verdict};
 use crate::document::{Operation, Version};
 use crate::ledger::testing::{here, write};
 use crate::ledger::{DeadLetter, DocumentWrite, Ledger, TakenRecord};
@@ -21,7 +21,7 @@ use crate::telemetry::health::{Component, ComponentHealth, HealthState};
 use crate::testkit::fakes::{self, FakeProvider, Fault, SLOW, Script};
 use crate::testkit::{Probe, World};
 
-const LIMITS: Limits = Limits { records: 10, bytes: 1 << 20 };
+const LIMITS: Room = Room { records: 10, bytes: 1 << 20 };
 
 struct Stage {
     resources: Arc<Resources>,
@@ -39,7 +39,7 @@ impl Stage {
         Self::within(world, script, LIMITS).await
     }
 
-    async fn within(world: &World, script: &Script, limits: Limits) -> Self {
+    async fn within(world: &World, script: &Script, limits: Room) -> Self {
         Self::with(world, script, limits, |_| {}).await
     }
 
@@ -48,7 +48,7 @@ impl Stage {
         Self::with(world, script, LIMITS, prepare).await
     }
 
-    async fn with(world: &World, script: &Script, limits: Limits, prepare: impl FnOnce(&Resources)) -> Self {
+    async fn with(world: &World, script: &Script, limits: Room, prepare: impl FnOnce(&Resources)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
         prepare(&resources);
@@ -189,7 +189,7 @@ fn what_is_stored_outside_the_index_is_not_counted_as_fresh_in_it() {
 fn the_window_is_bounded_in_bytes_too() {
     World::run(1, async |world| {
         let events = events(0..10);
-        let limits = Limits { records: 100, bytes: events[0].len() * 3 };
+        let limits = Room { records: 100, bytes: events[0].len() * 3 };
         let stage = Stage::within(&world, &script(&events), limits).await;
         let mut settled = 0;
         while settled < 10 {
@@ -237,7 +237,7 @@ fn what_is_lost_comes_again_then_alone_and_then_goes_to_the_dead_letters() {
 fn a_source_that_is_not_read_for_want_of_room_looks_after_itself_and_goes_on() {
     World::run(1, async |world| {
         let script = Script::with(events(0..8).iter().map(String::as_str), 4, false);
-        let stage = Stage::within(&world, &script, Limits { records: 4, ..LIMITS }).await;
+        let stage = Stage::within(&world, &script, Room { records: 4, ..LIMITS }).await;
         let open = stage.arrived(&world).await;
         let before = script.watched();
         tokio::time::sleep(Duration::from_secs(60)).await;
@@ -260,7 +260,7 @@ fn what_many_reads_gave_and_is_lost_together_comes_again_in_messages_of_one_read
     World::run(1, async |world| {
         let events = events(0..2500);
         let script = Script::with(events.iter().map(String::as_str), 1000, true);
-        let stage = Stage::within(&world, &script, Limits { records: 3000, bytes: 1 << 20 }).await;
+        let stage = Stage::within(&world, &script, Room { records: 3000, bytes: 1 << 20 }).await;
         let lost = stage.arrived(&world).await;
         assert_eq!(lost.len(), 2500);
         drop(lost);
@@ -279,7 +279,7 @@ fn what_many_reads_gave_and_is_lost_together_comes_again_in_messages_of_one_read
 fn suspects_travel_one_by_one_and_nothing_is_read_meanwhile() {
     World::run(1, async |world| {
         let script = script(&events(0..8));
-        let stage = Stage::within(&world, &script, Limits { records: 4, ..LIMITS }).await;
+        let stage = Stage::within(&world, &script, Room { records: 4, ..LIMITS }).await;
         for _ in 0..LOSSES_UNTIL_ALONE {
             let open = stage.arrived(&world).await;
             assert_eq!(open.len(), 4);
@@ -429,7 +429,7 @@ fn what_cannot_be_read_or_is_rejected_is_buried_before_it_is_settled() {
 fn a_restart_reads_on_from_what_was_committed_and_old_receipts_speak_to_nobody() {
     World::run(1, async |world| {
         let script = Script::with(events(0..6).iter().map(String::as_str), 3, false);
-        let stage = Stage::within(&world, &script, Limits { records: 6, ..LIMITS }).await;
+        let stage = Stage::within(&world, &script, Room { records: 6, ..LIMITS }).await;
         let mut open = stage.arrived(&world).await;
         let old = open.split_off(2);
         settle(open);
@@ -492,7 +492,7 @@ fn what_is_revoked_is_neither_waited_for_nor_committed_and_is_given_again_when_i
 fn what_is_revoked_while_nothing_gets_through_makes_no_room_before_it_is_back() {
     World::run(1, async |world| {
         let script = script(&events(0..6));
-        let stage = Stage::within(&world, &script, Limits { records: 4, ..LIMITS }).await;
+        let stage = Stage::within(&world, &script, Room { records: 4, ..LIMITS }).await;
         let mut gone = stage.arrived(&world).await;
         assert_eq!(ids(&gone), ["d0", "d1", "d2", "d3"]);
         script.revoke(1);

@@ -33,9 +33,9 @@ fn lines() -> Vec<String> {
 }
 
 /// Two windows with room for the same number of these lines, one in records and one in bytes.
-fn windows(lines: &[String]) -> [Limits; 2] {
+fn windows(lines: &[String]) -> [Room; 2] {
     let bytes = lines[0].len() * ADMITTED;
-    [Limits { records: ADMITTED, bytes: 2 * bytes }, Limits { records: 2 * ADMITTED, bytes }]
+    [Room { records: ADMITTED, bytes: 2 * bytes }, Room { records: 2 * ADMITTED, bytes }]
 }
 
 /// What is where.
@@ -62,7 +62,7 @@ impl Held {
 }
 
 /// Reads a source against an index that is blocked for hours, and then no more. `full`: what else must be so all the while.
-async fn blocked(world: &World, pipeline: &Pipeline, window: Limits, make: MakeSource, full: impl AsyncFn()) {
+async fn blocked(world: &World, pipeline: &Pipeline, window: Room, make: MakeSource, full: impl AsyncFn()) {
     pipeline.index.block();
     let (sources, _failures) = pipeline.start_reading(window, vec![NamedSource { name: "source".into(), make }]);
     let held = Held { window: ADMITTED, batcher: ADMITTED - ANSWERED, calls: WRITING + CALLS, writes: 0 };
@@ -182,7 +182,7 @@ fn with_a_blocked_index_large_documents_are_looked_at_again_exactly_as_far_as_th
         pipeline.resources.ledger.write(&writes).unwrap();
 
         pipeline.index.block();
-        let (ledger, window) = (pipeline.resources.ledger.clone(), Limits { records: 1000, bytes: ROOM * length });
+        let (ledger, window) = (pipeline.resources.ledger.clone(), Room { records: 1000, bytes: ROOM * length });
         let make: MakeSource = Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), "plan".into())));
         let (sources, _failures) =
             pipeline.start_reading(window, vec![NamedSource { name: replan::NAME.into(), make }]);

@@ -18,7 +18,7 @@ use super::build::{NamedSource, Sources, WINDOW, build_within};
 use super::generation::{Failure, at_rest};
 use super::supervisor::{Ending, RunOptions, supervise_sources};
 use crate::actor::pulse::{self, Pulse};
-use crate::delivery::Limits;
+use crate::delivery::Room;
 use crate::document::mapping::Mapped;
 use crate::document::{Change, Document, DocumentId, Vector, Version};
 use crate::ledger::testing::write;
@@ -67,7 +67,7 @@ impl Pipeline {
     }
 
     /// Starts a generation of actors that reads these scripts, with this window for each.
-    fn start(&self, window: Limits, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
+    fn start(&self, window: Room, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
         let named = |(number, script): (usize, &&Script)| NamedSource {
             name: format!("script-{number}").into(),
             make: script.make(),
@@ -75,7 +75,7 @@ impl Pipeline {
         self.start_reading(window, scripts.iter().enumerate().map(named).collect())
     }
 
-    fn start_reading(&self, window: Limits, sources: Vec<NamedSource>) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
+    fn start_reading(&self, window: Room, sources: Vec<NamedSource>) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
         let (failed, failures) = mpsc::unbounded_channel();
         (build_within(window, &self.resources, sources, &Pulse::default(), failed), failures)
     }

@@ -118,7 +118,7 @@ struct Simulation {
     random: fastrand::Rng,
     events: Vec<Value>,
     scripts: [Script; 2],
-    window: Limits,
+    window: Room,
     folder: TempDir,
     provider: Arc<FakeProvider>,
     /// What the ledger meets in this life.
@@ -183,7 +183,7 @@ impl Simulation {
         add_refused(&mut events, &mut random);
         let (one, other) = events.split_at(random.usize(0..events.len()));
         let scripts = [script(one, random.usize(1..40)), script(other, random.usize(1..40))];
-        let window = Limits { records: random.usize(1..60), bytes: random.usize(200..20_000) };
+        let window = Room { records: random.usize(1..60), bytes: random.usize(200..20_000) };
         Self {
             seed,
             random,
@@ -385,7 +385,7 @@ fn dead(pipeline: &Pipeline) -> Vec<String> {
 
 /// What may be in memory at any moment. Looked at whenever something outside is called.
 struct Bounds {
-    window: Limits,
+    window: Room,
     /// The bytes of the longest record: one may go beyond the window.
     largest: usize,
     /// The most chunks of a text.

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::{Partition, Record, Source};
 use crate::actor::{Closed, GiveUp, Outlet};
 use crate::dedup::{Changes, Incoming};
-use crate::delivery::{Limits, Verdict, Verdicts, Window};
+use crate::delivery::{Room, Verdict, Verdicts, Window};
 use crate::document::mapping::Mapper;
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
@@ -58,7 +58,7 @@ pub struct Wiring {
     /// Where changes go.
     pub deduplicator: Outlet<Changes>,
     /// The bound on what is delivered and not settled.
-    pub limits: Limits,
+    pub limits: Room,
     /// Counts what comes of each event.
     pub metrics: Arc<Metrics>,
     /// Shows what the source is doing.

@@ -21,8 +21,8 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 
 use self::pages::{Bodies, Budget, RowGroup};
+use crate::delivery::record::KEPT;
 use crate::source::lines::Cut;
-use crate::source::record::KEPT;
 
 /// How many rows are decoded at once at most.
 const ROWS: u64 = 256;

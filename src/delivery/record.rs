@@ -1,4 +1,4 @@
-//! What a source gives: bytes with the place they came from.
+//! What a source gives: bytes with the place they came from, so many at once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +57,17 @@ impl From<&Position> for Committed {
 }
 
 /// How much is kept to show of bytes that are no record because they are too many.
-pub(super) const KEPT: usize = 64 << 10;
+pub(crate) const KEPT: usize = 64 << 10;
+
+/// How much there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Records; at least 1.
+    pub records: usize,
+    /// What the records [weigh](Record::weight) together, bytes. A single record, or the last one of a window, may exceed it, so that one
+    /// large record cannot stop a source.
+    pub bytes: usize,
+}
 
 /// One record: bytes as the source gave them.
 #[derive(Debug, Clone)]
