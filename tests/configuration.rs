@@ -108,6 +108,10 @@ fn one_mistake_gives_one_problem() {
     for (yaml, told) in [
         (with("chunking: { max_tokens: 0 }"), "chunking.max_tokens: is 0; at least 8 are needed"),
         (
+            document("events: { field: type, sale: { operation: patch, priority: 300 } }"),
+            "document.events.sale.priority: must be at most 9, not 300",
+        ),
+        (
             with("chunking: { max_tokens: -1 }"),
             "chunking.max_tokens: needs a whole number, 0 or more, not the number -1",
         ),

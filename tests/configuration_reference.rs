@@ -346,7 +346,7 @@ impl Page {
             "PathBuf" => "path",
             "SocketAddr" => "address and port",
             "bool" => "`true` or `false`",
-            "u8" | "u64" | "usize" => "whole number",
+            "u64" | "usize" => "whole number",
             "f64" => "number",
             "Span" => "time",
             "ByteSize" => "size",

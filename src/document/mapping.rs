@@ -202,7 +202,8 @@ impl Kind {
         let mut rename: Vec<(FieldName, String)> = rename.collect::<Result<_, _>>()?;
         // What lies inside of another is taken out of it before that one is.
         rename.sort_by_key(|(from, _)| Reverse(from.keys().len()));
-        Ok(Some(Self { operation, priority: settings.priority, immediate: settings.immediate, rename }))
+        let priority = u8::try_from(settings.priority).unwrap_or(u8::MAX);
+        Ok(Some(Self { operation, priority, immediate: settings.immediate, rename }))
     }
 
     /// Moves fields to their new names, all at once: two may change places. A moved field replaces one that has its new name.

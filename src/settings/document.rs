@@ -157,7 +157,7 @@ pub struct EventKindSettings {
     pub operation: EventOperation,
     /// The lane its text waits in: 0 is ordinary, higher goes first. At most 9.
     #[serde(default)]
-    pub priority: u8,
+    pub priority: usize,
     /// Send its text at once instead of waiting for a full batch.
     #[serde(default)]
     pub immediate: bool,

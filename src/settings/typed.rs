@@ -95,7 +95,6 @@ fn expected_in_words(expected: &str) -> String {
     match expected {
         "a string" | "string" | "path string" => "a text",
         "a boolean" => "`true` or `false`",
-        "u8" => "a whole number from 0 to 255",
         "u64" | "usize" => "a whole number, 0 or more",
         "f64" => "a number",
         "a sequence" => "a list like `[a, b]`",
