@@ -57,6 +57,11 @@ impl FieldName {
         std::iter::once(self.key.clone()).chain(inner).collect()
     }
 
+    /// The JSON pointer to the value in a record, also where the name is a key.
+    pub fn pointer(&self) -> String {
+        self.keys().iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1"))).collect()
+    }
+
     /// The value in a record. `null` counts as missing.
     pub fn of<'a>(&self, fields: &'a Fields) -> Option<&'a Value> {
         self.within(fields.get(&self.key)?)
@@ -171,7 +176,15 @@ mod tests {
             ("/b/none", None),
             ("none", None),
         ] {
-            assert_eq!(FieldName::new(name).unwrap().of(&record), found.as_ref(), "{name}");
+            let field = FieldName::new(name).unwrap();
+            assert_eq!(field.of(&record), found.as_ref(), "{name}");
+            let pointer = field.pointer();
+            assert_eq!(FieldName::new(&pointer).unwrap().of(&record), found.as_ref(), "{name} {pointer}");
+        }
+        for (name, pointer) in
+            [("a", "/a"), ("/a", "/a"), ("m~n", "/m~0n"), ("a/b", "/a~1b"), ("/a~1b/~01", "/a~1b/~01")]
+        {
+            assert_eq!(FieldName::new(name).unwrap().pointer(), pointer, "{name}");
         }
     }
 

@@ -1,44 +1,71 @@
 //! What the configuration leaves behind without saying so: what records mean has changed, or a source of events that were accepted is gone.
 
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
 
+use crate::document::FieldName;
 use crate::ledger::{Ledger, LedgerError};
-use crate::settings::{Settings, SourceSettings};
+use crate::settings::document::{EventSettings, VersionSettings};
+use crate::settings::{DocumentSettings, Settings, SourceSettings};
 use crate::telemetry::figures::counted;
 
 /// Where the ledger keeps what records meant.
 const SETTING: &str = "reading";
 
+/// What decides what records mean, as the ledger keeps it.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Reading {
+    #[serde(rename = "document.id")]
+    id: String,
+    #[serde(rename = "document.version")]
+    version: Option<VersionSettings>,
+    #[serde(rename = "document.events")]
+    events: Option<EventSettings>,
+}
+
+impl Reading {
+    fn of(document: &DocumentSettings) -> Self {
+        Self { id: document.id.clone(), version: document.version.clone(), events: document.events.clone() }
+    }
+
+    /// The same in one form of all that mean the same: every field by its pointer, and kinds of events without what says when they are
+    /// embedded.
+    fn meaning(mut self) -> Self {
+        self.id = pointer(&self.id);
+        if let Some(version) = &mut self.version {
+            version.field = pointer(&version.field);
+        }
+        if let Some(events) = &mut self.events {
+            events.field = pointer(&events.field);
+            for kind in events.kinds.values_mut() {
+                (kind.priority, kind.immediate) = (0, false);
+                kind.rename = kind.rename.iter().map(|(from, to)| (pointer(from), to.clone())).collect();
+            }
+        }
+        self
+    }
+}
+
+fn pointer(name: &str) -> String {
+    FieldName::new(name).map_or_else(|_| name.to_owned(), |field| field.pointer())
+}
+
 /// What a person should know at the start of a run. What records mean is kept: a change is told once.
 pub fn news(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerError> {
     let mut news = forsaken(settings, ledger)?;
-    let now = json!({
-        "document.id": settings.document.id,
-        "document.version": settings.document.version,
-        "document.events": meaning(&json!(settings.document.events)),
-    });
-    let mut before = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Map<String, Value>>(&text).ok());
-    if let Some(events) = before.as_mut().and_then(|before| before.get_mut("document.events")) {
-        *events = meaning(events);
+    let now = Reading::of(&settings.document);
+    let kept = serde_json::to_string(&now).expect("texts and numbers under names are always JSON");
+    let before = ledger.setting(SETTING)?;
+    if before.as_ref() != Some(&kept) {
+        ledger.set_setting(SETTING, &kept)?;
     }
-    if before.as_ref() != now.as_object() {
-        ledger.set_setting(SETTING, &now.to_string())?;
-    }
-    let Some(before) = before else { return Ok(news) };
+    let Some(before) = before.and_then(|kept| serde_json::from_str::<Reading>(&kept).ok()) else { return Ok(news) };
+    let (before, now) = (before.meaning(), now.meaning());
     if ledger.counts()?.documents > 0 {
-        let changed = MEANINGS.iter().filter(|(key, _)| before.get(*key) != now.get(*key));
-        news.extend(changed.map(|(key, meaning)| format!("`{key}` has changed: {meaning}")));
+        let changed = [before.id != now.id, before.version != now.version, before.events != now.events];
+        let changed = MEANINGS.iter().zip(changed).filter(|(_, changed)| *changed);
+        news.extend(changed.map(|((key, meaning), _)| format!("`{key}` has changed: {meaning}")));
     }
     Ok(news)
-}
-
-/// Kinds of events without what says when they are embedded, and not what they mean.
-fn meaning(events: &Value) -> Value {
-    let mut events = events.clone();
-    for kind in events.as_object_mut().into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
-        kind.retain(|key, _| key != "priority" && key != "immediate");
-    }
-    events
 }
 
 const MEANINGS: [(&str, &str); 3] = [
@@ -114,11 +141,37 @@ mod tests {
                 "id: id, version: { field: v, unit: counter }, events: { field: t, a: { operation: patch, priority: 3, immediate: true } }",
                 &[],
             ),
+            (
+                "id: /id, version: { field: /v, unit: counter }, events: { field: /t, a: { operation: patch, rename: { c: d } } }",
+                &["`document.events` has changed"],
+            ),
+            (
+                "id: id, version: { field: v, unit: counter }, events: { field: t, a: { operation: patch, rename: { /c: d } } }",
+                &[],
+            ),
         ] {
             let told = told(&ledger, document, "api");
             assert_eq!(told.len(), keys.len(), "{document}: {told:?}");
             for (told, key) in told.iter().zip(keys) {
                 assert!(told.starts_with(key) && told.contains("state.path"), "{document}: {told}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_kept_before_is_compared_by_its_meaning() {
+        for kept in [
+            r#"{"document.id":"id","document.version":null,"document.events":{"field":"t","a":{"operation":"patch","rename":{}}}}"#,
+            r#"{"document.id":"id","document.version":null,"document.events":{"field":"t","a":{"operation":"patch","priority":3,"immediate":true,"rename":{}}}}"#,
+        ] {
+            let (_folder, ledger) = open();
+            ledger.write(&[write("a", vec![here("one")])]).unwrap();
+            for (document, changed) in [
+                ("id: id, events: { field: t, a: { operation: patch, priority: 1 } }", false),
+                ("id: id, events: { field: t, a: { operation: upsert, priority: 1 } }", true),
+            ] {
+                ledger.set_setting(SETTING, kept).unwrap();
+                assert_eq!(told(&ledger, document, "api").len(), usize::from(changed), "{kept} {document}");
             }
         }
     }
