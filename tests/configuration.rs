@@ -94,7 +94,7 @@ server: { listen: "localhost" }
         "embedding.concurrency: must be from 1 to 10000",
         "embedding.model: is missing: name the model, like `text-embedding-3-small`, or set `preset` to one of `openai-small`, `openai-large`, `holysheep-small`, `holysheep-large`",
         "state: needs a group of keys, not the text `here`",
-        "server.listen: needs an address and port like `127.0.0.1:9090`, not the text `localhost`",
+        "server.listen: needs an IP address and port like `127.0.0.1:9090`, not the text `localhost`",
         "batchin: unknown key `batchin`; did you mean `batching`?",
     ];
     assert_eq!(told, expected, "{told:#?}");

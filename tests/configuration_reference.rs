@@ -344,7 +344,7 @@ impl Page {
         match kind {
             "String" | "Secret" => "text",
             "PathBuf" => "path",
-            "SocketAddr" => "address and port",
+            "SocketAddr" => "IP address and port",
             "bool" => "`true` or `false`",
             "u64" | "usize" => "whole number",
             "f64" => "number",

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkingSettings {
     /// The most tokens a chunk has, in the model's own tokens where its tokenizer is known, else in bytes divided by four.
-    /// A lower limit of the model itself applies instead.
+    /// At least 8. A lower limit of the model itself applies instead.
     pub max_tokens: usize,
-    /// How many tokens the end of a chunk shares with the start of the next. At most half of `max_tokens`.
+    /// How many tokens the end of a chunk shares with the start of the next. At most half of `max_tokens`, or of
+    /// the model's limit where that is lower.
     pub overlap: usize,
     /// Where a text may be cut: `plain` (paragraphs, sentences, words) or `markdown` (headings and blocks first).
     pub format: TextFormat,

@@ -96,7 +96,8 @@ pub struct OpenaiSettings {
     /// What a million tokens cost, in US dollars; for the reports only. Known for the models of the presets at their own address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
-    /// The most tokens that the model takes in one text; longer texts are cut into chunks. Default: 8191.
+    /// The most tokens that the model takes in one text; longer texts are cut into chunks. At least 8. Default:
+    /// 8191.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text_tokens: Option<usize>,
 }

@@ -11,7 +11,7 @@ use super::units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
-    /// Address and port. Vectide asks nobody for a password: keep it on `127.0.0.1` or behind a proxy.
+    /// IP address and port; a host's name is none. Vectide asks nobody for a password: keep it on `127.0.0.1` or behind a proxy.
     #[serde(default = "default_listen", deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// The largest request body, after decompression; a larger one is answered 413.
@@ -26,7 +26,7 @@ pub struct ServerSettings {
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse()
-        .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"an address and port like `127.0.0.1:9090`"))
+        .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"an IP address and port like `127.0.0.1:9090`"))
 }
 
 fn default_listen() -> SocketAddr {

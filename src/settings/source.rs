@@ -33,8 +33,8 @@ pub enum SourceSettings {
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
     /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Endings: `.jsonl`, `.ndjson`,
-    /// `.csv`, `.parquet`; `.gz` and `.zst` behind the first three. Hidden files are left out, of a
-    /// folder and of what a glob matches unless its dot is written; so are folders below a folder.
+    /// `.csv`, `.parquet`; `.gz` and `.zst` behind the first three. Where `format` is set, any ending will do. Hidden files are left
+    /// out, of a folder and of what a glob matches unless its dot is written; so are folders below a folder.
     pub path: String,
     /// The format, for files whose ending does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
