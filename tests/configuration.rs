@@ -45,6 +45,13 @@ fn with(sections: &str) -> String {
     serde_yaml::to_string(&whole).unwrap()
 }
 
+/// The minimal configuration with these metadata, which Pinecone is to filter by.
+fn pinecone(listed: &str, declared: &str) -> String {
+    with(&format!(
+        "{{ document: {{ id: i, text: '{{{{ t }}}}', metadata: {listed} }}, index: {{ type: pinecone, api_key: k, metadata: {declared} }} }}"
+    ))
+}
+
 #[test]
 fn the_minimal_configuration_is_enough() {
     let settings = read(MINIMAL, &[], &[]).unwrap();
@@ -98,6 +105,26 @@ server: { listen: "localhost" }
         "batchin: unknown key `batchin`; did you mean `batching`?",
     ];
     assert_eq!(told, expected, "{told:#?}");
+}
+
+#[test]
+fn a_declared_field_may_be_any_part_of_a_listed_one() {
+    for (listed, declared) in [
+        ("[a]", "a"),
+        ("[a]", "/a"),
+        ("[a]", "/a/b"),
+        ("[/a/b]", "/a/b"),
+        ("[/a/b]", "/a/b/c"),
+        ("[/a/b]", "/~1a~1b/c"),
+        ("[a/b]", "/a~1b/c"),
+    ] {
+        let told = problems(&pinecone(listed, &format!("{{ {declared}: text }}")));
+        assert!(told.is_empty(), "{listed} {declared}: {told:?}");
+    }
+    for (listed, declared) in [("[ab]", "a"), ("[/a/b]", "/a/bc"), ("[/a/b]", "/a"), ("[a]", "/ab/a")] {
+        let told = problems(&pinecone(listed, &format!("{{ {declared}: text }}")));
+        assert!(told.len() == 1 && told[0].starts_with("document.metadata: lacks "), "{listed} {declared}: {told:?}");
+    }
 }
 
 #[test]
@@ -180,6 +207,22 @@ fn one_mistake_gives_one_problem() {
         (
             with("index: { type: pinecone, api_key: k, metadata: { sizes: 'number[]' } }"),
             "index.metadata.sizes: Pinecone has lists of texts only, not `number[]`",
+        ),
+        (
+            pinecone("[price]", "{ prce: number }"),
+            "document.metadata: lacks `prce`, which `index.metadata` declares; did you mean `price`?",
+        ),
+        (
+            pinecone("[]", "{ price: number }"),
+            "document.metadata: lacks `price`, which `index.metadata` declares; list it here too, or remove it there",
+        ),
+        (
+            pinecone("[sale]", "{ price: number, sale: boolean, tags: 'text[]' }"),
+            "document.metadata: lacks `price`, `tags`, which `index.metadata` declares; list it here too, or remove it there",
+        ),
+        (
+            pinecone("[price, 7]", "{ prce: number }"),
+            "document.metadata[1]: needs a text, not the number 7; put it in quotes",
         ),
         (with("state: { path: '' }"), "state.path: is empty; name a folder, like `data`"),
         (with("server: { max_body: 0 }"), "server.max_body: must be at least 1"),
@@ -584,7 +627,7 @@ fn the_shipped_configuration_loads() {
     load(&root.join("config.yaml"), &[]).unwrap();
 }
 
-/// Every YAML block that is a whole configuration, in every page for users.
+/// Every YAML block that is a whole configuration, in every page for users; and every `index` section, which goes with documents of a shop.
 #[test]
 fn the_configurations_in_the_documentation_load() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -600,6 +643,7 @@ fn the_configurations_in_the_documentation_load() {
         "WEAVIATE_API_KEY",
     ];
     let variables = keys.map(|key| (key, "k"));
+    const SHOP: &str = "document: { id: i, text: '{{ t }}', metadata: [category, price, sale, tags, sizes] }\n";
     let folders = ["docs", "docs/indexes"].map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
     let docs = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> = docs.filter(|page| page.extension().is_some_and(|ending| ending == "md")).collect();
@@ -610,7 +654,7 @@ fn the_configurations_in_the_documentation_load() {
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
             let whole = match block.lines().any(|line| line.starts_with("pipeline:")) {
                 true => block.to_owned(),
-                false if block.starts_with("index:") => with(block),
+                false if block.starts_with("index:") => with(&format!("{SHOP}{block}")),
                 false => continue,
             };
             let problems = problems_with(&whole, &variables, &[]);

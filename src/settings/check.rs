@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::document::FieldName;
 use crate::document::chunk::Chunker;
 use crate::document::template::Template;
+use crate::document::{FieldName, pointer_key};
 use crate::embed::Provider;
 use crate::embed::openai::Openai;
 use crate::index::collection::reserved;
@@ -14,7 +14,7 @@ use crate::source::{replan, replay, rewrite};
 
 use super::document::{DocumentSettings, EventKindSettings};
 use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
-use super::nearest::{list, suggestion};
+use super::nearest::{list, nearest, suggestion};
 use super::problem::{Place, Problem};
 use super::source::{FileFormat, FileSettings, KafkaSettings, SourceSettings};
 use super::{Settings, Span};
@@ -62,6 +62,7 @@ pub fn check(settings: &Settings) -> Vec<Problem> {
         checker.reserved_metadata(settings);
     }
     checker.trials(settings);
+    checker.declared_metadata(settings);
     checker.problems
 }
 
@@ -381,6 +382,27 @@ impl Checker {
         }
     }
 
+    /// A declared field that no document has is a slip: filters by it would find nothing. It is told of the list, in which a problem
+    /// explains what is missing there. Of the list itself, whose texts may come from the environment, only what is nearly in the file is
+    /// shown.
+    fn declared_metadata(&mut self, settings: &Settings) {
+        let index = Place::from("index");
+        if self.problems.iter().any(|problem| problem.path.touches(&index)) {
+            return;
+        }
+        let listed = || settings.document.metadata.iter().map(String::as_str);
+        let declared = settings.index.declared_metadata().into_iter().flat_map(BTreeMap::keys).map(String::as_str);
+        let missing: Vec<&str> = declared.filter(|name| !listed().any(|listed| reaches(name, listed))).collect();
+        let hint = match missing[..] {
+            [] => return,
+            [name] => nearest(name, listed()).map(|near| format!("did you mean `{near}`?")),
+            _ => None,
+        };
+        let hint = hint.unwrap_or_else(|| "list it here too, or remove it there".to_owned());
+        let missing = list(missing);
+        self.note("document.metadata", format!("lacks {missing}, which `index.metadata` declares; {hint}"));
+    }
+
     /// The address is not shown: it may hold a password.
     fn address(&mut self, place: Place, address: &str) {
         let Some(rest) = ["http://", "https://"].iter().find_map(|scheme| address.strip_prefix(scheme)) else {
@@ -396,6 +418,14 @@ impl Checker {
             self.note(place, "must end before `/embeddings`, without `#`");
         }
     }
+}
+
+/// Whether a name means what stands under a listed one in the metadata, or a part of it: those that are pointers into the record stand under
+/// the whole pointer.
+fn reaches(name: &str, listed: &str) -> bool {
+    let is_inside = || listed.starts_with('/') && name.strip_prefix(listed).is_some_and(|rest| rest.starts_with('/'));
+    let first = || name.strip_prefix('/')?.split('/').next().map(pointer_key);
+    name == listed || is_inside() || first().is_some_and(|key| key == listed)
 }
 
 fn is_plain_name(name: &str) -> bool {

@@ -1,7 +1,10 @@
 //! The `index` section: where vectors are kept and searched.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::field_kind::FieldKind;
 use super::milvus::MilvusSettings;
 use super::pgvector::PgvectorSettings;
 use super::pinecone::PineconeSettings;
@@ -79,6 +82,15 @@ impl IndexSettings {
             Self::Qdrant(settings) => external!(settings, 10_000),
             Self::Pinecone(settings) => external!(settings, 1_000),
             Self::Weaviate(settings) => external!(settings, 10_000),
+        }
+    }
+
+    /// The fields of the metadata that searches filter by, where the index wants them declared.
+    pub fn declared_metadata(&self) -> Option<&BTreeMap<String, FieldKind>> {
+        match self {
+            Self::Pinecone(settings) => Some(&settings.metadata),
+            Self::Weaviate(settings) => Some(&settings.metadata),
+            _ => None,
         }
     }
 

@@ -37,8 +37,8 @@ pub struct PineconeSettings {
     pub region: String,
     /// How nearness is measured.
     pub metric: Metric,
-    /// The fields of the metadata that searches filter by, each with what it holds: `text`, `number`, `boolean` or `text[]`. A document
-    /// in which such a field holds something else is refused. All other metadata are kept too, and cannot be filtered by.
+    /// The fields of `document.metadata` that searches filter by, each with what it holds: `text`, `number`, `boolean` or `text[]`. A
+    /// document in which such a field holds something else is refused. All other metadata are kept too, and cannot be filtered by.
     pub metadata: BTreeMap<String, FieldKind>,
     /// The most points in one call: 1 to 1,000.
     pub batch: usize,

@@ -36,9 +36,9 @@ pub struct WeaviateSettings {
     pub collection: Option<String>,
     /// How nearness is measured.
     pub metric: Metric,
-    /// The fields of the metadata that searches filter by, each with what it holds: `text`, `number`, `boolean`, or a list of those,
-    /// such as `text[]`. They become properties of the class. A document in which such a field holds something else is refused. All
-    /// other metadata are kept too, and cannot be filtered by.
+    /// The fields of `document.metadata` that searches filter by, each with what it holds: `text`, `number`, `boolean`, or a list of
+    /// those, such as `text[]`. They become properties of the class. A document in which such a field holds something else is refused.
+    /// All other metadata are kept too, and cannot be filtered by.
     pub metadata: BTreeMap<String, FieldKind>,
     /// The most points in one call: 1 to 10,000.
     pub batch: usize,
