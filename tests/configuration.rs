@@ -108,6 +108,19 @@ server: { listen: "localhost" }
 }
 
 #[test]
+fn a_format_may_stand_beside_a_name_that_leaves_it_open() {
+    for file in [
+        "path: x.jsonl, format: jsonl",
+        "path: x.csv/, format: jsonl",
+        "path: x, format: csv",
+        "path: 'x.json*', format: jsonl",
+    ] {
+        let told = problems(&with(&format!("sources: {{ a: {{ type: file, {file} }} }}")));
+        assert!(told.is_empty(), "{file}: {told:?}");
+    }
+}
+
+#[test]
 fn a_declared_field_may_be_any_part_of_a_listed_one() {
     for (listed, declared) in [
         ("[a]", "a"),
@@ -405,6 +418,14 @@ fn one_mistake_gives_one_problem() {
             "sources.a.path: is no glob: wildcards are either regular `*` or recursive `**` at character 5",
         ),
         (
+            sources("a: { type: file, path: 'x/*.csv.gz', format: jsonl }"),
+            "sources.a.format: does not apply, because the ending of `path` says CSV; remove `format`, or give the file another ending",
+        ),
+        (
+            sources("a: { type: file, path: x.jsonl, format: parquet, follow: true }"),
+            "sources.a.format: does not apply, because the ending of `path` says JSON lines; remove `format`, or give the file another ending",
+        ),
+        (
             sources("a: { type: file, path: x.jsonl.gz, follow: true }"),
             "sources.a.follow: a compressed file cannot be followed; remove `follow`, or read the plain file",
         ),
@@ -601,7 +622,7 @@ document:
     field: type
     product.created: { operation: upsert, rename: { a: b } }
 sources:
-  catalogue: { type: file, path: "a.jsonl", follow: true, format: csv }
+  catalogue: { type: file, path: "a.log", follow: true, format: csv }
   api: { type: http }
 embedding: { provider: openai, model: m, dimensions: 8, base_url: "http://h/v1", api_key: "${KEY}", timeout: 1500ms, rate_limit: { tokens_per_minute: 5 } }
 index: { type: embedded, metric: l2 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use crate::document::chunk::Chunker;
 use crate::document::template::Template;
@@ -10,6 +11,7 @@ use crate::document::{FieldName, pointer_key};
 use crate::embed::Provider;
 use crate::embed::openai::Openai;
 use crate::index::collection::reserved;
+use crate::source::file::{Compression, Kind};
 use crate::source::{replan, replay, rewrite};
 
 use super::document::{DocumentSettings, EventKindSettings};
@@ -234,10 +236,19 @@ impl Checker {
         if let Err(error) = glob::Pattern::new(&file.path) {
             self.note(path.clone(), format!("is no glob: {} at character {}", error.msg, error.pos + 1));
         }
-        let lower = file.path.to_lowercase();
-        let compressed = lower.ends_with(".gz") || lower.ends_with(".zst");
-        let parquet = file.format == Some(FileFormat::Parquet)
-            || (file.format.is_none() && lower.trim_end_matches(".gz").trim_end_matches(".zst").ends_with(".parquet"));
+        // The name of a folder tells nothing of the files in it.
+        let name = Path::new(if file.path.ends_with('/') { "" } else { &file.path });
+        if let (Some(told), Some(format)) = (Kind::of(name, None), file.format)
+            && told.format != format
+        {
+            let text = format!(
+                "does not apply, because the ending of `path` says {}; remove `format`, or give the file another ending",
+                told.format
+            );
+            self.note(place.key("format"), text);
+        }
+        let compressed = Compression::of(name) != Compression::None;
+        let parquet = Kind::of(name, file.format).is_some_and(|kind| kind.format == FileFormat::Parquet);
         if file.follow && parquet {
             self.note(place.key("follow"), "a Parquet file does not grow, so it cannot be followed; remove `follow`");
         } else if file.follow && compressed {

@@ -36,7 +36,7 @@ pub struct FileSettings {
     /// `.csv`, `.parquet`; `.gz` and `.zst` behind the first three. Where `format` is set, any ending will do. Hidden files are left
     /// out, of a folder and of what a glob matches unless its dot is written; so are folders below a folder.
     pub path: String,
-    /// The format, for files whose ending does not tell.
+    /// The format, for files whose ending does not tell; one that tells goes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
@@ -59,6 +59,16 @@ pub enum FileFormat {
     Csv,
     /// Parquet. Needs a Vectide that was built with `--features parquet`.
     Parquet,
+}
+
+impl fmt::Display for FileFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Jsonl => "JSON lines",
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+        })
+    }
 }
 
 /// Standard input.

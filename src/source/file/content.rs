@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::csv;
 use super::decompress::Compression;
+use super::kind::Kind;
 #[cfg(feature = "parquet")]
 use super::parquet;
-use super::scan::Kind;
 use crate::settings::source::FileFormat;
 use crate::source::batch::{Batch, Place};
 use crate::source::lines::{Boundary, Cut, Cutter, Quoting};

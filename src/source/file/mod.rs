@@ -3,7 +3,7 @@
 //! A partition is a file, named by its path. Positions of one name come in the order of reading, and start again at 0 when
 //! another file, or another content, takes the name: commit them in that order.
 //!
-//! `scan` finds the files, `identity` knows them again, `csv`, `parquet` and the source's `lines` cut records out of them, and `once`
+//! `scan` finds the files, `kind` tells how they are read, `identity` knows them again, `csv`, `parquet` and the source's `lines` cut records out of them, and `once`
 //! and `follow` are the two ways to go through them.
 
 mod content;
@@ -12,6 +12,7 @@ mod decompress;
 mod follow;
 mod gzip;
 mod identity;
+mod kind;
 mod once;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -24,6 +25,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
+
+pub(crate) use self::decompress::Compression;
+pub(crate) use self::kind::Kind;
 
 use self::follow::{Descriptors, Follow};
 use self::once::Once;

@@ -5,17 +5,10 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use super::decompress::Compression;
 use super::identity::FileId;
-use crate::settings::source::{FileFormat, FileSettings};
+use super::kind::Kind;
+use crate::settings::source::FileSettings;
 use crate::source::SourceError;
-
-/// How the content of a file is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kind {
-    pub format: FileFormat,
-    pub compression: Compression,
-}
 
 /// A file as it was seen in a scan.
 #[derive(Debug, Clone)]
@@ -75,27 +68,6 @@ impl Found {
         if error.kind() != ErrorKind::NotFound {
             self.blind.push(path);
         }
-    }
-}
-
-impl Kind {
-    /// How a file of this name is read; `fallback` is the format of names that do not tell.
-    fn of(path: &Path, fallback: Option<FileFormat>) -> Option<Self> {
-        let compression = Compression::of(path);
-        let inner = if compression == Compression::None { path } else { Path::new(path.file_stem()?) };
-        let format = match inner.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref()
-        {
-            Some("jsonl" | "ndjson") => FileFormat::Jsonl,
-            Some("csv") => FileFormat::Csv,
-            Some("parquet") => FileFormat::Parquet,
-            _ => fallback?,
-        };
-        Some(Self { format, compression })
-    }
-
-    /// Whether a file of this kind can be read while it grows.
-    fn can_grow(self) -> bool {
-        self.format != FileFormat::Parquet && self.compression == Compression::None
     }
 }
 

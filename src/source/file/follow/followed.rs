@@ -13,7 +13,8 @@ use crate::source::Partition;
 use crate::source::batch::{Batch, Place};
 use crate::source::file::content::{Content, Mark};
 use crate::source::file::identity::{self, Detail, Identity, Progress};
-use crate::source::file::scan::{Kind, Seen, cannot_read};
+use crate::source::file::kind::Kind;
+use crate::source::file::scan::{Seen, cannot_read};
 
 /// One file that is read on as it grows.
 pub(super) struct Followed {
