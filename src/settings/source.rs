@@ -36,7 +36,8 @@ pub struct FileSettings {
     /// `.csv`, `.parquet`; `.gz` and `.zst` behind the first three. Where `format` is set, any ending will do. Hidden files are left
     /// out, of a folder and of what a glob matches unless its dot is written; so are folders below a folder.
     pub path: String,
-    /// The format, for files whose ending does not tell; one that tells goes before it.
+    /// The format, for files whose ending does not tell; one that tells goes before it. When it is corrected, the files that
+    /// were read as something else are read anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.

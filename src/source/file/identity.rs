@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::content::Mark;
+use crate::settings::source::FileFormat;
 use crate::source::{Committed, batch};
 
 /// How much of a file's beginning is compared.
@@ -40,6 +41,9 @@ pub(super) struct Identity {
     /// The SHA-256 of its first `head_bytes` bytes.
     head: String,
     head_bytes: u64,
+    /// What it was read as. Data folders of before do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<FileFormat>,
     /// What was read last of a file that is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tail: Option<Tail>,
@@ -92,8 +96,8 @@ impl FileId {
 }
 
 impl Identity {
-    /// The identity of an open file as it is now.
-    pub fn of(file: &File) -> io::Result<Self> {
+    /// The identity of an open file as it is now, which is read as this.
+    pub fn of(file: &File, format: FileFormat) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let head = bytes(file, 0, HEAD.min(metadata.len()))?;
         let head_bytes = head.len() as u64;
@@ -104,13 +108,14 @@ impl Identity {
             modified: modified(&metadata),
             head: hash(&head),
             head_bytes,
+            format: Some(format),
             tail: None,
         })
     }
 
     /// The identity of the file as it is now, of which the same was read.
-    pub fn renewed(&self, file: &File) -> io::Result<Self> {
-        Ok(Self { tail: self.tail.clone(), ..Self::of(file)? })
+    pub fn renewed(&self, file: &File, format: FileFormat) -> io::Result<Self> {
+        Ok(Self { tail: self.tail.clone(), ..Self::of(file, format)? })
     }
 
     /// Takes note that the file was read to this offset; says whether that is news.
@@ -122,21 +127,28 @@ impl Identity {
         Ok(true)
     }
 
-    /// Whether nothing was written to the file in between, and no other took its place.
+    /// Whether nothing was written to the file in between, no other took its place, and it is read as it was.
     pub fn is_unchanged(&self, now: &Self) -> bool {
         self.id.may_be(now.id)
+            && self.may_be_read_as(now.format)
             && self.size == now.size
             && self.modified == now.modified
             && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
     }
 
-    /// Whether the open file is this one, grown or not.
-    pub fn is_same_file(&self, file: &File) -> io::Result<bool> {
+    /// Whether the open file is this one, grown or not, and read as it was.
+    pub fn is_same_file(&self, file: &File, format: FileFormat) -> io::Result<bool> {
         let metadata = file.metadata()?;
         // Data folders of before do not say when a file was made.
         let made = metadata.created().ok().map(nanos);
         let is_made_anew = self.born.zip(made).is_some_and(|(before, now)| before != now);
-        Ok(self.id.may_be(FileId::of(&metadata)) && !is_made_anew && self.holds(file)?)
+        let may_be = self.id.may_be(FileId::of(&metadata)) && !is_made_anew && self.may_be_read_as(Some(format));
+        Ok(may_be && self.holds(file)?)
+    }
+
+    /// Whether what was read is worth anything when it is read as this from now on.
+    fn may_be_read_as(&self, format: Option<FileFormat>) -> bool {
+        self.format.is_none() || self.format == format
     }
 
     /// Whether what was read is still in the open file, as far as its beginning and what was read last tell.
@@ -238,15 +250,21 @@ mod tests {
 
     #[test]
     fn what_a_ledger_keeps_of_a_file_is_read_and_written_as_before() {
-        let kept = concat!(
-            r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"#,
-            r#""tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#,
-        );
-        let progress: Progress = serde_json::from_str(kept).unwrap();
-        assert_eq!(progress.mark, Mark { offset: 11, ordinal: 12 });
-        assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
-        let detail = Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress] };
-        let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
-        assert_eq!(read.earlier, detail.earlier);
+        let kept = |format: &str| {
+            let begin = r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"#;
+            let end = r#""tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#;
+            format!("{begin}{format}{end}")
+        };
+        for (kept, formats) in [(kept(""), [true, true]), (kept(r#""format":"csv","#), [true, false])] {
+            let progress: Progress = serde_json::from_str(&kept).unwrap();
+            assert_eq!(progress.mark, Mark { offset: 11, ordinal: 12 });
+            assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
+            let may_be =
+                [FileFormat::Csv, FileFormat::Jsonl].map(|format| progress.identity.may_be_read_as(Some(format)));
+            assert_eq!(may_be, formats, "{kept}");
+            let detail = Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress] };
+            let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
+            assert_eq!(read.earlier, detail.earlier);
+        }
     }
 }

@@ -126,11 +126,11 @@ impl Once {
         let name = &seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(name, &error);
         let file = File::open(&seen.path).map_err(said)?;
-        let identity = Identity::of(&file).map_err(said)?;
+        let identity = Identity::of(&file, seen.kind.format).map_err(said)?;
         let (base, given) = match self.known.get(name) {
             Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark),
             Some(known) => {
-                info!(file = name, "the file changed since it was read; reading it from the start");
+                info!(file = name, "the file or its format changed since it was read; reading it from the start");
                 (known.base_behind(identity.modified()), Mark::default())
             }
             None => {

@@ -41,11 +41,11 @@ impl Followed {
     pub fn open(seen: &Seen, file: Held, known: &Known, all: &Sight, max_record: usize) -> Result<Self, String> {
         let name = seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(&name, &error);
-        let mut identity = Identity::of(&file).map_err(said)?;
+        let mut identity = Identity::of(&file, seen.kind.format).map_err(said)?;
         let before = known.last(&name);
-        let (base, given) = match known.progress(&file, identity.id(), all).map_err(said)? {
+        let (base, given) = match known.progress(&file, identity.id(), seen.kind.format, all).map_err(said)? {
             Some(progress) if progress.mark.offset <= identity.size() => {
-                identity = progress.identity.renewed(&file).map_err(said)?;
+                identity = progress.identity.renewed(&file, seen.kind.format).map_err(said)?;
                 (progress.base, progress.mark)
             }
             Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
@@ -130,7 +130,7 @@ impl Followed {
         }
         self.modified = modified;
         if self.identity.head_may_grow(size) {
-            self.identity = self.identity.renewed(&self.file).map_err(|error| error.to_string())?;
+            self.identity = self.identity.renewed(&self.file, self.kind.format).map_err(|error| error.to_string())?;
             self.set_place(self.place.base);
         }
         self.content.expect(size - read_to);
@@ -150,7 +150,7 @@ impl Followed {
         let before = Progress { identity: self.identity.clone(), base: self.place.base, mark: self.given };
         self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
         self.given = Mark::default();
-        self.identity = Identity::of(&self.file).map_err(|error| error.to_string())?;
+        self.identity = Identity::of(&self.file, self.kind.format).map_err(|error| error.to_string())?;
         self.set_place(before.base_behind(self.identity.modified()));
         Ok(())
     }

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::followed::Followed;
 use super::sight::Sight;
+use crate::settings::source::FileFormat;
 use crate::source::Committed;
 use crate::source::file::identity::{FileId, Progress};
 
@@ -54,7 +55,7 @@ impl Known {
     /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
     ///
     /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
-    pub fn progress(&self, file: &File, id: FileId, all: &Sight) -> io::Result<Option<&Progress>> {
+    pub fn progress(&self, file: &File, id: FileId, format: FileFormat, all: &Sight) -> io::Result<Option<&Progress>> {
         let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
         let names = self.names.get(&id.inode).into_iter().flatten();
         for known in names.filter_map(|name| self.files.get(name)) {
@@ -62,7 +63,7 @@ impl Known {
                 let before = progress.identity.id();
                 let is_elsewhere = || before != id && all.of_file(before).next().is_some();
                 // Cheapest first.
-                if !before.may_be(id) || is_elsewhere() || !progress.identity.is_same_file(file)? {
+                if !before.may_be(id) || is_elsewhere() || !progress.identity.is_same_file(file, format)? {
                     continue;
                 }
                 if depth == 0 {

@@ -62,6 +62,36 @@ async fn a_changed_file_is_read_from_the_start_as_newer_than_before() {
 }
 
 #[tokio::test]
+async fn a_format_that_is_corrected_has_the_file_read_from_the_start_as_newer() {
+    for follow in [false, true] {
+        let wrong = Folder { follow, format: Some(FileFormat::Jsonl), ..Folder::new() };
+        wrong.write("a.dat", "id\n1\n2\n", 7);
+        let before = wrong.read("a.dat", vec![]).await;
+        assert_eq!(texts(&before), ["id", "1", "2"]);
+        let right = Folder { format: Some(FileFormat::Csv), ..wrong };
+        let after = right.read("a.dat", positions(&before)).await;
+        assert_eq!(texts(&after), ["{\"id\":\"1\"}", "{\"id\":\"2\"}"]);
+        assert!(after[0].version > before[2].version, "what is read now counts");
+        assert!(right.read("a.dat", positions(&after)).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn positions_of_before_formats_were_noted_stay_valid_and_learn_theirs() {
+    for follow in [false, true] {
+        let folder = Folder { follow, format: Some(FileFormat::Jsonl), ..Folder::new() };
+        folder.write("a.dat", "{1}\n{2}\n", 7);
+        let first = folder.read("a.dat", vec![]).await;
+        let mut old = committed(&first[0]);
+        old.detail = old.detail.replace("\"format\":\"jsonl\",", "");
+        assert_ne!(old.detail, committed(&first[0]).detail);
+        let rest = folder.read("a.dat", vec![old]).await;
+        assert_eq!(texts(&rest), ["{2}"]);
+        assert!(rest[0].position.partition.detail.contains("\"format\":\"jsonl\""));
+    }
+}
+
+#[tokio::test]
 async fn files_of_one_time_follow_each_other_also_after_a_restart() {
     let folder = Folder::new();
     folder.write("a.jsonl", "{1}\n{2}\n{3}\n", 7);
