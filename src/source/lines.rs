@@ -15,6 +15,10 @@ pub(super) const CHUNK: usize = 1 << 20;
 /// no more than its own bytes.
 const SPARSE: usize = 8;
 
+/// What to do about a record over the limit, of which a replay has the beginning only.
+pub(super) const READ_WHOLE: &str = "A replay has no more of it: raise `max_record` and have it read again, for which a source of files needs \
+                                     another name";
+
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What ends a record.
@@ -331,8 +335,7 @@ impl<R: Read> Cutter<R> {
             Boundary::Row(_) => ("row", ", or close the quotation mark it may have opened"),
         };
         format!(
-            "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {kept} bytes are kept. Raise \
-             `max_record`{hint}",
+            "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {kept} bytes are kept. {READ_WHOLE}{hint}",
             self.max
         )
     }

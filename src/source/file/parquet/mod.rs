@@ -22,7 +22,7 @@ use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels}
 
 use self::pages::{Bodies, Budget, RowGroup};
 use crate::delivery::record::KEPT;
-use crate::source::lines::Cut;
+use crate::source::lines::{Cut, READ_WHOLE};
 
 /// How many rows are decoded at once at most.
 const ROWS: u64 = 256;
@@ -173,8 +173,8 @@ impl Rows {
         let (kept, max) = (row.json.len(), self.max);
         let too_long = || {
             format!(
-                "the row has more than the {max} bytes as JSON that `max_record` allows; its first {kept} bytes are kept. Raise \
-                 `max_record`"
+                "the row has more than the {max} bytes as JSON that `max_record` allows; its first {kept} bytes are kept. \
+                 {READ_WHOLE}"
             )
         };
         let broken = row.too_long.then(too_long).or(row.unwritable);

@@ -136,7 +136,11 @@ async fn an_open_quotation_mark_costs_one_record_and_no_memory() {
     folder.write("a.csv", format!("id\n1\n\"2{}", "\n3".repeat(2 << 20)), 1);
     let records = folder.read("a.csv", vec![]).await;
     assert_eq!((records.len(), records[1].payload.len()), (2, 64 << 10));
-    assert!(records[1].why_broken().unwrap().contains("max_record"), "{:?}", records[1].why_broken());
+    let reason = records[1].why_broken().unwrap();
+    assert!(
+        reason.contains("max_record") && reason.ends_with("close the quotation mark it may have opened"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]

@@ -232,9 +232,15 @@ async fn a_long_line_is_one_broken_record_and_the_next_line_is_sound() {
         assert_eq!(records[1].payload.len(), length.min(64 << 10));
         let reason = records[1].why_broken().unwrap();
         assert!(reason.contains(&length.to_string()) && reason.contains("max_record"), "{reason}");
+        assert!(reason.contains("A replay has no more") && reason.ends_with("needs another name"), "{reason}");
         assert_eq!((&records[2].payload[..], records[2].position.ordinal), (&b"{3}"[..], 3));
         let again = folder.read("a.jsonl", vec![committed(&records[1])]).await;
         assert_eq!(texts(&again), ["{3}"]);
+        // Raised, it is told nothing new under its name, and everything under another, which has no positions.
+        folder.max_record = length as u64;
+        assert!(folder.read("a.jsonl", positions(&records)).await.is_empty());
+        let whole = folder.read("a.jsonl", vec![]).await;
+        assert_eq!((whole[1].payload.len(), &whole[1].broken), (length, &None));
     }
 }
 
