@@ -810,6 +810,15 @@ mod command_line {
         assert!(checked.status.success(), "{}", text(&checked.stderr));
         let shown = run("--set batching.max_items=7 check --print");
         assert_eq!(read(text(&shown.stdout), &[], &[]).unwrap().batching.max_items, 7);
+        std::fs::write(
+            folder.path().join("preset.yaml"),
+            with("embedding: { provider: openai, preset: openai-small, api_key: s3cret }"),
+        )
+        .unwrap();
+        let shown = run("--config preset.yaml check --print");
+        assert!(
+            text(&shown.stdout).contains("model: text-embedding-3-small") && !text(&shown.stdout).contains("s3cret")
+        );
         let elsewhere = vectide(folder.path()).arg("check").env("VECTIDE_CONFIG", "other.yaml").output().unwrap();
         assert!(text(&elsewhere.stderr).contains("other.yaml"));
     }

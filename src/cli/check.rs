@@ -17,9 +17,15 @@ pub struct Args {
     /// Try the sources, the server's port, the state folder, the provider (with one short text) and the index too.
     #[arg(long)]
     pub connect: bool,
-    /// Show the configuration as it takes effect: defaults filled in, secrets masked.
+    /// Show the configuration as it takes effect: defaults and what a preset knows filled in, secrets masked.
     #[arg(long)]
     pub print: bool,
+}
+
+/// The configuration as it takes effect.
+fn in_effect(settings: &Settings) -> anyhow::Result<Settings> {
+    let embedding = settings.embedding.clone().filled().map_err(anyhow::Error::msg)?;
+    Ok(Settings { embedding, ..settings.clone() })
 }
 
 /// Says that the configuration is right; its problems were found by loading it. With `--connect`: a line for everything that was tried,
@@ -28,7 +34,7 @@ pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCo
     let mut out = Lenient::on_stdout();
     if args.print {
         // A configuration that is not whole is none.
-        io::stdout().lock().write_all(settings::print(&settings).as_bytes())?;
+        io::stdout().lock().write_all(settings::print(&in_effect(&settings)?).as_bytes())?;
     } else {
         let names: Vec<&str> = settings.sources.keys().map(String::as_str).collect();
         let file = file.display();

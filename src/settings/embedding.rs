@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::embed::openai::Endpoint;
+
 use super::secret::Secret;
 use super::units::Span;
 
@@ -115,6 +117,17 @@ pub struct RateLimitSettings {
 }
 
 impl EmbeddingSettings {
+    /// The same as it takes effect: what a preset or Vectide knows stands where nothing was set.
+    ///
+    /// # Errors
+    /// Names the setting and what to do.
+    pub fn filled(self) -> Result<Self, String> {
+        Ok(match self {
+            Self::Openai(settings) => Self::Openai(settings.filled()?),
+            local => local,
+        })
+    }
+
     /// The most calls at once. A local model computes on this machine's processors, and more calls than those gain nothing.
     pub fn concurrency(&self) -> usize {
         match self {
@@ -137,6 +150,22 @@ impl EmbeddingSettings {
             Self::Openai(settings) => settings.rate_limit,
             Self::Builtin(_) | Self::Hashed(_) => RateLimitSettings::default(),
         }
+    }
+}
+
+impl OpenaiSettings {
+    fn filled(self) -> Result<Self, String> {
+        let endpoint = Endpoint::new(&self)?;
+        let base_url = || endpoint.url.as_str().trim_end_matches("/embeddings").to_owned();
+        Ok(Self {
+            base_url: Some(self.base_url.unwrap_or_else(base_url)),
+            model: Some(endpoint.model),
+            dimensions: Some(endpoint.dimensions),
+            send_dimensions: Some(endpoint.send_dimensions),
+            price_per_million_tokens: Some(endpoint.price_per_million_tokens),
+            max_text_tokens: Some(endpoint.max_text_tokens),
+            ..self
+        })
     }
 }
 
@@ -164,6 +193,34 @@ mod tests {
         assert_eq!(settings("provider: openai").concurrency(), 16);
         let local = settings("provider: builtin");
         assert!(local.concurrency() >= 1 && local.rate_limit() == RateLimitSettings::default());
+    }
+
+    #[test]
+    fn what_a_preset_knows_stands_where_nothing_was_set() {
+        let settings = |keys: &str| {
+            serde_yaml::from_str::<EmbeddingSettings>(&format!("{{ provider: openai, api_key: k, {keys} }}")).unwrap()
+        };
+        for (set, filled) in [
+            (
+                "preset: openai-large",
+                "preset: openai-large, base_url: 'https://api.openai.com/v1', model: text-embedding-3-large, dimensions: 3072, \
+                 send_dimensions: false, price_per_million_tokens: 0.13, max_text_tokens: 8191",
+            ),
+            (
+                "preset: openai-large, base_url: 'http://h/v1/?a=b', dimensions: 256, max_text_tokens: 512",
+                "preset: openai-large, base_url: 'http://h/v1/?a=b', model: text-embedding-3-large, dimensions: 256, \
+                 send_dimensions: true, price_per_million_tokens: 0, max_text_tokens: 512",
+            ),
+            (
+                "model: m, dimensions: 8",
+                "base_url: 'https://api.openai.com/v1', model: m, dimensions: 8, send_dimensions: true, \
+                 price_per_million_tokens: 0, max_text_tokens: 8191",
+            ),
+        ] {
+            let once = settings(set).filled().unwrap();
+            assert_eq!(once, settings(filled), "{set}");
+            assert_eq!(once.clone().filled().unwrap(), once, "what is shown means the same");
+        }
     }
 
     #[test]
