@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::embed;
 use crate::index::{self, space};
-use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
+use crate::ledger::{Ledger, LedgerError};
 use crate::pipeline::resources::StartError;
 use crate::search::Searcher;
 use crate::settings::Settings;
@@ -26,10 +26,7 @@ pub fn ledger_to_edit(settings: &Settings) -> anyhow::Result<Ledger> {
 /// What another pipeline holds is nothing to answer with, and its dead letters are not for this one to drop. Ends as `run` would.
 fn of_this_pipeline(ledger: Result<Ledger, LedgerError>, settings: &Settings) -> anyhow::Result<Ledger> {
     let ours = ledger.and_then(|ledger| ledger.check_pipeline(&settings.pipeline).map(|()| ledger));
-    ours.map_err(|error| match error.kind() {
-        LedgerErrorKind::Schema => StartError::Configuration(error.to_string()).into(),
-        _ => anyhow::Error::from(error),
-    })
+    Ok(ours.map_err(StartError::from)?)
 }
 
 /// What answers searches. To be called inside [`block_on`].

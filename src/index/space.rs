@@ -48,11 +48,11 @@ pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
 }
 
 /// Opens the ledger of this folder to write, unless what it holds is of another space: a refusal has changed nothing.
-pub fn open(folder: &Path, options: LedgerOptions, space: &Space) -> Result<Result<Ledger, LedgerError>, SpaceError> {
+pub fn open(folder: &Path, options: LedgerOptions, space: &Space) -> Result<Ledger, SpaceError> {
     // Until it is open to write: the last to close a ledger tidies its log away. What is wrong with it, the other one says.
     let reader = Ledger::open_to_read(folder).ok();
     reader.as_ref().map_or(Ok(false), |ledger| compare(ledger, space))?;
-    Ok(Ledger::open(folder, options))
+    Ok(Ledger::open(folder, options)?)
 }
 
 /// As [`compare`], and from now on the index is of this space.
@@ -103,7 +103,7 @@ mod tests {
     fn vectors_that_no_index_uses_are_not_lost_for_a_slip() {
         let folder = tempfile::tempdir().unwrap();
         let options = || LedgerOptions { store_points: false, ..testing::options() };
-        let ledger = open(folder.path(), options(), &space("a")).unwrap().unwrap();
+        let ledger = open(folder.path(), options(), &space("a")).unwrap();
         claim(&ledger, &space("a")).unwrap();
         ledger.keep_vectors(&[(Fingerprint::from_bytes([1; 32]), [1.0, 2.0].into())]).unwrap();
         let longer = Space { dimensions: 3, ..space("a") };
@@ -111,7 +111,7 @@ mod tests {
         claim(&ledger, &space("b")).unwrap();
         drop(ledger);
         assert!(open(folder.path(), options(), &longer).is_err());
-        open(folder.path(), options(), &space("a")).unwrap().unwrap();
+        open(folder.path(), options(), &space("a")).unwrap();
     }
 
     #[test]
@@ -125,6 +125,6 @@ mod tests {
         let longer = Space { dimensions: 30, ..space("a") };
         assert!(!compare(&ledger, &longer).unwrap());
         drop(ledger);
-        claim(&open(folder.path(), options(), &longer).unwrap().unwrap(), &longer).unwrap();
+        claim(&open(folder.path(), options(), &longer).unwrap(), &longer).unwrap();
     }
 }

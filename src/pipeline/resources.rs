@@ -16,7 +16,7 @@ use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
 use crate::index::space::{self, SpaceError};
 use crate::index::{IndexError, VectorIndex};
-use crate::ledger::{Ledger, LedgerErrorKind, LedgerOptions};
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::Surroundings;
@@ -88,7 +88,16 @@ impl From<SpaceError> for StartError {
     fn from(error: SpaceError) -> Self {
         match error {
             SpaceError::Differs { .. } => Self::Configuration(error.to_string()),
-            SpaceError::Ledger(error) => Self::Unavailable(error.to_string()),
+            SpaceError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<LedgerError> for StartError {
+    fn from(error: LedgerError) -> Self {
+        match error.kind() {
+            LedgerErrorKind::Schema => Self::Configuration(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
         }
     }
 }
@@ -126,10 +135,6 @@ impl Resources {
         let options = ledger_options(&settings);
         let space = provider.space().clone();
         let ledger = on_blocking_thread(move || space::open(&folder, options, &space)).await?;
-        let ledger = ledger.map_err(|error| match error.kind() {
-            LedgerErrorKind::Schema => StartError::Configuration(error.to_string()),
-            _ => StartError::Unavailable(error.to_string()),
-        })?;
         let health = Arc::new(Health::default());
         let ledger = Arc::new(ledger.reporting_to(health.clone()));
         space::claim(&ledger, provider.space())?;
