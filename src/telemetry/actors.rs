@@ -1,12 +1,10 @@
 //! Which actors there are and how they are doing.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::SystemTime;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::board::{Board, Handle};
 use super::calendar;
 
 /// What an actor is doing.
@@ -57,16 +55,11 @@ pub struct Panic {
     pub at: String,
 }
 
-/// The board that every actor's guard writes to and that statistics are read from. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct ActorBoard(Arc<Mutex<BTreeMap<Arc<str>, ActorStatus>>>);
+/// What every actor's guard tells.
+pub type ActorBoard = Board<ActorStatus>;
 
 /// One actor's place on the board.
-#[derive(Debug, Clone)]
-pub struct ActorHandle {
-    board: ActorBoard,
-    name: Arc<str>,
-}
+pub type ActorHandle = Handle<ActorStatus>;
 
 impl ActorBoard {
     /// Enters an actor as running. An actor that was entered before (an earlier generation) keeps its count of restarts.
@@ -74,16 +67,6 @@ impl ActorBoard {
         let handle = self.of(name);
         handle.running();
         handle
-    }
-
-    /// The place of an actor, whatever it is doing.
-    pub fn of(&self, name: &str) -> ActorHandle {
-        ActorHandle { board: self.clone(), name: Arc::from(name) }
-    }
-
-    /// All actors by name.
-    pub fn snapshot(&self) -> BTreeMap<String, ActorStatus> {
-        self.0.lock().iter().map(|(name, status)| (name.to_string(), status.clone())).collect()
     }
 
     /// All actors ended together.
@@ -110,10 +93,6 @@ impl ActorHandle {
     /// The actor ended.
     pub fn stopped(&self) {
         self.update(|status| status.state = ActorState::Stopped);
-    }
-
-    fn update(&self, change: impl FnOnce(&mut ActorStatus)) {
-        change(self.board.0.lock().entry(self.name.clone()).or_default());
     }
 }
 

@@ -2,6 +2,7 @@
 //! small locks; no actor is asked by message.
 
 pub mod actors;
+pub mod board;
 pub mod calendar;
 pub mod counters;
 pub mod figures;
@@ -17,7 +18,7 @@ pub mod stats;
 pub mod status_line;
 pub mod terminal;
 
-pub use actors::{ActorBoard, ActorHandle};
+pub use actors::ActorBoard;
 pub use health::Health;
 pub use labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 pub use metrics::Metrics;

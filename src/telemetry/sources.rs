@@ -1,44 +1,25 @@
 //! Which sources there are and what they are doing.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-
+use super::board::{Board, Handle};
 use super::stats::{SourceState, SourceStats};
 
-/// The board that every ingestor writes to and that statistics and progress are read from. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct SourceBoard(Arc<Mutex<BTreeMap<Arc<str>, SourceStats>>>);
+/// What every ingestor tells.
+pub type SourceBoard = Board<SourceStats>;
 
 /// One source's place on the board.
-#[derive(Debug, Clone)]
-pub struct SourceHandle {
-    board: SourceBoard,
-    name: Arc<str>,
-}
+pub type SourceHandle = Handle<SourceStats>;
 
 impl SourceBoard {
     /// Enters a source as reading.
     pub fn register(&self, name: &str) -> SourceHandle {
         let handle = self.of(name);
-        self.0.lock().insert(handle.name.clone(), SourceStats::default());
+        handle.update(|stats| *stats = SourceStats::default());
         handle
-    }
-
-    /// The place of a source that may be entered later.
-    pub fn of(&self, name: &str) -> SourceHandle {
-        SourceHandle { board: self.clone(), name: Arc::from(name) }
     }
 
     /// Takes the sources off it that are not read any more.
     pub fn keep(&self, is_read: impl Fn(&str) -> bool) {
         self.0.lock().retain(|name, _| is_read(name));
-    }
-
-    /// All sources by name.
-    pub fn snapshot(&self) -> BTreeMap<String, SourceStats> {
-        self.0.lock().iter().map(|(name, stats)| (name.to_string(), stats.clone())).collect()
     }
 }
 
@@ -71,10 +52,6 @@ impl SourceHandle {
             stats.window_bytes = bytes;
             stats.remaining_bytes = remaining_bytes;
         });
-    }
-
-    fn update(&self, change: impl FnOnce(&mut SourceStats)) {
-        change(self.board.0.lock().entry(self.name.clone()).or_default());
     }
 }
 
