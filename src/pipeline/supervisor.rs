@@ -77,8 +77,6 @@ pub(super) async fn supervise_sources(
             () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { stopped(options) } else { Ending::WorkLeft },
             damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
         };
-        // One that looks at documents again may have done so in the last generation.
-        resources.sources.keep(|name| sources.iter().any(|source| *source.name == *name));
         let mut generation = match Generation::start(resources, sources, options.look_every).await {
             Ok(generation) => generation,
             Err(reason) => return Ending::Failed(reason),
@@ -112,6 +110,8 @@ pub(super) async fn supervise_sources(
                 "{FRUITLESS} generations of actors in a row got nowhere; the last one: {failure}"
             ));
         }
+        // A source that looks at documents again may have done so, and then the next generation has none.
+        resources.sources.keep(|name| resources.settings.sources.contains_key(name));
         resources.metrics.rebuilds.inc();
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
         tracing::error!(

@@ -17,9 +17,9 @@ impl SourceBoard {
         handle
     }
 
-    /// Takes the sources off it that are not read any more.
-    pub fn keep(&self, is_read: impl Fn(&str) -> bool) {
-        self.0.lock().retain(|name, _| is_read(name));
+    /// Takes the sources off it that may not be read any more.
+    pub fn keep(&self, stays: impl Fn(&str) -> bool) {
+        self.0.lock().retain(|name, _| stays(name));
     }
 }
 

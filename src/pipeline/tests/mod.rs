@@ -259,6 +259,30 @@ fn a_spent_budget_of_restarts_rebuilds_the_generation_from_committed_positions()
 }
 
 #[test]
+fn while_a_generation_is_rebuilt_no_source_shows_that_may_be_done() {
+    World::run(1, async |_| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pipeline = Pipeline::within(&folder, Arc::new(FakeProvider::default())).await;
+        let configured = serde_json::from_value(json!({ "type": "stdin" })).unwrap();
+        let resources = Arc::get_mut(&mut pipeline.resources).unwrap();
+        resources.settings.sources.insert("script".into(), configured);
+        let script = script(&puts(10), 3);
+        script.faults().draw(1, 1.0, &[Fault::PanicBefore]);
+        let sources = async || {
+            Ok(["script", replan::NAME].map(|name| NamedSource { name: name.into(), make: script.make() }).into())
+        };
+        let options = RunOptions { until_idle: true, grace: Duration::ZERO, look_every: pulse::EVERY };
+        let rebuilding = async {
+            while pipeline.resources.metrics.rebuilds.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert_eq!(supervise_sources(&pipeline.resources, sources, options, rebuilding).await, Ending::WorkLeft);
+        assert_eq!(pipeline.resources.sources.snapshot().into_keys().collect::<Vec<_>>(), ["script"]);
+    });
+}
+
+#[test]
 fn generations_that_commit_nothing_end_the_run_with_the_reason() {
     World::run(1, async |world| {
         let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
