@@ -72,13 +72,27 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if let Ending::Hangs(_) = &ending {
         at_once(&ending);
     }
+    let ending = wind_up(ending, &resources, server, totals, options.grace).await;
+    exit::said(&progress.summary(&ending).await);
+    tell_failure(&ending);
+    Ok(ExitCode::from(code(&ending)))
+}
+
+/// Ends what runs beside the actors: from here on nothing comes in, and what was done is written down.
+async fn wind_up(
+    ending: Ending,
+    resources: &Resources,
+    server: Option<RunningServer>,
+    mut totals: TotalsKeeper,
+    grace: Duration,
+) -> Ending {
     if let Some(intake) = &resources.intake {
         intake.close();
     }
     if let Some(server) = server {
         server.stop().await;
     }
-    let ending = and_accepted(ending, &resources);
+    let ending = and_accepted(ending, resources);
     if !resources.clients.ended(GOODBYE).await {
         tracing::warn!("the client of a source does not end; its servers will miss it after a while");
     }
@@ -86,7 +100,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
         totals.flush().await;
         resources.ledger.underway().ended(|_| true).await;
     };
-    if timeout(options.grace.max(LAST_CALLS), last_calls).await.is_err() {
+    if timeout(grace.max(LAST_CALLS), last_calls).await.is_err() {
         let calls = resources.ledger.underway().calls();
         exit::said(&format!("the ledger hangs ({calls:?}); ending without it, nothing that was settled is lost\n"));
         at_once(&ending);
@@ -102,9 +116,7 @@ async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     if let Err(error) = closed {
         tracing::warn!(%error, "the next start takes longer");
     }
-    exit::said(&progress.summary(&ending).await);
-    tell_failure(&ending);
-    Ok(ExitCode::from(code(&ending)))
+    ending
 }
 
 /// Ends the process while a thread of it hangs: any other end would wait for that.

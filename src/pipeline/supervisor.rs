@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Resources;
 use super::build::NamedSource;
-use super::generation::{Generation, LeftBehind};
+use super::generation::{Failure, Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
 use crate::index::IndexError;
@@ -77,24 +77,14 @@ pub(super) async fn supervise_sources(
             () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { stopped(options) } else { Ending::WorkLeft },
             damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
         };
-        let mut generation = match Generation::start(resources, sources, options.look_every).await {
+        let generation = match Generation::start(resources, sources, options.look_every).await {
             Ok(generation) => generation,
             Err(reason) => return Ending::Failed(reason),
         };
         resources.health.ok(Component::Pipeline);
-        let rest = generation.rest();
-        let failure = tokio::select! {
-            biased;
-            failing = rest, if options.until_idle => {
-                generation.end();
-                return if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) };
-            }
-            () = &mut stop => return wind_down(resources, generation, options).await,
-            damage = resources.ledger.damaged() => {
-                generation.end();
-                return Ending::Failed(damage.to_string());
-            }
-            failure = generation.failure() => failure,
+        let (generation, failure) = match lives(resources, generation, options, stop.as_mut()).await {
+            Ok(failed) => failed,
+            Err(ending) => return ending,
         };
         // What is settled and not committed is done again by the next one, so it is no progress.
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
@@ -125,6 +115,29 @@ pub(super) async fn supervise_sources(
             () = tokio::time::sleep(pause) => {}
             () = &mut stop => return Ending::WorkLeft,
         }
+    }
+}
+
+/// Lets a generation live until it fails, or the run ends with it.
+async fn lives(
+    resources: &Resources,
+    mut generation: Generation,
+    options: RunOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<(Generation, Failure), Ending> {
+    let rest = generation.rest();
+    tokio::select! {
+        biased;
+        failing = rest, if options.until_idle => {
+            generation.end();
+            Err(if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) })
+        }
+        () = stop => Err(wind_down(resources, generation, options).await),
+        damage = resources.ledger.damaged() => {
+            generation.end();
+            Err(Ending::Failed(damage.to_string()))
+        }
+        failure = generation.failure() => Ok((generation, failure)),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -248,22 +247,55 @@ pub fn line(now: &Snapshot, pace: Pace) -> String {
 
 /// What a run did, for the person who started it.
 pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
-    let mut text = String::new();
-    let mut say = |line: std::fmt::Arguments<'_>| writeln!(text, "{line}").expect("a String takes any text");
-    let (time, settled) = (span(run.elapsed), run.settled());
-    match ending {
-        Ending::Done if settled == 0 => say(format_args!("Done in {time}: no record was new")),
-        Ending::Stopped if settled == 0 => say(format_args!("Stopped after {time}: no record came")),
-        Ending::Stopped => say(format_args!("Stopped after {time}: {}", records(settled, run.elapsed))),
-        Ending::Done => say(format_args!("Done in {time}: {}", records(settled, run.elapsed))),
-        Ending::WorkLeft => say(format_args!(
-            "Stopped after {time}; what is left, the next `vectide run` does: {}",
-            records(settled, run.elapsed)
-        )),
-        Ending::Failed(_) | Ending::Hangs(_) => {
-            say(format_args!("Failed after {time}: {}", records(settled, run.elapsed)))
-        }
+    let mut lines = vec![how_it_ended(ending, run)];
+    lines.extend(outcomes(run));
+    let mut spent = format!("{} sent", counted(run.texts, "text"));
+    if run.tokens > 0 {
+        spent = format!("{spent}, {}, {}", counted(run.tokens, "token"), money(run.money));
     }
+    lines.push(format!("Embedding: {spent}"));
+    let tiers = ["did not change", "in memory", "in the ledger", "on their way already"];
+    let hits: Vec<String> = run
+        .hits
+        .iter()
+        .zip(tiers)
+        .filter(|(hits, _)| **hits > 0)
+        .map(|(hits, tier)| format!("{} {tier}", count(*hits)))
+        .collect();
+    if !hits.is_empty() {
+        lines.push(format!("  {} needed no call: {}", counted(run.hits.iter().sum(), "text"), hits.join(", ")));
+    }
+    let Holdings { documents, points, dead_letters, bytes: size } = *holdings;
+    let (documents, points) = (counted(documents, "document"), counted(points, "chunk"));
+    lines.push(format!("Index: {documents} in {points}, {} on disk", bytes(size)));
+    if dead_letters > 0 {
+        let shown = "`vectide dead-letters list` shows them with their reasons";
+        lines.push(format!("Dead letters: {}; {shown}", count(dead_letters)));
+    }
+    for (source, reason) in &run.failing {
+        lines.push(format!("Source `{}` cannot read: {}", printable(source), printable(reason)));
+    }
+    for (name, reason) in &run.awaited {
+        lines.push(format!("It waited for {name}: {}", printable(reason)));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn how_it_ended(ending: &Ending, run: &Snapshot) -> String {
+    let (time, settled) = (span(run.elapsed), run.settled());
+    let done = match ending {
+        Ending::Done if settled == 0 => return format!("Done in {time}: no record was new"),
+        Ending::Stopped if settled == 0 => return format!("Stopped after {time}: no record came"),
+        Ending::Done => format!("Done in {time}"),
+        Ending::Stopped => format!("Stopped after {time}"),
+        Ending::WorkLeft => format!("Stopped after {time}; what is left, the next `vectide run` does"),
+        Ending::Failed(_) | Ending::Hangs(_) => format!("Failed after {time}"),
+    };
+    format!("{done}: {}", records(settled, run.elapsed))
+}
+
+/// What became of the records, a line for each kind that there was.
+fn outcomes(run: &Snapshot) -> impl Iterator<Item = String> {
     let kinds = [
         (Outcome::Indexed, "indexed"),
         (Outcome::Stored, "stored outside the index: their documents have no text, or are deleted"),
@@ -274,43 +306,8 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     ];
     let kinds = kinds.map(|(outcome, meaning)| (count(run.of(outcome)), meaning));
     let width = kinds.iter().map(|(number, _)| number.len()).max().unwrap_or(0);
-    kinds
-        .iter()
-        .filter(|(number, _)| number != "0")
-        .for_each(|(number, meaning)| say(format_args!("  {number:>width$} {meaning}")));
-
-    let mut spent = format!("{} sent", counted(run.texts, "text"));
-    if run.tokens > 0 {
-        spent = format!("{spent}, {}, {}", counted(run.tokens, "token"), money(run.money));
-    }
-    say(format_args!("Embedding: {spent}"));
-    let tiers = ["did not change", "in memory", "in the ledger", "on their way already"];
-    let hits: Vec<String> = run
-        .hits
-        .iter()
-        .zip(tiers)
-        .filter(|(hits, _)| **hits > 0)
-        .map(|(hits, tier)| format!("{} {tier}", count(*hits)))
-        .collect();
-    if !hits.is_empty() {
-        say(format_args!("  {} needed no call: {}", counted(run.hits.iter().sum(), "text"), hits.join(", ")));
-    }
-    let Holdings { documents, points, dead_letters, bytes: size } = *holdings;
-    let (documents, points) = (counted(documents, "document"), counted(points, "chunk"));
-    say(format_args!("Index: {documents} in {points}, {} on disk", bytes(size)));
-    if dead_letters > 0 {
-        say(format_args!(
-            "Dead letters: {}; `vectide dead-letters list` shows them with their reasons",
-            count(dead_letters)
-        ));
-    }
-    for (source, reason) in &run.failing {
-        say(format_args!("Source `{}` cannot read: {}", printable(source), printable(reason)));
-    }
-    for (name, reason) in &run.awaited {
-        say(format_args!("It waited for {name}: {}", printable(reason)));
-    }
-    text
+    let occurred = kinds.into_iter().filter(|(number, _)| number != "0");
+    occurred.map(move |(number, meaning)| format!("  {number:>width$} {meaning}"))
 }
 
 fn records(settled: u64, time: Duration) -> String {
