@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::watch;
 
 use crate::telemetry::Health;
-use crate::telemetry::health::{Component, ComponentHealth, HealthState};
+use crate::telemetry::health::{Component, ComponentHealth};
 
 /// Failed calls in a row, over all calls, from which on the provider counts as degraded. Single failures among
 /// successes are everyday life on a network; the metrics count them.
@@ -69,10 +69,7 @@ impl ProviderStatus {
     /// Calls fail, and not one alone.
     pub fn fails(&self, reason: &str) {
         // A time-out does not repair a wrong key: only a success does.
-        if self.health().state == HealthState::Unhealthy {
-            return;
-        }
-        if self.health.degraded(Component::Provider, reason) {
+        if self.health.at_least_degraded(Component::Provider, reason) {
             tracing::warn!(reason, "the embedding provider fails; waiting and trying again");
         }
     }
@@ -88,6 +85,7 @@ impl ProviderStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::health::HealthState;
 
     fn told(status: &ProviderStatus) -> (HealthState, String) {
         let ComponentHealth { state, reason, .. } = status.health();

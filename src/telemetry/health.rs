@@ -96,6 +96,13 @@ impl Health {
         self.set(component, HealthState::Degraded, Some(reason.into()))
     }
 
+    /// As [`Health::degraded`], unless the component waits for a person, who would else not learn what to do.
+    pub fn at_least_degraded(&self, component: Component, reason: impl Into<String>) -> bool {
+        let mut components = self.0.lock();
+        let waits = components.get(&component).is_some_and(|health| health.state == HealthState::Unhealthy);
+        !waits && set(&mut components, SystemTime::now(), component, HealthState::Degraded, Some(reason.into()))
+    }
+
     /// The component will not work until a person acts.
     pub fn unhealthy(&self, component: Component, reason: impl Into<String>) -> bool {
         self.set(component, HealthState::Unhealthy, Some(reason.into()))
@@ -117,20 +124,25 @@ impl Health {
     }
 
     fn set(&self, component: Component, state: HealthState, reason: Option<String>) -> bool {
-        self.set_at(SystemTime::now(), component, state, reason)
+        set(&mut self.0.lock(), SystemTime::now(), component, state, reason)
     }
+}
 
-    fn set_at(&self, now: SystemTime, component: Component, state: HealthState, reason: Option<String>) -> bool {
-        let mut components = self.0.lock();
-        let before = components.get(&component).cloned().unwrap_or(WELL);
-        let since = match (state, before.state) {
-            (HealthState::Ok, _) => None,
-            (_, HealthState::Ok) => Some(calendar::of(now)),
-            _ => before.since,
-        };
-        components.insert(component, ComponentHealth { state, reason, since });
-        before.state != state
-    }
+fn set(
+    components: &mut BTreeMap<Component, ComponentHealth>,
+    now: SystemTime,
+    component: Component,
+    state: HealthState,
+    reason: Option<String>,
+) -> bool {
+    let before = components.get(&component).cloned().unwrap_or(WELL);
+    let since = match (state, before.state) {
+        (HealthState::Ok, _) => None,
+        (_, HealthState::Ok) => Some(calendar::of(now)),
+        _ => before.since,
+    };
+    components.insert(component, ComponentHealth { state, reason, since });
+    before.state != state
 }
 
 #[cfg(test)]
@@ -150,9 +162,23 @@ mod tests {
             (4, Ok, None),
             (5, Unhealthy, Some("1970-01-01T00:00:05.000Z")),
         ] {
-            health.set_at(UNIX_EPOCH + Duration::from_secs(second), Component::Index, state, None);
+            let now = UNIX_EPOCH + Duration::from_secs(second);
+            set(&mut health.0.lock(), now, Component::Index, state, None);
             assert_eq!(health.of(Component::Index).since.as_deref(), since, "in second {second}");
         }
+    }
+
+    #[test]
+    fn what_waits_for_a_person_goes_on_doing_so_when_it_fails_otherwise() {
+        let health = Health::default();
+        assert!(health.at_least_degraded(Component::Provider, "503"));
+        assert!(!health.at_least_degraded(Component::Provider, "502"));
+        assert_eq!(health.of(Component::Provider).reason.as_deref(), Some("502"));
+        health.unhealthy(Component::Provider, "wrong key");
+        assert!(!health.at_least_degraded(Component::Provider, "503"));
+        let ComponentHealth { state, reason, .. } = health.of(Component::Provider);
+        assert_eq!((state, reason.as_deref()), (HealthState::Unhealthy, Some("wrong key")));
+        assert!(health.ok(Component::Provider) && health.at_least_degraded(Component::Provider, "503"));
     }
 
     #[test]
