@@ -148,21 +148,15 @@ async fn write_patiently(
     let done = loop {
         let error = match try_write(index, underway, writes.clone()).await {
             Ok(done) => break done,
+            Err(IndexError::Stale(reason)) => return Err(Undone::Stale(reason)),
+            Err(IndexError::Lost(reason)) => return Err(Undone::Lost(reason)),
             Err(error) => error,
         };
         failures += 1;
-        let news = match &error {
-            IndexError::Unavailable(reason) => health.degraded(Component::Index, reason),
-            IndexError::Fatal(reason) | IndexError::Unfit(reason) | IndexError::BadQuery(reason) => {
-                health.unhealthy(Component::Index, reason)
-            }
-            IndexError::Stale(reason) => return Err(Undone::Stale(reason.clone())),
-            IndexError::Lost(reason) => return Err(Undone::Lost(reason.clone())),
-        };
         if failures == 1 {
             refused();
         }
-        if news {
+        if error.tell(health) {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
         }
         tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;

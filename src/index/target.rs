@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::actor::pulse;
 use crate::document::{DocumentId, Vector};
 use crate::ledger::DocumentWrite;
+use crate::telemetry::Health;
+use crate::telemetry::health::Component;
 
 use super::filter::Filter;
 
@@ -64,6 +66,16 @@ pub enum IndexError {
     /// It is not what the configuration says, and nothing was changed.
     #[error("{0}")]
     Unfit(String),
+}
+
+impl IndexError {
+    /// Tells the health that the index fails, and why. Answers whether that is news.
+    pub fn tell(&self, health: &Health) -> bool {
+        match self {
+            Self::Unavailable(reason) => health.degraded(Component::Index, reason),
+            _ => health.unhealthy(Component::Index, self.to_string()),
+        }
+    }
 }
 
 /// A document that the index will never take as it is. It is not in the index any more.

@@ -8,7 +8,6 @@ use super::build::NamedSource;
 use super::generation::{Failure, Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
-use crate::index::IndexError;
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
 use crate::source::replan::ReplanSource;
@@ -202,11 +201,7 @@ async fn prepare_index(resources: &Resources) {
     let mut failures = 0;
     while let Err(error) = resources.index.prepare().await {
         failures += 1;
-        let news = match &error {
-            IndexError::Unavailable(reason) => resources.health.degraded(Component::Index, reason),
-            _ => resources.health.unhealthy(Component::Index, error.to_string()),
-        };
-        if news {
+        if error.tell(&resources.health) {
             tracing::error!(%error, "the index cannot be used; waiting until it can");
         }
         tokio::time::sleep(PREPARE.delay(failures, fastrand::f64())).await;
