@@ -68,10 +68,8 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
         Err(found) => return each(Tried { what: "provider".into(), found: Err(found) }),
     };
     each(Tried { what: "provider".into(), found: embeds(&*provider).await })?;
-    let found = match settings.index.external().is_some() {
-        true => stands(settings, &*provider).await,
-        false => opens(settings, &*provider),
-    };
+    let is_external = settings.index.external().is_some();
+    let found = if is_external { stands(settings, &*provider).await } else { opens(settings, &*provider) };
     each(Tried { what: "index".into(), found })
 }
 
@@ -176,9 +174,10 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
         Some(found) => {
             let mark = collection.mark().await.map_err(|error| format!("{place}: {error}"))?;
             let ours = ledger.map_or(Ok(false), |ledger| is_ours(&ledger, place, mark.as_deref())).map_err(told)?;
-            match settings.index.external().is_some_and(|external| external.adopt) || ours {
-                true => Ok(format!("{place} holds {}", found.shown())),
-                false => Err(foreign(place, found, &settings.state.path)),
+            if settings.index.external().is_some_and(|external| external.adopt) || ours {
+                Ok(format!("{place} holds {}", found.shown()))
+            } else {
+                Err(foreign(place, found, &settings.state.path))
             }
         }
     }

@@ -34,10 +34,8 @@ impl<'a> Pages<'a> {
             let page = self.ledger.scan_documents(self.after.as_ref(), PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(None) };
             let last = last.clone();
-            let chunks: Vec<&HeldChunk> = match self.with_vectors {
-                true => kept(&page).flat_map(|(_, held)| &held.chunks).collect(),
-                false => Vec::new(),
-            };
+            let held = kept(&page).flat_map(|(_, held)| &held.chunks);
+            let chunks: Vec<&HeldChunk> = if self.with_vectors { held.collect() } else { Vec::new() };
             let vectors = self.ledger.vectors_of_chunks(&chunks)?;
             if vectors.iter().any(Option::is_none) {
                 continue;
