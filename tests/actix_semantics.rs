@@ -1,5 +1,5 @@
-//! What Vectide relies on in actix 0.13.5, and why it does not send with it directly: `src/actor` is built on these facts. A test that fails
-//! after an update of actix says which of its pieces must be thought through again.
+//! What Vectide relies on in actix 0.13.5, and why it does not send with it directly: `src/actor` is built on these facts. A test that
+//! fails after an update of actix says which of its pieces must be thought through again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

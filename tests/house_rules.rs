@@ -75,6 +75,9 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "helpers", "helper", "
 /// Files that run actors, beside those in a stage's folder `actor`: in these an awaited `send` is an Outlet's, or it is forbidden.
 const ACTORS: &[&str] = &["actor.rs", "build.rs", "generation.rs", "supervisor.rs"];
 
+/// No line is wider, unless a text in it is.
+const WIDTH: usize = 140;
+
 /// Senders in actors that are an Outlet or a slot of one.
 const OUTLETS: &[&str] = &["deduplicator", "batcher", "embedder", "writer", "slot", "self.batcher", "self.writer"];
 
@@ -95,18 +98,22 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every product file with its path from the root: no tests, no test kit.
-fn product() -> Vec<(String, String)> {
+/// Every file in these folders with its path from the root.
+fn files(folders: &[&str]) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    sources(&root.join("src"), &mut found);
+    folders.iter().for_each(|folder| sources(&root.join(folder), &mut found));
     let name = |path: &PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Every product file: no tests, no test kit.
+fn product() -> Vec<(String, String)> {
     let test = |name: &str| {
         ["/tests", "/testing", "/testkit/"].iter().any(|part| name.contains(part))
             || ["/hostile.rs", "/stalls.rs", "/fault_points.rs"].iter().any(|end| name.ends_with(end))
     };
-    let files = found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap()));
-    files.filter(|(name, _)| !test(name)).collect()
+    files(&["src"]).into_iter().filter(|(name, _)| !test(name)).collect()
 }
 
 /// The lines of code before the tests of a file, without comments.
@@ -211,6 +218,20 @@ fn no_file_or_module_has_a_name_that_says_nothing() {
             let name = declared.map(|rest| rest.trim_end_matches([';', ' ', '{']));
             if let Some(name) = name.filter(|name| EMPTY_NAMES.contains(name)) {
                 writeln!(broken, "  {file}:{}: `mod {name}` says nothing about what is inside", line.number).unwrap();
+            }
+        }
+    }
+    report(&broken);
+}
+
+#[test]
+fn no_line_is_too_wide_to_read() {
+    let mut broken = String::new();
+    for (file, text) in files(&["src", "tests", "benches"]) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let is_comment = line.trim_start().starts_with("//");
+            if line.chars().count() > WIDTH && (is_comment || !line.contains('"')) {
+                writeln!(broken, "  {file}:{number}: more than {WIDTH} columns: rustfmt does not wrap this").unwrap();
             }
         }
     }

@@ -1,5 +1,5 @@
-//! How fast an index in another system is written to: points beside the system's own Python client that does the same, and changes of metadata
-//! alone through the whole pipeline.
+//! How fast an index in another system is written to: points beside the system's own Python client that does the same, and changes of
+//! metadata alone through the whole pipeline.
 //!
 //! `benches/indexes/clients.sh install`, once; then `cargo bench --bench indexes -- milvus`, and likewise `qdrant`, `pgvector` and
 //! `weaviate`. The server is started by its script in `tests/servers`.

@@ -16,7 +16,8 @@ use crate::{Measured, RECORDS, cpu};
 /// How often it is looked whether all is settled.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// Reads the whole topic with the ledger in this folder, and measures from the first records that it is seen to have read until every one is settled.
+/// Reads the whole topic with the ledger in this folder, and measures from the first records that it is seen to have read until every one
+/// is settled.
 pub fn read(address: &str, folder: &Path) -> Measured {
     actix::System::new().block_on(async {
         let resources = Resources::open(settings(address, folder)).await.expect("the resources of the bench");

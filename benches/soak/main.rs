@@ -2,8 +2,8 @@
 //! events over HTTP and from a followed file, against a provider that storms, fails, lags and talks nonsense, and an index that cannot be
 //! written to for some seconds of every minute. In the first half of the time it is killed five times and started again.
 //!
-//! `cargo bench --bench soak`, with `-- --minutes 60` for longer than 20 minutes, or `-- --seconds 180` for a look. It prints what the process
-//! takes over time, then what it took in each of its lives, whether each of that is flat in the last of them, and whether the
+//! `cargo bench --bench soak`, with `-- --minutes 60` for longer than 20 minutes, or `-- --seconds 180` for a look. It prints what the
+//! process takes over time, then what it took in each of its lives, whether each of that is flat in the last of them, and whether the
 //! index came to the truth. It ends with code 1 when anything is not so, and leaves no process behind, however it ends.
 
 mod faults;

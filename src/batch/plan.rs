@@ -38,8 +38,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What is configured, or what the provider takes if that is less. One call with more tokens than the account has in a minute is refused
-    /// each time.
+    /// What is configured, or what the provider takes if that is less. One call with more tokens than the account has in a minute is
+    /// refused each time.
     pub fn new(settings: &BatchingSettings, provider_items: usize, rate_limit: RateLimitSettings) -> Self {
         let tokens = settings.max_tokens as u64;
         Self {

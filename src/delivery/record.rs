@@ -111,9 +111,9 @@ pub struct Origin {
 }
 
 impl Record {
-    /// A record that says nothing of a document, so that it is compared with the index all the same. It weighs what is held of the document,
-    /// so many bytes. Its dead letter, if it becomes one, is found again by the document, and not by its place in a list that will be another
-    /// one next time.
+    /// A record that says nothing of a document, so that it is compared with the index all the same. It weighs what is held of the
+    /// document, so many bytes. Its dead letter, if it becomes one, is found again by the document, and not by its place in a list that
+    /// will be another one next time.
     pub fn look_again(id: DocumentId, weight: usize, position: Position) -> Self {
         let origin = Some(Origin { source: position.partition.name.clone(), position: id.to_string() });
         let version = Version::OLDEST;

@@ -106,8 +106,8 @@ fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
 
 /// The hash of every run of every word, and the number of words.
 fn runs(text: &str) -> (Vec<u64>, u64) {
-    // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it. A mark that joins no letter (the accent in
-    // `за́мок`, the dot that is left of `İ`) must not part its word.
+    // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it. A mark that joins no letter (the accent
+    // in `за́мок`, the dot that is left of `İ`) must not part its word.
     let lower = match text.is_ascii() {
         true => text.to_ascii_lowercase(),
         false => {

@@ -167,8 +167,8 @@ async fn write_patiently(
     Ok(done)
 }
 
-/// One attempt, part by part: a write that goes on is no write that hangs, however long it is. A generation that was given up and comes to life
-/// again must not take back what the next one has written.
+/// One attempt, part by part: a write that goes on is no write that hangs, however long it is. A generation that was given up and comes to
+/// life again must not take back what the next one has written.
 async fn try_write(
     index: &dyn VectorIndex,
     underway: &Arc<Underway>,

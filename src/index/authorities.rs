@@ -38,8 +38,8 @@ pub fn not_in_vain(file: Option<&Path>, encrypted: bool, address: &str) -> Resul
     }
 }
 
-/// An HTTP client for this address that trusts the authorities in `index.ca_file`, where it is set. It sends `headers` with every call, gives
-/// each up after `timeout`, and keeps as many connections open as there are calls at once.
+/// An HTTP client for this address that trusts the authorities in `index.ca_file`, where it is set. It sends `headers` with every call,
+/// gives each up after `timeout`, and keeps as many connections open as there are calls at once.
 ///
 /// # Errors
 /// As [`read`] and [`not_in_vain`].

@@ -40,8 +40,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// For the server at `index.url`, which with `https` is trusted by the authorities in `ca_file`, or the system's; every call carries the
-    /// header and takes at most `timeout`. Opens no connection.
+    /// For the server at `index.url`, which with `https` is trusted by the authorities in `ca_file`, or the system's; every call carries
+    /// the header and takes at most `timeout`. Opens no connection.
     ///
     /// # Errors
     /// Names the setting and what to do. Never shows the address, which may hold a secret, nor the header's value.

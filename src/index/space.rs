@@ -29,8 +29,8 @@ pub enum SpaceError {
     Ledger(#[from] LedgerError),
 }
 
-/// Refuses a space whose vectors cannot be compared with those in the index. Answers whether the index is known to be of this space; when it
-/// is not, it holds nothing.
+/// Refuses a space whose vectors cannot be compared with those in the index. Answers whether the index is known to be of this space; when
+/// it is not, it holds nothing.
 pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
     let held = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Space>(&text).ok());
     match held {

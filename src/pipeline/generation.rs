@@ -114,8 +114,8 @@ impl Generation {
     pub async fn end_wholly(self, failure: &Failure) -> Result<(), LeftBehind> {
         self.pulse.underway.close();
         if let Failure::GaveUp(_) = failure {
-            // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the provider
-            // is paid for without its vectors.
+            // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the
+            // provider is paid for without its vectors.
             let paid_or_done = |call: &Call| is_write(call) || is_call(call);
             let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(paid_or_done)).await;
         }

@@ -1,5 +1,5 @@
-//! Whether the provider answers at all, when it failed with a question: where no documents come, nobody else would find out, nor that it works
-//! again.
+//! Whether the provider answers at all, when it failed with a question: where no documents come, nobody else would find out, nor that it
+//! works again.
 
 use std::time::Duration;
 

@@ -28,7 +28,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The beginning of a body, in bytes, which has memory of its own: whoever sends no more waits for nobody who sends much.
 const BEGINNING: u64 = 64 << 10;
 
-/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for others.
+/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for
+/// others.
 pub struct Memory {
     limit: ByteSize,
     /// What whoever sends more is told to do.
@@ -104,7 +105,8 @@ impl Memory {
         Ok(body.freeze())
     }
 
-    /// Takes what is missing for so many bytes. Bodies that wait for each other do not wait for ever: one gives up, and what it had is free.
+    /// Takes what is missing for so many bytes. Bodies that wait for each other do not wait for ever: one gives up, and what it had is
+    /// free.
     async fn grow(&self, share: &mut Share, bytes: u64) -> Result<(), ApiError> {
         let (beginning, rest) = parts(bytes);
         let grown = async {

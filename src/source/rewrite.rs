@@ -1,8 +1,8 @@
 //! Every document that the index in another system may lack, once: an internal source named [`NAME`].
 //!
-//! They are there after a crash in the middle of a write, and when the collection was dropped or is another one. Each is planned and written
-//! again from what the ledger holds; nothing is embedded for it. Documents that are new since it was opened are none of them: they are being
-//! written, and noted until that is done.
+//! They are there after a crash in the middle of a write, and when the collection was dropped or is another one. Each is planned and
+//! written again from what the ledger holds; nothing is embedded for it. Documents that are new since it was opened are none of them: they
+//! are being written, and noted until that is done.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Faults at named places of the product: a panic, as a mistake in the code there would make, or an error, as a disk would.
 //!
-//! What is armed is armed in one runtime: that of a [`World`](super::World), its actors and its blocking threads. So tests beside each other
-//! do not meet.
+//! What is armed is armed in one runtime: that of a [`World`](super::World), its actors and its blocking threads. So tests beside each
+//! other do not meet.
 
 use parking_lot::Mutex;
 use rusqlite::ffi;

@@ -123,8 +123,8 @@ impl Pipeline {
         (copy, ledger)
     }
 
-    /// A number in the ledger, as SQL asks for it; none before it is there. For the same reason as above it only ever reads, and where there
-    /// is no log, because nobody has the ledger open, without making one: SQLite does that even for a reader.
+    /// A number in the ledger, as SQL asks for it; none before it is there. For the same reason as above it only ever reads, and where
+    /// there is no log, because nobody has the ledger open, without making one: SQLite does that even for a reader.
     pub fn number(&self, sql: &str) -> Option<u64> {
         let is_open = ["wal", "shm"].iter().all(|file| self.path(&format!("data/ledger.sqlite-{file}")).exists());
         let immutable = if is_open { "" } else { "?immutable=1" };

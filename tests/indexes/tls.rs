@@ -1,5 +1,5 @@
-//! Every index over TLS: a server is trusted for the authority that `ca_file` names, or for one that the system trusts, and for no other; and
-//! only where its certificate is for the host that was asked for.
+//! Every index over TLS: a server is trusted for the authority that `ca_file` names, or for one that the system trusts, and for no other;
+//! and only where its certificate is for the host that was asked for.
 
 use std::path::Path;
 

@@ -35,9 +35,9 @@ impl ExternalIndex {
     }
 }
 
-/// The documents of the points, each by the nearest that the ledger has of it. A point that the ledger does not have (any more) is passed by:
-/// what is nearest may be what the collection has still to remove. So is one whose document is in the ledger already as the filter does not
-/// let it through: the collection is a step behind.
+/// The documents of the points, each by the nearest that the ledger has of it. A point that the ledger does not have (any more) is passed
+/// by: what is nearest may be what the collection has still to remove. So is one whose document is in the ledger already as the filter does
+/// not let it through: the collection is a step behind.
 fn hits(ledger: &Ledger, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, LedgerError> {
     // Each once: most of what was found may be of one document.
     let ids: HashSet<DocumentId> = found.iter().map(|point| point.document.clone()).collect();

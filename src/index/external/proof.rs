@@ -11,8 +11,8 @@ use crate::index::collection::{CollectionError, Point};
 
 use super::ExternalIndex;
 
-/// The document of the harmless point: as short as can be, for a collection of others may have room for short ids only. Should its ledger have
-/// such a document, its points are others all the same.
+/// The document of the harmless point: as short as can be, for a collection of others may have room for short ids only. Should its ledger
+/// have such a document, its points are others all the same.
 const HARMLESS: &str = "-";
 
 /// Whether a harmless point was taken since the writing began.

@@ -1,8 +1,8 @@
 //! Filters in Milvus' own language, as far as it goes.
 //!
 //! The language cannot say all of it, and its versions differ: whether `true` is 1, what a negation makes of a field that is not there,
-//! which element of a list lies in a range. So a condition becomes an expression that is at least as wide: it holds wherever the condition does. What
-//! it lets through beside that is sorted out by [`crate::index::sift`].
+//! which element of a list lies in a range. So a condition becomes an expression that is at least as wide: it holds wherever the condition
+//! does. What it lets through beside that is sorted out by [`crate::index::sift`].
 
 use serde_json::Number;
 
@@ -52,8 +52,8 @@ fn balanced(expressions: &[String], by: &str) -> String {
     }
 }
 
-/// The field in the column of all metadata; `None` where servers would read the name in another way, or not find it: they compare it with the
-/// key as it is written in JSON, where these characters are escaped.
+/// The field in the column of all metadata; `None` where servers would read the name in another way, or not find it: they compare it with
+/// the key as it is written in JSON, where these characters are escaped.
 fn path(field: &Field) -> Option<String> {
     let mut path = "metadata".to_owned();
     for key in field.keys()? {

@@ -20,8 +20,8 @@ use crate::ledger::now_nanos;
 /// would leave the pipeline idle.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Between tries whether something can be written again, where nothing could. While it cannot, callers may have been sent elsewhere, so that
-/// nobody else would find out.
+/// Between tries whether something can be written again, where nothing could. While it cannot, callers may have been sent elsewhere, so
+/// that nobody else would find out.
 const PROBE: Backoff =
     Backoff::new(Duration::from_secs(1), Duration::from_secs(10)).at_least(Duration::from_millis(500));
 

@@ -26,7 +26,8 @@ pub struct Removal {
 pub enum Reach {
     /// Changes up to this version, whether they came before it or come after.
     UpTo(Version),
-    /// What comes before it in its source and nothing that comes behind it; and changes up to this version, which another source has brought.
+    /// What comes before it in its source and nothing that comes behind it; and changes up to this version, which another source has
+    /// brought.
     Before(Option<Version>),
 }
 

@@ -2,9 +2,10 @@
 //!
 //! An index that does not refuse what another one does must take it and answer rightly, which is asserted in the place of the refusal.
 //!
-//! What does not apply to the embedded one is asked of collections alone, in `collection`: it cannot be unreachable, slow, dropped or refuse
-//! a key. Another metric or another number of dimensions makes its graph anew, or is refused by the ledger: `src/index/embedded/tests.rs`, `src/index/space.rs`. Kills in the middle of
-//! its writes are in `tests/faults/crash.rs`, panics between its commit and its graph in `src/index/embedded/tests.rs`.
+//! What does not apply to the embedded one is asked of collections alone, in `collection`: it cannot be unreachable, slow, dropped or
+//! refuse a key. Another metric or another number of dimensions makes its graph anew, or is refused by the ledger:
+//! `src/index/embedded/tests.rs`, `src/index/space.rs`. Kills in the middle of its writes are in `tests/faults/crash.rs`, panics between
+//! its commit and its graph in `src/index/embedded/tests.rs`.
 
 use std::collections::BTreeMap;
 
