@@ -1,6 +1,5 @@
 //! What commands open to look at what `run` wrote. All of it works while `run` is running and when it is not.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Context;
