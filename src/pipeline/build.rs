@@ -80,7 +80,8 @@ pub(super) fn build_within(
     failed: mpsc::UnboundedSender<Failure>,
 ) -> Sources {
     let r = resources;
-    let watch = keep_books(r, failed.clone());
+    let give_up = give_up(failed);
+    let watch = keep_books(r, give_up.clone());
     let meter = |edge: &str| -> WaitMeter {
         let seconds = r.metrics.backpressure(edge);
         Arc::new(move |waited| seconds.inc_by(waited))
@@ -92,7 +93,6 @@ pub(super) fn build_within(
     };
 
     register("index_writer");
-    let give_up = give_up(failed.clone());
     let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up.clone());
     let writer = match r.settings.index.external() {
         Some(_) if r.settings.dedup.persist => writer.keeping_in(r.ledger.clone()),
@@ -126,18 +126,7 @@ pub(super) fn build_within(
     let batcher = Outlet::new(batcher, BATCHING, meter("batcher"));
 
     register("deduplicator");
-    let renderer = Renderer {
-        template: r.template.clone(),
-        chunker: r.chunker.clone(),
-        fingerprints: Fingerprinter::new(&r.provider.space().key()),
-    };
-    let planner = Planner {
-        renderer,
-        flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
-        budget: Arc::new(Budget::new(PLANNED)),
-        metrics: r.metrics.clone(),
-    };
-    let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner), batcher, writer);
+    let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner(r)), batcher, writer);
     let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
     let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
 
@@ -170,6 +159,16 @@ pub(super) fn build_within(
     Sources { stop, drain, rests, commits }
 }
 
+fn planner(r: &Resources) -> Planner {
+    let fingerprints = Fingerprinter::new(&r.provider.space().key());
+    Planner {
+        renderer: Renderer { template: r.template.clone(), chunker: r.chunker.clone(), fingerprints },
+        flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
+        budget: Arc::new(Budget::new(PLANNED)),
+        metrics: r.metrics.clone(),
+    }
+}
+
 fn give_up(failed: mpsc::UnboundedSender<Failure>) -> GiveUp {
     Arc::new(move |reason| {
         // Nobody listens when the generation is ending anyway.
@@ -177,8 +176,8 @@ fn give_up(failed: mpsc::UnboundedSender<Failure>) -> GiveUp {
     })
 }
 
-/// Keeps the board, the metrics and the log, and passes failures on.
-fn keep_books(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>) -> Watch {
+/// Keeps the board, the metrics and the log. When one actor is given up, all are.
+fn keep_books(resources: &Resources, give_up: GiveUp) -> Watch {
     let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
     Arc::new(move |actor, incident| {
         let handle = board.of(actor);
@@ -197,9 +196,7 @@ fn keep_books(resources: &Arc<Resources>, failed: mpsc::UnboundedSender<Failure>
                 metrics.restarts(actor).inc();
                 handle.panicked(&reason);
                 handle.stopped();
-                let reason = format!("actor {actor} panicked too often, at last with: {reason}");
-                // Nobody listens when the generation is ending anyway.
-                let _ = failed.send(Failure::GaveUp(reason));
+                give_up(format!("actor {actor} panicked too often, at last with: {reason}"));
             }
         }
     })
