@@ -1,4 +1,5 @@
-//! What "nothing lost" rests on: every [`Record`] that is delivered carries a [`Receipt`], and a source commits only up to the first that is open.
+//! What "nothing lost" rests on: every [`Record`] that is delivered carries a [`Receipt`], and a source commits only up to the first that
+//! is open.
 
 pub mod receipt;
 pub mod record;

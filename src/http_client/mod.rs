@@ -46,8 +46,8 @@ pub fn header(value: &str, setting: &str) -> Result<HeaderValue, String> {
 /// Smaller pieces are joined: each keeps a buffer of its connection alive, and a body may come byte by byte.
 const SMALL: usize = 16 << 10;
 
-/// At most `most` bytes of an answer's body, in the pieces in which they came, small ones joined. Of an error, what was readable: its status
-/// says enough without its words.
+/// At most `most` bytes of an answer's body, in the pieces in which they came, small ones joined. Of an error, what was readable: its
+/// status says enough without its words.
 ///
 /// # Errors
 /// Why there is not all of a success; names the settings `timeout` and `url`.

@@ -431,8 +431,8 @@ impl Checker {
     }
 }
 
-/// Whether a name means what stands under a listed one in the metadata, or a part of it: those that are pointers into the record stand under
-/// the whole pointer.
+/// Whether a name means what stands under a listed one in the metadata, or a part of it: those that are pointers into the record stand
+/// under the whole pointer.
 fn reaches(name: &str, listed: &str) -> bool {
     let is_inside = || listed.starts_with('/') && name.strip_prefix(listed).is_some_and(|rest| rest.starts_with('/'));
     let first = || name.strip_prefix('/')?.split('/').next().map(pointer_key);

@@ -137,8 +137,8 @@ fn poll(
     Ok(())
 }
 
-/// Tells the group where `start: latest` begins, before anything is handed over: what is read and not settled when the process ends would be left
-/// out by the next one, which would begin at the end of that moment. Where it fails, the client begins again.
+/// Tells the group where `start: latest` begins, before anything is handed over: what is read and not settled when the process ends would
+/// be left out by the next one, which would begin at the end of that moment. Where it fails, the client begins again.
 fn make_known_where_it_begins(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), String> {
     let is_known = |state: &State| state.assigned.keys().all(|name| !state.begins.contains(name));
     if !is_known(&shared.state()) {

@@ -18,8 +18,8 @@ impl Shared {
         }
     }
 
-    /// Tells the broker what is settled of everything assigned and waits for its answer, unless it does not speak to us anyway. Fails with the
-    /// reason.
+    /// Tells the broker what is settled of everything assigned and waits for its answer, unless it does not speak to us anyway. Fails with
+    /// the reason.
     pub(super) fn commit_now(&self, consumer: &BaseConsumer<Context>) -> Result<(), String> {
         let (news, cut_off) = {
             let state = self.state();
