@@ -6,5 +6,5 @@ pub mod record;
 pub mod window;
 
 pub use receipt::{Receipt, Verdict, Verdicts};
-pub use record::{Committed, Form, Origin, Partition, Position, Record, Room};
+pub use record::{Form, Origin, Partition, Position, Record, Room};
 pub use window::{Delivery, Window};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::document::{Change, DocumentId, Fields, Operation, Version};
 
 /// One independently ordered part of a source: a file, a Kafka partition, the HTTP journal.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// What a person calls it: a path, `topic[3]`, `journal`.
     pub name: String,
@@ -18,7 +18,7 @@ pub struct Partition {
 }
 
 /// Where reading goes on after a record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The part of the source that it lies in.
     pub partition: Arc<Partition>,
@@ -32,27 +32,6 @@ pub struct Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.partition.name, self.ordinal)
-    }
-}
-
-/// A committed position, as the ledger keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// [`Partition::name`].
-    pub partition: String,
-    /// [`Partition::detail`].
-    pub detail: String,
-    /// [`Position::offset`].
-    pub offset: u64,
-    /// [`Position::ordinal`].
-    pub ordinal: u64,
-}
-
-/// What the ledger gives back of a position that was committed.
-impl From<&Position> for Committed {
-    fn from(position: &Position) -> Self {
-        let Position { partition, offset, ordinal } = position;
-        Self { partition: partition.name.clone(), detail: partition.detail.clone(), offset: *offset, ordinal: *ordinal }
     }
 }
 

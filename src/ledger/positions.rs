@@ -1,23 +1,24 @@
 //! How far each source is settled.
 
+use std::sync::Arc;
+
 use rusqlite::params;
 
-use crate::delivery::{Committed, Position};
+use crate::delivery::{Partition, Position};
 
 use super::Ledger;
 use super::error::LedgerError;
 
 impl Ledger {
     /// The positions committed for a source, by partition.
-    pub fn positions(&self, source: &str) -> Result<Vec<Committed>, LedgerError> {
+    pub fn positions(&self, source: &str) -> Result<Vec<Position>, LedgerError> {
         self.read("read the positions", |connection| {
             let mut statement = connection.prepare_cached(
                 r#"SELECT "partition", detail, "offset", ordinal FROM positions WHERE source = ?1 ORDER BY "partition""#,
             )?;
             let rows = statement.query_map([source], |row| {
-                Ok(Committed {
-                    partition: row.get(0)?,
-                    detail: row.get(1)?,
+                Ok(Position {
+                    partition: Arc::new(Partition { name: row.get(0)?, detail: row.get(1)? }),
                     offset: row.get::<_, i64>(2)?.cast_unsigned(),
                     ordinal: row.get::<_, i64>(3)?.cast_unsigned(),
                 })
@@ -60,19 +61,12 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::delivery::Partition;
     use crate::ledger::testing::open;
 
     fn position(name: &str, detail: &str, offset: u64) -> Position {
         let partition = Arc::new(Partition { name: name.to_owned(), detail: detail.to_owned() });
         Position { partition, offset, ordinal: offset / 2 }
-    }
-
-    fn committed(name: &str, detail: &str, offset: u64) -> Committed {
-        Committed { partition: name.to_owned(), detail: detail.to_owned(), offset, ordinal: offset / 2 }
     }
 
     #[test]
@@ -82,9 +76,9 @@ mod tests {
         ledger.commit_positions("files", &[position("b", "1", small), position("a", "1", 2)]).unwrap();
         ledger.commit_positions("files", &[position("a", "2", big)]).unwrap();
         ledger.commit_positions("other", &[position("a", "x", 4)]).unwrap();
-        assert_eq!(ledger.positions("files").unwrap(), [committed("a", "2", big), committed("b", "1", small)]);
+        assert_eq!(ledger.positions("files").unwrap(), [position("a", "2", big), position("b", "1", small)]);
         ledger.forget_positions("files").unwrap();
         assert_eq!(ledger.positions("files").unwrap(), []);
-        assert_eq!(ledger.positions("other").unwrap(), [committed("a", "x", 4)]);
+        assert_eq!(ledger.positions("other").unwrap(), [position("a", "x", 4)]);
     }
 }

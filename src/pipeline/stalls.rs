@@ -19,7 +19,7 @@ use crate::document::DocumentId;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
 use crate::ledger::DocumentWrite;
 use crate::source::actor::MakeSource;
-use crate::source::{Committed, Position, Read, Room, Source, SourceError};
+use crate::source::{Position, Read, Room, Source, SourceError};
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Script};
 
 /// Each look stands for a second: an arbiter may be silent for half a second, and a call may take 4.5.
@@ -52,7 +52,7 @@ impl Drop for Opens {
 struct HangingSource(Box<dyn Source>, Arc<Gate>);
 
 impl Source for HangingSource {
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         self.0.open(committed)
     }
 

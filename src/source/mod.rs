@@ -27,7 +27,7 @@ use crate::settings::DocumentSettings;
 use crate::settings::SourceSettings;
 use crate::telemetry::{Metrics, SourceBoard};
 
-pub use crate::delivery::{Committed, Form, Origin, Partition, Position, Record, Room};
+pub use crate::delivery::{Form, Origin, Partition, Position, Record, Room};
 pub use actor::MakeSource;
 
 /// See [`Source::on_commit`].
@@ -119,7 +119,7 @@ impl From<LedgerError> for SourceError {
 pub trait Source: Send + 'static {
     /// Opens the source at the positions committed before (empty at the first start). Called before the first read, again until it
     /// succeeds, and then no more.
-    fn open(&mut self, _committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, _committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         async { Ok(()) }.boxed()
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
 
@@ -35,7 +35,7 @@ impl RewriteSource {
 }
 
 impl Source for RewriteSource {
-    fn open(&mut self, _: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, _: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         async {
             self.end = blocking(&self.ledger, Ledger::last_unwritten).await?;
             Ok(())

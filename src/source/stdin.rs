@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::batch::{self, Batch, Place};
 use super::blocking::Blocking;
 use super::lines::{Boundary, Cutter};
-use super::{Committed, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::settings::source::StdinSettings;
 
 /// What a pipe holds.
@@ -66,7 +66,7 @@ impl StandardInput {
     }
 
     /// What a source may have until it gives it back. `committed`: how far the standard input of an earlier process was read.
-    fn take(&self, settings: &StdinSettings, committed: &[Committed]) -> Option<Box<Taken>> {
+    fn take(&self, settings: &StdinSettings, committed: &[Position]) -> Option<Box<Taken>> {
         match std::mem::replace(&mut *self.0.lock(), Held::Away) {
             Held::Untouched => {
                 let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -80,8 +80,9 @@ impl StandardInput {
 }
 
 /// The version before the first line: behind all that an earlier process read, also when the clock was set back since.
-fn base(now: i64, committed: &[Committed]) -> i64 {
-    let behind = committed.iter().filter_map(|row| Some(batch::behind(row.detail.parse().ok()?, row.ordinal)));
+fn base(now: i64, committed: &[Position]) -> i64 {
+    let behind =
+        committed.iter().filter_map(|row| Some(batch::behind(row.partition.detail.parse().ok()?, row.ordinal)));
     behind.fold(now, i64::max)
 }
 
@@ -137,7 +138,7 @@ impl Lines {
 }
 
 impl Source for StdinSource {
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         async move {
             // The actors that have it are ending.
             let taken = self
@@ -230,10 +231,11 @@ mod tests {
     async fn what_a_later_process_reads_is_newer_whatever_its_clock_says() {
         let mut source = source(&b"{1}\n{2}\n"[..]).await;
         let Read::Records(records) = source.read(ROOM).await.unwrap() else { panic!("there are lines") };
-        let committed = [Committed::from(&records[1].position)];
+        let committed = [records[1].position.clone()];
         assert!(i128::from(base(900, &committed)) > records[1].version.as_nanos());
         assert_eq!(base(i64::MAX, &committed), i64::MAX);
-        let of_files = Committed { detail: "{}".to_owned(), ..committed[0].clone() };
+        let partition = Arc::new(Partition { name: "stdin".to_owned(), detail: "{}".to_owned() });
+        let of_files = Position { partition, ..committed[0].clone() };
         assert_eq!(base(900, &[of_files]), 900, "a source of another kind had this name");
     }
 

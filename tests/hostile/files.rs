@@ -6,7 +6,7 @@ use vectide::document::decode::decode;
 use vectide::settings::ByteSize;
 use vectide::settings::source::FileSettings;
 use vectide::source::file::FileSource;
-use vectide::source::{Committed, Read, Record, Room, Source};
+use vectide::source::{Position, Read, Room, Source};
 use vectide::testkit::hostile::attack;
 
 /// Short, so that many lines are too long.
@@ -73,7 +73,7 @@ async fn read(path: &Path, pieces: &[(usize, usize, bool)]) -> (Vec<Seen>, Optio
     for &(records, bytes, reopen) in pieces.iter().cycle() {
         match source.read(Room { records, bytes }).await {
             Ok(Read::Records(records)) => {
-                let last = committed(&records[records.len() - 1]);
+                let last = records[records.len() - 1].position.clone();
                 seen.extend(records.into_iter().map(|record| {
                     let position = &record.position;
                     (record.payload.to_vec(), position.offset, position.ordinal, record.why_broken().map(str::to_owned))
@@ -89,7 +89,7 @@ async fn read(path: &Path, pieces: &[(usize, usize, bool)]) -> (Vec<Seen>, Optio
     unreachable!("pieces are repeated without end")
 }
 
-async fn open(path: &Path, committed: Vec<Committed>) -> FileSource {
+async fn open(path: &Path, committed: Vec<Position>) -> FileSource {
     let settings = FileSettings {
         path: path.display().to_string(),
         format: None,
@@ -99,8 +99,4 @@ async fn open(path: &Path, committed: Vec<Committed>) -> FileSource {
     let mut source = FileSource::new(&settings);
     source.open(committed).await.unwrap();
     source
-}
-
-fn committed(record: &Record) -> Committed {
-    (&record.position).into()
 }

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::content::Mark;
 use crate::settings::source::FileFormat;
-use crate::source::{Committed, batch};
+use crate::source::{Position, batch};
 
 /// How much of a file's beginning is compared.
 const HEAD: u64 = 64 << 10;
@@ -190,16 +190,16 @@ impl Tail {
 
 impl Progress {
     /// What the committed positions say: for each name how far its file was read, and the files that had the name before.
-    pub fn all(committed: &[Committed]) -> impl Iterator<Item = (&str, Self, Vec<Self>)> {
+    pub fn all(committed: &[Position]) -> impl Iterator<Item = (&str, Self, Vec<Self>)> {
         // A source of another kind may have had this source's name: what it noted is about no file.
-        let of_files = committed.iter().filter(|row| row.detail.starts_with('{'));
-        of_files.filter_map(|row| match serde_json::from_str(&row.detail) {
+        let of_files = committed.iter().filter(|row| row.partition.detail.starts_with('{'));
+        of_files.filter_map(|row| match serde_json::from_str(&row.partition.detail) {
             Ok(Detail { identity, base, earlier }) => {
                 let progress = Self { identity, base, mark: Mark { offset: row.offset, ordinal: row.ordinal } };
-                Some((row.partition.as_str(), progress, earlier))
+                Some((row.partition.name.as_str(), progress, earlier))
             }
             Err(error) => {
-                warn!(file = row.partition, %error, "the kept position cannot be understood; reading from the start");
+                warn!(file = row.partition.name, %error, "the kept position cannot be understood; reading from the start");
                 None
             }
         })

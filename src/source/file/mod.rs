@@ -32,7 +32,7 @@ pub(crate) use self::kind::Kind;
 use self::follow::{Descriptors, Follow};
 use self::once::Once;
 use super::blocking::Blocking;
-use super::{Committed, IDLE_WAIT, Read, Room, Source, SourceError};
+use super::{IDLE_WAIT, Position, Read, Room, Source, SourceError};
 use crate::settings::source::FileSettings;
 
 /// How often followed files are looked at.
@@ -99,7 +99,7 @@ impl FileSource {
 }
 
 impl Reader {
-    fn open(&mut self, committed: &[Committed], now: Instant) -> Result<(), SourceError> {
+    fn open(&mut self, committed: &[Position], now: Instant) -> Result<(), SourceError> {
         match self {
             Self::Once(once) => once.open(committed),
             Self::Follow(follow) => follow.open(committed, now),
@@ -138,7 +138,7 @@ impl Reader {
 
 impl Source for FileSource {
     /// Looks for the files.
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         let now = Instant::now();
         self.step(move |reader| reader.open(&committed, now).map(|()| Step::Nothing))
             .map(|opened| opened.map(drop))

@@ -13,7 +13,7 @@ use super::identity::{Detail, Identity, Progress};
 use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::{self, Batch, Place};
-use crate::source::{Committed, Partition, Room, SourceError};
+use crate::source::{Partition, Position, Room, SourceError};
 
 /// The files of one source, each read once.
 pub(super) struct Once {
@@ -53,7 +53,7 @@ impl Once {
     }
 
     /// Remembers the committed positions and looks for the files.
-    pub fn open(&mut self, committed: &[Committed]) -> Result<(), SourceError> {
+    pub fn open(&mut self, committed: &[Position]) -> Result<(), SourceError> {
         for (name, progress, _) in Progress::all(committed) {
             self.note_end(progress.identity.modified(), batch::version(progress.base, progress.mark.ordinal));
             self.known.insert(name.to_owned(), progress);

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::ledger::journal::PARTITION;
 
-use super::{Committed, IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source, SourceError};
 
 pub use intake::{Intake, IntakeError};
 pub use journal::Journal;
@@ -72,9 +72,9 @@ impl HttpSource {
         Ok(())
     }
 
-    async fn open_at(&mut self, committed: Vec<Committed>) -> Result<(), SourceError> {
+    async fn open_at(&mut self, committed: Vec<Position>) -> Result<(), SourceError> {
         // A source of another type may have had the name before: its positions say nothing about the journal.
-        let of_journal = committed.iter().filter(|position| position.partition == self.partition.name);
+        let of_journal = committed.iter().filter(|position| position.partition.name == self.partition.name);
         let settled = of_journal.map(|position| position.offset).max().unwrap_or(0);
         self.next = settled;
         self.caught_up = false;
@@ -112,7 +112,7 @@ impl HttpSource {
 }
 
 impl Source for HttpSource {
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(self.open_at(committed))
     }
 
@@ -155,10 +155,6 @@ mod tests {
 
     fn payloads(records: &[Record]) -> Vec<&[u8]> {
         records.iter().map(|record| &record.payload[..]).collect()
-    }
-
-    fn committed(record: &Record) -> Committed {
-        (&record.position).into()
     }
 
     /// What the ingestor does once a record's position is in the ledger.
@@ -216,8 +212,8 @@ mod tests {
         let intake = Intake::open(journal.clone(), "events", 10).await.unwrap();
         accept(&intake, &["1"]).await;
         let mut source = HttpSource::new(&intake);
-        let of_file =
-            Committed { partition: "events.jsonl".into(), detail: String::new(), offset: 150_000, ordinal: 9 };
+        let partition = Arc::new(Partition { name: "events.jsonl".into(), detail: String::new() });
+        let of_file = Position { partition, offset: 150_000, ordinal: 9 };
         source.open(vec![of_file]).await.unwrap();
         assert_eq!(payloads(&records(&mut source, ROOM).await), [b"1"]);
     }
@@ -230,7 +226,7 @@ mod tests {
         source.open(Vec::new()).await.unwrap();
         accept(&intake, &["1", "2", "3"]).await;
         let before = records(&mut source, ROOM).await;
-        let positions = vec![committed(&before[0])];
+        let positions = vec![before[0].position.clone()];
         drop((source, intake));
 
         let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::clients::Clients;
-use super::{Committed, IDLE_WAIT, OnBury, OnCommit, Position, Read, Room, Source, SourceError};
+use super::{IDLE_WAIT, OnBury, OnCommit, Position, Read, Room, Source, SourceError};
 use crate::settings::source::KafkaSettings;
 use crate::telemetry::{Metrics, SourceHandle};
 
@@ -124,10 +124,10 @@ impl KafkaSource {
 }
 
 impl Source for KafkaSource {
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         let mut state = self.shared.state();
         for position in committed {
-            state.offsets.settle(&position.partition, position.offset.cast_signed());
+            state.offsets.settle(&position.partition.name, position.offset.cast_signed());
         }
         drop(state);
         async { self.run() }.boxed()

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{Fault, Faults, SLOW};
 use crate::document::Version;
 use crate::source::actor::MakeSource;
-use crate::source::{Committed, IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
+use crate::source::{IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
 
 /// A source that gives the records of a list, from the committed position on. Clones share the list and what was seen.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ struct Scripted {
     /// Whether it ends after the last record, or waits for more.
     ends: bool,
     faults: Faults,
-    opened: Mutex<Vec<Vec<Committed>>>,
+    opened: Mutex<Vec<Vec<Position>>>,
     given: Mutex<Vec<u64>>,
     told: Mutex<Vec<u64>>,
     watched: AtomicUsize,
@@ -90,7 +90,7 @@ impl Script {
 
     /// The offset at which each opening began, in order.
     pub fn opened_at(&self) -> Vec<u64> {
-        let offset = |committed: &Vec<Committed>| committed.iter().map(|position| position.offset).max().unwrap_or(0);
+        let offset = |committed: &Vec<Position>| committed.iter().map(|position| position.offset).max().unwrap_or(0);
         self.0.opened.lock().iter().map(offset).collect()
     }
 
@@ -165,7 +165,7 @@ impl ScriptSource {
 }
 
 impl Source for ScriptSource {
-    fn open(&mut self, committed: Vec<Committed>) -> BoxFuture<'_, Result<(), SourceError>> {
+    fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         let offset = committed.iter().map(|position| position.offset).max().unwrap_or(0);
         self.next = usize::try_from(offset).unwrap_or(usize::MAX);
         self.script.0.opened.lock().push(committed);

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::followed::Followed;
 use super::sight::Sight;
 use crate::settings::source::FileFormat;
-use crate::source::Committed;
+use crate::source::Position;
 use crate::source::file::identity::{FileId, Progress};
 
 #[derive(Default)]
@@ -22,7 +22,7 @@ pub(super) struct Known {
 
 impl Known {
     /// Takes in the committed positions of an earlier run.
-    pub fn remember(&mut self, committed: &[Committed]) {
+    pub fn remember(&mut self, committed: &[Position]) {
         for (name, progress, earlier) in Progress::all(committed) {
             self.set(name, std::iter::once(progress).chain(earlier).collect());
         }

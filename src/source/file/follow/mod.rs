@@ -30,7 +30,7 @@ use super::identity::FileId;
 use super::scan::{Found, ScanError, Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
-use crate::source::{Committed, IDLE_WAIT, Room, SourceError};
+use crate::source::{IDLE_WAIT, Position, Room, SourceError};
 
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
 /// the last of them.
@@ -83,7 +83,7 @@ impl Follow {
     }
 
     /// Remembers the committed positions and opens the files.
-    pub fn open(&mut self, committed: &[Committed], now: Instant) -> Result<(), SourceError> {
+    pub fn open(&mut self, committed: &[Position], now: Instant) -> Result<(), SourceError> {
         self.known.remember(committed);
         self.scan(now).map(drop)
     }

@@ -237,7 +237,8 @@ async fn a_file_that_was_made_anew_is_another_one_whatever_its_number() {
     }
     let mut positions = positions(&folder.read("app.log", vec![]).await);
     assert!(folder.read("app.log", positions.clone()).await.is_empty());
-    positions[0].detail = positions[0].detail.replace("\"born\":", "\"born\":-");
+    let detail = positions[0].partition.detail.replace("\"born\":", "\"born\":-");
+    positions[0] = with_detail(&positions[0], detail);
     assert_eq!(texts(&folder.read("app.log", positions).await), ["{1}"]);
 }
 
@@ -255,10 +256,11 @@ async fn a_position_of_an_older_version_is_understood() {
     let folder = Folder::followed();
     folder.write("app.log", "{1}\n", 1);
     let mut positions = positions(&folder.read("app.log", vec![]).await);
-    let mut detail: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&positions[0].detail).unwrap();
+    let mut detail: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&positions[0].partition.detail).unwrap();
     detail.remove("born");
     assert!(detail.remove("tail").is_some());
-    positions[0].detail = serde_json::Value::from(detail).to_string();
+    positions[0] = with_detail(&positions[0], serde_json::Value::from(detail).to_string());
     folder.append("app.log", "{2}\n");
     assert_eq!(texts(&folder.read("app.log", positions).await), ["{2}"]);
 }
@@ -353,9 +355,9 @@ async fn files_are_known_again_when_their_file_system_has_another_number() {
     folder.rename("app.log", "app.log.1");
     folder.write("app.log", "{2}\n", 2);
     before.extend(drain(&mut source).await.unwrap());
-    let mounted_anew = |mut position: Committed| {
-        position.detail = position.detail.replace("\"device\":", "\"device\":7");
-        position
+    let mounted_anew = |position: Position| {
+        let detail = position.partition.detail.replace("\"device\":", "\"device\":7");
+        with_detail(&position, detail)
     };
     let positions: Vec<_> = positions(&before).into_iter().map(mounted_anew).collect();
     let mut source = folder.open("app.log*", positions).await;

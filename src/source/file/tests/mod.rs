@@ -8,6 +8,7 @@ mod once;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 use super::FileSource;
 use crate::settings::source::{FileFormat, FileSettings};
 use crate::settings::units::ByteSize;
-use crate::source::{Committed, Read, Record, Room, Source, SourceError};
+use crate::source::{Partition, Position, Read, Record, Room, Source, SourceError};
 
 const ROOM: Room = Room { records: 1000, bytes: 64 << 20 };
 
@@ -71,14 +72,14 @@ impl Folder {
         FileSource::new(&self.settings(path))
     }
 
-    async fn open(&self, path: &str, committed: Vec<Committed>) -> FileSource {
+    async fn open(&self, path: &str, committed: Vec<Position>) -> FileSource {
         let mut source = self.source(path);
         source.open(committed).await.unwrap();
         source
     }
 
     /// Everything that a source gives from these positions.
-    async fn read(&self, path: &str, committed: Vec<Committed>) -> Vec<Record> {
+    async fn read(&self, path: &str, committed: Vec<Position>) -> Vec<Record> {
         drain(&mut self.open(path, committed).await).await.unwrap()
     }
 }
@@ -98,12 +99,18 @@ async fn drain(source: &mut FileSource) -> Result<Vec<Record>, SourceError> {
     }
 }
 
-fn committed(record: &Record) -> Committed {
-    (&record.position).into()
+fn committed(record: &Record) -> Position {
+    record.position.clone()
+}
+
+/// The position of the same place, told in other words.
+fn with_detail(position: &Position, detail: String) -> Position {
+    let partition = Partition { name: position.partition.name.clone(), detail };
+    Position { partition: Arc::new(partition), ..position.clone() }
 }
 
 /// The last position of each partition, as the ledger would keep it.
-fn positions(records: &[Record]) -> Vec<Committed> {
+fn positions(records: &[Record]) -> Vec<Position> {
     let mut newest = std::collections::BTreeMap::new();
     for record in records {
         newest.insert(record.position.partition.name.clone(), committed(record));

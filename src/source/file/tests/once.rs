@@ -82,9 +82,9 @@ async fn positions_of_before_formats_were_noted_stay_valid_and_learn_theirs() {
         let folder = Folder { follow, format: Some(FileFormat::Jsonl), ..Folder::new() };
         folder.write("a.dat", "{1}\n{2}\n", 7);
         let first = folder.read("a.dat", vec![]).await;
-        let mut old = committed(&first[0]);
-        old.detail = old.detail.replace("\"format\":\"jsonl\",", "");
-        assert_ne!(old.detail, committed(&first[0]).detail);
+        let position = committed(&first[0]);
+        let old = with_detail(&position, position.partition.detail.replace("\"format\":\"jsonl\",", ""));
+        assert_ne!(old, position);
         let rest = folder.read("a.dat", vec![old]).await;
         assert_eq!(texts(&rest), ["{2}"]);
         assert!(rest[0].position.partition.detail.contains("\"format\":\"jsonl\""));
@@ -109,7 +109,8 @@ async fn files_of_one_time_follow_each_other_also_after_a_restart() {
 async fn what_a_source_of_another_kind_noted_under_the_name_is_no_file() {
     let folder = Folder::new();
     folder.write("a.jsonl", "{1}\n", 7);
-    let journal = Committed { partition: "journal".into(), detail: String::new(), offset: 9, ordinal: 9 };
+    let partition = Arc::new(Partition { name: "journal".into(), detail: String::new() });
+    let journal = Position { partition, offset: 9, ordinal: 9 };
     assert_eq!(texts(&folder.read("a.jsonl", vec![journal]).await), ["{1}"]);
 }
 
