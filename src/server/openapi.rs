@@ -16,11 +16,13 @@ mod tests {
     use std::time::Duration;
 
     use actix_web::http::{Method, StatusCode};
+    use actix_web::test::TestRequest;
     use serde_json::Value;
 
     use super::super::resources;
     use super::super::testing::{Answer, Ground, Setup};
     use super::*;
+    use crate::embed::provider::Judgement;
     use crate::telemetry::health::Component;
 
     fn document() -> Value {
@@ -81,7 +83,7 @@ mod tests {
             (200, Method::GET, "/metrics", "/metrics", ""),
             (200, Method::GET, "/openapi.json", "/openapi.json", ""),
         ] {
-            let request = actix_web::test::TestRequest::default().method(method.clone()).uri(uri);
+            let request = TestRequest::default().method(method.clone()).uri(uri);
             let answer = ground.send(request.set_payload(body.to_owned())).await;
             assert_eq!(answer.status, StatusCode::from_u16(status).unwrap(), "{method} {uri}");
             check(&method, path, &answer);
@@ -90,6 +92,42 @@ mod tests {
             ground.health.ok(component);
         }
         check(&Method::GET, "/health/ready", &ground.get("/health/ready").await);
+        for again in [Method::GET, Method::POST] {
+            let after = Some(Duration::from_secs(60));
+            ground.provider.answer(vec![Judgement::Retry { reason: "busy".into(), after, pause: true }]);
+            let answer = match again {
+                Method::GET => ground.get("/v1/search?text=b").await,
+                _ => ground.post("/v1/search", "{\"text\":\"b\"}").await,
+            };
+            assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+            check(&again, "/v1/search", &answer);
+        }
+        let closed = Ground::new(Setup { http_source: false, ..Setup::default() }).await;
+        check(&Method::POST, "/v1/events", &closed.post("/v1/events", "{}").await);
+        check(&Method::DELETE, "/v1/documents/{id}", &closed.request(Method::DELETE, "/v1/documents/p1").await);
+    }
+
+    #[actix_rt::test]
+    async fn every_refusal_for_a_header_or_an_encoding_is_as_described() {
+        let ground = Ground::new(Setup::default()).await;
+        for (path, routes) in resources() {
+            for (method, _) in routes {
+                let changes = method != Method::GET;
+                let wrong = [
+                    (400, "?x=%ff", ("accept", "*/*"), true),
+                    (400, "", ("upgrade", "websocket"), true),
+                    (403, "", ("sec-fetch-site", "cross-site"), changes),
+                    (415, "", ("content-encoding", "br"), method == Method::POST),
+                ];
+                for (status, query, header, _) in wrong.into_iter().filter(|(.., refused)| *refused) {
+                    let uri = path.replace("{id}", "p1") + query;
+                    let request = TestRequest::default().method(method.clone()).uri(&uri).insert_header(header);
+                    let answer = ground.send(request.set_payload("{}")).await;
+                    assert_eq!(answer.status.as_u16(), status, "{method} {uri} {header:?}");
+                    check(&method, path, &answer);
+                }
+            }
+        }
     }
 
     /// Compares an answer with its description.
@@ -100,6 +138,18 @@ mod tests {
         let content = described["content"].as_object().unwrap_or_else(|| panic!("{method} {path} {}", answer.status));
         let (media_type, content) = content.iter().next().expect("one media type");
         assert!(answer.headers["content-type"].starts_with(media_type), "{method} {path} {:?}", answer.headers);
+        let headers = described["headers"].as_object();
+        for name in answer.headers.keys().filter(|name| *name != "content-type") {
+            let is_told = headers.is_some_and(|headers| headers.keys().any(|told| told.eq_ignore_ascii_case(name)));
+            assert!(is_told, "{method} {path} {}: {name} is not described", answer.status);
+        }
+        for (name, _) in headers.into_iter().flatten().filter(|(_, header)| header["required"] == true) {
+            assert!(
+                answer.headers.contains_key(&name.to_ascii_lowercase()),
+                "{method} {path} {} {name}",
+                answer.status
+            );
+        }
         if media_type == "application/json" {
             conforms(&document, &content["schema"], &answer.json(), &format!("{method} {path}"));
         }
