@@ -139,9 +139,9 @@ impl Searcher {
         search: impl Future<Output = Result<Vec<Hit>, SearchError>>,
     ) -> Result<Vec<Hit>, SearchError> {
         let began = Instant::now();
+        let mut counted = Counted { metrics: &self.metrics, outcome: SearchOutcome::Abandoned };
         let answer = search.await;
-        let outcome = answer.as_ref().map_or_else(SearchError::outcome, |_| SearchOutcome::Answered);
-        self.metrics.outcomes.of(outcome).inc();
+        counted.outcome = answer.as_ref().map_or_else(SearchError::outcome, |_| SearchOutcome::Answered);
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         answer
     }
@@ -156,6 +156,18 @@ impl Searcher {
         let ledger = self.ledger.clone();
         let held = move || held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys));
         Ok(mean(&on_blocking_thread(held).await?))
+    }
+}
+
+/// Counts a search when it ends, as it also does when nobody waits for its answer any more.
+struct Counted<'a> {
+    metrics: &'a SearchMetrics,
+    outcome: SearchOutcome,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.outcomes.of(self.outcome).inc();
     }
 }
 
@@ -204,7 +216,7 @@ mod tests {
 
     use super::*;
     use crate::index::discard::DiscardIndex;
-    use crate::testkit::fakes::{self, FakeProvider};
+    use crate::testkit::fakes::{self, FakeProvider, Fault};
 
     #[test]
     fn a_document_that_changes_while_it_is_read_is_read_anew_as_a_whole() {
@@ -230,6 +242,20 @@ mod tests {
     fn the_mean_of_the_largest_numbers_is_finite() {
         let vectors = [[3e38, 1.0], [3e38, 2.0]].map(|vector: [f32; 2]| Vector::from(vector));
         assert_eq!(*mean(&vectors), [3e38, 1.5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_search_whose_caller_goes_away_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Arc::new(FakeProvider::default());
+        let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
+        let metrics = Metrics::new();
+        let (index, ledger) = (resources.index.clone(), resources.ledger.clone());
+        let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
+        provider.faults.order([Fault::Unavailable]);
+        let options = SearchOptions { k: 1, filter: None, with_vectors: false };
+        tokio::time::timeout(Duration::from_millis(1), searcher.search("dry feet", options)).await.unwrap_err();
+        assert_eq!(metrics.searches.outcomes.of(SearchOutcome::Abandoned).get(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,6 +33,11 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 /// How much memory remembered questions may take, in MiB.
 const REMEMBERED: u64 = 8;
 
+/// What questions that are on their way may weigh together, in KiB. Who asked them may be gone, so connections do not bound them.
+const ROOM: usize = 32 << 10;
+/// What a question weighs beside its text, in KiB.
+const WEIGHT: usize = 16;
+
 /// See the module. Clones share what is remembered.
 #[derive(Clone)]
 pub(super) struct Questions {
@@ -41,6 +46,7 @@ pub(super) struct Questions {
     pub(super) status: Option<Arc<ProviderStatus>>,
     /// Taken while the provider is in doubt, by who probes it.
     pub(super) turn: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     fingerprints: Fingerprinter,
     remembered: VectorCache,
     metrics: SearchMetrics,
@@ -61,6 +67,7 @@ impl Questions {
             requests: metrics.requests(provider.model()),
             latency: metrics.embedding_latency.clone(),
             turn: Arc::new(Semaphore::new(1)),
+            room: Arc::new(Semaphore::new(ROOM)),
             status,
             provider,
         }
@@ -72,9 +79,12 @@ impl Questions {
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);
         }
+        let weight = ROOM.min(WEIGHT + text.len().div_ceil(1024)) as u32;
+        let place = self.room.clone().acquire_many_owned(weight).await.expect("the semaphore is never closed");
         // In a task of its own: who asked may go away, and what is paid for is counted and remembered all the same.
         let (questions, text) = (self.clone(), Arc::from(text));
         let asking = tokio::spawn(async move {
+            let _place = place;
             let vector = questions.embed(&text).await?;
             questions.remembered.insert(fingerprint, vector.clone());
             Ok(vector)
@@ -176,5 +186,20 @@ mod tests {
         assert_eq!(metrics.searches.texts.get(), 1);
         questions.vector_of("dry feet").await.unwrap();
         assert_eq!(provider.paid(), [("dry feet".to_owned(), 1)].into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_wait_unasked_while_others_take_all_the_room_though_their_callers_went_away() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), None, &metrics);
+        provider.faults.order([Fault::Unavailable]);
+        tokio::time::timeout(FIRST_PAUSE / 2, questions.vector_of("dry feet")).await.unwrap_err();
+        let rest = questions.room.available_permits();
+        assert_eq!(rest, ROOM - WEIGHT - 1);
+        let _others = questions.room.try_acquire_many(rest as u32).unwrap();
+        tokio::time::timeout(FIRST_PAUSE / 4, questions.vector_of("warm hands")).await.unwrap_err();
+        assert_eq!(provider.calls().len(), 1);
+        questions.vector_of("warm hands").await.unwrap();
+        assert_eq!(provider.paid().len(), 2);
     }
 }

@@ -80,6 +80,8 @@ labels! {
         NotFound = "not_found",
         /// Provider, index or ledger could not answer.
         Unavailable = "unavailable",
+        /// Who asked went away before there was an answer.
+        Abandoned = "abandoned",
     }
 
     /// Where the vector of a text that needed no call was found, in the order in which they are shown.
