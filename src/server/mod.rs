@@ -18,21 +18,24 @@ mod search;
 mod stats;
 #[cfg(test)]
 mod testing;
+mod write_timeout;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
 use actix_rt::net::TcpStream;
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use actix_web::error::{PathError, QueryPayloadError};
 use actix_web::http::{ConnectionType, Method, StatusCode, header};
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError, Route, guard, web};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::search::Searcher;
@@ -43,6 +46,7 @@ use crate::telemetry::Report;
 
 use connections::{Connections, Phase};
 use error::ApiError;
+use write_timeout::WriteTimeout;
 
 /// How long a connection is kept that nobody uses.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -109,6 +113,18 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
 
 /// What serves a connection.
 fn service(shared: Data<Shared>) -> impl ServiceFactory<TcpStream, Config = (), Response = ()> {
+    let stream = async |stream: TcpStream| {
+        let peer = stream.peer_addr().ok();
+        Ok::<_, DispatchError>((WriteTimeout::new(stream), Protocol::Http1, peer))
+    };
+    fn_service(stream).and_then(http(shared))
+}
+
+/// What answers the requests of a stream.
+fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    shared: Data<Shared>,
+) -> impl ServiceFactory<(S, Protocol, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
+{
     let (phase, until) = (shared.phase.clone(), shared.phase.clone());
     let app = App::new().app_data(shared).configure(configure).wrap_fn(move |request, service| {
         // Whoever asks for another protocol is answered in this one, and then the connection is ended, which no setting changes.
@@ -129,7 +145,6 @@ fn service(shared: Data<Shared>) -> impl ServiceFactory<TcpStream, Config = (), 
         .client_request_timeout(REQUEST)
         .client_disconnect_timeout(DISCONNECT)
         .finish(map_config(app, |()| AppConfig::default()))
-        .tcp()
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
@@ -248,6 +263,7 @@ mod tests {
     use std::net;
 
     use serde_json::json;
+    use tokio::io::{AsyncWriteExt, duplex};
 
     use super::testing::{Ground, Setup};
     use super::*;
@@ -431,6 +447,18 @@ mod tests {
         let last = tokio::task::spawn_blocking(again).await.unwrap();
         assert!(last.starts_with("HTTP/1.1 200 OK") && last.contains("\nconnection: close"), "{last}");
         server.stop().await;
+    }
+
+    #[actix_rt::test]
+    async fn a_caller_who_reads_nothing_is_left() {
+        let ground = Ground::new(Setup::default()).await;
+        tokio::time::pause();
+        let service = http(ground.shared()).new_service(()).await.unwrap();
+        let (near, mut far) = duplex(1_000);
+        let connection = service.call((WriteTimeout::new(near), Protocol::Http1, None));
+        far.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let error = connection.await.unwrap_err();
+        assert!(matches!(&error, DispatchError::Io(error) if error.kind() == io::ErrorKind::TimedOut), "{error}");
     }
 
     #[actix_rt::test]

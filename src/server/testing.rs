@@ -58,7 +58,9 @@ impl Provider for ScriptedProvider {
 
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement> {
         assert_eq!(input, InputType::Query);
-        let next = self.answers.lock().unwrap().pop();
+        // Whoever probes after a failure does so at a time of its own, and takes no answer that is for somebody else.
+        let is_probe = texts.iter().any(|text| text.starts_with("hello "));
+        let next = if is_probe { None } else { self.answers.lock().unwrap().pop() };
         let vectors = texts.iter().map(|text| Ok(Vector::from([text.len() as f32, 1.0]))).collect();
         async move { next.unwrap_or(Judgement::Done(Embeddings { vectors, tokens: None })) }.boxed()
     }
@@ -230,6 +232,10 @@ impl Ground {
 
     pub(super) async fn post(&self, uri: &str, body: impl Into<actix_web::web::Bytes>) -> Answer {
         self.send(TestRequest::post().uri(uri).set_payload(body)).await
+    }
+
+    pub(super) fn shared(&self) -> Data<Shared> {
+        self.shared.clone()
     }
 
     /// The memory that is free for bodies of events.
