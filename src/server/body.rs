@@ -1,7 +1,6 @@
 //! Request bodies: bounded, also after decompression.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -11,33 +10,28 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::settings::ByteSize;
 
 use super::error::{ApiError, blocking};
+use super::memory::{Pool, Taken, patiently};
 
 /// The longest that a caller may take to send a body.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a body waits for room before its caller is asked to come back.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When to come back then: room comes back whenever another body is written down.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The beginning of a body, in bytes, which has memory of its own: whoever sends no more waits for nobody who sends much.
 const BEGINNING: u64 = 64 << 10;
 
-/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for
-/// others.
+/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for others.
 pub struct Memory {
     limit: ByteSize,
     /// What whoever sends more is told to do.
     advice: &'static str,
-    /// Kibibytes for the beginnings of all bodies.
-    beginnings: Arc<Semaphore>,
-    /// Kibibytes for what goes beyond.
-    rest: Arc<Semaphore>,
+    /// For the beginnings of all bodies.
+    beginnings: Pool,
+    /// For what goes beyond.
+    rest: Pool,
 }
 
 /// A body, and its share of the memory.
@@ -51,17 +45,14 @@ pub struct Body {
 /// What a body takes of the memory, until it is dropped.
 #[derive(Default)]
 pub struct Share {
-    beginning: Option<OwnedSemaphorePermit>,
-    rest: Option<OwnedSemaphorePermit>,
+    beginning: Taken,
+    rest: Taken,
 }
 
 impl Memory {
     /// Room for so many bodies of the largest size, or for more that are smaller, and as much as for one more for their beginnings.
     pub fn new(limit: ByteSize, largest: u64, advice: &'static str) -> Self {
-        let room = |bodies: u64| {
-            let kibibytes = u64::from(kibibytes(limit.as_u64())).saturating_mul(bodies);
-            Arc::new(Semaphore::new(usize::try_from(kibibytes).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)))
-        };
+        let room = |bodies: u64| Pool::new(limit.as_u64().saturating_mul(bodies));
         Self { limit, advice, beginnings: room(1), rest: room(largest) }
     }
 
@@ -105,24 +96,20 @@ impl Memory {
         Ok(body.freeze())
     }
 
-    /// Takes what is missing for so many bytes. Bodies that wait for each other do not wait for ever: one gives up, and what it had is
-    /// free.
+    /// Takes what is missing for so many bytes.
     async fn grow(&self, share: &mut Share, bytes: u64) -> Result<(), ApiError> {
         let (beginning, rest) = parts(bytes);
         let grown = async {
-            top_up(&self.beginnings, &mut share.beginning, beginning).await;
-            top_up(&self.rest, &mut share.rest, rest).await;
+            self.beginnings.grow(&mut share.beginning, beginning).await;
+            self.rest.grow(&mut share.rest, rest).await;
         };
-        timeout(PATIENCE, grown).await.map_err(|_| {
-            let reason = "other requests take all the memory that there is for their bodies; send this one again later";
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason).after(Some(RETRY_AFTER))
-        })
+        patiently(grown, "the bodies of other requests").await
     }
 
     /// Kibibytes that are free.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        self.beginnings.available_permits() + self.rest.available_permits()
+        self.beginnings.room() + self.rest.room()
     }
 }
 
@@ -130,34 +117,15 @@ impl Share {
     /// Gives back what so many bytes do not need.
     fn shrink(&mut self, bytes: u64) {
         let (beginning, rest) = parts(bytes);
-        for (held, needed) in [(&mut self.beginning, beginning), (&mut self.rest, rest)] {
-            if let Some(held) = held {
-                drop(held.split(held.num_permits().saturating_sub(needed as usize)));
-            }
-        }
+        self.beginning.shrink(beginning);
+        self.rest.shrink(rest);
     }
 }
 
-/// How many kibibytes of a body are its beginning, and how many its rest.
-fn parts(bytes: u64) -> (u32, u32) {
+/// How many bytes of a body are its beginning, and how many its rest.
+fn parts(bytes: u64) -> (u64, u64) {
     let beginning = bytes.min(BEGINNING);
-    (kibibytes(beginning), kibibytes(bytes - beginning))
-}
-
-async fn top_up(pool: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, needed: u32) {
-    let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-    let missing = needed.saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-    if missing > 0 {
-        let more = pool.clone().acquire_many_owned(missing).await.expect("the semaphore is never closed");
-        match held {
-            Some(held) => held.merge(more),
-            None => *held = Some(more),
-        }
-    }
-}
-
-fn kibibytes(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
+    (beginning, bytes - beginning)
 }
 
 fn is_gzip(request: &HttpRequest) -> Result<bool, ApiError> {
@@ -310,7 +278,8 @@ mod tests {
     async fn a_body_that_finds_no_room_is_to_be_sent_again_and_a_small_one_always_does() {
         tokio::time::pause();
         let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
-        let _others = memory.rest.clone().acquire_many_owned(100).await.unwrap();
+        let mut others = Taken::default();
+        memory.rest.grow(&mut others, 100 << 10).await;
         let (large, payload) = slow(100_000, 100_000).await;
         let refused = memory.read(&large, payload).await.err().expect("there is no room").error_response();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -12,6 +12,7 @@ use crate::source::http::{Reach, Removal};
 use crate::view::DocumentView;
 
 use super::Shared;
+use super::answer::{Share, as_json};
 use super::error::{ApiError, blocking};
 use super::events::{Wait, wait};
 
@@ -31,7 +32,10 @@ pub struct DeleteQuery {
 pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let id = document_id(&id)?;
     match held(&shared, id.clone()).await? {
-        Some(held) => Ok(HttpResponse::Ok().json(DocumentView::new(&id, &held, shared.version_unit()))),
+        Some(held) => {
+            let json = as_json(&DocumentView::new(&id, &held, shared.version_unit()));
+            shared.answers.json(json, Share::default())
+        }
         None => Err(ApiError::not_found(format!("there is no document `{id}`"))),
     }
 }

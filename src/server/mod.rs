@@ -3,6 +3,7 @@
 //! One file a resource. `openapi.json` describes all of it.
 
 mod admission;
+mod answer;
 mod body;
 mod connections;
 mod documents;
@@ -12,6 +13,7 @@ mod health;
 #[cfg(test)]
 mod hostile;
 mod lines;
+mod memory;
 mod metrics;
 mod openapi;
 mod search;
@@ -44,6 +46,7 @@ use crate::settings::{ByteSize, ServerSettings};
 use crate::source::http::Intake;
 use crate::telemetry::Report;
 
+use answer::Answers;
 use connections::{Connections, Phase};
 use error::ApiError;
 use write_timeout::WriteTimeout;
@@ -102,6 +105,7 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
         settings: settings.clone(),
         bodies: event_bodies(settings),
         questions: search_bodies(settings),
+        answers: Answers::new(),
         phase: ending,
     });
     let connections = Connections::open(settings.listen, phase, move || service(shared.clone()));
@@ -165,6 +169,8 @@ struct Shared {
     bodies: body::Memory,
     /// For the bodies of searches, which never wait for those of events.
     questions: body::Memory,
+    /// For large answers.
+    answers: Answers,
     /// Whether the server is about to end.
     phase: watch::Receiver<Phase>,
 }
@@ -263,7 +269,7 @@ mod tests {
     use std::net;
 
     use serde_json::json;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::testing::{Ground, Setup};
     use super::*;
@@ -459,6 +465,32 @@ mod tests {
         far.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         let error = connection.await.unwrap_err();
         assert!(matches!(&error, DispatchError::Io(error) if error.kind() == io::ErrorKind::TimedOut), "{error}");
+    }
+
+    #[actix_rt::test]
+    async fn what_a_large_answer_takes_comes_back_when_its_caller_reads_it_or_is_left() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.hold("p1", 1, &["Boots"; 2_000]);
+        tokio::time::pause();
+        let room = || ground.shared().answers.pool().room();
+        let all = room();
+        let service = http(ground.shared()).new_service(()).await.unwrap();
+        for reads in [true, false] {
+            let (near, mut far) = duplex(1_000);
+            let connection = service.call((WriteTimeout::new(near), Protocol::Http1, None));
+            let caller = async {
+                far.write_all(b"GET /v1/documents/p1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+                far.read_u8().await.unwrap();
+                assert!(room() < all);
+                let mut answer = Vec::new();
+                if reads {
+                    far.read_to_end(&mut answer).await.unwrap();
+                }
+                (answer.len(), far)
+            };
+            let (connection, (answer, _far)) = tokio::join!(connection, caller);
+            assert_eq!((connection.is_ok(), answer > 128 << 10, room()), (reads, reads, all));
+        }
     }
 
     #[actix_rt::test]

@@ -1,6 +1,5 @@
 //! `/v1/search` and `/v1/documents/{id}/similar`.
 
-use actix_web::http::header::ContentType;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -13,8 +12,14 @@ use crate::search::{MAX_K, SearchOptions};
 use crate::view::HitsView;
 
 use super::Shared;
+use super::answer::{Share, as_json};
 use super::documents::document_id;
 use super::error::ApiError;
+
+/// What a document that is found mostly takes beside its vector, in bytes.
+const HIT: u64 = 1_024;
+/// What a number of its vector takes, in bytes: in memory, and written down.
+const NUMBER: u64 = 4 + 12;
 
 /// A search as JSON.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
@@ -122,20 +127,29 @@ pub async fn similar(
 ) -> Result<HttpResponse, ApiError> {
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
-    let hits = shared.context.searcher.similar(document_id(&id)?, options(k, filter, vectors)?).await?;
-    Ok(answer(hits).await)
+    let (id, options) = (document_id(&id)?, options(k, filter, vectors)?);
+    let share = expect(&shared, &options).await?;
+    let hits = shared.context.searcher.similar(id, options).await?;
+    answer(&shared, hits, share).await
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    Ok(answer(shared.context.searcher.search(text, options).await?).await)
+    let share = expect(shared, &options).await?;
+    let hits = shared.context.searcher.search(text, options).await?;
+    answer(shared, hits, share).await
 }
 
-async fn answer(hits: Vec<Hit>) -> HttpResponse {
-    // A thousand hits with their vectors take tens of milliseconds to write down.
-    let json = on_core(move || serde_json::to_vec(&HitsView::from(hits))).await;
-    HttpResponse::Ok()
-        .content_type(ContentType::json())
-        .body(json.expect("texts, numbers and JSON values always serialise"))
+/// Room for what may be found.
+async fn expect(shared: &Shared, options: &SearchOptions) -> Result<Share, ApiError> {
+    let dimensions = if options.with_vectors { shared.context.report.provider.space().dimensions as u64 } else { 0 };
+    shared.answers.expect(options.k as u64 * (HIT + NUMBER * dimensions)).await
+}
+
+async fn answer(shared: &Shared, hits: Vec<Hit>, share: Share) -> Result<HttpResponse, ApiError> {
+    // A thousand hits with their vectors take tens of milliseconds to write down. The share goes where they go: the caller may be gone
+    // before they are.
+    let (json, share) = on_core(move || (as_json(&HitsView::from(hits)), share)).await;
+    shared.answers.json(json, share)
 }
 
 fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<SearchOptions, ApiError> {
@@ -254,6 +268,27 @@ mod tests {
             assert_eq!(answer.status, StatusCode::BAD_REQUEST);
             assert!(answer.body.len() < 2_000 && answer.error().contains("kkk"), "{} bytes", answer.body.len());
         }
+    }
+
+    #[actix_rt::test]
+    async fn a_search_that_may_find_much_waits_for_room_before_it_is_made() {
+        let ground = Ground::new(Setup::default()).await;
+        tokio::time::pause();
+        let shared = ground.shared();
+        let all = shared.answers.expect(u64::MAX).await.unwrap();
+        ground.hold("p1", 1, &["Boots"]);
+        for uri in ["/v1/search?text=a&k=1000", "/v1/documents/p1/similar?k=1000"] {
+            let refused = ground.get(uri).await;
+            assert_eq!(
+                (refused.status, refused.headers["retry-after"].as_str()),
+                (StatusCode::SERVICE_UNAVAILABLE, "1")
+            );
+            assert!(refused.error().contains("large answers to other requests take all"), "{}", refused.error());
+        }
+        assert!(ground.index.queries.lock().unwrap().is_empty());
+        assert_eq!(ground.get("/v1/search?text=a&vectors=true").await.status, StatusCode::OK);
+        drop(all);
+        assert_eq!(ground.get("/v1/search?text=a&k=1000").await.status, StatusCode::OK);
     }
 
     fn retry(after: Option<Duration>) -> Judgement {

@@ -31,6 +31,7 @@ use crate::source::http::journal::memory::MemoryJournal;
 use crate::source::http::{HttpSource, Intake};
 use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
+use super::answer::Answers;
 use super::connections::Phase;
 use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
 
@@ -207,7 +208,7 @@ impl Ground {
         };
         let (bodies, questions) = (event_bodies(&settings), search_bodies(&settings));
         let (ending, phase) = watch::channel(Phase::Serving);
-        let shared = Data::new(Shared { context, settings, bodies, questions, phase });
+        let shared = Data::new(Shared { context, settings, bodies, questions, answers: Answers::new(), phase });
         Self { ending, journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
     }
 

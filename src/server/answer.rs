@@ -1,0 +1,142 @@
+//! Large answers: bounded all together, whether their callers read them or not.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::ContentType;
+use actix_web::web::Bytes;
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::memory::{Pool, Taken, no_room, patiently};
+
+/// What all large answers may take together, in bytes.
+const MEMORY: u64 = 128 << 20;
+/// Answers of at most so many bytes take no share: there are no more of them than connections.
+const SMALL: u64 = 64 << 10;
+/// How much of an answer is handed over to its connection at a time, in bytes.
+const PART: usize = 32 << 10;
+/// Who takes the memory.
+const HOLDERS: &str = "large answers to other requests";
+
+/// The memory that large answers may take.
+pub(super) struct Answers {
+    pool: Pool,
+}
+
+/// What an answer takes of the memory, until it was handed over or is dropped.
+#[derive(Default)]
+pub(super) struct Share(Taken);
+
+impl Answers {
+    pub(super) fn new() -> Self {
+        Self { pool: Pool::new(MEMORY) }
+    }
+
+    /// A share for an answer that may have about so many bytes, before any of it is there. Where there is no room, that is waited for, some
+    /// seconds at most.
+    pub(super) async fn expect(&self, bytes: u64) -> Result<Share, ApiError> {
+        let mut share = Share::default();
+        if bytes > SMALL {
+            patiently(self.pool.grow(&mut share.0, bytes), HOLDERS).await?;
+        }
+        Ok(share)
+    }
+
+    /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
+    pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<HttpResponse, ApiError> {
+        let bytes = if json.len() as u64 > SMALL { json.len() as u64 } else { 0 };
+        share.0.shrink(bytes);
+        if !self.pool.try_grow(&mut share.0, bytes) {
+            return Err(no_room(HOLDERS));
+        }
+        Ok(HttpResponse::Ok().content_type(ContentType::json()).body(Body { rest: json, _share: share }))
+    }
+
+    #[cfg(test)]
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+}
+
+/// What to answer, as JSON that takes no more than its length.
+pub(super) fn as_json(answer: &impl Serialize) -> Bytes {
+    let json = serde_json::to_vec(answer).expect("texts, numbers and JSON values always serialise");
+    Bytes::from(json.into_boxed_slice())
+}
+
+/// An answer and its share. It is handed over in parts, because a connection copies what it is given.
+struct Body {
+    rest: Bytes,
+    _share: Share,
+}
+
+impl MessageBody for Body {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.rest.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let length = self.rest.len().min(PART);
+        let part = self.rest.split_to(length);
+        Poll::Ready((length > 0).then_some(Ok(part)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use actix_web::ResponseError;
+    use actix_web::http::StatusCode;
+
+    use super::*;
+
+    const ROOM: usize = (MEMORY >> 10) as usize;
+
+    fn json(bytes: usize) -> Bytes {
+        Bytes::from(vec![b'7'; bytes])
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_has_its_share_until_it_is_handed_over_or_dropped() {
+        let answers = Answers::new();
+        let share = answers.expect(1 << 20).await.unwrap();
+        assert_eq!(answers.pool.room(), ROOM - 1_024);
+        let answer = answers.json(json(100 << 10), share).unwrap();
+        assert_eq!(answers.pool.room(), ROOM - 100, "what it does not need is free");
+        let mut body = answer.into_body();
+        assert_eq!(body.size(), BodySize::Sized(100 << 10));
+        let mut parts = Vec::new();
+        while let Some(part) = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await {
+            parts.push(part.unwrap().len());
+            assert_eq!(answers.pool.room(), ROOM - 100);
+        }
+        assert_eq!(parts, [PART, PART, PART, 4 << 10]);
+        drop(body);
+        assert_eq!(answers.pool.room(), ROOM);
+        let unread = answers.json(json(100 << 10), Share::default()).unwrap();
+        assert_eq!(answers.pool.room(), ROOM - 100, "nothing was expected of it");
+        drop(unread);
+        assert_eq!(answers.pool.room(), ROOM);
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_that_finds_no_room_is_to_be_asked_for_again_and_a_small_one_always_does() {
+        tokio::time::pause();
+        let answers = Answers::new();
+        let _all = answers.expect(2 * MEMORY).await.unwrap();
+        let refused = answers.expect(SMALL + 1).await.err().expect("there is no room").error_response();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
+        let share = answers.expect(SMALL).await.unwrap();
+        assert_eq!(answers.json(json(SMALL as usize), share).unwrap().status(), StatusCode::OK);
+        let large = answers.json(json(SMALL as usize + 1), Share::default()).unwrap_err();
+        assert_eq!(large.status_code(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
