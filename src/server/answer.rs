@@ -47,13 +47,13 @@ impl Answers {
     }
 
     /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
-    pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<HttpResponse, ApiError> {
+    pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, ApiError> {
         let bytes = if json.len() as u64 > SMALL { json.len() as u64 } else { 0 };
         share.0.shrink(bytes);
-        if !self.pool.try_grow(&mut share.0, bytes) {
-            return Err(no_room(HOLDERS));
+        match self.pool.try_grow(&mut share.0, bytes) {
+            true => Ok(Body { rest: json, _share: share }),
+            false => Err(no_room(HOLDERS)),
         }
-        Ok(HttpResponse::Ok().content_type(ContentType::json()).body(Body { rest: json, _share: share }))
     }
 
     #[cfg(test)]
@@ -69,9 +69,15 @@ pub(super) fn as_json(answer: &impl Serialize) -> Bytes {
 }
 
 /// An answer and its share. It is handed over in parts, because a connection copies what it is given.
-struct Body {
+pub(super) struct Body {
     rest: Bytes,
     _share: Share,
+}
+
+impl Body {
+    pub(super) fn respond(self) -> HttpResponse {
+        HttpResponse::Ok().content_type(ContentType::json()).body(self)
+    }
 }
 
 impl MessageBody for Body {
@@ -108,7 +114,7 @@ mod tests {
         let answers = Answers::new();
         let share = answers.expect(1 << 20).await.unwrap();
         assert_eq!(answers.pool.room(), ROOM - 1_024);
-        let answer = answers.json(json(100 << 10), share).unwrap();
+        let answer = answers.json(json(100 << 10), share).unwrap().respond();
         assert_eq!(answers.pool.room(), ROOM - 100, "what it does not need is free");
         let mut body = answer.into_body();
         assert_eq!(body.size(), BodySize::Sized(100 << 10));
@@ -135,8 +141,8 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
         let share = answers.expect(SMALL).await.unwrap();
-        assert_eq!(answers.json(json(SMALL as usize), share).unwrap().status(), StatusCode::OK);
-        let large = answers.json(json(SMALL as usize + 1), Share::default()).unwrap_err();
+        assert_eq!(answers.json(json(SMALL as usize), share).unwrap().respond().status(), StatusCode::OK);
+        let large = answers.json(json(SMALL as usize + 1), Share::default()).err().expect("there is no room");
         assert_eq!(large.status_code(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

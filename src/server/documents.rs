@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::document::{DocumentId, Version, versioning};
-use crate::ledger::{HeldDocument, now_nanos};
+use crate::ledger::{HeldDocument, LedgerError, now_nanos};
 use crate::settings::document::VersionUnit;
 use crate::source::http::{Reach, Removal};
 use crate::view::DocumentView;
@@ -15,6 +15,9 @@ use super::Shared;
 use super::answer::{Share, as_json};
 use super::error::{ApiError, blocking};
 use super::events::{Wait, wait};
+
+/// How many documents are read at a time: how large one is, nobody knows before it is there.
+pub(super) const READS: usize = 8;
 
 /// How a document is deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -31,11 +34,13 @@ pub struct DeleteQuery {
 /// What is held of a document.
 pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let id = document_id(&id)?;
-    match held(&shared, id.clone()).await? {
-        Some(held) => {
-            let json = as_json(&DocumentView::new(&id, &held, shared.version_unit()));
-            shared.answers.json(json, Share::default())
-        }
+    let (shown, owned) = (id.clone(), shared.clone().into_inner());
+    let answer = held(&shared, id.clone(), move |held| {
+        let json = as_json(&DocumentView::new(&shown, &held, owned.version_unit()));
+        owned.answers.json(json, Share::default())
+    });
+    match answer.await? {
+        Some(answer) => Ok(answer?.respond()),
         None => Err(ApiError::not_found(format!("there is no document `{id}`"))),
     }
 }
@@ -52,7 +57,7 @@ pub async fn delete(
     let reach = match version {
         Some(text) => Reach::UpTo(said(text, shared.version_unit()).map_err(ApiError::bad_request)?),
         None => {
-            let held = held(&shared, id.clone()).await?.map(|held| held.document.newest());
+            let held = held(&shared, id.clone(), |held| held.document.newest()).await?;
             let now = Version::from_nanos(now_nanos().into());
             Reach::now(held, shared.context.version_field, now)
                 .map_err(|reason| ApiError::not_found(format!("document `{id}`: {reason}")))?
@@ -75,16 +80,31 @@ pub(super) fn document_id(text: &str) -> Result<DocumentId, ApiError> {
     DocumentId::new(text).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
-async fn held(shared: &Shared, id: DocumentId) -> Result<Option<HeldDocument>, ApiError> {
+/// What is to be known of a document, if it is held.
+async fn held<T: Send + 'static>(
+    shared: &Shared,
+    id: DocumentId,
+    known: impl FnOnce(HeldDocument) -> T + Send + 'static,
+) -> Result<Option<T>, ApiError> {
+    let turn = shared.reads.clone().acquire_owned().await.expect("the semaphore is never closed");
     let ledger = shared.context.searcher.ledger.clone();
-    let found = blocking(move || ledger.documents(&[id])).await?;
-    Ok(found.into_iter().flatten().next())
+    blocking(move || {
+        // Held by the thread and not by the caller, who may stop waiting.
+        let _turn = turn;
+        let found = ledger.documents(&[id])?.into_iter().flatten().next();
+        Ok::<_, LedgerError>(found.map(known))
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
     use actix_web::http::{Method, StatusCode};
     use serde_json::json;
+    use tokio::time::timeout;
 
     use super::super::testing::{Ground, Setup};
     use super::*;
@@ -104,6 +124,19 @@ mod tests {
         assert_eq!((unknown.status, unknown.error()), (StatusCode::NOT_FOUND, "there is no document `p2`".into()));
         let nul = ground.get("/v1/documents/a%00").await;
         assert_eq!(nul.status, StatusCode::BAD_REQUEST);
+    }
+
+    #[actix_rt::test]
+    async fn few_documents_are_read_at_a_time() {
+        let ground = Ground::new(Setup::default()).await;
+        ground.hold("p1", 7, &["Boots"]);
+        tokio::time::pause();
+        let shared = ground.shared();
+        let others = shared.reads.acquire_many(READS as u32).await.unwrap();
+        let mut reading = pin!(ground.get("/v1/documents/p1"));
+        assert!(timeout(Duration::from_secs(1), &mut reading).await.is_err(), "it waits for the others");
+        drop(others);
+        assert_eq!(reading.await.status, StatusCode::OK);
     }
 
     #[actix_rt::test]

@@ -38,7 +38,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{Data, PathConfig, QueryConfig, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, ResponseError, Route, guard, web};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
@@ -48,6 +48,7 @@ use crate::telemetry::Report;
 
 use answer::Answers;
 use connections::{Connections, Phase};
+use documents::READS;
 use error::ApiError;
 use write_timeout::WriteTimeout;
 
@@ -106,6 +107,7 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
         bodies: event_bodies(settings),
         questions: search_bodies(settings),
         answers: Answers::new(),
+        reads: Arc::new(Semaphore::new(READS)),
         phase: ending,
     });
     let connections = Connections::open(settings.listen, phase, move || service(shared.clone()));
@@ -171,6 +173,8 @@ struct Shared {
     questions: body::Memory,
     /// For large answers.
     answers: Answers,
+    /// One for each document that may be read now.
+    reads: Arc<Semaphore>,
     /// Whether the server is about to end.
     phase: watch::Receiver<Phase>,
 }

@@ -149,7 +149,7 @@ async fn answer(shared: &Shared, hits: Vec<Hit>, share: Share) -> Result<HttpRes
     // A thousand hits with their vectors take tens of milliseconds to write down. The share goes where they go: the caller may be gone
     // before they are.
     let (json, share) = on_core(move || (as_json(&HitsView::from(hits)), share)).await;
-    shared.answers.json(json, share)
+    Ok(shared.answers.json(json, share)?.respond())
 }
 
 fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<SearchOptions, ApiError> {

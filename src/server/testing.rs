@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::document::chunk::Tokenizer;
@@ -33,6 +33,7 @@ use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
 
 use super::answer::Answers;
 use super::connections::Phase;
+use super::documents::READS;
 use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
 
 /// Answers what it was told to, in order, and then a vector with the length of the text.
@@ -208,7 +209,8 @@ impl Ground {
         };
         let (bodies, questions) = (event_bodies(&settings), search_bodies(&settings));
         let (ending, phase) = watch::channel(Phase::Serving);
-        let shared = Data::new(Shared { context, settings, bodies, questions, answers: Answers::new(), phase });
+        let (answers, reads) = (Answers::new(), Arc::new(Semaphore::new(READS)));
+        let shared = Data::new(Shared { context, settings, bodies, questions, answers, reads, phase });
         Self { ending, journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
     }
 
