@@ -23,7 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The beginning of a body, in bytes, which has memory of its own: whoever sends no more waits for nobody who sends much.
 const BEGINNING: u64 = 64 << 10;
 
-/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for others.
+/// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for
+/// others.
 pub struct Memory {
     limit: ByteSize,
     /// What whoever sends more is told to do.
