@@ -121,6 +121,8 @@ struct Before {
     row: i64,
     indexed: bool,
     chunks: Vec<HeldChunk>,
+    /// How much it holds: what was said of the document, its metadata and its chunks.
+    bytes: usize,
     same_metadata: bool,
     /// How many points another system may hold, when it is not known to have what is held here.
     unwritten: Option<usize>,
@@ -133,6 +135,7 @@ struct Writing<'t> {
     select_document: CachedStatement<'t>,
     insert_document: CachedStatement<'t>,
     update_document: CachedStatement<'t>,
+    delete_document: CachedStatement<'t>,
     insert_point: CachedStatement<'t>,
     move_point: CachedStatement<'t>,
     delete_point: CachedStatement<'t>,
@@ -162,17 +165,20 @@ impl<'t> Writing<'t> {
             transaction,
             options,
             select_document: transaction.prepare_cached(if options.external {
-                "SELECT id, metadata IS NOT NULL, chunks, metadata IS ?2,
+                "SELECT id, metadata IS NOT NULL, chunks,
+                 octet_length(document) + octet_length(chunks) + coalesce(octet_length(metadata), 0), metadata IS ?2,
                  (SELECT points FROM unwritten WHERE document = documents.id) FROM documents WHERE name = ?1"
             } else {
-                "SELECT id, metadata IS NOT NULL, chunks, ?2 IS NULL, NULL FROM documents WHERE name = ?1"
+                "SELECT id, metadata IS NOT NULL, chunks,
+                 octet_length(document) + octet_length(chunks) + coalesce(octet_length(metadata), 0), ?2 IS NULL, NULL
+                 FROM documents WHERE name = ?1"
             })?,
-            insert_document: transaction.prepare_cached(
-                "INSERT INTO documents (name, metadata, record, chunks, document) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?,
+            // Both take the same values: id, name, metadata, record, chunks, document. Without an id a row gets the next one.
+            insert_document: transaction.prepare_cached("INSERT INTO documents VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?,
             update_document: transaction.prepare_cached(
-                "UPDATE documents SET metadata = ?2, record = ?3, chunks = ?4, document = ?5 WHERE id = ?1",
+                "UPDATE documents SET metadata = ?3, record = ?4, chunks = ?5, document = ?6 WHERE id = ?1",
             )?,
+            delete_document: transaction.prepare_cached("DELETE FROM documents WHERE id = ?1")?,
             insert_point: transaction.prepare_cached("INSERT INTO points VALUES (?1, ?2, ?3, ?4)")?,
             move_point: transaction.prepare_cached("UPDATE points SET chunk = ?2 WHERE key = ?1")?,
             delete_point: transaction.prepare_cached("DELETE FROM points WHERE key = ?1 RETURNING vector")?,
@@ -197,23 +203,25 @@ impl<'t> Writing<'t> {
         Chunks::pack(&chunks, &mut self.packed);
         let metadata = write.metadata.as_deref();
         let record = write.record.filter(|_| metadata.is_some());
-        let row = match &before {
+        let bytes = write.document.len() + self.packed.len() + metadata.map_or(0, str::len);
+        let row = before.as_ref().map(|before| before.row);
+        let values = params![row, write.id.as_str(), metadata, record, self.packed, write.document];
+        match &before {
             None => {
-                self.insert_document.execute(params![
-                    write.id.as_str(),
-                    metadata,
-                    record,
-                    self.packed,
-                    write.document
-                ])?;
+                self.insert_document.execute(values)?;
                 self.documents += 1;
-                self.transaction.last_insert_rowid()
             }
-            Some(before) => {
-                self.update_document.execute(params![before.row, metadata, record, self.packed, write.document])?;
-                before.row
+            // A row that is only updated leaves its page as empty as it makes it, for good: documents that come and are deleted would take
+            // their full size for ever. Where a row is deleted SQLite fills pages that are nearly empty from their neighbours.
+            Some(before) if bytes < before.bytes / 2 => {
+                self.delete_document.execute([before.row])?;
+                self.insert_document.execute(values)?;
             }
-        };
+            Some(_) => {
+                self.update_document.execute(values)?;
+            }
+        }
+        let row = row.unwrap_or_else(|| self.transaction.last_insert_rowid());
         self.indexed += i64::from(metadata.is_some()) - i64::from(before.as_ref().is_some_and(|before| before.indexed));
         self.points += chunks.len() as i64 - held.len() as i64;
 
@@ -273,8 +281,9 @@ impl<'t> Writing<'t> {
                 row: row.get(0)?,
                 indexed: row.get(1)?,
                 chunks: row.get::<_, Chunks>(2)?.0,
-                same_metadata: row.get(3)?,
-                unwritten: row.get::<_, Option<i64>>(4)?.map(|points| points.cast_unsigned() as usize),
+                bytes: row.get::<_, i64>(3)?.cast_unsigned() as usize,
+                same_metadata: row.get(4)?,
+                unwritten: row.get::<_, Option<i64>>(5)?.map(|points| points.cast_unsigned() as usize),
             })
         });
         Ok(before.optional()?)
@@ -379,6 +388,7 @@ impl<'t> Writing<'t> {
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use rusqlite::Connection;
 
     use super::*;
     use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
@@ -437,6 +447,46 @@ mod tests {
             let error = ledger.write(&[write("b", vec![here("two")]), write("a", chunks)]).unwrap_err();
             assert_eq!(error.kind(), LedgerErrorKind::Stale);
             assert_eq!(ledger.counts().unwrap().documents, 1, "all or nothing");
+        }
+    }
+
+    fn pages(ledger: &Ledger) -> i64 {
+        let count = |connection: &Connection| Ok(connection.pragma_query_value(None, "page_count", |row| row.get(0))?);
+        ledger.read("count pages", count).unwrap()
+    }
+
+    #[test]
+    fn documents_that_come_and_are_deleted_or_cut_short_take_no_more_room_every_day() {
+        const DAYS: usize = 20;
+        const A_DAY: usize = 40;
+        type State<'a> = (usize, &'a [&'a str]);
+        let [whole, short, deleted]: [State; 3] = [(3_000, &["one", "two"]), (60, &["one"]), (60, &[])];
+        for (fate, states) in [
+            ("deleted", &[deleted][..]),
+            ("cut short", &[short]),
+            ("deleted, made again and deleted", &[deleted, whole, deleted]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = open_with(&folder, LedgerOptions { persist_vectors: false, external: true, ..options() });
+            let become_of = |day: usize, (bytes, texts): State| {
+                // Not in the order in which they came.
+                let ids = (0..A_DAY).map(|number| format!("{day}-{}", number * 7 % A_DAY));
+                let chunks = || texts.iter().map(|text| here(text)).collect();
+                let write = |id: String| DocumentWrite { document: "x".repeat(bytes), ..write(&id, chunks()) };
+                ledger.write(&ids.map(write).collect::<Vec<_>>()).unwrap();
+            };
+            let mut after_a_week = 0;
+            for day in 0..DAYS {
+                become_of(day, whole);
+                if let Some(yesterday) = day.checked_sub(1) {
+                    states.iter().for_each(|state| become_of(yesterday, *state));
+                }
+                if day == 6 {
+                    after_a_week = pages(&ledger);
+                }
+            }
+            let grown = pages(&ledger) - after_a_week;
+            assert!(grown < A_DAY as i64, "{fate}: {after_a_week} pages and {grown} more: a page for each document");
         }
     }
 
