@@ -77,45 +77,23 @@ impl Ledger {
     /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
     /// written anew gave the record again, behind all that came in between. A change that a newer one has brought into the index
     /// meanwhile, or deleted, is not kept, as if it had been buried before.
+    ///
+    /// A letter without a record, of a document that was only looked at again, is kept only while no letter with a record stands for the
+    /// document: else that one gets its reason and its attempts.
     pub fn bury(&self, letters: &[Letter], at_ms: i64) -> Result<(), LedgerError> {
         if letters.is_empty() {
             return Ok(());
         }
         self.change("keep dead letters", |transaction| {
-            let mut known = transaction.prepare_cached(
-                r#"SELECT "order", version FROM dead_letters WHERE source = ?1 AND position = ?2 AND hash = ?3"#,
-            )?;
-            let mut statement = transaction.prepare_cached(
-                r#"INSERT INTO dead_letters
-                       (at, source, position, document, version, reason, attempts, "order", hash, payload, taken_in)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                   ON CONFLICT (source, position, hash) DO UPDATE SET
-                       at = excluded.at, document = excluded.document, version = excluded.version,
-                       reason = excluded.reason, attempts = attempts + excluded.attempts, "order" = excluded."order",
-                       taken_in = excluded.taken_in, replay = 0"#,
-            )?;
             for letter in letters {
-                let hash = Sha256::digest(&letter.payload);
-                let place = params![letter.source, letter.position, hash.as_slice()];
-                let versions = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-                let before: Option<(Version, Option<Version>)> = known.query_row(place, versions).optional()?;
-                let (order, version) = before.unwrap_or((letter.order, None));
-                statement.execute(params![
-                    at_ms,
-                    letter.source,
-                    letter.position,
-                    letter.document.as_ref().map(DocumentId::as_str),
-                    letter.version.max(version),
-                    letter.reason,
-                    letter.attempts,
-                    order.max(letter.order),
-                    hash.as_slice(),
-                    letter.payload,
-                    letter.taken_in,
-                ])?;
-                if let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in)
-                    && let Some(document) = at_rest(transaction, id)?
-                {
+                if !renew_its_own(transaction, letter, at_ms)? {
+                    keep(transaction, letter, at_ms)?;
+                }
+                let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in) else { continue };
+                if !letter.payload.is_empty() {
+                    drop_those_without_record(transaction, id)?;
+                }
+                if let Some(document) = at_rest(transaction, id)? {
                     clear(transaction, id, Moot { replaced: None, ..Moot::by(&document) })?;
                 }
             }
@@ -189,6 +167,59 @@ impl Ledger {
             Ok(())
         })
     }
+}
+
+/// Renews the letter with a record that stands for the document of a letter without one, or does nothing. Whether there is one.
+fn renew_its_own(connection: &Connection, letter: &Letter, at_ms: i64) -> rusqlite::Result<bool> {
+    let Some(document) = letter.document.as_ref().filter(|_| letter.payload.is_empty()) else { return Ok(false) };
+    let mut renew = connection.prepare_cached(
+        "UPDATE dead_letters SET at = ?2, reason = ?3, attempts = attempts + ?4, replay = 0 WHERE id =
+             (SELECT max(id) FROM dead_letters WHERE document = ?1 AND taken_in = 1 AND octet_length(payload) > 0)",
+    )?;
+    Ok(renew.execute(params![document.as_str(), at_ms, letter.reason, letter.attempts])? > 0)
+}
+
+/// Drops the letters without a record: one with a record stands for the document from now on.
+fn drop_those_without_record(connection: &Connection, document: &DocumentId) -> rusqlite::Result<()> {
+    let mut drop =
+        connection.prepare_cached("DELETE FROM dead_letters WHERE document = ?1 AND octet_length(payload) = 0")?;
+    drop.execute([document.as_str()])?;
+    Ok(())
+}
+
+/// Keeps a letter, or renews the one of the same bytes at the same place.
+fn keep(connection: &Connection, letter: &Letter, at_ms: i64) -> rusqlite::Result<()> {
+    let mut known = connection.prepare_cached(
+        r#"SELECT "order", version FROM dead_letters WHERE source = ?1 AND position = ?2 AND hash = ?3"#,
+    )?;
+    let mut statement = connection.prepare_cached(
+        r#"INSERT INTO dead_letters
+               (at, source, position, document, version, reason, attempts, "order", hash, payload, taken_in)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+           ON CONFLICT (source, position, hash) DO UPDATE SET
+               at = excluded.at, document = excluded.document, version = excluded.version,
+               reason = excluded.reason, attempts = attempts + excluded.attempts, "order" = excluded."order",
+               taken_in = excluded.taken_in, replay = 0"#,
+    )?;
+    let hash = Sha256::digest(&letter.payload);
+    let place = params![letter.source, letter.position, hash.as_slice()];
+    let versions = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let before: Option<(Version, Option<Version>)> = known.query_row(place, versions).optional()?;
+    let (order, version) = before.unwrap_or((letter.order, None));
+    statement.execute(params![
+        at_ms,
+        letter.source,
+        letter.position,
+        letter.document.as_ref().map(DocumentId::as_str),
+        letter.version.max(version),
+        letter.reason,
+        letter.attempts,
+        order.max(letter.order),
+        hash.as_slice(),
+        letter.payload,
+        letter.taken_in,
+    ])?;
+    Ok(())
 }
 
 fn collect(
@@ -364,6 +395,34 @@ mod tests {
         assert_eq!(bury(&late), 0);
         assert_eq!(bury(&Letter { taken_in: true, ..of_document("f:2", 7) }), 1, "it is newer");
         assert_eq!(bury(&Letter { taken_in: false, ..late }), 2, "nothing has what it said");
+    }
+
+    #[test]
+    fn a_document_that_is_only_looked_at_again_has_no_letter_beside_that_of_its_record() {
+        let (_folder, ledger) = open();
+        let looked_at_again = |source: &str, reason: &str| Letter {
+            source: source.to_owned(),
+            reason: reason.to_owned(),
+            payload: vec![],
+            ..of_document("a", 0)
+        };
+        let bury = |letter: Letter, at| {
+            ledger.bury(&[letter], at).unwrap();
+            let letters = ledger.dead_letters(0, 10).unwrap().into_iter();
+            letters.map(|dead| (dead.id, dead.at, dead.letter.reason, dead.letter.attempts)).collect::<Vec<_>>()
+        };
+        let is = |id, at, reason: &str, attempts| (id, at, reason.to_owned(), attempts);
+        let refused = Letter { taken_in: false, ..of_document("f:1", 4) };
+        let refused = [bury(refused, 1), vec![is(2, 2, "its text is empty", 1)]].concat();
+        assert_eq!(bury(looked_at_again("replan", "its text is empty"), 2), refused, "nothing has what the other said");
+
+        let of_record = |at, reason: &str, attempts| vec![refused[0].clone(), is(3, at, reason, attempts)];
+        assert_eq!(bury(of_document("f:2", 5), 3), of_record(3, "it is broken", 1));
+        ledger.request_replay(Some(&[3])).unwrap();
+        assert_eq!(bury(looked_at_again("replan", "too long"), 4), of_record(4, "too long", 2));
+        assert_eq!(bury(looked_at_again("rewrite", "its text is empty"), 5), of_record(5, "its text is empty", 3));
+        let dead = ledger.dead_letter(3).unwrap().unwrap();
+        assert_eq!((dead.replay, dead.letter.position.as_str(), &dead.letter.payload[..]), (false, "f:2", &b"x"[..]));
     }
 
     #[test]
