@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Ledger;
 use super::error::LedgerError;
@@ -130,6 +130,16 @@ impl Ledger {
     }
 }
 
+/// Drops what is settled, also of sources that are not there any more to do so. The process that trimmed last may have left some.
+pub(super) fn drop_settled(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute(
+        r#"DELETE FROM journal WHERE seq < (
+               SELECT "offset" FROM positions WHERE positions.source = journal.source AND "partition" = ?1)"#,
+        [PARTITION],
+    )?;
+    Ok(())
+}
+
 /// Entries of one time keep their order by number, at the price of a nanosecond each.
 fn order(at: i64, seq: u64) -> Version {
     Version::from_nanos(i128::from(at) * i128::from(NANOS_IN_MS) + i128::from(seq))
@@ -243,6 +253,22 @@ mod tests {
             ledger.commit_positions("api", &[settled(offset)]).unwrap();
             assert_eq!(ledger.unsettled_journal("api").unwrap(), left);
         }
+    }
+
+    #[test]
+    fn what_is_settled_is_gone_when_it_is_opened_again_though_its_source_is_not() {
+        let (folder, ledger) = open();
+        ledger.append_journal("api", &[b"a", b"b", b"c"], 1).unwrap();
+        ledger.append_journal("never settled", &[b"d"], 1).unwrap();
+        let partition = |name: &str| Arc::new(Partition { name: name.to_owned(), detail: String::new() });
+        let settled = |name, offset| Position { partition: partition(name), offset, ordinal: offset };
+        ledger.commit_positions("api", &[settled(PARTITION, 3)]).unwrap();
+        ledger.commit_positions("never settled", &[settled("a file of that name", 9)]).unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(folder.path(), options()).unwrap();
+        assert_eq!(seqs(&ledger, 0, 9, 99), [3]);
+        assert_eq!(ledger.journals().unwrap(), [("api".to_owned(), 1), ("never settled".to_owned(), 1)]);
+        assert_eq!(ledger.append_journal("api", &[b"e"], 1).unwrap(), 5..6);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::lock::FolderLock;
 use super::readers::Readers;
 use super::settings::{PLAN, set_setting, setting};
 use super::vector_file::VectorFile;
-use super::{Ledger, points, unwritten, vectors};
+use super::{Ledger, journal, points, unwritten, vectors};
 
 /// What a ledger keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +185,7 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
         vectors::keep_all(&transaction)?;
     }
     vectors::forget_empty_file(&transaction)?;
+    journal::drop_settled(&transaction)?;
     transaction.commit()?;
     Ok(connection)
 }
