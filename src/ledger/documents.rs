@@ -154,8 +154,8 @@ impl Ledger {
         })
     }
 
-    /// As [`Ledger::scan_documents`], of each only its name and how many bytes are kept of what was said of it: no more than `max_bytes`
-    /// together, unless the first alone is larger.
+    /// The documents that are in the index or have any field, as [`Ledger::scan_documents`]: of each only its name and how many bytes are
+    /// kept of what was said of it, no more than `max_bytes` together, unless the first alone is larger.
     pub fn list_documents(
         &self,
         after: Option<&DocumentId>,
@@ -164,7 +164,8 @@ impl Ledger {
     ) -> Result<Vec<(DocumentId, usize)>, LedgerError> {
         self.read("list documents", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT name, octet_length(document) FROM documents WHERE name > ?1 ORDER BY name LIMIT ?2",
+                r#"SELECT name, octet_length(document) FROM documents
+                   WHERE name > ?1 AND (metadata IS NOT NULL OR document NOT LIKE '%"fields":[]}') ORDER BY name LIMIT ?2"#,
             )?;
             let rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;
             let listed = rows.and_then(|row| Ok((document_id(row, 0)?, size(row, 1)?)));
@@ -187,6 +188,8 @@ pub(super) fn document_id(row: &Row<'_>, column: usize) -> Result<DocumentId, Tr
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::document::{Change, Operation, Version};
     use crate::ledger::DocumentWrite;
@@ -194,7 +197,7 @@ mod tests {
     use crate::ledger::testing::{here, open, open_with, options, write};
 
     fn document(version: i128) -> Document {
-        let fields = serde_json::json!({"title": "Boot", "note": "\u{0}☂"}).as_object().unwrap().clone();
+        let fields = json!({"title": "Boot", "note": "\u{0}☂"}).as_object().unwrap().clone();
         let id = DocumentId::new("a").unwrap();
         let version = Version::from_nanos(version);
         Document::from(Change { id, operation: Operation::Upsert, version, fields, priority: 0, immediate: false })
@@ -273,6 +276,29 @@ mod tests {
             let listed = ledger.list_documents(after.as_ref(), max, max_bytes).unwrap();
             let listed: Vec<_> = listed.iter().map(|(id, bytes)| (id.as_str(), *bytes)).collect();
             assert_eq!(listed, expected, "{max} documents of {max_bytes} bytes after {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_deleted_is_not_listed() {
+        let (_folder, ledger) = open();
+        let said = |id: &str, operation, fields: serde_json::Value| {
+            let (version, fields) = (Version::from_nanos(1), fields.as_object().unwrap().clone());
+            let id = DocumentId::new(id).unwrap();
+            Document::from(Change { id, operation, version, fields, priority: 0, immediate: false }).to_json()
+        };
+        let (deleted, nothing) = (said("a", Operation::Delete, json!({})), said("a", Operation::Patch, json!({})));
+        let patched = said("a", Operation::Patch, json!({ "price": { "fields": [] } }));
+        for (document, chunks, is_listed) in [
+            (&deleted, vec![], false),
+            (&nothing, vec![], false),
+            (&patched, vec![], true),
+            (&deleted, vec![here("left")], true),
+        ] {
+            let write = DocumentWrite { document: document.clone(), ..write("a", chunks) };
+            ledger.write(&[write]).unwrap();
+            let listed = ledger.list_documents(None, 10, 100).unwrap();
+            assert_eq!(!listed.is_empty(), is_listed, "{document}");
         }
     }
 
