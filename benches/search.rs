@@ -54,7 +54,7 @@ async fn bench(count: usize, dimensions: usize) {
         index.write(batch.iter().enumerate().map(document).collect()).await.unwrap();
     }
     let written = start.elapsed();
-    while index.status().waiting > 0 {
+    while index.graph_lag() > 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     row("written and searchable", rate(count, written));

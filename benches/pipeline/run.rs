@@ -78,7 +78,7 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
         assert_eq!(resources.metrics.events.settled(), case.documents as u64);
         measured.actors = actors.get();
         if case.index == Index::Embedded && case.what == What::Pipeline {
-            while resources.index.status().waiting > 0 {
+            while resources.index.graph_lag() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             measured.graph = Some(meter.read());

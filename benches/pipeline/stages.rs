@@ -93,7 +93,7 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
                 r.index.write(group).await.expect("a ledger that can be written");
             }
             // Where the graph is, it grows meanwhile.
-            while r.index.status().waiting > 0 {
+            while r.index.graph_lag() > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

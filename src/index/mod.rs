@@ -40,7 +40,7 @@ pub use discard::DiscardIndex;
 pub use embedded::EmbeddedIndex;
 pub use external::ExternalIndex;
 pub use filter::Filter;
-pub use target::{Hit, IndexError, IndexStatus, Progress, Query, RefusedWrite, VectorIndex};
+pub use target::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
 /// The index that the configuration asks for, to write to and to search. What it derives from the ledger it may keep in
 /// `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to be called inside a Tokio runtime, where

@@ -96,21 +96,6 @@ pub enum Progress {
     Done(Vec<RefusedWrite>),
 }
 
-/// How an index is doing, for people and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
-pub struct IndexStatus {
-    /// Points it holds.
-    pub points: u64,
-    /// Of these, about how many are not in the search graph yet. They are searched all the same, one by one.
-    pub waiting: u64,
-    /// Bytes of vectors that wait for the graph in memory. Writes wait when they are too many.
-    pub waiting_bytes: u64,
-    /// The newest point up to which the graph has all.
-    pub covered: u64,
-    /// Whether the graph is being made anew or caught up from the ledger: searches are slower meanwhile.
-    pub rebuilding: bool,
-}
-
 /// Holds points and finds the nearest. Every write is idempotent.
 pub trait VectorIndex: Send + Sync + 'static {
     /// Makes sure that there is an index to write to, and that the ledger knows what it lacks. Called before anything is written, and
@@ -145,9 +130,10 @@ pub trait VectorIndex: Send + Sync + 'static {
     /// How many points it holds.
     fn points(&self) -> u64;
 
-    /// How it is doing. Never blocks.
-    fn status(&self) -> IndexStatus {
-        IndexStatus { points: self.points(), ..IndexStatus::default() }
+    /// About how many of its points are not in its search graph yet, if it has one. They are searched all the same, one by one. Never
+    /// blocks.
+    fn graph_lag(&self) -> u64 {
+        0
     }
 
     /// Saves what is derived, so that the next start is fast. Called at a graceful end.

@@ -52,7 +52,7 @@ impl Report {
             }),
             index: Some(IndexStats {
                 kind: self.index_kind.to_owned(),
-                graph_lag_points: self.index.status().waiting,
+                graph_lag_points: self.index.graph_lag(),
                 health: self.health.of(Component::Index),
             }),
             ..Stats::of_ledger(&self.pipeline, &self.ledger)?
@@ -67,7 +67,7 @@ impl Report {
             (&metrics.documents, counts.indexed),
             (&metrics.points, self.index.points()),
             (&metrics.dead_letters, counts.dead_letters),
-            (&metrics.graph_lag, self.index.status().waiting),
+            (&metrics.graph_lag, self.index.graph_lag()),
         ] {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }

@@ -100,8 +100,9 @@ impl Core {
     }
 
     fn grow(&self) {
-        let caught_up = self.rebuilding.load(Relaxed);
-        if caught_up {
+        let has_tail = || self.waiting.lock().tail.is_some();
+        let catches_up = has_tail();
+        if catches_up {
             info!("catching up the search graph with {} points of the ledger", self.waiting_points.load(Relaxed));
         }
         let mut growth = Growth::default();
@@ -112,7 +113,7 @@ impl Core {
                 Err(why) => return self.give_up(&why),
             }
         }
-        if caught_up && !self.rebuilding.load(Relaxed) {
+        if catches_up && !has_tail() {
             info!("the search graph has every point");
         }
     }
@@ -179,7 +180,7 @@ impl Core {
             if waiting.tail.is_none()
                 && let Some((last, _)) = segment.points.last()
             {
-                self.cover(*last);
+                self.graph.write().covered = *last;
             }
         }
         self.waiting_bytes.send_modify(|bytes| *bytes -= segment.bytes);
@@ -200,7 +201,7 @@ impl Core {
         self.add(&points)?;
         let after = points.last().map_or(tail.end, |(last, _)| *last);
         let mut waiting = self.waiting.lock();
-        self.cover(after);
+        self.graph.write().covered = after;
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
         let done = waiting.tail.is_none();
         if done {
@@ -209,8 +210,7 @@ impl Core {
             let last = self.graph.read().keys().max().unwrap_or(after);
             let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
             let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
-            self.cover(covered.max(after));
-            self.rebuilding.store(false, Relaxed);
+            self.graph.write().covered = covered.max(after);
         }
         drop(waiting);
         if done {
@@ -229,11 +229,6 @@ impl Core {
             }
             answer => answer.map(Some).map_err(|error| error.to_string()),
         }
-    }
-
-    fn cover(&self, key: PointKey) {
-        self.graph.write().covered = key;
-        self.covered.store(key, Relaxed);
     }
 
     /// Adds points, locking out searches for one point at a time. Answers which were left out because they died
@@ -281,7 +276,6 @@ impl Core {
                 } else {
                     debug!("replacing the search graph: {gone} points in it are gone");
                 }
-                self.rebuilding.store(true, Relaxed);
                 Replacement { graph: Graph::new(self.shape)?, after: 0, takes_long }
             }
         };
@@ -301,7 +295,6 @@ impl Core {
         graph.covered = covered;
         *self.graph.write() = graph;
         self.forget_dead_outside_graph();
-        self.rebuilding.store(false, Relaxed);
         if takes_long {
             info!("the search graph was replaced");
         }

@@ -38,7 +38,7 @@ use crate::document::Vector;
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
 use crate::settings::index::Metric;
 
-use super::{Hit, IndexError, IndexStatus, Progress, Query, VectorIndex};
+use super::{Hit, IndexError, Progress, Query, VectorIndex};
 
 use file::{Access, LedgerMark};
 use graph::{Graph, Shape};
@@ -91,11 +91,10 @@ struct Core {
     waiting_bytes: watch::Sender<usize>,
     /// Whether the graph grows at this moment.
     growing: watch::Sender<bool>,
-    // What the status tells, readable without a lock.
+    /// How many points there are, readable without a lock.
     points: AtomicU64,
+    /// About how many of them are not in the graph.
     waiting_points: AtomicU64,
-    covered: AtomicU64,
-    rebuilding: AtomicBool,
 }
 
 /// How far memory knows the ledger.
@@ -249,8 +248,6 @@ impl Core {
             untold: AtomicBool::new(false),
             dead_points: AtomicUsize::new(dead.len()),
             dead: RwLock::new(dead),
-            covered: AtomicU64::new(graph.covered),
-            rebuilding: AtomicBool::new(tail.is_some()),
             waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
             graph: RwLock::new(graph),
             asking: AtomicUsize::new(0),
@@ -384,16 +381,6 @@ impl Core {
         }
         told.points = told.points + new - gone;
     }
-
-    fn status(&self) -> IndexStatus {
-        IndexStatus {
-            points: self.points.load(Relaxed),
-            waiting: self.waiting_points.load(Relaxed),
-            waiting_bytes: *self.waiting_bytes.borrow() as u64,
-            covered: self.covered.load(Relaxed),
-            rebuilding: self.rebuilding.load(Relaxed),
-        }
-    }
 }
 
 /// The points of the graph that the ledger no longer has.
@@ -469,8 +456,8 @@ impl VectorIndex for EmbeddedIndex {
         self.core.points.load(Relaxed)
     }
 
-    fn status(&self) -> IndexStatus {
-        self.core.status()
+    fn graph_lag(&self) -> u64 {
+        self.core.waiting_points.load(Relaxed)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {

@@ -76,7 +76,8 @@ impl World {
     /// Until the graph has every point.
     async fn settle(&self) {
         self.index.core.growing.subscribe().wait_for(|growing| !growing).await.unwrap();
-        assert_eq!((self.index.status().waiting_bytes, self.index.status().rebuilding), (0, false));
+        let core = &self.index.core;
+        assert_eq!((*core.waiting_bytes.borrow(), core.waiting.lock().tail), (0, None));
     }
 
     fn exact(&self, query: &Query) -> Vec<(String, f32, usize)> {
@@ -270,7 +271,7 @@ async fn with_the_inner_product_long_vectors_are_found_and_hide_no_others() {
         for again in [false, true] {
             if again {
                 world = world.restart(true, |_| {}).await;
-                assert_eq!(world.index.status().waiting, 0, "the graph was kept");
+                assert_eq!(world.index.graph_lag(), 0, "the graph was kept");
             }
             for k in [1, 100] {
                 let all = clusters.queries(8, k);
@@ -344,7 +345,7 @@ async fn documents_are_found_beside_many_with_one_vector() {
     }
     assert_found(&world).await;
     let world = world.restart(true, |_| {}).await;
-    assert_eq!(world.index.status().waiting, 0, "the graph was kept");
+    assert_eq!(world.index.graph_lag(), 0, "the graph was kept");
     assert_found(&world).await;
 }
 
@@ -536,7 +537,7 @@ async fn a_graph_that_is_newer_than_a_restored_ledger_is_never_believed() {
     world.truth = truth;
     let ledger = Arc::new(Ledger::open_to_read(aside.path()).unwrap());
     let reader = EmbeddedIndex::open_to_read(ledger, aside.path(), Metric::Cosine, 16).unwrap();
-    assert_eq!(reader.status().covered, 0, "a process that only reads does not use it either");
+    assert_eq!(reader.core.graph.read().covered, 0, "a process that only reads does not use it either");
     for query in clusters.queries(5, 10) {
         let hits = reader.search(query.clone()).await.unwrap();
         let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
@@ -586,7 +587,7 @@ async fn a_graph_of_another_ledger_metric_or_dimension_is_not_used() {
     fs::copy(&path, old.graph_file()).unwrap();
     old.index.core.ledger.set_setting(MARK, &format!("{mark:032x}")).unwrap();
     let mut old = old.restart(false, |_| {}).await;
-    assert_eq!(old.index.status().covered, 0);
+    assert_eq!(old.index.core.graph.read().covered, 0);
     old.put(clusters.documents(0..10)).await;
     assert_eq!(old.found(&query(&clusters.next(), 20)).await.len(), 10);
 }
@@ -602,7 +603,7 @@ async fn a_reader_beside_the_writer_finds_what_is_committed() {
         EmbeddedIndex::open_to_read(ledger, world.folder.path(), Metric::Cosine, 16).unwrap()
     };
     let reader = open(&world);
-    assert_eq!(reader.status().covered, 500);
+    assert_eq!(reader.core.graph.read().covered, 500);
     let again = "d7".to_owned();
     world.index.write([write_of("d3", None, &[])].into()).await.unwrap();
     world.truth.remove("d3");
@@ -714,7 +715,7 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     let core = Arc::clone(&world.index.core);
     let searching = core.graph.read();
     runtime.block_on(world.index.write(first)).unwrap();
-    assert!(world.index.status().waiting_bytes > 1_000);
+    assert!(*core.waiting_bytes.borrow() > 1_000);
     let mut second = async {
         world.index.room().await;
         world.index.write(second).await
