@@ -205,7 +205,7 @@ pub trait Collection: Send + Sync + 'static {
 
     /// Replaces the metadata of points and leaves their vectors. Answers which of them (by their place in the call, ascending) were not
     /// done because the collection does not hold them, does not take them, or cannot do it: those are upserted with their vectors
-    /// instead. So are all of the call when it fails with [`CollectionError::Refused`].
+    /// instead, which tells why one is refused. So it never fails with [`CollectionError::Refused`].
     ///
     /// By default all: for a system that cannot change a point without its vector.
     fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
-use crate::index::collection::{CollectionError, Point, PointMetadata};
+use crate::index::collection::{Point, PointMetadata};
 use crate::index::concurrent::concurrently;
 use crate::index::{IndexError, RefusedWrite};
 use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
@@ -116,14 +116,7 @@ impl ExternalIndex {
         };
         let labels: Vec<PointMetadata> = call.iter().map(label).collect();
         let sent = send_in_halves(&labels, |part| {
-            async move {
-                match self.collection.set_metadata(part).await {
-                    // Which of the others it lacks is not told then. Upserted, the same ones are refused by name.
-                    Err(CollectionError::Refused(_)) => Ok((0..part.len()).collect()),
-                    done => self.proven(done, proof).await,
-                }
-            }
-            .boxed()
+            async move { self.proven(self.collection.set_metadata(part).await, proof).await }.boxed()
         });
         let outcome = self.failing(sent).await?;
         let refused = outcome.refused.into_iter().map(|point| (call[point.index].write, point.reason)).collect();

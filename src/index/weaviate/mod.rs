@@ -208,24 +208,15 @@ impl WeaviateClass {
         self.need_class().await?;
         let merges = (0..points.len()).map(|index| async move {
             match self.merge(&points[index]).await {
-                Err(error @ (CollectionError::Missing(_) | CollectionError::OneRefused(_))) => Ok(Some((index, error))),
+                // What is refused is told by the upsert.
+                Err(CollectionError::Missing(_) | CollectionError::OneRefused(_)) => Ok(Some(index)),
                 done => done.map(|()| None),
             }
         });
         let merged = concurrently(merges, self.settings.concurrency).await?;
-        let mut undone: Vec<_> = merged.into_iter().flatten().collect();
-        undone.sort_unstable_by_key(|(index, _)| *index);
-        let (mut absent, mut refused) = (Vec::new(), Vec::new());
-        for (index, error) in undone {
-            match error {
-                CollectionError::OneRefused(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
-                _ => absent.push(index),
-            }
-        }
-        match refused.is_empty() {
-            true => Ok(absent),
-            false => Err(CollectionError::Refused(refused)),
-        }
+        let mut left: Vec<usize> = merged.into_iter().flatten().collect();
+        left.sort_unstable();
+        Ok(left)
     }
 
     async fn merge(&self, point: &PointMetadata) -> Result<(), CollectionError> {
