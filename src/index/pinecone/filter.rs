@@ -2,21 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::index::collection::reserved::CHUNK;
 use crate::index::typed::{Field, Limit, Test, Typed, Values};
 
 use super::record::EMPTY;
 
-/// The filter; never given one that is constant.
+/// The filter.
 ///
 /// # Errors
 /// What Pinecone cannot say.
 pub fn translate(typed: &Typed) -> Result<Value, String> {
     let all = |conditions: &[Typed]| conditions.iter().map(translate).collect::<Result<Vec<_>, _>>();
     Ok(match typed {
-        // Every record has the number of its chunk.
-        Typed::Always => json!({ CHUNK: { "$gte": 0 } }),
-        Typed::Never => json!({ CHUNK: { "$lt": 0 } }),
         Typed::All(conditions) => json!({ "$and": all(conditions)? }),
         Typed::Any(conditions) => json!({ "$or": all(conditions)? }),
         Typed::Is(field, test) => is(field, test)?,
@@ -102,7 +98,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crate::index::Filter;
-    use crate::index::typed::Fields;
+    use crate::index::typed::{Fields, Sought};
 
     use super::*;
 
@@ -110,7 +106,9 @@ mod tests {
         let declared: BTreeMap<_, _> =
             serde_yaml::from_str("{ category: text, price: number, sale: boolean, tags: 'text[]' }").unwrap();
         let fields = Fields::new(&declared);
-        translate(&fields.filter(&Filter::from_json(&filter).unwrap()).unwrap())
+        let filter = Filter::from_json(&filter).unwrap();
+        let Ok(Sought::Where(typed)) = fields.filter(Some(&filter)) else { panic!() };
+        translate(&typed)
     }
 
     #[test]

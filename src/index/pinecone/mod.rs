@@ -28,7 +28,7 @@ use crate::settings::pinecone::PineconeSettings;
 
 use super::collection::reserved::{DOCUMENT, METADATA};
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
-use super::typed::{Fields, Typed};
+use super::typed::{Fields, Sought};
 use api::{Api, json, parse, unreadable};
 use record::chunk_of;
 
@@ -193,14 +193,10 @@ impl PineconeIndex {
     }
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
-        let typed = match nearest.filter {
-            Some(filter) => self.fields.filter(filter).map_err(CollectionError::OneRefused)?,
-            None => Typed::Always,
-        };
-        let filter = match typed {
-            Typed::Never => return Ok(Vec::new()),
-            Typed::Always => None,
-            typed => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
+        let filter = match self.fields.filter(nearest.filter).map_err(CollectionError::OneRefused)? {
+            Sought::Everything => None,
+            Sought::Nothing => return Ok(Vec::new()),
+            Sought::Where(typed) => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
         };
         let query = wire::Query {
             vector: nearest.vector,

@@ -6,16 +6,23 @@ use crate::settings::field_kind::FieldKind;
 use super::{Field, Fields, Values, float};
 use crate::index::filter;
 
-/// A filter as a system with typed fields can say it.
+/// Which documents a filter lets through.
+#[derive(Debug, PartialEq)]
+pub enum Sought<'a> {
+    /// All of them.
+    Everything,
+    /// None of them.
+    Nothing,
+    /// Those that the condition holds for.
+    Where(Typed<'a>),
+}
+
+/// A condition as a system with typed fields can say it.
 #[derive(Debug, PartialEq)]
 pub enum Typed<'a> {
-    /// All documents.
-    Always,
-    /// No document.
-    Never,
-    /// All hold: at least two, none of them constant.
+    /// All hold: at least two.
     All(Vec<Self>),
-    /// At least one holds, of at least two; none of them constant.
+    /// At least one holds, of at least two.
     Any(Vec<Self>),
     /// A field of a document is as the test says.
     Is(&'a Field, Test),
@@ -46,34 +53,34 @@ pub struct Limit<T> {
 }
 
 impl Fields {
-    /// The filter over these fields.
+    /// The filter over these fields; without one, everything is sought.
     ///
     /// # Errors
     /// A field that is not declared, with what to do.
-    pub fn filter(&self, filter: &Filter) -> Result<Typed<'_>, String> {
-        self.condition(filter.condition(), true)
+    pub fn filter(&self, filter: Option<&Filter>) -> Result<Sought<'_>, String> {
+        filter.map_or(Ok(Sought::Everything), |filter| self.condition(filter.condition(), true))
     }
 
     /// `wanted`: whether the condition must hold, or must not.
-    fn condition(&self, condition: &Condition, wanted: bool) -> Result<Typed<'_>, String> {
+    fn condition(&self, condition: &Condition, wanted: bool) -> Result<Sought<'_>, String> {
         match (condition, wanted) {
             (Condition::Not(condition), _) => self.condition(condition, !wanted),
             // None of them holds when each does not, and so the other way round.
             (Condition::All(all), true) | (Condition::Any(all), false) => {
-                Ok(joined(self.conditions(all, wanted)?, Typed::Never, Typed::Always, Typed::All))
+                Ok(joined(self.conditions(all, wanted)?, Sought::Nothing, Sought::Everything, Typed::All))
             }
             (Condition::Any(any), true) | (Condition::All(any), false) => {
-                Ok(joined(self.conditions(any, wanted)?, Typed::Always, Typed::Never, Typed::Any))
+                Ok(joined(self.conditions(any, wanted)?, Sought::Everything, Sought::Nothing, Typed::Any))
             }
             (Condition::Field(field, test), _) => self.single(field, test, wanted),
         }
     }
 
-    fn conditions(&self, conditions: &[Condition], wanted: bool) -> Result<Vec<Typed<'_>>, String> {
+    fn conditions(&self, conditions: &[Condition], wanted: bool) -> Result<Vec<Sought<'_>>, String> {
         conditions.iter().map(|condition| self.condition(condition, wanted)).collect()
     }
 
-    fn single(&self, name: &filter::Field, test: &filter::Test, wanted: bool) -> Result<Typed<'_>, String> {
+    fn single(&self, name: &filter::Field, test: &filter::Test, wanted: bool) -> Result<Sought<'_>, String> {
         let field = self.named(name).ok_or_else(|| {
             let (filter::Field::Name(name) | filter::Field::Pointer(name)) = name;
             format!(
@@ -87,30 +94,31 @@ impl Fields {
             filter::Test::Exists(exists) => (Some(Test::There), wanted == *exists),
         };
         Ok(match (test, wanted) {
-            (Some(test), true) => Typed::Is(field, test),
-            (Some(test), false) => Typed::Not(field, test),
+            (Some(test), true) => Sought::Where(Typed::Is(field, test)),
+            (Some(test), false) => Sought::Where(Typed::Not(field, test)),
             // A value of another type is in no document.
-            (None, true) => Typed::Never,
-            (None, false) => Typed::Always,
+            (None, true) => Sought::Nothing,
+            (None, false) => Sought::Everything,
         })
     }
 }
 
 /// `all` or `any` of these: one that `decides` does so alone, and one that is `idle` has nothing to say.
 fn joined<'a>(
-    conditions: Vec<Typed<'a>>,
-    decides: Typed<'a>,
-    idle: Typed<'a>,
+    conditions: Vec<Sought<'a>>,
+    decides: Sought<'a>,
+    idle: Sought<'a>,
     join: fn(Vec<Typed<'a>>) -> Typed<'a>,
-) -> Typed<'a> {
+) -> Sought<'a> {
     if conditions.contains(&decides) {
         return decides;
     }
-    let mut rest: Vec<Typed<'a>> = conditions.into_iter().filter(|condition| *condition != idle).collect();
+    let condition = |sought| if let Sought::Where(typed) = sought { Some(typed) } else { None };
+    let mut rest: Vec<Typed<'a>> = conditions.into_iter().filter_map(condition).collect();
     match rest.len() {
         0 => idle,
-        1 => rest.remove(0),
-        _ => join(rest),
+        1 => Sought::Where(rest.remove(0)),
+        _ => Sought::Where(join(rest)),
     }
 }
 
@@ -198,8 +206,6 @@ mod tests {
     fn holds(typed: &Typed, has: &[(&Field, Values)]) -> bool {
         let of = |field: &Field| has.iter().find(|(own, _)| *own == field).map(|(_, values)| values);
         match typed {
-            Typed::Always => true,
-            Typed::Never => false,
             Typed::All(all) => all.iter().all(|typed| holds(typed, has)),
             Typed::Any(any) => any.iter().any(|typed| holds(typed, has)),
             Typed::Is(field, test) => of(field).is_some_and(|values| is(test, values)),
@@ -231,18 +237,21 @@ mod tests {
     #[test]
     fn constants_are_worked_out_and_not_goes_down() {
         let fields = fields();
-        let typed = |json: Value| fields.filter(&Filter::from_json(&json).unwrap()).unwrap();
-        assert_eq!(typed(json!({})), Typed::Always);
-        assert_eq!(typed(json!({"or": []})), Typed::Never);
-        assert_eq!(typed(json!({"a": 1})), Typed::Never, "no text is a number");
-        assert_eq!(typed(json!({"not": {"a": {"gt": 1}}})), Typed::Always);
-        assert_eq!(typed(json!({"e": {"gt": 1}})), Typed::Never);
+        let typed = |json: Value| fields.filter(Some(&Filter::from_json(&json).unwrap())).unwrap();
+        assert_eq!(fields.filter(None), Ok(Sought::Everything));
+        assert_eq!(typed(json!({})), Sought::Everything);
+        assert_eq!(typed(json!({"or": []})), Sought::Nothing);
+        assert_eq!(typed(json!({"a": 1})), Sought::Nothing, "no text is a number");
+        assert_eq!(typed(json!({"not": {"a": {"gt": 1}}})), Sought::Everything);
+        assert_eq!(typed(json!({"e": {"gt": 1}})), Sought::Nothing);
         assert_eq!(typed(json!({"or": [{"a": 1}, {"e": true}]})), typed(json!({"e": true})));
-        assert_eq!(typed(json!({"and": [{"a": "x"}, {"or": []}]})), Typed::Never);
+        assert_eq!(typed(json!({"and": [{"a": "x"}, {"or": []}]})), Sought::Nothing);
         assert_eq!(typed(json!({"/a": "x"})), typed(json!({"a": "x"})));
-        let Typed::Any(both) = typed(json!({"not": {"a": "x", "b": {"exists": false}}})) else { panic!() };
+        let Sought::Where(Typed::Any(both)) = typed(json!({"not": {"a": "x", "b": {"exists": false}}})) else {
+            panic!()
+        };
         assert!(matches!(&both[..], [Typed::Not(a, _), Typed::Is(b, Test::There)] if a.name == "a" && b.name == "b"));
-        let error = fields.filter(&Filter::from_json(&json!({"not": {"colour": "x"}})).unwrap()).unwrap_err();
+        let error = fields.filter(Some(&Filter::from_json(&json!({"not": {"colour": "x"}})).unwrap())).unwrap_err();
         assert!(error.contains("`colour`") && error.contains("index.metadata"), "{error}");
     }
 
@@ -298,7 +307,12 @@ mod tests {
             // What the index refuses is not in it.
             let Ok(has) = fields.of(&metadata) else { return Ok(()) };
             let filter = Filter::from_json(&filter).unwrap();
-            prop_assert_eq!(holds(&fields.filter(&filter).unwrap(), &has), filter.matches(&metadata));
+            let holds = match fields.filter(Some(&filter)).unwrap() {
+                Sought::Everything => true,
+                Sought::Nothing => false,
+                Sought::Where(typed) => holds(&typed, &has),
+            };
+            prop_assert_eq!(holds, filter.matches(&metadata));
         }
     }
 }

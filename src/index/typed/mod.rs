@@ -15,7 +15,7 @@ use crate::settings::field_kind::FieldKind;
 
 use super::filter;
 
-pub use condition::{Limit, Test, Typed};
+pub use condition::{Limit, Sought, Test, Typed};
 
 /// The most characters of a value that an error shows.
 const MAX_SHOWN: usize = 60;
@@ -205,8 +205,11 @@ mod tests {
         ] {
             let filter = filter::Filter::from_json(&filter).unwrap().for_metadata(&names);
             assert!(filter.matches(&metadata), "{filter:?}");
-            let typed = fields.filter(&filter).unwrap();
-            assert!(matches!(&typed, Typed::Is(field, Test::OneOf(_)) if field.name == matches), "{typed:?}");
+            let sought = fields.filter(Some(&filter)).unwrap();
+            assert!(
+                matches!(&sought, Sought::Where(Typed::Is(field, Test::OneOf(_))) if field.name == matches),
+                "{sought:?}"
+            );
         }
     }
 

@@ -27,8 +27,6 @@ pub fn is_padded(text: &str) -> bool {
 pub fn translate(typed: &Typed) -> Result<Filters, String> {
     let all = |conditions: &[Typed]| conditions.iter().map(translate).collect::<Result<Vec<_>, _>>();
     Ok(match typed {
-        Typed::Always => joined(Operator::Not, vec![never()]),
-        Typed::Never => never(),
         Typed::All(conditions) => joined(Operator::And, all(conditions)?),
         Typed::Any(conditions) => joined(Operator::Or, all(conditions)?),
         Typed::Is(field, test) => is(field, test)?,
@@ -143,7 +141,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::index::Filter;
-    use crate::index::typed::Fields;
+    use crate::index::typed::{Fields, Sought};
 
     use super::*;
 
@@ -152,7 +150,9 @@ mod tests {
             serde_yaml::from_str("{ category: text, price: number, sale: boolean, tags: 'text[]', sizes: 'number[]' }")
                 .unwrap();
         let fields = Fields::new(&declared);
-        translate(&fields.filter(&Filter::from_json(&filter).unwrap()).unwrap()).map(|filters| shown(&filters))
+        let filter = Filter::from_json(&filter).unwrap();
+        let Ok(Sought::Where(typed)) = fields.filter(Some(&filter)) else { panic!() };
+        translate(&typed).map(|filters| shown(&filters))
     }
 
     fn shown(filters: &Filters) -> String {

@@ -33,7 +33,7 @@ use super::collection::{
 };
 use super::concurrent::concurrently;
 use super::grpc;
-use super::typed::{Fields, Typed};
+use super::typed::{Fields, Sought};
 use messages::{
     BatchDelete, BatchDeleteReply, BatchObjects, BatchObjectsReply, Found, NearVector, Search, SearchReply,
     WantedMetadata, WantedProperties,
@@ -247,14 +247,10 @@ impl WeaviateClass {
     }
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
-        let typed = match nearest.filter {
-            Some(filter) => self.fields.filter(filter).map_err(CollectionError::OneRefused)?,
-            None => Typed::Always,
-        };
-        let filters = match typed {
-            Typed::Never => return Ok(Vec::new()),
-            Typed::Always => None,
-            typed => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
+        let filters = match self.fields.filter(nearest.filter).map_err(CollectionError::OneRefused)? {
+            Sought::Everything => None,
+            Sought::Nothing => return Ok(Vec::new()),
+            Sought::Where(typed) => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
         };
         let search = Search {
             metadata: Some(WantedMetadata { uuid: true, distance: true, ..WantedMetadata::default() }),
