@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::actor::pulse;
 use crate::document::{DocumentId, Vector};
-use crate::ledger::DocumentWrite;
+use crate::ledger::{DocumentWrite, VectorSource};
 use crate::telemetry::Health;
 use crate::telemetry::health::Component;
 
@@ -138,4 +138,60 @@ pub trait VectorIndex: Send + Sync + 'static {
 
     /// Saves what is derived, so that the next start is fast. Called at a graceful end.
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>>;
+}
+
+/// Whether an index of vectors of so many numbers can take all that is new in these writes.
+pub(super) fn check_vectors(writes: &[DocumentWrite], dimensions: usize) -> Result<(), IndexError> {
+    for write in writes {
+        for chunk in &write.chunks {
+            if let VectorSource::Here(vector) = &chunk.vector {
+                check_vector(vector, dimensions, || format!("a vector of document `{}`", write.id))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As [`check_vectors`], for one. `of` names it.
+pub(super) fn check_vector(vector: &[f32], dimensions: usize, of: impl FnOnce() -> String) -> Result<(), IndexError> {
+    let found = vector.len();
+    let wrong = if found != dimensions {
+        format!(
+            "{found} dimensions, and the index has {dimensions}: use the embedding model that the index was made with"
+        )
+    } else if vector.iter().any(|number| !number.is_finite()) {
+        "a number that is not finite: see what the embedding provider answers".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(IndexError::Fatal(format!("{} has {wrong}", of())))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::testing::{here, write};
+    use crate::ledger::{ChunkWrite, PointKey};
+
+    use super::*;
+
+    #[test]
+    fn a_vector_of_another_length_or_with_what_is_no_number_is_refused_by_its_document() {
+        let check = |vector: &[f32]| {
+            let new = ChunkWrite { vector: VectorSource::Here(vector.into()), ..here("new") };
+            let held = ChunkWrite { vector: VectorSource::Held(PointKey::MAX), ..here("held") };
+            check_vectors(&[write("a", vec![held.clone()]), write("b", vec![held, new])], 2)
+        };
+        assert!(check(&[1.0, -0.0]).is_ok());
+        for (vector, named) in [
+            (&[1.0, 2.0, 3.0][..], "has 3 dimensions, and the index has 2"),
+            (&[1.0, f32::NAN], "is not finite"),
+            (&[f32::NEG_INFINITY, 1.0], "is not finite"),
+        ] {
+            let told = check(vector);
+            assert!(
+                matches!(&told, Err(IndexError::Fatal(text)) if text.contains("document `b`") && text.contains(named)),
+                "{told:?}"
+            );
+        }
+    }
 }

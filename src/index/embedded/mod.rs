@@ -38,6 +38,7 @@ use crate::document::Vector;
 use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
 use crate::settings::index::Metric;
 
+use super::target::check_vectors;
 use super::{Hit, IndexError, Progress, Query, VectorIndex};
 
 use file::{Access, LedgerMark};
@@ -281,7 +282,7 @@ impl Core {
 
     /// Commits the writes and tells memory.
     fn write(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
-        self.check_dimensions(writes)?;
+        check_vectors(writes, self.shape.dimensions)?;
         let mut told = self.publishing.lock();
         self.learn_untold(&mut told)?;
         let underway = Underway(&self.untold);
@@ -325,30 +326,6 @@ impl Core {
         }
         self.untold.store(false, Relaxed);
         Ok(())
-    }
-
-    fn check_dimensions(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
-        for write in writes {
-            for chunk in &write.chunks {
-                if let VectorSource::Here(vector) = &chunk.vector {
-                    let of = || format!("a vector of document `{}`", write.id);
-                    self.check_length(vector, of)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_length(&self, vector: &[f32], of: impl FnOnce() -> String) -> Result<(), IndexError> {
-        let (found, wanted) = (vector.len(), self.shape.dimensions);
-        if found == wanted {
-            return Ok(());
-        }
-        let of = of();
-        Err(IndexError::Fatal(format!(
-            "{of} has {found} dimensions, and the index has {wanted}: use the embedding model that the index was made \
-             with"
-        )))
     }
 
     /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::document::{DocumentId, Vector};
 use crate::index::distance::Scorer;
+use crate::index::target::check_vector;
 use crate::index::{Filter, Hit, IndexError, Query};
 use crate::ledger::{LedgerError, PointKey, PointOwner};
 
@@ -48,7 +49,7 @@ impl From<LedgerError> for Miss {
 
 /// The nearest documents.
 pub(super) fn search(core: &Core, query: &Query) -> Result<Vec<Hit>, IndexError> {
-    core.check_length(&query.vector, || "the query's vector".to_owned())?;
+    check_vector(&query.vector, core.shape.dimensions, || "the query's vector".to_owned())?;
     if query.k == 0 {
         return Ok(Vec::new());
     }

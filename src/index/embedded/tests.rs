@@ -773,6 +773,9 @@ async fn what_a_write_committed_and_could_not_tell_is_searched_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn vectors_of_another_length_are_refused() {
     let world = World::new(Metric::Cosine, 4);
+    let endless: Vector = Arc::from([f32::INFINITY; 4]);
+    let write = world.index.write([write_of("a", Some(&json!({})), &[endless])].into()).await;
+    assert!(matches!(write, Err(IndexError::Fatal(text)) if text.contains("is not finite")));
     let short: Vector = Arc::from([1.0_f32; 3]);
     let write = world.index.write([write_of("a", Some(&json!({})), std::slice::from_ref(&short))].into()).await;
     assert!(

@@ -24,12 +24,13 @@ use uuid::Uuid;
 use crate::actor::pulse;
 use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
-use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding, VectorSource};
+use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding};
 
 use ours::has_most;
 pub use ours::is_ours;
 
 use super::collection::{Collection, CollectionError, Established};
+use super::target::check_vectors;
 use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
 /// The longest pause that a system is given when it asks for one; then it is asked again.
@@ -149,7 +150,8 @@ impl ExternalIndex {
     }
 
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Progress, IndexError> {
-        self.check(writes)?;
+        // Some systems store what they report as refused, or take numbers that are none.
+        check_vectors(writes, self.dimensions)?;
         let mut turn = self.turn.lock().await;
         if !std::ptr::addr_eq(turn.writes.as_ptr(), Arc::as_ptr(writes)) {
             let outstanding = self.note(writes.clone()).await?;
@@ -177,24 +179,6 @@ impl ExternalIndex {
         let bulk = self.collection.bulk();
         let fitting = bulk.bytes / (self.dimensions * bulk.bytes_per_number).max(1);
         bulk.points.min(fitting).max(1) * bulk.concurrency
-    }
-
-    /// Some systems store what they report as refused, or take numbers that are none.
-    fn check(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
-        for write in writes {
-            for chunk in &write.chunks {
-                let VectorSource::Here(vector) = &chunk.vector else { continue };
-                let found = vector.len();
-                if found != self.dimensions || vector.iter().any(|number| !number.is_finite()) {
-                    return Err(IndexError::Fatal(format!(
-                        "a vector of document `{}` has {found} numbers, and {} finite ones were expected: use the embedding model \
-                         that the index was made with",
-                        write.id, self.dimensions
-                    )));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Makes a call that can wait, and a pause where the collection asks for one.
