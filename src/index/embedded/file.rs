@@ -160,9 +160,8 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
 /// Why it cannot be used, as the end of a sentence about the file.
 pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access) -> Result<Option<Graph>, String> {
     let (footer, points) = match check(path) {
-        Ok(checked) => checked?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        checked => checked.map_err(|error| error.to_string())?,
     };
     if footer.ledger != ledger {
         return Err("it belongs to another ledger".to_owned());
@@ -179,22 +178,19 @@ pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access
 }
 
 /// Reads the whole file and compares its checksum.
-fn check(path: &Path) -> io::Result<Result<(Footer, Vec<Point>), String>> {
+fn check(path: &Path) -> io::Result<(Footer, Vec<Point>)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let Some(before_footer) = length.checked_sub(FOOTER_BYTES as u64) else {
-        return Ok(Err("it is cut off".to_owned()));
+        return Err(io::Error::other("it is cut off"));
     };
     let mut bytes = [0; FOOTER_BYTES];
     file.seek(SeekFrom::Start(before_footer))?;
     file.read_exact(&mut bytes)?;
-    let (footer, checksum) = match Footer::from_bytes(&bytes) {
-        Ok(read) => read,
-        Err(why) => return Ok(Err(why)),
-    };
+    let (footer, checksum) = Footer::from_bytes(&bytes).map_err(io::Error::other)?;
     let points = footer.points.checked_mul(POINT_BYTES);
     if points.and_then(|points| points.checked_add(footer.body)) != Some(before_footer) {
-        return Ok(Err("it is cut off".to_owned()));
+        return Err(io::Error::other("it is cut off"));
     }
     let mut found = crc32fast::Hasher::new();
     file.seek(SeekFrom::Start(0))?;
@@ -204,7 +200,7 @@ fn check(path: &Path) -> io::Result<Result<(Footer, Vec<Point>), String>> {
     found.update(&points);
     found.update(&bytes[..FOOTER_BYTES - 4]);
     if found.finalize() != checksum {
-        return Ok(Err("it is damaged: its checksum is wrong".to_owned()));
+        return Err(io::Error::other("it is damaged: its checksum is wrong"));
     }
     let numbers: Vec<u64> = points.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number)).collect();
     let point = |[key, likeness, length]: &[u64; 3]| Point {
@@ -212,7 +208,7 @@ fn check(path: &Path) -> io::Result<Result<(Footer, Vec<Point>), String>> {
         likeness: Likeness(*likeness),
         length: f64::from_bits(*length),
     };
-    Ok(Ok((footer, numbers.as_chunks().0.iter().map(point).collect())))
+    Ok((footer, numbers.as_chunks().0.iter().map(point).collect()))
 }
 
 fn feed(checksum: &mut crc32fast::Hasher, file: &mut File, length: u64) -> io::Result<()> {

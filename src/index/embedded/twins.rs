@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use foldhash::fast::RandomState;
 use sha2::{Digest, Sha256};
 
+use crate::document::vector;
 use crate::ledger::PointKey;
 
 /// What stands for the numbers of a vector: eight bytes of a SHA-256. That two vectors of ten million share them is a matter of one index
@@ -17,9 +18,8 @@ pub(super) struct Likeness(pub(super) u64);
 
 impl Likeness {
     pub(super) fn of(vector: &[f32]) -> Self {
-        let numbers: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-        let hash: [u8; 32] = Sha256::digest(numbers).into();
-        Self(hash.as_chunks().0.first().map_or(0, |first| u64::from_le_bytes(*first)))
+        let hash: [u8; 32] = Sha256::digest(vector::to_bytes(vector)).into();
+        Self(u64::from_le_bytes(*hash.first_chunk().expect("32 bytes begin with 8")))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Searching: the collection knows which points are near, and the ledger what they are.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::document::DocumentId;
 use crate::index::collection::{CollectionError, Nearest, Neighbour};
@@ -14,6 +15,7 @@ const WIDER: usize = 4;
 
 impl ExternalIndex {
     pub(super) async fn find(&self, query: Query) -> Result<Vec<Hit>, IndexError> {
+        let query = Arc::new(query);
         let most = self.collection.most_neighbours();
         // One more for the document that shall not be there.
         let mut limit = (query.k + usize::from(query.except.is_some())).clamp(1, most);
@@ -25,7 +27,7 @@ impl ExternalIndex {
                 found => found.map_err(|error| self.known(error))?,
             };
             let all = found.len() < limit || limit == most;
-            let asked = query.clone();
+            let asked = Arc::clone(&query);
             let hits = self.ledger(move |ledger| hits(ledger, found, &asked)).await?;
             if hits.len() == query.k || all {
                 return Ok(hits);

@@ -76,13 +76,18 @@ impl PgvectorTable {
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
-        let refused: Vec<RefusedPoint> = points.iter().enumerate().filter_map(refusal).collect();
-        if refused.is_empty() {
-            return self.upsert_fine(&points.iter().collect::<Vec<_>>()).await;
+        let (mut fine, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
+        for (index, point) in points.iter().enumerate() {
+            match nul_in(&point.document, &point.metadata) {
+                None => fine.push(point),
+                Some(what) => {
+                    let reason = format!("{what} holds the character U+0000, which PostgreSQL cannot store");
+                    refused.push(RefusedPoint { index, reason, by_system: false });
+                }
+            }
         }
-        let fine = points.iter().enumerate().filter(|point| refusal(*point).is_none());
-        self.upsert_fine(&fine.map(|(_, point)| point).collect::<Vec<_>>()).await?;
-        Err(CollectionError::Refused(refused))
+        self.upsert_fine(&fine).await?;
+        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
     }
 
     async fn upsert_fine(&self, points: &[&Point]) -> Result<(), CollectionError> {
@@ -176,12 +181,6 @@ impl PgvectorTable {
         };
         rows.iter().map(point).collect()
     }
-}
-
-fn refusal((index, point): (usize, &Point)) -> Option<RefusedPoint> {
-    let what = nul_in(&point.document, &point.metadata)?;
-    let reason = format!("{what} holds the character U+0000, which PostgreSQL cannot store");
-    Some(RefusedPoint { index, reason, by_system: false })
 }
 
 /// PostgreSQL's texts hold every character but NUL, and it does not say in which point it found one.
