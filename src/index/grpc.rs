@@ -134,9 +134,10 @@ pub fn judge(status: &Status, system: &str) -> CollectionError {
 
 /// The server's words and what caused the error here, on one line.
 pub fn told(status: &Status) -> String {
-    let own = match status.message().is_empty() {
-        true => status.code().description().to_owned(),
-        false => status.message().replace('\n', " "),
+    let own = if status.message().is_empty() {
+        status.code().description().to_owned()
+    } else {
+        status.message().replace('\n', " ")
     };
     with_causes(own, status)
 }

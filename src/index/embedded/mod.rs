@@ -300,10 +300,7 @@ impl Core {
 
     /// Learns from the ledger what a write left untold that ended between its commit and memory, if there may be such a one.
     fn learn(&self) -> Result<(), IndexError> {
-        match self.untold.load(Relaxed) {
-            true => self.learn_untold(&mut self.publishing.lock()),
-            false => Ok(()),
-        }
+        if self.untold.load(Relaxed) { self.learn_untold(&mut self.publishing.lock()) } else { Ok(()) }
     }
 
     fn learn_untold(&self, told: &mut Told) -> Result<(), IndexError> {

@@ -167,9 +167,10 @@ impl ExternalIndex {
             turn.refused.extend(refused);
             turn.done = part.end;
         }
-        Ok(match turn.done < turn.outstanding.len() {
-            true => Progress::More,
-            false => Progress::Done(std::mem::take(&mut *turn).refused),
+        Ok(if turn.done < turn.outstanding.len() {
+            Progress::More
+        } else {
+            Progress::Done(std::mem::take(&mut *turn).refused)
         })
     }
 

@@ -158,10 +158,9 @@ impl ExternalIndex {
             VectorSource::Here(_) => None,
         });
         let keys: Vec<_> = held.collect();
-        let mut read = match keys.is_empty() {
-            true => Vec::new().into_iter(),
-            false => self.ledger(move |ledger| ledger.vectors_of(&keys)).await?.into_iter(),
-        };
+        let read =
+            if keys.is_empty() { Vec::new() } else { self.ledger(move |ledger| ledger.vectors_of(&keys)).await? };
+        let mut read = read.into_iter();
         let vector = |parcel: &Parcel| match &parcel.vector {
             VectorSource::Here(vector) => Ok(vector.clone()),
             VectorSource::Held(key) => read.next().flatten().ok_or_else(|| {

@@ -169,12 +169,12 @@ impl Milvus {
 
     fn check_metric(&self, found: &str) -> Result<(), CollectionError> {
         let wanted = metric_type(self.metric);
-        match found == wanted {
-            true => Ok(()),
-            false => Err(CollectionError::Unfit(format!(
+        if found != wanted {
+            return Err(CollectionError::Unfit(format!(
                 "its index measures by {found}, and `index.metric` asks for {wanted}; correct the setting or choose another `index.collection`"
-            ))),
+            )));
         }
+        Ok(())
     }
 
     async fn try_establish(&self) -> Result<Established, CollectionError> {

@@ -104,13 +104,13 @@ impl PgvectorTable {
             self.schema.table
         );
         let written = self.execute(&sql, &[&ids, &documents, &chunks, &vectors, &metadata]).await?;
-        match written == points.len() as u64 {
-            true => Ok(()),
-            false => Err(CollectionError::Fatal(format!(
+        if written != points.len() as u64 {
+            return Err(CollectionError::Fatal(format!(
                 "it wrote {written} of {} rows: a trigger or a rule of the table keeps others back; take it away",
                 points.len()
-            ))),
+            )));
         }
+        Ok(())
     }
 
     async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {

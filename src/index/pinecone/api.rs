@@ -84,10 +84,10 @@ impl Api {
             self.forget_host();
             CollectionError::Unavailable { reason: format!("{call}: {reason}"), after: None }
         })?;
-        match answer.status.is_success() {
-            true => Ok((answer.body, answer.headers)),
-            false => Err(verdict::judge(answer.status, &answer.headers, &answer.body, &self.key, SystemTime::now())),
+        if !answer.status.is_success() {
+            return Err(verdict::judge(answer.status, &answer.headers, &answer.body, &self.key, SystemTime::now()));
         }
+        Ok((answer.body, answer.headers))
     }
 
     /// A call to the index itself. Where it is, is asked for first when it is not known, and again after it was not there.
@@ -120,9 +120,10 @@ impl Api {
 
     /// Remembers where the index is. The API gives a bare name; the scheme is then that of the API.
     pub(super) fn locate(&self, index: &wire::Index) -> Result<Url, CollectionError> {
-        let host = match index.host.contains("://") {
-            true => index.host.clone(),
-            false => format!("{}://{}", self.url.scheme(), index.host),
+        let host = if index.host.contains("://") {
+            index.host.clone()
+        } else {
+            format!("{}://{}", self.url.scheme(), index.host)
         };
         let host = Url::parse(&host).map_err(|error| unreadable(&format!("the host of the index: {error}")))?;
         *self.host.lock() = Some(host.clone());

@@ -146,13 +146,13 @@ impl PineconeIndex {
     }
 
     fn ready(&self, index: &wire::Index) -> Result<(), CollectionError> {
-        match index.status.ready {
-            true => self.api.locate(index).map(drop),
-            false => Err(CollectionError::Unavailable {
+        if !index.status.ready {
+            return Err(CollectionError::Unavailable {
                 reason: format!("the index is not ready yet ({})", index.status.state),
                 after: Some(SOON),
-            }),
+            });
         }
+        self.api.locate(index).map(drop)
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
@@ -172,10 +172,7 @@ impl PineconeIndex {
                 return Err(CollectionError::Unavailable { reason, after: None });
             }
         }
-        match refused.is_empty() {
-            true => Ok(()),
-            false => Err(CollectionError::Refused(refused)),
-        }
+        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
@@ -248,13 +245,13 @@ impl PineconeIndex {
         };
         self.query(&query).await?;
         let seen = self.api.seen();
-        match seen >= written {
-            true => Ok(()),
-            false => Err(CollectionError::Unavailable {
+        if seen < written {
+            return Err(CollectionError::Unavailable {
                 reason: format!("its writes up to number {written} are not all in the index yet, which is at {seen}"),
                 after: Some(SOON),
-            }),
+            });
         }
+        Ok(())
     }
 
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {

@@ -13,14 +13,14 @@ pub fn check_index(name: &str) -> Result<(), String> {
         && name.chars().all(|c| plain(c) || c == '-')
         && name.starts_with(plain)
         && name.ends_with(plain);
-    match fits {
-        true => Ok(()),
-        false => Err(
+    if !fits {
+        return Err(
             "index.collection: a name of Pinecone has 1 to 45 lower-case letters, digits and `-`, and neither begins nor ends with `-`; \
              without it the pipeline's name is taken"
                 .into(),
-        ),
+        );
     }
+    Ok(())
 }
 
 /// Whether a record can have this field beside what is Vectide's own.

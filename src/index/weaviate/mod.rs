@@ -113,10 +113,10 @@ impl WeaviateClass {
     }
 
     async fn need_class(&self) -> Result<(), CollectionError> {
-        match self.find_class().await? {
-            true => Ok(()),
-            false => Err(CollectionError::Missing(format!("Weaviate has no class `{}`", self.class))),
+        if !self.find_class().await? {
+            return Err(CollectionError::Missing(format!("Weaviate has no class `{}`", self.class)));
         }
+        Ok(())
     }
 
     async fn try_establish(&self) -> Result<Established, CollectionError> {
@@ -187,21 +187,15 @@ impl WeaviateClass {
                 .collect();
             self.try_delete(&broken).await?;
             for (index, error) in failed {
-                match verdict::is_of_the_object(&error) {
-                    true => refused.push(RefusedPoint {
-                        index,
-                        reason: format!("Weaviate refused it: {error}"),
-                        by_system: true,
-                    }),
-                    false => return Err(CollectionError::Unavailable { reason: error, after: None }),
+                if !verdict::is_of_the_object(&error) {
+                    return Err(CollectionError::Unavailable { reason: error, after: None });
                 }
+                let reason = format!("Weaviate refused it: {error}");
+                refused.push(RefusedPoint { index, reason, by_system: true });
             }
         }
         refused.sort_unstable_by_key(|refused| refused.index);
-        match refused.is_empty() {
-            true => Ok(()),
-            false => Err(CollectionError::Refused(refused)),
-        }
+        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
     }
 
     async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {

@@ -76,13 +76,13 @@ pub fn failures(reply: BatchObjectsReply, places: &[usize]) -> Result<Vec<(usize
 /// beyond as matches that neither failed nor succeeded.
 pub fn check_deleted(reply: &BatchDeleteReply) -> Result<(), CollectionError> {
     let BatchDeleteReply { failed, matches, successful } = *reply;
-    match failed == 0 && successful >= matches {
-        true => Ok(()),
-        false => Err(CollectionError::Unavailable {
+    if failed > 0 || successful < matches {
+        return Err(CollectionError::Unavailable {
             reason: format!("it deleted {successful} of {matches} objects, and {failed} could not be deleted"),
             after: None,
-        }),
+        });
     }
+    Ok(())
 }
 
 /// Whether an object failed for what it is, and would again. Everything that is in it was checked before, so this is rare.

@@ -118,13 +118,11 @@ impl World {
     }
 
     fn describe(&self, name: &str) -> Reply {
-        match self.indexes.contains_key(name) {
-            true => reply(200, self.described(name)),
-            false => reply(
-                404,
-                json!({ "error": { "code": "NOT_FOUND", "message": format!("Resource {name} not found") }, "status": 404 }),
-            ),
+        if self.indexes.contains_key(name) {
+            return reply(200, self.described(name));
         }
+        let message = format!("Resource {name} not found");
+        reply(404, json!({ "error": { "code": "NOT_FOUND", "message": message }, "status": 404 }))
     }
 
     fn create(&mut self, body: &Value) -> Reply {
