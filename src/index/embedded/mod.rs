@@ -107,10 +107,10 @@ struct Told {
     points: u64,
 }
 
-/// A write under way. Dropped by an error or a panic, it says that memory may have been left behind.
-struct Underway<'a>(&'a AtomicBool);
+/// A write of which memory was not told yet. Dropped by an error or a panic, it says that memory may have been left behind.
+struct Untold<'a>(&'a AtomicBool);
 
-impl Drop for Underway<'_> {
+impl Drop for Untold<'_> {
     fn drop(&mut self) {
         self.0.store(true, Relaxed);
     }
@@ -285,7 +285,7 @@ impl Core {
         check_vectors(writes, self.shape.dimensions)?;
         let mut told = self.publishing.lock();
         self.learn_untold(&mut told)?;
-        let underway = Underway(&self.untold);
+        let untold = Untold(&self.untold);
         let written = self.ledger.write(writes)?;
         fault_point!("points committed");
         let vector = |(key, write, chunk): &(PointKey, usize, usize)| match &writes[*write].chunks[*chunk].vector {
@@ -294,7 +294,7 @@ impl Core {
         };
         let points = written.added.iter().filter_map(vector).collect();
         self.publish(&mut told, points, written.removed);
-        std::mem::forget(underway);
+        std::mem::forget(untold);
         Ok(())
     }
 

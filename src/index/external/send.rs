@@ -19,7 +19,7 @@ use super::bulk::{cut, send_in_halves};
 use super::proof::Proof;
 
 /// One chunk that is to be sent.
-struct Parcel {
+struct Sending {
     /// Index into the writes.
     write: usize,
     chunk: usize,
@@ -45,23 +45,23 @@ impl ExternalIndex {
         writes: &[DocumentWrite],
         outstanding: &[Outstanding],
     ) -> Result<Vec<RefusedWrite>, IndexError> {
-        let (mut points, mut labels, mut surplus) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut points, mut updates, mut surplus) = (Vec::new(), Vec::new(), Vec::new());
         for Outstanding { write, points: held, metadata, has } in outstanding {
             let DocumentWrite { id, metadata: text, chunks, .. } = &writes[*write];
             let text: Arc<str> = text.as_deref().unwrap_or("{}").into();
             for ((chunk, has), written) in has.iter().enumerate().zip(chunks) {
-                let parcels = match (has, metadata) {
+                let kind = match (has, metadata) {
                     (false, _) => &mut points,
-                    (true, true) => &mut labels,
+                    (true, true) => &mut updates,
                     (true, false) => continue,
                 };
                 let (document, metadata, vector) = (id.clone(), text.clone(), written.vector.clone());
-                parcels.push(Parcel { write: *write, chunk, document, metadata, vector });
+                kind.push(Sending { write: *write, chunk, document, metadata, vector });
             }
             surplus.extend((has.len()..*held).map(|chunk| self.ids.of(id, chunk)));
         }
         let (mut refused, proof) = (Refused::new(), Proof::new());
-        points.extend(self.send_labels(labels, &mut refused, &proof).await?);
+        points.extend(self.send_metadata(updates, &mut refused, &proof).await?);
         self.send_points(points, &mut refused, &proof).await?;
         self.delete(surplus).await?;
         Ok(refused.into_iter().map(|(write, reason)| RefusedWrite { write, reason }).collect())
@@ -90,15 +90,15 @@ impl ExternalIndex {
     }
 
     /// Answers those that must be sent with their vectors instead.
-    async fn send_labels(
+    async fn send_metadata(
         &self,
-        parcels: Vec<Parcel>,
+        chunks: Vec<Sending>,
         refused: &mut Refused,
         proof: &Proof,
-    ) -> Result<Vec<Parcel>, IndexError> {
+    ) -> Result<Vec<Sending>, IndexError> {
         let bulk = self.collection.bulk();
-        let calls = cut(parcels, bulk, |parcel| (parcel.metadata.len(), 0));
-        let calls = calls.into_iter().map(|call| self.send_label_call(call, proof));
+        let calls = cut(chunks, bulk, |sending| (sending.metadata.len(), 0));
+        let calls = calls.into_iter().map(|call| self.send_metadata_call(call, proof));
         let mut lacking = Vec::new();
         for (lacked, no) in concurrently(calls, bulk.concurrency).await? {
             lacking.extend(lacked);
@@ -107,15 +107,19 @@ impl ExternalIndex {
         Ok(lacking)
     }
 
-    async fn send_label_call(&self, call: Vec<Parcel>, proof: &Proof) -> Result<(Vec<Parcel>, Refused), IndexError> {
-        let label = |parcel: &Parcel| PointMetadata {
-            id: self.ids.of(&parcel.document, parcel.chunk),
-            document: parcel.document.clone(),
-            chunk: parcel.chunk,
-            metadata: parcel.metadata.clone(),
+    async fn send_metadata_call(
+        &self,
+        call: Vec<Sending>,
+        proof: &Proof,
+    ) -> Result<(Vec<Sending>, Refused), IndexError> {
+        let new = |sending: &Sending| PointMetadata {
+            id: self.ids.of(&sending.document, sending.chunk),
+            document: sending.document.clone(),
+            chunk: sending.chunk,
+            metadata: sending.metadata.clone(),
         };
-        let labels: Vec<PointMetadata> = call.iter().map(label).collect();
-        let sent = send_in_halves(&labels, |part| {
+        let metadata: Vec<PointMetadata> = call.iter().map(new).collect();
+        let sent = send_in_halves(&metadata, |part| {
             async move { self.proven(self.collection.set_metadata(part).await, proof).await }.boxed()
         });
         let outcome = self.failing(sent).await?;
@@ -123,24 +127,24 @@ impl ExternalIndex {
         let lacking = outcome.answers.iter().flat_map(|(from, lacking)| lacking.iter().map(move |index| from + index));
         let lacking: HashSet<usize> = lacking.collect();
         let call = call.into_iter().enumerate().filter(|(index, _)| lacking.contains(index));
-        Ok((call.map(|(_, parcel)| parcel).collect(), refused))
+        Ok((call.map(|(_, sending)| sending).collect(), refused))
     }
 
-    async fn send_points(&self, parcels: Vec<Parcel>, refused: &mut Refused, proof: &Proof) -> Result<(), IndexError> {
+    async fn send_points(&self, chunks: Vec<Sending>, refused: &mut Refused, proof: &Proof) -> Result<(), IndexError> {
         let bulk = self.collection.bulk();
-        let calls = cut(parcels, bulk, |parcel| (parcel.metadata.len(), self.dimensions));
+        let calls = cut(chunks, bulk, |sending| (sending.metadata.len(), self.dimensions));
         let calls = calls.into_iter().map(|call| self.send_point_call(call, proof));
         refused.extend(concurrently(calls, bulk.concurrency).await?.into_iter().flatten());
         Ok(())
     }
 
-    async fn send_point_call(&self, call: Vec<Parcel>, proof: &Proof) -> Result<Refused, IndexError> {
+    async fn send_point_call(&self, call: Vec<Sending>, proof: &Proof) -> Result<Refused, IndexError> {
         let vectors = self.vectors_of(&call).await?;
-        let point = |(parcel, vector): (&Parcel, Vector)| Point {
-            id: self.ids.of(&parcel.document, parcel.chunk),
-            document: parcel.document.clone(),
-            chunk: parcel.chunk,
-            metadata: parcel.metadata.clone(),
+        let point = |(sending, vector): (&Sending, Vector)| Point {
+            id: self.ids.of(&sending.document, sending.chunk),
+            document: sending.document.clone(),
+            chunk: sending.chunk,
+            metadata: sending.metadata.clone(),
             vector,
         };
         let points: Vec<Point> = call.iter().zip(vectors).map(point).collect();
@@ -152,8 +156,8 @@ impl ExternalIndex {
     }
 
     /// The vectors of a call, those that are only in the ledger read from there: a call's worth of them at a time.
-    async fn vectors_of(&self, call: &[Parcel]) -> Result<Vec<Vector>, IndexError> {
-        let held = call.iter().filter_map(|parcel| match parcel.vector {
+    async fn vectors_of(&self, call: &[Sending]) -> Result<Vec<Vector>, IndexError> {
+        let held = call.iter().filter_map(|sending| match sending.vector {
             VectorSource::Held(key) => Some(key),
             VectorSource::Here(_) => None,
         });
@@ -161,10 +165,10 @@ impl ExternalIndex {
         let read =
             if keys.is_empty() { Vec::new() } else { self.ledger(move |ledger| ledger.vectors_of(&keys)).await? };
         let mut read = read.into_iter();
-        let vector = |parcel: &Parcel| match &parcel.vector {
+        let vector = |sending: &Sending| match &sending.vector {
             VectorSource::Here(vector) => Ok(vector.clone()),
             VectorSource::Held(key) => read.next().flatten().ok_or_else(|| {
-                IndexError::Stale(format!("document `{}` holds no point {key} any more", parcel.document))
+                IndexError::Stale(format!("document `{}` holds no point {key} any more", sending.document))
             }),
         };
         call.iter().map(vector).collect()
@@ -253,9 +257,9 @@ mod tests {
         let held = texts.iter().zip(held.chunks);
         let chunks =
             held.map(|(text, held)| ChunkWrite { vector: VectorSource::Held(held.key), ..here(text) }).collect();
-        let labels = DocumentWrite { metadata: Some(r#"{"price":1}"#.to_owned()), ..write("a", chunks) };
-        let labels = stage.write_twice(labels).await;
-        assert_eq!(labels, [calls("set_metadata", &[1]), calls("set_metadata", &[0, 1, 2])]);
+        let metadata = DocumentWrite { metadata: Some(r#"{"price":1}"#.to_owned()), ..write("a", chunks) };
+        let metadata = stage.write_twice(metadata).await;
+        assert_eq!(metadata, [calls("set_metadata", &[1]), calls("set_metadata", &[0, 1, 2])]);
 
         let deletes = stage.write_twice(write("a", vec![])).await;
         assert_eq!(deletes, [vec!["delete 1"], vec!["delete 1"; 3]]);
