@@ -57,70 +57,19 @@ impl ExternalIndex {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
     use std::sync::Arc;
 
-    use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
-    use parking_lot::Mutex;
     use tempfile::TempDir;
-    use uuid::Uuid;
 
     use super::*;
     use crate::index::VectorIndex;
-    use crate::index::collection::{Bulk, Collection, CollectionError, Nearest, Neighbour, Point};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{Ledger, LedgerOptions};
     use crate::testkit::fakes::{FakeCollection, write_all};
 
-    /// One of several at the same place. It counts as it is told, and then as it is.
-    struct Marked(Arc<FakeCollection>, Option<&'static str>, Arc<Mutex<VecDeque<u64>>>);
-
-    impl Collection for Marked {
-        fn place(&self) -> &str {
-            self.0.place()
-        }
-
-        fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
-            async { Ok(self.1.map(str::to_owned)) }.boxed()
-        }
-
-        fn bulk(&self) -> Bulk {
-            self.0.bulk()
-        }
-
-        fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-            match self.2.lock().pop_front() {
-                Some(points) => async move { Ok(Established::Delayed { points }) }.boxed(),
-                None => self.0.establish(),
-            }
-        }
-
-        fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-            self.0.look()
-        }
-
-        fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
-            self.0.upsert(points)
-        }
-
-        fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
-            self.0.delete(ids)
-        }
-
-        fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
-            self.0.nearest(nearest)
-        }
-
-        fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-            self.0.fetch(ids)
-        }
-    }
-
     struct Stage {
         ledger: Arc<Ledger>,
         collection: Arc<FakeCollection>,
-        counts: Arc<Mutex<VecDeque<u64>>>,
         _folder: TempDir,
     }
 
@@ -129,16 +78,17 @@ mod tests {
         async fn new(mark: Option<&'static str>) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
-            let stage = Self { ledger, collection: Arc::default(), counts: Arc::default(), _folder: folder };
+            let stage = Self { ledger, collection: Arc::default(), _folder: folder };
             let index = stage.index(mark);
             index.prepare().await.unwrap();
             write_all(&index, [write("a", vec![here("one")])].into()).await.unwrap();
             stage
         }
 
+        /// With a collection that has this mark from now on.
         fn index(&self, mark: Option<&'static str>) -> ExternalIndex {
-            let collection = Arc::new(Marked(self.collection.clone(), mark, self.counts.clone()));
-            ExternalIndex::open(self.ledger.clone(), collection, "test", DIMENSIONS, false).unwrap()
+            *self.collection.mark.lock() = mark;
+            ExternalIndex::open(self.ledger.clone(), self.collection.clone(), "test", DIMENSIONS, false).unwrap()
         }
 
         async fn prepare(&self, mark: Option<&'static str>) -> Result<(), IndexError> {
@@ -171,14 +121,14 @@ mod tests {
             let stage = Stage::new(None).await;
             let more = (1..10).map(|number| write(&format!("d{number}"), vec![here(&number.to_string())]));
             write_all(&stage.index(None), more.collect()).await.unwrap();
-            stage.counts.lock().extend(counts);
+            stage.collection.counts.lock().extend(counts);
             let index = stage.index(None);
             while let Err(error) = index.prepare().await {
                 assert!(matches!(error, IndexError::Unavailable(_)), "{error}");
                 tokio::time::sleep(COUNTED_AFTER).await;
             }
             assert_eq!(stage.ledger.any_unwritten().unwrap(), filled_anew, "{counts:?}");
-            assert!(stage.counts.lock().is_empty(), "{counts:?}");
+            assert!(stage.collection.counts.lock().is_empty(), "{counts:?}");
         }
     }
 

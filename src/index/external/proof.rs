@@ -71,110 +71,35 @@ impl ExternalIndex {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::Ordering;
 
-    use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
-    use parking_lot::Mutex;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::index::collection::{Bulk, Collection, Established, Nearest, Neighbour, RefusedPoint};
     use crate::index::{IndexError, RefusedWrite, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions};
     use crate::testkit::fakes::{FakeCollection, write_all};
 
-    /// What is refused of a point, and by what error.
-    type Rule = fn(&Point) -> bool;
-
-    /// A collection with rules of its own, which refuses whole calls or names the points.
-    struct Strict {
-        inner: FakeCollection,
-        rule: Mutex<Rule>,
-        unfit: Mutex<bool>,
-        names_them: bool,
-        upserts: AtomicUsize,
-    }
-
-    impl Collection for Strict {
-        fn place(&self) -> &str {
-            self.inner.place()
-        }
-
-        fn bulk(&self) -> Bulk {
-            Bulk { points: 8, ..self.inner.bulk() }
-        }
-
-        fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
-            self.inner.establish()
-        }
-
-        fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-            match *self.unfit.lock() {
-                true => async { Err(CollectionError::Unfit("its vectors have 7 numbers".to_owned())) }.boxed(),
-                false => self.inner.look(),
-            }
-        }
-
-        fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
-            async move {
-                self.upserts.fetch_add(1, Ordering::SeqCst);
-                let rule = *self.rule.lock();
-                let bad = |index: &usize| rule(&points[*index]);
-                let refused: Vec<usize> = (0..points.len()).filter(bad).collect();
-                if !self.names_them && !refused.is_empty() {
-                    return Err(CollectionError::OneRefused("a column must be set".to_owned()));
-                }
-                let fine: Vec<Point> = points.iter().filter(|point| !rule(point)).cloned().collect();
-                self.inner.upsert(&fine).await?;
-                let reason = || "a column must be set".to_owned();
-                let named = |index| RefusedPoint { index, reason: reason(), by_system: true };
-                match refused.is_empty() {
-                    true => Ok(()),
-                    false => Err(CollectionError::Refused(refused.into_iter().map(named).collect())),
-                }
-            }
-            .boxed()
-        }
-
-        fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>> {
-            self.inner.delete(ids)
-        }
-
-        fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
-            self.inner.nearest(nearest)
-        }
-
-        fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-            self.inner.fetch(ids)
-        }
-    }
-
     struct Stage {
         index: ExternalIndex,
-        collection: Arc<Strict>,
+        collection: Arc<FakeCollection>,
         _folder: TempDir,
     }
 
     impl Stage {
         /// With documents `a` and `b` of two chunks each, written before the rule holds.
-        async fn new(names_them: bool, rule: Rule) -> Self {
+        async fn new(names_them: bool, rule: fn(&Point) -> bool) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
-            let collection = Arc::new(Strict {
-                inner: FakeCollection::default(),
-                rule: Mutex::new(|_| false),
-                unfit: Mutex::new(false),
-                names_them,
-                upserts: AtomicUsize::new(0),
-            });
+            let mut collection = FakeCollection::default();
+            (collection.names_refused, collection.bulk.points) = (names_them, 8);
+            let collection = Arc::new(collection);
             let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
             index.prepare().await.unwrap();
             let stage = Self { index, collection, _folder: folder };
             assert_eq!(stage.write("one", "two").await.unwrap(), []);
             *stage.collection.rule.lock() = rule;
-            stage.collection.upserts.store(0, Ordering::SeqCst);
             stage
         }
 
@@ -188,7 +113,7 @@ mod tests {
 
         /// The chunks that the collection holds.
         fn held(&self) -> Vec<String> {
-            let points = self.collection.inner.points();
+            let points = self.collection.points();
             let mut held: Vec<String> =
                 points.iter().map(|point| format!("{}/{}", point.document, point.chunk)).collect();
             held.sort();
@@ -200,6 +125,7 @@ mod tests {
     async fn a_refusal_that_hits_a_harmless_point_too_takes_nothing_out_and_waits() {
         for names_them in [false, true] {
             let stage = Stage::new(names_them, |_| true).await;
+            let before = stage.collection.calls().len();
             for _ in 0..3 {
                 let told = stage.write("three", "four").await;
                 assert!(
@@ -209,7 +135,9 @@ mod tests {
             }
             assert_eq!(stage.held(), ["a/0", "a/1", "b/0", "b/1"], "what was there still is");
             assert_eq!(stage.index.points(), 4);
-            assert_eq!(stage.collection.upserts.load(Ordering::SeqCst), 6, "nobody asks for each point of them");
+            let calls = stage.collection.calls().split_off(before);
+            let upserts = calls.iter().filter(|call| call.starts_with("upsert")).count();
+            assert_eq!(upserts, 6, "nobody asks for each point of them: {calls:?}");
             *stage.collection.rule.lock() = |_| false;
             assert_eq!(stage.write("three", "four").await.unwrap(), []);
             assert_eq!(stage.held(), ["a/0", "a/1", "b/0", "b/1"]);
@@ -219,11 +147,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refusal_by_what_became_of_the_collection_is_told_as_that() {
         let stage = Stage::new(false, |_| true).await;
-        *stage.collection.unfit.lock() = true;
+        stage.collection.unfit.store(true, Ordering::SeqCst);
         let told = stage.write("three", "four").await;
         assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("7 numbers")), "{told:?}");
-        stage.collection.inner.remove();
-        *stage.collection.unfit.lock() = false;
+        stage.collection.remove();
+        stage.collection.unfit.store(false, Ordering::SeqCst);
         let told = stage.write("three", "four").await;
         assert!(matches!(&told, Err(IndexError::Lost(_))), "{told:?}");
     }
@@ -235,7 +163,7 @@ mod tests {
             let refused = stage.write("three", "four").await.unwrap();
             assert_eq!(refused.iter().map(|refused| refused.write).collect::<Vec<_>>(), [1]);
             assert_eq!(stage.held(), ["a/0", "a/1"]);
-            let calls = stage.collection.inner.calls();
+            let calls = stage.collection.calls();
             let probes = calls.iter().filter(|call| **call == format!("upsert {HARMLESS}/0")).count();
             assert_eq!(probes, 1, "once for all of them: {calls:?}");
         }

@@ -1,6 +1,6 @@
 //! A collection in memory, or one that fails as it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Fault, Faults, SLOW};
 use crate::index::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
 };
 use crate::index::distance::Scorer;
 use crate::settings::index::Metric;
@@ -23,6 +23,16 @@ pub struct FakeCollection {
     pub faults: Faults,
     /// How much one call may carry.
     pub bulk: Bulk,
+    /// What it has that others at its place have not.
+    pub mark: Mutex<Option<&'static str>>,
+    /// What it has counted each time that it is established, before it counts what it holds.
+    pub counts: Mutex<VecDeque<u64>>,
+    /// Which points it refuses.
+    pub rule: Mutex<fn(&Point) -> bool>,
+    /// Whether it names those, and takes the others of the call.
+    pub names_refused: bool,
+    /// Whether it is no longer what the configuration says.
+    pub unfit: AtomicBool,
     unreachable: AtomicBool,
     /// The number of the writing call at which it is taken away; 0 for never.
     removed_at: AtomicUsize,
@@ -47,6 +57,11 @@ impl Default for FakeCollection {
         Self {
             faults: Faults::default(),
             bulk: Bulk { points: 4, bytes: 1 << 20, bytes_per_number: 4, concurrency: 2 },
+            mark: Mutex::default(),
+            counts: Mutex::default(),
+            rule: Mutex::new(|_| false),
+            names_refused: false,
+            unfit: AtomicBool::default(),
             unreachable: AtomicBool::default(),
             removed_at: AtomicUsize::default(),
             overloaded: Mutex::default(),
@@ -173,6 +188,10 @@ impl Collection for FakeCollection {
         "the fake collection"
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+        async { Ok(self.mark.lock().map(str::to_owned)) }.boxed()
+    }
+
     fn bulk(&self) -> Bulk {
         self.bulk
     }
@@ -181,6 +200,9 @@ impl Collection for FakeCollection {
         async {
             if self.unreachable.load(Ordering::SeqCst) {
                 return Err(CollectionError::Unavailable { reason: "the fake is unreachable".to_owned(), after: None });
+            }
+            if let Some(points) = self.counts.lock().pop_front() {
+                return Ok(Established::Delayed { points });
             }
             let mut points = self.points.lock();
             let created = points.is_none();
@@ -191,12 +213,31 @@ impl Collection for FakeCollection {
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {
-        async { Ok(self.points.lock().as_ref().map(established)) }.boxed()
+        async {
+            if self.unfit.load(Ordering::SeqCst) {
+                return Err(CollectionError::Unfit("its vectors have 7 numbers".to_owned()));
+            }
+            Ok(self.points.lock().as_ref().map(established))
+        }
+        .boxed()
     }
 
     fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>> {
         let call = named("upsert", points.iter().map(|point| (point.document.as_str(), point.chunk)));
-        self.write(call, |held| held.extend(points.iter().map(|point| (point.id, point.clone())))).boxed()
+        async move {
+            let rule = *self.rule.lock();
+            let reason = || "a column must be set".to_owned();
+            let (refused, fine): (Vec<_>, Vec<_>) = points.iter().enumerate().partition(|(_, point)| rule(point));
+            if !refused.is_empty() && !self.names_refused {
+                self.calls.lock().push(call);
+                return Err(CollectionError::OneRefused(reason()));
+            }
+            self.write(call, |held| held.extend(fine.into_iter().map(|(_, point)| (point.id, point.clone())))).await?;
+            let named = |(index, _)| RefusedPoint { index, reason: reason(), by_system: true };
+            let refused: Vec<RefusedPoint> = refused.into_iter().map(named).collect();
+            if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+        }
+        .boxed()
     }
 
     fn set_metadata<'a>(&'a self, points: &'a [PointMetadata]) -> BoxFuture<'a, Result<Vec<usize>, CollectionError>> {
