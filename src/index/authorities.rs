@@ -3,15 +3,11 @@
 use std::fmt::Display;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, ClientBuilder, Url};
+use reqwest::{Certificate, ClientBuilder, Url};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-
-use crate::http_client;
 
 /// The authorities in `index.ca_file`.
 ///
@@ -38,26 +34,11 @@ pub fn not_in_vain(file: Option<&Path>, encrypted: bool, address: &str) -> Resul
     }
 }
 
-/// An HTTP client for this address that trusts the authorities in `index.ca_file`, where it is set. It sends `headers` with every call,
-/// gives each up after `timeout`, and keeps as many connections open as there are calls at once.
+/// Makes the client of this address trust the authorities in `index.ca_file`, where it is set.
 ///
 /// # Errors
 /// As [`read`] and [`not_in_vain`].
-pub fn http_client(
-    url: &Url,
-    file: Option<&Path>,
-    headers: HeaderMap,
-    timeout: Duration,
-    concurrency: usize,
-) -> Result<Client, String> {
-    let client = trusting(http_client::builder(), url, file)?
-        .default_headers(headers)
-        .timeout(timeout)
-        .pool_max_idle_per_host(concurrency);
-    client.build().map_err(|error| format!("index: cannot prepare connections: {}", http_client::causes(error)))
-}
-
-fn trusting(client: ClientBuilder, url: &Url, file: Option<&Path>) -> Result<ClientBuilder, String> {
+pub fn trusting(client: ClientBuilder, url: &Url, file: Option<&Path>) -> Result<ClientBuilder, String> {
     not_in_vain(file, url.scheme() == "https", "`index.url`")?;
     let Some(file) = file else { return Ok(client) };
     // The client itself would tell late what is wrong with one.

@@ -4,7 +4,6 @@
 //! [`collection()`].
 
 pub mod actor;
-mod address;
 pub mod authorities;
 pub mod collection;
 mod concurrent;
@@ -15,6 +14,7 @@ pub mod external;
 pub mod filter;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+mod http;
 #[cfg(feature = "milvus")]
 pub mod milvus;
 #[cfg(feature = "pgvector")]

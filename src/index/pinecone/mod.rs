@@ -28,8 +28,9 @@ use crate::settings::pinecone::PineconeSettings;
 
 use super::collection::reserved::{DOCUMENT, METADATA};
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
+use super::http::{json, parse, unreadable};
 use super::typed::{Fields, Sought};
-use api::{Api, json, parse, unreadable};
+use api::Api;
 use record::chunk_of;
 
 /// The most records in an upsert, and ids in a delete.
@@ -71,7 +72,7 @@ impl PineconeIndex {
             names::check_field(field, *kind)?;
         }
         let api = Api::new(settings, &name)?;
-        let (namespace, at) = (&settings.namespace, api.place());
+        let (namespace, at) = (&settings.namespace, api.http.host());
         Ok(Self {
             place: format!("the namespace `{namespace}` of the index `{name}` of Pinecone at {at}"),
             api,
@@ -93,7 +94,7 @@ impl PineconeIndex {
             metric: metric(self.settings.metric),
             spec: wire::Spec { serverless },
         };
-        let (body, _) = match self.api.call(Method::POST, self.api.url_of("indexes"), Some(json(&create))).await {
+        let created = match self.api.call(Method::POST, self.api.http.at("indexes"), Some(json(&create))).await {
             Ok(answer) => answer,
             Err(CollectionError::Missing(text)) => {
                 return Err(CollectionError::Fatal(format!("check `index.cloud` and `index.region`: {text}")));
@@ -104,7 +105,7 @@ impl PineconeIndex {
             // 409, when another was faster, is among them: the next try finds it.
             Err(error) => return Err(error),
         };
-        self.ready(&parse(&body)?)?;
+        self.ready(&parse(&created.body)?)?;
         Ok(Established::Created)
     }
 

@@ -1,18 +1,18 @@
-//! What an answer of Pinecone means: a pure function of status, headers and body.
+//! What an answer of Pinecone means.
 
 use std::time::SystemTime;
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::http_client::{retry_after, shown};
+use crate::http_client::{Answer, retry_after, shown};
 use crate::index::collection::CollectionError;
 use crate::settings::Secret;
 
 /// Judges an answer that is an error.
-pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &Secret, now: SystemTime) -> CollectionError {
-    let said = said(status, body, key);
+pub fn judge(answer: &Answer, key: &Secret, now: SystemTime) -> CollectionError {
+    let status = answer.status;
+    let said = said(status, &answer.body, key);
     match status.as_u16() {
         400 | 413 | 422 => CollectionError::OneRefused(format!("Pinecone refused it: {said}")),
         // Servers repeat keys in the message: it is left out.
@@ -23,7 +23,7 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], key: &Secret,
         )),
         404 => CollectionError::Missing(format!("the index or its namespace is not there: {said}")),
         408 | 409 | 425 | 429 | 500.. => {
-            CollectionError::Unavailable { reason: said, after: retry_after(headers, now) }
+            CollectionError::Unavailable { reason: said, after: retry_after(&answer.headers, now) }
         }
         _ => CollectionError::Fatal(format!("{said}; this does not answer like Pinecone: check `index.url`")),
     }
@@ -44,7 +44,7 @@ fn said(status: StatusCode, body: &[u8], key: &Secret) -> String {
 mod tests {
     use std::time::Duration;
 
-    use reqwest::header::HeaderValue;
+    use reqwest::header::{HeaderMap, HeaderValue};
     use serde_json::json;
 
     use super::*;
@@ -55,7 +55,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
         let judged = |status: u16, body: &str| {
-            judge(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), &key, SystemTime::UNIX_EPOCH)
+            let (status, headers) = (StatusCode::from_u16(status).unwrap(), headers.clone());
+            judge(&Answer { status, headers, body: body.into() }, &key, SystemTime::UNIX_EPOCH)
         };
         let large = json!({"code": 3, "message": "Metadata size is 41000 bytes, which exceeds the limit of 40960 bytes per vector"});
         for (status, body, kind, words) in [

@@ -70,7 +70,7 @@ impl WeaviateClass {
     pub fn new(settings: &WeaviateSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
         let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
         let rest = Rest::new(settings, key.as_ref())?;
-        let default = || format!("{}://{}:{GRPC_PORT}", rest.scheme(), rest.host());
+        let default = || format!("{}://{}:{GRPC_PORT}", rest.http.url().scheme(), rest.http.host());
         let header = key.map(|key| ("authorization", Secret::new(format!("Bearer {}", key.reveal()))));
         let grpc = grpc::Client::new(
             &settings.grpc_url.clone().unwrap_or_else(default),
@@ -347,7 +347,7 @@ impl Collection for WeaviateClass {
     }
 
     fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
-        std::future::ready(Ok(Some(self.rest.folder().to_owned()))).boxed()
+        std::future::ready(Ok(Some(self.rest.http.folder().to_owned()))).boxed()
     }
 
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>> {

@@ -1,0 +1,153 @@
+//! A client for systems with an HTTP interface that speaks JSON: one call, one answer.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::http_client::{self, Answer};
+
+use super::authorities;
+use super::collection::CollectionError;
+
+/// The most bytes that are read of an answer: points with the most numbers and metadata.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// See the module.
+pub struct Client {
+    client: reqwest::Client,
+    url: Url,
+}
+
+impl Client {
+    /// For the server at `index.url`, which with `https` is trusted by the authorities in `ca_file`, or the system's. Every call carries
+    /// the headers and takes at most `timeout`; as many connections are kept open as there are calls at once. Opens none. `advice` ends
+    /// what is said of an address that is none.
+    ///
+    /// # Errors
+    /// Names the setting and what to do. Never shows the address, which may hold a secret.
+    pub fn new(
+        url: &str,
+        advice: &str,
+        ca_file: Option<&Path>,
+        headers: HeaderMap,
+        timeout: Duration,
+        concurrency: usize,
+    ) -> Result<Self, String> {
+        let url = address(url, advice)?;
+        let client = authorities::trusting(http_client::builder(), &url, ca_file)?
+            .default_headers(headers)
+            .timeout(timeout)
+            .pool_max_idle_per_host(concurrency)
+            .build()
+            .map_err(|error| format!("index: cannot prepare connections: {}", http_client::causes(error)))?;
+        Ok(Self { client, url })
+    }
+
+    /// Where the server is.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The server's host, for people.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
+    /// What of the server's address stands before the path of a call: nothing, where it has its host for itself.
+    pub fn folder(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
+    /// The address of a call.
+    pub fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(&format!("{}/{path}", self.folder()));
+        url
+    }
+
+    /// One call, with JSON or nothing in it. Answers whatever the server does, also when that is an error.
+    ///
+    /// # Errors
+    /// That there is no answer.
+    pub async fn call(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Answer, CollectionError> {
+        // What stands before the path of a call may be a secret.
+        let path = url.path().strip_prefix(self.folder()).unwrap_or(url.path());
+        let call = format!("{method} {path}");
+        let mut request = self.client.request(method, url);
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
+        answer.map_err(|reason| CollectionError::Unavailable { reason: format!("{call}: {reason}"), after: None })
+    }
+}
+
+fn address(url: &str, advice: &str) -> Result<Url, String> {
+    let parsed = Url::parse(url).map_err(|error| format!("index.url: is not an address ({error}); {advice}"))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(format!("index.url: must start with `http://` or `https://`; {advice}"));
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("index.url: it holds a name or a password; put the key into `index.api_key`".to_owned());
+    }
+    Ok(parsed)
+}
+
+/// The header that has the key in it.
+///
+/// # Errors
+/// Names the setting, and never shows the key.
+pub fn key(value: &str) -> Result<HeaderValue, String> {
+    let mut value = http_client::header(value, "index.api_key")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The body of a call.
+pub fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("texts, maps and finite numbers always have a JSON form")
+}
+
+/// What is in the body of an answer.
+///
+/// # Errors
+/// That it is something else.
+pub fn parse<A: DeserializeOwned>(body: &[u8]) -> Result<A, CollectionError> {
+    // A write may be answered with nothing at all.
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))
+}
+
+/// That an answer is not what it should be.
+pub fn unreadable(why: &str) -> CollectionError {
+    CollectionError::Unavailable { reason: format!("its answer cannot be read: {why}"), after: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str) -> Result<Client, String> {
+        Client::new(url, "write it like this", None, HeaderMap::new(), Duration::from_secs(5), 1)
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_an_address_is_told_without_it() {
+        for (url, said) in [
+            ("hunter2", "is not an address"),
+            ("ftp://hunter2", "must start with `http://` or `https://`"),
+            ("http://key:hunter2@localhost", "put the key into `index.api_key`"),
+        ] {
+            let told = client(url).err().unwrap();
+            assert!(told.starts_with("index.url: ") && told.contains(said) && !told.contains("hunter2"), "{told}");
+        }
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let client = client(&format!("http://{nobody}/hunter2/?key=hunter2")).unwrap();
+        let told = client.call(Method::GET, client.at("v1/things"), None).await.err().unwrap().to_string();
+        assert!(told.starts_with("GET /v1/things: cannot connect") && !told.contains("hunter2"), "{told}");
+    }
+}
