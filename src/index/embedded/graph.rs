@@ -126,6 +126,8 @@ pub(super) struct Graph {
     lengths: Lengths,
     /// Every point of the ledger with a key up to this is in the graph.
     pub(super) covered: PointKey,
+    /// Whether it is not as its file has it.
+    pub(super) changed: bool,
 }
 
 impl Graph {
@@ -137,6 +139,7 @@ impl Graph {
             twins: Twins::default(),
             lengths: Lengths::default(),
             covered: 0,
+            changed: true,
         })
     }
 
@@ -150,6 +153,7 @@ impl Graph {
         let mut graph = Self { covered, ..Self::new(shape)? };
         fill(&graph.index)?;
         points.into_iter().for_each(|point| graph.take_in(point));
+        graph.changed = false;
         let index = &graph.index;
         if index.size() != graph.twins.nodes()
             || index.dimensions() != shape.dimensions
@@ -160,6 +164,12 @@ impl Graph {
         index.change_expansion_add(EXPANSION_ADD);
         index.change_expansion_search(expansion(index.size()));
         Ok(graph)
+    }
+
+    /// Notes up to where it has every point.
+    pub(super) fn cover(&mut self, key: PointKey) {
+        self.changed |= self.covered != key;
+        self.covered = key;
     }
 
     /// Adds a point, unless it is there.
@@ -180,6 +190,7 @@ impl Graph {
             self.shape.insert(&self.index, key, &vector)?;
         }
         self.take_in(Point { key, likeness, length });
+        self.changed = true;
         Ok(())
     }
 

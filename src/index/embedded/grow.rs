@@ -180,7 +180,7 @@ impl Core {
             if waiting.tail.is_none()
                 && let Some((last, _)) = segment.points.last()
             {
-                self.graph.write().covered = *last;
+                self.graph.write().cover(*last);
             }
         }
         self.waiting_bytes.send_modify(|bytes| *bytes -= segment.bytes);
@@ -201,7 +201,7 @@ impl Core {
         self.add(&points)?;
         let after = points.last().map_or(tail.end, |(last, _)| *last);
         let mut waiting = self.waiting.lock();
-        self.graph.write().covered = after;
+        self.graph.write().cover(after);
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
         let done = waiting.tail.is_none();
         if done {
@@ -210,7 +210,7 @@ impl Core {
             let last = self.graph.read().keys().max().unwrap_or(after);
             let first_waiting = waiting.segments.front().and_then(|segment| segment.points.first());
             let covered = first_waiting.map_or(last, |(key, _)| last.min(key - 1));
-            self.graph.write().covered = covered.max(after);
+            self.graph.write().cover(covered.max(after));
         }
         drop(waiting);
         if done {
@@ -292,7 +292,7 @@ impl Core {
             *replacement = Some(Replacement { graph, after: *last, takes_long });
             return Ok(points.len());
         }
-        graph.covered = covered;
+        graph.cover(covered);
         *self.graph.write() = graph;
         self.forget_dead_outside_graph();
         if takes_long {
@@ -316,10 +316,12 @@ impl Core {
         self.growing.send_replace(false);
     }
 
-    /// Saves the graph, if this process may write. Nothing grows meanwhile, because only the thread that grows it, or
-    /// the end, saves.
+    /// Saves the graph, if this process may write and the file is not as the graph is. Nothing grows meanwhile, because only
+    /// the thread that grows it, or the end, saves.
     pub(super) fn save(&self) -> Result<(), String> {
-        let Some((path, mark)) = &self.home else { return Ok(()) };
-        file::save(&self.graph.read(), *mark, path)
+        let Some((path, mark)) = self.home.as_ref().filter(|_| self.graph.read().changed) else { return Ok(()) };
+        file::save(&self.graph.read(), *mark, path)?;
+        self.graph.write().changed = false;
+        Ok(())
     }
 }

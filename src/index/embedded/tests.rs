@@ -1,7 +1,8 @@
 //! The index as a whole, against brute force.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::panic::AssertUnwindSafe;
 
 use fastrand::Rng;
@@ -510,6 +511,44 @@ async fn every_start_finds_every_point_whatever_became_of_the_graph() {
         assert!(world.recall(&clusters.queries(10, 10)).await >= 0.98, "{name}");
         assert_eq!(world.index.points(), 799, "{name}");
     }
+}
+
+/// A save puts another file in the place of the old one.
+#[tokio::test(start_paused = true)]
+async fn the_graph_is_saved_when_it_is_not_as_its_file_has_it_and_only_then() {
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    // What is open keeps its number from being given to another file.
+    let same = |a: &File, b: &File| a.metadata().unwrap().ino() == b.metadata().unwrap().ino();
+    let file = |world: &World| File::open(world.graph_file()).unwrap();
+    world.put(clusters.documents(0..50)).await;
+    world = world.restart(true, |_| {}).await;
+    let first = file(&world);
+    world.remove("d3").await;
+    world = world.restart(true, |_| {}).await;
+    assert!(same(&first, &file(&world)), "what is gone is only left out");
+    world.put(clusters.documents(50..51)).await;
+    world.settle().await;
+    world.index.close().await.unwrap();
+    let second = file(&world);
+    assert!(!same(&first, &second), "a point is new");
+    world.index.core.graph.write().cover(60);
+    world.index.close().await.unwrap();
+    let third = file(&world);
+    assert!(!same(&second, &third), "it covers more");
+    world.index.close().await.unwrap();
+    assert!(same(&third, &file(&world)), "it was just saved");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_used_is_written_over_though_nothing_is_new() {
+    let world = World::new(Metric::Cosine, 16);
+    let world = world.restart(false, |path| fs::write(path, "noise").unwrap()).await;
+    let (shape, (path, mark)) = (world.index.core.shape, world.index.core.home.clone().unwrap());
+    let load = || file::load(&path, shape, mark, Access::Search).map(|graph| graph.is_some());
+    load().unwrap_err();
+    world.index.close().await.unwrap();
+    assert_eq!(load(), Ok(true));
 }
 
 /// Keys are given again after a ledger was put back from a copy: a newer graph that was left beside it names other points by them.
