@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::document::Vector;
 use crate::ledger::PointKey;
+use crate::telemetry::figures::counted;
 
 use super::graph::Graph;
 use super::{Core, Segment, Tail, file};
@@ -103,7 +104,8 @@ impl Core {
         let has_tail = || self.waiting.lock().tail.is_some();
         let catches_up = has_tail();
         if catches_up {
-            info!("catching up the search graph with {} points of the ledger", self.waiting_points.load(Relaxed));
+            let points = counted(self.waiting_points.load(Relaxed), "point");
+            info!("catching up the search graph with {points} of the ledger");
         }
         let mut growth = Growth::default();
         loop {
@@ -269,12 +271,12 @@ impl Core {
         let Replacement { mut graph, after, takes_long } = match replacement.take() {
             Some(begun) => begun,
             None => {
-                let gone = self.dead_points.load(Relaxed);
+                let gone = counted(self.dead_points.load(Relaxed) as u64, "point");
                 let takes_long = self.graph.read().points().len() >= SAVE_POINTS;
                 if takes_long {
-                    info!("replacing the search graph: {gone} points in it are gone");
+                    info!("replacing the search graph: {gone} in it are gone");
                 } else {
-                    debug!("replacing the search graph: {gone} points in it are gone");
+                    debug!("replacing the search graph: {gone} in it are gone");
                 }
                 Replacement { graph: Graph::new(self.shape)?, after: 0, takes_long }
             }
