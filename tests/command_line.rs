@@ -228,6 +228,17 @@ fn an_export_holds_every_document_with_fields_in_order() {
     assert_eq!((nowhere.code, nowhere.err.as_str()), (70, reason));
 }
 
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn an_export_that_this_build_cannot_write_is_refused_before_a_file_is_made() {
+    let shop = Shop::indexed();
+    for words in ["--output out.parquet", "--format parquet --output out.jsonl", "--format parquet"] {
+        let refused = shop.call(&format!("export {words}"));
+        assert!(refused.err.contains("this Vectide was built without Parquet"), "{refused:?}");
+        assert!(!refused.err.contains("cannot be written"), "{refused:?}");
+    }
+}
+
 #[test]
 fn an_export_replaces_files_and_nothing_else() {
     let shop = Shop::indexed();

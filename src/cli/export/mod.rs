@@ -41,16 +41,17 @@ pub enum ExportFormat {
 
 /// Writes every document that has fields.
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let ledger = opened::ledger(&settings)?;
-    let pages = Pages::new(&ledger, args.vectors, settings.document.version_unit());
     let output = args.output.as_deref().filter(|output| *output != Path::new("-"));
     let format = args.format.unwrap_or_else(|| ExportFormat::of(output));
+    let write = format.writer()?;
+    let ledger = opened::ledger(&settings)?;
+    let pages = Pages::new(&ledger, args.vectors, settings.document.version_unit());
     match output {
         Some(file) => match Target::of(file, &settings.state.path)? {
-            Target::Stream(out) => write(format, pages, BufWriter::new(out)).with_context(|| cannot(file))?,
+            Target::Stream(out) => write(pages, &mut BufWriter::new(out)).with_context(|| cannot(file))?,
             Target::File { path, permissions } => {
                 let unfinished = Unfinished::beside(&path)?;
-                write(format, pages, BufWriter::new(&unfinished.file)).with_context(|| cannot(&unfinished.path))?;
+                write(pages, &mut BufWriter::new(&unfinished.file)).with_context(|| cannot(&unfinished.path))?;
                 unfinished.finish(&path, permissions)?;
             }
         },
@@ -58,7 +59,7 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
             let problem = "a Parquet file is nothing to look at: name a file with `--output`";
             return Ok(exit::failed(exit::USAGE, &problem));
         }
-        None => write(format, pages, BufWriter::new(io::stdout()))?,
+        None => write(pages, &mut BufWriter::new(io::stdout()))?,
     }
     Ok(ExitCode::from(exit::DONE))
 }
@@ -69,25 +70,29 @@ impl ExportFormat {
         let is_parquet = file.and_then(Path::extension).is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
         if is_parquet { Self::Parquet } else { Self::Jsonl }
     }
+
+    /// What writes it, if this build can.
+    fn writer(self) -> anyhow::Result<Writer> {
+        match self {
+            Self::Jsonl => Ok(write_lines),
+            #[cfg(feature = "parquet")]
+            Self::Parquet => Ok(parquet::write),
+            #[cfg(not(feature = "parquet"))]
+            Self::Parquet => {
+                anyhow::bail!("this Vectide was built without Parquet: build it with the cargo feature `parquet`")
+            }
+        }
+    }
 }
+
+/// Writes all pages in one format.
+type Writer = fn(Pages<'_>, &mut (dyn Write + Send)) -> anyhow::Result<()>;
 
 fn cannot(file: &Path) -> String {
     format!("{} cannot be written", file.display())
 }
 
-fn write(format: ExportFormat, pages: Pages<'_>, out: impl Write + Send) -> anyhow::Result<()> {
-    match format {
-        ExportFormat::Jsonl => write_lines(pages, out),
-        #[cfg(feature = "parquet")]
-        ExportFormat::Parquet => parquet::write(pages, out),
-        #[cfg(not(feature = "parquet"))]
-        ExportFormat::Parquet => {
-            anyhow::bail!("this Vectide was built without Parquet: build it with the cargo feature `parquet`")
-        }
-    }
-}
-
-fn write_lines(pages: Pages<'_>, mut out: impl Write) -> anyhow::Result<()> {
+fn write_lines(pages: Pages<'_>, mut out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     for page in pages {
         page?.iter().try_for_each(|document| print_json(&mut out, document))?;
     }

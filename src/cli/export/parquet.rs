@@ -61,7 +61,7 @@ impl Row {
 }
 
 /// Writes all pages as one file.
-pub fn write(pages: Pages<'_>, out: impl Write + Send) -> anyhow::Result<()> {
+pub fn write(pages: Pages<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let schema = SchemaDescriptor::new(Arc::new(parse_message_type(SCHEMA)?));
     let schema = Arc::new(parquet_to_arrow_schema(&schema, None)?);
     let compression = Compression::ZSTD(ZstdLevel::try_new(3)?);
