@@ -73,7 +73,7 @@ impl From<Hit> for HitView {
 pub struct DocumentView {
     /// The document.
     pub id: String,
-    /// Whether a search can find it. It is not in the index when it was deleted or its text is not complete yet.
+    /// Whether a search can find it. It is not in the index when it was deleted, its text is not complete yet, or it was refused.
     pub indexed: bool,
     /// The newest version that wrote anything.
     pub version: VersionView,

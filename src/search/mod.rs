@@ -189,8 +189,10 @@ fn held_vectors(
             return Err(SearchError::NotFound(format!("there is no document `{id}`")));
         };
         if keys.is_empty() {
-            let reason =
-                format!("document `{id}` is not in the index: it was deleted, or its text is not complete yet");
+            let reason = format!(
+                "document `{id}` is not in the index: it was deleted, its text is not complete yet, or it was refused; \
+                 `vectide get ID` says which"
+            );
             return Err(SearchError::NotFound(reason));
         }
         let vectors = vectors_of(&keys).map_err(SearchError::unavailable)?;
@@ -234,7 +236,8 @@ mod tests {
 
         let none = |keys: &[PointKey]| Ok(vec![None; keys.len()]);
         assert!(matches!(held_vectors(&id, || Ok(Some(vec![1])), none), Err(SearchError::Unavailable { .. })));
-        assert!(matches!(held_vectors(&id, || Ok(Some(vec![])), none), Err(SearchError::NotFound(_))));
+        let empty = held_vectors(&id, || Ok(Some(vec![])), none).unwrap_err();
+        assert!(matches!(&empty, SearchError::NotFound(why) if why.contains("or it was refused; `vectide get ID`")));
         assert!(matches!(held_vectors(&id, || Ok(None), none), Err(SearchError::NotFound(_))));
     }
 
