@@ -175,7 +175,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             with("index: { metric: dot }"),
-            "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`, `pinecone`, `weaviate`",
+            "index.type: is missing: one of `embedded`, `discard`, `pgvector`, `milvus`, `qdrant`, `pinecone`, `weaviate`; without `index` it is `embedded`",
         ),
         (
             with("index: { type: qdrant, url: 'grpc://h:6334' }"),

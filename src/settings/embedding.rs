@@ -69,7 +69,7 @@ pub struct OpenaiSettings {
     pub dimensions: Option<usize>,
     /// Whether calls ask for `dimensions`. Default: when the model's own number is another one or not known. Set it to `false` for a
     /// server that refuses such calls.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_dimensions: Option<bool>,
     /// The key, best written as `${OPENAI_API_KEY}`: its value comes from the environment and not from the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]

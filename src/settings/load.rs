@@ -170,9 +170,11 @@ fn sections(root: Node, reader: &mut Reader) -> (Settings, Vec<&'static str>) {
         dedup: sections.optional("dedup").unwrap_or_default(),
         batching: sections.optional("batching").unwrap_or_default(),
         embedding: sections
-            .required("embedding", |reader, place, node| reader.read_form(place, node, "provider", PROVIDERS)),
+            .required("embedding", |reader, place, node| reader.read_form(place, node, "provider", PROVIDERS, None)),
         index: sections
-            .section("index", |reader, place, node| reader.read_form(place, node, "type", INDEXES))
+            .section("index", |reader, place, node| {
+                reader.read_form(place, node, "type", INDEXES, Some(IndexSettings::default().kind()))
+            })
             .unwrap_or_default(),
         state: sections.optional("state").unwrap_or_default(),
         shutdown: sections.optional("shutdown").unwrap_or_default(),
@@ -187,7 +189,7 @@ fn sources(reader: &mut Reader, place: &Place, node: Node) -> Option<BTreeMap<St
         return None;
     };
     let read = |(name, node)| {
-        let source = reader.read_form(&place.key(&name), node, "type", SOURCES)?;
+        let source = reader.read_form(&place.key(&name), node, "type", SOURCES, None)?;
         Some((name, source))
     };
     Some(map.into_iter().filter_map(read).collect())

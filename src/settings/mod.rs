@@ -73,7 +73,7 @@ pub struct Settings {
     pub batching: BatchingSettings,
     /// What turns texts into vectors.
     pub embedding: EmbeddingSettings,
-    /// Where vectors are kept and searched.
+    /// Where vectors are kept and searched. Absent: `embedded` with `cosine`.
     #[serde(default)]
     pub index: IndexSettings,
     /// Where the ledger lives.

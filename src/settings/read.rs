@@ -79,8 +79,15 @@ impl Reader {
         }
     }
 
-    /// Reads a value whose form is named by the key `tag`.
-    pub fn read_form<T>(&mut self, place: &Place, mut node: Node, tag: &str, forms: &[Form<T>]) -> Option<T> {
+    /// Reads a value whose form is named by the key `tag`. `default` is the form where the whole value is absent, if it may be.
+    pub fn read_form<T>(
+        &mut self,
+        place: &Place,
+        mut node: Node,
+        tag: &str,
+        forms: &[Form<T>],
+        default: Option<&str>,
+    ) -> Option<T> {
         let names = || forms.iter().map(|(name, _)| *name);
         let Kind::Map(_) = &node.kind else {
             self.note(place.clone(), format!("needs keys below it, first of all `{tag}`, one of {}", list(names())));
@@ -95,7 +102,11 @@ impl Reader {
                         let text = format!("unknown key `{slip}`; did you mean `{tag}`? (one of {})", list(names()));
                         self.note(place.key(slip), text);
                     }
-                    None => self.note(place.key(tag), format!("is missing: one of {}", list(names()))),
+                    None => {
+                        let absent = default.map(|default| format!("; without `{place}` it is `{default}`"));
+                        let text = format!("is missing: one of {}{}", list(names()), absent.unwrap_or_default());
+                        self.note(place.key(tag), text);
+                    }
                 }
                 return None;
             }
