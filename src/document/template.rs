@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, State, UndefinedBehavior, Value};
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -22,14 +22,20 @@ const FUEL: u64 = 1_000_000;
 
 /// The name of the only template of the environment.
 const TEXT: &str = "document.text";
+/// The function that takes the name of a field: any name, where a variable is a word.
+const FIELD: &str = "field";
+/// What to do about a template that is broken, maybe by a name.
+const NAMES: &str =
+    r#"names in a template are ASCII letters, digits and `_`; any other field is `{{ field("Product Title") }}`"#;
 const ADDED: &str = "the template is added when it is compiled";
 
 /// The text template and the metadata list, ready for use. Shared by reference; rendering changes nothing.
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    /// Every word of the template: among them are the fields that it reads. Nothing else of a document is given to it.
-    words: Vec<Arc<str>>,
+    /// Every word of the template: among them are the fields that it reads. Nothing else of a document is given to it. Absent when it
+    /// calls [`FIELD`], which may be asked for any field.
+    words: Option<Vec<Arc<str>>>,
     /// Sorted by name, as the metadata is.
     metadata: Vec<FieldName>,
 }
@@ -43,10 +49,11 @@ impl Template {
             metadata.push(FieldName::new(name).map_err(|error| format!("document.metadata: {error}"))?);
         }
         metadata.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        let mut words: Vec<Arc<str>> = words(&settings.text).map(|(word, _)| Arc::from(word)).collect();
-        words.sort_unstable();
-        words.dedup();
-        Ok(Self { environment, words, metadata })
+        Ok(Self {
+            environment,
+            words: (!calls(&settings.text, FIELD)).then(|| distinct_words(&settings.text)),
+            metadata,
+        })
     }
 
     /// Why a text cannot be `document.text`.
@@ -79,7 +86,10 @@ impl Template {
     }
 
     fn context(&self, document: &Document) -> Context {
-        Context(self.words.iter().filter_map(|name| Some((name.clone(), value(document.field(name)?)))).collect())
+        Context(match &self.words {
+            Some(words) => words.iter().filter_map(|name| Some((name.clone(), value(document.field(name)?)))).collect(),
+            None => document.fields().map(|(name, json)| (Arc::from(name), value(json))).collect(),
+        })
     }
 
     /// The text of a document, without white space around it. `None`: a field that the template needs is missing, so there is no text
@@ -125,11 +135,14 @@ fn compiled(text: &str) -> Result<Environment<'static>, String> {
     environment.add_template_owned(TEXT, text.to_owned()).map_err(|error| {
         let line = error.line().filter(|_| text.contains('\n')).map(|line| format!(" in line {line}"));
         let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        format!("is no minijinja template{}: {why}", line.unwrap_or_default())
+        let hint = if why.starts_with("unexpected end of input") { String::new() } else { format!("; {NAMES}") };
+        format!("is no minijinja template{}: {why}{hint}", line.unwrap_or_default())
     })?;
+    // Asked for as a variable is: what a document lacks is noted.
+    environment.add_function(FIELD, |state: &State, name: &str| state.lookup(name).unwrap_or_default());
     // A function of the template language that is never called is a field of that name.
     let functions: Vec<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
-    for function in functions.iter().filter(|name| !words(text).any(|(word, called)| word == **name && called)) {
+    for function in functions.iter().filter(|name| !calls(text, name)) {
         environment.remove_global(function);
     }
     try_out(&mut environment)?;
@@ -148,6 +161,17 @@ fn words(template: &str) -> impl Iterator<Item = (&str, bool)> {
         rest = behind;
         Some((word, behind.trim_start().starts_with('(')))
     })
+}
+
+fn calls(template: &str, function: &str) -> bool {
+    words(template).any(|(word, called)| word == function && called)
+}
+
+fn distinct_words(template: &str) -> Vec<Arc<str>> {
+    let mut words: Vec<Arc<str>> = words(template).map(|(word, _)| Arc::from(word)).collect();
+    words.sort_unstable();
+    words.dedup();
+    words
 }
 
 /// Renders nothing, leniently: the compiler does not look names of filters up, and a misspelt one should not wait for a document.
@@ -371,7 +395,14 @@ mod tests {
     #[test]
     fn a_broken_template_is_refused_when_it_is_compiled() {
         for (text, metadata, reason) in [
-            ("{{ a", &[][..], "document.text: is no minijinja template: unexpected end of input"),
+            (
+                "{{ größe }}",
+                &[][..],
+                "unexpected character; names in a template are ASCII letters, digits and `_`; any other",
+            ),
+            ("{{ Product Title }}", &[], r#"other field is `{{ field("Product Title") }}`"#),
+            ("{{ field('a', 'b') }}", &[], "document.text: too many arguments"),
+            ("{{ a", &[], "document.text: is no minijinja template: unexpected end of input"),
             ("same for all", &[], "document.text: uses no field"),
             ("{{ a | upppper }}", &[], "document.text: unknown filter"),
             ("{{ b }} {{ a.x | default('') | upppper }}", &[], "unknown filter"),
@@ -402,6 +433,28 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_any_name_can_be_asked_for() {
+        for (template, fields, text) in [
+            (
+                r#"{{ field("Product Title") }} {{ field('größe') }} {{ a }}"#,
+                json!({"Product Title": "Hat", "größe": 5, "a": 1}),
+                Some("Hat 5 1"),
+            ),
+            (
+                r#"{% for n in ["x-y", "z"] %}{{ field(n) | upper }}{% endfor %}"#,
+                json!({"x-y": "a", "z": "b"}),
+                Some("AB"),
+            ),
+            ("{{ field('x-y').z }}{{ field('w') | default('') }}", json!({"x-y": {"z": 1}}), Some("1")),
+            ("{{ field('x-y') }}", json!({"x": 2, "y": 1}), None),
+            ("{{ field('x-y') }}", json!({"x-y": null, "y": 1}), None),
+            ("{{ field }}", json!({"field": "wheat"}), Some("wheat")),
+        ] {
+            assert_eq!(render(template, fields), Ok(text.map(str::to_owned)), "{template}");
+        }
+    }
+
+    #[test]
     fn a_document_without_fields_has_no_text_whatever_the_template_makes_of_it() {
         for template in ["Product: {{ a | default('') }}", "{{ a or 'untitled' }}", "{% if a %}{{ a }}{% endif %}"] {
             assert_eq!(render(template, json!({})), Ok(None), "{template}");
@@ -417,6 +470,8 @@ mod tests {
         let template = Template::new(&settings(text, &[])).unwrap();
         assert_eq!(template.lacking(&document(json!({"a": {}, "d": 1}))), ["c", "e", "f"]);
         assert_eq!(template.lacking(&Document::default()), ["a", "c", "d", "e", "f"]);
+        let template = Template::new(&settings("{{ field('x-y') }} {{ field('z') }}", &[])).unwrap();
+        assert_eq!(template.lacking(&document(json!({"z": 1}))), ["x-y"]);
     }
 
     #[test]
