@@ -46,13 +46,15 @@ pub use target::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 /// `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to be called inside a Tokio runtime, where
 /// the index runs its own work.
 pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
-    Ok(match &settings.index {
+    let another: Arc<dyn VectorIndex> = match &settings.index {
         IndexSettings::Embedded(embedded) => {
-            Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?)
+            return Ok(Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?));
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
         _ => external(settings, ledger, dimensions)?,
-    })
+    };
+    embedded::remove_graph(&settings.state.path);
+    Ok(another)
 }
 
 /// As [`build`], to search only: beside a process that writes, or without one.

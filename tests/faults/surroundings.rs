@@ -158,6 +158,24 @@ fn a_file_where_the_data_folder_should_be_is_named() {
 }
 
 #[test]
+fn another_index_leaves_no_graph_behind_and_one_that_only_looks_leaves_it_alone() {
+    let mut pipeline = with_one_document();
+    let graph = pipeline.path("data/graph.usearch");
+    let discard = "index={type: discard}";
+    let looked = pipeline.command(&["--set", discard, "search", "stockings"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&looked.stderr).contains("the index keeps nothing"), "{looked:?}");
+    assert!(graph.exists());
+    pipeline.set(discard);
+    assert_says(&pipeline.run_well(), &["removed the search graph data/graph.usearch"]);
+    assert!(!graph.exists());
+    assert!(!pipeline.run_well().said.contains("removed the search graph"));
+    pipeline.set("index={type: embedded}");
+    pipeline.run_well();
+    assert!(graph.exists());
+    assert_eq!(pipeline.ids(), ["a"]);
+}
+
+#[test]
 fn a_corrupt_graph_costs_time_and_no_data() {
     let pipeline = with_one_document();
     let graph = pipeline.path("data/graph.usearch");

@@ -22,6 +22,8 @@ mod tests;
 mod twins;
 
 use std::collections::{HashSet, VecDeque};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -31,7 +33,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::{Semaphore, watch};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::actor::offload::on_blocking_thread;
 use crate::document::Vector;
@@ -184,6 +186,17 @@ impl EmbeddedIndex {
     fn around(core: Core) -> Self {
         let searches = Arc::new(Semaphore::new(core.shape.searches));
         Self { core: Arc::new(core), searches }
+    }
+}
+
+/// Takes the graph out of a folder whose index is another now: nobody would ever read it again as it is. For who alone writes to the folder;
+/// a process that searches the graph keeps what it has open.
+pub fn remove_graph(folder: &Path) {
+    let path = folder.join(FILE);
+    match fs::remove_file(&path) {
+        Ok(()) => info!("removed the search graph {}: the index is another", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => warn!("{} is of no use any more, and cannot be removed: {error}", path.display()),
     }
 }
 
