@@ -17,18 +17,21 @@ pub mod run;
 pub mod search;
 pub mod similar;
 pub mod stats;
+pub mod stop;
 pub mod table;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args as _, FromArgMatches, Subcommand};
 use serde::Serialize;
 
 use crate::document::DocumentId;
 use crate::settings;
 use options::Options;
+use stop::Stop;
 
 /// Keeps a vector index in step with the data it was made from, and pays for an embedding only when the text changed.
 #[derive(Debug, clap::Args)]
@@ -95,7 +98,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let file = arguments.options.config_file();
     let load = || settings::load(&file, &arguments.options.set);
     match arguments.command {
-        Command::Run(args) => run::run(args, load()?),
+        Command::Run(args) => {
+            // First: without a handler a signal would be a crash.
+            let stop = Stop::listen().context("listening for signals")?;
+            run::run(args, load()?, stop)
+        }
         Command::Check(args) => check::run(args, &file, load()?),
         Command::Search(args) => search::run(args, load()?),
         Command::Similar(args) => similar::run(args, load()?),

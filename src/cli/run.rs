@@ -1,17 +1,14 @@
 //! `vectide run`: brings the index in step with the sources, and keeps it there.
 
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::exit;
+use super::stop::Stop;
 use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse;
 use crate::pipeline::totals::TotalsKeeper;
@@ -37,28 +34,26 @@ pub struct Args {
 }
 
 /// Runs the pipeline until it is told to stop, or is idle. Exit code 3 when work was left.
-pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    actix::System::new().block_on(drive(args, settings))
+pub fn run(args: Args, settings: Settings, stop: Stop) -> anyhow::Result<ExitCode> {
+    actix::System::new().block_on(drive(args, settings, stop))
 }
 
-async fn drive(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+async fn drive(args: Args, settings: Settings, mut stop: Stop) -> anyhow::Result<ExitCode> {
     let options = RunOptions {
         until_idle: args.until_idle,
         grace: settings.shutdown.grace.as_duration(),
         look_every: look_every(),
     };
-    // Before anything else: without a handler a signal would be a crash.
-    let mut stop = listen_for_stop().context("listening for signals")?;
     let resources = Arc::new(tokio::select! {
         opened = Resources::open(settings) => opened?,
-        () = told(&mut stop) => return Ok(ExitCode::from(exit::WORK_LEFT)),
+        () = stop.told() => return Ok(ExitCode::from(exit::WORK_LEFT)),
     });
     let opened = resources.clone();
     let news = on_blocking_thread(move || reading::news(&opened.settings, &opened.ledger)).await;
     news.context("reading what the ledger was made with")?.iter().for_each(|news| tracing::warn!("{news}"));
     let server = serve(&resources)?;
     let stop = async {
-        told(&mut stop).await;
+        stop.told().await;
         if let Some(server) = &server {
             server.leave();
         }
@@ -171,42 +166,4 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
         version_field: resources.settings.document.configured_version_unit(),
     };
     Ok(Some(crate::server::start(context, settings).map_err(anyhow::Error::msg)?))
-}
-
-/// Listens for SIGTERM and Ctrl-C as long as the process lives, on a thread of its own: whatever the others do, a second signal ends the
-/// process at once. The first is told to whoever asks.
-fn listen_for_stop() -> io::Result<watch::Receiver<bool>> {
-    let (tell, stop) = watch::channel(false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    let listen = move || {
-        runtime.block_on(async {
-            any(&mut terminate, &mut interrupt).await;
-            tracing::info!("told to stop; a second signal ends the process at once");
-            tell.send_replace(true);
-            any(&mut terminate, &mut interrupt).await;
-        });
-        tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
-        std::process::exit(i32::from(exit::WORK_LEFT));
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
-    Ok(stop)
-}
-
-/// Completes once someone told the process to stop.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|told| *told).await.is_err() {
-        // The thread that listens ended by a panic: nobody can tell it any more.
-        std::future::pending().await
-    }
-}
-
-async fn any(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
 }

@@ -6,6 +6,10 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
+#[cfg(target_os = "linux")]
+use std::process::Command;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -96,6 +100,30 @@ fn told_to_stop_while_it_waits_for_standard_input_it_ends() {
     run.wait_until("the line is indexed", || pipeline.indexed() == 1);
     run.signal("TERM");
     assert_ends(run, 0);
+}
+
+/// The configuration is a pipe that says nothing until the signal was heard.
+#[cfg(target_os = "linux")]
+#[test]
+fn told_to_stop_before_it_has_its_settings_it_ends_as_later() {
+    let pipeline = Pipeline::new();
+    let settings = std::fs::read(pipeline.path("config.yaml")).unwrap();
+    let pipe = pipeline.path("pipe.yaml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut run = pipeline.spawn(pipeline.command(&["--config", "pipe.yaml", "run"]));
+    let status = PathBuf::from(format!("/proc/{}/status", run.id()));
+    let caught = move || {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let signals = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+        u64::from_str_radix(signals.trim(), 16).unwrap_or_default()
+    };
+    const TERM_AND_INT: u64 = 1 << 14 | 1 << 1;
+    run.wait_until("it listens", || caught() & TERM_AND_INT == TERM_AND_INT);
+    run.signal("TERM");
+    run.wait_to_hear("told to stop");
+    std::fs::write(pipe, settings).unwrap();
+    assert_ends(run, 3);
+    assert!(!pipeline.path("data").exists() || pipeline.indexed() == 0);
 }
 
 #[test]

@@ -1,0 +1,53 @@
+//! Hears that the process is told to stop.
+
+use std::io;
+use std::thread;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::exit;
+
+/// Whether the process was told to stop, from when this was made.
+#[derive(Debug)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// Listens for SIGTERM and Ctrl-C as long as the process lives, on a thread of its own: whatever the others do, a second signal ends
+    /// the process at once. The first is told to whoever asks.
+    pub fn listen() -> io::Result<Self> {
+        let (tell, stop) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let (mut terminate, mut interrupt) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        let listen = move || {
+            runtime.block_on(async {
+                any(&mut terminate, &mut interrupt).await;
+                tracing::info!("told to stop; a second signal ends the process at once");
+                tell.send_replace(true);
+                any(&mut terminate, &mut interrupt).await;
+            });
+            tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
+            std::process::exit(i32::from(exit::WORK_LEFT));
+        };
+        thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
+        Ok(Self(stop))
+    }
+
+    /// Completes once someone told the process to stop.
+    pub async fn told(&mut self) {
+        if self.0.wait_for(|told| *told).await.is_err() {
+            // The thread that listens ended by a panic: nobody can tell it any more.
+            std::future::pending().await
+        }
+    }
+}
+
+async fn any(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
