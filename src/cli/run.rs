@@ -44,6 +44,7 @@ async fn drive(args: Args, settings: Settings, mut stop: Stop) -> anyhow::Result
         grace: settings.shutdown.grace.as_duration(),
         look_every: look_every(),
     };
+    outlive_file_limit().context("handling the signal for files that are too large")?;
     let resources = Arc::new(tokio::select! {
         opened = Resources::open(settings) => opened?,
         () = stop.told() => return Ok(ExitCode::from(exit::WORK_LEFT)),
@@ -147,6 +148,21 @@ fn code(ending: &Ending) -> u8 {
         Ending::WorkLeft => exit::WORK_LEFT,
         Ending::Failed(_) | Ending::Hangs(_) => exit::INTERNAL,
     }
+}
+
+/// Has a write fail that goes beyond the limit on the size of files, as on a full disk. The signal that is sent for it would end the process
+/// without a word, and a handler that does nothing is enough: it stays when nobody listens.
+#[cfg(target_os = "linux")]
+fn outlive_file_limit() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+}
+
+/// The number of the signal is known for Linux only.
+#[cfg(not(target_os = "linux"))]
+fn outlive_file_limit() -> std::io::Result<()> {
+    Ok(())
 }
 
 /// How often it is looked for what hangs. Built with `testkit`, a variable makes it more often: what hangs is found after a number of

@@ -69,6 +69,7 @@ impl LedgerError {
                 "make the folder writable for this user, or set `state.path` to one that is",
             ),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (LedgerErrorKind::Full, FULL),
+            io::ErrorKind::FileTooLarge => (LedgerErrorKind::Full, LIMITED),
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
                 (LedgerErrorKind::Other, "a file is in the way: set `state.path` to a folder")
             }
@@ -138,6 +139,9 @@ impl Trouble {
 
 const FULL: &str = "make room on the disk; nothing was changed, and a process that is running goes on by itself";
 
+const LIMITED: &str = "raise the limit on the size of files (`ulimit -f`; `LimitFSIZE=` of a service of systemd); nothing was changed, and a \
+process that is running goes on by itself";
+
 const DAMAGED: &str = "the file is damaged or was not written by Vectide: restore a copy, or move the folder away and run again \
 to build the index anew (its texts are embedded again)";
 
@@ -170,6 +174,7 @@ mod tests {
             (io::ErrorKind::PermissionDenied, LedgerErrorKind::ReadOnly),
             (io::ErrorKind::ReadOnlyFilesystem, LedgerErrorKind::ReadOnly),
             (io::ErrorKind::StorageFull, LedgerErrorKind::Full),
+            (io::ErrorKind::FileTooLarge, LedgerErrorKind::Full),
             (io::ErrorKind::NotADirectory, LedgerErrorKind::Other),
         ] {
             let error = LedgerError::from_io("create the folder", Path::new("data"), &met.into());
