@@ -88,7 +88,11 @@ impl Template {
     fn context(&self, document: &Document) -> Context {
         Context(match &self.words {
             Some(words) => words.iter().filter_map(|name| Some((name.clone(), value(document.field(name)?)))).collect(),
-            None => document.fields().map(|(name, json)| (Arc::from(name), value(json))).collect(),
+            // A field of the function's own name would stand before it.
+            None => {
+                let others = document.fields().filter(|(name, _)| *name != FIELD);
+                others.map(|(name, json)| (Arc::from(name), value(json))).collect()
+            }
         })
     }
 
@@ -449,6 +453,7 @@ mod tests {
             ("{{ field('x-y') }}", json!({"x": 2, "y": 1}), None),
             ("{{ field('x-y') }}", json!({"x-y": null, "y": 1}), None),
             ("{{ field }}", json!({"field": "wheat"}), Some("wheat")),
+            ("{{ field('x-y') }}", json!({"field": "wheat", "x-y": 1}), Some("1")),
         ] {
             assert_eq!(render(template, fields), Ok(text.map(str::to_owned)), "{template}");
         }
