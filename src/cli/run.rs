@@ -150,8 +150,8 @@ fn code(ending: &Ending) -> u8 {
     }
 }
 
-/// Has a write fail that goes beyond the limit on the size of files, as on a full disk. The signal that is sent for it would end the process
-/// without a word, and a handler that does nothing is enough: it stays when nobody listens.
+/// Has a write fail that goes beyond the limit on the size of files, as on a full disk. The signal that is sent for it would end the
+/// process without a word, and a handler that does nothing is enough: it stays when nobody listens.
 #[cfg(target_os = "linux")]
 fn outlive_file_limit() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

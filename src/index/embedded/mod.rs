@@ -189,8 +189,8 @@ impl EmbeddedIndex {
     }
 }
 
-/// Takes the graph out of a folder whose index is another now: nobody would ever read it again as it is. For who alone writes to the folder;
-/// a process that searches the graph keeps what it has open.
+/// Takes the graph out of a folder whose index is another now: nobody would ever read it again as it is. For who alone writes to the
+/// folder; a process that searches the graph keeps what it has open.
 pub fn remove_graph(folder: &Path) {
     let path = folder.join(FILE);
     match fs::remove_file(&path) {
