@@ -59,6 +59,7 @@ mod http_client;
 pub mod index;
 pub mod ledger;
 pub mod pipeline;
+pub mod report;
 pub mod search;
 pub mod server;
 pub mod settings;

@@ -13,6 +13,8 @@ use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse;
 use crate::pipeline::totals::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
+use crate::report::Report;
+use crate::report::progress::Progress;
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
 use crate::source::http::Intake;
@@ -60,7 +62,7 @@ async fn drive(args: Args, settings: Settings, mut stop: Stop) -> anyhow::Result
         }
     };
     let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
-    let progress = resources.progress();
+    let progress = Progress::of(&resources);
     let ending = tokio::select! {
         ending = supervise(&resources, options, stop) => ending,
         never = async { tokio::join!(totals.run(), progress.run()) } => match never.0 {},
@@ -177,7 +179,7 @@ fn serve(resources: &Arc<Resources>) -> anyhow::Result<Option<RunningServer>> {
     let Some(settings) = &resources.settings.server else { return Ok(None) };
     let context = ServerContext {
         searcher: resources.searcher(),
-        report: Arc::new(resources.report()),
+        report: Arc::new(Report::of(resources)),
         intake: resources.intake.clone(),
         version_field: resources.settings.document.configured_version_unit(),
     };

@@ -11,10 +11,11 @@ use super::table::Table;
 use super::{exit, print_json};
 use crate::http_client::install_cryptography;
 use crate::ledger::Ledger;
+use crate::report::Stats;
 use crate::settings::Settings;
 use crate::telemetry::figures::{bytes, count, counted, money, span};
 use crate::telemetry::health::ComponentHealth;
-use crate::telemetry::{Stats, terminal};
+use crate::telemetry::terminal;
 
 /// How long a process that runs here may take to answer. It answers from memory and a few rows.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -124,8 +125,8 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::stats::{IndexStats, TotalStats};
     use crate::telemetry::health::HealthState;
-    use crate::telemetry::stats::{IndexStats, TotalStats};
 
     #[test]
     fn an_index_that_fails_is_named_with_what_it_said_and_since_when() {

@@ -23,8 +23,7 @@ use crate::source::Surroundings;
 use crate::source::clients::Clients;
 use crate::source::http::Intake;
 use crate::source::stdin::StandardInput;
-use crate::telemetry::progress::Progress;
-use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
+use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
 /// Bumped when the same settings make other texts or chunks than before, so that documents are compared again.
 const PLAN_REVISION: u32 = 1;
@@ -188,34 +187,6 @@ impl Resources {
             metrics: &self.metrics,
             board: &self.sources,
             clients: &self.clients,
-        }
-    }
-
-    /// Shows what the run does.
-    pub fn progress(&self) -> Progress {
-        Progress {
-            metrics: self.metrics.clone(),
-            sources: self.sources.clone(),
-            health: self.health.clone(),
-            ledger: self.ledger.clone(),
-            index: self.index.clone(),
-            started: Instant::now(),
-        }
-    }
-
-    /// Reads statistics and metrics.
-    pub fn report(&self) -> Report {
-        Report {
-            pipeline: self.settings.pipeline.clone(),
-            ledger: self.ledger.clone(),
-            metrics: self.metrics.clone(),
-            health: self.health.clone(),
-            actors: self.actors.clone(),
-            sources: self.sources.clone(),
-            index: self.index.clone(),
-            index_kind: self.settings.index.kind(),
-            provider: self.provider.clone(),
-            started: self.since,
         }
     }
 }

@@ -40,11 +40,11 @@ use actix_web::{App, HttpRequest, HttpResponse, ResponseError, Route, guard, web
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, watch};
 
+use crate::report::Report;
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
 use crate::settings::{ByteSize, ServerSettings};
 use crate::source::http::Intake;
-use crate::telemetry::Report;
 
 use answer::Answers;
 use connections::{Connections, Phase};

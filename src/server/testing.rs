@@ -23,13 +23,14 @@ use crate::embed::space::Space;
 use crate::embed::status::ProviderStatus;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
 use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, Moot, VectorSource, testing};
+use crate::report::Report;
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
 use crate::settings::{ByteSize, ServerSettings, Span};
 use crate::source::Source;
 use crate::source::http::journal::memory::MemoryJournal;
 use crate::source::http::{HttpSource, Intake};
-use crate::telemetry::{ActorBoard, Health, Metrics, Report, SourceBoard};
+use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
 use super::answer::Answers;
 use super::connections::Phase;

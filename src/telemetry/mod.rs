@@ -11,10 +11,7 @@ pub mod labels;
 pub mod logging;
 pub mod metrics;
 pub mod process;
-pub mod progress;
-pub mod report;
 pub mod sources;
-pub mod stats;
 pub mod status_line;
 pub mod terminal;
 
@@ -22,6 +19,4 @@ pub use actors::ActorBoard;
 pub use health::Health;
 pub use labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 pub use metrics::Metrics;
-pub use report::Report;
 pub use sources::{SourceBoard, SourceHandle};
-pub use stats::Stats;

@@ -1,13 +1,62 @@
 //! Which sources there are and what they are doing.
 
+use serde::{Deserialize, Serialize};
+
 use super::board::{Board, Handle};
-use super::stats::{SourceState, SourceStats};
 
 /// What every ingestor tells.
 pub type SourceBoard = Board<SourceStats>;
 
 /// One source's place on the board.
 pub type SourceHandle = Handle<SourceStats>;
+
+/// One source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SourceStats {
+    /// What it is doing.
+    pub state: SourceState,
+    /// What is wrong, while it is failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the source itself has to say, also while it reads: that its server cannot be reached, that it waits, or that it
+    /// reads a part only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+    /// Documents read and not yet settled.
+    pub window_documents: u64,
+    /// Their bytes.
+    pub window_bytes: u64,
+    /// Bytes left to read, where the source knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_bytes: Option<u64>,
+}
+
+/// What a source is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// It reads, or its window is full.
+    #[default]
+    Reading,
+    /// It has nothing to read now; more may come.
+    Idle,
+    /// It has nothing more to read, ever.
+    Finished,
+    /// It cannot read and is tried again.
+    Failing,
+}
+
+impl SourceState {
+    /// As it is written in statistics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Idle => "idle",
+            Self::Finished => "finished",
+            Self::Failing => "failing",
+        }
+    }
+}
 
 impl SourceBoard {
     /// Enters a source as reading.

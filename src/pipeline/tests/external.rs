@@ -4,6 +4,8 @@ use super::*;
 use crate::index::collection::Collection;
 use crate::index::external::PointIds;
 use crate::index::{IndexError, Query};
+use crate::report::Report;
+use crate::report::progress::Progress;
 use crate::source::rewrite::{self, RewriteSource};
 use crate::telemetry::health::HealthState;
 use crate::testkit::fakes::FakeCollection;
@@ -152,11 +154,11 @@ fn an_unreachable_collection_is_waited_for_before_anything_is_read() {
         let back = async {
             tokio::time::sleep(Duration::from_secs(300)).await;
             assert_eq!(script.given().len(), 0);
-            let index = pipeline.resources.report().stats().unwrap().index.unwrap();
+            let index = Report::of(&pipeline.resources).stats().unwrap().index.unwrap();
             let (state, reason) = (index.health.state, index.health.reason.unwrap());
             assert_eq!((state, index.health.since.is_some()), (HealthState::Degraded, true));
             assert!(reason.contains("the fake is unreachable"), "{reason}");
-            assert_eq!(pipeline.resources.progress().snapshot().awaited, [("the index", reason)]);
+            assert_eq!(Progress::of(&pipeline.resources).snapshot().awaited, [("the index", reason)]);
             shop.collection.block(false);
             std::future::pending().await
         };

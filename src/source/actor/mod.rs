@@ -25,7 +25,7 @@ use crate::delivery::{Room, Verdict, Verdicts, Window};
 use crate::document::mapping::Mapper;
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::WindowGauges;
-use crate::telemetry::stats::SourceState;
+use crate::telemetry::sources::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
 use burial::{Burial, Ground};

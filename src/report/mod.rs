@@ -1,4 +1,7 @@
-//! Reads statistics and metrics of a running process.
+//! What whoever asks is told of a pipeline: statistics, metrics, and the progress of a run.
+
+pub mod progress;
+pub mod stats;
 
 use std::sync::Arc;
 
@@ -7,10 +10,13 @@ use tokio::time::Instant;
 use crate::embed::provider::Provider;
 use crate::index::VectorIndex;
 use crate::ledger::{Ledger, LedgerError};
+use crate::pipeline::Resources;
+use crate::telemetry::health::{Component, Health};
+use crate::telemetry::{ActorBoard, Metrics, SourceBoard};
 
-use super::health::{Component, Health};
-use super::stats::{IndexStats, ProviderStats, RunStats};
-use super::{ActorBoard, Metrics, SourceBoard, Stats};
+pub use stats::Stats;
+
+use stats::{IndexStats, ProviderStats, RunStats};
 
 /// Everything that statistics are read from.
 pub struct Report {
@@ -37,6 +43,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Reads those of this pipeline.
+    pub fn of(resources: &Resources) -> Self {
+        Self {
+            pipeline: resources.settings.pipeline.clone(),
+            ledger: resources.ledger.clone(),
+            metrics: resources.metrics.clone(),
+            health: resources.health.clone(),
+            actors: resources.actors.clone(),
+            sources: resources.sources.clone(),
+            index: resources.index.clone(),
+            index_kind: resources.settings.index.kind(),
+            provider: resources.provider.clone(),
+            started: resources.since,
+        }
+    }
+
     /// The statistics of this moment. Blocks.
     pub fn stats(&self) -> Result<Stats, LedgerError> {
         let space = self.provider.space();

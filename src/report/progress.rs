@@ -10,14 +10,12 @@ use tokio::time::Instant;
 use crate::index::VectorIndex;
 use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
-use crate::pipeline::Ending;
-
-use super::figures::{bytes, count, counted, money, span};
-use super::health::{Component, ComponentHealth, Health, HealthState};
-use super::labels::{CacheTier, Outcome};
-use super::stats::SourceState;
-use super::terminal::{printable, shortened, stderr_width};
-use super::{Metrics, SourceBoard, status_line};
+use crate::pipeline::{Ending, Resources};
+use crate::telemetry::figures::{bytes, count, counted, money, span};
+use crate::telemetry::health::{Component, ComponentHealth, Health, HealthState};
+use crate::telemetry::sources::SourceState;
+use crate::telemetry::terminal::{printable, shortened, stderr_width};
+use crate::telemetry::{CacheTier, Metrics, Outcome, SourceBoard, status_line};
 
 /// How often the line on a terminal is rewritten.
 const REDRAW: Duration = Duration::from_millis(250);
@@ -88,6 +86,18 @@ pub struct Holdings {
 }
 
 impl Progress {
+    /// Shows that of this pipeline, which begins to run now.
+    pub fn of(resources: &Resources) -> Self {
+        Self {
+            metrics: resources.metrics.clone(),
+            sources: resources.sources.clone(),
+            health: resources.health.clone(),
+            ledger: resources.ledger.clone(),
+            index: resources.index.clone(),
+            started: Instant::now(),
+        }
+    }
+
     /// Shows progress until it is dropped; takes its line away then.
     pub async fn run(&self) -> Infallible {
         let _erased = EraseOnDrop;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Ledger, LedgerError, Totals};
-
-use super::actors::ActorStatus;
-use super::health::ComponentHealth;
-use super::metrics::Metrics;
+use crate::telemetry::Metrics;
+use crate::telemetry::actors::ActorStatus;
+use crate::telemetry::health::ComponentHealth;
+use crate::telemetry::sources::SourceStats;
 
 /// Statistics of a pipeline at one moment.
 ///
@@ -142,54 +142,6 @@ impl RunStats {
     }
 }
 
-/// One source.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SourceStats {
-    /// What it is doing.
-    pub state: SourceState,
-    /// What is wrong, while it is failing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// What the source itself has to say, also while it reads: that its server cannot be reached, that it waits, or that it
-    /// reads a part only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remark: Option<String>,
-    /// Documents read and not yet settled.
-    pub window_documents: u64,
-    /// Their bytes.
-    pub window_bytes: u64,
-    /// Bytes left to read, where the source knows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remaining_bytes: Option<u64>,
-}
-
-/// What a source is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceState {
-    /// It reads, or its window is full.
-    #[default]
-    Reading,
-    /// It has nothing to read now; more may come.
-    Idle,
-    /// It has nothing more to read, ever.
-    Finished,
-    /// It cannot read and is tried again.
-    Failing,
-}
-
-impl SourceState {
-    /// As it is written in statistics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reading => "reading",
-            Self::Idle => "idle",
-            Self::Finished => "finished",
-            Self::Failing => "failing",
-        }
-    }
-}
-
 /// What embeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderStats {
@@ -257,7 +209,7 @@ mod tests {
     #[test]
     fn states_are_shown_as_they_are_written() {
         use crate::telemetry::health::HealthState::{self, *};
-        use SourceState::*;
+        use crate::telemetry::sources::SourceState::{self, *};
         let written = |state: serde_json::Value| state.as_str().unwrap().to_owned();
         for state in [Reading, Idle, Finished, Failing] {
             assert_eq!(written(serde_json::json!(state)), SourceState::as_str(state));
