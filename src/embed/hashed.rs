@@ -108,13 +108,12 @@ fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
 fn runs(text: &str) -> (Vec<u64>, u64) {
     // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it. A mark that joins no letter (the accent
     // in `за́мок`, the dot that is left of `İ`) must not part its word.
-    let lower = match text.is_ascii() {
-        true => text.to_ascii_lowercase(),
-        false => {
-            // Lower-cased last: NFKC makes capitals, as of `㏈`.
-            let lower = text.nfkc().collect::<String>().to_lowercase();
-            lower.chars().filter(|c| c.is_alphanumeric() || !(is_combining_mark(*c) || is_format(*c))).collect()
-        }
+    let lower = if text.is_ascii() {
+        text.to_ascii_lowercase()
+    } else {
+        // Lower-cased last: NFKC makes capitals, as of `㏈`.
+        let lower = text.nfkc().collect::<String>().to_lowercase();
+        lower.chars().filter(|c| c.is_alphanumeric() || !(is_combining_mark(*c) || is_format(*c))).collect()
     };
     let mut hashes = Vec::with_capacity(3 * lower.len());
     let (mut word, mut words) = (Vec::new(), 0);

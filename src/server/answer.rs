@@ -50,9 +50,10 @@ impl Answers {
     pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, ApiError> {
         let bytes = if json.len() as u64 > SMALL { json.len() as u64 } else { 0 };
         share.0.shrink(bytes);
-        match self.pool.try_grow(&mut share.0, bytes) {
-            true => Ok(Body { rest: json, _share: share }),
-            false => Err(no_room(HOLDERS)),
+        if self.pool.try_grow(&mut share.0, bytes) {
+            Ok(Body { rest: json, _share: share })
+        } else {
+            Err(no_room(HOLDERS))
         }
     }
 

@@ -70,10 +70,8 @@ pub async fn delete(
 /// The version that a query string says.
 fn said(text: String, unit: VersionUnit) -> Result<Version, String> {
     let is_cut = text.contains(' ');
-    versioning::read(&Value::String(text), unit).map_err(|reason| match is_cut {
-        true => format!("{reason}; in a query string, `+` is written `%2B`"),
-        false => reason,
-    })
+    versioning::read(&Value::String(text), unit)
+        .map_err(|reason| if is_cut { format!("{reason}; in a query string, `+` is written `%2B`") } else { reason })
 }
 
 pub(super) fn document_id(text: &str) -> Result<DocumentId, ApiError> {

@@ -103,9 +103,10 @@ fn split_sniffed(body: Bytes, most: usize) -> Events {
     };
     let events = split_lines(&body, most);
     let first = body.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default();
-    match events.good.len() + events.surplus <= events.wrong && object(first, 1).is_err() {
-        true => refused(whole),
-        false => events,
+    if events.good.len() + events.surplus <= events.wrong && object(first, 1).is_err() {
+        refused(whole)
+    } else {
+        events
     }
 }
 

@@ -69,9 +69,10 @@ pub fn load(path: &Path, overrides: &[String]) -> Result<Settings, Problems> {
 fn read_file(path: &Path) -> io::Result<String> {
     let mut yaml = String::new();
     File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut yaml)?;
-    match yaml.len() as u64 > MAX_FILE {
-        true => Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes"))),
-        false => Ok(yaml),
+    if yaml.len() as u64 > MAX_FILE {
+        Err(io::Error::other(format!("it is longer than {MAX_FILE} bytes")))
+    } else {
+        Ok(yaml)
     }
 }
 

@@ -47,12 +47,11 @@ impl Secret {
             }
             (None, None) => return Ok(None),
         };
-        match text.is_empty() {
+        if text.is_empty() {
             // An environment variable that is not set is the usual cause; the other side would only refuse it.
-            true => {
-                Err(format!("{place}: it is empty; is the environment variable set? Leave it out where none is needed"))
-            }
-            false => Ok(Some(Self(text))),
+            Err(format!("{place}: it is empty; is the environment variable set? Leave it out where none is needed"))
+        } else {
+            Ok(Some(Self(text)))
         }
     }
 

@@ -1,5 +1,5 @@
-//! What a run tells about itself: metrics, statistics, health, the state of its actors. All of it is read from atomics and
-//! small locks; no actor is asked by message.
+//! What a run counts and shows of itself: metrics, health, the state of its actors and sources. All of it is kept in atomics and small
+//! locks; no actor is asked by message. `report` makes statistics and progress of it.
 
 pub mod actors;
 pub mod board;

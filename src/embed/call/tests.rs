@@ -205,10 +205,8 @@ async fn a_failed_call_is_repeated_alone_for_as_long_as_it_takes() {
 async fn after_an_outage_the_first_success_ends_the_waits_of_all() {
     const OUTAGE: Duration = Duration::from_secs(60);
     let began = Instant::now();
-    let provider = Scripted::new(move |_, texts| match began.elapsed() < OUTAGE {
-        true => retry(false, None),
-        false => done(texts),
-    });
+    let provider =
+        Scripted::new(move |_, texts| if began.elapsed() < OUTAGE { retry(false, None) } else { done(texts) });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
     let batches = (0..16).map(|_| provider.embed_with(&limiter, &status, &["a"]));
     assert!(futures_util::future::join_all(batches).await.iter().flatten().all(Result::is_ok));
@@ -233,10 +231,9 @@ async fn a_text_that_a_firewall_forbids_is_found_among_those_that_it_lets_throug
 
 /// `failure` is what each call with one certain text ends with.
 async fn found_soon(failure: impl Fn() -> Judgement + Send + Sync + 'static) {
-    let provider = Scripted::new(move |_, texts| match texts.iter().any(|text| &**text == "poison") {
-        true => failure(),
-        false => done(texts),
-    });
+    let provider = Scripted::new(
+        move |_, texts| if texts.iter().any(|text| &**text == "poison") { failure() } else { done(texts) },
+    );
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
     let texts: Vec<String> = (0..63).map(|number| format!("text {number}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).chain(["poison"]).collect();
@@ -318,10 +315,7 @@ async fn three_minutes_in_which_only_small_calls_pass_cost_no_text() {
     let began = Instant::now();
     let provider = Scripted::new(move |_, texts| {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        match bytes > 20 && began.elapsed() < SHORTAGE {
-            true => retry(false, None),
-            false => done(texts),
-        }
+        if bytes > 20 && began.elapsed() < SHORTAGE { retry(false, None) } else { done(texts) }
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
     let texts: Vec<String> = (0..64).map(|number| format!("a text that is innocent, as are all, {number}")).collect();
@@ -379,10 +373,7 @@ async fn what_is_forbidden_to_all_rejects_nothing_and_costs_no_batch() {
 async fn two_servers_that_take_turns_one_of_which_fails_cost_no_text() {
     let failures = [|| retry(false, None), forbidden];
     for (failure, odd) in failures.into_iter().flat_map(|failure| [(failure, 0), (failure, 1)]) {
-        let provider = Scripted::new(move |number, texts| match number % 2 == odd {
-            true => failure(),
-            false => done(texts),
-        });
+        let provider = Scripted::new(move |number, texts| if number % 2 == odd { failure() } else { done(texts) });
         for _ in 0..3 {
             assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
         }
@@ -442,9 +433,8 @@ async fn what_a_call_brings_is_settled_before_the_next_is_made() {
 #[tokio::test(start_paused = true)]
 async fn batch_mates_do_not_wait_until_a_suspect_is_found_guilty() {
     let guilty = ["poison", "bane"];
-    let provider = Scripted::new(move |_, texts| match texts.iter().any(|text| guilty.contains(&&**text)) {
-        true => retry(false, None),
-        false => done(texts),
+    let provider = Scripted::new(move |_, texts| {
+        if texts.iter().any(|text| guilty.contains(&&**text)) { retry(false, None) } else { done(texts) }
     });
     let texts: [Arc<str>; 6] = ["poison".into(), "bb".into(), "bane".into(), "dddd".into(), "e".into(), "f".into()];
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -469,9 +459,10 @@ async fn halving_rejects_the_guilty_alone() {
     let provider = Scripted::refusing(&guilty);
     let vectors = provider.embed_all(&texts).await;
     for (text, result) in texts.iter().zip(&vectors) {
-        match guilty.contains(text) {
-            true => assert_eq!(result, &Err("bad text".into())),
-            false => assert_eq!(result, &Ok(vector(text))),
+        if guilty.contains(text) {
+            assert_eq!(result, &Err("bad text".into()))
+        } else {
+            assert_eq!(result, &Ok(vector(text)))
         }
     }
     // Each halving, and then the harmless text and the guilty one once more.
@@ -559,10 +550,10 @@ async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
 
 #[tokio::test(start_paused = true)]
 async fn a_text_that_only_ever_fails_does_not_hold_its_batch_for_ever() {
-    let provider = Scripted::new(|_, texts| match texts.iter().any(|text| &**text == "poison") {
-        true => retry(false, None),
-        false => done(texts),
-    });
+    let provider =
+        Scripted::new(
+            |_, texts| if texts.iter().any(|text| &**text == "poison") { retry(false, None) } else { done(texts) },
+        );
     let vectors = provider.embed_all(&["a", "poison", "ccc"]).await;
     assert_eq!((&vectors[0], &vectors[2]), (&Ok(vector("a")), &Ok(vector("ccc"))));
     assert!(vectors[1].as_ref().unwrap_err().contains("not now"));

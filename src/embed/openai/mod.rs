@@ -131,10 +131,7 @@ impl Openai {
 
     /// The most bytes that are read of an answer.
     fn most(&self, status: StatusCode, count: usize) -> usize {
-        match status.is_success() {
-            true => MAX_ANSWER + count * self.space.dimensions * BYTES_A_NUMBER,
-            false => MAX_COMPLAINT,
-        }
+        if status.is_success() { MAX_ANSWER + count * self.space.dimensions * BYTES_A_NUMBER } else { MAX_COMPLAINT }
     }
 }
 

@@ -67,10 +67,7 @@ impl Outline {
     }
 
     fn close(&mut self, string: Open, last: Bytes) {
-        let whole = match string.before.is_empty() {
-            true => last,
-            false => [&string.before[..], &last].concat().into(),
-        };
+        let whole = if string.before.is_empty() { last } else { [&string.before[..], &last].concat().into() };
         if !string.escaped && (whole.len() > SHORT || whole.first() == Some(&MARK)) {
             write!(self.json, "\"{}{}\"", char::from(MARK), self.strings.len()).expect("a Vec takes all");
             self.strings.push(whole);

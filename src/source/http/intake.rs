@@ -112,16 +112,10 @@ impl Intake {
 
     /// What to wait for until everything is settled that was accepted so far.
     pub fn accepted(&self) -> Result<u64, IntakeError> {
-        match self.progress.closed.load(Ordering::Acquire) {
-            true => Err(IntakeError::Closed),
-            false => Ok(self
-                .progress
-                .tally
-                .lock()
-                .unsettled
-                .back()
-                .filter(|left| !left.is_empty())
-                .map_or(0, |left| left.end)),
+        if self.progress.closed.load(Ordering::Acquire) {
+            Err(IntakeError::Closed)
+        } else {
+            Ok(self.progress.tally.lock().unsettled.back().filter(|left| !left.is_empty()).map_or(0, |left| left.end))
         }
     }
 

@@ -210,10 +210,8 @@ impl ConsumerContext for Context {
         let done = match (what, cooperative) {
             (RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, cooperative) => {
                 self.assign(consumer, partitions);
-                let assigned = match cooperative {
-                    true => consumer.incremental_assign(partitions),
-                    false => consumer.assign(partitions),
-                };
+                let assigned =
+                    if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
                 // One that was taken away while it paused would pause for ever.
                 assigned.and_then(|()| consumer.resume(partitions))
             }

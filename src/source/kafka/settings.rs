@@ -131,9 +131,12 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
     if problems.is_empty() {
         // Some settings are looked at only together, when there is a client. It takes a twentieth of a second.
         let together = !settings.settings.is_empty();
-        let tried = trial(settings).map(|config| match together {
-            true => config.create_with_context::<_, BaseConsumer<_>>(Silent).map(drop),
-            false => config.create_native_config().map(drop),
+        let tried = trial(settings).map(|config| {
+            if together {
+                config.create_with_context::<_, BaseConsumer<_>>(Silent).map(drop)
+            } else {
+                config.create_native_config().map(drop)
+            }
         });
         match tried {
             Err((key, text)) => problems.push((key, text)),
@@ -385,17 +388,14 @@ mod tests {
     #[test]
     fn tls_and_scram_are_there_with_their_feature_and_missed_without_it() {
         let secure = settings("tls: {}, sasl: { mechanism: scram_sha512, username: u, password: p }");
-        match cfg!(feature = "kafka-tls") {
-            true => {
-                assert_eq!(problems(&secure), []);
-                let config = consumer(&secure).unwrap();
-                assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
-                assert_eq!(config.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
-            }
-            false => {
-                let found = problems(&secure);
-                assert!(found.len() == 2 && found.iter().all(|(_, text)| text.contains("kafka-tls")), "{found:?}");
-            }
+        if cfg!(feature = "kafka-tls") {
+            assert_eq!(problems(&secure), []);
+            let config = consumer(&secure).unwrap();
+            assert_eq!(config.get("security.protocol"), Some("sasl_ssl"));
+            assert_eq!(config.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
+        } else {
+            let found = problems(&secure);
+            assert!(found.len() == 2 && found.iter().all(|(_, text)| text.contains("kafka-tls")), "{found:?}");
         }
     }
 }
