@@ -156,7 +156,7 @@ async fn write_patiently(
         if failures == 1 {
             refused();
         }
-        if error.tell(health) {
+        if error.show_in(health) {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
         }
         tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;

@@ -75,8 +75,9 @@ impl Client {
     /// That there is no answer.
     pub async fn call(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Answer, CollectionError> {
         // What stands before the path of a call may be a secret.
-        let path = url.path().strip_prefix(self.folder()).unwrap_or(url.path());
-        let call = format!("{method} {path}");
+        let is_ours = url.origin() == self.url.origin();
+        let path = url.path().strip_prefix(self.folder()).filter(|path| is_ours && path.starts_with('/'));
+        let call = format!("{method} {}", path.unwrap_or(url.path()));
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
@@ -149,5 +150,9 @@ mod tests {
         let client = client(&format!("http://{nobody}/hunter2/?key=hunter2")).unwrap();
         let told = client.call(Method::GET, client.at("v1/things"), None).await.err().unwrap().to_string();
         assert!(told.starts_with("GET /v1/things: cannot connect") && !told.contains("hunter2"), "{told}");
+        let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let elsewhere = Url::parse(&format!("http://{elsewhere}/hunter2things")).unwrap();
+        let told = client.call(Method::GET, elsewhere, None).await.err().unwrap().to_string();
+        assert!(told.starts_with("GET /hunter2things: cannot connect"), "{told}");
     }
 }

@@ -46,15 +46,18 @@ pub use target::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 /// `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to be called inside a Tokio runtime, where
 /// the index runs its own work.
 pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
-    let another: Arc<dyn VectorIndex> = match &settings.index {
+    Ok(match &settings.index {
         IndexSettings::Embedded(embedded) => {
-            return Ok(Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?));
+            Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
-        IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Discard(_) => {
+            let discard = DiscardIndex::open(ledger)?;
+            // The ledger has just forgotten the points in it.
+            embedded::remove_graph(&settings.state.path);
+            Arc::new(discard)
+        }
         _ => external(settings, ledger, dimensions)?,
-    };
-    embedded::remove_graph(&settings.state.path);
-    Ok(another)
+    })
 }
 
 /// As [`build`], to search only: beside a process that writes, or without one.

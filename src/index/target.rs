@@ -69,11 +69,11 @@ pub enum IndexError {
 }
 
 impl IndexError {
-    /// Tells the health that the index fails, and why. Answers whether that is news.
-    pub fn tell(&self, health: &Health) -> bool {
+    /// Shows in the health that the index fails, and why. Answers whether that is news.
+    pub fn show_in(&self, health: &Health) -> bool {
         match self {
             Self::Unavailable(reason) => health.degraded(Component::Index, reason),
-            _ => health.unhealthy(Component::Index, self.to_string()),
+            other => health.unhealthy(Component::Index, other.to_string()),
         }
     }
 }

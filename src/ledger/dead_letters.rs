@@ -59,6 +59,13 @@ pub struct Letter {
     pub taken_in: bool,
 }
 
+impl Letter {
+    /// Whether there is a record in it. There is none of a document that was only looked at again.
+    fn has_record(&self) -> bool {
+        !self.payload.is_empty()
+    }
+}
+
 /// A record in the dead letters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
@@ -90,7 +97,7 @@ impl Ledger {
                     keep(transaction, letter, at_ms)?;
                 }
                 let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in) else { continue };
-                if !letter.payload.is_empty() {
+                if letter.has_record() {
                     drop_those_without_record(transaction, id)?;
                 }
                 if let Some(document) = at_rest(transaction, id)? {
@@ -171,7 +178,7 @@ impl Ledger {
 
 /// Renews the letter with a record that stands for the document of a letter without one, or does nothing. Whether there is one.
 fn renew_its_own(connection: &Connection, letter: &Letter, at_ms: i64) -> rusqlite::Result<bool> {
-    let Some(document) = letter.document.as_ref().filter(|_| letter.payload.is_empty()) else { return Ok(false) };
+    let Some(document) = letter.document.as_ref().filter(|_| !letter.has_record()) else { return Ok(false) };
     let mut renew = connection.prepare_cached(
         "UPDATE dead_letters SET at = ?2, reason = ?3, attempts = attempts + ?4, replay = 0 WHERE id =
              (SELECT max(id) FROM dead_letters WHERE document = ?1 AND taken_in = 1 AND octet_length(payload) > 0)",

@@ -134,7 +134,7 @@ impl Ledger {
 pub(super) fn drop_settled(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(
         r#"DELETE FROM journal WHERE seq < (
-               SELECT "offset" FROM positions WHERE positions.source = journal.source AND "partition" = ?1)"#,
+               SELECT "offset" FROM positions WHERE positions.source = journal.source AND "partition" = ?1 AND detail = '')"#,
         [PARTITION],
     )?;
     Ok(())

@@ -83,7 +83,7 @@ CREATE TABLE dead_letters (
     taken_in INTEGER NOT NULL,           -- 1: the change is part of its document
     replay   INTEGER NOT NULL DEFAULT 0, -- 1: asked for again, and not settled yet
     hash     BLOB NOT NULL,              -- SHA-256 of the payload
-    payload  BLOB NOT NULL,              -- the record's bytes
+    payload  BLOB NOT NULL,              -- the record's bytes; none of a document that was only looked at again
     UNIQUE (source, position, hash)
 ) STRICT;
 CREATE INDEX dead_letters_document ON dead_letters (document) WHERE document IS NOT NULL;

@@ -12,6 +12,9 @@ use super::packed::Chunks;
 use super::vector_keeper::VectorKeeper;
 use super::{HeldChunk, Ledger, LedgerOptions, Moot, PointKey, TakenRecord, dead_letters};
 
+/// How many bytes a row must lose to be written to another place. Less is not worth two writes to the indexes of the table.
+const WORTH_MOVING: usize = 256;
+
 /// What the ledger and the index shall hold of one document from now on.
 #[derive(Debug)]
 pub struct DocumentWrite {
@@ -161,18 +164,19 @@ impl<'t> Writing<'t> {
     ) -> Result<Self, Trouble> {
         let next_point: i64 =
             transaction.prepare_cached("SELECT next_point FROM counts")?.query_row([], |row| row.get(0))?;
+        let outstanding = if options.external {
+            "metadata IS ?2, (SELECT points FROM unwritten WHERE document = documents.id)"
+        } else {
+            "?2 IS NULL, NULL"
+        };
         Ok(Self {
             transaction,
             options,
-            select_document: transaction.prepare_cached(if options.external {
+            select_document: transaction.prepare_cached(&format!(
                 "SELECT id, metadata IS NOT NULL, chunks,
-                 octet_length(document) + octet_length(chunks) + coalesce(octet_length(metadata), 0), metadata IS ?2,
-                 (SELECT points FROM unwritten WHERE document = documents.id) FROM documents WHERE name = ?1"
-            } else {
-                "SELECT id, metadata IS NOT NULL, chunks,
-                 octet_length(document) + octet_length(chunks) + coalesce(octet_length(metadata), 0), ?2 IS NULL, NULL
+                 octet_length(document) + octet_length(chunks) + coalesce(octet_length(metadata), 0), {outstanding}
                  FROM documents WHERE name = ?1"
-            })?,
+            ))?,
             // Both take the same values: id, name, metadata, record, chunks, document. Without an id a row gets the next one.
             insert_document: transaction.prepare_cached("INSERT INTO documents VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?,
             update_document: transaction.prepare_cached(
@@ -213,7 +217,7 @@ impl<'t> Writing<'t> {
             }
             // A row that is only updated leaves its page as empty as it makes it, for good: documents that come and are deleted would take
             // their full size for ever. Where a row is deleted SQLite fills pages that are nearly empty from their neighbours.
-            Some(before) if bytes < before.bytes / 2 => {
+            Some(before) if bytes + WORTH_MOVING <= before.bytes => {
                 self.delete_document.execute([before.row])?;
                 self.insert_document.execute(values)?;
             }

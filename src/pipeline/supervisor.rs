@@ -201,7 +201,7 @@ async fn prepare_index(resources: &Resources) {
     let mut failures = 0;
     while let Err(error) = resources.index.prepare().await {
         failures += 1;
-        if error.tell(&resources.health) {
+        if error.show_in(&resources.health) {
             tracing::error!(%error, "the index cannot be used; waiting until it can");
         }
         tokio::time::sleep(PREPARE.delay(failures, fastrand::f64())).await;

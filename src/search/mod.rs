@@ -110,8 +110,14 @@ impl Searcher {
         }
     }
 
-    /// The documents nearest to a text, best first.
-    pub async fn search(&self, text: &str, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
+    /// The documents nearest to a text, best first. `room` is waited for when there is a question to the index, and what it gives comes
+    /// with the answer.
+    pub async fn search<R>(
+        &self,
+        text: &str,
+        options: SearchOptions,
+        room: impl Future<Output = Result<R, SearchError>>,
+    ) -> Result<(Vec<Hit>, R), SearchError> {
         self.counted(async {
             if text.trim().is_empty() {
                 return Err(SearchError::Invalid("the text to search for is empty".to_owned()));
@@ -119,25 +125,30 @@ impl Searcher {
             // Nothing is paid for a question that has no answer.
             self.index.can_search()?;
             let vector = self.questions.vector_of(text).await?;
-            Ok(self.index.search(self.query(vector, options, None)).await?)
+            let room = room.await?;
+            Ok((self.index.search(self.query(vector, options, None)).await?, room))
         })
         .await
     }
 
-    /// The documents nearest to a document, best first and without itself. Of several chunks, their mean is asked for.
-    pub async fn similar(&self, id: DocumentId, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
+    /// The documents nearest to a document, best first and without itself. Of several chunks, their mean is asked for. `room`: as for
+    /// [`Self::search`].
+    pub async fn similar<R>(
+        &self,
+        id: DocumentId,
+        options: SearchOptions,
+        room: impl Future<Output = Result<R, SearchError>>,
+    ) -> Result<(Vec<Hit>, R), SearchError> {
         self.counted(async {
             self.index.can_search()?;
             let vector = self.vector_of(id.clone()).await?;
-            Ok(self.index.search(self.query(vector, options, Some(id))).await?)
+            let room = room.await?;
+            Ok((self.index.search(self.query(vector, options, Some(id))).await?, room))
         })
         .await
     }
 
-    async fn counted(
-        &self,
-        search: impl Future<Output = Result<Vec<Hit>, SearchError>>,
-    ) -> Result<Vec<Hit>, SearchError> {
+    async fn counted<A>(&self, search: impl Future<Output = Result<A, SearchError>>) -> Result<A, SearchError> {
         let began = Instant::now();
         let mut counted = Counted { metrics: &self.metrics, outcome: SearchOutcome::Abandoned };
         let answer = search.await;
@@ -159,7 +170,7 @@ impl Searcher {
     }
 }
 
-/// Counts a search when it ends, as it also does when nobody waits for its answer any more.
+/// Counts a search when it ends, as it also does when nobody waits for its answer any more, or when it panics.
 struct Counted<'a> {
     metrics: &'a SearchMetrics,
     outcome: SearchOutcome,
@@ -167,7 +178,8 @@ struct Counted<'a> {
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.metrics.outcomes.of(self.outcome).inc();
+        let outcome = if std::thread::panicking() { SearchOutcome::Unavailable } else { self.outcome };
+        self.metrics.outcomes.of(outcome).inc();
     }
 }
 
@@ -257,8 +269,32 @@ mod tests {
         let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
         provider.faults.order([Fault::Unavailable]);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
-        tokio::time::timeout(Duration::from_millis(1), searcher.search("dry feet", options)).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(1), searcher.search("dry feet", options, async { Ok(()) }))
+            .await
+            .unwrap_err();
         assert_eq!(metrics.searches.outcomes.of(SearchOutcome::Abandoned).get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_room_for_an_answer_is_taken_while_the_provider_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Arc::new(FakeProvider::default());
+        let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
+        let (index, ledger) = (resources.index.clone(), resources.ledger.clone());
+        let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &Metrics::new());
+        provider.faults.order([Fault::Unavailable]);
+        let options = SearchOptions { k: 1, filter: None, with_vectors: false };
+        let asked = Cell::new(false);
+        let room = async {
+            asked.set(true);
+            Ok(())
+        };
+        let search = searcher.search("dry feet", options, room);
+        tokio::pin!(search);
+        tokio::time::timeout(Duration::from_millis(1), &mut search).await.unwrap_err();
+        assert!(!asked.get(), "it waits to ask the provider again");
+        search.await.expect_err("the fake cannot search");
+        assert!(asked.get());
     }
 
     #[tokio::test(start_paused = true)]
@@ -272,8 +308,8 @@ mod tests {
         let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
         let errors = [
-            searcher.search("dry feet", options.clone()).await.unwrap_err(),
-            searcher.similar(DocumentId::new("d").unwrap(), options).await.unwrap_err(),
+            searcher.search("dry feet", options.clone(), async { Ok(()) }).await.unwrap_err(),
+            searcher.similar(DocumentId::new("d").unwrap(), options, async { Ok(()) }).await.unwrap_err(),
         ];
         assert!(errors.iter().all(|error| error.to_string().contains("keeps nothing")), "{errors:?}");
         assert!(provider.calls().is_empty());

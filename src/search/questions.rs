@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::Histogram;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::batch::Estimator;
 use crate::dedup::cache::VectorCache;
@@ -37,6 +37,10 @@ const REMEMBERED: u64 = 8;
 const ROOM: usize = 32 << 10;
 /// What a question weighs beside its text, in KiB.
 const WEIGHT: usize = 16;
+/// How long a question waits for room.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to ask again then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module. Clones share what is remembered.
 #[derive(Clone)]
@@ -80,7 +84,15 @@ impl Questions {
             return Ok(vector);
         }
         let weight = ROOM.min(WEIGHT + text.len().div_ceil(1024)) as u32;
-        let place = self.room.clone().acquire_many_owned(weight).await.expect("the semaphore is never closed");
+        let Ok(place) = timeout(PATIENCE, self.room.clone().acquire_many_owned(weight)).await else {
+            let reason = "other questions take all the memory that there is for them; ask again later".to_owned();
+            return Err(SearchError::Unavailable { reason, retry_after: Some(RETRY_AFTER) });
+        };
+        let place = place.expect("the semaphore is never closed");
+        // Another may have asked the same meanwhile.
+        if let Some(vector) = self.remembered.get(&fingerprint) {
+            return Ok(vector);
+        }
         // In a task of its own: who asked may go away, and what is paid for is counted and remembered all the same.
         let (questions, text) = (self.clone(), Arc::from(text));
         let asking = tokio::spawn(async move {
@@ -201,5 +213,25 @@ mod tests {
         assert_eq!(provider.calls().len(), 1);
         questions.vector_of("warm hands").await.unwrap();
         assert_eq!(provider.paid().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_waited_for_room_is_not_paid_for_when_another_asked_the_same_meanwhile() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), None, &metrics);
+        let all = questions.room.clone().try_acquire_many_owned(ROOM as u32).unwrap();
+        let ask = || {
+            let questions = questions.clone();
+            tokio::spawn(async move { questions.vector_of(&"dry feet ".repeat(2 * 1024 * 1024)).await.unwrap() })
+        };
+        let late = questions.vector_of("warm hands").await.unwrap_err();
+        assert!(matches!(&late, SearchError::Unavailable { retry_after: Some(_), .. }), "{late}");
+        let asked = [ask(), ask()];
+        tokio::time::sleep(PATIENCE / 2).await;
+        drop(all);
+        for asked in asked {
+            asked.await.unwrap();
+        }
+        assert_eq!(provider.calls().len(), 1);
     }
 }

@@ -10,11 +10,12 @@ use actix_web::http::header::ContentType;
 use actix_web::web::Bytes;
 use serde::Serialize;
 
-use super::error::ApiError;
-use super::memory::{Pool, Taken, no_room, patiently};
+use super::memory::{NoRoom, Pool, Taken, patiently};
 
-/// What all large answers may take together, in bytes.
-const MEMORY: u64 = 128 << 20;
+/// What all large answers may take together that were foreseen, in bytes.
+const FORESEEN: u64 = 96 << 20;
+/// What they may take beyond.
+const BEYOND: u64 = 32 << 20;
 /// Answers of at most so many bytes take no share: there are no more of them than connections.
 const SMALL: u64 = 64 << 10;
 /// How much of an answer is handed over to its connection at a time, in bytes.
@@ -24,42 +25,49 @@ const HOLDERS: &str = "large answers to other requests";
 
 /// The memory that large answers may take.
 pub(super) struct Answers {
-    pool: Pool,
+    /// For what may be waited for.
+    foreseen: Pool,
+    /// For what is there. Nobody waits for it, so that what is free can be had.
+    beyond: Pool,
 }
 
 /// What an answer takes of the memory, until it was handed over or is dropped.
 #[derive(Default)]
-pub(super) struct Share(Taken);
+pub(super) struct Share {
+    foreseen: Taken,
+    beyond: Taken,
+}
 
 impl Answers {
     pub(super) fn new() -> Self {
-        Self { pool: Pool::new(MEMORY) }
+        Self { foreseen: Pool::new(FORESEEN), beyond: Pool::new(BEYOND) }
     }
 
     /// A share for an answer that may have about so many bytes, before any of it is there. Where there is no room, that is waited for, some
     /// seconds at most.
-    pub(super) async fn expect(&self, bytes: u64) -> Result<Share, ApiError> {
+    pub(super) async fn expect(&self, bytes: u64) -> Result<Share, NoRoom> {
         let mut share = Share::default();
         if bytes > SMALL {
-            patiently(self.pool.grow(&mut share.0, bytes), HOLDERS).await?;
+            patiently(self.foreseen.grow(&mut share.foreseen, bytes), HOLDERS).await?;
         }
         Ok(share)
     }
 
     /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
-    pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, ApiError> {
+    pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, NoRoom> {
         let bytes = if json.len() as u64 > SMALL { json.len() as u64 } else { 0 };
-        share.0.shrink(bytes);
-        if self.pool.try_grow(&mut share.0, bytes) {
+        share.foreseen.shrink(bytes);
+        if self.beyond.try_grow(&mut share.beyond, bytes.saturating_sub(share.foreseen.bytes())) {
             Ok(Body { rest: json, _share: share })
         } else {
-            Err(no_room(HOLDERS))
+            Err(NoRoom(HOLDERS))
         }
     }
 
+    /// Kibibytes that are free.
     #[cfg(test)]
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
+    pub(super) fn room(&self) -> usize {
+        self.foreseen.room() + self.beyond.room()
     }
 }
 
@@ -103,8 +111,9 @@ mod tests {
     use actix_web::http::StatusCode;
 
     use super::*;
+    use crate::server::error::ApiError;
 
-    const ROOM: usize = (MEMORY >> 10) as usize;
+    const ROOM: usize = ((FORESEEN + BEYOND) >> 10) as usize;
 
     fn json(bytes: usize) -> Bytes {
         Bytes::from(vec![b'7'; bytes])
@@ -114,36 +123,48 @@ mod tests {
     async fn an_answer_has_its_share_until_it_is_handed_over_or_dropped() {
         let answers = Answers::new();
         let share = answers.expect(1 << 20).await.unwrap();
-        assert_eq!(answers.pool.room(), ROOM - 1_024);
+        assert_eq!(answers.room(), ROOM - 1_024);
         let answer = answers.json(json(100 << 10), share).unwrap().respond();
-        assert_eq!(answers.pool.room(), ROOM - 100, "what it does not need is free");
+        assert_eq!(answers.room(), ROOM - 100, "what it does not need is free");
         let mut body = answer.into_body();
         assert_eq!(body.size(), BodySize::Sized(100 << 10));
         let mut parts = Vec::new();
         while let Some(part) = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await {
             parts.push(part.unwrap().len());
-            assert_eq!(answers.pool.room(), ROOM - 100);
+            assert_eq!(answers.room(), ROOM - 100);
         }
         assert_eq!(parts, [PART, PART, PART, 4 << 10]);
         drop(body);
-        assert_eq!(answers.pool.room(), ROOM);
+        assert_eq!(answers.room(), ROOM);
         let unread = answers.json(json(100 << 10), Share::default()).unwrap();
-        assert_eq!(answers.pool.room(), ROOM - 100, "nothing was expected of it");
+        assert_eq!(answers.room(), ROOM - 100, "nothing was expected of it");
         drop(unread);
-        assert_eq!(answers.pool.room(), ROOM);
+        assert_eq!(answers.room(), ROOM);
     }
 
     #[actix_rt::test]
     async fn an_answer_that_finds_no_room_is_to_be_asked_for_again_and_a_small_one_always_does() {
         tokio::time::pause();
         let answers = Answers::new();
-        let _all = answers.expect(2 * MEMORY).await.unwrap();
-        let refused = answers.expect(SMALL + 1).await.err().expect("there is no room").error_response();
+        let _foreseen = answers.expect(2 * FORESEEN).await.unwrap();
+        let _beyond = answers.json(json(2 * BEYOND as usize), Share::default()).unwrap();
+        let refused = ApiError::from(answers.expect(SMALL + 1).await.err().expect("there is no room")).error_response();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
         let share = answers.expect(SMALL).await.unwrap();
         assert_eq!(answers.json(json(SMALL as usize), share).unwrap().respond().status(), StatusCode::OK);
         let large = answers.json(json(SMALL as usize + 1), Share::default()).err().expect("there is no room");
-        assert_eq!(large.status_code(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ApiError::from(large).status_code(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[actix_rt::test]
+    async fn an_answer_that_is_there_has_its_room_though_another_waits_for_what_it_may_be() {
+        tokio::time::pause();
+        let answers = Answers::new();
+        let _most = answers.expect(FORESEEN - SMALL).await.unwrap();
+        let waits = answers.expect(2 * SMALL);
+        tokio::pin!(waits);
+        assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await);
+        assert!(answers.json(json(1 << 20), Share::default()).is_ok());
     }
 }

@@ -104,7 +104,7 @@ impl Memory {
             self.beginnings.grow(&mut share.beginning, beginning).await;
             self.rest.grow(&mut share.rest, rest).await;
         };
-        patiently(grown, "the bodies of other requests").await
+        Ok(patiently(grown, "the bodies of other requests").await?)
     }
 
     /// Kibibytes that are free.

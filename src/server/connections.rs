@@ -24,6 +24,8 @@ const WORKERS: usize = 2;
 const CONNECTIONS: u32 = 2_048;
 /// The most connections that the system takes in before a worker does.
 const BACKLOG: i32 = 1_024;
+/// How much of an answer the system takes before its caller does, in bytes.
+const SEND_BUFFER: usize = 256 << 10;
 /// After the system refused a connection that was there: most often there are too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(500);
 /// How long connections may take to end when the server stops.
@@ -77,6 +79,9 @@ impl Connections {
         // So that the next process need not wait until the connections of this one are forgotten.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // A write goes on when a third of this is free again: with the megabytes that systems grow it to, a caller who takes some kilobytes a
+        // second would be taken for one who takes nothing.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let room = Arc::new(Semaphore::new(CONNECTIONS as usize));

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::error::ApiError;
+use crate::search::SearchError;
 
 /// How long a request waits for room before its caller is asked to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,11 +38,14 @@ impl Pool {
         }
     }
 
-    /// As [`Self::grow`], but whether it is free already.
+    /// As [`Self::grow`], but whether it is free already. It never is while anybody waits: who waits has all that is free.
     pub(super) fn try_grow(&self, taken: &mut Taken, bytes: u64) -> bool {
         let missing = self.missing(taken, bytes);
-        let more = (missing > 0).then(|| self.free.clone().try_acquire_many_owned(missing));
-        more.is_none_or(|more| more.map(|more| taken.add(more)).is_ok())
+        if missing > 0 {
+            let Ok(more) = self.free.clone().try_acquire_many_owned(missing) else { return false };
+            taken.add(more);
+        }
+        true
     }
 
     fn missing(&self, taken: &Taken, bytes: u64) -> u32 {
@@ -65,6 +68,11 @@ impl Taken {
         }
     }
 
+    /// How many bytes they are.
+    pub(super) fn bytes(&self) -> u64 {
+        u64::from(self.kibibytes()) << 10
+    }
+
     fn kibibytes(&self) -> u32 {
         self.0.as_ref().map_or(0, |held| u32::try_from(held.num_permits()).unwrap_or(u32::MAX))
     }
@@ -82,12 +90,23 @@ fn kibibytes(bytes: u64) -> u32 {
 }
 
 /// Waits some seconds for room. Requests that wait for each other do not wait for ever: one gives up, and what it had is free.
-pub(super) async fn patiently(room: impl Future<Output = ()>, holders: &str) -> Result<(), ApiError> {
-    timeout(PATIENCE, room).await.map_err(|_| no_room(holders))
+pub(super) async fn patiently(room: impl Future<Output = ()>, holders: &'static str) -> Result<(), NoRoom> {
+    timeout(PATIENCE, room).await.map_err(|_| NoRoom(holders))
 }
 
-/// What a caller is told for whom there is no room.
-pub(super) fn no_room(holders: &str) -> ApiError {
-    let reason = format!("{holders} take all the memory that there is for them; send this request again later");
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, reason).after(Some(RETRY_AFTER))
+/// These take all the memory that there is.
+#[derive(Debug)]
+pub(super) struct NoRoom(pub(super) &'static str);
+
+impl From<NoRoom> for SearchError {
+    fn from(NoRoom(holders): NoRoom) -> Self {
+        let reason = format!("{holders} take all the memory that there is for them; send this request again later");
+        Self::Unavailable { reason, retry_after: Some(RETRY_AFTER) }
+    }
+}
+
+impl From<NoRoom> for ApiError {
+    fn from(no_room: NoRoom) -> Self {
+        SearchError::from(no_room).into()
+    }
 }

@@ -476,7 +476,7 @@ mod tests {
         let ground = Ground::new(Setup::default()).await;
         ground.hold("p1", 1, &["Boots"; 2_000]);
         tokio::time::pause();
-        let room = || ground.shared().answers.pool().room();
+        let room = || ground.shared().answers.room();
         let all = room();
         let service = http(ground.shared()).new_service(()).await.unwrap();
         for reads in [true, false] {

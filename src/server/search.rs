@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::actor::offload::on_core;
 use crate::document::decode;
 use crate::index::{Filter, Hit};
-use crate::search::{MAX_K, SearchOptions};
+use crate::search::{MAX_K, SearchError, SearchOptions};
 use crate::view::HitsView;
 
 use super::Shared;
@@ -128,21 +128,25 @@ pub async fn similar(
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
     let (id, options) = (document_id(&id)?, options(k, filter, vectors)?);
-    let share = expect(&shared, &options).await?;
-    let hits = shared.context.searcher.similar(id, options).await?;
+    let room = expect(&shared, &options);
+    let (hits, share) = shared.context.searcher.similar(id, options, room).await?;
     answer(&shared, hits, share).await
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    let share = expect(shared, &options).await?;
-    let hits = shared.context.searcher.search(text, options).await?;
+    let room = expect(shared, &options);
+    let (hits, share) = shared.context.searcher.search(text, options, room).await?;
     answer(shared, hits, share).await
 }
 
 /// Room for what may be found.
-async fn expect(shared: &Shared, options: &SearchOptions) -> Result<Share, ApiError> {
+fn expect<'a>(
+    shared: &'a Shared,
+    options: &SearchOptions,
+) -> impl Future<Output = Result<Share, SearchError>> + use<'a> {
     let dimensions = if options.with_vectors { shared.context.report.provider.space().dimensions as u64 } else { 0 };
-    shared.answers.expect(options.k as u64 * (HIT + NUMBER * dimensions)).await
+    let bytes = options.k as u64 * (HIT + NUMBER * dimensions);
+    async move { Ok(shared.answers.expect(bytes).await?) }
 }
 
 async fn answer(shared: &Shared, hits: Vec<Hit>, share: Share) -> Result<HttpResponse, ApiError> {

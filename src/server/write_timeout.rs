@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a write may wait until any of it is taken.
+/// How long a write may wait until any of it is taken. The system takes more when a third of its buffer is free again, which
+/// [`super::connections`] keeps small for that.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// See the module.

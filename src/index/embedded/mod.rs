@@ -22,8 +22,6 @@ mod tests;
 mod twins;
 
 use std::collections::{HashSet, VecDeque};
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -189,14 +187,15 @@ impl EmbeddedIndex {
     }
 }
 
-/// Takes the graph out of a folder whose index is another now: nobody would ever read it again as it is. For who alone writes to the
-/// folder; a process that searches the graph keeps what it has open.
+/// Takes the graph out of the folder of a ledger that has forgotten its points. For who alone writes to the folder; a process that searches
+/// the graph keeps what it has open.
 pub fn remove_graph(folder: &Path) {
     let path = folder.join(FILE);
-    match fs::remove_file(&path) {
-        Ok(()) => info!("removed the search graph {}: the index is another", path.display()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => warn!("{} is of no use any more, and cannot be removed: {error}", path.display()),
+    if path.exists() {
+        match file::remove(&path) {
+            Ok(()) => info!("removed the search graph {}, whose points are forgotten", path.display()),
+            Err(reason) => warn!("{reason}"),
+        }
     }
 }
 
