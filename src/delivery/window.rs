@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Partition, Position, Receipt, Record, Room, Verdicts};
@@ -80,6 +81,12 @@ impl Window {
         self.open += 1;
         self.deliveries.push_back(Delivery { record, change, since: now, losses: 0, travels: false, fate: Fate::Open });
         self.first + self.deliveries.len() as u64 - 1
+    }
+
+    /// Takes in a position that no record was given with: it may be committed when all before it is settled.
+    pub fn note(&mut self, position: Position, now: Instant) {
+        let number = self.admit(Record::new(Bytes::new(), position, Version::OLDEST), None, now);
+        self.settle(number);
     }
 
     /// The open delivery of this number; `None` when it was settled.
@@ -207,7 +214,6 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -242,6 +248,19 @@ mod tests {
         assert_eq!(window.room().unwrap().bytes, 5);
         admit(&mut window, record(&file, 2));
         assert!(window.room().is_none());
+    }
+
+    #[test]
+    fn a_position_without_a_record_is_committed_behind_what_was_given_before() {
+        let (file, gone) = (partition("file"), partition("gone"));
+        let mut window = Window::new(Room { records: 3, bytes: 1000 });
+        let number = admit(&mut window, record(&file, 1));
+        let noted = Position { partition: gone, offset: 7, ordinal: 2 };
+        window.note(noted.clone(), Instant::now());
+        assert_eq!((window.open(), window.bytes(), window.take_settled()), (1, 10, vec![]));
+        window.settle(number);
+        assert_eq!(window.take_settled(), [record(&file, 1).position, noted]);
+        assert_eq!((window.open(), window.records()), (0, 0));
     }
 
     #[test]

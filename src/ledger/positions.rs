@@ -50,6 +50,18 @@ impl Ledger {
         })
     }
 
+    /// Forgets how far partitions of a source were settled, by name: they are read from their start, should they come again.
+    pub fn forget_partitions(&self, source: &str, names: &[String]) -> Result<(), LedgerError> {
+        self.change("forget positions", |transaction| {
+            let mut statement =
+                transaction.prepare_cached(r#"DELETE FROM positions WHERE source = ?1 AND "partition" = ?2"#)?;
+            for name in names {
+                statement.execute([source, name])?;
+            }
+            Ok(())
+        })
+    }
+
     /// Forgets how far a source was settled: it is read from its start again.
     pub fn forget_positions(&self, source: &str) -> Result<(), LedgerError> {
         self.change("forget positions", |transaction| {
@@ -77,6 +89,8 @@ mod tests {
         ledger.commit_positions("files", &[position("a", "2", big)]).unwrap();
         ledger.commit_positions("other", &[position("a", "x", 4)]).unwrap();
         assert_eq!(ledger.positions("files").unwrap(), [position("a", "2", big), position("b", "1", small)]);
+        ledger.forget_partitions("files", &["a".to_owned(), "none".to_owned()]).unwrap();
+        assert_eq!(ledger.positions("files").unwrap(), [position("b", "1", small)]);
         ledger.forget_positions("files").unwrap();
         assert_eq!(ledger.positions("files").unwrap(), []);
         assert_eq!(ledger.positions("other").unwrap(), [position("a", "x", 4)]);

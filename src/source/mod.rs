@@ -88,6 +88,9 @@ pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<Make
 pub enum Read {
     /// The next records in the order of their partitions; never empty.
     Records(Vec<Record>),
+    /// No record, but news of where partitions stand, in the order of their records: each is committed when all that was given before
+    /// is settled. Never empty.
+    Positions(Vec<Position>),
     /// These partitions are read by someone else from now on: what was given of them and is not settled is let go. Should one
     /// come back, it is given again from its committed position.
     Revoked(Vec<Arc<Partition>>),
@@ -129,6 +132,12 @@ pub trait Source: Send + 'static {
     /// Told when positions were committed in the ledger, newest per partition: a journal may drop what lies before.
     fn committed(&mut self, _positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         async { Ok(()) }.boxed()
+    }
+
+    /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted. Asked before every read;
+    /// each is told once, when all that it ever gave was settled long ago.
+    fn forgotten(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Called about every second while nothing is read, for want of room, say: for what may be gone by the time there is.

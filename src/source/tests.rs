@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 
 use super::actor::{Ingestor, LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD, Rest, StopReading, Wiring};
+use super::{Partition, Position};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Room, Verdict};
 use crate::document::{Operation, Version};
@@ -87,6 +88,12 @@ impl Stage {
         self.ledger().positions("script").unwrap().iter().map(|position| position.offset).max().unwrap_or(0)
     }
 
+    /// The partitions of which a position is kept.
+    fn names(&self) -> Vec<String> {
+        let kept = self.ledger().positions("script").unwrap();
+        kept.iter().map(|position| position.partition.name.clone()).collect()
+    }
+
     /// The changes that lie at the deduplicator, of any number of messages.
     async fn arrived(&self, world: &World) -> Vec<Incoming> {
         world.rest().await;
@@ -110,6 +117,10 @@ fn events(numbers: std::ops::Range<usize>) -> Vec<String> {
 
 fn script(events: &[String]) -> Script {
     Script::with(events.iter().map(String::as_str), 4, true)
+}
+
+fn partition(name: &str) -> Partition {
+    Partition { name: name.to_owned(), detail: String::new() }
 }
 
 fn settle(changes: impl IntoIterator<Item = Incoming>) {
@@ -485,6 +496,27 @@ fn what_is_revoked_is_neither_waited_for_nor_committed_and_is_given_again_when_i
         world.rest().await;
         assert_eq!((stage.committed(), stage.rests()), (6, true));
         assert_eq!(script.told(), [2, 6]);
+    });
+}
+
+#[test]
+fn news_of_a_partition_are_committed_behind_what_it_gave_and_one_that_is_forgotten_leaves_the_ledger() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..2).iter().map(String::as_str), 4, false);
+        let old = Position { partition: Arc::new(partition("old")), offset: 0, ordinal: 0 };
+        let prepare = |resources: &Resources| resources.ledger.commit_positions("script", &[old]).unwrap();
+        let stage = Stage::prepared(&world, &script, prepare).await;
+        let open = stage.arrived(&world).await;
+        assert_eq!((open.len(), stage.names()), (2, vec!["old".to_owned()]));
+        script.note(7);
+        script.forget("old");
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.names(), stage.rests()), (0, vec![], false));
+        settle(open);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.names(), stage.rests()), (7, vec!["script".to_owned()], true));
+        let filtered = stage.resources.metrics.events.of(None, Outcome::Filtered);
+        assert_eq!((script.told(), filtered.get()), (vec![7], 0), "news are no event");
     });
 }
 

@@ -34,6 +34,7 @@ pub(super) struct ReadOutcome {
 
 pub(super) enum Found {
     Records(Vec<(Record, Said)>),
+    Positions(Vec<Position>),
     Revoked(Vec<Arc<Partition>>),
     Idle,
     Finished,
@@ -74,9 +75,15 @@ impl Errand {
             self.feed.source.committed(&self.untold).await?;
             self.untold.clear();
         }
+        let forgotten = self.feed.source.forgotten();
+        if !forgotten.is_empty() {
+            let name = self.name.clone();
+            patiently(&self.ledger, move |ledger| ledger.forget_partitions(&name, &forgotten)).await;
+        }
         match self.feed.source.read(self.room).await? {
             Read::Idle => Ok(Found::Idle),
             Read::Finished => Ok(Found::Finished),
+            Read::Positions(positions) => Ok(Found::Positions(positions)),
             Read::Revoked(partitions) => Ok(Found::Revoked(partitions)),
             Read::Records(records) => Ok(Found::Records(self.understand(records).await)),
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use super::Ingestor;
 use super::errand::{Errand, Found, ReadOutcome, Said};
@@ -154,12 +155,16 @@ impl Ingestor {
                 reading.failing = None;
                 reading.remaining = remaining;
                 reading.end = match &found {
-                    Found::Records(_) | Found::Revoked(_) => End::Reading,
+                    Found::Records(_) | Found::Positions(_) | Found::Revoked(_) => End::Reading,
                     Found::Idle => End::Idle,
                     Found::Finished => End::Finished,
                 };
                 match found {
                     Found::Records(records) => reading.records = records,
+                    Found::Positions(positions) => {
+                        let now = Instant::now();
+                        positions.into_iter().for_each(|position| state.window.note(position, now));
+                    }
                     Found::Revoked(partitions) => self.let_go(&partitions),
                     Found::Idle | Found::Finished => {}
                 }

@@ -22,6 +22,10 @@ struct Scripted {
     partition: Mutex<Arc<Partition>>,
     /// Where it goes on, and what it says first, when its partition was taken away and came back.
     revoked: Mutex<Option<(u64, Arc<Partition>)>>,
+    /// What it says of where its partition stands, without a record.
+    noted: Mutex<Option<u64>>,
+    /// The partitions that need not be remembered any more.
+    forgotten: Mutex<Vec<String>>,
     /// The most records of one read.
     at_once: usize,
     /// Whether it ends after the last record, or waits for more.
@@ -46,6 +50,8 @@ impl Script {
             records: Mutex::new(records),
             partition: Mutex::new(partition()),
             revoked: Mutex::default(),
+            noted: Mutex::default(),
+            forgotten: Mutex::default(),
             at_once,
             ends,
             faults: Faults::default(),
@@ -76,6 +82,16 @@ impl Script {
     pub fn revoke(&self, back_at: u64) {
         let gone = std::mem::replace(&mut *self.0.partition.lock(), partition());
         *self.0.revoked.lock() = Some((back_at, gone));
+    }
+
+    /// The next read says that its partition stands at this offset.
+    pub fn note(&self, offset: u64) {
+        *self.0.noted.lock() = Some(offset);
+    }
+
+    /// This partition need not be remembered any more.
+    pub fn forget(&self, partition: &str) {
+        self.0.forgotten.lock().push(partition.to_owned());
     }
 
     /// How many records it has.
@@ -136,6 +152,9 @@ impl ScriptSource {
             return Ok(Read::Revoked(vec![gone]));
         }
         let partition = script.partition.lock().clone();
+        if let Some(offset) = script.noted.lock().take() {
+            return Ok(Read::Positions(vec![Position { partition, offset, ordinal: offset }]));
+        }
         let mut given = Vec::new();
         let mut bytes = 0;
         {
@@ -179,6 +198,10 @@ impl Source for ScriptSource {
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         self.script.0.told.lock().extend(positions.iter().map(|position| position.offset));
         async { Ok(()) }.boxed()
+    }
+
+    fn forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.script.0.forgotten.lock())
     }
 
     fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {

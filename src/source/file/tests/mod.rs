@@ -90,12 +90,25 @@ fn touch(path: &Path, second: u64) {
 
 /// Reads until there is nothing more, for now or ever.
 async fn drain(source: &mut FileSource) -> Result<Vec<Record>, SourceError> {
+    drain_into(source, &mut Kept::default()).await
+}
+
+/// The position of each partition as the ledger would keep it, by name.
+type Kept = std::collections::BTreeMap<String, Position>;
+
+/// As [`drain`], and everything is committed.
+async fn drain_into(source: &mut FileSource, kept: &mut Kept) -> Result<Vec<Record>, SourceError> {
     let mut records = Vec::new();
     loop {
-        match source.read(ROOM).await? {
-            Read::Records(more) => records.extend(more),
+        let committed: Vec<Position> = match source.read(ROOM).await? {
+            Read::Records(more) => {
+                records.extend(more.iter().cloned());
+                more.into_iter().map(|record| record.position).collect()
+            }
+            Read::Positions(positions) => positions,
             Read::Idle | Read::Finished | Read::Revoked(_) => return Ok(records),
-        }
+        };
+        kept.extend(committed.into_iter().map(|position| (position.partition.name.clone(), position)));
     }
 }
 
@@ -111,7 +124,7 @@ fn with_detail(position: &Position, detail: String) -> Position {
 
 /// The last position of each partition, as the ledger would keep it.
 fn positions(records: &[Record]) -> Vec<Position> {
-    let mut newest = std::collections::BTreeMap::new();
+    let mut newest = Kept::new();
     for record in records {
         newest.insert(record.position.partition.name.clone(), committed(record));
     }
