@@ -69,6 +69,9 @@ pub(super) struct Progress {
     /// Where to read on.
     #[serde(flatten)]
     pub mark: Mark,
+    /// Whether nobody waits for it any more: it was read to its end and seen to go, or was missed and told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 /// `Partition::detail` of a file.
@@ -81,6 +84,9 @@ pub(super) struct Detail {
     /// Files that had this name before and are still there under another: without them, a restart would read them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Progress>,
+    /// See [`Progress::gone`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
 impl FileId {
@@ -175,6 +181,11 @@ impl Identity {
         self.modified
     }
 
+    /// Whether it was one file with this one, whatever was written to it.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        self.id.may_be(other.id) && self.born == other.born
+    }
+
     /// How long the file was.
     pub fn size(&self) -> u64 {
         self.size
@@ -194,8 +205,9 @@ impl Progress {
         // A source of another kind may have had this source's name: what it noted is about no file.
         let of_files = committed.iter().filter(|row| row.partition.detail.starts_with('{'));
         of_files.filter_map(|row| match serde_json::from_str(&row.partition.detail) {
-            Ok(Detail { identity, base, earlier }) => {
-                let progress = Self { identity, base, mark: Mark { offset: row.offset, ordinal: row.ordinal } };
+            Ok(Detail { identity, base, earlier, gone }) => {
+                let mark = Mark { offset: row.offset, ordinal: row.ordinal };
+                let progress = Self { identity, base, mark, gone };
                 Some((row.partition.name.as_str(), progress, earlier))
             }
             Err(error) => {
@@ -203,6 +215,11 @@ impl Progress {
                 None
             }
         })
+    }
+
+    /// The version of its last record.
+    pub fn end(&self) -> i64 {
+        batch::version(self.base, self.mark.ordinal)
     }
 
     /// The version before the first record of what took this file's place: newer than all of this file.
@@ -262,7 +279,8 @@ mod tests {
             let may_be =
                 [FileFormat::Csv, FileFormat::Jsonl].map(|format| progress.identity.may_be_read_as(Some(format)));
             assert_eq!(may_be, formats, "{kept}");
-            let detail = Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress] };
+            let detail =
+                Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress], gone: false };
             let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
             assert_eq!(read.earlier, detail.earlier);
         }

@@ -3,13 +3,14 @@
 //! A partition is a file, named by its path. Positions of one name come in the order of reading, and start again at 0 when
 //! another file, or another content, takes the name: commit them in that order.
 //!
-//! `scan` finds the files, `kind` tells how they are read, `identity` knows them again, `csv`, `parquet` and the source's `lines` cut
-//! records out of them, and `once` and `follow` are the two ways to go through them.
+//! `scan` finds the files, `kind` tells how they are read, `identity` knows them again, `gone` bounds what is known, `csv`, `parquet`
+//! and the source's `lines` cut records out of them, and `once` and `follow` are the two ways to go through them.
 
 mod content;
 mod csv;
 mod decompress;
 mod follow;
+mod gone;
 mod gzip;
 mod identity;
 mod kind;
@@ -45,6 +46,7 @@ pub struct FileSource {
     next_look: Instant,
     remaining: Option<u64>,
     trouble: Option<String>,
+    forgotten: Vec<String>,
 }
 
 enum Reader {
@@ -52,16 +54,19 @@ enum Reader {
     Follow(Box<Follow>),
 }
 
-/// What a step gave, how many bytes were left behind it, and what cannot be read.
+/// What a step gave, how many bytes were left behind it, what cannot be read, and which names were forgotten.
 struct Answer {
     step: Result<Step, SourceError>,
     remaining: u64,
     trouble: Option<String>,
+    forgotten: Vec<String>,
 }
 
 /// What one look at the files gave.
 enum Step {
     Records(Vec<super::Record>),
+    /// See [`Read::Positions`].
+    Positions(Vec<Position>),
     /// Something is there that cannot be read just yet.
     Waiting,
     Nothing,
@@ -80,7 +85,13 @@ impl FileSource {
     }
 
     fn of(reader: Reader) -> Self {
-        Self { reader: Blocking::new(reader), next_look: Instant::now(), remaining: None, trouble: None }
+        Self {
+            reader: Blocking::new(reader),
+            next_look: Instant::now(),
+            remaining: None,
+            trouble: None,
+            forgotten: Vec::new(),
+        }
     }
 
     async fn step(
@@ -89,11 +100,12 @@ impl FileSource {
     ) -> Result<Step, SourceError> {
         let answer = self.reader.run(|reader| {
             let step = work(reader);
-            Answer { step, remaining: reader.remaining(), trouble: reader.trouble() }
+            Answer { step, remaining: reader.remaining(), trouble: reader.trouble(), forgotten: reader.forgotten() }
         });
-        let Answer { step, remaining, trouble } = answer.await?;
+        let Answer { step, remaining, trouble, forgotten } = answer.await?;
         self.remaining = Some(remaining);
         self.trouble = trouble;
+        self.forgotten.extend(forgotten);
         step
     }
 }
@@ -127,6 +139,13 @@ impl Reader {
         }
     }
 
+    fn forgotten(&mut self) -> Vec<String> {
+        match self {
+            Self::Once(once) => once.forgotten(),
+            Self::Follow(follow) => follow.forgotten(),
+        }
+    }
+
     fn trouble(&self) -> Option<String> {
         match self {
             // A read fails when nothing else is left.
@@ -153,6 +172,7 @@ impl Source for FileSource {
                 let now = Instant::now();
                 match self.step(move |reader| reader.step(room, now)).await? {
                     Step::Records(records) => return Ok(Read::Records(records)),
+                    Step::Positions(positions) => return Ok(Read::Positions(positions)),
                     Step::Finished => return Ok(Read::Finished),
                     Step::Nothing if now >= idle => {
                         self.next_look = now + POLL;
@@ -163,6 +183,10 @@ impl Source for FileSource {
             }
         }
         .boxed()
+    }
+
+    fn forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// Followed files may be rotated away meanwhile.

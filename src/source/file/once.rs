@@ -1,6 +1,6 @@
 //! Files that are read to their end, one after the other.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Step;
 use super::content::{Content, Mark};
+use super::gone;
 use super::identity::{Detail, Identity, Progress};
 use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
@@ -27,6 +28,8 @@ pub(super) struct Once {
     /// What could not be read, to be tried again and told when the others are done.
     failed: Vec<(PathBuf, String)>,
     problems: Vec<String>,
+    /// The names of files that are gone, to be told.
+    forgotten: Vec<String>,
 }
 
 struct Open {
@@ -49,16 +52,37 @@ impl Once {
             current: None,
             failed: Vec::new(),
             problems: Vec::new(),
+            forgotten: Vec::new(),
         }
     }
 
     /// Remembers the committed positions and looks for the files.
     pub fn open(&mut self, committed: &[Position]) -> Result<(), SourceError> {
         for (name, progress, _) in Progress::all(committed) {
-            self.note_end(progress.identity.modified(), batch::version(progress.base, progress.mark.ordinal));
+            self.note_end(progress.identity.modified(), progress.end());
             self.known.insert(name.to_owned(), progress);
         }
-        self.scan(None)
+        self.scan(None)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Forgets files that are gone, if they are too many: not where nothing is, or something could not be looked at, for they may be there.
+    fn forget(&mut self) {
+        if self.queue.is_empty() || !self.problems.is_empty() {
+            return;
+        }
+        let there: HashSet<String> = self.queue.iter().map(|seen| seen.path.display().to_string()).collect();
+        let known = self.known.iter().map(|(name, progress)| (name.as_str(), progress));
+        self.forgotten = gone::too_many(known.filter(|(name, _)| !there.contains(*name)));
+        for name in &self.forgotten {
+            self.known.remove(name);
+        }
+    }
+
+    /// The names that were forgotten since the last call.
+    pub fn forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The next records, as many as there is room for.
@@ -141,7 +165,7 @@ impl Once {
         let file = Arc::new(file);
         let content = Content::open(&file, seen.kind, self.settings.max_record.as_usize(), given)
             .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
-        let detail = Detail { identity: identity.clone(), base, earlier: Vec::new() }.to_json();
+        let detail = Detail { identity: identity.clone(), base, earlier: Vec::new(), gone: false }.to_json();
         let place = Place { partition: Arc::new(Partition { name: name.to_owned(), detail }), base };
         Ok(Open { path: seen.path.clone(), file, identity, content, place, given })
     }
@@ -151,7 +175,7 @@ impl Once {
         let Some(Open { path, identity, place, given, .. }) = self.current.take() else { return };
         let name = &place.partition.name;
         let reason = format!("`{name}` cannot be read: {reason}");
-        self.known.insert(name.clone(), Progress { identity, base: place.base, mark: given });
+        self.known.insert(name.clone(), Progress { identity, base: place.base, mark: given, gone: false });
         self.fail(path, reason);
     }
 

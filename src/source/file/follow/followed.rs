@@ -80,6 +80,11 @@ impl Followed {
         &self.place.partition.name
     }
 
+    /// How far it was read.
+    pub fn progress(&self) -> Progress {
+        Progress { identity: self.identity.clone(), base: self.place.base, mark: self.given, gone: false }
+    }
+
     /// Whether all is read that is there now.
     pub fn is_read_to_its_end(&self) -> bool {
         self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
@@ -147,7 +152,7 @@ impl Followed {
 
     fn start_again(&mut self, why: &str, max_record: usize) -> Result<(), String> {
         info!(file = self.name(), line = self.given.ordinal, why, "a file was overwritten; reading it from the start");
-        let before = Progress { identity: self.identity.clone(), base: self.place.base, mark: self.given };
+        let before = self.progress();
         self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
         self.given = Mark::default();
         self.identity = Identity::of(&self.file, self.kind.format).map_err(|error| error.to_string())?;
@@ -156,7 +161,8 @@ impl Followed {
     }
 
     pub fn set_place(&mut self, base: i64) {
-        let detail = Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone() }.to_json();
+        let detail =
+            Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone(), gone: false }.to_json();
         let name = self.path.display().to_string();
         self.place = Place { partition: Arc::new(Partition { name, detail }), base };
     }

@@ -1,16 +1,18 @@
 //! How far files were read under each name: what a file that is seen is known by, whatever it is called now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use tracing::warn;
 
 use super::followed::Followed;
 use super::sight::Sight;
 use crate::settings::source::FileFormat;
-use crate::source::Position;
-use crate::source::file::identity::{FileId, Progress};
+use crate::source::file::gone;
+use crate::source::file::identity::{Detail, FileId, Progress};
+use crate::source::{Partition, Position};
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -29,8 +31,15 @@ impl Known {
     }
 
     fn set(&mut self, name: &str, files: Vec<Progress>) {
-        let number = |file: &Progress| file.identity.id().inode;
-        for before in self.files.remove(name).iter().flatten().map(number) {
+        self.remove(name);
+        for file in &files {
+            self.names.entry(file.identity.id().inode).or_default().insert(name.to_owned());
+        }
+        self.files.insert(name.to_owned(), files);
+    }
+
+    fn remove(&mut self, name: &str) {
+        for before in self.files.remove(name).iter().flatten().map(|file| file.identity.id().inode) {
             if let Some(names) = self.names.get_mut(&before) {
                 names.remove(name);
                 if names.is_empty() {
@@ -38,10 +47,6 @@ impl Known {
                 }
             }
         }
-        for number in files.iter().map(number) {
-            self.names.entry(number).or_default().insert(name.to_owned());
-        }
-        self.files.insert(name.to_owned(), files);
     }
 
     /// The file that gave records under this name last.
@@ -90,23 +95,61 @@ impl Known {
         if file.given.offset == 0 {
             return;
         }
-        let last = Progress { identity: file.identity.clone(), base: file.place.base, mark: file.given };
-        self.set(file.name(), std::iter::once(last).chain(file.earlier.iter().cloned()).collect());
+        self.set(file.name(), std::iter::once(file.progress()).chain(file.earlier.iter().cloned()).collect());
     }
 
-    /// Warns of files that are not among these any more.
-    pub fn warn_of_lost(&self, all: &Sight) {
-        let lost = self.files.iter().filter_map(|(name, known)| Some((name, known.first()?)));
-        let lost: Vec<_> = lost.filter(|(_, last)| !all.may_have(last.identity.id())).collect();
+    /// As [`Known::leave`], of a file that is gone and was read to its end: the position that says so.
+    pub fn part_with(&mut self, file: &Followed) -> Option<Position> {
+        self.leave(file);
+        (file.given.offset > 0).then(|| self.let_go(file.name())).flatten()
+    }
+
+    /// Takes note that nobody waits for the last file of this name any more: the position that says so.
+    pub fn let_go(&mut self, name: &str) -> Option<Position> {
+        let (last, earlier) = self.files.get_mut(name)?.split_first_mut()?;
+        last.gone = true;
+        let (identity, base, earlier) = (last.identity.clone(), last.base, earlier.to_vec());
+        let detail = Detail { identity, base, earlier, gone: true }.to_json();
+        let partition = Arc::new(Partition { name: name.to_owned(), detail });
+        Some(Position { partition, offset: last.mark.offset, ordinal: last.mark.ordinal })
+    }
+
+    /// The last file of each name, where it is not among these.
+    fn elsewhere(&self, all: &Sight) -> impl Iterator<Item = (&str, &Progress)> {
+        let last = self.files.iter().filter_map(|(name, known)| Some((name.as_str(), known.first()?)));
+        last.filter(|(_, last)| !all.may_have(last.identity.id()))
+    }
+
+    /// Forgets names that no file has, of files that are gone, if they are too many: says which.
+    pub fn forget(&mut self, all: &Sight) -> Vec<String> {
+        if self.files.len() <= gone::REMEMBERED {
+            return Vec::new();
+        }
+        let there: HashSet<String> = all.files().iter().map(|seen| seen.path.display().to_string()).collect();
+        let forgotten = gone::too_many(self.elsewhere(all).filter(|(name, _)| !there.contains(*name)));
+        forgotten.iter().for_each(|name| self.remove(name));
+        forgotten
+    }
+
+    /// Whether somebody may wait for this file: it was seen to go under none of its names.
+    fn is_missed(&self, file: &Progress) -> bool {
+        let names = self.names.get(&file.identity.id().inode).into_iter().flatten();
+        !names.filter_map(|name| self.last(name)).any(|last| last.gone && last.identity.is_one_with(&file.identity))
+    }
+
+    /// Warns of files that went unseen: these are their names.
+    pub fn warn_of_lost(&self, all: &Sight) -> Vec<String> {
+        let lost: Vec<_> = self.elsewhere(all).filter(|(_, last)| self.is_missed(last)).collect();
         if let Some((name, last)) = lost.iter().max_by_key(|(_, last)| last.identity.modified()) {
             warn!(
                 files = lost.len(),
                 newest = name,
                 line = last.mark.ordinal,
-                "files read before are not there any more under any name that `path` matches; lines written to the newest of them \
-                 behind this one are not read, nor are such of the others. Let `path` match rotated files too (`app.log*`) to have \
-                 them after a restart"
+                "files read before are not there any more under any name that `path` matches, and were not seen to go; lines written to \
+                 the newest of them behind this one are not read, nor are such of the others. If they were rotated, let `path` match \
+                 rotated files too (`app.log*`) to have them after a restart"
             );
         }
+        lost.into_iter().map(|(name, _)| name.to_owned()).collect()
     }
 }

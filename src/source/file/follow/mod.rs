@@ -58,6 +58,10 @@ pub(super) struct Follow {
     refused: Option<(usize, PathBuf)>,
     /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
     scanned: Option<Instant>,
+    /// Positions of files that are gone, to be told before anything more is read.
+    news: Vec<Position>,
+    /// The names of files that are gone, to be told.
+    forgotten: Vec<String>,
 }
 
 /// A file that is held open until it has its turn under the name that it was seen under.
@@ -79,6 +83,8 @@ impl Follow {
             blind: Vec::new(),
             refused: None,
             scanned: None,
+            news: Vec::new(),
+            forgotten: Vec::new(),
         }
     }
 
@@ -90,14 +96,20 @@ impl Follow {
 
     /// The next records, as many as there is room for.
     pub fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
+        // Before another file gives records under the name of one that is gone: their positions are its own then.
+        if !self.news.is_empty() {
+            return Ok(Step::Positions(std::mem::take(&mut self.news)));
+        }
         let mut batch = Batch::new(room);
         // The older first: what is there of a file that was rotated comes before its successor.
         self.read(&mut batch);
-        if self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY) && self.scan(now)? {
+        let is_due = self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY);
+        if is_due && self.scan(now)? && self.news.is_empty() {
             self.read(&mut batch);
         }
         match batch.records() {
             Some(records) => Ok(Step::Records(records)),
+            None if !self.news.is_empty() => Ok(Step::Positions(std::mem::take(&mut self.news))),
             None if !self.waiting.is_empty() => Ok(Step::Waiting),
             None => Ok(Step::Nothing),
         }
@@ -106,6 +118,11 @@ impl Follow {
     /// Opens what is there and was not, while nothing is read.
     pub fn watch(&mut self, now: Instant) -> Result<(), SourceError> {
         self.scan(now).map(drop)
+    }
+
+    /// The names that were forgotten since the last call.
+    pub fn forgotten(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// What cannot be read now.
@@ -192,8 +209,14 @@ impl Follow {
             warn!(problem, "files cannot be read; going on with the others");
         }
         self.blind = found.blind;
-        if first {
-            self.known.warn_of_lost(&seen);
+        let lost = if first { self.known.warn_of_lost(&seen) } else { Vec::new() };
+        // Where nothing is, or something could not be looked at, they may be there.
+        if self.blind.is_empty() && !seen.files().is_empty() {
+            // What is gone since the last look may still be on its way.
+            if self.news.is_empty() {
+                self.forgotten.extend(self.known.forget(&seen));
+            }
+            self.news.extend(lost.iter().filter_map(|name| self.known.let_go(name)));
         }
         self.files.len() > before
     }
@@ -227,7 +250,10 @@ impl Follow {
                     let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
                     if file.ended || folder.read_dir().is_err() {
                         info!(file = file.name(), "a file is gone; it was read to its end");
-                        self.known.leave(&file);
+                        match file.ended {
+                            true => self.news.extend(self.known.part_with(&file)),
+                            false => self.known.leave(&file),
+                        }
                         continue;
                     }
                     file.end();

@@ -3,6 +3,7 @@
 mod any_split;
 mod follow;
 mod formats;
+mod gone;
 mod once;
 
 use std::fs::{self, File};
