@@ -49,6 +49,26 @@ async fn a_file_that_was_read_and_seen_to_go_is_missed_by_no_start_and_one_that_
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_that_was_seen_to_go_under_one_name_is_missed_under_none() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let mut kept = Kept::new();
+    let mut source = folder.open("app.log*", vec![]).await;
+    drain_into(&mut source, &mut kept).await.unwrap();
+    folder.rename("app.log", "app.log.1");
+    folder.write("app.log", "", 2);
+    drain_into(&mut source, &mut kept).await.unwrap();
+    fs::remove_file(folder.path("app.log.1")).unwrap();
+    let_go(&mut source, &mut kept).await;
+    let [now, before] = ["app.log", "app.log.1"].map(|name| is_gone(&kept, &folder.name(name)));
+    assert_eq!((now, before), (false, true), "nothing was read of the file that has the name now");
+    let mut news = Kept::new();
+    let mut source = folder.open("app.log*", all(&kept)).await;
+    assert!(drain_into(&mut source, &mut news).await.unwrap().is_empty());
+    assert!(news.is_empty(), "{news:?}");
+}
+
 /// As when nothing is mounted there yet.
 #[tokio::test(start_paused = true)]
 async fn where_nothing_is_or_something_cannot_be_looked_at_no_file_counts_as_gone_for_good() {
