@@ -9,6 +9,7 @@ pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod lines;
+mod place;
 pub mod replan;
 pub mod replay;
 pub mod rewrite;

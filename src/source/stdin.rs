@@ -9,9 +9,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::batch::{self, Batch, Place};
+use super::batch::Batch;
 use super::blocking::Blocking;
 use super::lines::{Boundary, Cutter};
+use super::place::{self, Place};
 use super::{Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::settings::source::StdinSettings;
 
@@ -82,7 +83,7 @@ impl StandardInput {
 /// The version before the first line: behind all that an earlier process read, also when the clock was set back since.
 fn base(now: i64, committed: &[Position]) -> i64 {
     let behind =
-        committed.iter().filter_map(|row| Some(batch::behind(row.partition.detail.parse().ok()?, row.ordinal)));
+        committed.iter().filter_map(|row| Some(place::behind(row.partition.detail.parse().ok()?, row.ordinal)));
     behind.fold(now, i64::max)
 }
 

@@ -12,8 +12,9 @@ use super::kind::Kind;
 #[cfg(feature = "parquet")]
 use super::parquet;
 use crate::settings::source::FileFormat;
-use crate::source::batch::{Batch, Place};
+use crate::source::batch::Batch;
 use crate::source::lines::{Boundary, Cut, Cutter, Quoting};
+use crate::source::place::Place;
 
 /// Where reading goes on: behind the record that ends here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

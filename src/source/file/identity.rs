@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::content::Mark;
 use crate::settings::source::FileFormat;
-use crate::source::{Position, batch};
+use crate::source::{Position, place};
 
 /// How much of a file's beginning is compared.
 const HEAD: u64 = 64 << 10;
@@ -219,12 +219,12 @@ impl Progress {
 
     /// The version of its last record.
     pub fn end(&self) -> i64 {
-        batch::version(self.base, self.mark.ordinal)
+        place::version(self.base, self.mark.ordinal)
     }
 
     /// The version before the first record of what took this file's place: newer than all of this file.
     pub fn base_behind(&self, modified: i64) -> i64 {
-        modified.max(batch::behind(self.base, self.mark.ordinal))
+        modified.max(place::behind(self.base, self.mark.ordinal))
     }
 }
 

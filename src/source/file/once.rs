@@ -13,7 +13,8 @@ use super::gone;
 use super::identity::{Detail, Identity, Progress};
 use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
-use crate::source::batch::{self, Batch, Place};
+use crate::source::batch::Batch;
+use crate::source::place::{self, Place};
 use crate::source::{Partition, Position, Room, SourceError};
 
 /// The files of one source, each read once.
@@ -97,7 +98,7 @@ impl Once {
                 // The next record does not fit, however much room is left.
                 Ok(false) => break,
                 Ok(true) => {
-                    let end = batch::version(open.place.base, open.given.ordinal);
+                    let end = place::version(open.place.base, open.given.ordinal);
                     let modified = open.identity.modified();
                     self.note_end(modified, end);
                     self.current = None;

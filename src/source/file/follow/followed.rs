@@ -10,11 +10,12 @@ use super::descriptors::Held;
 use super::known::Known;
 use super::sight::Sight;
 use crate::source::Partition;
-use crate::source::batch::{Batch, Place};
+use crate::source::batch::Batch;
 use crate::source::file::content::{Content, Mark};
 use crate::source::file::identity::{self, Detail, Identity, Progress};
 use crate::source::file::kind::Kind;
 use crate::source::file::scan::{Seen, cannot_read};
+use crate::source::place::Place;
 
 /// One file that is read on as it grows.
 pub(super) struct Followed {
