@@ -12,7 +12,7 @@ use super::context::Context;
 use super::handover::AT_ONCE;
 use super::offsets;
 use super::record::{Attributes, record};
-use super::state::{Shared, State};
+use super::state::Shared;
 use crate::settings::source::KafkaSettings;
 use crate::source::Partition;
 use crate::source::batch::Batch;
@@ -22,6 +22,8 @@ use crate::source::clients::Client;
 const POLL: Duration = Duration::from_millis(50);
 /// How long the thread waits for room before it pauses the partitions. Pausing throws away what was fetched ahead.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+/// How long after a failure the group is told again where `latest` begins.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long the broker may take to say which topics there are. The thread waits for it.
 const LOOKING: Duration = Duration::from_secs(2);
 /// How often the broker is asked which topics there are, beside after every rebalance.
@@ -56,7 +58,7 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
         config.create_with_context(Context(shared.clone())).map_err(|error| error.to_string())?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|error| error.to_string())?;
-    let mut committing = None;
+    let (mut committing, mut tried) = (None, None);
     let mut paused = false;
     loop {
         let (closing, failed) = {
@@ -74,11 +76,15 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
         let full = !shared.handover.has_room(ROOM_WAIT);
         if full || paused {
             // Again and again while it is full: a rebalance brings partitions that are not paused.
-            set_paused(&consumer, full).map_err(|error| error.to_string())?;
+            set_paused(&consumer, full, shared).map_err(|error| error.to_string())?;
             paused = full;
         }
         poll(&consumer, attributes, settings.max_record.as_usize(), shared)?;
         look(&consumer, shared);
+        if shared.state().beginning().count() > 0 && tried.is_none_or(|at: Instant| at.elapsed() >= AGAIN) {
+            begin(&consumer, shared).map_err(|error| error.to_string())?;
+            tried = Some(Instant::now());
+        }
         if committing.is_none_or(|at: Instant| at.elapsed() >= settings.commit_interval.as_duration()) {
             shared.commit(&consumer);
             committing = Some(Instant::now());
@@ -124,12 +130,10 @@ fn poll(
             batch.push(record(&message, &here.partition, attributes, max_record));
         }
     }
-    // A poll may have brought the partitions.
-    make_known_where_it_begins(consumer, shared)?;
     if let Some(mut records) = batch.records() {
         let mut state = shared.state();
         state.holds_records = false;
-        // Or a rebalance.
+        // A poll may have brought a rebalance.
         records.retain(|record| state.hand_over(record));
         drop(state);
         shared.handover.push(records);
@@ -137,16 +141,24 @@ fn poll(
     Ok(())
 }
 
-/// Tells the group where `start: latest` begins, before anything is handed over: what is read and not settled when the process ends would
-/// be left out by the next one, which would begin at the end of that moment. Where it fails, the client begins again.
-fn make_known_where_it_begins(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), String> {
-    let is_known = |state: &State| state.assigned.keys().all(|name| !state.begins.contains(name));
-    if !is_known(&shared.state()) {
-        shared
-            .commit_now(consumer)
-            .map_err(|error| format!("the broker does not take down where to begin: {error}"))?;
-        let State { begins, assigned, .. } = &mut *shared.state();
-        begins.retain(|name| !assigned.contains_key(name));
+/// Tells the group where `start: latest` begins; only then records come. What is read and not settled when the process ends would else be left
+/// out by the next one, which would begin at the end of that moment.
+fn begin(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), KafkaError> {
+    let beginning = shared.state().beginning();
+    match shared.commit_now(consumer) {
+        Ok(()) => {
+            consumer.resume(&beginning)?;
+            shared.tell(|state| {
+                state.untold = None;
+                for part in beginning.elements() {
+                    state.begins.remove(&offsets::name(part.topic(), part.partition()));
+                }
+            });
+        }
+        Err(error) => {
+            let reason = format!("the broker does not take down where to begin: {error}");
+            shared.tell(|state| state.untold = Some(reason));
+        }
     }
     Ok(())
 }
@@ -160,9 +172,13 @@ struct Here {
     partition: Arc<Partition>,
 }
 
-fn set_paused(consumer: &BaseConsumer<Context>, paused: bool) -> Result<(), KafkaError> {
+fn set_paused(consumer: &BaseConsumer<Context>, paused: bool, shared: &Shared) -> Result<(), KafkaError> {
     let partitions = consumer.assignment()?;
-    if paused { consumer.pause(&partitions) } else { consumer.resume(&partitions) }
+    if paused {
+        return consumer.pause(&partitions);
+    }
+    consumer.resume(&partitions)?;
+    consumer.pause(&shared.state().beginning())
 }
 
 /// Asks which topics there are, when it is time to.

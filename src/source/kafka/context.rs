@@ -10,7 +10,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
@@ -53,7 +53,7 @@ impl Context {
         // What is lost has another owner already, or will have.
         let lost = consumer.assignment_lost();
         if !lost {
-            // Where it fails, the group's offset is behind: whoever has the partition next asks its ledger.
+            // Where it fails, the group's offset is behind. Whoever has the partition next mostly asks its ledger, and not the group.
             let _ = self.commit_now(consumer);
         }
         let mut gone = Vec::new();
@@ -79,6 +79,15 @@ impl Context {
 /// What a line of librdkafka's log says of a connection that failed: `[thrd:host:port/1]: host:port/1: why`.
 pub(super) fn connection_failure<'a>(facility: &str, message: &'a str) -> Option<&'a str> {
     (facility == "FAIL").then(|| message.split_once("]: ").map_or(message, |(_, reason)| reason))
+}
+
+/// Whether everything in a partition was fetched and taken. For a moment after a partition came or was paused, offsets are still those of
+/// before; only then its end was not reached since.
+fn is_read(about: &Partition) -> bool {
+    about.fetch_state == "active"
+        && about.next_offset >= about.ls_offset
+        && about.eof_offset == about.next_offset
+        && about.fetchq_cnt == 0
 }
 
 fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
@@ -146,8 +155,8 @@ impl ClientContext for Context {
         let at_hand = !self.handover.is_empty();
         self.tell(|state| {
             let connected = is_up && state.connected();
-            let nothing_at_hand = !at_hand && !state.holds_records;
-            let mut caught_up = nothing_at_hand;
+            let holds_records = state.holds_records;
+            let mut caught_up = !at_hand && !holds_records;
             let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
             let State { assigned, offsets, .. } = state;
             for (name, assigned) in assigned {
@@ -158,7 +167,7 @@ impl ClientContext for Context {
                     caught_up = false;
                     continue;
                 };
-                let is_read = about.next_offset >= about.ls_offset && about.fetchq_cnt == 0;
+                let is_read = is_read(about);
                 caught_up &= is_read;
                 if let Some(from) = assigned.from.take_if(|_| about.lo_offset >= 0)
                     && from < about.lo_offset
@@ -174,14 +183,11 @@ impl ClientContext for Context {
                 if about.committed_offset >= 0 {
                     offsets.committed(name, about.committed_offset);
                 }
-                let first = about.lo_offset.max(0);
-                let reached = offsets.reached(name).unwrap_or(first);
-                let is_settled = assigned.handed_over.is_none_or(|offset| offset <= reached);
-                if is_read && nothing_at_hand && is_settled && about.next_offset > reached {
-                    offsets.pass(name, about.next_offset);
-                }
-                let reached = offsets.reached(name).unwrap_or(first);
-                self.metrics.lag(&self.name, name).set((about.ls_offset - reached).max(0));
+                let settled = offsets.settled(name).unwrap_or(about.lo_offset.max(0));
+                // What lies behind the last record then is none: a mark of a transaction, or what was aborted.
+                let is_settled = is_read && !holds_records && assigned.handed_over.is_none_or(|offset| offset <= settled);
+                let lag = if is_settled { 0 } else { (about.ls_offset - settled).max(0) };
+                self.metrics.lag(&self.name, name).set(lag);
             }
             // Until the broker said which topics there are, the remark of before stands, and nobody knows whether this is all.
             state.caught_up = caught_up && state.topics.is_some();
@@ -213,7 +219,8 @@ impl ConsumerContext for Context {
                 let assigned =
                     if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
                 // One that was taken away while it paused would pause for ever.
-                assigned.and_then(|()| consumer.resume(partitions))
+                let resumed = assigned.and_then(|()| consumer.resume(partitions));
+                resumed.and_then(|()| consumer.pause(&self.state().beginning()))
             }
             (_, true) => {
                 self.revoke(consumer, partitions);

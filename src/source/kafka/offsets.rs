@@ -24,8 +24,6 @@ pub(super) fn parse(name: &str) -> Option<(&str, i32)> {
 pub(super) struct Offsets {
     /// In the ledger.
     settled: BTreeMap<String, i64>,
-    /// Where what lies behind the last record was read too.
-    passed: BTreeMap<String, i64>,
     /// At the broker, as far as this process knows.
     committed: BTreeMap<String, i64>,
 }
@@ -39,16 +37,6 @@ impl Offsets {
     /// The first offset that is not settled, where any is.
     pub(super) fn settled(&self, partition: &str) -> Option<i64> {
         self.settled.get(partition).copied()
-    }
-
-    /// Between what is settled and this offset there is no record: marks of transactions, or records of aborted ones.
-    pub(super) fn pass(&mut self, partition: &str, offset: i64) {
-        self.passed.insert(partition.to_owned(), offset);
-    }
-
-    /// The first offset at which there may be a record that is not settled, where that is known.
-    pub(super) fn reached(&self, partition: &str) -> Option<i64> {
-        self.settled(partition).max(self.passed.get(partition).copied())
     }
 
     /// The topics of which anything is settled.
@@ -65,7 +53,7 @@ impl Offsets {
     pub(super) fn news<'a>(&self, partitions: impl IntoIterator<Item = &'a String>) -> TopicPartitionList {
         let mut news = TopicPartitionList::new();
         for name in partitions {
-            let unknown = self.reached(name).filter(|offset| self.committed.get(name) != Some(offset));
+            let unknown = self.settled(name).filter(|offset| self.committed.get(name) != Some(offset));
             if let (Some(offset), Some((topic, number))) = (unknown, parse(name)) {
                 // Fails for negative offsets only.
                 let _ = news.add_partition_offset(topic, number, Offset::Offset(offset));
@@ -102,9 +90,5 @@ mod tests {
         assert_eq!(told(&offsets, &["t[0]"]), []);
         offsets.settle("t[0]", 6);
         assert_eq!(told(&offsets, &["t[0]", "t[1]"]), [(0, Offset::Offset(6)), (1, Offset::Offset(7))]);
-        offsets.pass("t[0]", 8);
-        assert_eq!(told(&offsets, &["t[0]"]), [(0, Offset::Offset(8))], "nothing lies between");
-        offsets.settle("t[0]", 9);
-        assert_eq!(told(&offsets, &["t[0]"]), [(0, Offset::Offset(9))]);
     }
 }

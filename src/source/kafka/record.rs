@@ -90,7 +90,8 @@ fn tombstone(key: Option<&[u8]>, position: Position, version: Version) -> Record
         }
         // As a JSON text, which is no record whatever the key says: a letter that is replayed is read as one.
         Err(reason) => {
-            let key = serde_json::json!(key.map(String::from_utf8_lossy)).to_string();
+            let key = key.map(|key| String::from_utf8_lossy(&key[..key.len().min(KEPT)]));
+            let key = serde_json::json!(key).to_string();
             Record::broken(Bytes::from(key), position, version, reason)
         }
     }

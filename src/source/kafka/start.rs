@@ -66,24 +66,20 @@ impl Shared {
         };
         let is_new = |topic: &str| first_there.as_ref().is_some_and(|there| !there.contains(topic));
         begun.extend(found.elements().iter().filter(|part| is_known(part)).map(|part| part.topic().to_owned()));
-        let mut ends = Vec::new();
+        let mut starts = Vec::new();
         for mut part in found.elements() {
             part.error()?;
-            if is_known(&part) {
-                continue;
-            }
-            if begun.contains(part.topic()) || is_new(part.topic()) {
-                part.set_offset(Offset::Beginning)?;
-            } else {
-                let (_, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
-                part.set_offset(Offset::Offset(end))?;
-                ends.push((offsets::name(part.topic(), part.partition()), end));
+            if !is_known(&part) {
+                let (beginning, end) = consumer.fetch_watermarks(part.topic(), part.partition(), ASKING)?;
+                let start = if begun.contains(part.topic()) || is_new(part.topic()) { beginning } else { end };
+                part.set_offset(Offset::Offset(start))?;
+                starts.push((offsets::name(part.topic(), part.partition()), start));
             }
         }
         // All or none: a topic of which one is known has begun.
         let mut state = self.state();
-        for (name, end) in ends {
-            state.offsets.settle(&name, end);
+        for (name, start) in starts {
+            state.offsets.settle(&name, start);
             state.begins.insert(name);
         }
         drop(state);

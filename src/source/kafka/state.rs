@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::handover::Handover;
-use super::offsets::Offsets;
+use super::offsets::{Offsets, parse};
 use super::subscription::{Subscription, Topics};
 use crate::settings::source::Start;
 use crate::source::{Partition, Position, Record};
@@ -40,8 +40,10 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
-    /// Partitions of which `start: latest` has found out where it begins, and the group does not know it yet.
+    /// Partitions of which `start: latest` has found out where it begins, and the group does not know it yet. They pause until it does.
     pub(super) begins: BTreeSet<String>,
+    /// Why the group could not be told.
+    pub(super) untold: Option<String>,
     /// Whether a poll holds records that are not handed over yet. Statistics may come in the middle of it.
     pub(super) holds_records: bool,
     /// What there is to read, by this process or by others of its group; none until the broker said it after a rebalance.
@@ -101,12 +103,12 @@ impl State {
         let ended = self.ended.as_ref().or(self.failed.as_ref());
         let cut_off = self.cut_off.as_ref().map(|cut_off| &cut_off.reason);
         let refused = self.refused.as_ref().map(|refused| &refused.reason);
-        ended.or(cut_off).or(refused).or(self.missing.as_ref())
+        ended.or(cut_off).or(refused).or(self.untold.as_ref()).or(self.missing.as_ref())
     }
 
     /// A client begins. Why the one before it ended stays what is wrong until this one has partitions.
     pub(super) fn begin(&mut self) {
-        self.holds_records = false;
+        (self.holds_records, self.untold) = (false, None);
         let (ended, failed) = (self.ended.take(), self.failed.take());
         if let Some(reason) = ended.or(failed) {
             self.refuse(reason, BTreeSet::new());
@@ -141,6 +143,16 @@ impl State {
         };
         assigned.handed_over = Some(offset.cast_signed());
         true
+    }
+
+    /// The partitions of this process that pause, because the group does not know where they begin.
+    pub(super) fn beginning(&self) -> TopicPartitionList {
+        let mut beginning = TopicPartitionList::new();
+        let names = self.assigned.keys().filter(|name| self.begins.contains(*name));
+        for (topic, number) in names.filter_map(|name| parse(name)) {
+            beginning.add_partition(topic, number);
+        }
+        beginning
     }
 
     /// What the broker does not know yet of what is settled.
