@@ -79,8 +79,8 @@ impl Connections {
         // So that the next process need not wait until the connections of this one are forgotten.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
-        // A write goes on when a third of this is free again: with the megabytes that systems grow it to, a caller who takes some kilobytes a
-        // second would be taken for one who takes nothing.
+        // A write goes on when a third of this is free again: with the megabytes that systems grow it to, a caller who takes some kilobytes
+        // a second would be taken for one who takes nothing.
         socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

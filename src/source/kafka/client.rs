@@ -141,8 +141,8 @@ fn poll(
     Ok(())
 }
 
-/// Tells the group where `start: latest` begins; only then records come. What is read and not settled when the process ends would else be left
-/// out by the next one, which would begin at the end of that moment.
+/// Tells the group where `start: latest` begins; only then records come. What is read and not settled when the process ends would else be
+/// left out by the next one, which would begin at the end of that moment.
 fn begin(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), KafkaError> {
     let beginning = shared.state().beginning();
     match shared.commit_now(consumer) {

@@ -92,8 +92,8 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
                     or set `1000` for one second";
         note(&format!("settings/{STATISTICS}"), text.to_owned());
     }
-    // What librdkafka takes for a protocol says nothing that `tls` and `sasl` do not, and where it says another, the broker is skipped without
-    // a word.
+    // What librdkafka takes for a protocol says nothing that `tls` and `sasl` do not, and where it says another, the broker is skipped
+    // without a word.
     if settings.brokers.iter().any(|broker| broker.contains("://")) {
         let text = "holds a URL; write the host and the port, like `localhost:9092`: how they are spoken to is said by `tls` and `sasl`";
         note("brokers", text.to_owned());
