@@ -53,15 +53,20 @@ impl Answers {
         Ok(share)
     }
 
+    /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free: it is there.
+    pub(super) fn hold(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
+        let bytes = if bytes > SMALL { bytes } else { 0 };
+        let beyond = bytes.saturating_sub(share.foreseen.bytes());
+        if self.beyond.try_grow(&mut share.beyond, beyond) { Ok(()) } else { Err(NoRoom(HOLDERS)) }
+    }
+
     /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
     pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, NoRoom> {
         let bytes = if json.len() as u64 > SMALL { json.len() as u64 } else { 0 };
         share.foreseen.shrink(bytes);
-        if self.beyond.try_grow(&mut share.beyond, bytes.saturating_sub(share.foreseen.bytes())) {
-            Ok(Body { rest: json, _share: share })
-        } else {
-            Err(NoRoom(HOLDERS))
-        }
+        share.beyond.shrink(bytes.saturating_sub(share.foreseen.bytes()));
+        self.hold(&mut share, bytes)?;
+        Ok(Body { rest: json, _share: share })
     }
 
     /// Kibibytes that are free.

@@ -20,7 +20,7 @@ mod search;
 mod stats;
 #[cfg(test)]
 mod testing;
-mod write_timeout;
+mod timeouts;
 
 use std::io;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ use answer::Answers;
 use connections::{Connections, Phase};
 use documents::READS;
 use error::ApiError;
-use write_timeout::WriteTimeout;
+use timeouts::{AtWork, Timeouts};
 
 /// How long a connection is kept that nobody uses.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -121,7 +121,7 @@ pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<Runnin
 fn service(shared: Data<Shared>) -> impl ServiceFactory<TcpStream, Config = (), Response = ()> {
     let stream = async |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
-        Ok::<_, DispatchError>((WriteTimeout::new(stream), Protocol::Http1, peer))
+        Ok::<_, DispatchError>((Timeouts::new(stream), Protocol::Http1, peer))
     };
     fn_service(stream).and_then(http(shared))
 }
@@ -129,15 +129,21 @@ fn service(shared: Data<Shared>) -> impl ServiceFactory<TcpStream, Config = (), 
 /// What answers the requests of a stream.
 fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     shared: Data<Shared>,
-) -> impl ServiceFactory<(S, Protocol, Option<SocketAddr>), Config = (), Response = (), Error = DispatchError, InitError = ()>
-{
+) -> impl ServiceFactory<
+    (Timeouts<S>, Protocol, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+> {
     let (phase, until) = (shared.phase.clone(), shared.phase.clone());
     let app = App::new().app_data(shared).configure(configure).wrap_fn(move |request, service| {
         // Whoever asks for another protocol is answered in this one, and then the connection is ended, which no setting changes.
         let upgrade = request.head().upgrade() || request.headers().contains_key(header::UPGRADE);
+        let working = request.conn_data::<AtWork>().map(AtWork::begin);
         let (phase, answer) = (phase.clone(), service.call(request));
         async move {
-            let mut answer = answer.await?;
+            let mut answer = answer.await?.map_body(|_, body| timeouts::Body::new(body, working));
             if upgrade || *phase.borrow() != Phase::Serving {
                 answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }
@@ -146,6 +152,7 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     });
     let app = app.into_factory().map_err(|error| error.error_response());
     HttpService::build()
+        .on_connect_ext(|stream: &Timeouts<S>, data| drop(data.insert(stream.at_work())))
         .graceful_shutdown_signal(move || Phase::over(until.clone()))
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST)
@@ -274,6 +281,7 @@ mod tests {
 
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{Instant, sleep};
 
     use super::testing::{Ground, Setup};
     use super::*;
@@ -465,10 +473,37 @@ mod tests {
         tokio::time::pause();
         let service = http(ground.shared()).new_service(()).await.unwrap();
         let (near, mut far) = duplex(1_000);
-        let connection = service.call((WriteTimeout::new(near), Protocol::Http1, None));
+        let connection = service.call((Timeouts::new(near), Protocol::Http1, None));
         far.write_all(b"GET /openapi.json HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         let error = connection.await.unwrap_err();
         assert!(matches!(&error, DispatchError::Io(error) if error.kind() == io::ErrorKind::TimedOut), "{error}");
+    }
+
+    #[actix_rt::test]
+    async fn a_connection_is_left_over_which_no_whole_request_comes_any_more() {
+        let ground = Ground::new(Setup::default()).await;
+        tokio::time::pause();
+        let service = http(ground.shared()).new_service(()).await.unwrap();
+        let get = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
+        let refused = "POST /nowhere HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+        for (case, more) in [("half a head", "G"), ("a body without its end", refused)] {
+            let (near, mut far) = duplex(10_000);
+            let connection = service.call((Timeouts::new(near), Protocol::Http1, None));
+            let caller = async {
+                // As long as requests come it stays.
+                for _ in 0..20 {
+                    far.write_all(get.as_bytes()).await.unwrap();
+                    sleep(Duration::from_secs(4)).await;
+                }
+                far.write_all(more.as_bytes()).await.unwrap();
+                let began = Instant::now();
+                let mut answers = String::new();
+                far.read_to_string(&mut answers).await.unwrap();
+                (answers.matches("HTTP/1.1 200").count(), began.elapsed())
+            };
+            let (_, (answers, took)) = tokio::join!(connection, caller);
+            assert!(answers == 20 && took <= Duration::from_secs(30), "{case}: {answers}, {took:?}");
+        }
     }
 
     #[actix_rt::test]
@@ -481,7 +516,7 @@ mod tests {
         let service = http(ground.shared()).new_service(()).await.unwrap();
         for reads in [true, false] {
             let (near, mut far) = duplex(1_000);
-            let connection = service.call((WriteTimeout::new(near), Protocol::Http1, None));
+            let connection = service.call((Timeouts::new(near), Protocol::Http1, None));
             let caller = async {
                 far.write_all(b"GET /v1/documents/p1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
                 far.read_u8().await.unwrap();

@@ -149,11 +149,28 @@ fn expect<'a>(
     async move { Ok(shared.answers.expect(bytes).await?) }
 }
 
-async fn answer(shared: &Shared, hits: Vec<Hit>, share: Share) -> Result<HttpResponse, ApiError> {
+async fn answer(shared: &Shared, hits: Vec<Hit>, mut share: Share) -> Result<HttpResponse, ApiError> {
+    shared.answers.hold(&mut share, hits.iter().map(bytes).sum())?;
     // A thousand hits with their vectors take tens of milliseconds to write down. The share goes where they go: the caller may be gone
     // before they are.
     let (json, share) = on_core(move || (as_json(&HitsView::from(hits)), share)).await;
     Ok(shared.answers.json(json, share)?.respond())
+}
+
+/// About how many bytes a document that was found takes in memory.
+fn bytes(hit: &Hit) -> u64 {
+    let numbers = hit.vector.as_ref().map_or(0, |vector| vector.len());
+    (hit.id.as_str().len() + bytes_of(&hit.metadata)) as u64 + NUMBER * numbers as u64
+}
+
+fn bytes_of(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(bytes_of).sum(),
+            Value::Object(fields) => fields.iter().map(|(name, value)| name.len() + bytes_of(value)).sum(),
+        }
 }
 
 fn options(k: usize, filter: Option<Value>, with_vectors: bool) -> Result<SearchOptions, ApiError> {

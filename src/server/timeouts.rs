@@ -1,0 +1,209 @@
+//! A stream that ends when its caller keeps it waiting: takes nothing of an answer, or sends no request while none is at work.
+//!
+//! What is to be written holds memory, and every connection holds a place. actix-web waits for a caller who takes nothing for as long as it
+//! likes, and has a time-out for the head of the first request of a connection alone.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::web::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long a write may wait until any of it is taken. The system takes more when a third of its buffer is free again, which
+/// [`super::connections`] keeps small for that.
+const WRITE: Duration = Duration::from_secs(60);
+/// How long a connection may be without a request at work, whatever is sent over it: longer than the head of a request may take.
+const REST: Duration = Duration::from_secs(15);
+
+/// See the module.
+pub(super) struct Timeouts<S> {
+    stream: S,
+    at_work: AtWork,
+    /// Runs while a write waits.
+    write: Option<Pin<Box<Sleep>>>,
+    rest: Option<Rest>,
+}
+
+/// Looks again and again whether a request is or was at work.
+struct Rest {
+    look: Pin<Box<Sleep>>,
+    /// How many requests had begun at the last look.
+    begun: u64,
+}
+
+/// The requests of a connection that are at work. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct AtWork(Rc<Requests>);
+
+#[derive(Default)]
+struct Requests {
+    begun: Cell<u64>,
+    ended: Cell<u64>,
+}
+
+/// A request at work, until it is dropped.
+pub(super) struct Working(Rc<Requests>);
+
+impl AtWork {
+    /// A request begins its work, which ends when its answer was handed over or is dropped.
+    pub(super) fn begin(&self) -> Working {
+        self.0.begun.set(self.0.begun.get() + 1);
+        Working(self.0.clone())
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.ended.set(self.0.ended.get() + 1);
+    }
+}
+
+/// The body of an answer, whose request is at work until it was handed over.
+pub(super) struct Body {
+    body: BoxBody,
+    _working: Option<Working>,
+}
+
+impl Body {
+    pub(super) fn new(body: impl MessageBody + 'static, working: Option<Working>) -> Self {
+        Self { body: BoxBody::new(body), _working: working }
+    }
+}
+
+impl MessageBody for Body {
+    type Error = Box<dyn Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
+}
+
+impl<S> Timeouts<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, at_work: AtWork::default(), write: None, rest: None }
+    }
+
+    /// Where requests of this connection say that they are at work.
+    pub(super) fn at_work(&self) -> AtWork {
+        self.at_work.clone()
+    }
+
+    /// Whether there was no request at work since the last look, nor anything to be written of one.
+    fn rests(&mut self, cx: &mut Context<'_>) -> bool {
+        let Requests { begun, ended } = &*self.at_work.0;
+        let (begun, ended) = (begun.get(), ended.get());
+        let rest = self.rest.get_or_insert_with(|| Rest { look: Box::pin(sleep(REST)), begun });
+        while rest.look.as_mut().poll(cx).is_ready() {
+            if begun == ended && begun == rest.begun && self.write.is_none() {
+                return true;
+            }
+            rest.begun = begun;
+            rest.look.as_mut().reset(Instant::now() + REST);
+        }
+        false
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timeouts<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { stream, write, .. } = &mut *self;
+        if let Poll::Ready(written) = Pin::new(stream).poll_write(cx, bytes) {
+            *write = None;
+            return Poll::Ready(written);
+        }
+        ready!(write.get_or_insert_with(|| Box::pin(sleep(WRITE))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "nobody takes what is written")))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Timeouts<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.rests(cx) {
+            return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "no request comes")));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_of_which_nothing_is_taken_fails() {
+        let (near, _far) = duplex(10);
+        let began = Instant::now();
+        let error = Timeouts::new(near).write_all(&[0; 11]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!((WRITE..WRITE * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_of_which_little_is_taken_goes_on() {
+        let (near, mut far) = duplex(10);
+        let read = async {
+            for _ in 0..15 {
+                sleep(WRITE / 2).await;
+                far.read_u8().await.unwrap();
+            }
+        };
+        let mut stream = Timeouts::new(near);
+        let (written, ()) = tokio::join!(stream.write_all(&[0; 20]), read);
+        written.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_ends_that_brings_no_request_whatever_it_brings() {
+        let (near, mut far) = duplex(10);
+        let mut stream = Timeouts::new(near);
+        let brings = async {
+            while far.write_u8(b'G').await.is_ok() {
+                sleep(REST / 10).await;
+            }
+        };
+        let reads = async {
+            let at_work = stream.at_work();
+            let working = at_work.begin();
+            let read = async |stream: &mut Timeouts<_>, until: Duration| {
+                let until = Instant::now() + until;
+                while Instant::now() < until {
+                    stream.read_u8().await?;
+                }
+                io::Result::Ok(())
+            };
+            read(&mut stream, REST * 10).await.unwrap();
+            drop(working);
+            for _ in 0..10 {
+                drop(at_work.begin());
+                read(&mut stream, REST / 2).await.unwrap();
+            }
+            let began = Instant::now();
+            let error = read(&mut stream, REST * 10).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            assert!(began.elapsed() <= REST * 2, "{:?}", began.elapsed());
+            drop(stream);
+        };
+        tokio::join!(brings, reads);
+    }
+}
