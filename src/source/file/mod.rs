@@ -3,8 +3,9 @@
 //! A partition is a file, named by its path. Positions of one name come in the order of reading, and start again at 0 when
 //! another file, or another content, takes the name: commit them in that order.
 //!
-//! `scan` finds the files, `kind` tells how they are read, `identity` knows them again, `gone` bounds what is known, `csv`, `parquet`
-//! and the source's `lines` cut records out of them, and `once` and `follow` are the two ways to go through them.
+//! `scan` finds the files and `walk` what a glob matches, `kind` tells how they are read, `identity` knows them again, `gone` bounds what
+//! is known, `csv`, `parquet` and the source's `lines` cut records out of them, and `once` and `follow` are the two ways to go through
+//! them.
 
 mod content;
 mod csv;
@@ -20,6 +21,7 @@ mod parquet;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::time::Duration;
 

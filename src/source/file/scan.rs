@@ -1,12 +1,12 @@
 //! Which files a configured path stands for.
 
-use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::identity::FileId;
 use super::kind::Kind;
+use super::walk::{Walk, is_hidden, walk};
 use crate::settings::source::FileSettings;
 use crate::source::SourceError;
 
@@ -64,15 +64,15 @@ impl Found {
     }
 
     fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {
-        self.problems.push((path.clone(), cannot_read(&path.display().to_string(), error)));
+        let shown = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+        self.problems.push((path.clone(), cannot_read(&shown.display().to_string(), error)));
         if error.kind() != ErrorKind::NotFound {
             self.blind.push(path);
         }
     }
 }
 
-/// Looks for the files. Folders are not searched below; hidden files are left out, in a folder, and of those that match a glob also what
-/// lies in hidden folders, unless the dot stands in it.
+/// Looks for the files. Folders are not searched below, and hidden files in them are left out.
 ///
 /// # Errors
 /// The path stands for nothing that can be read now.
@@ -109,7 +109,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
     let entries = fs::read_dir(folder).map_err(|error| ScanError::of(folder, &error))?;
     for entry in entries {
         let path = entry.map_err(|error| ScanError::of(folder, &error))?.path();
-        if is_hidden(&path) || Kind::of(&path, settings.format).is_none() {
+        if path.file_name().is_some_and(is_hidden) || Kind::of(&path, settings.format).is_none() {
             continue;
         }
         match fs::metadata(&path) {
@@ -129,53 +129,30 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
     Ok(())
 }
 
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(starts_with_dot)
-}
-
-fn starts_with_dot(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-/// The names of the folders on the way, and of the file.
-fn names(path: &Path) -> impl Iterator<Item = &OsStr> {
-    path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name),
-        _ => None,
-    })
-}
-
 fn is_gone(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
     let pattern = &settings.path;
-    let paths = glob::glob(pattern)
+    let Walk { paths, blind } = walk(pattern)
         .map_err(|error| ScanError::Nothing(SourceError(format!("`{pattern}` is not a glob: {error}"))))?;
-    // As in a shell and in a folder: what is hidden may be half of what it will be renamed to. The crate's own option leaves out also
-    // what a pattern with the dot in it means, and panics where a name is not UTF-8.
-    let is_wild = |name: &&OsStr| name.as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte));
-    let literal = names(Path::new(pattern)).take_while(|name| !is_wild(name)).count();
-    let hides = |path: &Path| names(path).skip(literal).any(starts_with_dot);
-    let means_hidden = hides(Path::new(pattern));
     for path in paths {
-        match path {
-            Ok(path) if hides(&path) && !means_hidden => {}
-            Ok(path) => match fs::metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => {}
-                // To open a pipe would wait for whoever writes to it.
-                Ok(metadata) if !metadata.is_file() => {
-                    let problem = format!("`{}` is no file; narrow `path`", path.display());
-                    found.problems.push((path, problem));
-                }
-                Ok(metadata) => take(settings, path, &metadata, found),
-                // Rotated meanwhile.
-                Err(_) if settings.follow && is_gone(&path) => {}
-                Err(error) => found.cannot_look_at(path, &error),
-            },
-            Err(error) => found.cannot_look_at(error.path().to_owned(), error.error()),
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {}
+            // To open a pipe would wait for whoever writes to it.
+            Ok(metadata) if !metadata.is_file() => {
+                let problem = format!("`{}` is no file; narrow `path`", path.display());
+                found.problems.push((path, problem));
+            }
+            Ok(metadata) => take(settings, path, &metadata, found),
+            // Rotated meanwhile.
+            Err(_) if settings.follow && is_gone(&path) => {}
+            Err(error) => found.cannot_look_at(path, &error),
         }
+    }
+    for (path, error) in blind {
+        found.cannot_look_at(path, &error);
     }
     if found.files.is_empty() && found.problems.is_empty() {
         return Err(ScanError::Nothing(SourceError(format!(

@@ -155,6 +155,19 @@ async fn files_are_read_in_the_order_of_their_paths_and_others_left_alone() {
 }
 
 #[tokio::test]
+async fn links_that_lead_in_a_circle_have_no_file_read_twice() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.path("in/a")).unwrap();
+    for link in ["self", "me"] {
+        std::os::unix::fs::symlink(".", folder.path("in").join(link)).unwrap();
+    }
+    folder.write("in/a/x.jsonl", "{1}\n", 1);
+    let records = folder.read("in/**/*.jsonl", vec![]).await;
+    assert_eq!(texts(&records), ["{1}"]);
+    assert_eq!(records[0].position.partition.name, folder.name("in/a/x.jsonl"));
+}
+
+#[tokio::test]
 async fn a_finished_source_stays_finished_and_knows_what_was_left() {
     let folder = Folder::new();
     folder.write("a.jsonl", "{1}\n{2}\n", 1);
