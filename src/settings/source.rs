@@ -43,6 +43,8 @@ pub struct FileSettings {
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
     /// A file that is rotated away is read to its end, and after a restart only where `path` matches its new name too (`app.log*`).
+    /// Compressed files in a folder or of a glob are passed over, because what rotation compresses was read before; older ones
+    /// need a source of their own.
     /// What stands behind the last line feed is read when its own comes, or when the file is gone.
     #[serde(default)]
     pub follow: bool,

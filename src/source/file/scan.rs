@@ -1,9 +1,11 @@
 //! Which files a configured path stands for.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::decompress::Compression;
 use super::identity::FileId;
 use super::kind::Kind;
 use super::walk::{Walk, is_hidden, walk};
@@ -27,6 +29,8 @@ pub(super) struct Found {
     pub files: Vec<Seen>,
     /// What is meant too and cannot be read: a sentence each, with the path in it.
     pub problems: Vec<(PathBuf, String)>,
+    /// What is there beside files to be followed and cannot grow, as rotation compressed it.
+    pub compressed: BTreeSet<PathBuf>,
     /// What could not be looked at: there may be more in it. The empty path stands for everything.
     pub blind: Vec<PathBuf>,
 }
@@ -60,7 +64,7 @@ impl ScanError {
 impl Found {
     /// What is known when this could not be looked at. The reason is that of no file.
     pub fn unseen(reason: SourceError, blind: Vec<PathBuf>) -> Self {
-        Self { problems: vec![(PathBuf::new(), reason.0)], blind, files: Vec::new() }
+        Self { problems: vec![(PathBuf::new(), reason.0)], blind, ..Self::default() }
     }
 
     fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {
@@ -113,7 +117,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
             continue;
         }
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_file() => take(settings, path, &metadata, found),
+            Ok(metadata) if metadata.is_file() => take_of_many(settings, path, &metadata, found),
             Ok(_) => {}
             // Rotated meanwhile, or a link to nothing.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -145,7 +149,7 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
                 let problem = format!("`{}` is no file; narrow `path`", path.display());
                 found.problems.push((path, problem));
             }
-            Ok(metadata) => take(settings, path, &metadata, found),
+            Ok(metadata) => take_of_many(settings, path, &metadata, found),
             // Rotated meanwhile.
             Err(_) if settings.follow && is_gone(&path) => {}
             Err(error) => found.cannot_look_at(path, &error),
@@ -154,12 +158,20 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
     for (path, error) in blind {
         found.cannot_look_at(path, &error);
     }
-    if found.files.is_empty() && found.problems.is_empty() {
+    if found.files.is_empty() && found.problems.is_empty() && found.compressed.is_empty() {
         return Err(ScanError::Nothing(SourceError(format!(
             "no file matches `{pattern}`; check `path`, which starts at the folder Vectide was started in"
         ))));
     }
     Ok(())
+}
+
+/// As [`take`]; what rotation compressed among files that are followed is no mistake, because it was read before.
+fn take_of_many(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut Found) {
+    match Kind::of(&path, settings.format) {
+        Some(kind) if settings.follow && kind.compression != Compression::None => drop(found.compressed.insert(path)),
+        _ => take(settings, path, metadata, found),
+    }
 }
 
 fn take(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut Found) {

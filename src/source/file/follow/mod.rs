@@ -11,7 +11,7 @@ mod known;
 mod sight;
 mod taken;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub(super) struct Follow {
     known: Known,
     /// What cannot be read now, and why.
     problems: BTreeMap<PathBuf, String>,
+    /// What the last scan passed over.
+    compressed: BTreeSet<PathBuf>,
     /// What the last scan could not look at.
     blind: Vec<PathBuf>,
     /// How many files are not followed because so many are, and the first of them.
@@ -80,6 +82,7 @@ impl Follow {
             turn: 0,
             known: Known::default(),
             problems: BTreeMap::new(),
+            compressed: BTreeSet::new(),
             blind: Vec::new(),
             refused: None,
             scanned: None,
@@ -194,6 +197,7 @@ impl Follow {
             self.problems.retain(|path, _| there.contains(path));
         }
         found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
+        self.pass_over(found.compressed);
         let seen = Sight::of(found.files);
         self.rename(&seen, &found.blind, now);
         let before = self.files.len();
@@ -219,6 +223,14 @@ impl Follow {
             self.news.extend(lost.iter().filter_map(|name| self.known.let_go(name)));
         }
         self.files.len() > before
+    }
+
+    /// Says once of each name that nothing is read of it.
+    fn pass_over(&mut self, compressed: BTreeSet<PathBuf>) {
+        for path in compressed.difference(&self.compressed) {
+            info!(file = %path.display(), "a compressed file is passed over: what is followed is read before rotation compresses it");
+        }
+        self.compressed = compressed;
     }
 
     /// Gives files that are read to their end the name they have now, and lets go of those that are gone. What is in a blind path may be
@@ -363,6 +375,35 @@ mod tests {
         assert_eq!(given(SCAN_EVERY / 2), [path("old.jsonl").display().to_string()]);
         assert!(given(SCAN_EVERY * 3 / 4).is_empty());
         assert_eq!(given(SCAN_EVERY), [path("new.jsonl").display().to_string()]);
+    }
+
+    #[test]
+    fn a_compressed_file_is_told_once_for_as_long_as_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let pattern = path("a.jsonl*");
+        let settings: FileSettings = serde_json::from_value(
+            serde_json::json!({"path": pattern.to_str().unwrap(), "format": "jsonl", "follow": true}),
+        )
+        .unwrap();
+        let mut follow = Follow::new(settings, Descriptors::at_most(10));
+        let log = path("log");
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(fs::File::create(&log).unwrap())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for name in ["a.jsonl.1.gz", "a.jsonl.2.zst"] {
+                fs::write(path(name), "").unwrap();
+                follow.watch(Instant::now()).unwrap();
+                follow.watch(Instant::now()).unwrap();
+            }
+        });
+        let said = fs::read_to_string(log).unwrap();
+        for name in ["a.jsonl.1.gz", "a.jsonl.2.zst"] {
+            assert_eq!(said.matches(name).count(), 1, "{said}");
+        }
+        assert_eq!(follow.trouble(), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -373,6 +373,7 @@ async fn what_cannot_be_followed_is_told_for_as_long_as_it_is_so_and_the_others_
     folder.write("a.jsonl.gz", "", 1);
     let error = folder.source("a.jsonl.gz").open(vec![]).await.unwrap_err().to_string();
     assert!(error.contains("cannot be followed"), "{error}");
+    folder.rename("a.jsonl.gz", "a.parquet");
     folder.write("b.jsonl", "{1}\n", 1);
     folder.write("c.csv", "id,id\n", 1);
     let mut source = folder.open("", vec![]).await;
@@ -381,12 +382,35 @@ async fn what_cannot_be_followed_is_told_for_as_long_as_it_is_so_and_the_others_
     for _ in 0..2 {
         assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
         let trouble = source.trouble().unwrap();
-        assert!(trouble.contains("a.jsonl.gz") && trouble.contains("c.csv"), "{trouble}");
+        assert!(trouble.contains("a.parquet") && trouble.contains("c.csv"), "{trouble}");
     }
-    fs::remove_file(folder.path("a.jsonl.gz")).unwrap();
+    fs::remove_file(folder.path("a.parquet")).unwrap();
     folder.write("c.csv", "id\n1\n", 2);
     assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{\"id\":\"1\"}"]);
     assert_eq!(source.trouble(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rotation_compressed_is_passed_over() {
+    for path in ["", "app.log*"] {
+        let folder = Folder::followed();
+        folder.write("app.log", "{1}\n", 1);
+        let mut source = folder.open(path, vec![]).await;
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
+        folder.rename("app.log", "app.log.1");
+        folder.write("app.log", "{2}\n", 2);
+        folder.write("app.log.2.gz", "compressed", 1);
+        let mut records = drain(&mut source).await.unwrap();
+        fs::remove_file(folder.path("app.log.1")).unwrap();
+        tokio::time::sleep(GRACE).await;
+        records.extend(drain(&mut source).await.unwrap());
+        assert_eq!((texts(&records), source.trouble()), (vec!["{2}"], None), "{path}");
+        fs::remove_file(folder.path("app.log")).unwrap();
+        let mut source = folder.open(path, positions(&records)).await;
+        assert!(drain(&mut source).await.unwrap().is_empty(), "{path}: between two files there is none");
+        folder.write("app.log", "{3}\n", 3);
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{3}"], "{path}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
