@@ -400,6 +400,10 @@ fn one_mistake_gives_one_problem() {
             "sources.b.path: is the path of `a` too, and would be read twice; remove one of the sources",
         ),
         (
+            sources("a: { type: file, path: data/x }, b: { type: file, path: ./data//x/ }"),
+            "sources.b.path: is the path of `a` too, and would be read twice; remove one of the sources",
+        ),
+        (
             sources("a: { type: file, path: '' }"),
             "sources.a.path: is empty; name a file, a folder or a glob, like `data/*.jsonl`",
         ),

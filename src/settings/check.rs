@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::document::chunk::Chunker;
 use crate::document::template::Template;
@@ -178,7 +178,7 @@ impl Checker {
                 "lists no source; add one, like `catalogue: { type: file, path: products.jsonl }`",
             );
         }
-        let mut paths: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut paths: BTreeMap<PathBuf, &str> = BTreeMap::new();
         let (mut stdin, mut http) = (None, None);
         for (name, source) in &settings.sources {
             let place = place.key(name);
@@ -191,7 +191,9 @@ impl Checker {
             match source {
                 SourceSettings::File(file) => {
                     self.file(&place, file);
-                    if let Some(other) = paths.insert(&file.path, name).filter(|_| !file.path.is_empty()) {
+                    if !file.path.is_empty()
+                        && let Some(other) = paths.insert(cleaned(&file.path), name)
+                    {
                         let text =
                             format!("is the path of `{other}` too, and would be read twice; remove one of the sources");
                         self.note(place.key("path"), text);
@@ -437,6 +439,11 @@ fn reaches(name: &str, listed: &str) -> bool {
     let is_inside = || listed.starts_with('/') && name.strip_prefix(listed).is_some_and(|rest| rest.starts_with('/'));
     let first = || name.strip_prefix('/')?.split('/').next().map(pointer_key);
     name == listed || is_inside() || first().is_some_and(|key| key == listed)
+}
+
+/// A path without what leads nowhere, so that two ways to write one are the same.
+fn cleaned(path: &str) -> PathBuf {
+    Path::new(path).components().filter(|part| *part != Component::CurDir).collect()
 }
 
 fn is_plain_name(name: &str) -> bool {
