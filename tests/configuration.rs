@@ -427,7 +427,8 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             sources("a: { type: file, path: x.jsonl, format: parquet, follow: true }"),
-            "sources.a.format: does not apply, because the ending of `path` says JSON lines; remove `format`, or give the file another ending",
+            "sources.a.format: does not apply, because the ending of `path` says JSON lines; remove `format`, or give the file another ending; \
+             if it is a folder, write `x.jsonl/`",
         ),
         (
             sources("a: { type: file, path: x.jsonl.gz, follow: true }"),

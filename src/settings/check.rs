@@ -243,8 +243,12 @@ impl Checker {
         if let (Some(told), Some(format)) = (Kind::of(name, None), file.format)
             && told.format != format
         {
+            let folder = match file.path.contains(['*', '?', '[']) {
+                true => String::new(),
+                false => format!("; if it is a folder, write `{}/`", file.path),
+            };
             let text = format!(
-                "does not apply, because the ending of `path` says {}; remove `format`, or give the file another ending",
+                "does not apply, because the ending of `path` says {}; remove `format`, or give the file another ending{folder}",
                 told.format
             );
             self.note(place.key("format"), text);
