@@ -35,9 +35,6 @@ impl fmt::Display for Position {
     }
 }
 
-/// How much is kept to show of bytes that are no record because they are too many.
-pub(crate) const KEPT: usize = 64 << 10;
-
 /// How much there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {

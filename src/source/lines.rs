@@ -6,14 +6,15 @@ use std::io::{self, ErrorKind, Read};
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memchr2};
 
-use crate::delivery::record::KEPT;
-
 /// How much is read at once.
 pub(super) const CHUNK: usize = 1 << 20;
 
 /// Records share their buffer where they are at least one part in so many of it: one record keeps all of it in memory, and counts for
 /// no more than its own bytes.
 const SPARSE: usize = 8;
+
+/// How much is kept to show of bytes that are no record because they are too many.
+pub(super) const KEPT: usize = 64 << 10;
 
 /// What to do about a record over the limit, of which a replay has the beginning only.
 pub(super) const READ_WHOLE: &str = "A replay has no more of it: raise `max_record` and have it read again, for which a source of files needs \

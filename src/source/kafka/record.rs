@@ -10,10 +10,10 @@ use bytes::Bytes;
 use rdkafka::message::{Headers, Message};
 use serde_json::{Map, Value};
 
-use crate::delivery::record::KEPT;
 use crate::document::{DocumentId, Version};
 use crate::settings::DocumentSettings;
 use crate::source::http::{Reach, Removal};
+use crate::source::lines::KEPT;
 use crate::source::{Partition, Position, Record};
 
 /// Which of the names with `$` a configuration uses.

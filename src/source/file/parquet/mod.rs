@@ -21,8 +21,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader
 use parquet::arrow::{FieldLevels, ProjectionMask, parquet_to_arrow_field_levels};
 
 use self::pages::{Bodies, Budget, RowGroup};
-use crate::delivery::record::KEPT;
-use crate::source::lines::{Cut, READ_WHOLE};
+use crate::source::lines::{Cut, KEPT, READ_WHOLE};
 
 /// How many rows are decoded at once at most.
 const ROWS: u64 = 256;
