@@ -74,7 +74,7 @@ pub struct SearchMetrics {
 /// How full the window of one source is.
 #[derive(Clone)]
 pub struct WindowGauges {
-    /// Documents read and not yet settled.
+    /// Documents read, from the oldest that is not settled on, and what was let go and is still on its way.
     pub documents: IntGauge,
     /// Their bytes.
     pub bytes: IntGauge,

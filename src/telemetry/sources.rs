@@ -24,7 +24,8 @@ pub struct SourceStats {
     pub remark: Option<String>,
     /// Documents read and not yet settled.
     pub window_documents: u64,
-    /// Their bytes.
+    /// What the window holds in memory, bytes: records from the oldest that is not settled on, and what was let go and is still on
+    /// its way.
     pub window_bytes: u64,
     /// Bytes left to read, where the source knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +95,7 @@ impl SourceHandle {
         self.update(|stats| stats.remark = remark);
     }
 
-    /// How much was read and is not settled, and how much is left to read.
+    /// How much was read and is not settled, what the window holds, and how much is left to read.
     pub fn set_window(&self, documents: u64, bytes: u64, remaining_bytes: Option<u64>) {
         self.update(|stats| {
             stats.window_documents = documents;

@@ -31,7 +31,7 @@ pub(super) struct Reading {
     pub(super) end: End,
     /// Read and not yet admitted.
     records: Vec<(Record, Said)>,
-    /// Position and not yet told to the source.
+    /// Committed and not yet told to the source.
     pub(super) untold: Vec<Position>,
     /// Whether it is going to look after itself, if it is not read until then.
     is_watch_set: bool,
