@@ -62,7 +62,8 @@ pub enum FileFormat {
     Jsonl,
     /// A header line, then rows; every value is a text, an empty one is a field that is not there.
     Csv,
-    /// Parquet. Needs a Vectide that was built with `--features parquet`.
+    /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Needs a Vectide that was built with `--features
+    /// parquet`.
     Parquet,
 }
 

@@ -1,10 +1,12 @@
 //! Parquet files of a few kilobytes or megabytes that stand for gigabytes. Each is read by a process that may not have so much.
 
+use std::io::Write;
 use std::process::Command;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch};
 use bytes::Bytes;
+use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
@@ -92,6 +94,9 @@ fn what_would_not_fit_into_memory_is_told_and_not_decoded() {
         return;
     }
     let zeros = zstd::bulk::compress(&vec![0; 16 << 20], 1).unwrap().repeat(256);
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&[0; 16 << 20]).unwrap();
+    let gzip = gzip.finish().unwrap().repeat(256);
     let endless =
         [levels(&[(1, 0), (i32::MAX.cast_unsigned() - 1, 1)]), levels(&[(i32::MAX.cast_unsigned(), 1)])].concat();
     let endless = data(i32::MAX.cast_unsigned(), [endless, indices(&[(i32::MAX.cast_unsigned(), 0)])].concat());
@@ -100,6 +105,7 @@ fn what_would_not_fit_into_memory_is_told_and_not_decoded() {
     let lengths = encoded(1, lengths(u64::from(u32::MAX)), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     for (case, file) in [
         ("a page that inflates", parquet(TEXTS, Compression::ZSTD(Default::default()), 1, vec![data(1, zeros)])),
+        ("a page of gzip that inflates", parquet(TEXTS, Compression::GZIP(Default::default()), 1, vec![data(1, gzip)])),
         ("a run of values without end", parquet(LISTS, Compression::UNCOMPRESSED, 1, vec![dictionary(8), endless])),
         ("prefixes of the value before", parquet(LISTS, Compression::UNCOMPRESSED, 1, vec![shared])),
         ("more lengths than values", parquet(TEXTS, Compression::UNCOMPRESSED, 1, vec![lengths])),

@@ -1,7 +1,8 @@
 //! Rows of a Parquet file as JSON objects.
 //!
-//! `footer` and `pages` bound what is decoded at a time, `json` what is written of it.
+//! `footer` and `pages` bound what is decoded at a time, `json` what is written of it. `columns` tells what the columns are decoded as.
 
+mod columns;
 mod footer;
 mod json;
 mod pages;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use arrow_array::{Array, StructArray};
 use arrow_json::EncoderOptions;
 use arrow_json::writer::make_encoder;
-use arrow_schema::{DataType, Field, FieldRef, Fields};
+use arrow_schema::Field;
 use bytes::Bytes;
 use parquet::arrow::array_reader::RowGroups as _;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, RowSelection, RowSelector};
@@ -28,12 +29,6 @@ const ROWS: u64 = 256;
 
 /// How many bytes of rows are decoded at once, by what a row of the group has on average.
 const BYTES: u64 = 4 << 20;
-
-/// The most columns: each takes some memory before it has a value.
-const MAX_COLUMNS: usize = 16_384;
-
-/// The longest values of a type that gives all its values, and those that are missing, one length.
-const MAX_FIXED: i32 = 64 << 10;
 
 /// The rows of a file, a row group at a time.
 pub(super) struct Rows {
@@ -93,17 +88,9 @@ impl Rows {
         if rows.is_none_or(|rows| i64::try_from(rows).is_err()) {
             return Err("it has a number of rows that no file can have".to_owned());
         }
-        let schema = metadata.parquet_schema();
-        if schema.num_columns() > MAX_COLUMNS {
-            return Err(format!("it has {} columns; at most {MAX_COLUMNS}", schema.num_columns()));
-        }
-        if let Some(column) = schema.columns().iter().find(|column| column.type_length() > MAX_FIXED) {
-            let (name, length) = (column.path().string(), column.type_length());
-            return Err(format!("the values of its column `{name}` have {length} bytes each; at most {MAX_FIXED}"));
-        }
-        let fields = metadata.schema().fields().iter().map(as_views).collect::<Fields>();
+        let fields = columns::of(&metadata)?;
         let levels = guarded(|| {
-            parquet_to_arrow_field_levels(schema, ProjectionMask::all(), Some(&fields))
+            parquet_to_arrow_field_levels(metadata.parquet_schema(), ProjectionMask::all(), Some(&fields))
                 .map_err(|error| error.to_string())
         })?;
         let unwritable = json::Unwritable::default();
@@ -282,28 +269,6 @@ impl Reader {
             self.passed -= self.at;
         }
         Ok(true)
-    }
-}
-
-/// A field whose texts refer to the page or the dictionary that they are in: a value that is used in many rows is held once.
-fn as_views(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_data_type(view(field.data_type())))
-}
-
-fn view(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
-        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
-        DataType::Dictionary(_, values) => view(values),
-        // A list of a fixed size fills itself up where it is missing; the others are all the same as JSON.
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => DataType::List(as_views(item)),
-        DataType::Map(entries, sorted) => DataType::Map(as_views(entries), *sorted),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(as_views).collect()),
-        other => other.clone(),
     }
 }
 

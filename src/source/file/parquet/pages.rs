@@ -8,6 +8,7 @@ use std::io::{BufReader, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
 use parking_lot::Mutex;
 use parquet::arrow::array_reader::RowGroups;
 use parquet::basic::{Compression, ConvertedType, Encoding, LogicalType, Type};
@@ -57,6 +58,12 @@ impl Budget {
     fn replace(&self, bytes: usize) {
         self.0.lock().replaced += bytes;
     }
+}
+
+/// Whether pages that are compressed like this can be read.
+pub(super) fn inflates(compression: Compression) -> bool {
+    use Compression::{GZIP, SNAPPY, UNCOMPRESSED, ZSTD};
+    matches!(compression, UNCOMPRESSED | SNAPPY | GZIP(_) | ZSTD(_))
 }
 
 /// A row group as its columns' pages.
@@ -206,7 +213,6 @@ impl Pages {
     /// Inflates what lies behind the first `plain` bytes, and charges what the page has then.
     fn inflate(&mut self, body: Bytes, plain: usize) -> Result<Bytes> {
         let compressed = &body[plain..];
-        let left = self.budget.left();
         let broken = |error: snap::Error| ParquetError::External(Box::new(error));
         let inflated = match self.compression {
             // The levels of a page without values are all there is.
@@ -214,7 +220,7 @@ impl Pages {
             Compression::UNCOMPRESSED => body,
             Compression::SNAPPY => {
                 let length = snap::raw::decompress_len(compressed).map_err(broken)?;
-                if length > left {
+                if length > self.budget.left() {
                     return Err(self.refusal());
                 }
                 let mut inflated = body[..plain].to_vec();
@@ -222,16 +228,20 @@ impl Pages {
                 snap::raw::Decoder::new().decompress(compressed, &mut inflated[plain..]).map_err(broken)?;
                 inflated.into()
             }
-            Compression::ZSTD(_) => {
-                let mut inflated = body[..plain].to_vec();
-                // A byte more than there is room for tells that it does not fit.
-                zstd::Decoder::new(compressed)?.take(left as u64 + 1).read_to_end(&mut inflated)?;
-                inflated.into()
-            }
+            Compression::ZSTD(_) => self.inflate_from(zstd::Decoder::new(compressed)?, &body[..plain])?,
+            Compression::GZIP(_) => self.inflate_from(MultiGzDecoder::new(compressed), &body[..plain])?,
             other => return Err(ParquetError::NYI(format!("the compression {other} is not read"))),
         };
         self.charge(inflated.len())?;
         Ok(inflated)
+    }
+
+    /// What a decoder gives, behind the plain bytes.
+    fn inflate_from(&self, decoder: impl Read, plain: &[u8]) -> Result<Bytes> {
+        let mut inflated = plain.to_vec();
+        // A byte more than there is room for tells that it does not fit.
+        decoder.take(self.budget.left() as u64 + 1).read_to_end(&mut inflated)?;
+        Ok(inflated.into())
     }
 
     /// What a value of a dictionary takes, beside the bytes of a text.

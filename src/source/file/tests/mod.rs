@@ -1,6 +1,8 @@
 //! What a file source promises, seen through `Source` alone.
 
 mod any_split;
+#[cfg(feature = "parquet")]
+mod columns;
 mod follow;
 mod formats;
 mod gone;
