@@ -62,8 +62,9 @@ pub enum FileFormat {
     Jsonl,
     /// A header line, then rows; every value is a text, an empty one is a field that is not there.
     Csv,
-    /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Needs a Vectide that was built with `--features
-    /// parquet`.
+    /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not call a text are written in
+    /// hexadecimal, the keys of a map as texts, and an instant whose time zone has no known name in UTC. Columns of intervals are not
+    /// read. Needs a Vectide that was built with `--features parquet`.
     Parquet,
 }
 

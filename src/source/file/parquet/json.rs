@@ -10,6 +10,8 @@ use arrow_json::{Encoder, EncoderFactory, EncoderOptions};
 use arrow_schema::{ArrowError, DataType, FieldRef};
 use parking_lot::Mutex;
 
+use super::maps;
+
 /// How rows are written: nothing is added once a row is longer than `max`, so that one that comes out longer is not whole. What cannot
 /// be written is noted, and left out of the row.
 pub(super) fn options(max: usize, unwritable: &Unwritable) -> EncoderOptions {
@@ -50,9 +52,10 @@ impl EncoderFactory for Limit {
         &self,
         field: &'a FieldRef,
         array: &'a dyn Array,
-        _options: &'a EncoderOptions,
+        options: &'a EncoderOptions,
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let value: Value<'a> = match array.data_type() {
+            DataType::Map(..) => return maps::encoder(field, array.as_map(), options).map(Some),
             // What holds other values is written by its values.
             data_type if data_type.is_nested() => return Ok(None),
             DataType::Utf8View => Value::Text(array.as_string_view()),

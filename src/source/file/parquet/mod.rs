@@ -1,10 +1,12 @@
 //! Rows of a Parquet file as JSON objects.
 //!
-//! `footer` and `pages` bound what is decoded at a time, `json` what is written of it. `columns` tells what the columns are decoded as.
+//! `footer` and `pages` bound what is decoded at a time, `json` what is written of it. `columns` tells what the columns are decoded as,
+//! `maps` writes those that arrow does not.
 
 mod columns;
 mod footer;
 mod json;
+mod maps;
 mod pages;
 
 use std::collections::VecDeque;
@@ -195,8 +197,9 @@ impl Rows {
         let (line, end) = (self.row + 1, self.group_end.max(self.row + 1));
         self.row = end;
         self.reader = None;
-        let broken =
-            format!("rows {line} to {end} cannot be read: {reason}; replace the file by a sound one to have them");
+        let broken = format!(
+            "rows {line} to {end} cannot be read: {reason}; replace the file by one that can be read to have them"
+        );
         Cut { bytes: Bytes::new(), end, line, broken: Some(broken) }
     }
 

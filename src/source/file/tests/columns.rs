@@ -1,15 +1,39 @@
 //! What the columns of a Parquet file become, and which are refused before a row is read.
 
+use arrow_array::builder::{
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Date32Builder, Int64Builder, MapBuilder, StringBuilder,
+};
+use arrow_array::{ArrayRef, Int32Array, RecordBatch, StructArray, TimestampMillisecondArray};
+use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
 use parquet::schema::parser::parse_message_type;
 
 use super::*;
+
+/// A file of these columns, as arrow writes them.
+fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let fields: Vec<_> =
+        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true)).collect();
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// A file of this schema, without a row.
+fn empty(schema: &str) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap().into_inner().unwrap()
+}
 
 /// A file of the numbers 1 and 2 whose one page is these bytes.
 fn compressed(compression: Compression, page: Vec<u8>) -> Vec<u8> {
@@ -93,4 +117,98 @@ async fn a_compression_that_is_not_read_refuses_the_file_and_no_rows() {
         let error = refused(compressed(compression, vec![0; 8])).await;
         assert!(error.contains("a.parquet") && error.contains(name) && error.contains("gzip"), "{error}");
     }
+}
+
+/// Three maps: one of three keys, the second without a value, an empty one, and none.
+fn maps(keys: impl ArrayBuilder) -> ArrayRef {
+    let mut values = Int64Builder::new();
+    values.extend([Some(10), None, Some(30)]);
+    let mut maps = MapBuilder::new(None, keys, values);
+    [true, true, false].into_iter().for_each(|there| maps.append(there).unwrap());
+    Arc::new(maps.finish())
+}
+
+#[tokio::test]
+async fn the_keys_of_maps_become_texts() {
+    let mut numbers = Int64Builder::new();
+    numbers.extend([1, 2, -3].map(Some));
+    let mut booleans = BooleanBuilder::new();
+    booleans.extend([true, true, false].map(Some));
+    let mut days = Date32Builder::new();
+    days.extend([0, 1, 2].map(Some));
+    let mut bytes = BinaryBuilder::new();
+    bytes.extend([b"a", b"b", b"c"].map(Some));
+    let mut words = StringBuilder::new();
+    words.extend(["a\"", "b", "c"].map(Some));
+    for (maps, first) in [
+        (maps(numbers), r#"{"m":{"1":10,"-3":30}}"#),
+        (maps(booleans), r#"{"m":{"true":10,"false":30}}"#),
+        (maps(days), r#"{"m":{"1970-01-01":10,"1970-01-03":30}}"#),
+        (maps(bytes), r#"{"m":{"61":10,"63":30}}"#),
+        (maps(words), r#"{"m":{"a\"":10,"c":30}}"#),
+    ] {
+        assert_rows(&read(file(vec![("m", maps)])).await, &[first, r#"{"m":{}}"#, "{}"]);
+    }
+}
+
+#[tokio::test]
+async fn instants_in_a_zone_of_no_known_name_are_those_of_utc() {
+    for (zone, time) in [
+        ("", "1970-01-01T00:00:01Z"),
+        ("GMT+3", "1970-01-01T00:00:01Z"),
+        ("Not/A_Zone", "1970-01-01T00:00:01Z"),
+        ("+05:30", "1970-01-01T05:30:01+05:30"),
+    ] {
+        let times: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![1_000]).with_timezone(zone));
+        let within =
+            StructArray::from(vec![(Arc::new(Field::new("at", times.data_type().clone(), true)), times.clone())]);
+        let row = format!(r#"{{"at":"{time}","within":{{"at":"{time}"}}}}"#);
+        assert_rows(&read(file(vec![("at", times), ("within", Arc::new(within))])).await, &[&row]);
+    }
+}
+
+#[tokio::test]
+async fn an_enum_is_a_text_and_other_bytes_are_hexadecimal() {
+    let schema = "message rows { required binary kind (ENUM); required group kinds (LIST) { repeated group list { required binary \
+                  element (ENUM); } } required binary raw; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    for levels in [None, Some(([1], [0])), None] {
+        let mut column = group.next_column().unwrap().unwrap();
+        let (defined, repeated) = levels.as_ref().map(|(defined, repeated)| (&defined[..], &repeated[..])).unzip();
+        column.typed::<ByteArrayType>().write_batch(&[ByteArray::from("SHOES")], defined, repeated).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    let records = read(file.into_inner().unwrap()).await;
+    assert_rows(&records, &[r#"{"kind":"SHOES","kinds":["SHOES"],"raw":"53484f4553"}"#]);
+}
+
+#[tokio::test]
+async fn columns_that_cannot_be_written_as_they_are_meant_refuse_the_file() {
+    let cases = [
+        (
+            "message rows { required int32 a; optional fixed_len_byte_array(12) rent (INTERVAL); }",
+            "its column `rent` has intervals, which are not read",
+        ),
+        (
+            "message rows { required group a { required group b (LIST) { repeated group list { optional \
+             fixed_len_byte_array(12) element (INTERVAL); } } } }",
+            "its column `a.b` has intervals",
+        ),
+        (
+            "message rows { required group m (MAP) { repeated group key_value { required group key { required int32 a; } \
+             required int32 value; } } }",
+            "the keys of its map `m` hold other values",
+        ),
+        ("message rows { required group a { required int32 b; required binary b; } }", "names the column `a.b` twice"),
+    ];
+    for (schema, reason) in cases {
+        let error = refused(empty(schema)).await;
+        assert!(error.contains("a.parquet") && error.contains(reason), "{error}");
+    }
+    let numbers: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let error = refused(file(vec![("id", numbers.clone()), ("id", numbers)])).await;
+    assert!(error.contains("names the column `id` twice; rename or remove one of the two"), "{error}");
 }
