@@ -31,8 +31,8 @@ impl Unwritable {
     fn note(&self, column: &str, why: &str) {
         self.0.lock().get_or_insert_with(|| {
             format!(
-                "the value of the row's column `{column}` is no date or time that can be written ({why}); it is left out of what is kept \
-                 of the row. Correct it where the file is made"
+                "the value of the row's column `{column}` is no date, time or duration that can be written ({why}); it is left out of \
+                 what is kept of the row. Correct it where the file is made"
             )
         });
     }
@@ -103,13 +103,18 @@ impl Encoder for Limited<'_> {
             Value::Other(encoder) => {
                 let from = json.len();
                 encoder.encode(row, json);
-                // Arrow writes why it cannot write a date or a time in its place: of texts, which are none of these, it never does.
-                if let Some(why) = json[from..].strip_prefix(b"\"ERROR: ") {
-                    let why = String::from_utf8_lossy(why);
-                    self.unwritable.note(self.column, why.trim_end_matches('"'));
+                if let Some(why) = why_unwritable(&json[from..]) {
+                    self.unwritable.note(self.column, &why);
                     json.truncate(from);
                 }
             }
         }
     }
+}
+
+/// Arrow writes why it cannot write a date, a time or a duration in its place: of texts, which are none of these, it never does.
+fn why_unwritable(json: &[u8]) -> Option<String> {
+    let text = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let why = if text == b"<invalid>" { Some(&b"it is out of range"[..]) } else { text.strip_prefix(b"ERROR: ") };
+    why.map(|why| String::from_utf8_lossy(why).into_owned())
 }

@@ -3,7 +3,10 @@
 use arrow_array::builder::{
     ArrayBuilder, BinaryBuilder, BooleanBuilder, Date32Builder, Int64Builder, MapBuilder, StringBuilder,
 };
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StructArray, TimestampMillisecondArray};
+use arrow_array::{
+    ArrayRef, DurationMillisecondArray, DurationSecondArray, Int32Array, RecordBatch, StructArray,
+    TimestampMillisecondArray,
+};
 use arrow_schema::{Field, Schema};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
@@ -183,6 +186,19 @@ async fn an_enum_is_a_text_and_other_bytes_are_hexadecimal() {
     group.close().unwrap();
     let records = read(file.into_inner().unwrap()).await;
     assert_rows(&records, &[r#"{"kind":"SHOES","kinds":["SHOES"],"raw":"53484f4553"}"#]);
+}
+
+#[tokio::test]
+async fn a_duration_that_is_too_long_to_write_makes_its_row_a_broken_record() {
+    let seconds: ArrayRef = Arc::new(DurationSecondArray::from(vec![90, i64::MAX, 0]));
+    let milliseconds: ArrayRef = Arc::new(DurationMillisecondArray::from(vec![1, 1, i64::MIN]));
+    let records = read(file(vec![("s", seconds), ("ms", milliseconds)])).await;
+    assert_rows(&records[..1], &[r#"{"s":"PT90S","ms":"PT0.001S"}"#]);
+    for (record, column) in [(&records[1], "s"), (&records[2], "ms")] {
+        let reason = record.why_broken().unwrap();
+        assert!(reason.contains(&format!("column `{column}`")) && reason.contains("out of range"), "{reason}");
+        assert!(!String::from_utf8_lossy(&record.payload).contains("invalid"), "it could be replayed as a text");
+    }
 }
 
 #[tokio::test]
