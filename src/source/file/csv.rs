@@ -22,12 +22,18 @@ const MAX_COLUMNS: usize = 16_384;
 /// The rows of a file behind its header line.
 pub(super) struct Rows<R> {
     cutter: Cutter<R>,
-    /// The names of the columns, each as JSON with its colon; none until the header line is read.
-    columns: Option<Vec<String>>,
+    /// None until the header line is read.
+    columns: Option<Vec<Column>>,
     /// Rows that end at or before this offset were given before.
     from: u64,
     fields: Fields,
     json: BytesMut,
+}
+
+struct Column {
+    name: String,
+    /// The name as JSON with its colon.
+    key: String,
 }
 
 impl<R: Read> Rows<R> {
@@ -78,7 +84,7 @@ impl<R: Read> Rows<R> {
     }
 }
 
-fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<String>, String> {
+fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
     if has_carriage_returns(&header.bytes) {
         return Err("its lines end with a carriage return alone; save it with line feeds".to_owned());
     }
@@ -103,7 +109,7 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<String>, String> {
             let name = quoted(name);
             return Err(format!("the header line names the column {name} twice; rename or remove one of the two"));
         }
-        columns.push(format!("{}:", serde_json::Value::from(name)));
+        columns.push(Column { name: name.to_owned(), key: format!("{}:", serde_json::Value::from(name)) });
     }
     Ok(columns)
 }
@@ -166,21 +172,21 @@ impl Fields {
     }
 
     /// Writes the row as a JSON object; an empty value is a field that is not there.
-    fn write(&self, columns: &[String], json: &mut BytesMut) -> Result<(), String> {
+    fn write(&self, columns: &[Column], json: &mut BytesMut) -> Result<(), String> {
         if self.count != columns.len() {
             let (expected, found) = (columns.len(), self.count);
             return Err(format!("the row has {found} columns where the header line has {expected}"));
         }
         json.reserve(SHARED.min(self.text.len() * 2 + 256));
         let mut before = b'{';
-        for (name, value) in columns.iter().zip(self.iter()) {
+        for (column, value) in columns.iter().zip(self.iter()) {
             if value.is_empty() {
                 continue;
             }
             let value = std::str::from_utf8(value)
-                .map_err(|_| format!("the value of column {} is not UTF-8", quoted(name.trim_end_matches(':'))))?;
+                .map_err(|_| format!("the value of column {} is not UTF-8", quoted(&column.name)))?;
             json.put_u8(before);
-            json.put_slice(name.as_bytes());
+            json.put_slice(column.key.as_bytes());
             serde_json::to_writer(json.writer(), value).map_err(|error| error.to_string())?;
             before = b',';
         }

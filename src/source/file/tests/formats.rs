@@ -113,7 +113,7 @@ async fn a_broken_row_is_kept_as_it_is_and_the_next_ones_are_sound() {
         (b"1,2,3", b"1,2,3", "3 columns where the header line has 2"),
         (b"1", b"1", "1 columns where the header line has 2"),
         (b"1,\xFF", b"1,\xFF", "not UTF-8"),
-        (b"1,\"\xFF\n\"\r", b"1,\"\xFF\n\"", "`\"text\"` is not UTF-8"),
+        (b"1,\"\xFF\n\"\r", b"1,\"\xFF\n\"", "the value of column `text` is not UTF-8"),
     ];
     for (row, payload, reason) in cases {
         let folder = Folder::new();
@@ -123,6 +123,10 @@ async fn a_broken_row_is_kept_as_it_is_and_the_next_ones_are_sound() {
         assert!(records[0].why_broken().unwrap().contains(reason), "{:?}", records[0].why_broken());
         assert_eq!(texts(&records[1..]), [r#"{"id":"9","text":"z"}"#]);
     }
+    let folder = Folder::new();
+    folder.write("a.csv", b"\"a \"\"b\"\"::\"\n\xFF\n", 1);
+    let reason = folder.read("a.csv", vec![]).await[0].why_broken().unwrap().to_owned();
+    assert_eq!(reason, r#"the value of column `a "b"::` is not UTF-8"#);
 }
 
 #[tokio::test]
