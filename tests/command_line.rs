@@ -256,12 +256,25 @@ fn an_export_replaces_files_and_nothing_else() {
     symlink("/dev/stdout", path("stream")).unwrap();
     assert_eq!(shop.done("export --output stream").lines().count(), lines.len());
     assert!(path("stream").is_symlink());
+    // A link to what is not there yet leads to the file that is made, also by another link.
+    symlink("made.jsonl", path("first.jsonl")).unwrap();
+    symlink(path("first.jsonl"), path("second.jsonl")).unwrap();
+    shop.done("export --output second.jsonl");
+    assert!(path("first.jsonl").is_symlink() && path("second.jsonl").is_symlink() && !path("made.jsonl").is_symlink());
+    assert_eq!(fs::read_to_string(path("made.jsonl")).unwrap().lines().count(), lines.len());
+    symlink("data/new.jsonl", path("inside.jsonl")).unwrap();
+    assert!(shop.call("export --output inside.jsonl").err.contains("state.path"));
     // The data folder is no place for it, and a folder is none either.
     for file in ["data/ledger.sqlite", "data/new.jsonl", "./data/../data/vectors.bin"] {
         let refused = shop.call(&format!("export --output {file}"));
         assert!(refused.code == 70 && refused.err.contains("state.path"), "{file}: {refused:?}");
     }
     assert!(shop.call("export --output data").err.contains("is a folder"));
+    for file in ["folder/", "folder/.", "folder/.."] {
+        let refused = shop.call(&format!("export --output {file}"));
+        assert!(refused.code == 70 && refused.err.contains("there is no folder"), "{file}: {refused:?}");
+    }
+    assert!(!path("folder").exists());
     // What a killed export left is written over, and goes; two at once do not write into one file.
     let left = path(".new.jsonl.unfinished");
     fs::write(&left, "{}\n".repeat(10_000)).unwrap();
@@ -278,6 +291,19 @@ fn an_export_replaces_files_and_nothing_else() {
     assert_eq!((full.code, full.err.as_str()), (70, reason));
     assert_eq!(shop.done("export --output -").lines().count(), lines.len());
     assert_eq!(shop.lines("export").len(), lines.len(), "the ledger is as it was");
+}
+
+#[test]
+fn an_export_is_what_the_name_of_its_file_says_or_refused() {
+    let shop = Shop::indexed();
+    for (file, ending) in [("x.jsonl.gz", ".gz"), ("x.parquet.ZST", ".zst"), ("x.csv", ".csv")] {
+        let refused = shop.call(&format!("export --output {file}"));
+        assert_eq!((refused.code, shop.folder().join(file).exists()), (64, false), "{file}: {refused:?}");
+        assert!(refused.err.contains(&format!("no `{ending}` can be written")), "{file}: {refused:?}");
+        assert!(refused.err.contains("`.jsonl` or `.parquet`"), "{file}: {refused:?}");
+    }
+    shop.done("export --format jsonl --output x.csv");
+    assert!(fs::read_to_string(shop.folder().join("x.csv")).unwrap().starts_with('{'), "who says so has it so");
 }
 
 #[cfg(feature = "parquet")]

@@ -4,8 +4,10 @@ mod pages;
 #[cfg(feature = "parquet")]
 mod parquet;
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,7 +44,10 @@ pub enum ExportFormat {
 /// Writes every document that has fields.
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let output = args.output.as_deref().filter(|output| *output != Path::new("-"));
-    let format = args.format.unwrap_or_else(|| ExportFormat::of(output));
+    let format = match args.format.map_or_else(|| ExportFormat::of(output), Ok) {
+        Ok(format) => format,
+        Err(problem) => return Ok(exit::failed(exit::USAGE, &problem)),
+    };
     let write = format.writer()?;
     let ledger = opened::ledger(&settings)?;
     let pages = Pages::new(&ledger, args.vectors, settings.document.version_unit());
@@ -66,9 +71,18 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 
 impl ExportFormat {
     /// That of a file of this name.
-    fn of(file: Option<&Path>) -> Self {
-        let is_parquet = file.and_then(Path::extension).is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-        if is_parquet { Self::Parquet } else { Self::Jsonl }
+    ///
+    /// # Errors
+    /// The name promises what no export is.
+    fn of(file: Option<&Path>) -> Result<Self, String> {
+        let ending = file.and_then(Path::extension).unwrap_or_default().to_ascii_lowercase();
+        match ending.to_str() {
+            Some("parquet") => Ok(Self::Parquet),
+            Some(ending @ ("csv" | "gz" | "zst")) => Err(format!(
+                "no `.{ending}` can be written: name a file that ends in `.jsonl` or `.parquet`, or the format with `--format`"
+            )),
+            _ => Ok(Self::Jsonl),
+        }
     }
 
     /// What writes it, if this build can.
@@ -117,13 +131,19 @@ impl Target {
                 return Ok(Self::Stream(File::options().write(true).open(file).with_context(cannot)?));
             }
             Ok(there) => Some(there),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) if error.kind() == ErrorKind::NotFound => match fs::read_link(file) {
+                Ok(to) => return Self::of(&file.parent().unwrap_or(file).join(to), data),
+                Err(_) => None,
+            },
             Err(error) => return Err(error).with_context(cannot),
         };
         let path = match &there {
             Some(_) => file.canonicalize().with_context(cannot)?,
             None => {
-                let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
+                // What ends with a slash is a folder, which is not made.
+                let ends_with = |name: &&OsStr| file.as_os_str().as_bytes().ends_with(name.as_bytes());
+                let name = file.file_name().filter(ends_with);
+                let name = name.with_context(|| format!("there is no folder {}: name a file", file.display()))?;
                 let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 folder.canonicalize().with_context(cannot)?.join(name)
             }
@@ -145,7 +165,7 @@ struct Unfinished {
 impl Unfinished {
     fn beside(file: &Path) -> anyhow::Result<Self> {
         let name = file.file_name().with_context(|| format!("{} is no file", file.display()))?;
-        let mut hidden = std::ffi::OsString::from(".");
+        let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(".unfinished");
         let path = file.with_file_name(hidden);
