@@ -91,7 +91,7 @@ fn check_type<'a>(data_type: &'a DataType, path: &mut Vec<&'a str>) -> Result<()
         DataType::Interval(_) => {
             let path = shown(path);
             Err(format!(
-                "its column {path} has intervals, which are not read; leave it out, or write its parts as numbers"
+                "its column {path} has intervals, which are not read; leave it out, or write their parts as numbers"
             ))
         }
         _ => Ok(()),
