@@ -22,19 +22,22 @@ const FUEL: u64 = 1_000_000;
 
 /// The name of the only template of the environment.
 const TEXT: &str = "document.text";
-/// The function that takes the name of a field: any name, where a variable is a word.
+/// The filter that turns the name of a field into the field: any name, where a variable is a word. No variable can hide a filter, and
+/// no filter a variable.
 const FIELD: &str = "field";
+/// Stands before the name that [`FIELD`] looks up: with a space in it no variable and no function of a template is called so.
+const ASKED: &str = "field ";
 /// What to do about a template that is broken, maybe by a name.
 const NAMES: &str =
-    r#"names in a template are ASCII letters, digits and `_`; any other field is `{{ field("Product Title") }}`"#;
+    r#"names in a template are ASCII letters, digits and `_`; any other field is `{{ "Product Title" | field }}`"#;
 const ADDED: &str = "the template is added when it is compiled";
 
 /// The text template and the metadata list, ready for use. Shared by reference; rendering changes nothing.
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    /// Every word of the template: among them are the fields that it reads. Nothing else of a document is given to it. Absent when it
-    /// calls [`FIELD`], which may be asked for any field.
+    /// Every word of the template, sorted: among them are the fields that it reads. Nothing else of a document is given to it. Absent when
+    /// one of them is [`FIELD`], which may be asked for any field.
     words: Option<Vec<Arc<str>>>,
     /// Sorted by name, as the metadata is.
     metadata: Vec<FieldName>,
@@ -49,11 +52,9 @@ impl Template {
             metadata.push(FieldName::new(name).map_err(|error| format!("document.metadata: {error}"))?);
         }
         metadata.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        Ok(Self {
-            environment,
-            words: (!calls(&settings.text, FIELD)).then(|| distinct_words(&settings.text)),
-            metadata,
-        })
+        let words = words(&settings.text);
+        let words = words.iter().all(|word| **word != *FIELD).then_some(words);
+        Ok(Self { environment, words, metadata })
     }
 
     /// Why a text cannot be `document.text`.
@@ -88,11 +89,7 @@ impl Template {
     fn context(&self, document: &Document) -> Context {
         Context(match &self.words {
             Some(words) => words.iter().filter_map(|name| Some((name.clone(), value(document.field(name)?)))).collect(),
-            // A field of the function's own name would stand before it.
-            None => {
-                let others = document.fields().filter(|(name, _)| *name != FIELD);
-                others.map(|(name, json)| (Arc::from(name), value(json))).collect()
-            }
+            None => document.fields().map(|(name, json)| (Arc::from(name), value(json))).collect(),
         })
     }
 
@@ -142,8 +139,7 @@ fn compiled(text: &str) -> Result<Environment<'static>, String> {
         let hint = if why.starts_with("unexpected end of input") { String::new() } else { format!("; {NAMES}") };
         format!("is no minijinja template{}: {why}{hint}", line.unwrap_or_default())
     })?;
-    // Asked for as a variable is: what a document lacks is noted.
-    environment.add_function(FIELD, |state: &State, name: &str| state.lookup(name).unwrap_or_default());
+    environment.add_filter(FIELD, field);
     // A function of the template language that is never called is a field of that name.
     let functions: Vec<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
     for function in functions.iter().filter(|name| !calls(text, name)) {
@@ -154,28 +150,23 @@ fn compiled(text: &str) -> Result<Environment<'static>, String> {
     Ok(environment)
 }
 
-/// The words of a template that may be names, and whether each is called as a function. Also those in plain text: what a template reads
-/// cannot be told from its syntax alone (minijinja's `undeclared_variables` leaves some out), and a word too many does no harm.
-fn words(template: &str) -> impl Iterator<Item = (&str, bool)> {
+/// What [`FIELD`] does. A name that is missing names nothing.
+fn field(state: &State, name: &Value) -> Value {
+    let found = (!name.is_undefined()).then(|| state.lookup(&format!("{ASKED}{name}")));
+    found.flatten().unwrap_or_default()
+}
+
+/// The words of a template that may be names, sorted. Also those in plain text: what a template reads cannot be told from its syntax alone
+/// (minijinja's `undeclared_variables` leaves some out), and a word too many does no harm.
+fn words(template: &str) -> Vec<Arc<str>> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut rest = template;
-    std::iter::from_fn(move || {
-        let from = &rest[rest.find(is_part)?..];
-        let (word, behind) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
-        rest = behind;
-        Some((word, behind.trim_start().starts_with('(')))
-    })
+    let words: BTreeSet<&str> = template.split(|c| !is_part(c)).filter(|word| !word.is_empty()).collect();
+    words.into_iter().map(Arc::from).collect()
 }
 
 fn calls(template: &str, function: &str) -> bool {
-    words(template).any(|(word, called)| word == function && called)
-}
-
-fn distinct_words(template: &str) -> Vec<Arc<str>> {
-    let mut words: Vec<Arc<str>> = words(template).map(|(word, _)| Arc::from(word)).collect();
-    words.sort_unstable();
-    words.dedup();
-    words
+    let is_called = |at: usize| template[at + function.len()..].trim_start().starts_with('(');
+    template.match_indices(function).any(|(at, _)| is_called(at))
 }
 
 /// Renders nothing, leniently: the compiler does not look names of filters up, and a misspelt one should not wait for a document.
@@ -220,6 +211,11 @@ fn described(error: &minijinja::Error) -> String {
     text
 }
 
+/// The field that a template asks its context for.
+fn named(key: &str) -> &str {
+    key.strip_prefix(ASKED).unwrap_or(key)
+}
+
 /// A context that notes what it is asked for and does not have.
 #[derive(Debug)]
 struct Asked {
@@ -243,31 +239,33 @@ impl Object for Asked {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        let found = self.context.get(key);
+        let name = named(key);
+        let found = self.context.get(name);
         if found.is_none() {
-            self.in_vain.lock().insert(key.to_owned());
+            self.in_vain.lock().insert(name.to_owned());
         }
         found
     }
 }
 
-/// The fields that a template may read, of one document. Few, so a list is the fastest map.
+/// The fields that a template may read, of one document, sorted by name.
 #[derive(Debug)]
 struct Context(Vec<(Arc<str>, Value)>);
 
 impl Context {
-    fn get(&self, key: &str) -> Option<Value> {
-        self.0.iter().find(|(name, _)| **name == *key).map(|(_, value)| value.clone())
+    fn get(&self, name: &str) -> Option<Value> {
+        let found = self.0.binary_search_by(|(has, _)| (**has).cmp(name)).ok()?;
+        Some(self.0[found].1.clone())
     }
 }
 
 impl Object for Context {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.get(key.as_str()?)
+        self.get_value_by_str(key.as_str()?)
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        self.get(key)
+        self.get(named(key))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -404,8 +402,10 @@ mod tests {
                 &[][..],
                 "unexpected character; names in a template are ASCII letters, digits and `_`; any other",
             ),
-            ("{{ Product Title }}", &[], r#"other field is `{{ field("Product Title") }}`"#),
-            ("{{ field('a', 'b') }}", &[], "document.text: too many arguments"),
+            ("{{ Product Title }}", &[], r#"other field is `{{ "Product Title" | field }}`"#),
+            ("{{ 'a' | field('b') }}", &[], "document.text: too many arguments"),
+            ("{{ 'a' | field(name='b') }}", &[], "document.text: too many arguments"),
+            ("{{ field('a') }}", &[], "unknown function"),
             ("{{ a", &[], "document.text: is no minijinja template: unexpected end of input"),
             ("same for all", &[], "document.text: uses no field"),
             ("{{ a | upppper }}", &[], "document.text: unknown filter"),
@@ -428,6 +428,11 @@ mod tests {
             ("{% filter replace('o', n) %}{{ body }}{% endfilter %}", json!({"body": "wool", "n": "0"}), "w00l"),
             ("{% set n = n + 1 %}{{ n }}", json!({"n": 1}), "2"),
             ("{{ range }} {{ dict['a'] }}", json!({"range": 5, "dict": {"a": 1}}), "5 1"),
+            (
+                "Research field ({{ field }}): {{ title }}",
+                json!({"field": "wheat", "title": "Hat"}),
+                "Research field (wheat): Hat",
+            ),
         ] {
             assert_eq!(render(template, fields), Ok(Some(text.to_owned())), "{template}");
         }
@@ -440,20 +445,41 @@ mod tests {
     fn a_field_of_any_name_can_be_asked_for() {
         for (template, fields, text) in [
             (
-                r#"{{ field("Product Title") }} {{ field('größe') }} {{ a }}"#,
+                r#"{{ "Product Title" | field }} {{ 'größe' | field }} {{ a }}"#,
                 json!({"Product Title": "Hat", "größe": 5, "a": 1}),
                 Some("Hat 5 1"),
             ),
             (
-                r#"{% for n in ["x-y", "z"] %}{{ field(n) | upper }}{% endfor %}"#,
+                r#"{% for n in ["x-y", "z"] %}{{ n | field | upper }}{% endfor %}"#,
                 json!({"x-y": "a", "z": "b"}),
                 Some("AB"),
             ),
-            ("{{ field('x-y').z }}{{ field('w') | default('') }}", json!({"x-y": {"z": 1}}), Some("1")),
-            ("{{ field('x-y') }}", json!({"x": 2, "y": 1}), None),
-            ("{{ field('x-y') }}", json!({"x-y": null, "y": 1}), None),
-            ("{{ field }}", json!({"field": "wheat"}), Some("wheat")),
-            ("{{ field('x-y') }}", json!({"field": "wheat", "x-y": 1}), Some("1")),
+            ("{{ ('x-y' | field).z }}{{ 'w' | field | default('') }}", json!({"x-y": {"z": 1}}), Some("1")),
+            ("{{ ('x-y' | field)[:2] }}", json!({"x-y": "wool"}), Some("wo")),
+            ("{{ 'x-y' | field }}", json!({"x": 2, "y": 1}), None),
+            ("{{ 'x-y' | field }}", json!({"x-y": null, "y": 1}), None),
+            ("{{ a | field }}", json!({"a": "x-y", "x-y": "wool"}), Some("wool")),
+            ("{{ a | field }}", json!({"x-y": "wool"}), None),
+        ] {
+            assert_eq!(render(template, fields), Ok(text.map(str::to_owned)), "{template}");
+        }
+    }
+
+    #[test]
+    fn no_name_of_the_template_stands_for_a_field_that_is_asked_for() {
+        for (template, fields, text) in [
+            ("{{ field }} {{ 'field' | field }}", json!({"field": "wheat"}), Some("wheat wheat")),
+            ("{{ field }} {{ 'x-y' | field }}", json!({"x-y": 1}), None),
+            (
+                "{% for a in l %}{{ 'a' | field }}{{ 'l' | field | length }}{% endfor %}",
+                json!({"l": [1], "a": 2}),
+                Some("21"),
+            ),
+            ("{% for a in l %}{{ 'loop' | field }}{% endfor %}", json!({"l": [1]}), None),
+            ("{% set a = 3 %}{{ 'a' | field }}{{ a }}", json!({"a": 2}), Some("23")),
+            ("{% for i in range(1) %}{{ 'range' | field }}{% endfor %}", json!({"a": 1}), None),
+            ("{{ 'field a' | field }}{{ 5 | field }}", json!({"field a": 1, "a": 2, "5": 3}), Some("13")),
+            ("{{ 'field a' | field }}", json!({"a": 2}), None),
         ] {
             assert_eq!(render(template, fields), Ok(text.map(str::to_owned)), "{template}");
         }
@@ -475,7 +501,7 @@ mod tests {
         let template = Template::new(&settings(text, &[])).unwrap();
         assert_eq!(template.lacking(&document(json!({"a": {}, "d": 1}))), ["c", "e", "f"]);
         assert_eq!(template.lacking(&Document::default()), ["a", "c", "d", "e", "f"]);
-        let template = Template::new(&settings("{{ field('x-y') }} {{ field('z') }}", &[])).unwrap();
+        let template = Template::new(&settings("{{ 'x-y' | field }} {{ 'z' | field }}", &[])).unwrap();
         assert_eq!(template.lacking(&document(json!({"z": 1}))), ["x-y"]);
     }
 

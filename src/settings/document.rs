@@ -24,7 +24,7 @@ pub struct DocumentSettings {
     /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
     /// A part of a missing field, `{{ description[:300] }}`, is empty and not missing. Of an object that may be missing as a whole write
     /// `{{ (maker | default({})).name | default('') }}`: a default does not reach into what is missing.
-    /// A name in it is ASCII letters, digits and `_`: a field of any other name is `{{ field("Product Title") }}`. Written as a name,
+    /// A name in it is ASCII letters, digits and `_`: a field of any other name is `{{ "Product Title" | field }}`. Written as a name,
     /// `{{ product-title }}` subtracts `title` from `product`.
     pub text: String,
     /// The fields that the index stores beside the vector, for filters and results.
