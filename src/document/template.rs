@@ -166,7 +166,14 @@ fn words(template: &str) -> Vec<Arc<str>> {
 
 fn calls(template: &str, function: &str) -> bool {
     let is_called = |at: usize| template[at + function.len()..].trim_start().starts_with('(');
-    template.match_indices(function).any(|(at, _)| is_called(at))
+    template.match_indices(function).any(|(at, _)| is_called(at) && is_code(template, at))
+}
+
+/// Whether this place of a template is read as code, and is not plain text, a comment or within quotes: only code is broken by a character
+/// that the language does not have.
+fn is_code(template: &str, at: usize) -> bool {
+    let (before, behind) = template.split_at(at);
+    Environment::new().template_from_named_str(TEXT, &format!("{before}`{behind}")).is_err()
 }
 
 /// Renders nothing, leniently: the compiler does not look names of filters up, and a misspelt one should not wait for a document.
@@ -433,10 +440,23 @@ mod tests {
                 json!({"field": "wheat", "title": "Hat"}),
                 "Research field (wheat): Hat",
             ),
+            (
+                "Price range ({{ range | default('any') }}) {{ title }}",
+                json!({"title": "Hat"}),
+                "Price range (any) Hat",
+            ),
+            ("{{-range\n(2) | join-}} {{ title[:range (1) | length] }}", json!({"title": "Hat"}), "01H"),
         ] {
             assert_eq!(render(template, fields), Ok(Some(text.to_owned())), "{template}");
         }
-        for template in ["{{ title }} {{ range }}", "{{ title }} {{ dict }}", "{{ debug }}"] {
+        for template in [
+            "{{ title }} {{ range }}",
+            "{{ title }} {{ dict }}",
+            "{{ debug }}",
+            "Price range ({{ range }}): {{ title }}",
+            "{# by range (of {{ range }}) #}{{ range | upper }}",
+            "{% raw %}range(2){% endraw %}{{ 'range(2)' }}{{ range }}",
+        ] {
             assert_eq!(render(template, json!({"title": "Hat"})), Ok(None), "{template} lacks a field of that name");
         }
     }
