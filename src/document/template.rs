@@ -5,8 +5,8 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use minijinja::value::{Enumerator, Object};
-use minijinja::{Environment, ErrorKind, State, UndefinedBehavior, Value};
+use minijinja::value::{Enumerator, Object, ValueKind};
+use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -133,6 +133,7 @@ impl Template {
 fn compiled(text: &str) -> Result<Environment<'static>, String> {
     let mut environment = Environment::new();
     environment.set_fuel(Some(FUEL));
+    environment.set_formatter(print);
     environment.add_template_owned(TEXT, text.to_owned()).map_err(|error| {
         let line = error.line().filter(|_| text.contains('\n')).map(|line| format!(" in line {line}"));
         let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
@@ -148,6 +149,11 @@ fn compiled(text: &str) -> Result<Environment<'static>, String> {
     try_out(&mut environment)?;
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     Ok(environment)
+}
+
+/// An empty list prints nothing: it is what the language makes of a part of a missing text, as in `{{ description[:300] }}`.
+fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
+    if value.kind() == ValueKind::Seq && value.len() == Some(0) { Ok(()) } else { escape_formatter(out, state, value) }
 }
 
 /// What [`FIELD`] does. A name that is missing names nothing.
@@ -344,6 +350,9 @@ mod tests {
             ("{% if a %}A{% else %}B{% endif %}{% if a is defined %}C{% endif %}", json!({"b": 1}), "B"),
             ("{% for t in tags %}{{ t | upper }} {% endfor %}", json!({"tags": ["a", "b"]}), "A B"),
             ("{{ tags | join(', ') }}", json!({"tags": ["a", "b"]}), "a, b"),
+            ("{{ tags }} {{ sizes }}", json!({"tags": ["a", 1], "sizes": []}), "['a', 1]"),
+            ("{{ a }}{{ b[:300] }}{{ p.b[300:] }}{{ ('x-y' | field)[-2:] }}", json!({"a": "x", "p": {}}), "x"),
+            ("{{ (b | default(''))[:300] | upper }}{{ a[:2] | upper }}", json!({"a": "xyz"}), "XY"),
             (
                 "{{ p.size.eu }} {{ p['x-y'] }} {{ l[1] }}",
                 json!({"p": {"size": {"eu": 42}, "x-y": 1}, "l": [1, 2]}),

@@ -22,7 +22,8 @@ pub struct DocumentSettings {
     pub version: Option<VersionSettings>,
     /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":
     /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
-    /// A part of a missing field, `{{ description[:300] }}`, is empty and not missing. Of an object that may be missing as a whole write
+    /// A part of a missing field, `{{ description[:300] }}`, prints nothing and is not missing; to do more with it write
+    /// `{{ (description | default(''))[:300] | upper }}`. Of an object that may be missing as a whole write
     /// `{{ (maker | default({})).name | default('') }}`: a default does not reach into what is missing.
     /// A name in it is ASCII letters, digits and `_`: a field of any other name is `{{ "Product Title" | field }}`. Written as a name,
     /// `{{ product-title }}` subtracts `title` from `product`.
