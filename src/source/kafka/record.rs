@@ -20,16 +20,21 @@ use crate::source::{Partition, Position, Record};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(BTreeSet<String>);
 
+/// The names that [`Attributes::of`] knows.
+const NAMES: [&str; 6] = ["$key", "$topic", "$partition", "$offset", "$timestamp", "$headers"];
+
 impl Attributes {
-    /// Those of the fields that the `document` section names.
+    /// Those of the fields that the `document` section names, and those that occur in the template of its text.
     pub fn used_by(settings: &DocumentSettings) -> Self {
         let version = settings.version.iter().map(|version| &version.field);
         let events = settings.events.iter();
         let kinds = events.clone().flat_map(|events| events.kinds.values().flat_map(|kind| kind.rename.keys()));
         let names = settings.metadata.iter().chain([&settings.id]).chain(version);
         let names = names.chain(events.map(|events| &events.field)).chain(kinds);
+        // A template asks by `{{ "$topic" | field }}`.
+        let asked = NAMES.into_iter().filter(|name| settings.text.contains(name)).map(str::to_owned);
         let first = |name: &String| name.strip_prefix('/').unwrap_or(name).split('/').next().map(str::to_owned);
-        Self(names.filter_map(first).filter(|name| name.starts_with('$')).collect())
+        Self(names.filter_map(first).filter(|name| name.starts_with('$')).chain(asked).collect())
     }
 
     fn of(&self, message: &impl Message) -> Map<String, Value> {
@@ -167,6 +172,9 @@ mod tests {
         for value in [r#"{"id":1}"#, "no json", ""] {
             assert_eq!(made(Some("k"), Some(value), plain).0.payload, value);
         }
+        let asked = r#"{ id: id, text: '{{ "$topic" | field }} {{ ("$headers" | field).tenant }}' }"#;
+        let payload = r#"{"$headers":{"tenant":"acme"},"$topic":"shop"}"#;
+        assert_eq!(made(Some("k"), Some("{}"), asked).0.payload, payload);
         let used = "{ id: $key, text: '{{ t }}' }";
         for (value, payload) in [
             ("{}", r#"{"$key":"k"}"#),
