@@ -26,7 +26,7 @@ use crate::source::stdin::StandardInput;
 use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
 /// Bumped when the same settings make other texts or chunks than before, so that documents are compared again.
-const PLAN_REVISION: u32 = 1;
+const PLAN_REVISION: u32 = 2;
 
 /// See the module. Share it as `Arc<Resources>`.
 pub struct Resources {
