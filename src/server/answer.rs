@@ -25,7 +25,7 @@ const HOLDERS: &str = "large answers to other requests";
 
 /// The memory that large answers may take.
 pub(super) struct Answers {
-    /// For what may be waited for.
+    /// For what may be waited for, and for what is there while nobody waits.
     foreseen: Pool,
     /// For what is there. Nobody waits for it, so that what is free can be had.
     beyond: Pool,
@@ -56,6 +56,9 @@ impl Answers {
     /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free: it is there.
     pub(super) fn hold(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
         let bytes = if bytes > SMALL { bytes } else { 0 };
+        if self.foreseen.try_grow(&mut share.foreseen, bytes) {
+            return Ok(());
+        }
         let beyond = bytes.saturating_sub(share.foreseen.bytes());
         if self.beyond.try_grow(&mut share.beyond, beyond) { Ok(()) } else { Err(NoRoom(HOLDERS)) }
     }

@@ -34,8 +34,8 @@ pub(super) struct Timeouts<S> {
 /// Looks again and again whether a request is or was at work.
 struct Rest {
     look: Pin<Box<Sleep>>,
-    /// How many requests had begun at the last look.
-    begun: u64,
+    /// How many requests had ended at the last look.
+    ended: u64,
 }
 
 /// The requests of a connection that are at work. Clones share them.
@@ -103,12 +103,12 @@ impl<S> Timeouts<S> {
     fn rests(&mut self, cx: &mut Context<'_>) -> bool {
         let Requests { begun, ended } = &*self.at_work.0;
         let (begun, ended) = (begun.get(), ended.get());
-        let rest = self.rest.get_or_insert_with(|| Rest { look: Box::pin(sleep(REST)), begun });
+        let rest = self.rest.get_or_insert_with(|| Rest { look: Box::pin(sleep(REST)), ended });
         while rest.look.as_mut().poll(cx).is_ready() {
-            if begun == ended && begun == rest.begun && self.write.is_none() {
+            if begun == ended && ended == rest.ended && self.write.is_none() {
                 return true;
             }
-            rest.begun = begun;
+            rest.ended = ended;
             rest.look.as_mut().reset(Instant::now() + REST);
         }
         false
@@ -192,8 +192,9 @@ mod tests {
                 }
                 io::Result::Ok(())
             };
-            read(&mut stream, REST * 10).await.unwrap();
+            read(&mut stream, REST * 10 - REST / 5).await.unwrap();
             drop(working);
+            read(&mut stream, REST / 2).await.expect("a request was at work at the last look");
             for _ in 0..10 {
                 drop(at_work.begin());
                 read(&mut stream, REST / 2).await.unwrap();

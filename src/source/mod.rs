@@ -135,8 +135,8 @@ pub trait Source: Send + 'static {
         async { Ok(()) }.boxed()
     }
 
-    /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted. Asked before every read;
-    /// each is told once, when all that it ever gave was settled long ago.
+    /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted. Asked after every read;
+    /// each is told once. A position of one that is still on its way is kept again, until it is told once more.
     fn forgotten(&mut self) -> Vec<String> {
         Vec::new()
     }

@@ -75,12 +75,14 @@ impl Errand {
             self.feed.source.committed(&self.untold).await?;
             self.untold.clear();
         }
+        let read = self.feed.source.read(self.room).await;
+        // Before what was read is on its way: it may be of a partition that has the name of one that was forgotten.
         let forgotten = self.feed.source.forgotten();
         if !forgotten.is_empty() {
             let name = self.name.clone();
             patiently(&self.ledger, move |ledger| ledger.forget_partitions(&name, &forgotten)).await;
         }
-        match self.feed.source.read(self.room).await? {
+        match read? {
             Read::Idle => Ok(Found::Idle),
             Read::Finished => Ok(Found::Finished),
             Read::Positions(positions) => Ok(Found::Positions(positions)),

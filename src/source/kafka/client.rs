@@ -82,7 +82,7 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
         poll(&consumer, attributes, settings.max_record.as_usize(), shared)?;
         look(&consumer, shared);
         if shared.state().beginning().count() > 0 && tried.is_none_or(|at: Instant| at.elapsed() >= AGAIN) {
-            begin(&consumer, shared).map_err(|error| error.to_string())?;
+            begin(&consumer, paused, shared).map_err(|error| error.to_string())?;
             tried = Some(Instant::now());
         }
         if committing.is_none_or(|at: Instant| at.elapsed() >= settings.commit_interval.as_duration()) {
@@ -143,11 +143,14 @@ fn poll(
 
 /// Tells the group where `start: latest` begins; only then records come. What is read and not settled when the process ends would else be
 /// left out by the next one, which would begin at the end of that moment.
-fn begin(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), KafkaError> {
+fn begin(consumer: &BaseConsumer<Context>, paused: bool, shared: &Shared) -> Result<(), KafkaError> {
     let beginning = shared.state().beginning();
     match shared.commit_now(consumer) {
         Ok(()) => {
-            consumer.resume(&beginning)?;
+            // To resume one twice would rewind it: while all are paused for want of room, they go on together.
+            if !paused {
+                consumer.resume(&beginning)?;
+            }
             shared.tell(|state| {
                 state.untold = None;
                 for part in beginning.elements() {

@@ -81,12 +81,12 @@ pub(super) fn connection_failure<'a>(facility: &str, message: &'a str) -> Option
     (facility == "FAIL").then(|| message.split_once("]: ").map_or(message, |(_, reason)| reason))
 }
 
-/// Whether everything in a partition was fetched and taken. For a moment after a partition came or was paused, offsets are still those of
-/// before; only then its end was not reached since.
+/// Whether everything in a partition was fetched and taken. For a moment after a partition came or was paused, the next offset is still
+/// that of before; only then neither its end was reached since, nor the record before it taken.
 fn is_read(about: &Partition) -> bool {
     about.fetch_state == "active"
         && about.next_offset >= about.ls_offset
-        && about.eof_offset == about.next_offset
+        && (about.eof_offset == about.next_offset || about.app_offset == about.next_offset)
         && about.fetchq_cnt == 0
 }
 

@@ -103,7 +103,9 @@ impl State {
         let ended = self.ended.as_ref().or(self.failed.as_ref());
         let cut_off = self.cut_off.as_ref().map(|cut_off| &cut_off.reason);
         let refused = self.refused.as_ref().map(|refused| &refused.reason);
-        ended.or(cut_off).or(refused).or(self.untold.as_ref()).or(self.missing.as_ref())
+        // Partitions that are another's now are told by that one.
+        let untold = self.untold.as_ref().filter(|_| self.assigned.keys().any(|name| self.begins.contains(name)));
+        ended.or(cut_off).or(refused).or(untold).or(self.missing.as_ref())
     }
 
     /// A client begins. Why the one before it ended stays what is wrong until this one has partitions.

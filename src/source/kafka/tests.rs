@@ -130,12 +130,20 @@ async fn offsets_without_records_are_no_lag_once_all_before_them_is_settled() {
     context.stats(read_to(2));
     assert_eq!(lag(), 2, "the record is on its way");
     source.shared.state().offsets.settle("t[0]", 1);
-    let mut stale = read_to(2);
-    stale.topics.get_mut("t").unwrap().partitions.get_mut(&0).unwrap().eof_offset = -1001;
-    context.stats(stale);
-    assert_eq!(lag(), 1, "there may be another");
+    let not_at_its_end = |app_offset| {
+        let mut statistics = read_to(2);
+        let partition = statistics.topics.get_mut("t").unwrap().partitions.get_mut(&0).unwrap();
+        (partition.eof_offset, partition.app_offset) = (-1001, app_offset);
+        statistics
+    };
+    context.stats(not_at_its_end(-1001));
+    assert_eq!(lag(), 1, "they may be of before, and another record there");
     context.stats(read_to(2));
     assert_eq!(lag(), 0);
+    context.stats(not_at_its_end(1));
+    assert_eq!(lag(), 1);
+    context.stats(not_at_its_end(2));
+    assert_eq!(lag(), 0, "the last record was taken, though more come before the end is told");
     record.position.partition = Arc::new(Partition { name: "t[0]".to_owned(), detail: String::new() });
     assert!(!source.shared.state().hand_over(&record), "what was fetched before the partition was taken away");
 }
@@ -166,6 +174,18 @@ async fn a_topic_that_was_made_since_is_read_from_its_beginning_by_latest_too() 
     assert!(source.shared.state().begins.is_empty(), "the group knows where it begins");
     broker.produce_to("u", "{2}");
     assert_eq!(next(&mut source).await.unwrap()[0].payload, "{2}");
+}
+
+#[tokio::test]
+async fn that_the_group_cannot_be_told_is_said_while_the_partition_is_this_process_s() {
+    let broker = Broker::new();
+    let (source, _clients) = source(&broker, "");
+    Context(source.shared.clone()).assigned(vec!["t[0]".to_owned()]);
+    let mut state = source.shared.state();
+    (state.begins, state.untold) = (["t[0]".to_owned()].into(), Some("no".to_owned()));
+    assert_eq!(state.trouble().map(String::as_str), Some("no"));
+    state.assigned.clear();
+    assert_eq!(state.trouble(), None);
 }
 
 #[tokio::test]

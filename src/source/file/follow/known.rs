@@ -126,7 +126,11 @@ impl Known {
             return Vec::new();
         }
         let there: HashSet<String> = all.files().iter().map(|seen| seen.path.display().to_string()).collect();
-        let forgotten = gone::too_many(self.elsewhere(all).filter(|(name, _)| !there.contains(*name)));
+        let is_needed = |name: &str| {
+            // A file that has another name now and gave nothing under it is known by its earlier one.
+            there.contains(name) || self.files[name].iter().any(|progress| all.may_have(progress.identity.id()))
+        };
+        let forgotten = gone::too_many(self.elsewhere(all).filter(|(name, _)| !is_needed(name)));
         forgotten.iter().for_each(|name| self.remove(name));
         forgotten
     }
