@@ -112,7 +112,7 @@ async fn nothing_is_handed_over_before_the_group_knows_where_latest_begins() {
     broker.produce("{1}");
     assert_eq!(next(&mut source).await.unwrap()[0].payload, "{1}");
     assert_eq!(source.shared.state().uncommitted().count(), 0);
-    assert_eq!(trouble(), None);
+    assert_eq!(source.shared.state().trouble(), None);
     assert!(!clients.ended(Duration::ZERO).await, "the client goes on");
 }
 
