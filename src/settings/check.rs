@@ -243,9 +243,10 @@ impl Checker {
         if let (Some(told), Some(format)) = (Kind::of(name, None), file.format)
             && told.format != format
         {
-            let folder = match file.path.contains(['*', '?', '[']) {
-                true => String::new(),
-                false => format!("; if it is a folder, write `{}/`", file.path),
+            let folder = if file.path.contains(['*', '?', '[']) {
+                String::new()
+            } else {
+                format!("; if it is a folder, write `{}/`", file.path)
             };
             let text = format!(
                 "does not apply, because the ending of `path` says {}; remove `format`, or give the file another ending{folder}",

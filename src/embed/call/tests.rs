@@ -592,9 +592,10 @@ proptest! {
         let embedded = provider.embedded.lock().unwrap();
         for ((text, guilty), result) in texts.iter().zip(&guilty).zip(&vectors) {
             prop_assert_eq!(embedded.get(*text), (!guilty).then_some(&1));
-            match guilty {
-                true => prop_assert!(result.is_err()),
-                false => prop_assert_eq!(result, &Ok(vector(text))),
+            if *guilty {
+                prop_assert!(result.is_err())
+            } else {
+                prop_assert_eq!(result, &Ok(vector(text)))
             }
         }
     }

@@ -79,9 +79,10 @@ impl FileSource {
     /// A source of these files. Nothing is touched before it is opened.
     pub fn new(settings: &FileSettings) -> Self {
         let settings = settings.clone();
-        let reader = match settings.follow {
-            true => Reader::Follow(Box::new(Follow::new(settings, Descriptors::of_process()))),
-            false => Reader::Once(Box::new(Once::new(settings))),
+        let reader = if settings.follow {
+            Reader::Follow(Box::new(Follow::new(settings, Descriptors::of_process())))
+        } else {
+            Reader::Once(Box::new(Once::new(settings)))
         };
         Self::of(reader)
     }

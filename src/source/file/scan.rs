@@ -100,9 +100,10 @@ pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
     if found.files.is_empty() && !found.problems.is_empty() {
         let problems: Vec<String> = found.problems.into_iter().map(|(_, problem)| problem).collect();
         let reason = SourceError(problems.join("; "));
-        return Err(match found.blind.is_empty() {
-            true => ScanError::Nothing(reason),
-            false => ScanError::Unseen(reason, found.blind),
+        return Err(if found.blind.is_empty() {
+            ScanError::Nothing(reason)
+        } else {
+            ScanError::Unseen(reason, found.blind)
         });
     }
     Ok(found)

@@ -262,9 +262,10 @@ impl Follow {
                     let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
                     if file.ended || folder.read_dir().is_err() {
                         info!(file = file.name(), "a file is gone; it was read to its end");
-                        match file.ended {
-                            true => self.news.extend(self.known.part_with(&file)),
-                            false => self.known.leave(&file),
+                        if file.ended {
+                            self.news.extend(self.known.part_with(&file))
+                        } else {
+                            self.known.leave(&file)
                         }
                         continue;
                     }

@@ -137,9 +137,10 @@ impl ChunkReader for Bodies {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        match length <= MAX_BODY {
-            true => self.0.get_bytes(start, length),
-            false => Err(ParquetError::General(format!("a page has {length} bytes; at most {MAX_BODY} are read"))),
+        if length <= MAX_BODY {
+            self.0.get_bytes(start, length)
+        } else {
+            Err(ParquetError::General(format!("a page has {length} bytes; at most {MAX_BODY} are read")))
         }
     }
 }
