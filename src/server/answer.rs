@@ -55,7 +55,7 @@ impl Answers {
 
     /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free: it is there.
     pub(super) fn hold(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
-        let bytes = if bytes > SMALL { bytes } else { 0 };
+        let bytes = counted(bytes);
         if self.foreseen.try_grow(&mut share.foreseen, bytes) {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Answers {
 
     /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
     pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, NoRoom> {
-        let bytes = if json.len() as u64 > SMALL { json.len() as u64 } else { 0 };
+        let bytes = counted(json.len() as u64);
         share.foreseen.shrink(bytes);
         share.beyond.shrink(bytes.saturating_sub(share.foreseen.bytes()));
         self.hold(&mut share, bytes)?;
@@ -77,6 +77,11 @@ impl Answers {
     pub(super) fn room(&self) -> usize {
         self.foreseen.room() + self.beyond.room()
     }
+}
+
+/// How many of so many bytes are counted.
+fn counted(bytes: u64) -> u64 {
+    if bytes > SMALL { bytes } else { 0 }
 }
 
 /// What to answer, as JSON that takes no more than its length.
