@@ -58,6 +58,7 @@ pub mod embed;
 mod http_client;
 pub mod index;
 pub mod ledger;
+mod memory;
 pub mod pipeline;
 pub mod report;
 pub mod search;

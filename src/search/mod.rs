@@ -15,6 +15,7 @@ use crate::embed::provider::Provider;
 use crate::embed::status::ProviderStatus;
 use crate::index::{Filter, Hit, IndexError, Query, VectorIndex};
 use crate::ledger::{Ledger, LedgerError, PointKey};
+use crate::memory::NoRoom;
 use crate::telemetry::metrics::SearchMetrics;
 use crate::telemetry::{Metrics, SearchOutcome};
 
@@ -67,6 +68,12 @@ impl SearchError {
             Self::NotFound(_) => SearchOutcome::NotFound,
             Self::Unavailable { .. } => SearchOutcome::Unavailable,
         }
+    }
+}
+
+impl From<NoRoom> for SearchError {
+    fn from(no_room: NoRoom) -> Self {
+        Self::Unavailable { reason: no_room.to_string(), retry_after: Some(NoRoom::RETRY_AFTER) }
     }
 }
 

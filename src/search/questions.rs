@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::Histogram;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::batch::Estimator;
 use crate::dedup::cache::VectorCache;
@@ -13,6 +13,7 @@ use crate::document::Vector;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::status::ProviderStatus;
+use crate::memory::{Pool, Taken};
 use crate::settings::{ByteSize, DedupSettings, Span};
 use crate::telemetry::counters::By;
 use crate::telemetry::metrics::SearchMetrics;
@@ -33,14 +34,10 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 /// How much memory remembered questions may take, in MiB.
 const REMEMBERED: u64 = 8;
 
-/// What questions that are on their way may weigh together, in KiB. Who asked them may be gone, so connections do not bound them.
-const ROOM: usize = 32 << 10;
-/// What a question weighs beside its text, in KiB.
-const WEIGHT: usize = 16;
-/// How long a question waits for room.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When to ask again then.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// What questions that are on their way may weigh together, in bytes. Who asked them may be gone, so connections do not bound them.
+const ROOM: u64 = 32 << 20;
+/// What a question weighs beside its text, in bytes.
+const WEIGHT: u64 = 16 << 10;
 
 /// See the module. Clones share what is remembered.
 #[derive(Clone)]
@@ -50,7 +47,7 @@ pub(super) struct Questions {
     pub(super) status: Option<Arc<ProviderStatus>>,
     /// Taken while the provider is in doubt, by who probes it.
     pub(super) turn: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    room: Arc<Pool>,
     fingerprints: Fingerprinter,
     remembered: VectorCache,
     metrics: SearchMetrics,
@@ -71,7 +68,7 @@ impl Questions {
             requests: metrics.requests(provider.model()),
             latency: metrics.embedding_latency.clone(),
             turn: Arc::new(Semaphore::new(1)),
-            room: Arc::new(Semaphore::new(ROOM)),
+            room: Arc::new(Pool::new(ROOM, "other questions")),
             status,
             provider,
         }
@@ -83,12 +80,8 @@ impl Questions {
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);
         }
-        let weight = ROOM.min(WEIGHT + text.len().div_ceil(1024)) as u32;
-        let Ok(place) = timeout(PATIENCE, self.room.clone().acquire_many_owned(weight)).await else {
-            let reason = "other questions take all the memory that there is for them; ask again later".to_owned();
-            return Err(SearchError::Unavailable { reason, retry_after: Some(RETRY_AFTER) });
-        };
-        let place = place.expect("the semaphore is never closed");
+        let mut taken = Taken::default();
+        self.room.grow(&mut taken, WEIGHT + text.len() as u64).await?;
         // Another may have asked the same meanwhile.
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);
@@ -96,7 +89,7 @@ impl Questions {
         // In a task of its own: who asked may go away, and what is paid for is counted and remembered all the same.
         let (questions, text) = (self.clone(), Arc::from(text));
         let asking = tokio::spawn(async move {
-            let _place = place;
+            let _taken = taken;
             let vector = questions.embed(&text).await?;
             questions.remembered.insert(fingerprint, vector.clone());
             Ok(vector)
@@ -170,6 +163,7 @@ impl Questions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::PATIENCE;
     use crate::testkit::fakes::{FakeProvider, Fault};
 
     #[tokio::test(start_paused = true)]
@@ -206,9 +200,10 @@ mod tests {
         let questions = Questions::new(provider.clone(), None, &metrics);
         provider.faults.order([Fault::Unavailable]);
         tokio::time::timeout(FIRST_PAUSE / 2, questions.vector_of("dry feet")).await.unwrap_err();
-        let rest = questions.room.available_permits();
-        assert_eq!(rest, ROOM - WEIGHT - 1);
-        let _others = questions.room.try_acquire_many(rest as u32).unwrap();
+        let rest = questions.room.room() as u64;
+        assert_eq!(rest, (ROOM - WEIGHT) / 1024 - 1);
+        let mut others = Taken::default();
+        questions.room.try_grow(&mut others, rest * 1024).unwrap();
         tokio::time::timeout(FIRST_PAUSE / 4, questions.vector_of("warm hands")).await.unwrap_err();
         assert_eq!(provider.calls().len(), 1);
         questions.vector_of("warm hands").await.unwrap();
@@ -219,7 +214,8 @@ mod tests {
     async fn a_question_that_waited_for_room_is_not_paid_for_when_another_asked_the_same_meanwhile() {
         let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
         let questions = Questions::new(provider.clone(), None, &metrics);
-        let all = questions.room.clone().try_acquire_many_owned(ROOM as u32).unwrap();
+        let mut all = Taken::default();
+        questions.room.try_grow(&mut all, ROOM).unwrap();
         let ask = || {
             let questions = questions.clone();
             tokio::spawn(async move { questions.vector_of(&"dry feet ".repeat(2 * 1024 * 1024)).await.unwrap() })

@@ -10,7 +10,7 @@ use actix_web::http::header::ContentType;
 use actix_web::web::Bytes;
 use serde::Serialize;
 
-use super::memory::{NoRoom, Pool, Taken, patiently};
+use crate::memory::{NoRoom, Pool, Taken};
 
 /// What all large answers may take together that were foreseen, in bytes.
 const FORESEEN: u64 = 96 << 20;
@@ -40,7 +40,7 @@ pub(super) struct Share {
 
 impl Answers {
     pub(super) fn new() -> Self {
-        Self { foreseen: Pool::new(FORESEEN), beyond: Pool::new(BEYOND) }
+        Self { foreseen: Pool::new(FORESEEN, HOLDERS), beyond: Pool::new(BEYOND, HOLDERS) }
     }
 
     /// A share for an answer that may have about so many bytes, before any of it is there. Where there is no room, that is waited for, some
@@ -48,7 +48,7 @@ impl Answers {
     pub(super) async fn expect(&self, bytes: u64) -> Result<Share, NoRoom> {
         let mut share = Share::default();
         if bytes > SMALL {
-            patiently(self.foreseen.grow(&mut share.foreseen, bytes), HOLDERS).await?;
+            self.foreseen.grow(&mut share.foreseen, bytes).await?;
         }
         Ok(share)
     }
@@ -56,11 +56,11 @@ impl Answers {
     /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free: it is there.
     pub(super) fn hold(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
         let bytes = counted(bytes);
-        if self.foreseen.try_grow(&mut share.foreseen, bytes) {
+        if self.foreseen.try_grow(&mut share.foreseen, bytes).is_ok() {
             return Ok(());
         }
         let beyond = bytes.saturating_sub(share.foreseen.bytes());
-        if self.beyond.try_grow(&mut share.beyond, beyond) { Ok(()) } else { Err(NoRoom(HOLDERS)) }
+        self.beyond.try_grow(&mut share.beyond, beyond)
     }
 
     /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.

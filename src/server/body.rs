@@ -12,16 +12,19 @@ use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use crate::memory::{NoRoom, Pool, Taken};
 use crate::settings::ByteSize;
 
 use super::error::{ApiError, blocking};
-use super::memory::{Pool, Taken, patiently};
 
 /// The longest that a caller may take to send a body.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The beginning of a body, in bytes, which has memory of its own: whoever sends no more waits for nobody who sends much.
 const BEGINNING: u64 = 64 << 10;
+
+/// Who takes the memory.
+const HOLDERS: &str = "the bodies of other requests";
 
 /// The memory that bodies may take, all together. Each takes as much as has come of it, so that many that come slowly leave room for
 /// others.
@@ -53,7 +56,7 @@ pub struct Share {
 impl Memory {
     /// Room for so many bodies of the largest size, or for more that are smaller, and as much as for one more for their beginnings.
     pub fn new(limit: ByteSize, largest: u64, advice: &'static str) -> Self {
-        let room = |bodies: u64| Pool::new(limit.as_u64().saturating_mul(bodies));
+        let room = |bodies: u64| Pool::new(limit.as_u64().saturating_mul(bodies), HOLDERS);
         Self { limit, advice, beginnings: room(1), rest: room(largest) }
     }
 
@@ -98,13 +101,10 @@ impl Memory {
     }
 
     /// Takes what is missing for so many bytes.
-    async fn grow(&self, share: &mut Share, bytes: u64) -> Result<(), ApiError> {
+    async fn grow(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
         let (beginning, rest) = parts(bytes);
-        let grown = async {
-            self.beginnings.grow(&mut share.beginning, beginning).await;
-            self.rest.grow(&mut share.rest, rest).await;
-        };
-        Ok(patiently(grown, "the bodies of other requests").await?)
+        self.beginnings.grow(&mut share.beginning, beginning).await?;
+        self.rest.grow(&mut share.rest, rest).await
     }
 
     /// Kibibytes that are free.
@@ -280,7 +280,7 @@ mod tests {
         tokio::time::pause();
         let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
         let mut others = Taken::default();
-        memory.rest.grow(&mut others, 100 << 10).await;
+        memory.rest.grow(&mut others, 100 << 10).await.unwrap();
         let (large, payload) = slow(100_000, 100_000).await;
         let refused = memory.read(&large, payload).await.err().expect("there is no room").error_response();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::actor::offload::try_on_blocking_thread;
 use crate::ledger::LedgerError;
+use crate::memory::NoRoom;
 use crate::search::SearchError;
 use crate::source::http::IntakeError;
 
@@ -95,6 +96,12 @@ impl From<SearchError> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, reason).after(retry_after)
             }
         }
+    }
+}
+
+impl From<NoRoom> for ApiError {
+    fn from(no_room: NoRoom) -> Self {
+        SearchError::from(no_room).into()
     }
 }
 

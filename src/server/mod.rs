@@ -13,7 +13,6 @@ mod health;
 #[cfg(test)]
 mod hostile;
 mod lines;
-mod memory;
 mod metrics;
 mod openapi;
 mod search;
