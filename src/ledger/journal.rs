@@ -17,6 +17,11 @@ pub const PARTITION: &str = "journal";
 /// The newest time that an entry ever had. The entries themselves go.
 const NEWEST: &str = "journal.newest";
 
+/// Where what is settled of a source's journal ends, in a statement over `journal` with [`PARTITION`] as its first parameter. A file of
+/// that name, of a source of another type, has a detail.
+const SETTLED: &str = r#"coalesce((SELECT "offset" FROM positions
+    WHERE positions.source = journal.source AND "partition" = ?1 AND detail = ''), 0)"#;
+
 const NANOS_IN_MS: i64 = 1_000_000;
 
 /// One accepted record.
@@ -106,11 +111,8 @@ impl Ledger {
     /// By source, how many records its journal holds that are not settled, where it holds any.
     pub fn journals(&self) -> Result<Vec<(String, u64)>, LedgerError> {
         self.read("read the journals", |connection| {
-            let mut statement = connection.prepare(
-                r#"SELECT source, count(*) FROM journal WHERE seq >= coalesce(
-                       (SELECT "offset" FROM positions WHERE positions.source = journal.source AND "partition" = ?1), 0)
-                   GROUP BY source"#,
-            )?;
+            let counts = format!("SELECT source, count(*) FROM journal WHERE seq >= {SETTLED} GROUP BY source");
+            let mut statement = connection.prepare(&counts)?;
             let rows =
                 statement.query_map([PARTITION], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -120,23 +122,19 @@ impl Ledger {
     /// The numbers of the records of a source that are not settled.
     pub fn unsettled_journal(&self, source: &str) -> Result<Range<u64>, LedgerError> {
         self.read("read the journal", |connection| {
-            let mut statement = connection.prepare_cached(
-                r#"SELECT coalesce(min(seq), 0), coalesce(max(seq) + 1, 0) FROM journal WHERE source = ?1 AND seq >= coalesce(
-                       (SELECT "offset" FROM positions WHERE source = ?1 AND "partition" = ?2), 0)"#,
-            )?;
+            let range = format!(
+                "SELECT coalesce(min(seq), 0), coalesce(max(seq) + 1, 0) FROM journal WHERE source = ?2 AND seq >= {SETTLED}"
+            );
             let number = |row: &Row<'_>, column| Ok::<_, rusqlite::Error>(row.get::<_, i64>(column)?.cast_unsigned());
-            Ok(statement.query_row(params![source, PARTITION], |row| Ok(number(row, 0)?..number(row, 1)?))?)
+            let mut statement = connection.prepare_cached(&range)?;
+            Ok(statement.query_row(params![PARTITION, source], |row| Ok(number(row, 0)?..number(row, 1)?))?)
         })
     }
 }
 
 /// Drops what is settled, also of sources that are not there any more to do so. The process that trimmed last may have left some.
 pub(super) fn drop_settled(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute(
-        r#"DELETE FROM journal WHERE seq < (
-               SELECT "offset" FROM positions WHERE positions.source = journal.source AND "partition" = ?1 AND detail = '')"#,
-        [PARTITION],
-    )?;
+    connection.execute(&format!("DELETE FROM journal WHERE seq < {SETTLED}"), [PARTITION])?;
     Ok(())
 }
 
@@ -260,10 +258,11 @@ mod tests {
         let (folder, ledger) = open();
         ledger.append_journal("api", &[b"a", b"b", b"c"], 1).unwrap();
         ledger.append_journal("never settled", &[b"d"], 1).unwrap();
-        let partition = |name: &str| Arc::new(Partition { name: name.to_owned(), detail: String::new() });
-        let settled = |name, offset| Position { partition: partition(name), offset, ordinal: offset };
-        ledger.commit_positions("api", &[settled(PARTITION, 3)]).unwrap();
-        ledger.commit_positions("never settled", &[settled("a file of that name", 9)]).unwrap();
+        let partition = |detail: &str| Arc::new(Partition { name: PARTITION.to_owned(), detail: detail.to_owned() });
+        let settled = |detail, offset| Position { partition: partition(detail), offset, ordinal: offset };
+        ledger.commit_positions("api", &[settled("", 3)]).unwrap();
+        ledger.commit_positions("never settled", &[settled("of a file of that name", 9)]).unwrap();
+        assert_eq!(ledger.unsettled_journal("never settled").unwrap(), 4..5);
         drop(ledger);
         let ledger = Ledger::open(folder.path(), options()).unwrap();
         assert_eq!(seqs(&ledger, 0, 9, 99), [3]);

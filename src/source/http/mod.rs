@@ -74,7 +74,7 @@ impl HttpSource {
 
     async fn open_at(&mut self, committed: Vec<Position>) -> Result<(), SourceError> {
         // A source of another type may have had the name before: its positions say nothing about the journal.
-        let of_journal = committed.iter().filter(|position| position.partition.name == self.partition.name);
+        let of_journal = committed.iter().filter(|position| position.partition == self.partition);
         let settled = of_journal.map(|position| position.offset).max().unwrap_or(0);
         self.next = settled;
         self.caught_up = false;
@@ -212,9 +212,11 @@ mod tests {
         let intake = Intake::open(journal.clone(), "events", 10).await.unwrap();
         accept(&intake, &["1"]).await;
         let mut source = HttpSource::new(&intake);
-        let partition = Arc::new(Partition { name: "events.jsonl".into(), detail: String::new() });
-        let of_file = Position { partition, offset: 150_000, ordinal: 9 };
-        source.open(vec![of_file]).await.unwrap();
+        let of_file = |name: &str| {
+            let partition = Arc::new(Partition { name: name.to_owned(), detail: "of a file".to_owned() });
+            Position { partition, offset: 150_000, ordinal: 9 }
+        };
+        source.open(["events.jsonl", PARTITION].map(of_file).to_vec()).await.unwrap();
         assert_eq!(payloads(&records(&mut source, ROOM).await), [b"1"]);
     }
 
