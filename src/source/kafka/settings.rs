@@ -1,9 +1,5 @@
 //! From the `sources` section to the settings of librdkafka.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -12,10 +8,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 
 use super::subscription::Subscription;
+use crate::settings::Secret;
 use crate::settings::source::{KafkaSaslSettings, KafkaSettings, SaslMechanism};
-
-/// The most bytes of a file that holds a password.
-const MAX_PASSWORD_FILE: u64 = 64 << 10;
 
 /// Settings of librdkafka that are not passed through, and why.
 const REFUSED: &[(&str, &str)] = &[
@@ -123,10 +117,11 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
                 "sasl/password",
                 "is missing: write `password: ${KAFKA_PASSWORD}`, or name a file in `password_file`".to_owned(),
             ),
-            (Some(password), None) if password.reveal().is_empty() => {
-                note("sasl/password", "is empty; is the environment variable set?".to_owned());
+            _ => {
+                if let Err((key, text)) = password(sasl) {
+                    note(&key, text);
+                }
             }
-            _ => {}
         }
     }
     if problems.is_empty() {
@@ -229,29 +224,20 @@ fn client(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
             SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
         };
         config.set("sasl.mechanism", mechanism).set("sasl.username", &sasl.username);
-        config.set("sasl.password", password(sasl)?);
+        if let Some(password) = password(sasl)? {
+            config.set("sasl.password", password.reveal());
+        }
     }
     Ok(config)
 }
 
-/// The password, without the line end that a file leaves behind it.
-fn password(sasl: &KafkaSaslSettings) -> Result<String, (String, String)> {
-    let read = |file: &Path| {
-        let mut text = String::new();
-        File::open(file)?.take(MAX_PASSWORD_FILE).read_to_string(&mut text).map(|_| text)
-    };
-    match (&sasl.password, &sasl.password_file) {
-        (Some(password), _) => Ok(password.reveal().to_owned()),
-        (None, Some(file)) => {
-            let problem = |text: String| ("sasl/password_file".to_owned(), text);
-            let text = read(file).map_err(|error| problem(format!("the file cannot be read: {error}")))?;
-            match text.trim_end_matches(['\r', '\n']) {
-                "" => Err(problem("the file is empty; it must hold the password".to_owned())),
-                password => Ok(password.to_owned()),
-            }
-        }
-        (None, None) => Ok(String::new()),
-    }
+/// The password, where one is set. The error names its key.
+fn password(sasl: &KafkaSaslSettings) -> Result<Option<Secret>, (String, String)> {
+    let place = "sasl/password";
+    Secret::given(place, sasl.password.as_ref(), sasl.password_file.as_deref()).map_err(|told| {
+        let (key, text) = told.split_once(": ").unwrap_or((place, &told));
+        (key.to_owned(), text.to_owned())
+    })
 }
 
 #[cfg(test)]
@@ -363,9 +349,11 @@ mod tests {
     #[test]
     fn a_password_comes_from_the_environment_or_from_a_file_and_is_in_no_problem() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "s3cret\n").unwrap();
+        std::fs::write(file.path(), "\u{feff}s3cret \n").unwrap();
         let path = file.path().display();
-        for sasl in ["password: s3cret".to_owned(), format!("password_file: {path}")] {
+        for sasl in
+            ["password: s3cret".to_owned(), r#"password: "s3cret\n""#.to_owned(), format!("password_file: {path}")]
+        {
             let settings = settings(&format!("sasl: {{ username: u, {sasl} }}"));
             let config = consumer(&settings).unwrap();
             assert_eq!((config.get("sasl.password"), config.get("sasl.mechanism")), (Some("s3cret"), Some("PLAIN")));
@@ -376,6 +364,7 @@ mod tests {
         for (sasl, key, said) in [
             (String::new(), "sasl/password", "missing"),
             ("password: ''".to_owned(), "sasl/password", "empty"),
+            ("password: ' '".to_owned(), "sasl/password", "empty"),
             (format!("password: s3cret, password_file: {path}"), "sasl/password_file", "keep one"),
             ("password_file: /no/such/file".to_owned(), "sasl/password_file", "No such file"),
             ("password_file: /dev/null".to_owned(), "sasl/password_file", "empty"),
