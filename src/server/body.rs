@@ -10,7 +10,7 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::memory::{NoRoom, Pool, Taken};
 use crate::settings::ByteSize;
@@ -70,10 +70,7 @@ impl Memory {
             return Err(too_large(limit, advice));
         }
         let mut share = Share::default();
-        let body = timeout(TIMEOUT, self.collect(payload, &mut share)).await.unwrap_or_else(|_| {
-            let reason = format!("the body took longer than {} seconds to arrive", TIMEOUT.as_secs());
-            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, reason))
-        })?;
+        let body = self.collect(payload, &mut share).await?;
         if !gzip {
             return Ok(Body { bytes: body, share });
         }
@@ -88,7 +85,13 @@ impl Memory {
 
     async fn collect(&self, mut payload: Payload, share: &mut Share) -> Result<Bytes, ApiError> {
         let mut body = BytesMut::new();
-        while let Some(part) = payload.next().await {
+        // Of the time that the caller has: a wait for memory is not theirs.
+        let mut left = TIMEOUT;
+        loop {
+            let asked = Instant::now();
+            let part = timeout(left, payload.next()).await.map_err(|_| too_slow())?;
+            left = left.saturating_sub(asked.elapsed());
+            let Some(part) = part else { return Ok(body.freeze()) };
             let part = part.map_err(|error| broken_off(&error))?;
             let length = body.len() + part.len();
             if length > self.limit.as_usize() {
@@ -97,7 +100,6 @@ impl Memory {
             self.grow(share, length as u64).await?;
             body.extend_from_slice(&part);
         }
-        Ok(body.freeze())
     }
 
     /// Takes what is missing for so many bytes.
@@ -156,6 +158,11 @@ fn broken_off(error: &PayloadError) -> ApiError {
         error => error.to_string(),
     };
     ApiError::bad_request(format!("the body did not arrive whole: {reason}"))
+}
+
+fn too_slow() -> ApiError {
+    let reason = format!("the body took longer than {} seconds to arrive", TIMEOUT.as_secs());
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, reason)
 }
 
 fn too_large(limit: ByteSize, advice: &str) -> ApiError {
@@ -289,6 +296,32 @@ mod tests {
         let (small, mut payload) = small.to_http_parts();
         let payload = Payload::from_request(&small, &mut payload).await.unwrap();
         assert_eq!(memory.read(&small, payload).await.unwrap().bytes.len(), 2_000);
+    }
+
+    #[actix_rt::test]
+    async fn the_time_of_a_body_is_what_its_caller_takes_and_no_wait_for_memory() {
+        tokio::time::pause();
+        let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
+        let mut others = Taken::default();
+        memory.rest.grow(&mut others, 100 << 10).await.unwrap();
+        let after = |seconds, bytes| {
+            stream::once(async move {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Ok(Bytes::from(vec![b'a'; bytes]))
+            })
+        };
+        for (first, second, status) in [
+            // It waits for memory until the minute is over, and is told of the memory.
+            ((55, 100_000), (0, 0), StatusCode::SERVICE_UNAVAILABLE),
+            ((40, 10), (40, 10), StatusCode::REQUEST_TIMEOUT),
+        ] {
+            let request = TestRequest::post().to_http_request();
+            let parts = after(first.0, first.1).chain(after(second.0, second.1));
+            let mut payload: dev::Payload = dev::Payload::Stream { payload: Box::pin(parts) };
+            let payload = Payload::from_request(&request, &mut payload).await.unwrap();
+            let refused = memory.read(&request, payload).await.err().expect("it comes late");
+            assert_eq!(refused.error_response().status(), status, "{refused}");
+        }
     }
 
     #[actix_rt::test]
