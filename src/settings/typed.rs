@@ -5,7 +5,9 @@ use std::fmt;
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
 
+use super::layers::node;
 use super::node::{Kind, Node};
+use super::yaml;
 
 /// Why a value is not what is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,20 +112,10 @@ impl Node {
     /// What a text from outside the file stands for where something else than a text is needed.
     fn read_text(&self) -> Option<Kind> {
         let (Kind::Text(text), Some(_)) = (&self.kind, &self.origin) else { return None };
-        match serde_yaml::from_str(text).ok()? {
-            serde_yaml::Value::Bool(value) => Some(Kind::Bool(value)),
-            serde_yaml::Value::Number(number) => Some(number_kind(&number)),
+        match node(yaml::parse(text).ok()?).kind {
+            kind @ (Kind::Bool(_) | Kind::Integer(_) | Kind::Float(_)) => Some(kind),
             _ => None,
         }
-    }
-}
-
-/// A YAML number as a kind of value.
-fn number_kind(number: &serde_yaml::Number) -> Kind {
-    match (number.as_i64(), number.as_u64()) {
-        (Some(whole), _) => Kind::Integer(whole.into()),
-        (None, Some(whole)) => Kind::Integer(whole.into()),
-        (None, None) => Kind::Float(number.as_f64().unwrap_or(f64::NAN)),
     }
 }
 
@@ -207,5 +199,24 @@ impl<'de> IntoDeserializer<'de, Fault> for &'de Node {
 
     fn into_deserializer(self) -> Self {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Result<u64, Fault> {
+        let node = Node { kind: Kind::Text(text.to_owned()), origin: Some("`--set`".to_owned()) };
+        serde::Deserialize::deserialize(&node)
+    }
+
+    #[test]
+    fn a_text_from_outside_is_read_as_a_number_within_the_bounds_of_yaml() {
+        assert_eq!(number("5 # [[["), Ok(5));
+        // The parser would take the one for a number too, and minutes for the other.
+        for text in ["5 # ".to_owned() + &"[".repeat(257), "[".repeat(100_000)] {
+            assert!(matches!(number(&text), Err(Fault::Unfit { .. })));
+        }
     }
 }
