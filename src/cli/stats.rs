@@ -116,8 +116,8 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
     let mut table = Table::new(["SOURCE~", "STATE", "ON ITS WAY", "LEFT TO READ", "PROBLEM~"]);
     for (name, source) in sources {
         let left = source.remaining_bytes.map(bytes).unwrap_or_default();
-        let reason = source.reason.clone().or(source.remark.clone()).unwrap_or_default();
-        table.row([name.clone(), source.state.as_str().to_owned(), count(source.window_documents), left, reason]);
+        let problem = source.problem().unwrap_or_default().to_owned();
+        table.row([name.clone(), source.state.as_str().to_owned(), count(source.window_documents), left, problem]);
     }
     table.write(out, terminal::width())
 }

@@ -34,7 +34,7 @@ pub async fn live() -> HttpResponse {
 pub async fn ready(shared: Data<Shared>) -> HttpResponse {
     let health = &shared.context.report.health;
     let sources = shared.context.report.sources.snapshot();
-    let sources = sources.into_iter().filter_map(|(name, stats)| Some((name, stats.remark.or(stats.reason)?)));
+    let sources = sources.into_iter().filter_map(|(name, stats)| Some((name, stats.problem()?.to_owned())));
     let stopping = *shared.phase.borrow() != Phase::Serving;
     let status = if stopping { HealthState::Stopping } else { health.worst() };
     let view = HealthView { status, components: health.snapshot(), sources: sources.collect() };

@@ -32,6 +32,13 @@ pub struct SourceStats {
     pub remaining_bytes: Option<u64>,
 }
 
+impl SourceStats {
+    /// What a person is to know of it: what it says itself, before how it failed.
+    pub fn problem(&self) -> Option<&str> {
+        self.remark.as_deref().or(self.reason.as_deref())
+    }
+}
+
 /// What a source is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +124,20 @@ mod tests {
         }
         board.keep(|name| name == "catalogue");
         assert_eq!(board.snapshot().into_keys().collect::<Vec<_>>(), ["catalogue"]);
+    }
+
+    #[test]
+    fn what_a_source_says_itself_is_told_before_how_it_failed() {
+        let stats = |remark: Option<&str>, reason: Option<&str>| SourceStats {
+            remark: remark.map(str::to_owned),
+            reason: reason.map(str::to_owned),
+            ..SourceStats::default()
+        };
+        for (remark, reason, told) in
+            [(Some("m"), Some("r"), Some("m")), (None, Some("r"), Some("r")), (None, None, None)]
+        {
+            assert_eq!(stats(remark, reason).problem(), told);
+        }
     }
 
     #[test]
