@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::exit;
+use crate::telemetry::status_line;
 
 /// Whether the process was told to stop, from when this was made.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ impl Stop {
                 tell.send_replace(true);
                 any(&mut terminate, &mut interrupt).await;
             });
+            // Nobody takes the line of the progress away any more.
+            status_line::show("");
             tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
             std::process::exit(i32::from(exit::WORK_LEFT));
         };
