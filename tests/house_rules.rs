@@ -17,7 +17,7 @@ const RULES: &[Rule] = &[
     Rule {
         holds: &[".do_send("],
         why: "it ignores the mailbox's bound: send data through an Outlet; for control messages whose number is bounded, say so in a \
-              comment within the three lines before it, and list the file here",
+              comment within the four lines before it, and list the file here",
         except: &["src/source/actor/mod.rs", "src/index/actor.rs", "src/pipeline/build.rs"],
     },
     Rule {

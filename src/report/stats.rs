@@ -13,7 +13,7 @@ use crate::telemetry::sources::SourceStats;
 /// Statistics of a pipeline at one moment.
 ///
 /// `run` counts since the process started; `total` counts since the ledger was made and is written once a second, so that it
-/// may lag behind `run` by that. When no process runs, `run`, `provider`, `sources` and `actors` are absent.
+/// may lag behind `run` by that. When no process runs, `run`, `sources`, `actors`, `provider` and `index` are absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// The pipeline's name.

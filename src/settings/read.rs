@@ -162,7 +162,6 @@ fn in_words(fault: Fault, node: Option<&Node>) -> String {
         Fault::UnknownKey { key, known } => {
             format!("unknown key `{key}`{}", suggestion(&key, known.iter().copied()))
         }
-        Fault::Missing(key) => format!("`{key}` is missing"),
         Fault::UnknownName { .. } | Fault::Unfit { .. } if node.is_some_and(Node::is_null) => {
             "has no value; give it one or remove the key".to_owned()
         }
@@ -174,7 +173,7 @@ fn in_words(fault: Fault, node: Option<&Node>) -> String {
             let quotes = if quotes { "; put it in quotes" } else { "" };
             format!("needs {expected}, not {found}{quotes}")
         }
-        Fault::Other(text) => text,
+        fault @ (Fault::Missing(_) | Fault::Other(_)) => fault.to_string(),
     };
     match origin {
         Some(origin) => format!("{text} (set by {origin})"),
