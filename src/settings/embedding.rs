@@ -53,7 +53,7 @@ impl Default for HashedSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenaiSettings {
-    /// Known values for `base_url`, `dimensions`, limits and price: `openai-small`, `openai-large`, `holysheep-small`,
+    /// Known values for `base_url`, `model`, `dimensions`, limits and price: `openai-small`, `openai-large`, `holysheep-small`,
     /// `holysheep-large`. A key that is set beside it takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
@@ -96,6 +96,7 @@ pub struct OpenaiSettings {
     #[serde(default)]
     pub rate_limit: RateLimitSettings,
     /// What a million tokens cost, in US dollars; for the reports only. Known for the models of the presets at their own address.
+    /// HolySheep's is a placeholder, because its own pages contradict each other: set this to what your account says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
     /// The most tokens that the model takes in one text; longer texts are cut into chunks. At least 8. Default:
