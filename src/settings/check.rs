@@ -90,7 +90,7 @@ impl Checker {
         }
     }
 
-    fn some_time(&mut self, place: &str, span: Span) {
+    fn some_time(&mut self, place: impl Into<Place>, span: Span) {
         if span.as_duration().is_zero() {
             self.note(place, "must be longer than zero");
         }
@@ -290,9 +290,7 @@ impl Checker {
             self.note(place.key("group"), "is empty; name the consumer group, like `product-index`");
         }
         self.at_least_one(place.key("max_record"), kafka.max_record.as_u64());
-        if kafka.commit_interval.as_duration().is_zero() {
-            self.note(place.key("commit_interval"), "must be longer than zero");
-        }
+        self.some_time(place.key("commit_interval"), kafka.commit_interval);
         #[cfg(not(feature = "kafka"))]
         self.note(place.key("type"), "this build reads no Kafka; build it with `--features kafka`");
         #[cfg(feature = "kafka")]
