@@ -9,13 +9,13 @@ use crate::document::chunk::Chunker;
 use crate::document::template::Template;
 use crate::document::{FieldName, pointer_key};
 use crate::embed::Provider;
-use crate::embed::openai::Openai;
+use crate::embed::openai::{Openai, presets};
 use crate::index::collection::reserved;
 use crate::source::file::{Compression, Kind};
 use crate::source::{replan, replay, rewrite};
 
 use super::document::{DocumentSettings, EventKindSettings};
-use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings, PRESETS};
+use super::embedding::{EmbeddingSettings, HASHED_DIMENSIONS, OpenaiSettings};
 use super::nearest::{list, nearest, suggestion};
 use super::problem::{Place, Problem};
 use super::source::{FileFormat, FileSettings, KafkaSettings, SourceSettings};
@@ -302,14 +302,14 @@ impl Checker {
     fn openai(&mut self, openai: &OpenaiSettings) {
         let place = Place::from("embedding");
         match &openai.preset {
-            Some(preset) if !PRESETS.contains(&preset.as_str()) => {
-                let text = format!("is no known preset{}", suggestion(preset, PRESETS.iter().copied()));
+            Some(preset) if presets::names().all(|name| name != preset) => {
+                let text = format!("is no known preset{}", suggestion(preset, presets::names()));
                 self.note(place.key("preset"), text);
             }
             None if openai.model.is_none() => {
                 let text = format!(
                     "is missing: name the model, like `text-embedding-3-small`, or set `preset` to one of {}",
-                    list(PRESETS.iter().copied())
+                    list(presets::names())
                 );
                 self.note(place.key("model"), text);
             }

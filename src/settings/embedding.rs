@@ -11,9 +11,6 @@ use crate::embed::openai::Endpoint;
 use super::secret::Secret;
 use super::units::Span;
 
-/// The presets that `embedding.preset` may name.
-pub const PRESETS: &[&str] = &["openai-small", "openai-large", "holysheep-small", "holysheep-large"];
-
 /// How many numbers a hashed vector may have.
 pub const HASHED_DIMENSIONS: RangeInclusive<usize> = 16..=4096;
 

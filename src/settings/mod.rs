@@ -12,7 +12,7 @@ pub mod index;
 mod layers;
 mod load;
 pub mod milvus;
-mod nearest;
+pub(crate) mod nearest;
 mod node;
 pub mod pgvector;
 pub mod pinecone;

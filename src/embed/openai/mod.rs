@@ -6,7 +6,7 @@ mod endpoint;
 mod hostile;
 mod judge;
 mod outline;
-mod presets;
+pub(crate) mod presets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

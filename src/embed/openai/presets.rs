@@ -1,5 +1,7 @@
 //! Known models and endpoints. What is set in `embedding` goes before what is written here.
 
+use crate::settings::nearest::list;
+
 /// What is known about a model wherever it is served.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Model {
@@ -75,15 +77,20 @@ pub fn model(name: &str) -> Option<&'static Model> {
     MODELS.iter().find(|model| model.name == name)
 }
 
+/// What `embedding.preset` may name.
+pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+    PRESETS.iter().map(|preset| preset.name)
+}
+
 /// The preset of this name.
 ///
 /// # Errors
 /// Names the setting and the presets there are.
 pub fn preset(name: &str) -> Result<&'static Preset, String> {
-    PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
-        let known = PRESETS.map(|preset| format!("`{}`", preset.name)).join(", ");
-        format!("embedding.preset: there is no such preset; there are {known}")
-    })
+    PRESETS
+        .iter()
+        .find(|preset| preset.name == name)
+        .ok_or_else(|| format!("embedding.preset: there is no such preset; there are {}", list(names())))
 }
 
 /// The presets at this address.
