@@ -6,7 +6,6 @@ use crate::shop::{Shop, assert_same, catalogue, sample, truth_of_events};
 fn killed_in_the_middle_and_started_again_it_ends_in_the_same_index() {
     let mut shop = Shop::new();
     shop.read("events", &sample("events.jsonl"));
-    shop.open_http();
     for kill_at in [1, 500, 1000, 1500] {
         let mut run = shop.start();
         run.wait_until("some documents are indexed", || shop.indexed_so_far() >= kill_at);
@@ -21,7 +20,6 @@ fn killed_in_the_middle_and_started_again_it_ends_in_the_same_index() {
 #[test]
 fn told_to_stop_with_nothing_left_to_do_it_ends_with_0() {
     let mut shop = Shop::opened();
-    shop.open_http();
     let product = serde_json::json!({
         "type": "product_create", "product_id": "N1", "title": "Sign", "description": "A sign that the run is up.",
         "timestamp": 1_780_000_000_000_i64,
@@ -35,8 +33,7 @@ fn told_to_stop_with_nothing_left_to_do_it_ends_with_0() {
 
 #[test]
 fn search_and_get_work_while_it_runs() {
-    let mut shop = Shop::new();
-    shop.open_http();
+    let shop = Shop::new();
     let mut run = shop.start();
     run.wait_until("everything is indexed", || shop.indexed_so_far() == 2000);
     let hits = shop.hits("search", "something dry for my feet in the rain", "1");

@@ -119,7 +119,6 @@ fn a_server_that_is_killed_and_comes_back_costs_time_and_no_product() {
     let Some(mut server) = LlamaCpp::start() else { return };
     let mut shop = shop(&server, 200);
     shop.set("batching.max_items=5");
-    shop.open_http();
     let mut run = shop.start();
     run.wait_until("some products are indexed", || shop.indexed_so_far() > 0);
     server.kill();

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use crate::ports;
-
 pub type Fields = Map<String, Value>;
 
 /// The fields that the shipped configuration uses.
@@ -51,12 +49,6 @@ impl Shop {
     /// From now on this source is read no more.
     pub fn stop_reading(&mut self, source: &str) {
         self.sources.as_object_mut().unwrap().remove(source);
-    }
-
-    /// From now on events are taken over HTTP too, so that a run without `--until-idle` goes on.
-    pub fn open_http(&mut self) {
-        self.set(&format!("server.listen=127.0.0.1:{}", ports::free(1)));
-        self.sources["api"] = json!({ "type": "http" });
     }
 
     /// From now on this key has this value: `key=value`.
