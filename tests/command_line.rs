@@ -8,6 +8,8 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use vectide::settings::expand::Environment;
+use vectide::settings::load_text;
 
 const CONFIGURATION: &str = r#"
 pipeline: shop
@@ -46,10 +48,15 @@ struct Shop(TempDir);
 
 impl Shop {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("config.yaml"), CONFIGURATION).unwrap();
-        fs::write(folder.path().join("catalogue.jsonl"), catalogue()).unwrap();
-        Self(folder)
+        let shop = Self::empty();
+        fs::write(shop.folder().join("config.yaml"), CONFIGURATION).unwrap();
+        fs::write(shop.folder().join("catalogue.jsonl"), catalogue()).unwrap();
+        shop
+    }
+
+    /// A folder and nothing in it.
+    fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     /// One whose catalogue is indexed.
@@ -399,14 +406,51 @@ fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
         ("--set embedding.provder=builtin check", 78),
         ("check --set embedding.provder=builtin", 78),
         ("--log off check --log off", 64),
+        ("--log vectide=loud check", 64),
         ("--set foo check", 64),
         ("--config nowhere.yaml check", 78),
         ("--help", 0),
+        ("--version", 0),
     ] {
         let answer = shop.call(words);
         assert_eq!(answer.code, code, "{words}: {answer:?}");
         assert_eq!(answer.err.is_empty(), code == 0, "{words}: {answer:?}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_by_every_command_and_nothing_is_left_behind() {
+    let shop = Shop::new();
+    let wrong = "batchin: {}\nindex: { type: embedded, metric: cosin }\nchunking: { max_tokns: 10 }\n";
+    fs::write(shop.folder().join("config.yaml"), format!("{CONFIGURATION}{wrong}")).unwrap();
+    for words in ["run --until-idle", "check", "search boots"] {
+        let answer = shop.call(words);
+        assert_eq!((answer.code, answer.out.as_str()), (78, ""), "{words}: {answer:?}");
+        for said in ["did you mean `batching`?", "index.metric", "chunking.max_tokns"] {
+            assert!(answer.err.contains(said), "{words}: {said}: {answer:?}");
+        }
+    }
+    assert!(!shop.folder().join("data").exists(), "a broken configuration left something behind");
+}
+
+#[test]
+fn a_configuration_is_written_checked_and_shown() {
+    let shop = Shop::empty();
+    shop.done("init");
+    let again = shop.call("init");
+    assert!(again.code == 70 && again.err.contains("--force"), "{again:?}");
+    shop.done("check");
+    let shown = shop.done("--set batching.max_items=7 check --print");
+    let settings = load_text(Path::new("shown.yaml"), &shown, &Environment::default(), &[]).unwrap();
+    assert_eq!(settings.batching.max_items, 7);
+
+    let preset = "{ provider: openai, preset: openai-small, api_key: s3cret }";
+    fs::write(shop.folder().join("preset.yaml"), CONFIGURATION.replace("{ provider: builtin }", preset)).unwrap();
+    let shown = shop.done("--config preset.yaml check --print");
+    assert!(shown.contains("model: text-embedding-3-small") && !shown.contains("s3cret"), "{shown}");
+
+    let elsewhere = Answer::of(shop.command("check").env("VECTIDE_CONFIG", "other.yaml").output().unwrap());
+    assert!(elsewhere.err.contains("other.yaml"), "{elsewhere:?}");
 }
 
 #[test]
@@ -503,6 +547,11 @@ fn a_reader_that_goes_away_is_no_error() {
     assert!(first.starts_with("{\"id\":\"p01\""), "{first}");
     let answer = Answer::of(export.wait_with_output().unwrap());
     assert_eq!((answer.code, answer.err.as_str()), (0, ""));
+    let shop = Shop::empty();
+    for words in ["completions bash", "--help", "init"] {
+        let answer = unheard(shop.command(words));
+        assert_eq!((answer.code, answer.err.as_str()), (0, ""), "{words}");
+    }
 }
 
 /// The end of a command whose output nobody reads any more.

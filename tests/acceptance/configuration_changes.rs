@@ -5,36 +5,6 @@ use std::collections::BTreeSet;
 use crate::shop::{Shop, assert_same, catalogue, text, truth_of_catalogue};
 
 #[test]
-fn a_typo_is_answered_with_the_key_that_was_meant() {
-    let mut shop = Shop::new();
-    shop.set("batchng.max_items=50");
-    for command in [&["run", "--until-idle"][..], &["check"], &["search", "boots"]] {
-        let output = shop.attempt(command);
-        let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(78), "{command:?}: {told}");
-        assert!(told.contains("batchng") && told.contains("`batching`"), "{command:?}: {told}");
-    }
-    assert!(!shop.state_folder().exists(), "a broken configuration left something behind");
-}
-
-#[test]
-fn check_tells_all_problems_at_once() {
-    let mut shop = Shop::new();
-    shop.set("batching.max_items=0");
-    shop.set("index.metric=cosin");
-    shop.set("chunking.max_tokns=10");
-    let told = text(&shop.attempt(&["check"]).stderr);
-    for key in ["batching.max_items", "index.metric", "chunking.max_tokns"] {
-        assert!(told.contains(key), "{key} is not told:\n{told}");
-    }
-}
-
-#[test]
-fn the_shipped_configuration_is_right() {
-    Shop::new().vectide(&["check"]);
-}
-
-#[test]
 fn a_new_template_embeds_each_new_text_once_and_the_old_one_is_still_there_to_go_back_to() {
     let mut shop = Shop::opened();
     let before = shop.texts_sent();
