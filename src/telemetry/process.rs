@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{self, MetricFamily};
 use prometheus::{Counter, Gauge};
 
 /// Clock ticks a second in `/proc/self/stat`. The kernel shows every program the same 100, whatever it uses inside.
@@ -60,6 +60,18 @@ impl ProcessCollector {
             cpu: Counter::new("process_cpu_seconds_total", "CPU time that this process used, user and system.")?,
         })
     }
+
+    /// The counter itself counts nothing: of two that add to it at the same time, each would add what the other did.
+    fn families(&self, usage: Usage) -> Vec<MetricFamily> {
+        self.memory.set(usage.resident_bytes);
+        let mut seconds = proto::Counter::default();
+        seconds.set_value(usage.cpu_seconds);
+        let mut cpu = self.cpu.collect();
+        for metric in cpu.iter_mut().flat_map(MetricFamily::mut_metric) {
+            metric.set_counter(seconds.clone());
+        }
+        self.memory.collect().into_iter().chain(cpu).chain(self.start.collect()).collect()
+    }
 }
 
 impl Collector for ProcessCollector {
@@ -68,10 +80,7 @@ impl Collector for ProcessCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Some(usage) = usage() else { return Vec::new() };
-        self.memory.set(usage.resident_bytes);
-        self.cpu.inc_by((usage.cpu_seconds - self.cpu.get()).max(0.0));
-        self.memory.collect().into_iter().chain(self.cpu.collect()).chain(self.start.collect()).collect()
+        usage().map(|usage| self.families(usage)).unwrap_or_default()
     }
 }
 
@@ -90,6 +99,18 @@ mod tests {
         let stat = "7 (a) 1 (b) S 1 7 7 0 -1 4194304 100 0 0 0 150 50 0 0 20 0 3 0 9 1 1";
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("nothing"), None);
+    }
+
+    #[test]
+    fn each_page_tells_the_cpu_time_that_was_read_for_it() {
+        let collector = ProcessCollector::new().unwrap();
+        let told = |cpu_seconds| {
+            let families = collector.families(Usage { resident_bytes: 1.0, cpu_seconds });
+            let cpu = families.into_iter().find(|family| family.name() == "process_cpu_seconds_total").unwrap();
+            cpu.get_metric()[0].get_counter().get_value()
+        };
+        // The second was read before the first, and its page made later.
+        assert_eq!([told(2.0), told(1.5), told(2.5)], [2.0, 1.5, 2.5]);
     }
 
     #[cfg(target_os = "linux")]
