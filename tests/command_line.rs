@@ -408,6 +408,7 @@ fn wrong_usage_and_wrong_configuration_have_codes_of_their_own() {
         ("--log off check --log off", 64),
         ("--log vectide=loud check", 64),
         ("--set foo check", 64),
+        ("init --set pipeline=shop --config new.yaml", 64),
         ("--config nowhere.yaml check", 78),
         ("--help", 0),
         ("--version", 0),

@@ -25,6 +25,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::{Args as _, FromArgMatches, Subcommand};
 use serde::Serialize;
 
@@ -82,9 +83,25 @@ impl Arguments {
         let matches = line.try_get_matches_from_mut(words)?;
         let read = Self::from_arg_matches(&matches).and_then(|mut arguments| {
             arguments.options.add_those_behind(&matches)?;
+            arguments.refuse_what_is_passed_over()?;
             Ok(arguments)
         });
         read.map_err(|error| error.format(&mut line))
+    }
+
+    /// Whoever sets something where nothing reads it believes that it was done.
+    fn refuse_what_is_passed_over(&self) -> Result<(), clap::Error> {
+        let Options { config, set, .. } = &self.options;
+        let told = match self.command {
+            Command::Init(_) if !set.is_empty() => {
+                "`init` writes the same file whatever `--set` says; edit the file, or give `--set` to the commands that read it"
+            }
+            Command::Completions(_) if !set.is_empty() || config.is_some() => {
+                "`completions` reads no configuration; leave `--set` and `--config` out"
+            }
+            _ => return Ok(()),
+        };
+        Err(clap::Error::raw(ErrorKind::ArgumentConflict, told))
     }
 
     /// What clap knows of the command line.
@@ -168,6 +185,20 @@ mod tests {
                 assert_eq!(told, format!("error: the argument '{named}' cannot be used multiple times"), "{line}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_command_would_pass_over_is_refused() {
+        for (line, named) in [
+            ("vectide init --set a=1", "`init`"),
+            ("vectide --set a=1 init --force", "`init`"),
+            ("vectide --set a=1 completions bash", "`completions`"),
+            ("vectide completions bash --config a.yaml", "`completions`"),
+        ] {
+            let told = Arguments::of_words(line.split(' ')).unwrap_err().to_string();
+            assert!(told.starts_with(&format!("error: {named}")), "{line}: {told}");
+        }
+        assert!(Arguments::of_words(["vectide", "init", "--config", "a.yaml"]).is_ok());
     }
 
     #[test]
