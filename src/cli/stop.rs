@@ -30,9 +30,9 @@ impl Stop {
                 tell.send_replace(true);
                 any(&mut terminate, &mut interrupt).await;
             });
-            // Nobody takes the line of the progress away any more.
-            status_line::show("");
             tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
+            // Nobody else takes the line of the progress away any more.
+            status_line::show("");
             std::process::exit(i32::from(exit::WORK_LEFT));
         };
         thread::Builder::new().name("signals".to_owned()).spawn(listen)?;

@@ -88,6 +88,41 @@ fn told_to_stop_twice_it_ends_at_once_with_work_left_and_the_next_run_does_it() 
     }
 }
 
+/// On a terminal, which `script` makes and keeps a copy of.
+#[cfg(target_os = "linux")]
+#[test]
+fn told_to_stop_twice_it_leaves_no_progress_on_the_terminal() {
+    // It takes calls and answers none.
+    let provider = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut pipeline = Pipeline::new();
+    pipeline.write("input.jsonl", sound("a"));
+    let address = provider.local_addr().unwrap();
+    pipeline.set(format!("embedding={{provider: openai, model: m, dimensions: 8, base_url: \"http://{address}/\"}}"));
+    let vectide = pipeline.command(&["run"]);
+    let words = [vectide.get_program()].into_iter().chain(vectide.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--flush", "--return", "--command", &format!("exec {}", line.join(" ")), "copy"]);
+    script.current_dir(pipeline.path("")).stdin(Stdio::piped());
+    for (name, _) in vectide.get_envs() {
+        script.env_remove(name);
+    }
+    let mut run = pipeline.spawn(script);
+    let mut keys = run.input();
+    let copy = || String::from_utf8_lossy(&std::fs::read(pipeline.path("copy")).unwrap_or_default()).into_owned();
+    const CTRL_C: &[u8] = b"\x03";
+    run.wait_until("the progress is shown", || copy().contains("\r\x1b[2K"));
+    keys.write_all(CTRL_C).unwrap();
+    run.wait_until("it heard", || copy().contains("a second signal ends the process at once"));
+    keys.write_all(CTRL_C).unwrap();
+    assert_ends(run, 3);
+    let copy = copy();
+    let (_, behind) = copy.split_once("stopped at once by a second signal").expect(&copy);
+    let (_, shown) = behind.split_once('\n').unwrap();
+    let left = shown.rsplit("\x1b[2K").next().unwrap().trim();
+    assert!(left.is_empty() || left.starts_with("Script done"), "{copy:?}");
+}
+
 #[test]
 fn told_to_stop_while_it_waits_for_standard_input_it_ends() {
     let mut pipeline = Pipeline::new();
