@@ -98,8 +98,8 @@ enum Part {
     Done(Vec<Result<Vector, String>>),
     /// The cause of its failures is in its texts, and there are several.
     Halve,
-    /// A lone text that seems to be the cause: it takes minutes to be certain.
-    Suspect,
+    /// A lone text that seems to be the cause: it takes minutes to be certain. The provider asked not to be sent it before this time.
+    Suspect(Instant),
 }
 
 impl Caller<'_> {
@@ -115,7 +115,15 @@ impl Caller<'_> {
         let mut parts: VecDeque<Range<usize>> =
             (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
         let mut suspects = VecDeque::new();
-        while let Some(part) = parts.pop_front().or_else(|| suspects.pop_front()) {
+        loop {
+            let part = match parts.pop_front() {
+                Some(part) => part,
+                None => {
+                    let Some((suspect, not_before)) = suspects.pop_front() else { return };
+                    tokio::time::sleep_until(not_before).await;
+                    suspect
+                }
+            };
             let last = parts.is_empty();
             let results = match self.embed_part(&texts[part.clone()], last).await {
                 Part::Done(results) => results,
@@ -125,8 +133,8 @@ impl Caller<'_> {
                     parts.push_front(part.start..middle);
                     continue;
                 }
-                Part::Suspect => {
-                    suspects.push_back(part);
+                Part::Suspect(not_before) => {
+                    suspects.push_back((part, not_before));
                     continue;
                 }
             };
@@ -167,8 +175,8 @@ impl Caller<'_> {
             if strikes == STRIKES {
                 return guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
-            if strikes > 0 && !last && asked_for.is_zero() {
-                return Part::Suspect;
+            if strikes > 0 && !last {
+                return Part::Suspect(Instant::now() + asked_for);
             }
             let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
             tokio::time::sleep(apart.max(asked_for)).await;
