@@ -3,12 +3,17 @@
 //! A sender first takes a *credit*; only then is there a message. The receiver gives the credit back when the work is done, by
 //! dropping it, so the number of credits bounds what is queued *and* what is worked on.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+/// How often a wait that lasts is counted: a stall shows while it lasts, and is not lost with a sender that is dropped in it.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 /// The right to have one message on an edge. Dropping it lets the next one through.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub struct Parcel<M: 'static> {
 #[derive(Debug)]
 pub struct Closed;
 
-/// Told how many seconds a sender waited for a credit.
+/// Told how many seconds a sender waited for a credit: once a second while it waits, and at the end.
 pub type WaitMeter = Arc<dyn Fn(f64) + Send + Sync>;
 
 /// The sending end of an edge.
@@ -65,14 +70,23 @@ impl<M: Send + 'static> Outlet<M> {
     pub async fn reserve(&self) -> Slot<M> {
         let permit = match self.credits.clone().try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => {
-                let since = Instant::now();
-                let permit = self.credits.clone().acquire_owned().await.expect("the semaphore is never closed");
-                (self.waited)(since.elapsed().as_secs_f64());
-                permit
-            }
+            Err(_) => self.wait().await,
         };
         Slot { to: self.to.clone(), credit: Credit { _permit: permit } }
+    }
+
+    async fn wait(&self) -> OwnedSemaphorePermit {
+        let mut coming = pin!(self.credits.clone().acquire_owned());
+        let mut since = Instant::now();
+        loop {
+            let permit = tokio::time::timeout(COUNTED_EVERY, &mut coming).await;
+            let now = Instant::now();
+            (self.waited)((now - since).as_secs_f64());
+            since = now;
+            if let Ok(permit) = permit {
+                return permit.expect("the semaphore is never closed");
+            }
+        }
     }
 
     /// How many credits are free now.
@@ -92,5 +106,36 @@ impl<M: Send + 'static> Slot<M> {
     pub fn send(self, body: M) -> Result<(), Closed> {
         // `Full` cannot happen: the mailbox has room for every credit there is.
         self.to.try_send(Parcel { body, credit: self.credit }).map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::testkit::World;
+
+    #[test]
+    fn a_wait_is_counted_while_it_lasts_and_no_second_twice() {
+        World::run(1, async |world| {
+            let (_receiver, mut outlet) = world.probe::<()>("receiver", 1);
+            let seconds = Arc::new(Mutex::new(0.0));
+            let counted = seconds.clone();
+            outlet.waited = Arc::new(move |seconds| *counted.lock() += seconds);
+            let counted = || (*seconds.lock() * 10.0_f64).round() / 10.0;
+
+            let slot = outlet.reserve().await;
+            assert_eq!(counted(), 0.0, "a credit was free");
+            let stalled = tokio::time::timeout(Duration::from_millis(60_500), outlet.reserve()).await;
+            assert!(stalled.is_err());
+            assert_eq!(counted(), 60.0, "though the sender was dropped before a credit came");
+            let back = async {
+                tokio::time::sleep(Duration::from_millis(2_500)).await;
+                drop(slot);
+            };
+            tokio::join!(outlet.reserve(), back);
+            assert_eq!(counted(), 62.5);
+        });
     }
 }
