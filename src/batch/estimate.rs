@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// stays within a quota.
 const FIRST_RATIO: f64 = 0.3;
 
-/// How much of the newest answer goes into the ratio.
+/// How much of the newest answer goes into the ratio, when it was for enough text.
 const WEIGHT: f64 = 0.1;
+
+/// Bytes of text that are enough. An answer for less counts for less: in a short text the tokens that the model adds outweigh its own.
+const ENOUGH: f64 = 4096.0;
 
 /// Turns bytes into tokens. Shared by everyone who needs the guess; a read is one atomic load.
 #[derive(Debug)]
@@ -54,7 +57,8 @@ fn corrected(ratio: f64, bytes: usize, tokens: u64) -> f64 {
         return ratio;
     }
     let seen = (tokens as f64 / bytes as f64).clamp(0.01, 2.0);
-    ratio + WEIGHT * (seen - ratio)
+    let weight = WEIGHT * (bytes as f64 / ENOUGH).min(1.0);
+    ratio + weight * (seen - ratio)
 }
 
 #[cfg(test)]
@@ -67,8 +71,21 @@ mod tests {
         assert_eq!(estimator.tokens(1000), 300);
         (0..100).for_each(|_| estimator.learn(10_000, 2_000));
         assert_eq!(estimator.tokens(1000), 201, "0.2 tokens a byte, rounded up");
-        (0..100).for_each(|_| estimator.learn(300, 300));
+        (0..100).for_each(|_| estimator.learn(10_000, 10_000));
         assert!((999..=1000).contains(&estimator.tokens(1000)), "a change of language is followed");
+    }
+
+    #[test]
+    fn an_answer_counts_by_how_much_text_it_was_for() {
+        let moved = |bytes: usize| corrected(0.3, bytes, bytes as u64) - 0.3;
+        assert!((moved(1024) - moved(4096) / 4.0).abs() < 1e-9);
+        assert_eq!(moved(4096), moved(1 << 20), "more than enough is enough");
+        let estimator = Estimator::default();
+        // Texts of three words, each in a frame of two tokens.
+        (0..10).for_each(|_| estimator.learn(15, 5));
+        assert!(estimator.tokens(100_000) < 30_050, "they hardly move the guess for a page");
+        (0..100_000).for_each(|_| estimator.learn(15, 5));
+        assert!(estimator.tokens(1000) > 330, "all that comes is followed in the end");
     }
 
     #[test]
