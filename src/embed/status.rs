@@ -1,7 +1,7 @@
 //! How the provider is doing, for the health page and the log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -10,12 +10,12 @@ use crate::telemetry::health::{Component, ComponentHealth};
 
 /// Failed calls in a row, over all calls, from which on the provider counts as degraded. Single failures among
 /// successes are everyday life on a network; the metrics count them.
-const DEGRADED_AFTER: u32 = 3;
+const DEGRADED_AFTER: u64 = 3;
 
 /// The provider's health as the calls see it. Writes a line to the log when it changes, not when a call fails.
 #[derive(Debug)]
 pub struct ProviderStatus {
-    failures: AtomicU32,
+    failures: AtomicU64,
     /// How many calls succeeded.
     successes: watch::Sender<u64>,
     health: Arc<Health>,
@@ -30,7 +30,7 @@ impl Default for ProviderStatus {
 impl ProviderStatus {
     /// Kept with the health of everything else, as [`Component::Provider`].
     pub fn new(health: Arc<Health>) -> Self {
-        Self { failures: AtomicU32::new(0), successes: watch::Sender::default(), health }
+        Self { failures: AtomicU64::new(0), successes: watch::Sender::default(), health }
     }
 
     /// The health now.
@@ -60,8 +60,7 @@ impl ProviderStatus {
 
     /// A call failed and will be repeated.
     pub fn failed(&self, reason: &str) {
-        let before = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_add(1)));
-        if before.unwrap_or_else(|n| n).saturating_add(1) >= DEGRADED_AFTER {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= DEGRADED_AFTER {
             self.fails(reason);
         }
     }
