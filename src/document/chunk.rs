@@ -125,8 +125,8 @@ impl Chunker {
     }
 
     /// The chunks of a text in order, each a part of it. Nothing but white space is left out, and what [`Self::leaving_out`] says; no chunk
-    /// is longer than the maximum, none is empty, and a text that fits is one chunk as it stands. A text of nothing but white space has no
-    /// chunks.
+    /// is longer than the maximum, none is empty, and a text that fits is one chunk: as it stands, or without the white space around it
+    /// where it has few tokens in many bytes. A text of nothing but white space has no chunks.
     pub fn cut<'a>(&self, text: &'a str) -> Vec<&'a str> {
         if text.trim().is_empty() {
             return Vec::new();
@@ -141,13 +141,10 @@ impl Chunker {
         if text.len() <= window && self.measure.of(text) <= self.max_tokens {
             return vec![text];
         }
-        let mut chunks = self.cut_long(text, window);
-        if let Some(has_words) = &self.has_words
-            && chunks.iter().any(|chunk| has_words(chunk))
-        {
-            chunks.retain(|chunk| has_words(chunk));
-        }
-        chunks
+        let chunks = self.cut_long(text, window);
+        let Some(has_words) = &self.has_words else { return chunks };
+        let with_words: Vec<&str> = chunks.iter().copied().filter(|chunk| has_words(chunk)).collect();
+        if with_words.is_empty() { chunks } else { with_words }
     }
 
     /// Looks at `window` bytes of it at once, and then at as many as it takes.
