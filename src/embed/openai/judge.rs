@@ -10,9 +10,11 @@ use serde_json::Value;
 use crate::embed::provider::{Embeddings, Judgement};
 use crate::http_client::{retry_after, shown};
 
-use super::MAX_COMPLAINT;
 use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
+
+/// The most that is read of an answer that is an error.
+pub(super) const MAX_COMPLAINT: usize = 64 << 10;
 
 const NO_BASE64: &str = "the endpoint cannot answer in base64 and does not ignore it";
 const WRONG_DIMENSIONS: &str = "the model does not take this number of dimensions; set `embedding.dimensions` to the model's own, and \

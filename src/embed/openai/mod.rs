@@ -28,6 +28,7 @@ use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
 
 pub(crate) use endpoint::Endpoint;
+use judge::MAX_COMPLAINT;
 pub(crate) use judge::judge;
 
 /// The most texts that OpenAI's API description allows in one call. It also allows 300,000 tokens, which `batching.max_tokens` keeps;
@@ -39,9 +40,6 @@ const MAX_ANSWER: usize = 64 << 20;
 
 /// The bytes a number takes in a JSON array at most, spaces and line ends included: base64 takes less than six.
 const BYTES_A_NUMBER: usize = 32;
-
-/// The most that is read of an answer that is an error.
-const MAX_COMPLAINT: usize = 64 << 10;
 
 /// The settings that an answer that does not come has to do with.
 const TIMEOUT: &str = "embedding.timeout";
