@@ -49,9 +49,9 @@ impl Batcher {
         let embedder = self.embedder.clone();
         ctx.spawn(async move { embedder.reserve().await }.into_actor(self).map(|slot, batcher, ctx| {
             batcher.reserving = false;
-            if let Some((batch, reason)) = batcher.lanes.seal(Instant::now()) {
+            if let Some(batch) = batcher.lanes.seal(Instant::now()) {
                 fault_point!("batch sealed");
-                tracing::trace!(texts = batch.len(), ?reason, "batch sealed");
+                tracing::trace!(texts = batch.len(), "batch sealed");
                 // Closed: the generation ends, and what waits here is lost with its receipts.
                 let _ = slot.send(Batch(batch));
             }

@@ -6,4 +6,4 @@ pub mod plan;
 
 pub use actor::{Batch, Batcher, Drain};
 pub use estimate::Estimator;
-pub use plan::{Lanes, Limits, SealReason};
+pub use plan::{Lanes, Limits};

@@ -60,21 +60,6 @@ pub struct Cost {
     pub bytes: usize,
 }
 
-/// Why a batch was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SealReason {
-    /// It had as many texts as it may have.
-    Items,
-    /// The next text would have brought too many tokens.
-    Tokens,
-    /// The next text would have brought too many bytes.
-    Bytes,
-    /// One of its texts was to be sent at once.
-    Immediate,
-    /// One of its texts had waited long enough.
-    Age,
-}
-
 /// Texts that wait, and the rule by which they leave.
 #[derive(Debug)]
 pub struct Lanes<T> {
@@ -120,11 +105,6 @@ impl<T> Lanes<T> {
         self.limits.max_wait = Duration::ZERO;
     }
 
-    /// How many texts wait.
-    pub fn len(&self) -> usize {
-        self.waiting
-    }
-
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting == 0
@@ -139,36 +119,26 @@ impl<T> Lanes<T> {
         Some(oldest + self.limits.max_wait)
     }
 
-    /// The next batch, best texts first, with the reason why it is sent now; `None` when none is due.
-    pub fn seal(&mut self, now: Instant) -> Option<(Vec<T>, SealReason)> {
+    /// The next batch, best texts first; `None` when none is due.
+    pub fn seal(&mut self, now: Instant) -> Option<Vec<T>> {
         let due = self.due(now)?;
         if due > now {
             return None;
         }
-        let reason = if self.has_immediate() { SealReason::Immediate } else { SealReason::Age };
         let mut batch = Vec::with_capacity(self.waiting.min(self.limits.items));
         let (mut tokens, mut bytes) = (0, 0);
-        let mut full = None;
         while batch.len() < self.limits.items {
             let Some(lane) = self.next_lane(now) else { break };
             let Some(next) = self.lanes[lane].front() else { break };
             // A text that is over a limit by itself goes alone, as the first of its batch.
-            if !batch.is_empty() && tokens + next.cost.tokens > self.limits.tokens {
-                full = Some(SealReason::Tokens);
-                break;
-            }
-            if !batch.is_empty() && bytes + next.cost.bytes > self.limits.bytes {
-                full = Some(SealReason::Bytes);
-                break;
-            }
             tokens += next.cost.tokens;
             bytes += next.cost.bytes;
+            if !batch.is_empty() && (tokens > self.limits.tokens || bytes > self.limits.bytes) {
+                break;
+            }
             batch.extend(self.pop(lane));
         }
-        if batch.len() == self.limits.items {
-            full = Some(SealReason::Items);
-        }
-        Some((batch, full.unwrap_or(reason)))
+        Some(batch)
     }
 
     fn pop(&mut self, lane: usize) -> Option<T> {
@@ -239,26 +209,26 @@ mod tests {
         lanes.push(1, cost(1), 0, false, now);
         assert_eq!(lanes.due(now), Some(now + WAIT));
         assert_eq!(lanes.seal(now), None);
-        assert_eq!(lanes.seal(now + WAIT), Some((vec![1], SealReason::Age)));
+        assert_eq!(lanes.seal(now + WAIT), Some(vec![1]));
     }
 
     #[test]
-    fn every_limit_seals_and_says_so() {
+    fn every_limit_seals() {
         let now = Instant::now();
         let mut by_items = lanes();
         (1..=4).for_each(|n| by_items.push(n, cost(1), 0, false, now));
-        assert_eq!(by_items.seal(now), Some((vec![1, 2, 3], SealReason::Items)));
+        assert_eq!(by_items.seal(now), Some(vec![1, 2, 3]));
         assert_eq!(by_items.seal(now), None, "the rest waits");
 
         let mut by_tokens = lanes();
         by_tokens.push(1, cost(60), 0, false, now);
         by_tokens.push(2, cost(60), 0, false, now);
-        assert_eq!(by_tokens.seal(now), Some((vec![1], SealReason::Tokens)));
+        assert_eq!(by_tokens.seal(now), Some(vec![1]));
 
         let mut by_bytes = lanes();
         by_bytes.push(1, Cost { tokens: 1, bytes: 600 }, 0, false, now);
         by_bytes.push(2, Cost { tokens: 1, bytes: 600 }, 0, false, now);
-        assert_eq!(by_bytes.seal(now), Some((vec![1], SealReason::Bytes)));
+        assert_eq!(by_bytes.seal(now), Some(vec![1]));
     }
 
     #[test]
@@ -267,9 +237,9 @@ mod tests {
         lanes.push(1, cost(5), 0, false, now);
         lanes.push(2, cost(5000), 0, false, now);
         lanes.push(3, cost(5), 0, false, now);
-        assert_eq!(lanes.seal(now), Some((vec![1], SealReason::Tokens)));
-        assert_eq!(lanes.seal(now), Some((vec![2], SealReason::Tokens)));
-        assert_eq!(lanes.seal(now + WAIT), Some((vec![3], SealReason::Age)));
+        assert_eq!(lanes.seal(now), Some(vec![1]));
+        assert_eq!(lanes.seal(now), Some(vec![2]));
+        assert_eq!(lanes.seal(now + WAIT), Some(vec![3]));
     }
 
     #[test]
@@ -279,9 +249,9 @@ mod tests {
         lanes.push(2, cost(1), 0, false, now);
         lanes.push(3, cost(1), 0, true, now);
         assert_eq!(lanes.due(now), Some(now));
-        assert_eq!(lanes.seal(now), Some((vec![3, 1, 2], SealReason::Items)));
+        assert_eq!(lanes.seal(now), Some(vec![3, 1, 2]));
         lanes.push(4, cost(1), 0, true, now);
-        assert_eq!(lanes.seal(now), Some((vec![4], SealReason::Immediate)));
+        assert_eq!(lanes.seal(now), Some(vec![4]));
     }
 
     #[test]
@@ -300,7 +270,7 @@ mod tests {
         for _ in 0..100 {
             (0..3).for_each(|_| lanes.push(1000, cost(1), 9, true, now));
             now += AGEING * 20;
-            let (batch, _) = lanes.seal(now).unwrap();
+            let batch = lanes.seal(now).unwrap();
             patient += batch.iter().filter(|number| **number < 1000).count();
         }
         assert_eq!(patient, 30);
@@ -312,10 +282,10 @@ mod tests {
         lanes.push(1, cost(1), 0, false, start);
         let later = start + AGEING * 2;
         (2..=4).for_each(|n| lanes.push(n, cost(1), 1, false, later));
-        assert_eq!(lanes.seal(later).unwrap().0, [1, 2, 3], "two steps of age beat one of priority");
+        assert_eq!(lanes.seal(later).unwrap(), [1, 2, 3], "two steps of age beat one of priority");
         lanes.push(5, cost(1), 0, false, later);
         lanes.push(6, cost(1), 9, false, later);
-        assert_eq!(lanes.seal(later).unwrap().0, [6, 4, 5]);
+        assert_eq!(lanes.seal(later).unwrap(), [6, 4, 5]);
     }
 
     proptest! {
@@ -335,11 +305,11 @@ mod tests {
             for (number, (tokens, priority, immediate, wait)) in texts.iter().enumerate() {
                 now += Duration::from_millis(*wait);
                 lanes.push(number as u32, cost(*tokens), *priority, *immediate, now);
-                while let Some((batch, _)) = lanes.seal(now) {
+                while let Some(batch) = lanes.seal(now) {
                     collect(batch)?;
                 }
             }
-            while let Some((batch, _)) = lanes.seal(now + WAIT) {
+            while let Some(batch) = lanes.seal(now + WAIT) {
                 collect(batch)?;
             }
             prop_assert!(lanes.is_empty() && lanes.tokens == 0 && lanes.bytes == 0);
