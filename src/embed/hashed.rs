@@ -11,13 +11,14 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::document::Vector;
-use crate::document::chunk::Tokenizer;
 use crate::document::vector::normalise;
 use crate::settings::embedding::HASHED_DIMENSIONS;
 
 use super::local;
 use super::provider::{InputType, Judgement, Provider};
 use super::space::Space;
+
+const NAME: &str = "character-3-5-grams";
 
 /// Letters in a run.
 const RUNS: std::ops::RangeInclusive<usize> = 3..=5;
@@ -43,7 +44,7 @@ impl Hashed {
             let (least, most) = (HASHED_DIMENSIONS.start(), HASHED_DIMENSIONS.end());
             return Err(format!("embedding.dimensions: {dimensions} is not from {least} to {most}"));
         }
-        Ok(Self { space: Space { model: "hashed/character-3-5-grams".into(), revision: REVISION.into(), dimensions } })
+        Ok(Self { space: Space { model: format!("hashed/{NAME}"), revision: REVISION.into(), dimensions } })
     }
 }
 
@@ -53,7 +54,7 @@ impl Provider for Hashed {
     }
 
     fn model(&self) -> &str {
-        "character-3-5-grams"
+        NAME
     }
 
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
@@ -61,24 +62,12 @@ impl Provider for Hashed {
         Box::pin(local::compute(texts, move |text| embed(text, dimensions)))
     }
 
-    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
-        None
-    }
-
     fn has_words(&self, text: &str) -> bool {
         text.contains(char::is_alphanumeric)
     }
 
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         1024
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

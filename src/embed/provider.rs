@@ -90,11 +90,13 @@ pub trait Provider: Send + Sync + 'static {
     fn model(&self) -> &str;
 
     /// Embeds the texts in one call: never more than [`Provider::max_items`], no retry. The future must not block its
-    /// thread: local models compute on a blocking thread.
+    /// thread: local models compute through `actor::offload`.
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement>;
 
     /// Counts the model's own tokens, where its tokenizer is known.
-    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>>;
+    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
+        None
+    }
 
     /// Whether the model finds anything in a text; a chunk in which it does not is left out beside others. True where only the provider
     /// can tell.
@@ -103,11 +105,15 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// The most tokens that one text may have; `None` when there is no limit.
-    fn max_text_tokens(&self) -> Option<usize>;
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
 
     /// The most texts that one call may have.
     fn max_items(&self) -> usize;
 
     /// What a million tokens cost, in US dollars; 0 for a local model.
-    fn price_per_million_tokens(&self) -> f64;
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
+    }
 }

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::document::chunk::Tokenizer;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
@@ -68,20 +67,8 @@ impl Provider for ScriptedProvider {
         async move { next.unwrap_or(Judgement::Done(Embeddings { vectors, tokens: None })) }.boxed()
     }
 
-    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
-        None
-    }
-
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         1
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

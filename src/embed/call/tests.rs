@@ -8,7 +8,6 @@ use futures_util::future::BoxFuture;
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::chunk::Tokenizer;
 use crate::embed::space::Space;
 use crate::settings::embedding::RateLimitSettings;
 use crate::telemetry::health::{ComponentHealth, HealthState};
@@ -138,20 +137,8 @@ impl Provider for Scripted {
         })
     }
 
-    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
-        None
-    }
-
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         self.max_items
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

@@ -12,7 +12,6 @@ use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::{AtOnce, Fault, Faults, SLOW};
 use crate::document::Vector;
-use crate::document::chunk::Tokenizer;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::openai;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
@@ -220,14 +219,6 @@ impl Provider for FakeProvider {
             }
         }
         .boxed()
-    }
-
-    fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
-        None
-    }
-
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
     }
 
     fn max_items(&self) -> usize {
