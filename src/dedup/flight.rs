@@ -80,7 +80,7 @@ impl Flights {
         let Some(arrival) = arrival else {
             stages.insert(fingerprint, Stage::InFlight(vec![Seat { draft, chunk }]));
             self.gauge.inc();
-            return Boarding::Lead(Flight { fingerprint, flights: Some(self.clone()) });
+            return Boarding::Lead(Flight { fingerprint, flights: self.clone(), ended: false });
         };
         // The end of the last arrival takes the lock.
         drop(stages);
@@ -123,8 +123,9 @@ impl Drop for Arrival {
 /// The duty to find the vector of one text: where it is kept, or by bringing the text to the provider.
 pub struct Flight {
     fingerprint: Fingerprint,
-    /// Taken when it ends: the same text may be on its way again before this one is dropped.
-    flights: Option<Arc<Flights>>,
+    flights: Arc<Flights>,
+    /// Then it is dropped without a trace: the same text may be on its way again.
+    ended: bool,
 }
 
 impl Flight {
@@ -135,23 +136,20 @@ impl Flight {
 
     /// The vector, if the cache has it.
     pub fn cached(&self) -> Option<Vector> {
-        self.flights.as_ref()?.cache.get(&self.fingerprint)
+        self.flights.cache.get(&self.fingerprint)
     }
 
     /// The vector came from the provider: returns the work that it finished.
     pub fn land(mut self, vector: Vector) -> impl Iterator<Item = Work> {
-        let flights = self.flights.clone().expect("a flight ends when it is dropped or lands");
-        let (fingerprint, written) = (self.fingerprint, AtomicBool::new(false));
-        let arrival = Arc::new(Arrival { fingerprint, vector, flights, written });
+        let (fingerprint, flights) = (self.fingerprint, self.flights.clone());
+        let arrival = Arc::new(Arrival { fingerprint, vector, flights, written: AtomicBool::new(false) });
         let seats = self.end(Some(&arrival));
         seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival.vector, Some(&arrival)))
     }
 
     /// The vector was in the ledger: keeps it in the cache and returns the work that it finished.
     pub fn land_stored(self, vector: &Vector) -> impl Iterator<Item = Work> {
-        if let Some(flights) = &self.flights {
-            flights.cache.insert(self.fingerprint, vector.clone());
-        }
+        self.flights.cache.insert(self.fingerprint, vector.clone());
         self.land_cached(vector)
     }
 
@@ -167,9 +165,9 @@ impl Flight {
 
     /// Ends it, and puts the vector that arrived in its place.
     fn end(&mut self, arrival: Option<&Arc<Arrival>>) -> Vec<Seat> {
-        let Some(flights) = self.flights.take() else { return Vec::new() };
-        flights.gauge.dec();
-        let mut stages = flights.stages.lock();
+        self.ended = true;
+        self.flights.gauge.dec();
+        let mut stages = self.flights.stages.lock();
         let stage = match arrival {
             Some(arrival) => stages.insert(self.fingerprint, Stage::Landed(Arc::downgrade(arrival))),
             None => stages.remove(&self.fingerprint),
@@ -185,7 +183,9 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.end(None);
+        if !self.ended {
+            self.end(None);
+        }
     }
 }
 
