@@ -5,39 +5,14 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::claim::{Claims, Group};
+use super::incoming::Changes;
 use super::pending::Texts;
 use super::plan::{Planned, Planner};
 use super::work::Works;
 use crate::actor::offload::on_core;
 use crate::actor::{Closed, Outlet, Parcel};
-use crate::delivery::Receipt;
-use crate::document::{Change, RecordDigest, Version};
+use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
-use crate::ledger::{Ledger, TakenRecord};
-
-/// One change on its way.
-pub struct Incoming {
-    /// What it says.
-    pub change: Change,
-    /// The obligation to settle it.
-    pub receipt: Receipt,
-    /// The name of the record that it was read from; `None` where it was not read from one.
-    pub digest: Option<RecordDigest>,
-    /// Whether to compare the document with the index although the change may say nothing new: after a change of the
-    /// configuration, and for a replayed dead letter.
-    pub refresh: bool,
-}
-
-impl Incoming {
-    /// The record that it was read from, with its version.
-    pub(super) fn record(&self) -> Option<(Version, TakenRecord)> {
-        let Change { version, operation, .. } = self.change;
-        self.digest.map(|digest| (version, TakenRecord { digest, operation }))
-    }
-}
-
-/// A message of changes from an ingestor.
-pub struct Changes(pub Vec<Incoming>);
 
 /// See the module.
 pub struct Deduplicator {

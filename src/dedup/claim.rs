@@ -11,8 +11,8 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::actor::Incoming;
 use super::budget::Share;
+use super::incoming::Incoming;
 use crate::delivery::Receipt;
 use crate::document::{Document, DocumentId, Version};
 use crate::ledger::TakenRecord;
