@@ -1,7 +1,10 @@
 //! The difference between what the index should hold for a document and what it holds. Nothing is told, counted or sent here: that is for
 //! [`super::plan`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use super::claim::Group;
 use super::draft::Draft;
@@ -167,14 +170,25 @@ impl Rendered {
 /// document has twice needs two points.
 fn kept(held: &[HeldChunk], wanted: &[Fingerprint]) -> Vec<Option<PointKey>> {
     let stays = |place: usize| held.get(place).is_some_and(|chunk| wanted.get(place) == Some(&chunk.fingerprint));
-    let mut free: Vec<&HeldChunk> =
-        held.iter().enumerate().filter(|(place, _)| !stays(*place)).map(|(_, chunk)| chunk).collect();
-    let mut keep = |(place, fingerprint): (usize, &Fingerprint)| {
-        if stays(place) {
-            return Some(held[place].key);
-        }
-        let moved = free.iter().position(|chunk| chunk.fingerprint == *fingerprint)?;
-        Some(free.swap_remove(moved).key)
+    let mut free: HashMap<Fingerprint, Vec<PointKey>, RandomState> = HashMap::default();
+    for (_, chunk) in held.iter().enumerate().filter(|(place, _)| !stays(*place)) {
+        free.entry(chunk.fingerprint).or_default().push(chunk.key);
+    }
+    let keep = |(place, fingerprint): (usize, &Fingerprint)| {
+        if stays(place) { Some(held[place].key) } else { free.get_mut(fingerprint)?.pop() }
     };
-    wanted.iter().enumerate().map(&mut keep).collect()
+    wanted.iter().enumerate().map(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_moves_keeps_a_point_and_no_two_keep_the_same() {
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|text| Fingerprinter::new("test").of(text));
+        let held = [(a, 1), (b, 2), (b, 3), (c, 4)].map(|(fingerprint, key)| HeldChunk { fingerprint, key });
+        assert_eq!(kept(&held, &[d, a, b, b, b, c]), [None, Some(1), Some(3), Some(2), None, Some(4)]);
+        assert_eq!(kept(&held, &[]), []);
+    }
 }
