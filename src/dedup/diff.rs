@@ -48,8 +48,8 @@ pub(super) enum Need {
 /// A document that lacks vectors.
 pub(super) struct Wanting {
     pub draft: Draft,
-    /// (chunk, text) where the draft has no vector.
-    pub texts: Vec<(usize, Arc<str>)>,
+    /// (chunk, its name, its text) where the draft has no vector.
+    pub texts: Vec<(usize, Fingerprint, Arc<str>)>,
     pub priority: u8,
     pub immediate: bool,
     pub reason: Reason,
@@ -135,8 +135,8 @@ struct Rendered {
     metadata: Option<String>,
     /// The chunks in order, with the point that each keeps.
     chunks: Vec<(Fingerprint, Option<VectorSource>)>,
-    /// (chunk, text) of those that keep none.
-    lacking: Vec<(usize, Arc<str>)>,
+    /// (chunk, its name, its text) of those that keep none.
+    lacking: Vec<(usize, Fingerprint, Arc<str>)>,
 }
 
 impl Renderer {
@@ -149,10 +149,12 @@ impl Renderer {
         }
         let fingerprints: Vec<Fingerprint> = cut.iter().map(|text| self.fingerprints.of(text)).collect();
         let kept = kept(held, &fingerprints);
-        let lacking = cut.iter().enumerate().filter(|(number, _)| kept[*number].is_none());
+        let named = cut.into_iter().zip(&fingerprints).enumerate();
+        let lacking = named.filter(|(number, _)| kept[*number].is_none());
+        let lacking = lacking.map(|(number, (text, name))| (number, *name, Arc::from(text))).collect();
         Ok(Rendered {
             metadata: Some(self.template.metadata(document)),
-            lacking: lacking.map(|(number, text)| (number, Arc::from(*text))).collect(),
+            lacking,
             chunks: fingerprints.into_iter().zip(kept.into_iter().map(|key| key.map(VectorSource::Held))).collect(),
         })
     }

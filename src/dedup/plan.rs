@@ -14,7 +14,7 @@ use super::draft::SharedDraft;
 use super::flight::{Boarding, Flights};
 use super::pending::PendingText;
 use super::work::Work;
-use crate::document::{Fingerprint, Vector};
+use crate::document::Vector;
 use crate::ledger::Held;
 use crate::telemetry::{CacheTier, Metrics};
 
@@ -54,7 +54,7 @@ impl Planner {
                     planned.ready.push(work);
                 }
                 Need::Vectors(mut wanting) => {
-                    let texts: usize = wanting.texts.iter().map(|(_, text)| text.len()).sum();
+                    let texts: usize = wanting.texts.iter().map(|(_, _, text)| text.len()).sum();
                     let work = &mut wanting.draft.work;
                     work.settlement.claim.share = self.budget.take(work.write.document.len() + texts);
                     self.board(wanting, &mut planned);
@@ -68,9 +68,8 @@ impl Planner {
     fn board(&self, wanting: Wanting, planned: &mut Planned) {
         let Wanting { draft, texts, priority, immediate, reason } = wanting;
         let texts_of_document = texts.len();
-        let names: Vec<Fingerprint> = texts.iter().map(|(chunk, _)| draft.chunks[*chunk].0).collect();
         let shared = SharedDraft::new(draft);
-        for ((chunk, text), name) in texts.into_iter().zip(names) {
+        for (chunk, name, text) in texts {
             let flight = match self.flights.board(name, shared.clone(), chunk) {
                 Boarding::Lead(flight) => flight,
                 boarded => {
