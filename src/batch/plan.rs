@@ -38,8 +38,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What is configured, or what the provider takes if that is less. One call with more tokens than the account has in a minute is
-    /// refused each time.
+    /// What is configured, or what the provider takes in one call if that is less: every batch is sent as one. One call with more tokens
+    /// than the account has in a minute is refused each time.
     pub fn new(settings: &BatchingSettings, provider_items: usize, rate_limit: RateLimitSettings) -> Self {
         let tokens = settings.max_tokens as u64;
         Self {
@@ -190,6 +190,13 @@ mod tests {
 
     fn cost(tokens: u64) -> Cost {
         Cost { tokens, bytes: tokens as usize * 4 }
+    }
+
+    #[test]
+    fn a_batch_fits_into_one_call_of_the_provider() {
+        let settings = BatchingSettings::default();
+        let items = |provider| Limits::new(&settings, provider, RateLimitSettings::default()).items;
+        assert_eq!((items(20), items(1_000_000)), (20, settings.max_items));
     }
 
     #[test]

@@ -103,18 +103,16 @@ enum Part {
 }
 
 impl Caller<'_> {
-    /// Embeds the texts of documents, in as many calls as it takes, one at a time. `settled` is given what each call brings as soon as it
-    /// is there: which texts, and for every one its vector, or why it will never have one. Never gives up on what may still succeed, so
-    /// only dropping the future ends a wait for a provider that is down.
+    /// Embeds the texts of a batch: in one call, into which they fit, or in as many as it takes, one at a time. `settled` is given what
+    /// each call brings as soon as it is there: which texts, and for every one its vector, or why it will never have one. Never gives up on
+    /// what may still succeed, so only dropping the future ends a wait for a provider that is down.
     pub async fn embed(
         &self,
         texts: &[Arc<str>],
         mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
-        let step = self.provider.max_items().max(1);
-        let mut parts: VecDeque<Range<usize>> =
-            (0..texts.len()).step_by(step).map(|start| start..texts.len().min(start + step)).collect();
-        let mut suspects = VecDeque::new();
+        let whole = 0..texts.len();
+        let (mut parts, mut suspects) = (VecDeque::from([whole]), VecDeque::new());
         loop {
             let part = match parts.pop_front() {
                 Some(part) => part,

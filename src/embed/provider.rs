@@ -89,8 +89,7 @@ pub trait Provider: Send + Sync + 'static {
     /// The name of the model for metrics and logs.
     fn model(&self) -> &str;
 
-    /// Embeds the texts in one call: never more than [`Provider::max_items`], no retry. The future must not block its
-    /// thread: local models compute through `actor::offload`.
+    /// Embeds the texts in one call, no retry. The future must not block its thread: local models compute through `actor::offload`.
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement>;
 
     /// Counts the model's own tokens, where its tokenizer is known.
@@ -109,7 +108,7 @@ pub trait Provider: Send + Sync + 'static {
         None
     }
 
-    /// The most texts that one call may have.
+    /// The most texts that one call may have: no batch has more.
     fn max_items(&self) -> usize;
 
     /// What a million tokens cost, in US dollars; 0 for a local model.
