@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::actor::offload::on_blocking_thread;
+use crate::ledger::patience::blocking;
 use crate::ledger::{DocumentWrite, Ledger};
 
 use super::{Hit, IndexError, Progress, Query, VectorIndex};
@@ -28,11 +28,10 @@ impl DiscardIndex {
 
 impl VectorIndex for DiscardIndex {
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
-        let ledger = Arc::clone(&self.ledger);
         async move {
-            let written = on_blocking_thread(move || ledger.write(&writes)).await?;
-            self.points.fetch_add(written.added.len() as u64, Ordering::Relaxed);
-            self.points.fetch_sub(written.removed.len() as u64, Ordering::Relaxed);
+            // Counted by the ledger: a write for which nobody waited any more is in the next count.
+            let write = move |ledger: &Ledger| ledger.write(&writes).and_then(|_| ledger.point_count());
+            self.points.store(blocking(&self.ledger, write).await?, Ordering::Relaxed);
             Ok(Progress::Done(Vec::new()))
         }
         .boxed()
@@ -62,6 +61,23 @@ mod tests {
     use crate::ledger::{ChunkWrite, LedgerOptions, Moot, VectorSource, testing};
 
     use super::*;
+
+    #[tokio::test]
+    async fn points_are_counted_also_where_nobody_waited_for_the_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = LedgerOptions { persist_vectors: false, store_points: false, ..testing::options() };
+        let ledger = Arc::new(testing::open_with(&folder, options));
+        let index = DiscardIndex::open(Arc::clone(&ledger)).unwrap();
+        let write = |id, chunks| index.write([testing::write(id, chunks)].into());
+        assert!(write("a", vec![testing::here("one")]).now_or_never().is_none());
+        while ledger.point_count().unwrap() == 0 {
+            tokio::task::yield_now().await;
+        }
+        for (id, chunks, points) in [("b", vec![testing::here("two")], 2), ("a", vec![], 1), ("b", vec![], 0)] {
+            write(id, chunks).await.unwrap();
+            assert_eq!(index.points(), points);
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn documents_are_kept_and_nothing_can_be_searched() {
