@@ -24,6 +24,18 @@ pub enum SpaceError {
         /// What the configuration names.
         named: Box<Space>,
     },
+    /// What it was made with is kept in no form that this Vectide knows.
+    #[error(
+        "embedding: what the index in {folder} was made with cannot be read ({reason}). Vectors of two models cannot be compared: use a \
+         Vectide that is not older than the one that wrote it, or name another folder in `state.path` to build a new index from the \
+         sources"
+    )]
+    Unreadable {
+        /// The index's folder.
+        folder: String,
+        /// What is wrong with it.
+        reason: serde_json::Error,
+    },
     /// The ledger cannot tell.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
@@ -32,19 +44,20 @@ pub enum SpaceError {
 /// Refuses a space whose vectors cannot be compared with those in the index. Answers whether the index is known to be of this space; when
 /// it is not, it holds nothing.
 pub fn compare(ledger: &Ledger, space: &Space) -> Result<bool, SpaceError> {
-    let held = ledger.setting(SETTING)?.and_then(|text| serde_json::from_str::<Space>(&text).ok());
-    match held {
-        Some(held) if held == *space => Ok(true),
-        // What was paid for is kept also while there is no index, and must not go for a slip.
-        Some(held) if ledger.point_count()? > 0 || ledger.keeps_other_lengths(space.dimensions)? => {
-            Err(SpaceError::Differs {
-                folder: ledger.folder().display().to_string(),
-                held: Box::new(held),
-                named: Box::new(space.clone()),
-            })
-        }
-        _ => Ok(false),
+    let Some(text) = ledger.setting(SETTING)? else { return Ok(false) };
+    let held = serde_json::from_str(&text).map(Box::<Space>::new);
+    if held.as_ref().is_ok_and(|held| **held == *space) {
+        return Ok(true);
     }
+    // What was paid for is kept also while there is no index, and must not go for a slip.
+    if ledger.point_count()? == 0 && !ledger.keeps_other_lengths(space.dimensions)? {
+        return Ok(false);
+    }
+    let folder = ledger.folder().display().to_string();
+    Err(match held {
+        Ok(held) => SpaceError::Differs { folder, held, named: Box::new(space.clone()) },
+        Err(reason) => SpaceError::Unreadable { folder, reason },
+    })
 }
 
 /// Opens the ledger of this folder to write, unless what it holds is of another space: a refusal has changed nothing.
@@ -126,5 +139,19 @@ mod tests {
         assert!(!compare(&ledger, &longer).unwrap());
         drop(ledger);
         claim(&open(folder.path(), options(), &longer).unwrap(), &longer).unwrap();
+    }
+
+    #[test]
+    fn a_space_that_cannot_be_read_lets_no_vectors_in_beside_those_that_are_there() {
+        let (_folder, ledger) = testing::open();
+        let unreadable = r#"{"model":["a","b"]}"#;
+        ledger.set_setting(SETTING, unreadable).unwrap();
+        assert!(!compare(&ledger, &space("a")).unwrap(), "it is of nothing");
+        ledger.write(&[testing::write("p1", vec![testing::here("one")])]).unwrap();
+        let refused = claim(&ledger, &space("a")).unwrap_err().to_string();
+        for part in ["cannot be read", "invalid type", "`state.path`"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert_eq!(ledger.setting(SETTING).unwrap().as_deref(), Some(unreadable), "a refusal changes nothing");
     }
 }

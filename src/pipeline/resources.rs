@@ -86,7 +86,7 @@ pub enum StartError {
 impl From<SpaceError> for StartError {
     fn from(error: SpaceError) -> Self {
         match error {
-            SpaceError::Differs { .. } => Self::Configuration(error.to_string()),
+            SpaceError::Differs { .. } | SpaceError::Unreadable { .. } => Self::Configuration(error.to_string()),
             SpaceError::Ledger(error) => error.into(),
         }
     }
