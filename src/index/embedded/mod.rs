@@ -407,6 +407,8 @@ fn unusable(error: &str) -> IndexError {
 impl VectorIndex for EmbeddedIndex {
     fn room(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            // Growth that an ending runtime dropped would never begin: there is no write to ask for it before there is room.
+            self.core.grow_in_background();
             let mut room = self.core.waiting_bytes.subscribe();
             // The sender lives as long as the index.
             let _ = room.wait_for(|waiting| *waiting <= self.core.max_waiting).await;

@@ -772,6 +772,31 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     runtime.block_on(world.settle());
 }
 
+#[test]
+fn growth_that_an_ending_runtime_dropped_is_begun_by_who_waits_for_room() {
+    let [first, second] = [(); 2]
+        .map(|()| tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
+    let inside = first.enter();
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    Arc::get_mut(&mut world.index.core).unwrap().max_waiting = 1_000;
+    let core = Arc::clone(&world.index.core);
+    let handle = first.handle().clone();
+    drop(inside);
+    first.shutdown_background();
+    {
+        // A write that was on its way when its generation ended.
+        let _inside = handle.enter();
+        let vectors = [(); 50].map(|()| clusters.next());
+        core.write(&[write_of("a", Some(&json!({})), &vectors)]).unwrap();
+        core.grow_in_background();
+    }
+    assert!(*core.waiting_bytes.borrow() > 1_000 && !*core.growing.borrow());
+    let room = async { tokio::time::timeout(Duration::from_secs(60), world.index.room()).await };
+    second.block_on(room).expect("it waits for ever");
+    second.block_on(world.settle());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_write_committed_and_could_not_tell_is_searched_all_the_same() {
     for (point, strike) in [
