@@ -245,6 +245,11 @@ impl Graph {
         self.points.iter().map(|point| point.key)
     }
 
+    /// The newest key that it knows of; 0 when it knows none. While it catches up, new points are in it before older ones are.
+    pub(super) fn newest(&self) -> PointKey {
+        self.keys().max().unwrap_or(0).max(self.covered)
+    }
+
     pub(super) fn shape(&self) -> Shape {
         self.shape
     }

@@ -218,32 +218,27 @@ impl Core {
     ) -> Result<Self, IndexError> {
         // The points before the graph: what is committed between the two is in the tail.
         let last = ledger.last_point_key()?;
+        let without = |why: &str| {
+            let instead = match access {
+                Access::Change => "making the search graph anew, without",
+                Access::Search => "searching without the graph",
+            };
+            warn!("{instead} {}: {why}", path.display());
+            None
+        };
         let loaded = match mark.map(|mark| file::load(path, shape, mark, access)) {
             None | Some(Ok(None)) => None,
             // What is in a graph was committed before. The ledger is asked again, because a process that only reads may
             // find a graph that is newer than its first answer.
-            Some(Ok(Some(graph))) if graph.covered > last && graph.covered > ledger.last_point_key()? => {
-                match access {
-                    Access::Change => {
-                        warn!("making the search graph anew: {} knows more points than the ledger", path.display());
-                        // Once the ledger has as many, nobody could tell that they are others.
-                        file::remove(path).map_err(|error| unusable(&error))?;
-                    }
-                    Access::Search => {
-                        warn!("searching without the graph {}: it knows more points than the ledger", path.display());
-                    }
+            Some(Ok(Some(graph))) if graph.newest() > last && graph.newest() > ledger.last_point_key()? => {
+                if access == Access::Change {
+                    // Once the ledger has as many, nobody could tell that they are others.
+                    file::remove(path).map_err(|error| unusable(&error))?;
                 }
-                None
+                without("it knows more points than the ledger")
             }
             Some(Ok(graph)) => graph,
-            Some(Err(why)) if access == Access::Change => {
-                warn!("making the search graph anew: {} cannot be used: {why}", path.display());
-                None
-            }
-            Some(Err(why)) => {
-                warn!("searching without the graph {}: {why}", path.display());
-                None
-            }
+            Some(Err(why)) => without(&why),
         };
         let graph = match loaded {
             Some(graph) => graph,

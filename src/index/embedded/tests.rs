@@ -554,39 +554,54 @@ async fn a_file_that_cannot_be_used_is_written_over_though_nothing_is_new() {
 /// Keys are given again after a ledger was put back from a copy: a newer graph that was left beside it names other points by them.
 #[tokio::test(start_paused = true)]
 async fn a_graph_that_is_newer_than_a_restored_ledger_is_never_believed() {
-    let mut clusters = Clusters::new(20, 16);
-    let mut world = World::new(Metric::Cosine, 16);
-    world.put(clusters.documents(0..100)).await;
-    let (backup, truth) = (tempfile::tempdir().unwrap(), world.truth.clone());
-    let copy = |from: &Path, to: &Path| {
-        for file in ["ledger.sqlite", "vectors.bin"] {
-            fs::copy(from.join(file), to.join(file)).unwrap();
+    for catches_up in [false, true] {
+        let mut clusters = Clusters::new(20, 16);
+        let mut world = World::new(Metric::Cosine, 16);
+        world.put(clusters.documents(0..100)).await;
+        let (backup, truth) = (tempfile::tempdir().unwrap(), world.truth.clone());
+        let copy = |from: &Path, to: &Path| {
+            for file in ["ledger.sqlite", "vectors.bin"] {
+                fs::copy(from.join(file), to.join(file)).unwrap();
+            }
+        };
+        world = world.restart(true, |graph| copy(graph.parent().unwrap(), backup.path())).await;
+        world.settle().await;
+        if catches_up {
+            // As after a graph was lost: it gets new points before it has all old ones.
+            let core = Arc::clone(&world.index.core);
+            core.growing.send_replace(true);
+            *core.graph.write() = Graph::new(core.shape).unwrap();
+            core.waiting.lock().tail = Some(Tail { after: 0, end: 100 });
+            world.put(clusters.documents(100..300)).await;
+            assert!(core.advance(&mut grow::Growth::default()).unwrap());
+            assert_eq!((core.graph.read().covered, core.graph.read().points().len()), (0, 200));
+            core.growing.send_replace(false);
+        } else {
+            world.put(clusters.documents(100..300)).await;
+            world.settle().await;
         }
-    };
-    world = world.restart(true, |graph| copy(graph.parent().unwrap(), backup.path())).await;
-    world.put(clusters.documents(100..300)).await;
-    world.settle().await;
-    let aside = tempfile::tempdir().unwrap();
-    let restore = |graph: &Path| {
-        copy(backup.path(), graph.parent().unwrap());
-        copy(backup.path(), aside.path());
-        fs::copy(graph, aside.path().join(FILE)).unwrap();
-    };
-    world = world.restart(true, restore).await;
-    world.truth = truth;
-    let ledger = Arc::new(Ledger::open_to_read(aside.path()).unwrap());
-    let reader = EmbeddedIndex::open_to_read(ledger, aside.path(), Metric::Cosine, 16).unwrap();
-    assert_eq!(reader.core.graph.read().covered, 0, "a process that only reads does not use it either");
-    for query in clusters.queries(5, 10) {
-        let hits = reader.search(query.clone()).await.unwrap();
-        let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
-        assert_eq!(found, world.exact(&query));
+        let aside = tempfile::tempdir().unwrap();
+        let restore = |graph: &Path| {
+            copy(backup.path(), graph.parent().unwrap());
+            copy(backup.path(), aside.path());
+            fs::copy(graph, aside.path().join(FILE)).unwrap();
+        };
+        world = world.restart(true, restore).await;
+        world.truth = truth;
+        let ledger = Arc::new(Ledger::open_to_read(aside.path()).unwrap());
+        let reader = EmbeddedIndex::open_to_read(ledger, aside.path(), Metric::Cosine, 16).unwrap();
+        assert_eq!(reader.core.graph.read().newest(), 0, "a process that only reads does not use it either");
+        for query in clusters.queries(5, 10) {
+            let hits = reader.search(query.clone()).await.unwrap();
+            let found: Vec<_> = hits.iter().map(|hit| (hit.id.as_str().to_owned(), hit.score, hit.chunk)).collect();
+            assert_eq!(found, world.exact(&query));
+        }
+        world.put(clusters.documents(300..600)).await;
+        world.settle().await;
+        world = world.restart(false, |graph| assert!(!graph.exists())).await;
+        world.settle().await;
+        world.assert_found_alone().await;
     }
-    world.put(clusters.documents(300..600)).await;
-    world.settle().await;
-    world = world.restart(false, |graph| assert!(!graph.exists())).await;
-    world.settle().await;
-    world.assert_found_alone().await;
 }
 
 #[tokio::test(start_paused = true)]
