@@ -1,6 +1,8 @@
 //! What the tests of the ledger share.
 
-use rusqlite::Transaction;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction};
 use tempfile::TempDir;
 
 use crate::document::fingerprint::Fingerprinter;
@@ -52,6 +54,16 @@ pub(crate) fn write(id: &str, chunks: Vec<ChunkWrite>) -> DocumentWrite {
 }
 
 impl Ledger {
+    /// What is read next finds its file busy, while what is answered is kept.
+    pub(crate) fn busy_reader(&self) -> Connection {
+        let file = self.folder().join("busy.sqlite");
+        let [other, reader] = [(); 2].map(|()| Connection::open(&file).unwrap());
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        reader.busy_timeout(Duration::ZERO).unwrap();
+        self.readers.keep(reader);
+        other
+    }
+
     /// From now on its file may not grow: SQLite says what it says of a full disk. A change that finds room in the file still succeeds.
     pub(crate) fn fill_disk(&self) {
         // No fewer pages than there are, so it stops where it is.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tracing::{debug, error, info, warn};
 
 use crate::document::Vector;
@@ -222,11 +221,12 @@ impl Core {
     }
 
     /// The next points of the ledger; nothing when it cannot be read for now, and is to be asked again.
-    fn page(&self, after: PointKey) -> Result<Option<Vec<(PointKey, Vector)>>, String> {
+    pub(super) fn page(&self, after: PointKey) -> Result<Option<Vec<(PointKey, Vector)>>, String> {
         match self.ledger.points_after(after, PAGE) {
             Err(error) if error.is_temporary() => {
                 debug!(%error, "the search graph waits for the ledger");
-                Handle::current().block_on(tokio::time::sleep(ASK_AGAIN));
+                // Growing outlives the runtime that began it.
+                std::thread::sleep(ASK_AGAIN);
                 Ok(None)
             }
             answer => answer.map(Some).map_err(|error| error.to_string()),

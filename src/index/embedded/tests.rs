@@ -788,6 +788,17 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
 }
 
 #[test]
+fn growing_asks_a_busy_ledger_again_though_its_runtime_is_gone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let inside = runtime.enter();
+    let world = World::new(Metric::Cosine, 16);
+    drop(inside);
+    drop(runtime);
+    let _other = world.index.core.ledger.busy_reader();
+    assert_eq!(world.index.core.page(0), Ok(None));
+}
+
+#[test]
 fn growth_that_an_ending_runtime_dropped_is_begun_by_who_waits_for_room() {
     let [first, second] = [(); 2]
         .map(|()| tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
