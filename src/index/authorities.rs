@@ -14,11 +14,7 @@ use rustls::pki_types::pem::PemObject;
 /// # Errors
 /// Names the setting and what is wrong with the file.
 pub fn read(file: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| unusable(&error))?;
-    }
-    Ok(roots)
+    roots(&certificates(file)?)
 }
 
 /// Whoever sets `index.ca_file` takes the connection for encrypted.
@@ -41,10 +37,19 @@ pub fn not_in_vain(file: Option<&Path>, encrypted: bool, address: &str) -> Resul
 pub fn trusting(client: ClientBuilder, url: &Url, file: Option<&Path>) -> Result<ClientBuilder, String> {
     not_in_vain(file, url.scheme() == "https", "`index.url`")?;
     let Some(file) = file else { return Ok(client) };
+    let certificates = certificates(file)?;
     // The client itself would tell late what is wrong with one.
-    read(file)?;
-    let trusted = certificates(file)?.into_iter().map(|one| Certificate::from_der(&one));
+    roots(&certificates)?;
+    let trusted = certificates.iter().map(|one| Certificate::from_der(one));
     Ok(client.tls_certs_only(trusted.collect::<Result<Vec<_>, _>>().map_err(|error| unusable(&error))?))
+}
+
+fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|error| unusable(&error))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
