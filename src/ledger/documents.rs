@@ -1,6 +1,6 @@
 //! What the ledger holds of documents.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::document::{Document, DocumentId, Fingerprint};
 
@@ -53,10 +53,19 @@ pub enum Held {
     Other(HeldDocument),
 }
 
-const COLUMNS: &str =
-    "SELECT document, metadata, chunks, name, EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id),
-    metadata IS NULL AND EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.document = name AND taken_in)
-    FROM documents";
+/// The statement for the rows of these documents.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT document, metadata, chunks, name, EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id),
+             metadata IS NULL AND EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.document = name AND taken_in)
+             FROM documents ",
+            $which
+        )
+    };
+}
+
+const BY_NAME: &str = select!("WHERE name = ?1");
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<Option<&'a str>, Trouble> {
     Ok(row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)?)
@@ -81,26 +90,15 @@ fn says(row: &Row<'_>, said: &Document) -> Result<bool, Trouble> {
     Ok(text(row, 1)?.is_some() && !row.get(4)? && text(row, 0)? == Some(&said.to_json()))
 }
 
-/// The statement for the row of one document.
-fn by_name(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    connection.prepare_cached(&format!("{COLUMNS} WHERE name = ?1"))
-}
-
 /// What is held of one document, inside a change of the ledger.
 pub(super) fn look_up(connection: &Connection, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
-    let mut select = by_name(connection)?;
-    let mut rows = select.query([id.as_str()])?;
-    rows.next()?.map(|row| held(id, row)).transpose()
+    connection.prepare_cached(BY_NAME)?.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose()
 }
 
 impl Ledger {
     /// What is held of these documents, in their order; `None` for one that no change ever named.
     pub fn documents(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
-        self.read("look up documents", |connection| {
-            let mut select = by_name(connection)?;
-            let look_up = |id: &DocumentId| select.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose();
-            ids.iter().map(look_up).collect()
-        })
+        self.read("look up documents", |connection| ids.iter().map(|id| look_up(connection, id)).collect())
     }
 
     /// As [`Ledger::documents`], but only what the index holds of them: nothing of what was said of them is read.
@@ -121,7 +119,7 @@ impl Ledger {
         max_bytes: usize,
     ) -> Result<Vec<Held>, LedgerError> {
         self.read("look up documents", |connection| {
-            let mut select = by_name(connection)?;
+            let mut select = connection.prepare_cached(BY_NAME)?;
             let look_up =
                 |(id, said): (&DocumentId, Option<&Document>)| match (select.query([id.as_str()])?.next()?, said) {
                     (None, _) => Ok((Held::Nothing, 0)),
@@ -140,8 +138,7 @@ impl Ledger {
         max: usize,
     ) -> Result<Vec<(DocumentId, HeldDocument)>, LedgerError> {
         self.read("read documents", |connection| {
-            let mut statement =
-                connection.prepare_cached(&format!("{COLUMNS} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
+            let mut statement = connection.prepare_cached(select!("WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
             // Ids are never empty, so the empty text lies before all.
             let mut rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;
             let mut found = Vec::new();
