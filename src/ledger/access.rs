@@ -7,7 +7,6 @@ use rusqlite::Connection;
 
 use super::lock::FolderLock;
 use super::log::LogBound;
-use super::open::LOG_BOUND;
 use super::sieve::Sieve;
 
 #[derive(Debug)]
@@ -68,6 +67,6 @@ pub(super) struct Writer {
 
 impl Writer {
     fn new(connection: Connection, file: &Path) -> Mutex<Self> {
-        Mutex::new(Self { connection, log: LogBound::new(file, LOG_BOUND) })
+        Mutex::new(Self { connection, log: LogBound::new(file) })
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use super::open::{BUSY, LOG_BOUND};
+
 /// Where the log of this database lies.
 pub(super) fn path(database: &Path) -> PathBuf {
     let mut log = database.as_os_str().to_owned();
@@ -29,19 +31,19 @@ pub(super) struct LogBound {
 }
 
 impl LogBound {
-    pub(super) fn new(database: &Path, bound: u64) -> Self {
-        Self { log: path(database), bound, next: bound }
+    pub(super) fn new(database: &Path) -> Self {
+        Self { log: path(database), bound: LOG_BOUND, next: LOG_BOUND }
     }
 
     /// Called after a commit, on the connection that made it.
-    pub(super) fn keep(&mut self, connection: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
+    pub(super) fn keep(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let bytes = fs::metadata(&self.log).map_or(0, |log| log.len());
         if bytes < self.next {
             return Ok(());
         }
         connection.busy_timeout(WAIT)?;
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-        connection.busy_timeout(busy_timeout)?;
+        connection.busy_timeout(BUSY)?;
         self.next = if busy? {
             tracing::warn!(log = %self.log.display(), bytes, "the log of the ledger grows: a reader keeps a transaction open");
             bytes + self.bound

@@ -175,7 +175,7 @@ impl Ledger {
             self.gone().map_or(Ok(done), Err)
         };
         let done = run().map_err(|trouble| self.explain(trouble, doing))?;
-        if let Err(error) = log.keep(connection, open::BUSY) {
+        if let Err(error) = log.keep(connection) {
             // The work is done and durable: the next one tries again.
             tracing::warn!(file = %self.file.display(), %error, "the log of the ledger could not be shortened");
         }
