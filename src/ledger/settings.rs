@@ -8,10 +8,6 @@ use super::error::LedgerError;
 /// What all documents were planned with. Absent in a ledger with documents: not all with the same.
 pub const PLAN: &str = "plan";
 
-/// What tells the collection in another system from one that has the same place. Absent where the place says all, and in the ledgers of
-/// before.
-pub const COLLECTION_MARK: &str = "index.collection.mark";
-
 impl Ledger {
     /// The text kept under this name.
     pub fn setting(&self, key: &str) -> Result<Option<String>, LedgerError> {

@@ -16,6 +16,7 @@ use super::page::{self, limit};
 use super::settings::{forget_setting, set_setting};
 
 const COLLECTION: &str = "index.collection";
+const MARK: &str = "index.collection.mark";
 
 impl Ledger {
     /// Whether the other system may lack anything.
@@ -81,25 +82,38 @@ impl Ledger {
         self.setting(COLLECTION)
     }
 
-    /// From now on that collection, and no other, has what is held here. With `empty` it has nothing of it yet.
-    pub fn belongs_to(&self, collection: &str, empty: bool) -> Result<(), LedgerError> {
+    /// What tells that collection from another at the same place. Absent where the place says all, and in the ledgers of before.
+    pub fn collection_mark(&self) -> Result<Option<String>, LedgerError> {
+        self.setting(MARK)
+    }
+
+    /// From now on the collection at this place with this mark, and no other, has what is held here. So far it has nothing of it.
+    pub fn belongs_to(&self, place: &str, mark: Option<&str>) -> Result<(), LedgerError> {
         self.change("note the collection", |transaction| {
-            if empty {
-                transaction.execute(
-                    "INSERT INTO unwritten SELECT id, length(chunks) / ?1 FROM documents WHERE metadata IS NOT NULL
-                     ON CONFLICT DO NOTHING",
-                    [CHUNK_BYTES as i64],
-                )?;
-            }
-            Ok(set_setting(transaction, COLLECTION, collection)?)
+            transaction.execute(
+                "INSERT INTO unwritten SELECT id, length(chunks) / ?1 FROM documents WHERE metadata IS NOT NULL
+                 ON CONFLICT DO NOTHING",
+                [CHUNK_BYTES as i64],
+            )?;
+            set_setting(transaction, COLLECTION, place)?;
+            Ok(match mark {
+                Some(mark) => set_setting(transaction, MARK, mark),
+                None => forget_setting(transaction, MARK),
+            }?)
         })
+    }
+
+    /// Notes the mark of the collection that has what is held here.
+    pub fn mark_collection(&self, mark: &str) -> Result<(), LedgerError> {
+        self.set_setting(MARK, mark)
     }
 }
 
 /// The index is not in another system any more. What is left there is not known from now on.
 pub(super) fn forget_collection(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM unwritten", [])?;
-    forget_setting(connection, COLLECTION)
+    forget_setting(connection, COLLECTION)?;
+    forget_setting(connection, MARK)
 }
 
 #[cfg(test)]
@@ -114,6 +128,10 @@ mod tests {
 
     fn names(ledger: &Ledger) -> Vec<String> {
         ledger.unwritten_after(0, 100, 1 << 20).unwrap().into_iter().map(|(_, id, _)| id.to_string()).collect()
+    }
+
+    fn collection(ledger: &Ledger) -> (Option<String>, Option<String>) {
+        (ledger.collection().unwrap(), ledger.collection_mark().unwrap())
     }
 
     fn id(name: &str) -> DocumentId {
@@ -179,18 +197,19 @@ mod tests {
         let ledger = open_with(&folder, external());
         ledger.write(&[write("a", vec![here("one")]), write("gone", vec![])]).unwrap();
         ledger.finish_writes(&[id("a"), id("gone")]).unwrap();
-        ledger.belongs_to("here", false).unwrap();
         assert_eq!(names(&ledger), [""; 0]);
-        ledger.belongs_to("there", true).unwrap();
-        assert_eq!((names(&ledger), ledger.collection().unwrap().as_deref()), (vec!["a".to_owned()], Some("there")));
+        for (place, mark) in [("here", Some("first")), ("there", None), ("there", Some("second"))] {
+            ledger.belongs_to(place, mark).unwrap();
+            assert_eq!(names(&ledger), ["a"]);
+            assert_eq!(collection(&ledger), (Some(place.to_owned()), mark.map(str::to_owned)));
+            ledger.finish_writes(&[id("a")]).unwrap();
+        }
+        ledger.belongs_to("there", Some("third")).unwrap();
         drop(ledger);
         drop(open_with(&folder, options()));
         let ledger = open_with(&folder, external());
-        assert_eq!(
-            (names(&ledger), ledger.collection().unwrap()),
-            (vec![], None),
-            "deletes may have passed it by meanwhile"
-        );
+        assert_eq!(names(&ledger), [""; 0], "deletes may have passed it by meanwhile");
+        assert_eq!(collection(&ledger), (None, None));
     }
 
     #[test]
@@ -201,7 +220,7 @@ mod tests {
         assert_eq!(ledger.written_points().unwrap(), 0);
         ledger.finish_writes(&[write("a", vec![]).id]).unwrap();
         assert_eq!(ledger.written_points().unwrap(), 2);
-        ledger.belongs_to("another", true).unwrap();
+        ledger.belongs_to("another", None).unwrap();
         assert_eq!(ledger.written_points().unwrap(), 0);
     }
 }

@@ -136,7 +136,7 @@ impl ExternalIndex {
         // Else somebody emptied it, and it was written to since.
         let is_whole = matches!(found, Established::Uncounted { .. }) || has_most(points, written);
         if points > 0 && ours && is_whole {
-            return self.remember(mark).await;
+            return self.learn(mark).await;
         }
         if points > 0 && !ours && !self.adopt {
             return Err(IndexError::Unfit(foreign(&place, found, self.ledger.folder())));
@@ -145,8 +145,7 @@ impl ExternalIndex {
             let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
             tracing::warn!(place, points, "the collection {why}: writing every document to it, without embedding");
         }
-        self.ledger(move |ledger| ledger.belongs_to(&place, true)).await?;
-        self.remember(mark).await
+        self.ledger(move |ledger| ledger.belongs_to(&place, mark.as_deref())).await
     }
 
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Progress, IndexError> {

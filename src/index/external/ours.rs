@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use crate::index::IndexError;
 use crate::index::collection::Established;
-use crate::ledger::settings::COLLECTION_MARK;
 use crate::ledger::{Ledger, LedgerError};
 
 use super::ExternalIndex;
@@ -21,7 +20,7 @@ pub(super) fn has_most(points: u64, written: u64) -> bool {
 
 /// Whether the ledger wrote to the collection at this place with this mark. In a ledger of before there is no mark, and the place must do.
 pub fn is_ours(ledger: &Ledger, place: &str, mark: Option<&str>) -> Result<bool, LedgerError> {
-    let known = ledger.setting(COLLECTION_MARK)?;
+    let known = ledger.collection_mark()?;
     let same_mark = known.is_none_or(|known| mark == Some(known.as_str()));
     Ok(same_mark && ledger.collection()?.as_deref() == Some(place))
 }
@@ -44,12 +43,12 @@ impl ExternalIndex {
         )))
     }
 
-    /// After the place: a crash in between leaves the mark of another place, which is none of this one's.
-    pub(super) async fn remember(&self, mark: Option<String>) -> Result<(), IndexError> {
-        self.ledger(move |ledger| match (mark, ledger.setting(COLLECTION_MARK)?) {
-            (mark, known) if mark == known => Ok(()),
-            (Some(mark), _) => ledger.set_setting(COLLECTION_MARK, &mark),
-            (None, _) => ledger.forget_setting(COLLECTION_MARK),
+    /// The mark of a collection that is ours: a ledger of before does not know it.
+    pub(super) async fn learn(&self, mark: Option<String>) -> Result<(), IndexError> {
+        let Some(mark) = mark else { return Ok(()) };
+        self.ledger(move |ledger| match ledger.collection_mark()? {
+            Some(_) => Ok(()),
+            None => ledger.mark_collection(&mark),
         })
         .await
     }
