@@ -30,7 +30,6 @@ use ours::has_most;
 pub use ours::is_ours;
 
 use super::collection::{Collection, CollectionError, Established};
-use super::target::check_vectors;
 use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
 /// The longest pause that a system is given when it asks for one; then it is asked again.
@@ -149,8 +148,6 @@ impl ExternalIndex {
     }
 
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Progress, IndexError> {
-        // Some systems store what they report as refused, or take numbers that are none.
-        check_vectors(writes, self.dimensions)?;
         let mut turn = self.turn.lock().await;
         if !std::ptr::addr_eq(turn.writes.as_ptr(), Arc::as_ptr(writes)) {
             let outstanding = self.note(writes.clone()).await?;

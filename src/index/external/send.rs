@@ -11,8 +11,10 @@ use uuid::Uuid;
 use crate::document::{DocumentId, Vector};
 use crate::index::collection::{Point, PointMetadata};
 use crate::index::concurrent::concurrently;
+use crate::index::target::check_vectors;
 use crate::index::{IndexError, RefusedWrite};
-use crate::ledger::{DocumentWrite, Outstanding, VectorSource};
+use crate::ledger::patience::blocking;
+use crate::ledger::{DocumentWrite, Ledger, Outstanding, VectorSource};
 
 use super::ExternalIndex;
 use super::bulk::{cut, send_in_halves};
@@ -34,7 +36,13 @@ type Refused = BTreeMap<usize, String>;
 impl ExternalIndex {
     /// Makes the ledger hold what is to be written, and the note of what the collection lacks then.
     pub(super) async fn note(&self, writes: Arc<[DocumentWrite]>) -> Result<Vec<Outstanding>, IndexError> {
-        let (written, points) = self.ledger(move |ledger| Ok((ledger.write(&writes)?, ledger.point_count()?))).await?;
+        let dimensions = self.dimensions;
+        let note = move |ledger: &Ledger| {
+            // Some systems store what they report as refused, or take numbers that are none.
+            check_vectors(&writes, dimensions)?;
+            Ok::<_, IndexError>((ledger.write(&writes)?, ledger.point_count()?))
+        };
+        let (written, points) = blocking(&self.ledger, note).await?;
         self.points.store(points, Ordering::Relaxed);
         Ok(written.outstanding)
     }
@@ -241,6 +249,17 @@ mod tests {
             assert_eq!(stage.collection.points().len(), held);
         }
         assert_eq!(stage.index.may_take(), stage.collection.timeout() + pulse::CALL_MAY_TAKE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_no_system_may_be_given_is_kept_nowhere() {
+        let stage = Stage::new().await;
+        for (vector, said) in [([1.0; 3].into(), "has 3 dimensions"), ([f32::NAN; DIMENSIONS].into(), "not finite")] {
+            let chunk = ChunkWrite { vector: VectorSource::Here(vector), ..here("one") };
+            let told = stage.index.write([write("a", vec![chunk])].into()).await;
+            assert!(matches!(&told, Err(IndexError::Fatal(text)) if text.contains(said)), "{told:?}");
+        }
+        assert_eq!((stage.index.ledger.counts().unwrap().documents, stage.collection.calls().len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
