@@ -32,6 +32,8 @@ pub use ours::is_ours;
 use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
+/// Points of one call that get [`pulse::CALL_MAY_TAKE`]: when all are refused, it takes two calls for each to find them one by one.
+const POINTS_IN_TIME: usize = 100;
 /// The longest pause that a system is given when it asks for one; then it is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -173,9 +175,13 @@ impl ExternalIndex {
     /// How many points are sent before it is noted that they were: about as many as there may be on their way at once, so that a part takes
     /// as long as one call.
     fn part(&self) -> usize {
+        self.points_a_call() * self.collection.bulk().concurrency
+    }
+
+    fn points_a_call(&self) -> usize {
         let bulk = self.collection.bulk();
         let fitting = bulk.bytes / (self.dimensions * bulk.bytes_per_number).max(1);
-        bulk.points.min(fitting).max(1) * bulk.concurrency
+        bulk.points.min(fitting).max(1)
     }
 
     /// Makes a call that can wait, and a pause where the collection asks for one.
@@ -232,7 +238,7 @@ impl VectorIndex for ExternalIndex {
     }
 
     fn may_take(&self) -> Duration {
-        self.collection.timeout() + pulse::CALL_MAY_TAKE
+        self.collection.timeout() + pulse::CALL_MAY_TAKE * self.points_a_call().div_ceil(POINTS_IN_TIME) as u32
     }
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {

@@ -211,10 +211,15 @@ mod tests {
 
     impl Stage {
         async fn new() -> Self {
+            Self::of(1).await
+        }
+
+        /// Of so many points a call.
+        async fn of(points: usize) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
             let mut collection = FakeCollection::default();
-            collection.bulk = Bulk { points: 1, concurrency: 2, ..collection.bulk };
+            collection.bulk = Bulk { points, concurrency: 2, ..collection.bulk };
             let collection = Arc::new(collection);
             let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
             index.prepare().await.unwrap();
@@ -260,6 +265,16 @@ mod tests {
             assert!(matches!(&told, Err(IndexError::Fatal(text)) if text.contains(said)), "{told:?}");
         }
         assert_eq!((stage.index.ledger.counts().unwrap().documents, stage.collection.calls().len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_may_take_as_long_as_finding_each_of_its_points_refused() {
+        // No more than 16,384 fit into a call of this collection.
+        for (points, times) in [(1, 1), (100, 1), (101, 2), (1_000, 10), (1_000_000, 164)] {
+            let stage = Stage::of(points).await;
+            let may_take = stage.collection.timeout() + pulse::CALL_MAY_TAKE * times;
+            assert_eq!(stage.index.may_take(), may_take, "{points}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
