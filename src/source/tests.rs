@@ -377,6 +377,28 @@ fn a_suspect_waits_for_its_turn_among_the_sources() {
 }
 
 #[test]
+fn what_is_read_after_the_last_suspect_was_revoked_waits_for_no_turn_and_none_of_it_is_lost() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..3).iter().map(String::as_str), 1, false);
+        script.faults().order([Fault::None, Fault::Slow]);
+        let stage = Stage::new(&world, &script).await;
+        let elsewhere = stage.turn.clone().try_acquire_owned().unwrap();
+        for _ in 0..LOSSES_UNTIL_ALONE {
+            assert_eq!(ids(&stage.deduplicator.settled(1).await[0].0), ["d0"]);
+        }
+        // The read that is out learns of it, while the suspect waits for the other source's.
+        script.revoke(0);
+        tokio::time::sleep(SLOW).await;
+        let again = stage.arrived(&world).await;
+        assert_eq!(ids(&again), ["d0", "d1", "d2"]);
+        settle(again);
+        drop(elsewhere);
+        world.rest().await;
+        assert_eq!((stage.committed(), stage.rests(), stage.turn.available_permits()), (3, true, 1));
+    });
+}
+
+#[test]
 fn when_nothing_gets_through_nothing_is_condemned_and_all_is_delivered_when_it_heals() {
     World::run(1, async |world| {
         let stage = Stage::new(&world, &script(&events(0..4))).await;

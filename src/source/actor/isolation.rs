@@ -39,7 +39,8 @@ impl Isolation {
 
     /// Whether a suspect is on its way, or about to be.
     pub(super) fn has_turn(&self) -> bool {
-        !matches!(self.turn, Turn::None)
+        // A turn that is still awaited when the last of them is let go is nobody's.
+        self.is_under_way() && !matches!(self.turn, Turn::None)
     }
 
     /// Whether a suspect waits, and no turn was asked for.

@@ -107,7 +107,9 @@ impl Ingestor {
     pub(super) fn read(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
         let is_over = state.stopping || state.closed || state.reading.end == End::Finished;
-        if is_over || state.sending || state.isolation.is_under_way() {
+        // What was read is admitted before anything else is: more would take its place, and what is revoked would be admitted after it.
+        let is_held_up = state.isolation.is_under_way() || !state.reading.records.is_empty();
+        if is_over || state.sending || is_held_up {
             return;
         }
         let Some(room) = state.window.room() else { return };
