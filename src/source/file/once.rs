@@ -26,9 +26,8 @@ pub(super) struct Once {
     queue: VecDeque<Seen>,
     queued_bytes: u64,
     current: Option<Open>,
-    /// What could not be read, to be tried again and told when the others are done.
+    /// What could not be read or looked at, to be tried again and told when the others are done.
     failed: Vec<(PathBuf, String)>,
-    problems: Vec<String>,
     /// The names of files that are gone, to be told.
     forgotten: Vec<String>,
 }
@@ -52,7 +51,6 @@ impl Once {
             queued_bytes: 0,
             current: None,
             failed: Vec::new(),
-            problems: Vec::new(),
             forgotten: Vec::new(),
         }
     }
@@ -70,7 +68,7 @@ impl Once {
 
     /// Forgets files that are gone, if they are too many: not where nothing is, or something could not be looked at, for they may be there.
     fn forget(&mut self) {
-        if self.queue.is_empty() || !self.problems.is_empty() {
+        if self.queue.is_empty() || !self.failed.is_empty() {
             return;
         }
         let there: HashSet<String> = self.queue.iter().map(|seen| seen.path.display().to_string()).collect();
@@ -123,12 +121,12 @@ impl Once {
         self.queued_bytes + current
     }
 
-    /// Queues all files, or those of them that failed before.
+    /// Queues all files, or those of them that failed before, or are in what did.
     fn scan(&mut self, only: Option<&[(PathBuf, String)]>) -> Result<(), SourceError> {
         let found = scan(&self.settings)?;
-        self.problems = found.problems.into_iter().map(|(_, problem)| problem).collect();
+        self.failed.extend(found.problems);
         for seen in found.files {
-            if only.is_none_or(|failed| failed.iter().any(|(failed, _)| *failed == seen.path)) {
+            if only.is_none_or(|failed| failed.iter().any(|(failed, _)| seen.path.starts_with(failed))) {
                 self.queued_bytes += seen.size;
                 self.queue.push_back(seen);
             }
@@ -187,15 +185,15 @@ impl Once {
 
     /// All is read, or what could not be is told and queued again. A file that is gone by then needs no reading any more.
     fn finish(&mut self) -> Result<Step, SourceError> {
-        if self.failed.is_empty() && self.problems.is_empty() {
+        if self.failed.is_empty() {
             return Ok(Step::Finished);
         }
         let failed = std::mem::take(&mut self.failed);
-        let reasons = failed.iter().map(|(_, reason)| reason).chain(&self.problems).cloned().collect::<Vec<_>>();
         if let Err(error) = self.scan(Some(&failed)) {
             self.failed = failed;
             return Err(error);
         }
+        let reasons: Vec<String> = failed.into_iter().map(|(_, reason)| reason).collect();
         Err(SourceError(reasons.join("; ")))
     }
 }

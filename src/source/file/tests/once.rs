@@ -218,8 +218,36 @@ async fn what_is_no_file_is_told_and_not_opened() {
     let mut source = folder.open("*.jsonl", vec![]).await;
     let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the file is read") };
     assert_eq!(texts(&records), ["{1}"]);
-    let error = source.read(ROOM).await.unwrap_err().to_string();
-    assert!(error.contains("b.jsonl` is no file"), "{error}");
+    for is_replaced in [false, true] {
+        if is_replaced {
+            fs::remove_file(folder.path("b.jsonl")).unwrap();
+            folder.write("b.jsonl", "{2}\n", 1);
+        }
+        let error = source.read(ROOM).await.unwrap_err().to_string();
+        assert!(error.contains("b.jsonl` is no file"), "{error}");
+    }
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_looked_at_is_read_once_it_can_be() {
+    for (broken, path, pattern) in [("b.jsonl", "b.jsonl", "*.jsonl"), ("in", "in/b.jsonl", "*/*.jsonl")] {
+        let folder = Folder::new();
+        fs::create_dir(folder.path("a")).unwrap();
+        for sound in ["a.jsonl", "a/a.jsonl"] {
+            folder.write(sound, "{1}\n", 1);
+        }
+        std::os::unix::fs::symlink(broken, folder.path(broken)).unwrap();
+        let mut source = folder.open(pattern, vec![]).await;
+        let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the sound file is read") };
+        assert_eq!(texts(&records), ["{1}"]);
+        assert!(source.read(ROOM).await.is_err(), "{pattern}");
+        fs::remove_file(folder.path(broken)).unwrap();
+        fs::create_dir_all(folder.path(path).parent().unwrap()).unwrap();
+        folder.write(path, "{2}\n", 1);
+        assert!(source.read(ROOM).await.is_err(), "{pattern}: as of the last look");
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"], "{pattern}");
+    }
 }
 
 #[tokio::test]
