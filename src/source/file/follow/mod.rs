@@ -12,7 +12,7 @@ mod sight;
 mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -260,7 +260,8 @@ impl Follow {
                 {
                     // In a folder that cannot be looked into it may still be there, and its last line may go on.
                     let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-                    if file.ended || folder.read_dir().is_err() {
+                    let is_blind = || folder.read_dir().is_err_and(|error| error.kind() != ErrorKind::NotFound);
+                    if file.ended || is_blind() {
                         info!(file = file.name(), "a file is gone; it was read to its end");
                         if file.ended {
                             self.news.extend(self.known.part_with(&file))
