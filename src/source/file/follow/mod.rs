@@ -199,7 +199,8 @@ impl Follow {
         found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
         self.pass_over(found.compressed);
         let seen = Sight::of(found.files);
-        self.rename(&seen, &found.blind, now);
+        self.let_go(&seen, &found.blind, now);
+        self.rename(&seen);
         let before = self.files.len();
         let mut taken = Taken::by(&self.files);
         self.follow_rotated(&seen, &found.blind, &mut taken);
@@ -233,48 +234,61 @@ impl Follow {
         self.compressed = compressed;
     }
 
-    /// Gives files that are read to their end the name they have now, and lets go of those that are gone. What is in a blind path may be
-    /// there.
-    fn rename(&mut self, all: &Sight, blind: &[PathBuf], now: Instant) {
+    /// Lets go of files that are gone and read to their end. What is in a blind path may be there.
+    fn let_go(&mut self, all: &Sight, blind: &[PathBuf], now: Instant) {
         for mut file in std::mem::take(&mut self.files) {
-            let here = all.of_file(file.identity.id()).max_by_key(|seen| seen.path == file.path);
+            let here = all.of_file(file.identity.id()).next();
             let may_be_there = is_within(&file.path, blind);
-            let gone_since = match here {
+            file.gone_since = match here {
                 Some(_) => None,
                 None if !may_be_there => Some(file.gone_since.unwrap_or(now)),
                 None => file.gone_since,
             };
-            file.gone_since = gone_since;
             file.size = here.map_or(file.size, |seen| seen.size);
-            match here {
-                Some(here) if here.path != file.path && file.drained => {
-                    self.known.leave(&file);
-                    info!(from = file.name(), to = %here.path.display(), "a file was renamed");
-                    file.path.clone_from(&here.path);
-                    file.earlier = self.known.earlier(&here.path.display().to_string(), file.identity.id(), all);
-                    file.set_place(file.place.base);
-                }
-                None if !may_be_there
-                    && file.is_read_to_its_end()
-                    && gone_since.is_some_and(|since| now.duration_since(since) >= GRACE) =>
-                {
-                    // In a folder that cannot be looked into it may still be there, and its last line may go on.
-                    let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-                    let is_blind = || folder.read_dir().is_err_and(|error| error.kind() != ErrorKind::NotFound);
-                    if file.ended || is_blind() {
-                        info!(file = file.name(), "a file is gone; it was read to its end");
-                        if file.ended {
-                            self.news.extend(self.known.part_with(&file))
-                        } else {
-                            self.known.leave(&file)
-                        }
-                        continue;
+            let is_gone = !may_be_there && file.gone_since.is_some_and(|since| now.duration_since(since) >= GRACE);
+            if is_gone && file.is_read_to_its_end() {
+                // In a folder that cannot be looked into it may still be there, and its last line may go on.
+                let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+                let is_blind = || folder.read_dir().is_err_and(|error| error.kind() != ErrorKind::NotFound);
+                if file.ended || is_blind() {
+                    info!(file = file.name(), "a file is gone; it was read to its end");
+                    if file.ended {
+                        self.news.extend(self.known.part_with(&file))
+                    } else {
+                        self.known.leave(&file)
                     }
-                    file.end();
+                    continue;
                 }
-                _ => {}
+                file.end();
             }
             self.files.push(file);
+        }
+    }
+
+    /// Gives files that are read to their end the name they have now. One that keeps its name for now keeps the next one from taking it.
+    fn rename(&mut self, all: &Sight) {
+        let mut moves: BTreeMap<usize, PathBuf> = BTreeMap::new();
+        for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.drained) {
+            let here = all.of_file(file.identity.id()).max_by_key(|seen| seen.path == file.path);
+            moves.extend(here.filter(|here| here.path != file.path).map(|here| (index, here.path.clone())));
+        }
+        loop {
+            let stays = self.files.iter().enumerate().filter(|(index, _)| !moves.contains_key(index));
+            let kept: HashSet<&Path> = stays.map(|(_, file)| &*file.path).collect();
+            let wanted = moves.len();
+            moves.retain(|_, to| !kept.contains(&**to));
+            if moves.len() == wanted {
+                break;
+            }
+        }
+        // All leave before one arrives: it is to know who had its name.
+        moves.keys().for_each(|index| self.known.leave(&self.files[*index]));
+        for (index, to) in moves {
+            let file = &mut self.files[index];
+            info!(from = file.name(), to = %to.display(), "a file was renamed");
+            file.earlier = self.known.earlier(&to.display().to_string(), file.identity.id(), all);
+            file.path = to;
+            file.set_place(file.place.base);
         }
     }
 

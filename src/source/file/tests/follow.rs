@@ -152,6 +152,64 @@ async fn late_lines_of_a_writer_that_keeps_the_old_file_are_read() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_takes_no_name_of_one_that_is_not_read_to_its_end() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 2);
+    folder.write("app.log.1", "{a}\n{b}\n{c}\n{d}\n{e}\n", 1);
+    let mut source = folder.open("app.log*", vec![]).await;
+    let mut records = Vec::new();
+    for round in 1..=8 {
+        let Ok(Read::Records(more)) = source.read(Room { records: 1, bytes: 100 }).await else { panic!("{round}") };
+        records.extend(more);
+        tokio::time::sleep(GRACE).await;
+        match round {
+            3 => {
+                folder.rename("app.log.1", "app.log.2");
+                folder.rename("app.log", "app.log.1");
+                folder.write("app.log", "{3}\n", 3);
+            }
+            4 => folder.append("app.log.1", "{2}\n"),
+            _ => {}
+        }
+    }
+    let mut given = texts(&records);
+    assert!(given.iter().position(|text| *text == "{2}") < given.iter().position(|text| *text == "{e}"), "{given:?}");
+    given.sort_unstable();
+    assert_eq!(given, ["{1}", "{2}", "{3}", "{a}", "{b}", "{c}", "{d}", "{e}"]);
+    for given in 0..=records.len() {
+        let again = folder.read("app.log*", positions(&records[..given])).await;
+        let (mut again, mut rest) = (texts(&again), texts(&records[given..]));
+        again.sort_unstable();
+        rest.sort_unstable();
+        assert_eq!(
+            again,
+            rest,
+            "after {:?}",
+            records[..given].iter().map(|record| record.position.to_string()).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_takes_the_name_of_another_in_the_same_look_knows_it_after_a_restart() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{2}\n", 2);
+    folder.write("app.log.1", "{1}\n", 1);
+    let mut source = folder.open("app.log*", vec![]).await;
+    let mut records = drain(&mut source).await.unwrap();
+    folder.rename("app.log.1", "app.log.2");
+    folder.rename("app.log", "app.log.1");
+    folder.write("app.log", "{4}\n", 3);
+    records.extend(drain(&mut source).await.unwrap());
+    folder.append("app.log.1", "{3}\n");
+    records.extend(drain(&mut source).await.unwrap());
+    assert_eq!(texts(&records), ["{2}", "{1}", "{4}", "{3}"]);
+    assert_eq!(records[3].position.partition.name, folder.name("app.log.1"));
+    let again = folder.read("app.log*", positions(&records)).await;
+    assert!(again.is_empty(), "{:?}", texts(&again));
+}
+
 /// A provider is down for hours, and nothing is read.
 #[tokio::test(start_paused = true)]
 async fn files_that_are_rotated_away_while_nothing_is_read_are_read_after_it() {
