@@ -124,13 +124,13 @@ impl Reader {
     fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
         match self {
             Self::Once(once) => once.step(room),
-            Self::Follow(follow) => follow.step(room, now),
+            Self::Follow(follow) => Ok(follow.step(room, now)),
         }
     }
 
-    fn watch(&mut self, now: Instant) -> Result<(), SourceError> {
+    fn watch(&mut self, now: Instant) {
         match self {
-            Self::Once(_) => Ok(()),
+            Self::Once(_) => {}
             Self::Follow(follow) => follow.watch(now),
         }
     }
@@ -195,7 +195,11 @@ impl Source for FileSource {
     /// Followed files may be rotated away meanwhile.
     fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
         let now = Instant::now();
-        self.step(move |reader| reader.watch(now).map(|()| Step::Nothing)).map(|watched| watched.map(drop)).boxed()
+        let watch = move |reader: &mut Reader| {
+            reader.watch(now);
+            Ok(Step::Nothing)
+        };
+        self.step(watch).map(|watched| watched.map(drop)).boxed()
     }
 
     fn trouble(&self) -> Option<String> {

@@ -62,9 +62,14 @@ impl ScanError {
 }
 
 impl Found {
-    /// What is known when this could not be looked at. The reason is that of no file.
-    pub fn unseen(reason: SourceError, blind: Vec<PathBuf>) -> Self {
-        Self { problems: vec![(PathBuf::new(), reason.0)], blind, ..Self::default() }
+    /// What is known in spite of this, where files come and go. The reason is that of no file.
+    pub fn in_spite_of(error: ScanError) -> Self {
+        match error {
+            ScanError::Nothing(_) => Self::default(),
+            ScanError::Unseen(SourceError(reason), blind) => {
+                Self { problems: vec![(PathBuf::new(), reason)], blind, ..Self::default() }
+            }
+        }
     }
 
     fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {

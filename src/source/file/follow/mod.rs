@@ -27,7 +27,7 @@ use self::sight::Sight;
 use self::taken::Taken;
 use super::Step;
 use super::identity::FileId;
-use super::scan::{Found, ScanError, Seen, cannot_read, scan};
+use super::scan::{Found, Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
 use crate::source::{IDLE_WAIT, Position, Room, SourceError};
@@ -58,7 +58,7 @@ pub(super) struct Follow {
     blind: Vec<PathBuf>,
     /// How many files are not followed because so many are, and the first of them.
     refused: Option<(usize, PathBuf)>,
-    /// Whether a scan succeeded: from then on, files that are not there are a rotation and no mistake.
+    /// When the last scan was.
     scanned: Option<Instant>,
     /// Positions of files that are gone, to be told before anything more is read.
     news: Vec<Position>,
@@ -91,36 +91,38 @@ impl Follow {
         }
     }
 
-    /// Remembers the committed positions and opens the files.
+    /// Remembers the committed positions and opens the files. From then on, files that are not there are a rotation and no mistake.
     pub fn open(&mut self, committed: &[Position], now: Instant) -> Result<(), SourceError> {
         self.known.remember(committed);
-        self.scan(now).map(drop)
+        let found = scan(&self.settings)?;
+        self.take_in(found, now);
+        Ok(())
     }
 
     /// The next records, as many as there is room for.
-    pub fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
+    pub fn step(&mut self, room: Room, now: Instant) -> Step {
         // Before another file gives records under the name of one that is gone: their positions are its own then.
         if !self.news.is_empty() {
-            return Ok(Step::Positions(std::mem::take(&mut self.news)));
+            return Step::Positions(std::mem::take(&mut self.news));
         }
         let mut batch = Batch::new(room);
         // The older first: what is there of a file that was rotated comes before its successor.
         self.read(&mut batch);
         let is_due = self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY);
-        if is_due && self.scan(now)? && self.news.is_empty() {
+        if is_due && self.scan(now) && self.news.is_empty() {
             self.read(&mut batch);
         }
         match batch.records() {
-            Some(records) => Ok(Step::Records(records)),
-            None if !self.news.is_empty() => Ok(Step::Positions(std::mem::take(&mut self.news))),
-            None if !self.waiting.is_empty() => Ok(Step::Waiting),
-            None => Ok(Step::Nothing),
+            Some(records) => Step::Records(records),
+            None if !self.news.is_empty() => Step::Positions(std::mem::take(&mut self.news)),
+            None if !self.waiting.is_empty() => Step::Waiting,
+            None => Step::Nothing,
         }
     }
 
     /// Opens what is there and was not, while nothing is read.
-    pub fn watch(&mut self, now: Instant) -> Result<(), SourceError> {
-        self.scan(now).map(drop)
+    pub fn watch(&mut self, now: Instant) {
+        self.scan(now);
     }
 
     /// The names that were forgotten since the last call.
@@ -178,14 +180,9 @@ impl Follow {
     }
 
     /// Looks at what is there now; says whether a file more is followed.
-    fn scan(&mut self, now: Instant) -> Result<bool, SourceError> {
-        let found = match scan(&self.settings) {
-            Ok(found) => found,
-            Err(error) if self.scanned.is_none() => return Err(error.into()),
-            Err(ScanError::Nothing(_)) => Found::default(),
-            Err(ScanError::Unseen(reason, blind)) => Found::unseen(reason, blind),
-        };
-        Ok(self.take_in(found, now))
+    fn scan(&mut self, now: Instant) -> bool {
+        let found = scan(&self.settings).unwrap_or_else(Found::in_spite_of);
+        self.take_in(found, now)
     }
 
     /// Follows what a scan found.
@@ -383,8 +380,7 @@ mod tests {
         follow.open(&[], opened).unwrap();
         fs::write(path("old.jsonl"), "{}\n").unwrap();
         fs::write(path("new.jsonl"), "{}\n").unwrap();
-        let mut given = |after: Duration| match follow.step(Room { records: 10, bytes: 1000 }, opened + after).unwrap()
-        {
+        let mut given = |after: Duration| match follow.step(Room { records: 10, bytes: 1000 }, opened + after) {
             Step::Records(records) => records.iter().map(|record| record.position.partition.name.clone()).collect(),
             _ => Vec::new(),
         };
@@ -411,8 +407,8 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for name in ["a.jsonl.1.gz", "a.jsonl.2.zst"] {
                 fs::write(path(name), "").unwrap();
-                follow.watch(Instant::now()).unwrap();
-                follow.watch(Instant::now()).unwrap();
+                follow.watch(Instant::now());
+                follow.watch(Instant::now());
             }
         });
         let said = fs::read_to_string(log).unwrap();
