@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::context::Context;
 use super::handover::AT_ONCE;
@@ -59,7 +60,6 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|error| error.to_string())?;
     let (mut committing, mut tried) = (None, None);
-    let mut paused = false;
     loop {
         let (closing, failed) = {
             let state = shared.state();
@@ -73,16 +73,12 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
             let _ = shared.commit_now(&consumer);
             return Ok(());
         }
-        let full = !shared.handover.has_room(ROOM_WAIT);
-        if full || paused {
-            // Again and again while it is full: a rebalance brings partitions that are not paused.
-            set_paused(&consumer, full, shared).map_err(|error| error.to_string())?;
-            paused = full;
-        }
+        let has_room = shared.handover.has_room(ROOM_WAIT);
+        pause_or_resume(&consumer, has_room, shared).map_err(|error| error.to_string())?;
         poll(&consumer, attributes, settings.max_record.as_usize(), shared)?;
         look(&consumer, shared);
         if shared.state().beginning().count() > 0 && tried.is_none_or(|at: Instant| at.elapsed() >= AGAIN) {
-            begin(&consumer, paused, shared).map_err(|error| error.to_string())?;
+            begin(&consumer, shared).map_err(|error| error.to_string())?;
             tried = Some(Instant::now());
         }
         if committing.is_none_or(|at: Instant| at.elapsed() >= settings.commit_interval.as_duration()) {
@@ -143,20 +139,16 @@ fn poll(
 
 /// Tells the group where `start: latest` begins; only then records come. What is read and not settled when the process ends would else be
 /// left out by the next one, which would begin at the end of that moment.
-fn begin(consumer: &BaseConsumer<Context>, paused: bool, shared: &Shared) -> Result<(), KafkaError> {
+fn begin(consumer: &BaseConsumer<Context>, shared: &Shared) -> Result<(), KafkaError> {
     let beginning = shared.state().beginning();
     match shared.commit_now(consumer) {
         Ok(()) => {
-            // To resume one twice would rewind it: while all are paused for want of room, they go on together.
-            if !paused {
-                consumer.resume(&beginning)?;
-            }
+            let mut begun = TopicPartitionList::new();
             shared.tell(|state| {
                 state.untold = None;
-                for part in beginning.elements() {
-                    state.begins.remove(&offsets::name(part.topic(), part.partition()));
-                }
+                begun = state.begun(&beginning);
             });
+            consumer.resume(&begun)?;
         }
         Err(error) => {
             let reason = format!("the broker does not take down where to begin: {error}");
@@ -175,13 +167,16 @@ struct Here {
     partition: Arc<Partition>,
 }
 
-fn set_paused(consumer: &BaseConsumer<Context>, paused: bool, shared: &Shared) -> Result<(), KafkaError> {
-    let partitions = consumer.assignment()?;
-    if paused {
-        return consumer.pause(&partitions);
+/// Pauses the partitions while nothing more may be handed over, and resumes them when it may again.
+fn pause_or_resume(consumer: &BaseConsumer<Context>, has_room: bool, shared: &Shared) -> Result<(), KafkaError> {
+    // Not while the state is locked: librdkafka may have something to say before it answers.
+    if has_room {
+        let released = shared.state().release();
+        consumer.resume(&released)
+    } else {
+        let held = shared.state().hold();
+        consumer.pause(&held)
     }
-    consumer.resume(&partitions)?;
-    consumer.pause(&shared.state().beginning())
 }
 
 /// Asks which topics there are, when it is time to.

@@ -14,7 +14,7 @@ use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::offsets::{self, parse};
+use super::offsets::{names, parse};
 use super::state::{Shared, State};
 use super::subscription::{no_such_topic, of_a_part};
 
@@ -88,10 +88,6 @@ fn is_read(about: &Partition) -> bool {
         && about.next_offset >= about.ls_offset
         && (about.eof_offset == about.next_offset || about.app_offset == about.next_offset)
         && about.fetchq_cnt == 0
-}
-
-fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
-    partitions.elements().into_iter().map(|part| offsets::name(part.topic(), part.partition()))
 }
 
 impl ClientContext for Context {
@@ -220,7 +216,8 @@ impl ConsumerContext for Context {
                     if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
                 // One that was taken away while it paused would pause for ever.
                 let resumed = assigned.and_then(|()| consumer.resume(partitions));
-                resumed.and_then(|()| consumer.pause(&self.state().beginning()))
+                let beginning = self.state().beginning();
+                resumed.and_then(|()| consumer.pause(&beginning))
             }
             (_, true) => {
                 self.revoke(consumer, partitions);

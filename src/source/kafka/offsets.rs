@@ -19,6 +19,11 @@ pub(super) fn parse(name: &str) -> Option<(&str, i32)> {
     Some((topic, number.parse().ok()?))
 }
 
+/// The names of these partitions.
+pub(super) fn names(partitions: &TopicPartitionList) -> impl Iterator<Item = String> {
+    partitions.elements().into_iter().map(|part| name(part.topic(), part.partition()))
+}
+
 /// See the module. By the names of partitions; each offset is that of the next record.
 #[derive(Debug, Default)]
 pub(super) struct Offsets {

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::handover::Handover;
-use super::offsets::{Offsets, parse};
+use super::offsets::{Offsets, names, parse};
 use super::subscription::{Subscription, Topics};
 use crate::settings::source::Start;
 use crate::source::{Partition, Position, Record};
@@ -81,6 +81,8 @@ pub(super) struct Assigned {
     pub(super) from: Option<i64>,
     /// The offset behind the last record that was handed over.
     pub(super) handed_over: Option<i64>,
+    /// Whether it pauses for want of room. It may pause for its beginning too.
+    is_held: bool,
 }
 
 /// No broker can be spoken to.
@@ -149,12 +151,34 @@ impl State {
 
     /// The partitions of this process that pause, because the group does not know where they begin.
     pub(super) fn beginning(&self) -> TopicPartitionList {
-        let mut beginning = TopicPartitionList::new();
-        let names = self.assigned.keys().filter(|name| self.begins.contains(*name));
-        for (topic, number) in names.filter_map(|name| parse(name)) {
-            beginning.add_partition(topic, number);
-        }
-        beginning
+        list(self.assigned.keys().filter(|name| self.begins.contains(*name)))
+    }
+
+    /// The group knows where these begin. Those of them that are to be resumed: what is held goes on when there is room.
+    pub(super) fn begun(&mut self, beginning: &TopicPartitionList) -> TopicPartitionList {
+        let names: Vec<String> = names(beginning).collect();
+        self.begins.retain(|name| !names.contains(name));
+        list(names.iter().filter(|name| self.assigned.get(*name).is_some_and(|assigned| !assigned.is_held)))
+    }
+
+    /// Holds all partitions for want of room. Those that are to be paused: a rebalance brings such that are not held.
+    pub(super) fn hold(&mut self) -> TopicPartitionList {
+        let loose = self.assigned.iter_mut().filter(|(_, assigned)| !assigned.is_held);
+        list(loose.map(|(name, assigned)| {
+            assigned.is_held = true;
+            name
+        }))
+    }
+
+    /// Lets go on what is held. Those that are to be resumed: not what came since, as to resume what does not pause rewinds it, nor what
+    /// has not begun.
+    pub(super) fn release(&mut self) -> TopicPartitionList {
+        let held = self.assigned.iter_mut().filter(|(_, assigned)| assigned.is_held);
+        let released = held.map(|(name, assigned)| {
+            assigned.is_held = false;
+            name
+        });
+        list(released.filter(|name| !self.begins.contains(*name)))
     }
 
     /// What the broker does not know yet of what is settled.
@@ -173,6 +197,15 @@ impl State {
             && self.trouble().is_none()
             && self.uncommitted().count() == 0
     }
+}
+
+/// The partitions of these names.
+fn list<'a>(names: impl IntoIterator<Item = &'a String>) -> TopicPartitionList {
+    let mut partitions = TopicPartitionList::new();
+    for (topic, number) in names.into_iter().filter_map(|name| parse(name)) {
+        partitions.add_partition(topic, number);
+    }
+    partitions
 }
 
 impl Shared {
@@ -223,7 +256,7 @@ impl Shared {
             for name in names {
                 let partition = Arc::new(Partition { name: name.clone(), detail: String::new() });
                 let from = state.offsets.settled(&name);
-                state.assigned.insert(name, Assigned { partition, from, handed_over: None });
+                state.assigned.insert(name, Assigned { partition, from, handed_over: None, is_held: false });
             }
         });
     }

@@ -6,6 +6,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::context::Context;
@@ -185,6 +186,36 @@ async fn that_the_group_cannot_be_told_is_said_while_the_partition_is_this_proce
     assert_eq!(state.trouble().map(String::as_str), Some("no"));
     state.assigned.clear();
     assert_eq!(state.trouble(), None);
+}
+
+#[tokio::test]
+async fn only_what_pauses_for_want_of_room_is_resumed_when_there_is_some() {
+    const NONE: [i32; 0] = [];
+    let broker = Broker::new();
+    let (source, _clients) = source(&broker, "");
+    let assigned = |names: &[&str]| {
+        Context(source.shared.clone()).assigned(names.iter().map(|name| (*name).to_owned()).collect());
+    };
+    let numbers = |partitions: TopicPartitionList| -> Vec<i32> {
+        partitions.elements().iter().map(|part| part.partition()).collect()
+    };
+    let state = || source.shared.state();
+    assigned(&["t[0]", "t[1]", "t[2]"]);
+    assert_eq!(numbers(state().release()), NONE, "nothing pauses");
+    assert_eq!(numbers(state().hold()), [0, 1, 2]);
+    assert_eq!(numbers(state().hold()), NONE, "all of it does");
+    // One comes, and one was taken away and is back: neither pauses.
+    assigned(&["t[1]", "t[3]"]);
+    assert_eq!(numbers(state().release()), [0, 2], "to resume the others would rewind them");
+    assert_eq!(numbers(state().hold()), [0, 1, 2, 3]);
+    state().begins = ["t[1]", "t[2]"].map(str::to_owned).into();
+    let mut beginning = TopicPartitionList::new();
+    beginning.add_partition("t", 1);
+    assert_eq!(numbers(state().begun(&beginning)), NONE, "there is no room for it yet");
+    assert_eq!(numbers(state().release()), [0, 1, 3], "one has not begun");
+    let beginning = state().beginning();
+    assert_eq!(numbers(state().begun(&beginning)), [2]);
+    assert!(state().begins.is_empty());
 }
 
 #[tokio::test]
