@@ -28,14 +28,14 @@ impl<'a> Sift<'a> {
         self.asked
     }
 
-    /// Takes the answer: the nearest, best first, with their metadata; fewer than were asked for only when there are no more. `None` when
-    /// too few of them match: then more are to be asked for.
+    /// Takes the answer: the nearest, best first, with their metadata, and `None` for points of others, which match nothing; fewer than
+    /// were asked for only when there are no more. Answers `None` when too few of them match: then more are to be asked for.
     ///
     /// # Errors
     /// [`CollectionError::OneRefused`] when too few match and no more can be asked for.
-    pub fn pass(&mut self, found: Vec<(Neighbour, Value)>) -> Result<Option<Vec<Neighbour>>, CollectionError> {
+    pub fn pass(&mut self, found: Vec<Option<(Neighbour, Value)>>) -> Result<Option<Vec<Neighbour>>, CollectionError> {
         let all = found.len() < self.asked;
-        let matching = found.into_iter().filter(|(_, metadata)| self.filter.matches(metadata));
+        let matching = found.into_iter().flatten().filter(|(_, metadata)| self.filter.matches(metadata));
         let passed: Vec<_> = matching.map(|(neighbour, _)| neighbour).take(self.limit).collect();
         if all || passed.len() == self.limit {
             return Ok(Some(passed));
@@ -63,9 +63,19 @@ mod tests {
 
     /// What is found in a system that holds `count` points numbered by nearness, and how many it was asked for each time.
     fn sifted(count: usize, filter: Value, limit: usize) -> (Result<Vec<usize>, CollectionError>, Vec<usize>) {
+        sifted_behind(0, count, filter, limit)
+    }
+
+    /// As [`sifted`], where the first points are of others.
+    fn sifted_behind(
+        others: usize,
+        count: usize,
+        filter: Value,
+        limit: usize,
+    ) -> (Result<Vec<usize>, CollectionError>, Vec<usize>) {
         let point = |n: usize| {
             let document = DocumentId::new("d").unwrap();
-            (Neighbour { document, chunk: n, score: 0.0 }, json!({ "n": n }))
+            (n >= others).then(|| (Neighbour { document, chunk: n, score: 0.0 }, json!({ "n": n })))
         };
         let filter = Filter::from_json(&filter).unwrap();
         let (mut sift, mut asked) = (Sift::new(&filter, limit), Vec::new());
@@ -85,6 +95,12 @@ mod tests {
         assert_eq!(sifted(1_000, json!({"n": {"gte": 70}}), 2), (Ok(vec![70, 71]), vec![2, 64, 256]));
         assert_eq!(sifted(100, json!({"n": {"gte": 99}}), 2), (Ok(vec![99]), vec![2, 64, 256]));
         assert_eq!(sifted(0, json!({}), 2), (Ok(vec![]), vec![2]));
+    }
+
+    #[test]
+    fn points_of_others_do_not_end_it_and_are_passed_by() {
+        assert_eq!(sifted_behind(10, 1_000, json!({}), 2), (Ok(vec![10, 11]), vec![2, 64]));
+        assert_eq!(sifted_behind(70, 72, json!({}), 3), (Ok(vec![70, 71]), vec![3, 64, 256]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
+use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
 use vectide::index::grpc::Client;
 use vectide::index::milvus::Milvus;
 use vectide::settings::Secret;
@@ -91,6 +91,73 @@ struct Param {
     value: String,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct Upsert {
+    #[prost(string, tag = "3")]
+    collection: String,
+    #[prost(message, repeated, tag = "5")]
+    columns: Vec<Column>,
+    #[prost(uint32, tag = "7")]
+    rows: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Column {
+    #[prost(int32, tag = "1")]
+    data_type: i32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(message, optional, tag = "3")]
+    scalars: Option<Scalars>,
+    #[prost(message, optional, tag = "4")]
+    vectors: Option<Vectors>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Scalars {
+    #[prost(message, optional, tag = "3")]
+    longs: Option<Longs>,
+    #[prost(message, optional, tag = "6")]
+    texts: Option<Texts>,
+    #[prost(message, optional, tag = "9")]
+    jsons: Option<Jsons>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Longs {
+    #[prost(int64, repeated, tag = "1")]
+    data: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Texts {
+    #[prost(string, repeated, tag = "1")]
+    data: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Jsons {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    data: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Vectors {
+    #[prost(int64, tag = "1")]
+    dimensions: i64,
+    #[prost(message, optional, tag = "2")]
+    floats: Option<Floats>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Floats {
+    #[prost(float, repeated, tag = "1")]
+    data: Vec<f32>,
+}
+
+/// The numbers of INT64, VARCHAR, JSON and FLOAT_VECTOR.
+const TYPES: [i32; 4] = [5, 21, 23, 101];
+
 impl Lite {
     async fn ask(&self, method: &'static str, question: impl Message + 'static) {
         let client = Client::new(&self.url, None, None, Duration::from_secs(60)).unwrap();
@@ -99,7 +166,7 @@ impl Lite {
 
     /// Makes a collection as Vectide does, but for documents whose ids have at most so many letters.
     async fn make_with_ids_of(&self, name: &str, letters: usize) {
-        let [int64, varchar, json, float_vector] = [5, 21, 23, 101];
+        let [int64, varchar, json, float_vector] = TYPES;
         let field = |name: &str, data_type, param: Option<(&str, usize)>| Field {
             name: name.to_owned(),
             is_primary_key: name == "id",
@@ -163,6 +230,33 @@ impl Backend for Lite {
     fn yaml(&self, name: &str) -> String {
         // Threads of milvus-lite write its log without a lock: of calls beside each other a crash may lose what was answered.
         format!("{{ type: milvus, url: '{}', collection: {name}, concurrency: 1 }}", self.url)
+    }
+
+    fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
+        let [int64, varchar, json, float_vector] = TYPES;
+        let column = |name: &str, data_type, scalars| Column {
+            data_type,
+            name: name.to_owned(),
+            scalars: Some(scalars),
+            vectors: None,
+        };
+        let texts = |text: fn(&Point) -> String| Scalars {
+            texts: Some(Texts { data: points.iter().map(text).collect() }),
+            ..Scalars::default()
+        };
+        let longs = Longs { data: vec![-1; points.len()] };
+        let jsons = Jsons { data: points.iter().map(|point| point.metadata.as_bytes().to_vec()).collect() };
+        let numbers = points.iter().flat_map(|point| point.vector.to_vec()).collect();
+        let vectors = Vectors { dimensions: DIMENSIONS as i64, floats: Some(Floats { data: numbers }) };
+        let columns = vec![
+            column("id", varchar, texts(|point| point.id.to_string())),
+            Column { data_type: float_vector, name: "vector".to_owned(), scalars: None, vectors: Some(vectors) },
+            column("document", varchar, texts(|_| String::new())),
+            column("chunk", int64, Scalars { longs: Some(longs), ..Scalars::default() }),
+            column("metadata", json, Scalars { jsons: Some(jsons), ..Scalars::default() }),
+        ];
+        let question = Upsert { collection: name.to_owned(), columns, rows: points.len() as u32 };
+        self.ask("/milvus.proto.milvus.MilvusService/Upsert", question).boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {

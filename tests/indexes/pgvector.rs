@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use uuid::Uuid;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
 use vectide::index::distance::Scorer;
 use vectide::index::pgvector::PgvectorTable;
@@ -16,7 +17,7 @@ use vectide::settings::pgvector::PgvectorSettings;
 use crate::contract::shop::{Place, Shop, truth, write};
 use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same, block_on, contract};
 use crate::killed;
-use crate::points::{DIMENSIONS, assert_filtered, point, vector};
+use crate::points::{DIMENSIONS, assert_filtered, near, point, vector};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
@@ -109,6 +110,25 @@ impl Backend for Postgres {
 
     fn yaml(&self, name: &str) -> String {
         format!("{{ type: pgvector, url: '{}', password: secret, collection: {name} }}", self.url)
+    }
+
+    fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
+        // A table that others made may let them be empty.
+        let empty = format!(
+            "ALTER TABLE {name} ALTER document DROP NOT NULL, ALTER chunk DROP NOT NULL, ALTER embedding DROP NOT NULL"
+        );
+        let insert = |(point, (document, chunk)): (&Point, &(&str, &str))| {
+            let Point { id, vector, metadata, .. } = point;
+            format!("INSERT INTO {name} VALUES ('{id}', {document}, {chunk}, '{:?}', '{metadata}')", &**vector)
+        };
+        let strange = [("NULL", "NULL"), ("'a'", "NULL"), ("NULL", "0"), ("''", "0"), ("'a'", "-1")];
+        let inserts = points.iter().zip(strange.iter().cycle()).map(insert);
+        let far = format!("INSERT INTO {name} VALUES ('{}', 'a', 0, NULL, '{{}}')", Uuid::nil());
+        let statements: Vec<String> = [empty, far].into_iter().chain(inserts).collect();
+        async move {
+            self.administrate("postgres", &statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        }
+        .boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
@@ -269,7 +289,7 @@ fn a_filter_that_the_graph_gives_up_on_finds_all_the_same() {
             })
             .collect();
         let filter = Filter::from_json(&json!({ "or": any })).unwrap();
-        let found = table.nearest(Nearest { vector: &query, filter: Some(&filter), limit: 5 }).await.unwrap();
+        let found = near(&table, Nearest { vector: &query, filter: Some(&filter), limit: 5 }).await.unwrap();
         let found: Vec<&str> = found.iter().map(|found| found.document.as_str()).collect();
         assert_eq!(found, [2, 1, 0].map(|place: usize| far[place].document.as_str()));
     });

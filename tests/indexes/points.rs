@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::document::{DocumentId, Vector};
 use vectide::index::Filter;
-use vectide::index::collection::{Collection, Nearest, Point, PointMetadata};
+use vectide::index::collection::{Collection, CollectionError, Nearest, Neighbour, Point, PointMetadata};
 use vectide::index::distance::Scorer;
 use vectide::index::external::PointIds;
 use vectide::settings::index::Metric;
@@ -46,6 +46,11 @@ pub async fn assert_holds(index: &dyn Collection, asked: &[Point], expected: &[&
     assert!(all, "{found:?}\n{expected:?}");
 }
 
+/// The nearest points of a collection that has none of others.
+pub async fn near(index: &dyn Collection, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    Ok(index.nearest(nearest).await?.into_iter().map(|found| found.expect("it is a point of ours")).collect())
+}
+
 /// The nearest of these points, which are all that the collection has, are those of an exact search, with its scores.
 pub async fn assert_scores(index: &dyn Collection, metric: Metric, points: &[Point]) {
     let vector = vector(1_000_000, DIMENSIONS);
@@ -53,7 +58,7 @@ pub async fn assert_scores(index: &dyn Collection, metric: Metric, points: &[Poi
     let mut expected: Vec<(f32, &str)> =
         points.iter().map(|point| (scorer.score(&point.vector), point.document.as_str())).collect();
     expected.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let found = index.nearest(Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
+    let found = near(index, Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
     assert_eq!(found.len(), 10);
     for (found, (score, document)) in found.iter().zip(expected) {
         assert_eq!(found.document.as_str(), document, "{metric:?}");
@@ -64,7 +69,7 @@ pub async fn assert_scores(index: &dyn Collection, metric: Metric, points: &[Poi
 /// Of these points, which are all that the collection has, by cosine those come that the filter matches; says how many.
 pub async fn assert_filtered(index: &dyn Collection, points: &[Point], vector: &[f32], json: &Value) -> usize {
     let filter = Filter::from_json(json).unwrap();
-    let found = index.nearest(Nearest { vector, filter: Some(&filter), limit: 200 }).await;
+    let found = near(index, Nearest { vector, filter: Some(&filter), limit: 200 }).await;
     let found = found.unwrap_or_else(|error| panic!("{json}: {error}"));
     let scorer = Scorer::new(Metric::Cosine, vector);
     let matches = |point: &&Point| filter.matches(&serde_json::from_str(&point.metadata).unwrap());

@@ -1,5 +1,6 @@
 //! Qdrant, as the stand-in of `tests/servers/qdrant.py`: its own messages, conversions and in-process engine, without its server.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::{Collection, CollectionError};
+use vectide::index::collection::{Collection, CollectionError, Point};
 use vectide::index::grpc::Client;
 use vectide::index::qdrant::Qdrant;
 use vectide::settings::Secret;
@@ -54,6 +55,51 @@ struct DropCollection {
     collection: String,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct Upsert {
+    #[prost(string, tag = "1")]
+    collection: String,
+    #[prost(bool, tag = "2")]
+    wait: bool,
+    #[prost(message, repeated, tag = "3")]
+    points: Vec<Foreign>,
+}
+
+/// A point of others, which has whole numbers alone as metadata.
+#[derive(Clone, PartialEq, Message)]
+struct Foreign {
+    #[prost(message, optional, tag = "1")]
+    id: Option<Id>,
+    #[prost(btree_map = "string, message", tag = "3")]
+    payload: BTreeMap<String, Integer>,
+    #[prost(message, optional, tag = "4")]
+    vectors: Option<Vectors>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Id {
+    #[prost(string, tag = "2")]
+    uuid: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Integer {
+    #[prost(int64, optional, tag = "3")]
+    integer: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Vectors {
+    #[prost(message, optional, tag = "1")]
+    unnamed: Option<Unnamed>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Unnamed {
+    #[prost(float, repeated, tag = "1")]
+    numbers: Vec<f32>,
+}
+
 impl Subject for StandIn {
     fn place(&self, name: &str, metric: Metric) -> Place {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
@@ -94,6 +140,25 @@ impl Backend for StandIn {
 
     fn yaml(&self, name: &str) -> String {
         format!("{{ type: qdrant, url: '{}', collection: {name} }}", self.url)
+    }
+
+    fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
+        let foreign = |point: &Point| Foreign {
+            id: Some(Id { uuid: point.id.to_string() }),
+            payload: serde_json::from_str::<BTreeMap<String, i64>>(&point.metadata)
+                .unwrap()
+                .into_iter()
+                .map(|(field, integer)| (field, Integer { integer: Some(integer) }))
+                .collect(),
+            vectors: Some(Vectors { unnamed: Some(Unnamed { numbers: point.vector.to_vec() }) }),
+        };
+        let points = points.iter().map(foreign).collect();
+        async move {
+            let client = Client::new(&self.url, None, None, Duration::from_secs(60)).unwrap();
+            let question = Upsert { collection: name.to_owned(), wait: true, points };
+            client.unary::<_, ()>("/qdrant.Points/Upsert", question).await.unwrap();
+        }
+        .boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {

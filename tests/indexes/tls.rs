@@ -12,7 +12,7 @@ use crate::certificates::{Beginning, Certificates, ELSEWHERE};
 use crate::contract::{assert_same, block_on};
 use crate::pinecone::stub::{KEY, Stub};
 use crate::pipeline::{Pipeline, sound};
-use crate::points::{DIMENSIONS, point};
+use crate::points::{DIMENSIONS, near, point};
 
 /// A server that is reached over TLS, as the settings of its index say it. Without braces, authority and collection.
 struct Reached {
@@ -40,7 +40,7 @@ impl Reached {
             trusted.upsert(&points).await.unwrap();
             assert_same(trusted.fetch(&[points[0].id, points[1].id]).await.unwrap(), &[&points[0], &points[1]]);
             let nearest = Nearest { vector: &points[0].vector, filter: None, limit: 1 };
-            assert_eq!(trusted.nearest(nearest.clone()).await.unwrap()[0].document, points[0].document);
+            assert_eq!(near(&trusted, nearest.clone()).await.unwrap()[0].document, points[0].document);
             for stranger in [trusting(&certificates.stranger()), with("").unwrap()] {
                 let refused = stranger.establish().await.unwrap_err();
                 let CollectionError::Unavailable { reason, .. } = &refused else { panic!("{refused:?}") };

@@ -19,7 +19,9 @@ use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
 use crate::killed;
-use crate::points::{DIMENSIONS, assert_filtered, assert_holds, assert_scores, metadata_of, point, products, vector};
+use crate::points::{
+    DIMENSIONS, assert_filtered, assert_holds, assert_scores, metadata_of, near, point, products, vector,
+};
 use crate::relay::with_port;
 use crate::server::{Server, Shared};
 
@@ -145,8 +147,7 @@ async fn metadata_change_without_the_vector_and_what_is_absent_is_named() {
         (json!({"price": {"gt": 2}}), vec!["a", "b"]),
     ] {
         let filter = Filter::from_json(&json).unwrap();
-        let found =
-            class.nearest(Nearest { vector: &before[0].vector, filter: Some(&filter), limit: 9 }).await.unwrap();
+        let found = near(&class, Nearest { vector: &before[0].vector, filter: Some(&filter), limit: 9 }).await.unwrap();
         let mut found: Vec<&str> = found.iter().map(|found| found.document.as_str()).collect();
         found.sort_unstable();
         assert_eq!(found, expected, "{json}");
@@ -429,6 +430,19 @@ impl Backend for Real {
             "{{ type: weaviate, url: '{rest}', grpc_url: '{grpc}', api_key: secret, collection: {} }}",
             class_name(name)
         )
+    }
+
+    fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
+        async move {
+            for Point { id, vector, metadata, .. } in points {
+                let properties: Value = serde_json::from_str(metadata).unwrap();
+                let object =
+                    json!({ "class": class_name(name), "id": id.to_string(), "vector": **vector, "properties": properties });
+                let (status, answer) = direct(&self.0, "POST", "objects", object).await;
+                assert!(status.is_success(), "{answer}");
+            }
+        }
+        .boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {

@@ -27,8 +27,9 @@ impl ExternalIndex {
                 found => found.map_err(|error| self.known(error))?,
             };
             let all = found.len() < limit || limit == most;
+            let ours: Vec<Neighbour> = found.into_iter().flatten().collect();
             let asked = Arc::clone(&query);
-            let hits = self.ledger(move |ledger| hits(ledger, found, &asked)).await?;
+            let hits = self.ledger(move |ledger| hits(ledger, ours, &asked)).await?;
             if hits.len() == query.k || all {
                 return Ok(hits);
             }

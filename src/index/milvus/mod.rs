@@ -253,7 +253,7 @@ impl Milvus {
         self.ask::<Mutation>(method!("Delete"), question).await.map(drop)
     }
 
-    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let Some(filter) = nearest.filter else {
             return self.neighbours(&self.search(nearest.vector, "", &[DOCUMENT, CHUNK], nearest.limit).await?);
         };
@@ -264,11 +264,14 @@ impl Milvus {
             let found = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
             let neighbours = self.neighbours(&found)?;
             let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
-            let metadata =
-                metadata.iter().map(|json| serde_json::from_slice(json).ok()).collect::<Option<Vec<Value>>>();
-            let metadata = metadata.filter(|all| all.len() == neighbours.len()).ok_or_else(|| strange("Search"))?;
-            if let Some(passed) = sift.pass(neighbours.into_iter().zip(metadata).collect())? {
-                return Ok(passed);
+            if metadata.len() != neighbours.len() {
+                return Err(unreadable("Search"));
+            }
+            let metadata = metadata.iter().map(|json| serde_json::from_slice::<Value>(json).ok());
+            let with_metadata =
+                neighbours.into_iter().zip(metadata).map(|(neighbour, metadata)| neighbour.zip(metadata));
+            if let Some(passed) = sift.pass(with_metadata.collect())? {
+                return Ok(passed.into_iter().map(Some).collect());
             }
         }
     }
@@ -300,17 +303,20 @@ impl Milvus {
         Ok(self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default())
     }
 
-    fn neighbours(&self, found: &Found) -> Result<Vec<Neighbour>, CollectionError> {
+    fn neighbours(&self, found: &Found) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let documents = column(&found.columns, DOCUMENT).and_then(strings).unwrap_or_default();
         let chunks = column(&found.columns, CHUNK).and_then(longs).unwrap_or_default();
-        let each = found.scores.iter().enumerate().map(|(at, score)| {
+        if [documents.len(), chunks.len()] != [found.scores.len(); 2] {
+            return Err(unreadable("Search"));
+        }
+        let each = found.scores.iter().zip(documents).zip(chunks).map(|((score, document), chunk)| {
             Some(Neighbour {
-                document: DocumentId::new(documents.get(at)?).ok()?,
-                chunk: usize::try_from(*chunks.get(at)?).ok()?,
+                document: DocumentId::new(document).ok()?,
+                chunk: usize::try_from(*chunk).ok()?,
                 score: self.score(*score),
             })
         });
-        each.collect::<Option<_>>().ok_or_else(|| strange("Search"))
+        Ok(each.collect())
     }
 
     /// Milvus leaves out the root of a Euclidean distance.
@@ -325,7 +331,7 @@ impl Milvus {
         let mut points = Vec::with_capacity(ids.len());
         for ids in ids.chunks(MAX_FETCHED) {
             let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
-            points.extend(rows::read(&found.columns, self.dimensions).ok_or_else(|| strange("Query"))?);
+            points.extend(rows::read(&found.columns, self.dimensions).ok_or_else(|| unreadable("Query"))?);
         }
         Ok(points)
     }
@@ -360,7 +366,7 @@ impl Collection for Milvus {
         self.try_delete(ids).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
     }
 
@@ -372,14 +378,15 @@ impl Collection for Milvus {
 fn counted(rows: &Rows) -> Result<u64, CollectionError> {
     match rows.columns.first().and_then(longs) {
         Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
-        _ => Err(strange("count(*)")),
+        _ => Err(unreadable("count(*)")),
     }
 }
 
-fn strange(method: &str) -> CollectionError {
-    CollectionError::Unfit(format!(
-        "the answer to {method} is not made of this pipeline's points; are there others in it? Choose another `index.collection`"
-    ))
+fn unreadable(method: &str) -> CollectionError {
+    CollectionError::Unavailable {
+        reason: format!("its answer to {method} has not all that was asked for"),
+        after: None,
+    }
 }
 
 /// An expression for the points with these ids, which have no character to be escaped.

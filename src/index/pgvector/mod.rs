@@ -133,7 +133,7 @@ impl PgvectorTable {
         self.execute(&sql, &[&ids]).await.map(drop)
     }
 
-    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let vector = Vector::from(nearest.vector.to_vec());
         let limit = nearest.limit as i64;
         let condition = filter::translate(nearest.filter, 3);
@@ -151,17 +151,20 @@ impl PgvectorTable {
         if nearest.filter.is_some() && rows.len() < nearest.limit {
             rows = session.query_with("enable_indexscan = off", &sql, &parameters).await?;
         }
-        rows.iter().map(|row| self.neighbour(row)).collect()
+        Ok(rows.iter().map(|row| self.neighbour(row)).collect())
     }
 
-    fn neighbour(&self, row: &Row) -> Result<Neighbour, CollectionError> {
-        let distance: f64 = row.get(2);
+    /// Any column of a row of others may be empty.
+    fn neighbour(&self, row: &Row) -> Option<Neighbour> {
+        let document = DocumentId::new(row.get::<_, Option<&str>>(0)?).ok()?;
+        let chunk = usize::try_from(row.get::<_, Option<i32>>(1)?).ok()?;
+        let distance: f64 = row.get::<_, Option<_>>(2)?;
         let score = match self.schema.metric {
             Metric::Cosine => 1.0 - distance,
             // `<#>` is the negative product: the index only knows ascending order.
             Metric::Dot | Metric::L2 => -distance,
         };
-        Ok(Neighbour { document: document(row, 0)?, chunk: row.get::<_, i32>(1) as usize, score: score as f32 })
+        Some(Neighbour { document, chunk, score: score as f32 })
     }
 
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
@@ -235,7 +238,7 @@ impl Collection for PgvectorTable {
         self.try_delete(ids).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
     }
 

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
-use super::collection::reserved::{DOCUMENT, METADATA};
+use super::collection::reserved::METADATA;
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
 use super::http::{json, parse, unreadable};
 use super::typed::{Fields, Sought};
@@ -190,7 +190,7 @@ impl PineconeIndex {
         Ok(())
     }
 
-    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let filter = match self.fields.filter(nearest.filter).map_err(CollectionError::OneRefused)? {
             Sought::Everything => None,
             Sought::Nothing => return Ok(Vec::new()),
@@ -203,12 +203,7 @@ impl PineconeIndex {
             include_metadata: true,
             namespace: &self.settings.namespace,
         };
-        let found = self.query(&query).await?;
-        found
-            .into_iter()
-            .filter(|found| found.metadata.contains_key(DOCUMENT))
-            .map(|found| self.neighbour(&found))
-            .collect()
+        Ok(self.query(&query).await?.iter().map(|found| self.neighbour(found)).collect())
     }
 
     async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<wire::Match>, CollectionError> {
@@ -219,14 +214,14 @@ impl PineconeIndex {
         }
     }
 
-    fn neighbour(&self, found: &wire::Match) -> Result<Neighbour, CollectionError> {
-        let (document, chunk) = chunk_of(&found.metadata, &found.id)?;
+    fn neighbour(&self, found: &wire::Match) -> Option<Neighbour> {
+        let (document, chunk) = chunk_of(&found.metadata)?;
         let score = match self.settings.metric {
             Metric::Cosine | Metric::Dot => found.score,
             // Pinecone gives the square of the distance.
             Metric::L2 => -found.score.max(0.0).sqrt(),
         };
-        Ok(Neighbour { document, chunk, score })
+        Some(Neighbour { document, chunk, score })
     }
 
     /// Asks until where searches have seen, when a write of this process may not be among it.
@@ -268,13 +263,17 @@ impl PineconeIndex {
             };
             for record in fetched.vectors.into_values() {
                 let id = record.id.parse().map_err(|error| unreadable(&format!("the id of a record: {error}")))?;
-                let (document, chunk) = chunk_of(&record.metadata, &record.id)?;
+                let (document, chunk) = chunk_of(&record.metadata).ok_or_else(|| changed(&record.id))?;
                 let metadata = record.metadata.get(METADATA).and_then(Value::as_str).unwrap_or("{}").into();
                 points.push(Point { id, document, chunk, metadata, vector: record.values.into() });
             }
         }
         Ok(points)
     }
+}
+
+fn changed(id: &str) -> CollectionError {
+    CollectionError::Fatal(format!("its record `{id}` says no document and chunk: it was changed by another program"))
 }
 
 /// As a part of a query.
@@ -333,7 +332,7 @@ impl Collection for PineconeIndex {
         self.try_delete(ids).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
     }
 

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::document::DocumentId;
+use crate::index::collection::Point;
 use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
-use crate::index::collection::{CollectionError, Point};
 use crate::index::typed::{Fields, Values};
 
 use super::{filter, wire};
@@ -46,16 +46,11 @@ pub fn of<'a>(point: &'a Point, fields: &Fields) -> Result<wire::Record<'a>, Str
     Ok(wire::Record { id: point.id.to_string(), values: &point.vector, metadata })
 }
 
-/// The document and the chunk that a record is of.
-pub fn chunk_of(metadata: &Map<String, Value>, id: &str) -> Result<(DocumentId, usize), CollectionError> {
-    let document = metadata.get(DOCUMENT).and_then(Value::as_str).and_then(|document| DocumentId::new(document).ok());
+/// The document and the chunk that a record is of; `None` for a record of others.
+pub fn chunk_of(metadata: &Map<String, Value>) -> Option<(DocumentId, usize)> {
+    let document = DocumentId::new(metadata.get(DOCUMENT)?.as_str()?).ok()?;
     // Every number comes back as a float.
-    let chunk = metadata.get(CHUNK).and_then(Value::as_f64).map(|chunk| chunk as usize);
-    document.zip(chunk).ok_or_else(|| {
-        CollectionError::Fatal(format!(
-            "its record `{id}` says no document and chunk: it was changed by another program"
-        ))
-    })
+    Some((document, metadata.get(CHUNK)?.as_f64()? as usize))
 }
 
 #[cfg(test)]

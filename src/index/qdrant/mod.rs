@@ -200,11 +200,11 @@ impl Qdrant {
         verdict::check_applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
     }
 
-    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let Some(filter) = nearest.filter else {
             let ours = With { all: None, only: Some(Only { fields: vec![DOCUMENT.to_owned(), CHUNK.to_owned()] }) };
             let found = self.search(nearest.vector, None, ours, nearest.limit).await?;
-            return Ok(found.into_iter().map(|(neighbour, _)| neighbour).collect());
+            return Ok(found.into_iter().map(|ours| ours.map(|(neighbour, _)| neighbour)).collect());
         };
         let wide = filter::wide(filter.condition());
         let mut sift = Sift::new(filter, nearest.limit);
@@ -212,7 +212,7 @@ impl Qdrant {
             let all = With { all: Some(true), only: None };
             let found = self.search(nearest.vector, wide.clone(), all, sift.asked()).await?;
             if let Some(passed) = sift.pass(found)? {
-                return Ok(passed);
+                return Ok(passed.into_iter().map(Some).collect());
             }
         }
     }
@@ -223,7 +223,7 @@ impl Qdrant {
         filter: Option<Filter>,
         with_payload: With,
         most: usize,
-    ) -> Result<Vec<(Neighbour, Value)>, CollectionError> {
+    ) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {
         let question = QueryPoints {
             collection: self.collection.clone(),
             query: Some(Query { nearest: Some(VectorInput { dense: Some(Dense { data: query.to_vec() }) }) }),
@@ -236,7 +236,7 @@ impl Qdrant {
             let (document, chunk, metadata) = payload::read(payload)?;
             Some((Neighbour { document, chunk, score: self.score(score) }, metadata))
         });
-        each.collect::<Option<_>>().ok_or_else(strange)
+        Ok(each.collect())
     }
 
     /// Qdrant's Euclidean distance is smaller for what is nearer.
@@ -298,7 +298,7 @@ impl Collection for Qdrant {
         self.try_delete(ids).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
     }
 

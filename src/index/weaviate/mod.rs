@@ -240,7 +240,7 @@ impl WeaviateClass {
         }
     }
 
-    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+    async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let filters = match self.fields.filter(nearest.filter).map_err(CollectionError::OneRefused)? {
             Sought::Everything => None,
             Sought::Nothing => return Ok(Vec::new()),
@@ -254,16 +254,10 @@ impl WeaviateClass {
             ..self.search()
         };
         let reply: SearchReply = self.unary(SEARCH, search).await?;
-        // Objects of others have no document.
-        reply
-            .results
-            .iter()
-            .filter(|found| text(found, DOCUMENT).is_some())
-            .map(|found| self.neighbour(found))
-            .collect()
+        Ok(reply.results.iter().map(|found| self.neighbour(found)).collect())
     }
 
-    fn neighbour(&self, found: &Found) -> Result<Neighbour, CollectionError> {
+    fn neighbour(&self, found: &Found) -> Option<Neighbour> {
         let (document, chunk) = of(found)?;
         let distance = found.metadata.as_ref().map_or(0.0, |metadata| metadata.distance);
         let score = match self.settings.metric {
@@ -271,7 +265,7 @@ impl WeaviateClass {
             Metric::Dot => -distance,
             Metric::L2 => -distance.max(0.0).sqrt(),
         };
-        Ok(Neighbour { document, chunk, score })
+        Some(Neighbour { document, chunk, score })
     }
 
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
@@ -287,11 +281,11 @@ impl WeaviateClass {
             };
             let reply: SearchReply = self.unary(SEARCH, search).await?;
             for found in &reply.results {
-                let (document, chunk) = of(found)?;
+                let (document, chunk) = of(found).ok_or_else(|| changed(found))?;
                 let metadata = found.metadata.as_ref();
                 let id = metadata.and_then(|metadata| metadata.id.parse().ok());
                 let vector = metadata.and_then(|metadata| vector::from_bytes(&metadata.vector));
-                let (id, vector) = id.zip(vector).ok_or_else(|| changed(&document))?;
+                let (id, vector) = id.zip(vector).ok_or_else(|| changed(found))?;
                 points.push(Point {
                     id,
                     document,
@@ -309,19 +303,16 @@ fn text<'a>(found: &'a Found, property: &str) -> Option<&'a str> {
     found.properties.as_ref()?.own.as_ref()?.fields.get(property)?.text.as_deref()
 }
 
-/// The document and the chunk that an object is of.
-fn of(found: &Found) -> Result<(DocumentId, usize), CollectionError> {
-    let document = text(found, DOCUMENT).and_then(|document| DocumentId::new(document).ok());
-    let own = found.properties.as_ref().and_then(|properties| properties.own.as_ref());
-    let chunk = own.and_then(|own| usize::try_from(own.fields.get(CHUNK)?.whole?).ok());
-    document.zip(chunk).ok_or_else(|| {
-        let id = found.metadata.as_ref().map_or("", |metadata| metadata.id.as_str());
-        changed(id)
-    })
+/// The document and the chunk that an object is of; `None` for an object of others.
+fn of(found: &Found) -> Option<(DocumentId, usize)> {
+    let document = DocumentId::new(text(found, DOCUMENT)?).ok()?;
+    let own = found.properties.as_ref()?.own.as_ref()?;
+    Some((document, usize::try_from(own.fields.get(CHUNK)?.whole?).ok()?))
 }
 
-fn changed(what: impl std::fmt::Display) -> CollectionError {
-    CollectionError::Fatal(format!("its object of `{what}` is not as it was written: another program changed it"))
+fn changed(found: &Found) -> CollectionError {
+    let id = found.metadata.as_ref().map_or("", |metadata| metadata.id.as_str());
+    CollectionError::Fatal(format!("its object `{id}` is not as it was written: another program changed it"))
 }
 
 impl Collection for WeaviateClass {
@@ -366,7 +357,7 @@ impl Collection for WeaviateClass {
         self.try_delete(ids).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
     }
 

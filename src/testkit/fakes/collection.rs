@@ -260,7 +260,7 @@ impl Collection for FakeCollection {
         self.write(format!("delete {}", ids.len()), work).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         async move {
             self.turn_away()?;
             let scorer = Scorer::new(Metric::Cosine, nearest.vector);
@@ -276,7 +276,7 @@ impl Collection for FakeCollection {
             let mut found: Vec<Neighbour> = self.points().into_iter().filter(counts).map(neighbour).collect();
             found.sort_by(|a, b| b.score.total_cmp(&a.score));
             found.truncate(nearest.limit);
-            Ok(found)
+            Ok(found.into_iter().map(Some).collect())
         }
         .boxed()
     }

@@ -8,10 +8,10 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use serde_json::json;
 use uuid::Uuid;
-use vectide::index::IndexError;
 use vectide::index::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
 };
+use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 
 use super::shop::{Place, Shop, truth, write};
@@ -151,7 +151,7 @@ impl Collection for Dying {
         self.pass(self.inner.delete(ids)).boxed()
     }
 
-    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Neighbour>, CollectionError>> {
+    fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.inner.nearest(nearest)
     }
 
@@ -235,6 +235,29 @@ pub async fn points_of_others_are_not_written_over(backend: &dyn Backend) {
     let hits = shop.near(vector(50, DIMENSIONS), 1, None).await.unwrap();
     assert_eq!(hits.iter().map(|hit| hit.id.as_str()).collect::<Vec<_>>(), ["ours"], "theirs is not ours to show");
     shop.index.prepare().await.unwrap();
+}
+
+/// They are no document's, and nearer than all that is ours.
+pub async fn points_of_others_hide_none_of_ours(backend: &dyn Backend) {
+    let name = fresh("among");
+    let collection = backend.collection(&name, DIMENSIONS, Metric::Cosine);
+    collection.establish().await.unwrap();
+    let (priced, query) = (json!({"price": 1}), vector(50, DIMENSIONS));
+    let theirs: Vec<Point> = (0..30).map(|number| point(&format!("theirs{number}"), 0, &priced, 50)).collect();
+    backend.write_foreign(&name, &theirs).await;
+    let nearest = Nearest { vector: &query, filter: None, limit: 10 };
+    assert_eq!(collection.nearest(nearest).await, Ok(vec![None; 10]));
+
+    let shop = Shop::open(tempfile::tempdir().unwrap(), Place::Collection(collection), true);
+    shop.index.prepare().await.unwrap();
+    shop.write(vec![write("a", &priced, &[1]), write("b", &priced, &[2])]).await.unwrap();
+    let filter = Filter::from_json(&priced).unwrap();
+    for filter in [None, Some(&filter)] {
+        for (k, found) in [(1, 1), (2, 2), (3, 2)] {
+            let hits = shop.near(query.clone(), k, filter).await.unwrap();
+            assert_eq!(hits.len(), found, "{filter:?}: {k}");
+        }
+    }
 }
 
 /// What the calls of a collection are made with.

@@ -58,6 +58,8 @@ pub trait Backend: Subject {
     fn changes_metadata_alone(&self) -> bool;
     /// The `index` section that names this collection, in one line.
     fn yaml(&self, name: &str) -> String;
+    /// Writes points as others would: with these ids, metadata and vectors, and nothing that says of which document they are.
+    fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()>;
     /// Removes a collection behind Vectide's back.
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()>;
 }
@@ -96,6 +98,7 @@ macro_rules! contract {
             a_crash_between_any_two_steps_leaves_no_orphan_and_loses_nothing,
             a_collection_that_was_dropped_is_filled_again_without_embedding,
             points_of_others_are_not_written_over,
+            points_of_others_hide_none_of_ours,
             nobody_there_is_waited_for,
             a_server_that_never_answers_is_waited_for,
             a_server_that_answers_too_late_is_waited_for,

@@ -352,6 +352,10 @@ impl Backend for Played {
         format!("{{ type: pinecone, url: '{}', api_key: {KEY}, collection: {} }}", self.0.url(), index_name(name))
     }
 
+    fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
+        async move { points.iter().for_each(|point| self.0.hold(&index_name(name), point)) }.boxed()
+    }
+
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move { self.0.drop_index(&index_name(name)) }.boxed()
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
+use vectide::index::collection::Point;
 
 use crate::http::{Reply, Request, reply, serve};
 
@@ -62,6 +63,15 @@ impl Stub {
 
     pub fn drop_index(&self, name: &str) {
         self.0.lock().unwrap().indexes.remove(name).unwrap();
+    }
+
+    /// Has a record that Vectide did not write.
+    pub fn hold(&self, index: &str, point: &Point) {
+        let metadata: Value = serde_json::from_str(&point.metadata).unwrap();
+        let record = json!({ "id": point.id.to_string(), "values": *point.vector, "metadata": metadata });
+        let mut world = self.0.lock().unwrap();
+        let records = &mut world.indexes.get_mut(index).unwrap().records;
+        records.insert(("__default__".to_owned(), point.id.to_string()), record);
     }
 
     pub fn requests(&self) -> Vec<Request> {
