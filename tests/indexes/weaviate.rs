@@ -457,6 +457,15 @@ impl Backend for Real {
 
 contract!(server);
 
+#[tokio::test]
+async fn a_class_is_not_counted_where_graphql_is_switched_off() {
+    let Some(server) = Server::start_with("weaviate.sh", &[("DISABLE_GRAPHQL", "true")]) else { return };
+    let class = established(&Real::at(&server.address).0, "").await;
+    assert_eq!(class.look().await, Ok(Some(Established::Existing { points: 0 })));
+    class.upsert(&[point("a", 0, &json!({}), 1), point("b", 0, &json!({}), 2)]).await.unwrap();
+    assert_eq!(class.look().await, Ok(Some(Established::Uncounted { at_least: 1 })));
+}
+
 #[test]
 fn a_server_that_was_killed_has_all_that_it_answered() {
     let Some(mut server) = Server::start("weaviate.sh") else { return };

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, vector};
@@ -155,11 +155,9 @@ impl WeaviateClass {
             )));
         }
         let query = json!({ "query": format!("{{ Aggregate {{ {} {{ meta {{ count }} }} }} }}", self.class) });
-        let answer = self.rest.call(Method::POST, "graphql", Some(&query)).await.unwrap_or_default();
-        let count = answer.pointer(&format!("/data/Aggregate/{}/0/meta/count", self.class)).and_then(Value::as_u64);
-        Ok(Some(match count {
+        let answer = self.rest.call(Method::POST, "graphql", Some(&query)).await;
+        Ok(Some(match verdict::counted(answer, &self.class)? {
             Some(points) => Established::Existing { points: points.max(1) },
-            // GraphQL is switched off.
             None => Established::Uncounted { at_least: 1 },
         }))
     }

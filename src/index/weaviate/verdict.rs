@@ -39,6 +39,23 @@ fn said(status: StatusCode, body: &[u8], key: Option<&Secret>) -> String {
     }
 }
 
+/// How many objects of the class were counted by GraphQL; `None` where it is switched off, which is told with 422, or kept from us.
+pub fn counted(answer: Result<Value, CollectionError>, class: &str) -> Result<Option<u64>, CollectionError> {
+    let answer = match answer {
+        Err(CollectionError::OneRefused(_) | CollectionError::Missing(_)) => return Ok(None),
+        answer => answer?,
+    };
+    match answer.pointer(&format!("/data/Aggregate/{class}/0/meta/count")).and_then(Value::as_u64) {
+        Some(count) => Ok(Some(count)),
+        // What fails in it is answered with success too.
+        None => {
+            let why = answer.pointer("/errors/0/message").and_then(Value::as_str).unwrap_or("it did not say why");
+            let reason = format!("it did not count its objects: {}", shown(why, None));
+            Err(CollectionError::Unavailable { reason, after: None })
+        }
+    }
+}
+
 /// What a status of gRPC means. Nearly all of them have the code UNKNOWN, and only their words tell.
 pub fn judge_grpc(status: &Status) -> CollectionError {
     let says = |words: &str| status.message().contains(words);
@@ -128,6 +145,23 @@ mod tests {
                 panic!()
             };
             assert!(reason.contains("busy") && after.is_some_and(|after| after.as_secs() == 7));
+        }
+    }
+
+    #[test]
+    fn a_count_that_failed_is_not_taken_for_a_server_that_cannot_count() {
+        let answered = |answer: Value| counted(Ok(answer), "C");
+        assert_eq!(answered(json!({"data": {"Aggregate": {"C": [{"meta": {"count": 7}}]}}})), Ok(Some(7)));
+        assert_eq!(counted(Err(CollectionError::OneRefused("graphql api is disabled".into())), "C"), Ok(None));
+        let down = CollectionError::Unavailable { reason: "down".into(), after: None };
+        assert_eq!(counted(Err(down.clone()), "C"), Err(down));
+        let failed = json!({"data": {"Aggregate": {"C": null}}, "errors": [{"message": "context deadline exceeded"}]});
+        for (answer, said) in [(failed, "context deadline exceeded"), (json!({}), "did not say why")] {
+            let told = answered(answer);
+            assert!(
+                matches!(&told, Err(CollectionError::Unavailable { reason, .. }) if reason.contains(said)),
+                "{told:?}"
+            );
         }
     }
 
