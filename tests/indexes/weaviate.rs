@@ -1,7 +1,7 @@
 //! Weaviate 1.38, the real server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -363,6 +363,43 @@ async fn every_request_is_one_of_the_published_contract() {
     }
     let wrong = Request { body: br#"{"class": 5}"#.to_vec(), ..requests[1].clone() };
     assert!(violations(&wrong).is_some(), "the contract is asked at all");
+}
+
+/// Each takes a call of its own, and the index sends several bulks at once.
+#[tokio::test]
+async fn no_more_metadata_change_at_once_than_the_configuration_says() {
+    const MOST: usize = 2;
+    let (made, under_way) = (Mutex::new(None), Arc::new((Mutex::new(0), Condvar::new())));
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = most.clone();
+    let address = serve(move |request| match request.method.as_str() {
+        "POST" => {
+            *made.lock().unwrap() = serde_json::from_slice::<Value>(&request.body).ok();
+            reply(200, json!({}))
+        }
+        "PATCH" => {
+            let (count, more) = &*under_way;
+            let mut now = count.lock().unwrap();
+            *now += 1;
+            seen.fetch_max(*now, Ordering::SeqCst);
+            more.notify_all();
+            // One too many would come by then.
+            let waited = more.wait_timeout_while(now, Duration::from_millis(50), |now| *now <= MOST);
+            *waited.unwrap().0 -= 1;
+            reply(204, Value::Null)
+        }
+        _ => made.lock().unwrap().clone().map_or(reply(404, Value::Null), |class| reply(200, class)),
+    });
+    let addresses = (format!("http://{address}"), "http://127.0.0.1:1".to_owned());
+    let class = class_of(&addresses, &format!("concurrency: {MOST}"), DIMENSIONS);
+    class.establish().await.unwrap();
+    let changes: Vec<PointMetadata> = (0..8).map(|chunk| metadata_of(&point("a", chunk, &json!({}), 1))).collect();
+    let bulks = changes.chunks(4).map(|bulk| class.set_metadata(bulk));
+    for done in futures_util::future::join_all(bulks).await {
+        assert_eq!(done, Ok(vec![]));
+    }
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= MOST, "{most} at once");
 }
 
 /// The contract of all indexes.

@@ -20,6 +20,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::Method;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, vector};
@@ -60,6 +61,8 @@ pub struct WeaviateClass {
     dimensions: usize,
     fields: Fields,
     settings: WeaviateSettings,
+    /// How many metadata may change at once, in all bulks together: each takes a call of its own.
+    merges: Semaphore,
 }
 
 impl WeaviateClass {
@@ -89,6 +92,7 @@ impl WeaviateClass {
             dimensions,
             fields: Fields::new(&settings.metadata),
             settings: settings.clone(),
+            merges: Semaphore::new(settings.concurrency),
         })
     }
 
@@ -215,6 +219,7 @@ impl WeaviateClass {
         let declared = Declared::read(&self.fields, &point.metadata).map_err(CollectionError::OneRefused)?;
         let body = json!({ "class": self.class, "properties": declared.to_merge(&self.fields, &point.metadata) });
         let path = format!("objects/{}/{}", self.class, point.id);
+        let _permit = self.merges.acquire().await.expect("the semaphore is never closed");
         self.rest.call(Method::PATCH, &path, Some(&body)).await.map(drop)
     }
 
