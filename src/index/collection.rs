@@ -144,6 +144,27 @@ pub struct RefusedPoint {
     pub by_system: bool,
 }
 
+/// What is made of the points of a call for the system, and the points that it cannot hold, of which nothing can be made. `make` gets the
+/// place of each point in the call, and tells why not.
+pub fn fitting<'a, T>(
+    points: &'a [Point],
+    make: impl Fn(usize, &'a Point) -> Result<T, String>,
+) -> (Vec<T>, Vec<RefusedPoint>) {
+    let (mut made, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
+    for (index, point) in points.iter().enumerate() {
+        match make(index, point) {
+            Ok(fits) => made.push(fits),
+            Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
+        }
+    }
+    (made, refused)
+}
+
+/// The end of a call that did all but these.
+pub fn done_but(refused: Vec<RefusedPoint>) -> Result<(), CollectionError> {
+    if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+}
+
 /// Why a call did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CollectionError {

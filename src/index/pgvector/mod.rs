@@ -23,7 +23,7 @@ use crate::settings::index::Metric;
 use crate::settings::pgvector::PgvectorSettings;
 
 use super::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
 };
 use schema::{Schema, Table};
 use session::{Parameters, Sessions};
@@ -76,18 +76,12 @@ impl PgvectorTable {
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
-        let (mut fine, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
-        for (index, point) in points.iter().enumerate() {
-            match nul_in(&point.document, &point.metadata) {
-                None => fine.push(point),
-                Some(what) => {
-                    let reason = format!("{what} holds the character U+0000, which PostgreSQL cannot store");
-                    refused.push(RefusedPoint { index, reason, by_system: false });
-                }
-            }
-        }
+        let (fine, refused) = fitting(points, |_, point| match nul_in(&point.document, &point.metadata) {
+            None => Ok(point),
+            Some(what) => Err(format!("{what} holds the character U+0000, which PostgreSQL cannot store")),
+        });
         self.upsert_fine(&fine).await?;
-        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+        done_but(refused)
     }
 
     async fn upsert_fine(&self, points: &[&Point]) -> Result<(), CollectionError> {

@@ -27,7 +27,7 @@ use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
 use super::collection::reserved::METADATA;
-use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, RefusedPoint};
+use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting};
 use super::http::{json, parse, unreadable};
 use super::typed::{Fields, Sought};
 use api::Api;
@@ -157,13 +157,7 @@ impl PineconeIndex {
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
-        let (mut records, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
-        for (index, point) in points.iter().enumerate() {
-            match record::of(point, &self.fields) {
-                Ok(record) => records.push(record),
-                Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
-            }
-        }
+        let (records, refused) = fitting(points, |_, point| record::of(point, &self.fields));
         if !records.is_empty() {
             let sent = records.len();
             let upsert = wire::Upsert { vectors: records, namespace: &self.settings.namespace };
@@ -173,7 +167,7 @@ impl PineconeIndex {
                 return Err(CollectionError::Unavailable { reason, after: None });
             }
         }
-        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+        done_but(refused)
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {

@@ -23,7 +23,7 @@ use crate::settings::qdrant::QdrantSettings;
 
 use super::collection::reserved::{CHUNK, DOCUMENT};
 use super::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
 };
 use super::grpc::Client;
 use super::sift::Sift;
@@ -144,20 +144,15 @@ impl Qdrant {
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
-        let (mut fit, mut refused) = (Vec::with_capacity(points.len()), Vec::new());
-        for (index, point) in points.iter().enumerate() {
-            match payload::write(&point.metadata, &point.document, point.chunk) {
-                Ok(payload) => {
-                    fit.push(PointStruct { id: Some(id(&point.id)), payload, vectors: Some(vectors(&point.vector)) })
-                }
-                Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
-            }
-        }
-        if !fit.is_empty() {
-            let question = Upsert { collection: self.collection.clone(), wait: true, points: fit };
+        let (points, refused) = fitting(points, |_, point| {
+            let payload = payload::write(&point.metadata, &point.document, point.chunk)?;
+            Ok(PointStruct { id: Some(id(&point.id)), payload, vectors: Some(vectors(&point.vector)) })
+        });
+        if !points.is_empty() {
+            let question = Upsert { collection: self.collection.clone(), wait: true, points };
             verdict::check_applied([self.ask::<WriteAnswer>("/qdrant.Points/Upsert", question).await?.update])?;
         }
-        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+        done_but(refused)
     }
 
     /// Qdrant refuses the payload of a point that it does not hold, so it is asked first which it holds.

@@ -30,7 +30,8 @@ use crate::settings::weaviate::WeaviateSettings;
 
 use super::collection::reserved::{CHUNK, DOCUMENT, METADATA};
 use super::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint, done_but,
+    fitting,
 };
 use super::concurrent::concurrently;
 use super::grpc;
@@ -168,16 +169,11 @@ impl WeaviateClass {
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
         self.need_class().await?;
-        let (mut objects, mut places, mut refused) = (Vec::with_capacity(points.len()), Vec::new(), Vec::new());
-        for (index, point) in points.iter().enumerate() {
-            match Declared::read(&self.fields, &point.metadata) {
-                Ok(declared) => {
-                    objects.push(object::object(point, &self.class, declared));
-                    places.push(index);
-                }
-                Err(reason) => refused.push(RefusedPoint { index, reason, by_system: false }),
-            }
-        }
+        let (made, mut refused) = fitting(points, |index, point| {
+            let declared = Declared::read(&self.fields, &point.metadata)?;
+            Ok((index, object::object(point, &self.class, declared)))
+        });
+        let (places, objects): (Vec<usize>, Vec<_>) = made.into_iter().unzip();
         if !objects.is_empty() {
             let reply: BatchObjectsReply = self.unary(BATCH_OBJECTS, BatchObjects { objects }).await?;
             let failed = verdict::failures(reply, &places)?;
@@ -197,7 +193,7 @@ impl WeaviateClass {
             }
         }
         refused.sort_unstable_by_key(|refused| refused.index);
-        if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+        done_but(refused)
     }
 
     async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {

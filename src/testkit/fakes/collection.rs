@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{Fault, Faults, SLOW};
 use crate::index::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint,
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint, done_but,
 };
 use crate::index::distance::Scorer;
 use crate::settings::index::Metric;
@@ -235,7 +235,7 @@ impl Collection for FakeCollection {
             self.write(call, |held| held.extend(fine.into_iter().map(|(_, point)| (point.id, point.clone())))).await?;
             let named = |(index, _)| RefusedPoint { index, reason: reason(), by_system: true };
             let refused: Vec<RefusedPoint> = refused.into_iter().map(named).collect();
-            if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
+            done_but(refused)
         }
         .boxed()
     }
