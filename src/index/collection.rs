@@ -73,6 +73,8 @@ pub struct Nearest<'a> {
 /// A point that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbour {
+    /// Its id, which tells it from that of another pipeline for the same chunk.
+    pub id: Uuid,
     /// The document.
     pub document: DocumentId,
     /// The number of the chunk in it.

@@ -56,6 +56,7 @@ impl<'a> Sift<'a> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use uuid::Uuid;
 
     use crate::document::DocumentId;
 
@@ -75,7 +76,7 @@ mod tests {
     ) -> (Result<Vec<usize>, CollectionError>, Vec<usize>) {
         let point = |n: usize| {
             let document = DocumentId::new("d").unwrap();
-            (n >= others).then(|| (Neighbour { document, chunk: n, score: 0.0 }, json!({ "n": n })))
+            (n >= others).then(|| (Neighbour { id: Uuid::nil(), document, chunk: n, score: 0.0 }, json!({ "n": n })))
         };
         let filter = Filter::from_json(&filter).unwrap();
         let (mut sift, mut asked) = (Sift::new(&filter, limit), Vec::new());

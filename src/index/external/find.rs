@@ -27,7 +27,9 @@ impl ExternalIndex {
                 found => found.map_err(|error| self.known(error))?,
             };
             let all = found.len() < limit || limit == most;
-            let ours: Vec<Neighbour> = found.into_iter().flatten().collect();
+            // Another pipeline may have a document of the same name there.
+            let is_ours = |point: &Neighbour| self.ids.of(&point.document, point.chunk) == point.id;
+            let ours: Vec<Neighbour> = found.into_iter().flatten().filter(is_ours).collect();
             let asked = Arc::clone(&query);
             let hits = self.ledger(move |ledger| hits(ledger, ours, &asked)).await?;
             if hits.len() == query.k || all {
@@ -48,7 +50,7 @@ fn hits(ledger: &Ledger, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit
     let held: HashMap<_, _> = ids.iter().zip(ledger.points_of(&ids)?).collect();
     let mut seen: HashSet<DocumentId> = query.except.iter().cloned().collect();
     let (mut hits, mut keys) = (Vec::new(), Vec::new());
-    for Neighbour { document, chunk, score } in found {
+    for Neighbour { document, chunk, score, .. } in found {
         let held = held.get(&document).and_then(Option::as_ref);
         let point = held.and_then(|held| Some((held.metadata.as_ref()?, held.chunks.get(chunk)?.key)));
         let Some((metadata, key)) = point.filter(|_| seen.insert(document.clone())) else { continue };
@@ -70,15 +72,20 @@ fn hits(ledger: &Ledger, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use serde_json::json;
     use tempfile::TempDir;
 
-    use crate::document::Vector;
-    use crate::index::{ExternalIndex, Filter, Hit, Query, VectorIndex};
+    use crate::document::{DocumentId, Vector};
+    use crate::index::collection::Point;
+    use crate::index::distance::Scorer;
+    use crate::index::external::PointIds;
+    use crate::index::{Collection, ExternalIndex, Filter, Hit, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, VectorSource};
+    use crate::settings::index::Metric;
     use crate::testkit::fakes::{FakeCollection, Fault, write_all};
 
     struct Stage {
@@ -134,6 +141,27 @@ mod tests {
         assert_eq!(found(1).await.len(), 2);
         stage.write_to_the_ledger_alone(priced("a", 2)).await;
         assert_eq!((found(1).await, found(2).await), (vec!["b/0".to_owned()], vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn points_of_another_pipeline_are_passed_by_though_their_document_has_the_name_of_one_of_ours() {
+        let stage = Stage::new().await;
+        write_all(&stage.index, [write("a", vec![here("far")]), write("b", vec![here("b")])].into()).await.unwrap();
+        let document = DocumentId::new("a").unwrap();
+        let theirs = (0..9).map(|chunk| Point {
+            id: PointIds::new("another").of(&document, chunk),
+            document: document.clone(),
+            chunk: 0,
+            metadata: "{}".into(),
+            vector: vector("near"),
+        });
+        stage.collection.upsert(&theirs.collect::<Vec<_>>()).await.unwrap();
+        let query = Query { vector: vector("near"), k: 2, filter: None, except: None, with_vectors: false };
+        let hits = stage.index.search(query).await.unwrap();
+        let scorer = Scorer::new(Metric::Cosine, &vector("near"));
+        let found: BTreeMap<_, _> = hits.iter().map(|hit| (hit.id.as_str(), hit.score)).collect();
+        let expected = [("a", "far"), ("b", "b")].map(|(name, text)| (name, scorer.score(&vector(text))));
+        assert_eq!(found, expected.into());
     }
 
     #[tokio::test(start_paused = true)]

@@ -333,4 +333,12 @@ pub struct Found {
     pub columns: Vec<FieldData>,
     #[prost(float, repeated, tag = "4")]
     pub scores: Vec<f32>,
+    #[prost(message, optional, tag = "5")]
+    pub ids: Option<Ids>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Ids {
+    #[prost(message, optional, tag = "2")]
+    pub texts: Option<Strings>,
 }

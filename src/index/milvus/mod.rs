@@ -304,13 +304,15 @@ impl Milvus {
     }
 
     fn neighbours(&self, found: &Found) -> Result<Vec<Option<Neighbour>>, CollectionError> {
+        let ids = found.ids.as_ref().and_then(|ids| ids.texts.as_ref()).map_or(&[][..], |ids| &ids.data);
         let documents = column(&found.columns, DOCUMENT).and_then(strings).unwrap_or_default();
         let chunks = column(&found.columns, CHUNK).and_then(longs).unwrap_or_default();
-        if [documents.len(), chunks.len()] != [found.scores.len(); 2] {
+        if [ids.len(), documents.len(), chunks.len()] != [found.scores.len(); 3] {
             return Err(unreadable("Search"));
         }
-        let each = found.scores.iter().zip(documents).zip(chunks).map(|((score, document), chunk)| {
+        let each = found.scores.iter().zip(ids).zip(documents).zip(chunks).map(|(((score, id), document), chunk)| {
             Some(Neighbour {
+                id: id.parse().ok()?,
                 document: DocumentId::new(document).ok()?,
                 chunk: usize::try_from(*chunk).ok()?,
                 score: self.score(*score),

@@ -133,7 +133,7 @@ impl PgvectorTable {
         let condition = filter::translate(nearest.filter, 3);
         let distance = self.schema.distance("$1");
         let sql = format!(
-            "SELECT document, chunk, ({distance})::float8 FROM {} WHERE {} ORDER BY {distance} LIMIT $2",
+            "SELECT id, document, chunk, ({distance})::float8 FROM {} WHERE {} ORDER BY {distance} LIMIT $2",
             self.schema.table, condition.sql
         );
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&vector, &limit];
@@ -150,15 +150,16 @@ impl PgvectorTable {
 
     /// Any column of a row of others may be empty.
     fn neighbour(&self, row: &Row) -> Option<Neighbour> {
-        let document = DocumentId::new(row.get::<_, Option<&str>>(0)?).ok()?;
-        let chunk = usize::try_from(row.get::<_, Option<i32>>(1)?).ok()?;
-        let distance: f64 = row.get::<_, Option<_>>(2)?;
+        let id = row.get::<_, Option<_>>(0)?;
+        let document = DocumentId::new(row.get::<_, Option<&str>>(1)?).ok()?;
+        let chunk = usize::try_from(row.get::<_, Option<i32>>(2)?).ok()?;
+        let distance: f64 = row.get::<_, Option<_>>(3)?;
         let score = match self.schema.metric {
             Metric::Cosine => 1.0 - distance,
             // `<#>` is the negative product: the index only knows ascending order.
             Metric::Dot | Metric::L2 => -distance,
         };
-        Some(Neighbour { document, chunk, score: score as f32 })
+        Some(Neighbour { id, document, chunk, score: score as f32 })
     }
 
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {

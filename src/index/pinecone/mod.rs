@@ -209,13 +209,14 @@ impl PineconeIndex {
     }
 
     fn neighbour(&self, found: &wire::Match) -> Option<Neighbour> {
+        let id = found.id.parse().ok()?;
         let (document, chunk) = chunk_of(&found.metadata)?;
         let score = match self.settings.metric {
             Metric::Cosine | Metric::Dot => found.score,
             // Pinecone gives the square of the distance.
             Metric::L2 => -found.score.max(0.0).sqrt(),
         };
-        Some(Neighbour { document, chunk, score })
+        Some(Neighbour { id, document, chunk, score })
     }
 
     /// Asks until where searches have seen, when a write of this process may not be among it.

@@ -99,6 +99,7 @@ pub struct Matches {
 
 #[derive(Deserialize)]
 pub struct Match {
+    pub id: String,
     #[serde(default)]
     pub score: f32,
     #[serde(default)]

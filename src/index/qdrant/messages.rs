@@ -263,6 +263,8 @@ pub struct QueryAnswer {
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Scored {
+    #[prost(message, optional, tag = "1")]
+    pub id: Option<PointId>,
     #[prost(btree_map = "string, message", tag = "2")]
     pub payload: Payload,
     #[prost(float, tag = "3")]

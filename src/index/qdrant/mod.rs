@@ -227,9 +227,9 @@ impl Qdrant {
             with_payload: Some(with_payload),
         };
         let found = self.ask::<QueryAnswer>("/qdrant.Points/Query", question).await?.points;
-        let each = found.into_iter().map(|Scored { payload, score }| {
+        let each = found.into_iter().map(|Scored { id, payload, score }| {
             let (document, chunk, metadata) = payload::read(payload)?;
-            Some((Neighbour { document, chunk, score: self.score(score) }, metadata))
+            Some((Neighbour { id: uuid(id.as_ref()?)?, document, chunk, score: self.score(score) }, metadata))
         });
         Ok(each.collect())
     }

@@ -258,13 +258,14 @@ impl WeaviateClass {
 
     fn neighbour(&self, found: &Found) -> Option<Neighbour> {
         let (document, chunk) = of(found)?;
-        let distance = found.metadata.as_ref().map_or(0.0, |metadata| metadata.distance);
+        let metadata = found.metadata.as_ref()?;
+        let (id, distance) = (metadata.id.parse().ok()?, metadata.distance);
         let score = match self.settings.metric {
             Metric::Cosine => 1.0 - distance,
             Metric::Dot => -distance,
             Metric::L2 => -distance.max(0.0).sqrt(),
         };
-        Some(Neighbour { document, chunk, score })
+        Some(Neighbour { id, document, chunk, score })
     }
 
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {

@@ -269,6 +269,7 @@ impl Collection for FakeCollection {
                 nearest.filter.is_none_or(|filter| filter.matches(&metadata))
             };
             let neighbour = |point: Point| Neighbour {
+                id: point.id,
                 score: scorer.score(&point.vector),
                 document: point.document,
                 chunk: point.chunk,

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use vectide::index::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
 };
+use vectide::index::distance::Scorer;
+use vectide::index::external::PointIds;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 
@@ -258,6 +260,21 @@ pub async fn points_of_others_hide_none_of_ours(backend: &dyn Backend) {
             assert_eq!(hits.len(), found, "{filter:?}: {k}");
         }
     }
+}
+
+/// Though it is of a document of the same name.
+pub async fn a_point_of_another_pipeline_is_not_taken_for_one_of_ours(backend: &dyn Backend) {
+    let collection = established(backend, "shared").await;
+    let ours = point("a", 0, &json!({"price": 1}), 1);
+    let theirs =
+        Point { id: PointIds::new("another").of(&ours.document, 0), vector: vector(50, DIMENSIONS), ..ours.clone() };
+    collection.upsert(std::slice::from_ref(&theirs)).await.unwrap();
+    let shop = Shop::open(tempfile::tempdir().unwrap(), Place::Collection(collection), true);
+    shop.index.prepare().await.unwrap();
+    shop.write(vec![write("a", &json!({"price": 1}), &[1])]).await.unwrap();
+    let hits = shop.near(theirs.vector.clone(), 1, None).await.unwrap();
+    let score = Scorer::new(Metric::Cosine, &theirs.vector).score(&ours.vector);
+    assert!(hits.len() == 1 && (hits[0].score - score).abs() < 1e-3, "{hits:?} should be as near as {score}");
 }
 
 /// What the calls of a collection are made with.

@@ -99,6 +99,7 @@ macro_rules! contract {
             a_collection_that_was_dropped_is_filled_again_without_embedding,
             points_of_others_are_not_written_over,
             points_of_others_hide_none_of_ours,
+            a_point_of_another_pipeline_is_not_taken_for_one_of_ours,
             nobody_there_is_waited_for,
             a_server_that_never_answers_is_waited_for,
             a_server_that_answers_too_late_is_waited_for,
