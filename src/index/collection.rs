@@ -248,7 +248,4 @@ pub trait Collection: Send + Sync + 'static {
     fn most_neighbours(&self) -> usize {
         10_000
     }
-
-    /// Those of these points that it holds, in any order: to compare it with the ledger. Sees every write that was answered.
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>>;
 }

@@ -15,6 +15,8 @@ pub mod filter;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod http;
+#[cfg(feature = "testkit")]
+pub mod inspect;
 #[cfg(feature = "milvus")]
 pub mod milvus;
 #[cfg(feature = "pgvector")]

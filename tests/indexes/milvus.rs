@@ -8,8 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
+use vectide::index::collection::{CollectionError, Established, Nearest, Point};
 use vectide::index::grpc::Client;
+use vectide::index::inspect::Inspect;
 use vectide::index::milvus::Milvus;
 use vectide::settings::Secret;
 use vectide::settings::Span;
@@ -206,12 +207,12 @@ impl Subject for Lite {
 }
 
 impl Backend for Lite {
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect> {
         let settings = MilvusSettings { metric, ..settings(&self.url, name) };
         Arc::new(Milvus::new(&settings, "contract", dimensions).unwrap())
     }
 
-    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect> {
         let settings = MilvusSettings { timeout: Span::new(timeout), ..settings(&with_port(&self.url, port), name) };
         Arc::new(Milvus::new(&settings, "contract", DIMENSIONS).unwrap())
     }

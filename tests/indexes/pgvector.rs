@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
 use vectide::index::distance::Scorer;
+use vectide::index::inspect::Inspect;
 use vectide::index::pgvector::PgvectorTable;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
@@ -89,13 +90,13 @@ impl Subject for Postgres {
 }
 
 impl Backend for Postgres {
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect> {
         let settings =
             PgvectorSettings { metric, ..settings(&self.url, &format!("collection: {name}, password: secret")) };
         Arc::new(PgvectorTable::new(&settings, "contract", dimensions).unwrap())
     }
 
-    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect> {
         let more = format!("collection: {name}, password: secret, timeout: {}ms", timeout.as_millis());
         Arc::new(table(&with_port(&self.url, port), &more))
     }

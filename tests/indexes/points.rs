@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::document::{DocumentId, Vector};
 use vectide::index::Filter;
-use vectide::index::collection::{Collection, CollectionError, Nearest, Neighbour, Point, PointMetadata};
+use vectide::index::collection::{CollectionError, Nearest, Neighbour, Point, PointMetadata};
 use vectide::index::distance::Scorer;
 use vectide::index::external::PointIds;
+use vectide::index::inspect::Inspect;
 use vectide::settings::index::Metric;
 
 pub const DIMENSIONS: usize = 16;
@@ -33,7 +34,7 @@ pub fn metadata_of(point: &Point) -> PointMetadata {
 }
 
 /// Of the points that are asked for, these are there, as they were written but for the last digit of a vector.
-pub async fn assert_holds(index: &dyn Collection, asked: &[Point], expected: &[&Point]) {
+pub async fn assert_holds(index: &dyn Inspect, asked: &[Point], expected: &[&Point]) {
     let ids: Vec<Uuid> = asked.iter().map(|point| point.id).collect();
     let mut found = index.fetch(&ids).await.unwrap();
     found.sort_unstable_by_key(|point| point.id);
@@ -47,12 +48,12 @@ pub async fn assert_holds(index: &dyn Collection, asked: &[Point], expected: &[&
 }
 
 /// The nearest points of a collection that has none of others.
-pub async fn near(index: &dyn Collection, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
+pub async fn near(index: &dyn Inspect, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
     Ok(index.nearest(nearest).await?.into_iter().map(|found| found.expect("it is a point of ours")).collect())
 }
 
 /// The nearest of these points, which are all that the collection has, are those of an exact search, with its scores.
-pub async fn assert_scores(index: &dyn Collection, metric: Metric, points: &[Point]) {
+pub async fn assert_scores(index: &dyn Inspect, metric: Metric, points: &[Point]) {
     let vector = vector(1_000_000, DIMENSIONS);
     let scorer = Scorer::new(metric, &vector);
     let mut expected: Vec<(f32, &str)> =
@@ -67,7 +68,7 @@ pub async fn assert_scores(index: &dyn Collection, metric: Metric, points: &[Poi
 }
 
 /// Of these points, which are all that the collection has, by cosine those come that the filter matches; says how many.
-pub async fn assert_filtered(index: &dyn Collection, points: &[Point], vector: &[f32], json: &Value) -> usize {
+pub async fn assert_filtered(index: &dyn Inspect, points: &[Point], vector: &[f32], json: &Value) -> usize {
     let filter = Filter::from_json(json).unwrap();
     let found = near(index, Nearest { vector, filter: Some(&filter), limit: 200 }).await;
     let found = found.unwrap_or_else(|error| panic!("{json}: {error}"));

@@ -10,6 +10,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use vectide::index::collection::{Collection, CollectionError, Point};
 use vectide::index::grpc::Client;
+use vectide::index::inspect::Inspect;
 use vectide::index::qdrant::Qdrant;
 use vectide::settings::Secret;
 use vectide::settings::Span;
@@ -116,12 +117,12 @@ impl Subject for StandIn {
 }
 
 impl Backend for StandIn {
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect> {
         let settings = QdrantSettings { metric, ..settings(&self.url, name) };
         Arc::new(Qdrant::new(&settings, "contract", dimensions).unwrap())
     }
 
-    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect> {
         let settings = QdrantSettings { timeout: Span::new(timeout), ..settings(&with_port(&self.url, port), name) };
         Arc::new(Qdrant::new(&settings, "contract", DIMENSIONS).unwrap())
     }

@@ -7,6 +7,7 @@ use futures_util::TryFutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
+use vectide::index::inspect::Inspect;
 
 use crate::certificates::{Beginning, Certificates, ELSEWHERE};
 use crate::contract::{assert_same, block_on};
@@ -25,7 +26,7 @@ struct Reached {
 }
 
 impl Reached {
-    fn is_used_for_its_authority_alone<S: DeserializeOwned, C: Collection>(
+    fn is_used_for_its_authority_alone<S: DeserializeOwned, C: Inspect>(
         &self,
         certificates: &Certificates,
         make: impl Fn(&S, &str, usize) -> Result<C, String>,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::index::Filter;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point, PointMetadata};
+use vectide::index::inspect::Inspect;
 use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
 
@@ -440,13 +441,13 @@ impl Subject for Real {
 }
 
 impl Backend for Real {
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect> {
         let metric = serde_json::to_value(metric).unwrap();
         let more = format!("collection: {}, metric: {}", class_name(name), metric.as_str().unwrap());
         Arc::new(class_of(&self.0, &more, dimensions))
     }
 
-    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect> {
         let addresses = (with_port(&self.0.0, port), with_port(&self.0.1, port));
         let more = format!("collection: {}, timeout: {}ms", class_name(name), timeout.as_millis());
         Arc::new(class_of(&addresses, &more, DIMENSIONS))

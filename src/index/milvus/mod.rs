@@ -4,6 +4,8 @@
 //! change a row without its vector (newer servers only read it back by themselves), so new metadata is written with the whole point.
 
 mod filter;
+#[cfg(feature = "testkit")]
+mod inspect;
 mod messages;
 mod rows;
 mod schema;
@@ -34,9 +36,6 @@ use schema::{CHUNK, DOCUMENT, ID, METADATA, VECTOR, check_fields, fields, is_nam
 
 /// The most bytes in one call: servers take 64 MiB, and older ones hold several copies.
 const MAX_CALL: usize = 16 << 20;
-
-/// The most rows that are asked for by id at once; each comes with its vector.
-const MAX_FETCHED: usize = 1_000;
 
 macro_rules! method {
     ($name:literal) => {
@@ -328,15 +327,6 @@ impl Milvus {
             Metric::L2 => -found.max(0.0).sqrt(),
         }
     }
-
-    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_FETCHED) {
-            let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
-            points.extend(rows::read(&found.columns, self.dimensions).ok_or_else(|| unreadable("Query"))?);
-        }
-        Ok(points)
-    }
 }
 
 impl Collection for Milvus {
@@ -370,10 +360,6 @@ impl Collection for Milvus {
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
-    }
-
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        self.try_fetch(ids).boxed()
     }
 }
 

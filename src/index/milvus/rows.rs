@@ -1,8 +1,5 @@
-//! Points as the columns that Milvus takes and gives.
+//! Points as the columns that Milvus takes, and the values of those that it gives.
 
-use serde_json::Value;
-
-use crate::document::DocumentId;
 use crate::index::collection::Point;
 
 use super::messages::{Column, DataType, FieldData, Floats, Jsons, Longs, Scalar, Scalars, Strings, Vectors};
@@ -33,31 +30,6 @@ pub fn write(points: &[Point], dimensions: usize) -> Vec<FieldData> {
         field(CHUNK, DataType::Int64, scalars(Scalar::Longs(Longs { data: chunks }))),
         field(METADATA, DataType::Json, scalars(Scalar::Jsons(Jsons { data: metadata }))),
     ]
-}
-
-/// Points of the columns of an answer; `None` when they are none of ours.
-pub fn read(columns: &[FieldData], dimensions: usize) -> Option<Vec<Point>> {
-    // An answer without rows may be one without columns.
-    let Some(ids) = column(columns, ID) else { return columns.is_empty().then(Vec::new) };
-    let ids = strings(ids)?;
-    let numbers = match &column(columns, VECTOR)?.column {
-        Some(Column::Vectors(Vectors { floats: Some(floats), .. })) => floats.data.as_slice(),
-        _ => &[],
-    };
-    let (documents, chunks) = (strings(column(columns, DOCUMENT)?)?, longs(column(columns, CHUNK)?)?);
-    let metadata = jsons(column(columns, METADATA)?)?;
-    let each = ids.iter().enumerate().map(|(at, id)| {
-        // As text it may have other spaces or another form of a number than the one that was written.
-        let metadata: Value = serde_json::from_slice(metadata.get(at)?).ok()?;
-        Some(Point {
-            id: id.parse().ok()?,
-            document: DocumentId::new(documents.get(at)?).ok()?,
-            chunk: usize::try_from(*chunks.get(at)?).ok()?,
-            metadata: metadata.to_string().into(),
-            vector: numbers.get(at * dimensions..(at + 1) * dimensions)?.into(),
-        })
-    });
-    each.collect()
 }
 
 /// The column of this name.

@@ -3,12 +3,13 @@
 //! One row a point. A statement is a transaction: a call is done as a whole or not at all, and durable when it is answered.
 
 mod filter;
+#[cfg(feature = "testkit")]
+mod inspect;
 mod schema;
 mod session;
 mod verdict;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -161,24 +162,6 @@ impl PgvectorTable {
         };
         Some(Neighbour { id, document, chunk, score: score as f32 })
     }
-
-    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let sql = format!(
-            "SELECT id, document, chunk, embedding, metadata::text FROM {} WHERE id = ANY($1)",
-            self.schema.table
-        );
-        let rows = self.query(&sql, &[&ids]).await?;
-        let point = |row: &Row| {
-            Ok(Point {
-                id: row.get(0),
-                document: document(row, 1)?,
-                chunk: row.get::<_, i32>(2) as usize,
-                vector: row.get::<_, Vector>(3).to_vec().into(),
-                metadata: Arc::from(row.get::<_, &str>(4)),
-            })
-        };
-        rows.iter().map(point).collect()
-    }
 }
 
 /// PostgreSQL's texts hold every character but NUL, and it does not say in which point it found one.
@@ -189,11 +172,6 @@ fn nul_in(document: &DocumentId, metadata: &str) -> Option<String> {
     // An escaped backslash before `u0000` is no NUL.
     let field = metadata.contains("\\u0000").then(|| schema::field_with_nul(metadata)).flatten()?;
     Some(format!("the metadata `{field}`"))
-}
-
-fn document(row: &Row, column: usize) -> Result<DocumentId, CollectionError> {
-    DocumentId::new(row.get::<_, &str>(column))
-        .map_err(|error| CollectionError::Fatal(format!("a row holds a document id that is none: {error}")))
 }
 
 impl Collection for PgvectorTable {
@@ -235,9 +213,5 @@ impl Collection for PgvectorTable {
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
-    }
-
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        self.try_fetch(ids).boxed()
     }
 }

@@ -1,6 +1,5 @@
-//! Calls to Pinecone: where the index is, and up to which write its searches have seen.
+//! Calls to Pinecone, and where the index is.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -27,9 +26,6 @@ pub(super) struct Api {
     index: String,
     /// Where the index is, as the API said last.
     host: Mutex<Option<Url>>,
-    /// The largest number of a write of this process, and of what a search has seen.
-    written: AtomicU64,
-    seen: AtomicU64,
 }
 
 impl Api {
@@ -48,14 +44,7 @@ impl Api {
         let (ca_file, timeout) = (settings.ca_file.as_deref(), settings.timeout.as_duration());
         let advice = "leave it out for Pinecone's own";
         let http = http::Client::new(&settings.url, advice, ca_file, headers, timeout, settings.concurrency)?;
-        Ok(Self {
-            http,
-            key,
-            index: index.to_owned(),
-            host: Mutex::default(),
-            written: AtomicU64::new(0),
-            seen: AtomicU64::new(0),
-        })
+        Ok(Self { http, key, index: index.to_owned(), host: Mutex::default() })
     }
 
     /// One call, and its answer, which is no error.
@@ -84,10 +73,7 @@ impl Api {
         if matches!(answer, Err(CollectionError::Missing(_))) {
             self.forget_host();
         }
-        let answer = answer?;
-        note(&answer.headers, "x-pinecone-request-lsn", &self.written);
-        note(&answer.headers, "x-pinecone-max-indexed-lsn", &self.seen);
-        parse(&answer.body)
+        parse(&answer?.body)
     }
 
     async fn host(&self) -> Result<Url, CollectionError> {
@@ -124,22 +110,5 @@ impl Api {
             Err(CollectionError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// The number of the last write of this process.
-    pub(super) fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
-    }
-
-    /// Up to which write the last search had seen.
-    pub(super) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
-    }
-}
-
-fn note(headers: &HeaderMap, name: &'static str, number: &AtomicU64) {
-    let found = headers.get(HeaderName::from_static(name)).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    if let Some(found) = found {
-        number.fetch_max(found, Ordering::Relaxed);
     }
 }

@@ -4,12 +4,12 @@
 //! beside them, because Pinecone has no null, nothing nested, and only 64-bit floats as numbers. Metadata are never changed alone: that
 //! cannot remove a key, so the whole record is written again.
 //!
-//! Pinecone answers a write before a search sees it. Each write has a number, and each search says up to which it has seen:
-//! [`Collection::fetch`] compares the two and is [`CollectionError::Unavailable`] until all writes of this process are seen. A search
-//! does not wait.
+//! Pinecone answers a write before a search sees it, and a search does not wait.
 
 mod api;
 mod filter;
+#[cfg(feature = "testkit")]
+mod inspect;
 mod names;
 mod record;
 mod verdict;
@@ -26,9 +26,8 @@ use uuid::Uuid;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
-use super::collection::reserved::METADATA;
 use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting};
-use super::http::{json, parse, unreadable};
+use super::http::{json, parse};
 use super::typed::{Fields, Sought};
 use api::Api;
 use record::chunk_of;
@@ -38,8 +37,6 @@ const MAX_RECORDS: usize = 1_000;
 /// Below the 2 MB that Pinecone takes, for numbers that are longer than most.
 const MAX_BYTES: usize = 3 << 19;
 const BYTES_A_NUMBER: usize = 12;
-/// The most ids in a fetch: they stand in the address.
-const MAX_FETCHED: usize = 100;
 /// An answer with the metadata of more records could exceed the 4 MB that Pinecone gives.
 const MAX_NEIGHBOURS: usize = 1_000;
 /// How soon to ask again for what is under way.
@@ -218,67 +215,6 @@ impl PineconeIndex {
         };
         Some(Neighbour { id, document, chunk, score })
     }
-
-    /// Asks until where searches have seen, when a write of this process may not be among it.
-    async fn catch_up(&self) -> Result<(), CollectionError> {
-        let written = self.api.written();
-        if self.api.seen() >= written {
-            return Ok(());
-        }
-        let mut any = vec![0.0; self.dimensions];
-        any[0] = 1.0;
-        let query = wire::Query {
-            vector: &any,
-            top_k: 1,
-            filter: None,
-            include_metadata: false,
-            namespace: &self.settings.namespace,
-        };
-        self.query(&query).await?;
-        let seen = self.api.seen();
-        if seen < written {
-            return Err(CollectionError::Unavailable {
-                reason: format!("its writes up to number {written} are not all in the index yet, which is at {seen}"),
-                after: Some(SOON),
-            });
-        }
-        Ok(())
-    }
-
-    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        self.catch_up().await?;
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_FETCHED) {
-            let mut path = format!("vectors/fetch?namespace={}", encoded(&self.settings.namespace));
-            ids.iter().for_each(|id| path.push_str(&format!("&ids={id}")));
-            let fetched = match self.api.ask::<wire::Fetched>(Method::GET, &path, None::<&()>).await {
-                Ok(fetched) => fetched,
-                Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => continue,
-                Err(error) => return Err(error),
-            };
-            for record in fetched.vectors.into_values() {
-                let id = record.id.parse().map_err(|error| unreadable(&format!("the id of a record: {error}")))?;
-                let (document, chunk) = chunk_of(&record.metadata).ok_or_else(|| changed(&record.id))?;
-                let metadata = record.metadata.get(METADATA).and_then(Value::as_str).unwrap_or("{}").into();
-                points.push(Point { id, document, chunk, metadata, vector: record.values.into() });
-            }
-        }
-        Ok(points)
-    }
-}
-
-fn changed(id: &str) -> CollectionError {
-    CollectionError::Fatal(format!("its record `{id}` says no document and chunk: it was changed by another program"))
-}
-
-/// As a part of a query.
-fn encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 fn metric(metric: Metric) -> &'static str {
@@ -333,10 +269,6 @@ impl Collection for PineconeIndex {
 
     fn most_neighbours(&self) -> usize {
         MAX_NEIGHBOURS
-    }
-
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        self.try_fetch(ids).boxed()
     }
 }
 

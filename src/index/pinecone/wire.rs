@@ -105,18 +105,3 @@ pub struct Match {
     #[serde(default)]
     pub metadata: Map<String, Value>,
 }
-
-#[derive(Deserialize)]
-pub struct Fetched {
-    #[serde(default)]
-    pub vectors: HashMap<String, FetchedRecord>,
-}
-
-#[derive(Deserialize)]
-pub struct FetchedRecord {
-    pub id: String,
-    #[serde(default)]
-    pub values: Vec<f32>,
-    #[serde(default)]
-    pub metadata: Map<String, Value>,
-}

@@ -4,6 +4,8 @@
 //! replaces the payload and leaves the vector. With cosine, Qdrant scales vectors to length 1 when it takes them.
 
 mod filter;
+#[cfg(feature = "testkit")]
+mod inspect;
 mod messages;
 mod payload;
 mod verdict;
@@ -30,15 +32,12 @@ use super::sift::Sift;
 use messages::{
     BatchAnswer, CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter, Get,
     GetAnswer, GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query, QueryAnswer,
-    QueryPoints, Retrieved, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors,
-    VectorsConfig, With, WriteAnswer,
+    QueryPoints, Scored, Selector, UpdateBatch, Upsert, Vector, VectorInput, VectorParams, Vectors, VectorsConfig,
+    With, WriteAnswer,
 };
 
 /// The most bytes in one call. Servers set no limit; each call is held in memory.
 const MAX_CALL: usize = 16 << 20;
-
-/// The most points that are asked for by id at once; each comes with its vector.
-const MAX_FETCHED: usize = 1_000;
 
 /// One collection of one server.
 pub struct Qdrant {
@@ -241,23 +240,6 @@ impl Qdrant {
             Metric::L2 => -found,
         }
     }
-
-    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_FETCHED) {
-            let all = Some(With { all: Some(true), only: None });
-            let question = Get {
-                collection: self.collection.clone(),
-                ids: ids.iter().map(id).collect(),
-                with_payload: all.clone(),
-                with_vectors: all,
-            };
-            let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
-            let read = found.into_iter().map(|point| point_of(point).ok_or_else(strange));
-            points.extend(read.collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(points)
-    }
 }
 
 impl Collection for Qdrant {
@@ -296,16 +278,6 @@ impl Collection for Qdrant {
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
     }
-
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        self.try_fetch(ids).boxed()
-    }
-}
-
-fn strange() -> CollectionError {
-    CollectionError::Unfit(format!(
-        "it holds points without `{DOCUMENT}` and `{CHUNK}`, which Vectide did not write; choose another `index.collection`"
-    ))
 }
 
 fn is_name(name: &str) -> bool {
@@ -337,16 +309,4 @@ fn selector(ids: &[Uuid]) -> Selector {
 
 fn vectors(vector: &[f32]) -> Vectors {
     Vectors { unnamed: Some(Vector { data: Vec::new(), dense: Some(Dense { data: vector.to_vec() }) }) }
-}
-
-fn point_of(found: Retrieved) -> Option<Point> {
-    let vector = found.vectors?.unnamed?;
-    let (document, chunk, metadata) = payload::read(found.payload)?;
-    Some(Point {
-        id: uuid(found.id.as_ref()?)?,
-        document,
-        chunk,
-        metadata: metadata.to_string().into(),
-        vector: vector.dense.map_or(vector.data, |dense| dense.data).into(),
-    })
 }

@@ -7,6 +7,8 @@
 //! are deleted.
 
 mod filter;
+#[cfg(feature = "testkit")]
+mod inspect;
 mod messages;
 mod names;
 mod object;
@@ -28,7 +30,7 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::weaviate::WeaviateSettings;
 
-use super::collection::reserved::{CHUNK, DOCUMENT, METADATA};
+use super::collection::reserved::{CHUNK, DOCUMENT};
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint, done_but,
     fitting,
@@ -267,36 +269,6 @@ impl WeaviateClass {
         };
         Some(Neighbour { id, document, chunk, score })
     }
-
-    async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_IDS) {
-            let names = [DOCUMENT, CHUNK, METADATA].map(str::to_owned).to_vec();
-            let search = Search {
-                properties: Some(WantedProperties { names }),
-                metadata: Some(WantedMetadata { uuid: true, vector: true, ..WantedMetadata::default() }),
-                limit: ids.len() as u32,
-                filters: Some(filter::ids(ids.iter().map(Uuid::to_string))),
-                ..self.search()
-            };
-            let reply: SearchReply = self.unary(SEARCH, search).await?;
-            for found in &reply.results {
-                let (document, chunk) = of(found).ok_or_else(|| changed(found))?;
-                let metadata = found.metadata.as_ref();
-                let id = metadata.and_then(|metadata| metadata.id.parse().ok());
-                let vector = metadata.and_then(|metadata| vector::from_bytes(&metadata.vector));
-                let (id, vector) = id.zip(vector).ok_or_else(|| changed(found))?;
-                points.push(Point {
-                    id,
-                    document,
-                    chunk,
-                    metadata: text(found, METADATA).unwrap_or("{}").into(),
-                    vector,
-                });
-            }
-        }
-        Ok(points)
-    }
 }
 
 fn text<'a>(found: &'a Found, property: &str) -> Option<&'a str> {
@@ -308,11 +280,6 @@ fn of(found: &Found) -> Option<(DocumentId, usize)> {
     let document = DocumentId::new(text(found, DOCUMENT)?).ok()?;
     let own = found.properties.as_ref()?.own.as_ref()?;
     Some((document, usize::try_from(own.fields.get(CHUNK)?.whole?).ok()?))
-}
-
-fn changed(found: &Found) -> CollectionError {
-    let id = found.metadata.as_ref().map_or("", |metadata| metadata.id.as_str());
-    CollectionError::Fatal(format!("its object `{id}` is not as it was written: another program changed it"))
 }
 
 impl Collection for WeaviateClass {
@@ -359,10 +326,6 @@ impl Collection for WeaviateClass {
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.try_nearest(nearest).boxed()
-    }
-
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        self.try_fetch(ids).boxed()
     }
 }
 

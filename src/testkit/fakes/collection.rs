@@ -281,15 +281,4 @@ impl Collection for FakeCollection {
         }
         .boxed()
     }
-
-    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
-        async move {
-            let points = self.points.lock();
-            let Some(points) = points.as_ref() else {
-                return Err(CollectionError::Missing("the fake was removed".to_owned()));
-            };
-            Ok(ids.iter().filter_map(|id| points.get(id).cloned()).collect())
-        }
-        .boxed()
-    }
 }

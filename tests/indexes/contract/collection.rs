@@ -13,6 +13,7 @@ use vectide::index::collection::{
 };
 use vectide::index::distance::Scorer;
 use vectide::index::external::PointIds;
+use vectide::index::inspect::Inspect;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 
@@ -22,7 +23,7 @@ use crate::points::{DIMENSIONS, metadata_of, point, vector};
 use crate::ports;
 use crate::relay::Relay;
 
-async fn established(backend: &dyn Backend, what: &str) -> Arc<dyn Collection> {
+async fn established(backend: &dyn Backend, what: &str) -> Arc<dyn Inspect> {
     let collection = backend.collection(&fresh(what), DIMENSIONS, Metric::Cosine);
     assert_eq!(collection.establish().await, Ok(Established::Created));
     collection
@@ -106,7 +107,7 @@ pub async fn what_is_deleted_is_gone_and_what_is_absent_is_no_error(backend: &dy
 
 /// A collection whose process dies at one of its writing calls: before it is done, or after.
 struct Dying {
-    inner: Arc<dyn Collection>,
+    inner: Arc<dyn Inspect>,
     left: AtomicUsize,
     after: bool,
 }
@@ -156,7 +157,9 @@ impl Collection for Dying {
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.inner.nearest(nearest)
     }
+}
 
+impl Inspect for Dying {
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>> {
         self.inner.fetch(ids)
     }
@@ -294,7 +297,7 @@ impl Asked {
     }
 
     /// Every call that asks the server, with its name; in an order in which all of them can be done.
-    fn calls<'a>(&'a self, backend: &dyn Backend, collection: &'a dyn Collection) -> Vec<(&'static str, Call<'a>)> {
+    fn calls<'a>(&'a self, backend: &dyn Backend, collection: &'a dyn Inspect) -> Vec<(&'static str, Call<'a>)> {
         let Self { points, changes, ids } = self;
         let nearest = Nearest { vector: &points[0].vector, filter: None, limit: 1 };
         let mut calls: Vec<(_, Call<'a>)> = vec![
@@ -365,7 +368,7 @@ pub async fn a_server_that_answers_too_late_is_waited_for(backend: &dyn Backend)
 }
 
 /// A busy machine may not make it within the time that is given at once.
-async fn establish_in_the_end(collection: &dyn Collection) {
+async fn establish_in_the_end(collection: &dyn Inspect) {
     for _ in 0..60 {
         let done = collection.establish().await;
         if !matches!(done, Err(CollectionError::Unavailable { .. })) {

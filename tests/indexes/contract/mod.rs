@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use vectide::index::collection::{Collection, Point};
+use vectide::index::collection::Point;
+use vectide::index::inspect::Inspect;
 use vectide::settings::index::Metric;
 
 use self::shop::Place;
@@ -41,17 +42,17 @@ pub const WRONG_KEY: &str = "wr0ng";
 /// A collection that is asked for with the key [`WRONG_KEY`].
 pub enum WrongKey {
     /// Its server refuses the key, which this setting holds.
-    Refused(Arc<dyn Collection>, &'static str),
+    Refused(Arc<dyn Inspect>, &'static str),
     /// Its server asks for none, and must serve it as without one.
-    NotAsked(Arc<dyn Collection>),
+    NotAsked(Arc<dyn Inspect>),
 }
 
 /// One in another system.
 pub trait Backend: Subject {
     /// A collection of this name. Two of one name are the same.
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection>;
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect>;
     /// A collection of this name whose server is sought at other ports, and must answer within `timeout`.
-    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection>;
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect>;
     /// What becomes of a wrong key.
     fn with_wrong_key(&self) -> WrongKey;
     /// Whether it changes metadata and leaves the vector; else it says of every point that it must be written whole, and asks nobody.

@@ -7,9 +7,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 use vectide::document::{Document, DocumentId, Fingerprint, Vector, Version};
-use vectide::index::collection::{Collection, Point};
+use vectide::index::collection::Point;
 use vectide::index::embedded::EmbeddedIndex;
 use vectide::index::external::PointIds;
+use vectide::index::inspect::Inspect;
 use vectide::index::{ExternalIndex, Filter, Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, VectorSource};
 use vectide::settings::index::Metric;
@@ -24,7 +25,7 @@ pub enum Place {
     /// In the ledger.
     Embedded(Metric),
     /// In another system.
-    Collection(Arc<dyn Collection>),
+    Collection(Arc<dyn Inspect>),
 }
 
 pub struct Shop {
@@ -162,7 +163,7 @@ impl Shop {
 }
 
 /// What the collection holds of these chunks.
-async fn fetched<'a>(collection: &dyn Collection, chunks: impl Iterator<Item = (&'a str, usize)>) -> Vec<Point> {
+async fn fetched<'a>(collection: &dyn Inspect, chunks: impl Iterator<Item = (&'a str, usize)>) -> Vec<Point> {
     let ids = PointIds::new(PIPELINE);
     let asked: Vec<Uuid> = chunks.map(|(name, chunk)| ids.of(&DocumentId::new(name).unwrap(), chunk)).collect();
     let mut found = Vec::new();

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point};
+use vectide::index::inspect::Inspect;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
@@ -160,28 +161,6 @@ async fn an_index_of_another_project_is_not_taken_for_ours() {
 }
 
 #[tokio::test]
-async fn a_fetch_waits_for_what_was_written_and_a_search_does_not() {
-    let stub = Stub::start();
-    let index = index(&stub, "");
-    index.establish().await.unwrap();
-    let points = [point("a", 0, &json!({}), 1)];
-    stub.lag(Some(0));
-    index.upsert(&points).await.unwrap();
-    let nearest = || Nearest { vector: &points[0].vector, filter: None, limit: 1 };
-    assert_eq!(index.nearest(nearest()).await.unwrap().len(), 1);
-    let error = index.fetch(&[points[0].id]).await.unwrap_err();
-    assert!(
-        matches!(&error, CollectionError::Unavailable { after: Some(_), reason } if reason.contains("number 1")),
-        "{error:?}"
-    );
-    stub.lag(Some(1));
-    assert_holds(&index, &points, &[&points[0]]).await;
-    let before = stub.requests().len();
-    assert_holds(&index, &points, &[&points[0]]).await;
-    assert_eq!(stub.requests().len() - before, 1, "what was seen once is not asked again");
-}
-
-#[tokio::test]
 async fn filters_find_what_they_match() {
     let stub = Stub::start();
     let index = index(&stub, "");
@@ -322,13 +301,13 @@ impl Subject for Played {
 }
 
 impl Backend for Played {
-    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Collection> {
+    fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect> {
         let metric = serde_json::to_value(metric).unwrap();
         let more = format!("collection: {}, metric: {}", index_name(name), metric.as_str().unwrap());
         Arc::new(index_of(&self.0, &more, dimensions))
     }
 
-    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Collection> {
+    fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect> {
         // One of its own: it says where its indexes are reached, which is by these ports too.
         let stub = Stub::start();
         let url = with_port(&stub.url(), port);

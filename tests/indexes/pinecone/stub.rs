@@ -1,5 +1,5 @@
-//! A stand-in for Pinecone, written from its documentation: it keeps records, their limits, the numbers of writes, and lags behind when it
-//! is told to. What it refuses, it refuses in Pinecone's words and form.
+//! A stand-in for Pinecone, written from its documentation: it keeps records and their limits. What it
+//! refuses, it refuses in Pinecone's words and form.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -23,9 +23,6 @@ struct Index {
 struct World {
     address: String,
     indexes: HashMap<String, Index>,
-    /// The number of the last write, and the last that searches see.
-    written: u64,
-    seen: Option<u64>,
     scripted: VecDeque<Reply>,
     requests: Vec<Request>,
 }
@@ -54,11 +51,6 @@ impl Stub {
     /// The next calls to an index are answered so.
     pub fn script(&self, replies: impl IntoIterator<Item = Reply>) {
         self.0.lock().unwrap().scripted.extend(replies);
-    }
-
-    /// Searches see the writes up to here only; `None`: all.
-    pub fn lag(&self, seen: Option<u64>) {
-        self.0.lock().unwrap().seen = seen;
     }
 
     pub fn drop_index(&self, name: &str) {
@@ -151,11 +143,6 @@ impl World {
         reply(200, json!({ "namespaces": namespaces, "dimension": self.indexes[name].dimension }))
     }
 
-    fn written(&mut self, body: Value) -> Reply {
-        self.written += 1;
-        Reply { status: 200, headers: vec![("x-pinecone-request-lsn", self.written.to_string())], body }
-    }
-
     fn upsert(&mut self, name: &str, bytes: &[u8], body: &Value) -> Reply {
         let vectors = body["vectors"].as_array().unwrap();
         if bytes.len() > 2 << 20 || vectors.len() > 1000 {
@@ -197,7 +184,7 @@ impl World {
             }
             self.indexes.get_mut(name).unwrap().records.insert((namespace.to_owned(), id), record);
         }
-        self.written(json!({ "upsertedCount": vectors.len() }))
+        reply(200, json!({ "upsertedCount": vectors.len() }))
     }
 
     fn delete(&mut self, name: &str, body: &Value) -> Reply {
@@ -209,7 +196,7 @@ impl World {
             return reply(404, json!({ "code": 5, "message": "Namespace not found", "details": [] }));
         }
         ids.iter().for_each(|id| drop(index.records.remove(&(namespace.to_owned(), id.as_str().unwrap().to_owned()))));
-        self.written(json!({}))
+        reply(200, json!({}))
     }
 
     fn fetch(&self, name: &str, target: &str) -> Reply {
@@ -254,8 +241,7 @@ impl World {
             .collect();
         matches.sort_by(|a, b| b.0.total_cmp(&a.0));
         let matches: Vec<Value> = matches.into_iter().take(limit).map(|(_, found)| found).collect();
-        let seen = self.seen.unwrap_or(self.written).to_string();
-        Reply { status: 200, headers: vec![("x-pinecone-max-indexed-lsn", seen)], body: json!({ "matches": matches }) }
+        reply(200, json!({ "matches": matches }))
     }
 }
 

@@ -1,0 +1,18 @@
+//! What a collection holds, point by point. The program never asks for it: the contract of all collections in `tests/indexes` does, to
+//! compare what is there with what was written. So it is compiled with the feature `testkit` only.
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::collection::{Collection, CollectionError, Point};
+
+/// See the module.
+pub trait Inspect: Collection {
+    /// Those of these points that it holds, in any order. Sees every write that was answered.
+    fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>>;
+}
+
+/// That a point of this pipeline is not as it was written.
+pub(super) fn changed() -> CollectionError {
+    CollectionError::Fatal("it has a point that is not as it was written: another program changed it".to_owned())
+}
