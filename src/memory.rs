@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a request waits for room before its caller is asked to come back.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time that is used up by waits, one after the other.
+pub(crate) struct Patience(Duration);
 
 /// So many bytes, in whole kibibytes.
 pub(crate) struct Pool {
@@ -20,6 +23,27 @@ pub(crate) struct Pool {
 #[derive(Default)]
 pub(crate) struct Taken(Option<OwnedSemaphorePermit>);
 
+impl Default for Patience {
+    /// That of a request for room.
+    fn default() -> Self {
+        Self(PATIENCE)
+    }
+}
+
+impl Patience {
+    pub(crate) fn new(time: Duration) -> Self {
+        Self(time)
+    }
+
+    /// Waits for this, unless the time is up before.
+    pub(crate) async fn wait<T>(&mut self, what: impl Future<Output = T>) -> Option<T> {
+        let began = Instant::now();
+        let came = timeout(self.0, what).await.ok();
+        self.0 = self.0.saturating_sub(began.elapsed());
+        came
+    }
+}
+
 impl Pool {
     /// `holders`: who takes it, in the plural, as who finds no room is told.
     pub(crate) fn new(bytes: u64, holders: &'static str) -> Self {
@@ -27,13 +51,13 @@ impl Pool {
         Self { free: Arc::new(Semaphore::new(all as usize)), all, holders }
     }
 
-    /// Takes what is missing for so many bytes as soon as it is free. More than there is takes all. Waits some seconds at most: of requests
+    /// Takes what is missing for so many bytes as soon as it is free. More than there is takes all. Nobody waits for ever: of requests
     /// that wait for each other one gives up, and what it had is free.
-    pub(crate) async fn grow(&self, taken: &mut Taken, bytes: u64) -> Result<(), NoRoom> {
+    pub(crate) async fn grow(&self, taken: &mut Taken, bytes: u64, patience: &mut Patience) -> Result<(), NoRoom> {
         let missing = self.missing(taken, bytes);
         if missing > 0 {
-            let more = timeout(PATIENCE, self.free.clone().acquire_many_owned(missing)).await;
-            taken.add(more.map_err(|_| NoRoom(self.holders))?.expect("the semaphore is never closed"));
+            let more = patience.wait(self.free.clone().acquire_many_owned(missing)).await;
+            taken.add(more.ok_or(NoRoom(self.holders))?.expect("the semaphore is never closed"));
         }
         Ok(())
     }

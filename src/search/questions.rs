@@ -13,7 +13,7 @@ use crate::document::Vector;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::status::ProviderStatus;
-use crate::memory::{Pool, Taken};
+use crate::memory::{Patience, Pool, Taken};
 use crate::settings::{ByteSize, DedupSettings, Span};
 use crate::telemetry::counters::By;
 use crate::telemetry::metrics::SearchMetrics;
@@ -81,7 +81,7 @@ impl Questions {
             return Ok(vector);
         }
         let mut taken = Taken::default();
-        self.room.grow(&mut taken, WEIGHT + text.len() as u64).await?;
+        self.room.grow(&mut taken, WEIGHT + text.len() as u64, &mut Patience::default()).await?;
         // Another may have asked the same meanwhile.
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);

@@ -10,7 +10,7 @@ use actix_web::http::header::ContentType;
 use actix_web::web::Bytes;
 use serde::Serialize;
 
-use crate::memory::{NoRoom, Pool, Taken};
+use crate::memory::{NoRoom, Patience, Pool, Taken};
 
 /// What all large answers may take together that were foreseen, in bytes.
 const FORESEEN: u64 = 96 << 20;
@@ -48,7 +48,7 @@ impl Answers {
     pub(super) async fn expect(&self, bytes: u64) -> Result<Share, NoRoom> {
         let mut share = Share::default();
         if bytes > SMALL {
-            self.foreseen.grow(&mut share.foreseen, bytes).await?;
+            self.foreseen.grow(&mut share.foreseen, bytes, &mut Patience::default()).await?;
         }
         Ok(share)
     }

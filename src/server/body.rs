@@ -10,9 +10,8 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout};
 
-use crate::memory::{NoRoom, Pool, Taken};
+use crate::memory::{NoRoom, Patience, Pool, Taken};
 use crate::settings::ByteSize;
 
 use super::error::{ApiError, blocking};
@@ -69,13 +68,13 @@ impl Memory {
         if length.is_some_and(|length: u64| length > limit.as_u64()) {
             return Err(too_large(limit, advice));
         }
-        let mut share = Share::default();
-        let body = self.collect(payload, &mut share).await?;
+        let (mut share, mut patience) = (Share::default(), Patience::default());
+        let body = self.collect(payload, &mut share, &mut patience).await?;
         if !gzip {
             return Ok(Body { bytes: body, share });
         }
         // It may become as large as any.
-        self.grow(&mut share, limit.as_u64()).await?;
+        self.grow(&mut share, limit.as_u64(), &mut patience).await?;
         // The share goes where the bytes go: the caller may be gone before they are.
         let (plain, mut share) = blocking(move || Ok::<_, ApiError>((gunzip(&body, limit)?, share))).await?;
         let bytes = plain.ok_or_else(|| too_large(limit, advice))?;
@@ -83,30 +82,32 @@ impl Memory {
         Ok(Body { bytes, share })
     }
 
-    async fn collect(&self, mut payload: Payload, share: &mut Share) -> Result<Bytes, ApiError> {
+    async fn collect(
+        &self,
+        mut payload: Payload,
+        share: &mut Share,
+        patience: &mut Patience,
+    ) -> Result<Bytes, ApiError> {
         let mut body = BytesMut::new();
-        // Of the time that the caller has: a wait for memory is not theirs.
-        let mut left = TIMEOUT;
-        loop {
-            let asked = Instant::now();
-            let part = timeout(left, payload.next()).await.map_err(|_| too_slow())?;
-            left = left.saturating_sub(asked.elapsed());
-            let Some(part) = part else { return Ok(body.freeze()) };
+        // What waits for memory take is not of the caller's time.
+        let mut callers = Patience::new(TIMEOUT);
+        while let Some(part) = callers.wait(payload.next()).await.ok_or_else(too_slow)? {
             let part = part.map_err(|error| broken_off(&error))?;
             let length = body.len() + part.len();
             if length > self.limit.as_usize() {
                 return Err(too_large(self.limit, self.advice));
             }
-            self.grow(share, length as u64).await?;
+            self.grow(share, length as u64, patience).await?;
             body.extend_from_slice(&part);
         }
+        Ok(body.freeze())
     }
 
     /// Takes what is missing for so many bytes.
-    async fn grow(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
+    async fn grow(&self, share: &mut Share, bytes: u64, patience: &mut Patience) -> Result<(), NoRoom> {
         let (beginning, rest) = parts(bytes);
-        self.beginnings.grow(&mut share.beginning, beginning).await?;
-        self.rest.grow(&mut share.rest, rest).await
+        self.beginnings.grow(&mut share.beginning, beginning, patience).await?;
+        self.rest.grow(&mut share.rest, rest, patience).await
     }
 
     /// Kibibytes that are free.
@@ -287,7 +288,7 @@ mod tests {
         tokio::time::pause();
         let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
         let mut others = Taken::default();
-        memory.rest.grow(&mut others, 100 << 10).await.unwrap();
+        memory.rest.grow(&mut others, 100 << 10, &mut Patience::default()).await.unwrap();
         let (large, payload) = slow(100_000, 100_000).await;
         let refused = memory.read(&large, payload).await.err().expect("there is no room").error_response();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -303,7 +304,7 @@ mod tests {
         tokio::time::pause();
         let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
         let mut others = Taken::default();
-        memory.rest.grow(&mut others, 100 << 10).await.unwrap();
+        memory.rest.grow(&mut others, 100 << 10, &mut Patience::default()).await.unwrap();
         let after = |seconds, bytes| {
             stream::once(async move {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
