@@ -68,8 +68,8 @@ impl Underway {
     }
 
     /// Waits until none of these is under way. It looks now and then, for it is asked once, at the end.
-    pub async fn ended(&self, of: impl Fn(&Call) -> bool) {
-        while self.calls().iter().any(|(_, call)| of(call)) {
+    pub async fn ended(&self, of: impl Fn(&(u64, Call)) -> bool) {
+        while self.calls().iter().any(&of) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -114,8 +114,8 @@ impl Pulse {
 pub enum Stall {
     /// The thread of the actors: a handler loops or blocks.
     Arbiter,
-    /// A call.
-    Call(Call),
+    /// A call, with its number.
+    Call(u64, Call),
 }
 
 impl fmt::Display for Stall {
@@ -126,7 +126,7 @@ impl fmt::Display for Stall {
                 "the thread of the actors hangs: for {} s none of them ran, so one of them loops or blocks",
                 SILENCE.as_secs()
             ),
-            Self::Call(Call { of, to, may_take }) => {
+            Self::Call(_, Call { of, to, may_take }) => {
                 write!(f, "{of} hangs: a call to {to} has not ended within {} s", may_take.as_secs())
             }
         }
@@ -154,7 +154,7 @@ impl Monitor {
             return Some(Stall::Arbiter);
         }
         let hangs = underway.iter().find(|(number, call)| self.calls[number] >= call.may_take);
-        hangs.map(|(_, call)| Stall::Call(*call))
+        hangs.map(|(number, call)| Stall::Call(*number, *call))
     }
 }
 
@@ -181,8 +181,8 @@ mod tests {
             ("a slow arbiter", |look| look / 29, |_| vec![], None),
             ("an arbiter that never began", |_| 0, |_| vec![], Some((silence, Stall::Arbiter))),
             ("an arbiter that stopped at 10", |look| look.min(10), |_| vec![], Some((silence + 10, Stall::Arbiter))),
-            ("one call for ever", |look| look, |look| vec![(look, ASK), (0, WRITE)], Some((4, Stall::Call(WRITE)))),
-            ("its time is its own", |look| look, |_| vec![(0, ASK)], Some((6, Stall::Call(ASK)))),
+            ("one call for ever", |look| look, |look| vec![(look, ASK), (0, WRITE)], Some((4, Stall::Call(0, WRITE)))),
+            ("its time is its own", |look| look, |_| vec![(0, ASK)], Some((6, Stall::Call(0, ASK)))),
             ("tries with pauses between", |look| look, |look| vec![(look / 3, WRITE); usize::from(look % 3 > 0)], None),
         ];
         for (what, beats, calls, expected) in cases {
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn what_hangs_is_named() {
         assert_eq!(
-            Stall::Call(WRITE).to_string(),
+            Stall::Call(0, WRITE).to_string(),
             "the index hangs: a call to write documents has not ended within 3 s"
         );
         assert!(Stall::Arbiter.to_string().contains("the thread of the actors hangs: for 30 s"));

@@ -167,8 +167,8 @@ async fn write_patiently(
     Ok(done)
 }
 
-/// One attempt, part by part: a write that goes on is no write that hangs, however long it is. A generation that was given up and comes to
-/// life again must not take back what the next one has written.
+/// One attempt, part by part: a write that goes on is no write that hangs, however long it is. One of a generation that was given up never
+/// ends: it must not take back what the next one writes, and nothing was lost by those that it was made of.
 async fn try_write(
     index: &dyn VectorIndex,
     underway: &Arc<Underway>,
@@ -177,7 +177,7 @@ async fn try_write(
     index.room().await;
     loop {
         let Some(_underway) = underway.begin(attempt(index.may_take())) else {
-            return Err(IndexError::Stale("the actors that planned it were given up".into()));
+            return std::future::pending().await;
         };
         if let Progress::Done(refused) = index.write(writes.clone()).await? {
             return Ok(refused);
@@ -239,7 +239,7 @@ mod tests {
     use crate::delivery::Verdict;
     use crate::document::{Change, Document, DocumentId, Fingerprint, Operation, Version};
     use crate::index::{Hit, Query};
-    use crate::ledger::{ChunkWrite, Moot, VectorSource};
+    use crate::ledger::{ChunkWrite, Moot, VectorSource, testing};
     use crate::telemetry::health::HealthState;
     use crate::testkit::World;
     use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault};
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_under_way_the_pause_after_it_is_not_and_after_the_close_nothing_is_written() {
+    fn an_attempt_is_under_way_and_the_pause_after_it_is_not() {
         World::run(1, async |world| {
             let stage = Stage::new(&world).await;
             stage.index.faults.draw(1, 1.0, &[Fault::Unavailable]);
@@ -492,11 +492,24 @@ mod tests {
             world.rest().await;
             let calls: Vec<Call> = stage.underway.calls().into_iter().map(|(_, call)| call).collect();
             assert_eq!(calls, [attempt(pulse::CALL_MAY_TAKE)]);
-            stage.underway.close();
+            stage.index.faults.stop();
             stage.index.unblock();
             world.rest().await;
-            assert!(stage.underway.calls().is_empty() && stage.index.writes().is_empty());
-            assert_eq!(stage.receipts.of(0), Some(Verdict::Lost), "the next generation plans it anew");
+            assert!(stage.underway.calls().is_empty());
+            assert_eq!(stage.receipts.of(0), Some(Verdict::Indexed));
         });
+    }
+
+    #[actix::test]
+    async fn after_the_close_nothing_is_written_and_nothing_is_said_of_it() {
+        tokio::time::pause();
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let underway = Arc::<Underway>::default();
+        underway.close();
+        let writes = [testing::write("a", vec![testing::here("one")])].into();
+        let written = write_patiently(&*index, &resources.health, &underway, &writes, || {});
+        assert!(tokio::time::timeout(Duration::from_secs(3600), written).await.is_err());
+        assert!(index.writes().is_empty());
     }
 }

@@ -116,7 +116,8 @@ impl Generation {
         if *failure != Failure::Stalled(Stall::Arbiter) {
             // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the
             // provider is paid for without its vectors. Beside one call that hangs, all others may end.
-            let paid_or_done = |call: &Call| is_write(call) || is_call(call);
+            let hangs = |number| matches!(failure, Failure::Stalled(Stall::Call(hung, _)) if *hung == number);
+            let paid_or_done = |(number, call): &(u64, Call)| (is_write(call) || is_call(call)) && !hangs(*number);
             let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(paid_or_done)).await;
         }
         let before = self.ledger.calls();
@@ -134,7 +135,7 @@ impl Generation {
             return Ok(());
         }
         let hangs = match failure {
-            Failure::Stalled(Stall::Call(call)) if is_write(call) => Some(*call),
+            Failure::Stalled(Stall::Call(_, call)) if is_write(call) => Some(*call),
             _ => None,
         };
         // Of an actor that runs no more, what it had begun; of the ledger, what it has not ended in all that time.
@@ -184,7 +185,7 @@ mod tests {
     /// After each of these the arbiter still runs.
     fn failures() -> [Failure; 2] {
         let hangs = Call { of: "the test", to: "hang", may_take: pulse::CALL_MAY_TAKE };
-        [Failure::GaveUp("the test wants it".to_owned()), Failure::Stalled(Stall::Call(hangs))]
+        [Failure::GaveUp("the test wants it".to_owned()), Failure::Stalled(Stall::Call(u64::MAX, hangs))]
     }
 
     /// Starts a generation and waits until one of these calls has begun.

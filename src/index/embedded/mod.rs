@@ -402,9 +402,12 @@ fn unusable(error: &str) -> IndexError {
 impl VectorIndex for EmbeddedIndex {
     fn room(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            // Growth that an ending runtime dropped would never begin: there is no write to ask for it before there is room.
-            self.core.grow_in_background();
             let mut room = self.core.waiting_bytes.subscribe();
+            if *room.borrow() > self.core.max_waiting {
+                // Growth that an ending runtime dropped would never begin: there is no write to ask for it before there is room.
+                let core = Arc::clone(&self.core);
+                on_blocking_thread(move || core.grow_in_background()).await;
+            }
             // The sender lives as long as the index.
             let _ = room.wait_for(|waiting| *waiting <= self.core.max_waiting).await;
         })

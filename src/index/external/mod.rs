@@ -238,7 +238,9 @@ impl VectorIndex for ExternalIndex {
     }
 
     fn may_take(&self) -> Duration {
-        self.collection.timeout() + pulse::CALL_MAY_TAKE * self.points_a_call().div_ceil(POINTS_IN_TIME) as u32
+        // Metadata alone fills a call with more points.
+        let points = self.collection.bulk().points.min(self.part());
+        self.collection.timeout() + pulse::CALL_MAY_TAKE * points.div_ceil(POINTS_IN_TIME) as u32
     }
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {

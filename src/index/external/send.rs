@@ -269,8 +269,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_part_may_take_as_long_as_finding_each_of_its_points_refused() {
-        // No more than 16,384 fit into a call of this collection.
-        for (points, times) in [(1, 1), (100, 1), (101, 2), (1_000, 10), (1_000_000, 164)] {
+        // With their vectors no more than 16,384 fit into a call of this collection, and two such calls into a part.
+        for (points, times) in [(1, 1), (100, 1), (101, 2), (1_000, 10), (1_000_000, 328)] {
             let stage = Stage::of(points).await;
             let may_take = stage.collection.timeout() + pulse::CALL_MAY_TAKE * times;
             assert_eq!(stage.index.may_take(), may_take, "{points}");
