@@ -32,7 +32,7 @@ impl Stop {
             });
             tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
             // Nobody else takes the line of the progress away any more.
-            status_line::show("");
+            status_line::end();
             std::process::exit(i32::from(exit::WORK_LEFT));
         };
         thread::Builder::new().name("signals".to_owned()).spawn(listen)?;

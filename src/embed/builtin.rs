@@ -70,8 +70,16 @@ impl Provider for Builtin {
         Pieces(self.model).count(text) > 0
     }
 
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
     fn max_items(&self) -> usize {
         1024
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
     }
 }
 

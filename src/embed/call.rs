@@ -7,7 +7,7 @@
 //! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
 //! within some minutes, each time right after the harmless one passed. Its batch mates do not wait for that: it comes after them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,12 +112,14 @@ impl Caller<'_> {
         mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
         let whole = 0..texts.len();
-        let (mut parts, mut suspects) = (VecDeque::from([whole]), VecDeque::new());
+        let mut parts = VecDeque::from([whole]);
+        // Whichever may be sent next is the first.
+        let mut suspects = BTreeMap::new();
         loop {
             let part = match parts.pop_front() {
                 Some(part) => part,
                 None => {
-                    let Some((suspect, not_before)) = suspects.pop_front() else { return };
+                    let Some(((not_before, _), suspect)) = suspects.pop_first() else { return };
                     tokio::time::sleep_until(not_before).await;
                     suspect
                 }
@@ -132,7 +134,7 @@ impl Caller<'_> {
                     continue;
                 }
                 Part::Suspect(not_before) => {
-                    suspects.push_back((part, not_before));
+                    suspects.insert((not_before, part.start), part);
                     continue;
                 }
             };
@@ -222,6 +224,7 @@ impl Caller<'_> {
 
     /// One call, when the limits allow it.
     async fn call(&self, texts: &[Arc<str>]) -> Judgement {
+        debug_assert!(texts.len() <= self.provider.max_items(), "a batch is no larger than a call");
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.estimator.tokens(bytes);
         self.limiter.acquire(estimated).await;

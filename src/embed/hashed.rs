@@ -66,8 +66,16 @@ impl Provider for Hashed {
         text.contains(char::is_alphanumeric)
     }
 
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
     fn max_items(&self) -> usize {
         1024
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
     }
 }
 

@@ -104,15 +104,11 @@ pub trait Provider: Send + Sync + 'static {
     }
 
     /// The most tokens that one text may have; `None` when there is no limit.
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
+    fn max_text_tokens(&self) -> Option<usize>;
 
     /// The most texts that one call may have: no batch has more.
     fn max_items(&self) -> usize;
 
     /// What a million tokens cost, in US dollars; 0 for a local model.
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
-    }
+    fn price_per_million_tokens(&self) -> f64;
 }

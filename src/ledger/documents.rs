@@ -1,6 +1,6 @@
 //! What the ledger holds of documents.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::document::{Document, DocumentId, Fingerprint};
 
@@ -92,13 +92,20 @@ fn says(row: &Row<'_>, said: &Document) -> Result<bool, Trouble> {
 
 /// What is held of one document, inside a change of the ledger.
 pub(super) fn look_up(connection: &Connection, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
-    connection.prepare_cached(BY_NAME)?.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose()
+    found(&mut *connection.prepare_cached(BY_NAME)?, id)
+}
+
+fn found(by_name: &mut Statement<'_>, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
+    by_name.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose()
 }
 
 impl Ledger {
     /// What is held of these documents, in their order; `None` for one that no change ever named.
     pub fn documents(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
-        self.read("look up documents", |connection| ids.iter().map(|id| look_up(connection, id)).collect())
+        self.read("look up documents", |connection| {
+            let mut by_name = connection.prepare_cached(BY_NAME)?;
+            ids.iter().map(|id| found(&mut by_name, id)).collect()
+        })
     }
 
     /// As [`Ledger::documents`], but only what the index holds of them: nothing of what was said of them is read.

@@ -67,8 +67,16 @@ impl Provider for ScriptedProvider {
         async move { next.unwrap_or(Judgement::Done(Embeddings { vectors, tokens: None })) }.boxed()
     }
 
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
     fn max_items(&self) -> usize {
         1
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
     }
 }
 

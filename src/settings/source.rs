@@ -155,9 +155,10 @@ pub struct KafkaSaslSettings {
     /// The user.
     pub username: String,
     /// The password, best written as `${KAFKA_PASSWORD}`: its value comes from the environment and not from the file.
+    /// White space around it is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// A file that holds the password and nothing else, in place of `password`.
+    /// A file that holds the password and nothing else, in place of `password`. White space around it is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
 use serde::de::{self, Deserializer, Expected, IntoDeserializer, Unexpected, Visitor};
+use serde_yaml::Value;
 
 use super::layers::node;
 use super::node::{Kind, Node};
@@ -112,8 +113,8 @@ impl Node {
     /// What a text from outside the file stands for where something else than a text is needed.
     fn read_text(&self) -> Option<Kind> {
         let (Kind::Text(text), Some(_)) = (&self.kind, &self.origin) else { return None };
-        match node(yaml::parse(text).ok()?).kind {
-            kind @ (Kind::Bool(_) | Kind::Integer(_) | Kind::Float(_)) => Some(kind),
+        match yaml::parse(text).ok()? {
+            value @ (Value::Bool(_) | Value::Number(_)) => Some(node(value).kind),
             _ => None,
         }
     }
@@ -214,8 +215,8 @@ mod tests {
     #[test]
     fn a_text_from_outside_is_read_as_a_number_within_the_bounds_of_yaml() {
         assert_eq!(number("5 # [[["), Ok(5));
-        // The parser would take the one for a number too, and minutes for the other.
-        for text in ["5 # ".to_owned() + &"[".repeat(257), "[".repeat(100_000)] {
+        // The parser would take the first for a number too, and minutes for the second.
+        for text in ["5 # ".to_owned() + &"[".repeat(257), "[".repeat(100_000), "!tag 5".to_owned()] {
             assert!(matches!(number(&text), Err(Fault::Unfit { .. })));
         }
     }

@@ -6,8 +6,8 @@ use std::io::{self, Write};
 
 use parking_lot::Mutex;
 
-/// What stands in the last line of the terminal; empty: nothing.
-static LINE: Mutex<String> = Mutex::new(String::new());
+/// What stands in the last line of the terminal; empty: nothing. `None`: nothing will any more.
+static LINE: Mutex<Option<String>> = Mutex::new(Some(String::new()));
 
 /// To the start of the line, and erase it.
 const ERASE: &[u8] = b"\r\x1b[2K";
@@ -23,7 +23,8 @@ impl Write for Stderr {
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let line = LINE.lock();
-        io::stderr().lock().write_all(&between(&line, bytes, &line))
+        let line = line.as_deref().unwrap_or_default();
+        io::stderr().lock().write_all(&between(line, bytes, line))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -33,10 +34,17 @@ impl Write for Stderr {
 
 /// Shows a status line in place of the one before; the empty text takes it away. It must be narrower than the terminal.
 pub fn show(text: &str) {
-    let mut line = LINE.lock();
-    // Nobody is left to be told when standard error is closed.
-    let _ = io::stderr().lock().write_all(&between(&line, b"", text));
-    text.clone_into(&mut line);
+    if let Some(line) = &mut *LINE.lock() {
+        // Nobody is left to be told when standard error is closed.
+        let _ = io::stderr().lock().write_all(&between(line, b"", text));
+        text.clone_into(line);
+    }
+}
+
+/// Takes the status line away for good: the process ends, and whoever shows one may not know yet.
+pub fn end() {
+    show("");
+    *LINE.lock() = None;
 }
 
 /// What takes a status line away, writes whole lines, and shows the next status line: in one piece, so that nothing flickers.

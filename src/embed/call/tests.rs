@@ -134,8 +134,16 @@ impl Provider for Scripted {
         })
     }
 
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
     fn max_items(&self) -> usize {
         1000
+    }
+
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
     }
 }
 

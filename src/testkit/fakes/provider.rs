@@ -221,6 +221,10 @@ impl Provider for FakeProvider {
         .boxed()
     }
 
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
+
     fn max_items(&self) -> usize {
         1000
     }
