@@ -117,7 +117,10 @@ fn what_must_be_there_is_missed_and_everything_else_has_a_default() {
     let whole = skeleton(FORMS[0].0, FORMS[0].1);
     for required in REQUIRED {
         let mut without = whole.clone();
-        let source = if required.path == "sources.*.path" { "file" } else { "kafka" };
+        let source = match required.path.strip_prefix("sources.*.") {
+            Some(path) => source_with(&whole, path).unwrap_or_else(|| panic!("no source of the skeleton has `{path}`")),
+            None => "file",
+        };
         remove(&mut without, &required.path.replace("document.events.*", "document.events.kind").replace('*', source));
         let yaml = serde_yaml::to_string(&without).unwrap();
         let problems = load_text(Path::new("config.yaml"), &yaml, &Environment::new(), &[]).unwrap_err();
@@ -144,6 +147,13 @@ fn skeleton(section: &str, form: &str) -> Value {
 fn load(whole: &Value) -> Settings {
     let yaml = serde_yaml::to_string(whole).unwrap();
     load_text(Path::new("config.yaml"), &yaml, &Environment::new(), &[]).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The first source of the skeleton that has what this path names, or the group that it is in.
+fn source_with<'a>(whole: &'a Value, path: &str) -> Option<&'a str> {
+    let key = path.split('.').next()?;
+    let mut sources = whole["sources"].as_mapping()?.iter();
+    sources.find(|(_, source)| !source[key].is_null())?.0.as_str()
 }
 
 fn leaves(value: &Value, place: &Place, found: &mut Vec<Place>) {
@@ -379,10 +389,7 @@ fn effective(path: &str, form: Option<&str>) -> Value {
     let (section, written) = FORMS.iter().rfind(|(section, written)| fits(section, written)).unwrap_or(&FORMS[0]);
     let whole = serde_yaml::to_value(load(&skeleton(section, written))).unwrap();
     let source = form.unwrap_or_else(|| match path.strip_prefix("sources.<name>.") {
-        // A group of a source: of the one that has it.
-        Some(key) => {
-            ["file", "kafka"].into_iter().find(|name| !whole["sources"][*name][key].is_null()).unwrap_or("file")
-        }
+        Some(path) => source_with(&whole, path).unwrap_or("file"),
         None => "file",
     });
     let path = path.replace("<name>", source).replace("<kind>", "kind");
