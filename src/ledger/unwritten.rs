@@ -19,6 +19,11 @@ const COLLECTION: &str = "index.collection";
 const MARK: &str = "index.collection.mark";
 
 impl Ledger {
+    /// Whether it notes what another system lacks: [`LedgerOptions::external`](super::LedgerOptions::external).
+    pub fn notes_unwritten(&self) -> bool {
+        self.options.external
+    }
+
     /// Whether the other system may lack anything.
     pub fn any_unwritten(&self) -> Result<bool, LedgerError> {
         self.read("look for unwritten documents", |connection| {

@@ -92,7 +92,8 @@ impl PointIds {
 
 impl ExternalIndex {
     /// What this ledger holds, in this collection. Vectors have `dimensions` numbers. With `adopt` it may be a collection that has
-    /// points already, which are kept unless they are of the same pipeline. Reads one row and asks nobody: see
+    /// points already, which are kept unless they are of the same pipeline. The ledger must be
+    /// [`external`](crate::ledger::LedgerOptions::external). Reads one row and asks nobody: see
     /// [`VectorIndex::prepare`].
     pub fn open(
         ledger: Arc<Ledger>,
@@ -125,6 +126,9 @@ impl ExternalIndex {
     async fn try_prepare(&self) -> Result<(), IndexError> {
         let _turn = self.turn.lock().await;
         let place = self.collection.place().to_owned();
+        if !self.ledger.notes_unwritten() {
+            return Err(IndexError::Unfit(unnoted(&place)));
+        }
         let written = self.ledger(Ledger::written_points).await?;
         let found = self.failing(self.collection.establish()).await?;
         let points = found.points();
@@ -214,6 +218,14 @@ pub fn foreign(place: &str, found: Established, folder: &Path) -> String {
          this one, or set `index.adopt: true` to write into it beside what is there",
         found.shown(),
         folder.display()
+    )
+}
+
+/// Why nothing would ever come to a collection: the ledger says of every write that nothing is lacking.
+fn unnoted(place: &str) -> String {
+    format!(
+        "the ledger does not note what {place} lacks: open it with `LedgerOptions::external`, as `Resources` do when `index.type` names \
+         an index in another system"
     )
 }
 

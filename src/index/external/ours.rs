@@ -61,7 +61,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::index::VectorIndex;
+    use crate::index::{Collection, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{Ledger, LedgerOptions};
     use crate::testkit::fakes::{FakeCollection, write_all};
@@ -93,6 +93,16 @@ mod tests {
         async fn prepare(&self, mark: Option<&'static str>) -> Result<(), IndexError> {
             self.index(mark).prepare().await
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ledger_that_does_not_note_what_a_collection_lacks_is_refused_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(open_with(&folder, options()));
+        let stage = Stage { ledger, collection: Arc::default(), _folder: folder };
+        let told = stage.prepare(None).await;
+        assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("LedgerOptions::external")), "{told:?}");
+        assert_eq!(stage.collection.look().await, Ok(None));
     }
 
     #[tokio::test(start_paused = true)]
