@@ -1,4 +1,5 @@
-//! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build`.
+//! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build` and
+//! to `index::build_to_read`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,8 @@ pub trait VectorIndex: Send + Sync + 'static {
         async {}.boxed()
     }
 
-    /// Makes the index and the ledger hold what is written, durably, or a part of it: each part is watched for itself. A future that is
+    /// Makes the index and the ledger hold what is written, durably, or a part of it: each part is watched for itself. It is the index that
+    /// calls [`Ledger::write`](crate::ledger::Ledger::write), which answers what points came and went. A future that is
     /// dropped goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>>;
 
@@ -140,8 +142,8 @@ pub trait VectorIndex: Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>>;
 }
 
-/// Whether an index of vectors of so many numbers can take all that is new in these writes.
-pub(super) fn check_vectors(writes: &[DocumentWrite], dimensions: usize) -> Result<(), IndexError> {
+/// Whether an index of vectors of so many numbers can take all that is new in these writes. Every [`VectorIndex`] asks before it writes.
+pub fn check_vectors(writes: &[DocumentWrite], dimensions: usize) -> Result<(), IndexError> {
     for write in writes {
         for chunk in &write.chunks {
             if let VectorSource::Here(vector) = &chunk.vector {
@@ -152,8 +154,8 @@ pub(super) fn check_vectors(writes: &[DocumentWrite], dimensions: usize) -> Resu
     Ok(())
 }
 
-/// As [`check_vectors`], for one. `of` names it.
-pub(super) fn check_vector(vector: &[f32], dimensions: usize, of: impl FnOnce() -> String) -> Result<(), IndexError> {
+/// As [`check_vectors`], for one, such as that of a query. `of` names it.
+pub fn check_vector(vector: &[f32], dimensions: usize, of: impl FnOnce() -> String) -> Result<(), IndexError> {
     let found = vector.len();
     let wrong = if found != dimensions {
         format!(

@@ -154,8 +154,8 @@ impl Generation {
     }
 }
 
-/// See [`Generation::rest`].
-pub(super) async fn at_rest(mut sources: Vec<watch::Receiver<Rest>>) -> Vec<String> {
+/// As [`Generation::rest`], for what [`Sources::rests`] of actors on this thread tell.
+pub async fn at_rest(mut sources: Vec<watch::Receiver<Rest>>) -> Vec<String> {
     loop {
         for rest in &mut sources {
             if rest.wait_for(|rest| *rest != Rest::Busy).await.is_err() {

@@ -17,5 +17,6 @@ mod tests;
 pub mod totals;
 mod watch;
 
+pub use build::NamedSource;
 pub use resources::Resources;
-pub use supervisor::{Ending, RunOptions, supervise};
+pub use supervisor::{Ending, RunOptions, sources, supervise, supervise_sources};

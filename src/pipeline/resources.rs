@@ -119,7 +119,8 @@ impl Resources {
         Self::open_with(settings, provider, crate::index::build).await
     }
 
-    /// As [`Resources::open`], with this provider instead of the configured one, and with the index that this makes.
+    /// As [`Resources::open`], with this provider instead of the configured one, and with the index that this makes. What the ledger keeps
+    /// for it still goes by the type that is configured, and how many calls the provider gets at once by its settings.
     pub async fn open_with(
         settings: Settings,
         provider: Arc<dyn Provider>,

@@ -54,8 +54,9 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
     supervise_sources(resources, async || sources(resources).await, options, stop).await
 }
 
-/// As [`supervise`], with the sources that every generation is to read.
-pub(super) async fn supervise_sources(
+/// As [`supervise`], with the sources that every generation is to read: those of [`sources`], and any of one's own beside them. Each
+/// needs a name that stays, by which its positions are kept, and that no other has.
+pub async fn supervise_sources(
     resources: &Arc<Resources>,
     sources: impl AsyncFn() -> Result<Vec<NamedSource>, String>,
     options: RunOptions,
@@ -166,8 +167,8 @@ async fn wind_down(resources: &Resources, mut generation: Generation, options: R
     ending
 }
 
-/// The configured sources and the internal ones.
-async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
+/// The configured sources, and Vectide's own: without those, no dead letter is replayed, and a document that the index lacks stays away.
+pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
     let mut sources = Vec::new();
     for (name, settings) in &resources.settings.sources {
         let make = crate::source::build(settings, resources.around(name))?;

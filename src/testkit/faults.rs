@@ -1,7 +1,9 @@
 //! Faults at named places of the product: a panic, as a mistake in the code there would make, or an error, as a disk would.
 //!
 //! What is armed is armed in one runtime: that of a [`World`](super::World), its actors and its blocking threads. So tests beside each
-//! other do not meet.
+//! other do not meet. A [`Generation`](crate::pipeline::generation::Generation), and so [`supervise`](crate::pipeline::supervise), has a
+//! runtime of its own, in which nothing is armed: start the actors with [`build`](crate::pipeline::build::build), and wait for
+//! [`at_rest`](crate::pipeline::generation::at_rest).
 
 use parking_lot::Mutex;
 use rusqlite::ffi;
