@@ -1,5 +1,5 @@
 //! A collection of points in another system, such as Qdrant or a PostgreSQL table. Implement [`Collection`] in a file or folder beside
-//! this one, add a variant to `settings::index` and an arm to [`super::build`].
+//! this one, add a variant to `settings::index` and an arm to [`super::collection()`].
 //!
 //! A collection decides nothing: [`super::ExternalIndex`] says what is to be written, in which order, and what to do when it fails.
 //! It never tries anything again by itself.

@@ -91,7 +91,7 @@ pub fn collection(settings: &Settings, dimensions: usize) -> Result<Arc<dyn Coll
     let pipeline = settings.pipeline.as_str();
     Ok(match &settings.index {
         IndexSettings::Embedded(_) | IndexSettings::Discard(_) => {
-            return Err("this index is not in another system".to_owned());
+            return Err(format!("index.type: `{}` is not in another system", settings.index.kind()));
         }
         #[cfg(feature = "pgvector")]
         IndexSettings::Pgvector(pgvector) => Arc::new(pgvector::PgvectorTable::new(pgvector, pipeline, dimensions)?),

@@ -136,7 +136,8 @@ pub trait Source: Send + 'static {
     }
 
     /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted. Asked after every read;
-    /// each is told once. A position of one that is still on its way is kept again, until it is told once more.
+    /// each is told once. A position of one that is still on its way is kept again when it is committed; so tell the name again when the
+    /// source is opened with it and it is still gone.
     fn forgotten(&mut self) -> Vec<String> {
         Vec::new()
     }
