@@ -69,7 +69,8 @@ mod tests {
         let ledger = Arc::new(testing::open_with(&folder, options));
         let index = DiscardIndex::open(Arc::clone(&ledger)).unwrap();
         let write = |id, chunks| index.write([testing::write(id, chunks)].into());
-        assert!(write("a", vec![testing::here("one")]).now_or_never().is_none());
+        // Begun, and mostly not waited for: the thread that writes may be faster.
+        drop(write("a", vec![testing::here("one")]).now_or_never());
         while ledger.point_count().unwrap() == 0 {
             tokio::task::yield_now().await;
         }

@@ -85,7 +85,8 @@ mod tests {
         let mut keeper = TotalsKeeper::new(ledger.clone(), metrics.clone());
         metrics.texts.of(Reason::New).inc_by(5);
         let held = Arc::strong_count(&ledger);
-        assert!(keeper.flush().now_or_never().is_none());
+        // Begun, and mostly not waited for: the thread that writes may be faster.
+        drop(keeper.flush().now_or_never());
         keeper.flush().await;
         while Arc::strong_count(&ledger) > held {
             tokio::task::yield_now().await;
