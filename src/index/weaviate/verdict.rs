@@ -39,10 +39,13 @@ fn said(status: StatusCode, body: &[u8], key: Option<&Secret>) -> String {
     }
 }
 
-/// How many objects of the class were counted by GraphQL; `None` where it is switched off, which is told with 422, or kept from us.
+/// How many objects of the class were counted by GraphQL; `None` where it is switched off, which is told with 422, or kept from us, by a
+/// proxy, say. Nothing but the count needs it, and a wrong key was told by the calls before.
 pub fn counted(answer: Result<Value, CollectionError>, class: &str) -> Result<Option<u64>, CollectionError> {
     let answer = match answer {
-        Err(CollectionError::OneRefused(_) | CollectionError::Missing(_)) => return Ok(None),
+        Err(CollectionError::OneRefused(_) | CollectionError::Missing(_) | CollectionError::Fatal(_)) => {
+            return Ok(None);
+        }
         answer => answer?,
     };
     match answer.pointer(&format!("/data/Aggregate/{class}/0/meta/count")).and_then(Value::as_u64) {
@@ -145,6 +148,19 @@ mod tests {
                 panic!()
             };
             assert!(reason.contains("busy") && after.is_some_and(|after| after.as_secs() == 7));
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_kept_from_us_stops_nothing() {
+        for status in [401, 403, 404, 405, 422, 302] {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
+                body: b"no".to_vec(),
+            };
+            let told = Err(judge_rest(&answer, None, SystemTime::UNIX_EPOCH));
+            assert_eq!(counted(told, "C"), Ok(None), "{status}");
         }
     }
 
