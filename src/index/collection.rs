@@ -239,9 +239,9 @@ pub trait Collection: Send + Sync + 'static {
     /// Removes points. Those that it does not hold are no error.
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>>;
 
-    /// The nearest points, best first; `None` for one of others, which says no document and chunk. Fewer than [`Nearest::limit`], with
-    /// those, mean that there are no more. May miss a write that was answered a moment ago, where the system is so made: its
-    /// documentation here says so. A filter that the system cannot be told is refused with [`CollectionError::OneRefused`].
+    /// The nearest points, best first; `None` for one of others, which says no document and chunk, where those are not left out. Fewer than
+    /// [`Nearest::limit`], with those, mean that there are no more. May miss a write that was answered a moment ago, where the system is so
+    /// made: its documentation here says so. A filter that the system cannot be told is refused with [`CollectionError::OneRefused`].
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>>;
 
     /// The most points that [`Collection::nearest`] can return.

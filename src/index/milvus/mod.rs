@@ -254,14 +254,13 @@ impl Milvus {
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         let Some(filter) = nearest.filter else {
-            return self.neighbours(&self.search(nearest.vector, "", &[DOCUMENT, CHUNK], nearest.limit).await?);
+            return Ok(self.search(nearest.vector, "", &[DOCUMENT, CHUNK], nearest.limit).await?.0);
         };
         let expression = filter::wide(filter.condition()).unwrap_or_default();
         let mut sift = Sift::new(filter, nearest.limit);
         loop {
             let output = [DOCUMENT, CHUNK, METADATA];
-            let found = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
-            let neighbours = self.neighbours(&found)?;
+            let (neighbours, found) = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
             let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
             if metadata.len() != neighbours.len() {
                 return Err(unreadable("Search"));
@@ -281,8 +280,8 @@ impl Milvus {
         filter: &str,
         output: &[&str],
         most: usize,
-    ) -> Result<Found, CollectionError> {
-        let question = Search {
+    ) -> Result<(Vec<Option<Neighbour>>, Found), CollectionError> {
+        let mut question = Search {
             database: self.database.clone(),
             collection: self.collection.clone(),
             filter: filter.to_owned(),
@@ -299,7 +298,18 @@ impl Milvus {
             queries: 1,
             consistency: Consistency::Bounded.into(),
         };
-        Ok(self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default())
+        let found = self.found(question.clone()).await?;
+        if found.0.iter().all(Option::is_some) {
+            return Ok(found);
+        }
+        // Told only where there are rows of others: it has Milvus look at more of each row that it passes.
+        question.filter = filter::of_documents(filter);
+        self.found(question).await
+    }
+
+    async fn found(&self, question: Search) -> Result<(Vec<Option<Neighbour>>, Found), CollectionError> {
+        let found = self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default();
+        Ok((self.neighbours(&found)?, found))
     }
 
     fn neighbours(&self, found: &Found) -> Result<Vec<Option<Neighbour>>, CollectionError> {

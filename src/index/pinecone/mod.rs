@@ -187,19 +187,25 @@ impl PineconeIndex {
             Sought::Nothing => return Ok(Vec::new()),
             Sought::Where(typed) => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
         };
-        let query = wire::Query {
+        let mut query = wire::Query {
             vector: nearest.vector,
             top_k: nearest.limit.min(MAX_NEIGHBOURS),
             filter,
             include_metadata: true,
             namespace: &self.settings.namespace,
         };
-        Ok(self.query(&query).await?.iter().map(|found| self.neighbour(found)).collect())
+        let found = self.query(&query).await?;
+        if found.iter().all(Option::is_some) {
+            return Ok(found);
+        }
+        // Told only where there are records of others: most namespaces are searched as well without.
+        query.filter = Some(filter::of_documents(query.filter));
+        self.query(&query).await
     }
 
-    async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<wire::Match>, CollectionError> {
+    async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
         match self.api.ask::<wire::Matches>(Method::POST, "query", Some(query)).await {
-            Ok(found) => Ok(found.matches),
+            Ok(found) => Ok(found.matches.iter().map(|found| self.neighbour(found)).collect()),
             Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => Ok(Vec::new()),
             Err(error) => Err(error),
         }

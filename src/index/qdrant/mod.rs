@@ -218,13 +218,23 @@ impl Qdrant {
         with_payload: With,
         most: usize,
     ) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {
-        let question = QueryPoints {
+        let mut question = QueryPoints {
             collection: self.collection.clone(),
             query: Some(Query { nearest: Some(VectorInput { dense: Some(Dense { data: query.to_vec() }) }) }),
             filter,
             limit: Some(most as u64),
             with_payload: Some(with_payload),
         };
+        let found = self.scored(question.clone()).await?;
+        if found.iter().all(Option::is_some) {
+            return Ok(found);
+        }
+        // Told only where there are points of others: it has Qdrant read the payload of each point that it passes.
+        question.filter = Some(filter::of_documents(question.filter));
+        self.scored(question).await
+    }
+
+    async fn scored(&self, question: QueryPoints) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {
         let found = self.ask::<QueryAnswer>("/qdrant.Points/Query", question).await?.points;
         let each = found.into_iter().map(|Scored { id, payload, score }| {
             let (document, chunk, metadata) = payload::read(payload)?;
