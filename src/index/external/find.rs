@@ -8,7 +8,7 @@ use crate::index::collection::{CollectionError, Nearest, Neighbour};
 use crate::index::{Hit, IndexError, Query};
 use crate::ledger::{Ledger, LedgerError};
 
-use super::ExternalIndex;
+use super::{ExternalIndex, PointIds};
 
 /// By how much more points are asked for, when too few documents were among them.
 const WIDER: usize = 4;
@@ -27,11 +27,9 @@ impl ExternalIndex {
                 found => found.map_err(|error| self.known(error))?,
             };
             let all = found.len() < limit || limit == most;
-            // Another pipeline may have a document of the same name there.
-            let is_ours = |point: &Neighbour| self.ids.of(&point.document, point.chunk) == point.id;
-            let ours: Vec<Neighbour> = found.into_iter().flatten().filter(is_ours).collect();
-            let asked = Arc::clone(&query);
-            let hits = self.ledger(move |ledger| hits(ledger, ours, &asked)).await?;
+            let found: Vec<Neighbour> = found.into_iter().flatten().collect();
+            let (asked, ids) = (Arc::clone(&query), self.ids);
+            let hits = self.ledger(move |ledger| hits(ledger, ids, found, &asked)).await?;
             if hits.len() == query.k || all {
                 return Ok(hits);
             }
@@ -41,19 +39,21 @@ impl ExternalIndex {
 }
 
 /// The documents of the points, each by the nearest that the ledger has of it. A point that the ledger does not have (any more) is passed
-/// by: what is nearest may be what the collection has still to remove. So is one whose document is in the ledger already as the filter does
-/// not let it through: the collection is a step behind.
-fn hits(ledger: &Ledger, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, LedgerError> {
+/// by: what is nearest may be what the collection has still to remove. So is one of another pipeline, whose document may have the name of
+/// one of ours, and one whose document is in the ledger already as the filter does not let it through: the collection is a step behind.
+fn hits(ledger: &Ledger, ids: PointIds, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, LedgerError> {
     // Each once: most of what was found may be of one document.
-    let ids: HashSet<DocumentId> = found.iter().map(|point| point.document.clone()).collect();
-    let ids: Vec<DocumentId> = ids.into_iter().collect();
-    let held: HashMap<_, _> = ids.iter().zip(ledger.points_of(&ids)?).collect();
+    let documents: HashSet<DocumentId> = found.iter().map(|point| point.document.clone()).collect();
+    let documents: Vec<DocumentId> = documents.into_iter().collect();
+    let held: HashMap<_, _> = documents.iter().zip(ledger.points_of(&documents)?).collect();
     let mut seen: HashSet<DocumentId> = query.except.iter().cloned().collect();
     let (mut hits, mut keys) = (Vec::new(), Vec::new());
-    for Neighbour { document, chunk, score, .. } in found {
+    for Neighbour { id, document, chunk, score } in found {
         let held = held.get(&document).and_then(Option::as_ref);
         let point = held.and_then(|held| Some((held.metadata.as_ref()?, held.chunks.get(chunk)?.key)));
-        let Some((metadata, key)) = point.filter(|_| seen.insert(document.clone())) else { continue };
+        let point = point.filter(|_| !seen.contains(&document) && ids.of(&document, chunk) == id);
+        let Some((metadata, key)) = point else { continue };
+        seen.insert(document.clone());
         let metadata = serde_json::from_str(metadata).unwrap_or_default();
         if query.filter.as_ref().is_some_and(|filter| !filter.matches(&metadata)) {
             continue;
