@@ -206,13 +206,13 @@ impl Milvus {
             Some(status) if verdict::not_loaded(status) => Ok(Some(Established::Uncounted { at_least: 1 })),
             status => match status.and_then(verdict::judge) {
                 Some(error) => Err(error),
-                None => Ok(Some(Established::Existing { points: counted(&answer)? })),
+                None => Ok(Some(Established::Existing { points: verdict::counted(&answer)? })),
             },
         }
     }
 
     async fn count(&self) -> Result<u64, CollectionError> {
-        counted(&self.query(String::new(), &["count(*)"]).await?)
+        verdict::counted(&self.query(String::new(), &["count(*)"]).await?)
     }
 
     async fn query(&self, filter: String, output: &[&str]) -> Result<Rows, CollectionError> {
@@ -263,7 +263,7 @@ impl Milvus {
             let (neighbours, found) = self.search(nearest.vector, &expression, &output, sift.asked()).await?;
             let metadata = column(&found.columns, METADATA).and_then(jsons).unwrap_or_default();
             if metadata.len() != neighbours.len() {
-                return Err(unreadable("Search"));
+                return Err(incomplete());
             }
             let metadata = metadata.iter().map(|json| serde_json::from_slice::<Value>(json).ok());
             let with_metadata =
@@ -317,7 +317,7 @@ impl Milvus {
         let documents = column(&found.columns, DOCUMENT).and_then(strings).unwrap_or_default();
         let chunks = column(&found.columns, CHUNK).and_then(longs).unwrap_or_default();
         if [ids.len(), documents.len(), chunks.len()] != [found.scores.len(); 3] {
-            return Err(unreadable("Search"));
+            return Err(incomplete());
         }
         let each = found.scores.iter().zip(ids).zip(documents).zip(chunks).map(|(((score, id), document), chunk)| {
             Some(Neighbour {
@@ -373,18 +373,9 @@ impl Collection for Milvus {
     }
 }
 
-fn counted(rows: &Rows) -> Result<u64, CollectionError> {
-    match rows.columns.first().and_then(longs) {
-        Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
-        _ => Err(unreadable("count(*)")),
-    }
-}
-
-fn unreadable(method: &str) -> CollectionError {
-    CollectionError::Unavailable {
-        reason: format!("its answer to {method} has not all that was asked for"),
-        after: None,
-    }
+/// An answer to a search that has not all that was asked for.
+fn incomplete() -> CollectionError {
+    CollectionError::Unavailable { reason: "its answer to a search has not all that was asked for".into(), after: None }
 }
 
 /// An expression for the points with these ids, which have no character to be escaped.

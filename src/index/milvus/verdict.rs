@@ -2,7 +2,8 @@
 
 use crate::index::collection::CollectionError;
 
-use super::messages::Status;
+use super::messages::{Rows, Status};
+use super::rows::longs;
 
 /// How a call ended that Milvus answered. `None` is success.
 pub fn judge(status: &Status) -> Option<CollectionError> {
@@ -45,6 +46,18 @@ pub fn check_upserted(upserted: i64, points: usize) -> Result<(), CollectionErro
     }
 }
 
+/// How many rows an answer with success counted. A failed count is told with a code, so a server that says no number cannot count, and
+/// asking again helps nobody.
+pub fn counted(rows: &Rows) -> Result<u64, CollectionError> {
+    match rows.columns.first().and_then(longs) {
+        Some([count]) => Ok(u64::try_from(*count).unwrap_or_default()),
+        _ => Err(CollectionError::Fatal(
+            "it answers a count of its rows with no number; Milvus 2.3 or later is needed: check `index.url`"
+                .to_owned(),
+        )),
+    }
+}
+
 /// Whether it says that there is no index yet.
 pub fn no_index(status: &Status) -> bool {
     status.code == 700 || (status.code == 0 && status.error_code == 11)
@@ -57,6 +70,8 @@ pub fn not_loaded(status: &Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::index::milvus::messages::{Column, FieldData, Longs, Scalar, Scalars};
+
     use super::*;
 
     fn verdict(code: i32, error_code: i32, retriable: bool) -> Option<CollectionError> {
@@ -79,6 +94,19 @@ mod tests {
         for (code, hint) in [(1400, "index.api_key"), (800, "index.database")] {
             let Some(CollectionError::Fatal(text)) = verdict(code, 1, false) else { panic!("{code}") };
             assert!(text.starts_with("because (code ") && text.contains(hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_count_is_one_number_and_a_server_that_says_none_is_told() {
+        let answered = |counts: &[i64]| {
+            let data = Some(Scalar::Longs(Longs { data: counts.to_vec() }));
+            let column = FieldData { column: Some(Column::Scalars(Scalars { data })), ..FieldData::default() };
+            counted(&Rows { columns: vec![column], ..Rows::default() })
+        };
+        assert_eq!([answered(&[0]), answered(&[7])], [Ok(0), Ok(7)]);
+        for told in [answered(&[]), answered(&[1, 2]), counted(&Rows::default())] {
+            assert!(matches!(&told, Err(CollectionError::Fatal(text)) if text.contains("Milvus 2.3")), "{told:?}");
         }
     }
 
