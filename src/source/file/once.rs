@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::{info, warn};
@@ -99,7 +99,7 @@ impl Once {
                     let end = place::version(open.place.base, open.given.ordinal);
                     let modified = open.identity.modified();
                     self.note_end(modified, end);
-                    self.current = None;
+                    self.leave();
                 }
                 Err(reason) => self.give_up(&reason),
             }
@@ -121,12 +121,13 @@ impl Once {
         self.queued_bytes + current
     }
 
-    /// Queues all files, or those of them that failed before, or are in what did.
+    /// Queues all files, or those of them that failed before, or are in what did, read before or not.
     fn scan(&mut self, only: Option<&[(PathBuf, String)]>) -> Result<(), SourceError> {
         let found = scan(&self.settings)?;
         self.failed.extend(found.problems);
+        let only: Option<HashSet<&Path>> = only.map(|failed| failed.iter().map(|(path, _)| &**path).collect());
         for seen in found.files {
-            if only.is_none_or(|failed| failed.iter().any(|(failed, _)| seen.path.starts_with(failed))) {
+            if only.as_ref().is_none_or(|failed| seen.path.ancestors().any(|path| failed.contains(path))) {
                 self.queued_bytes += seen.size;
                 self.queue.push_back(seen);
             }
@@ -169,12 +170,17 @@ impl Once {
         Ok(Open { path: seen.path.clone(), file, identity, content, place, given })
     }
 
-    /// Leaves the current file; the next attempt goes on where this one ended.
+    /// Leaves the current file, which has this path; whoever opens it again goes on where it was left.
+    fn leave(&mut self) -> Option<PathBuf> {
+        let Open { path, identity, place, given, .. } = self.current.take()?;
+        let progress = Progress { identity, base: place.base, mark: given, gone: false };
+        self.known.insert(place.partition.name.clone(), progress);
+        Some(path)
+    }
+
     fn give_up(&mut self, reason: &str) {
-        let Some(Open { path, identity, place, given, .. }) = self.current.take() else { return };
-        let name = &place.partition.name;
-        let reason = format!("`{name}` cannot be read: {reason}");
-        self.known.insert(name.clone(), Progress { identity, base: place.base, mark: given, gone: false });
+        let Some(path) = self.leave() else { return };
+        let reason = format!("`{}` cannot be read: {reason}", path.display());
         self.fail(path, reason);
     }
 

@@ -251,6 +251,37 @@ async fn what_could_not_be_looked_at_is_read_once_it_can_be() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_read_is_not_read_again_because_its_folder_could_not_be_looked_into_for_a_while() {
+    for (appended, expected) in [("", &[][..]), ("{3}\n", &["{1}", "{3}"])] {
+        let folder = Folder::new();
+        for name in ["a", "b", "c"] {
+            fs::create_dir(folder.path(name)).unwrap();
+        }
+        folder.write("a/a.jsonl", "{1}\n", 1);
+        folder.write("b/b.jsonl", "{2}\n", 1);
+        // What fails at every look has the source look again.
+        let _pipe = std::os::unix::net::UnixListener::bind(folder.path("c/c.jsonl")).unwrap();
+        let mut source = folder.open("*/*.jsonl", vec![]).await;
+        let Ok(Read::Records(before)) = source.read(ROOM).await else { panic!("the files are read") };
+        assert_eq!(texts(&before), ["{1}", "{2}"]);
+        folder.rename("a", "away");
+        std::os::unix::fs::symlink("a", folder.path("a")).unwrap();
+        assert!(source.read(ROOM).await.is_err());
+        fs::remove_file(folder.path("a")).unwrap();
+        folder.rename("away", "a");
+        folder.append("a/a.jsonl", appended);
+        assert!(source.read(ROOM).await.is_err(), "as of the last look");
+        let after = match source.read(ROOM).await {
+            Ok(Read::Records(records)) => records,
+            Ok(_) => panic!("one path can still not be read"),
+            Err(_) => Vec::new(),
+        };
+        assert_eq!(texts(&after), expected);
+        assert!(after.iter().all(|record| record.version > before[1].version), "what is there now counts");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_vanishes_before_it_is_opened_is_told_and_then_forgotten() {
     let folder = Folder::new();
     folder.write("a.jsonl", "{1}\n", 1);
