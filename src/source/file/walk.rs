@@ -125,11 +125,15 @@ impl Walk {
     }
 
     fn cannot_look_at(&mut self, path: PathBuf, error: io::Error) {
-        // What is not there, or gone meanwhile, holds nothing.
-        if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+        if may_hold_more(&error) {
             self.blind.insert(path, error);
         }
     }
+}
+
+/// Whether there may be something in a folder that this came of a look at. One that is not there, or gone meanwhile, holds nothing.
+pub(super) fn may_hold_more(error: &io::Error) -> bool {
+    !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]

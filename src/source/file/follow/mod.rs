@@ -12,7 +12,7 @@ mod sight;
 mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use self::taken::Taken;
 use super::Step;
 use super::identity::FileId;
 use super::scan::{Found, Seen, cannot_read, scan};
+use super::walk::may_hold_more;
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
 use crate::source::{IDLE_WAIT, Position, Room, SourceError};
@@ -246,7 +247,7 @@ impl Follow {
             if is_gone && file.is_read_to_its_end() {
                 // In a folder that cannot be looked into it may still be there, and its last line may go on.
                 let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-                let is_blind = || folder.read_dir().is_err_and(|error| error.kind() != ErrorKind::NotFound);
+                let is_blind = || folder.read_dir().is_err_and(|error| may_hold_more(&error));
                 if file.ended || is_blind() {
                     info!(file = file.name(), "a file is gone; it was read to its end");
                     if file.ended {
