@@ -161,7 +161,13 @@ impl Followed {
         Ok(())
     }
 
-    pub fn set_place(&mut self, base: i64) {
+    /// Has what comes now given under this name, which these had before.
+    pub fn rename(&mut self, to: PathBuf, earlier: Vec<Progress>) {
+        (self.path, self.earlier) = (to, earlier);
+        self.set_place(self.place.base);
+    }
+
+    fn set_place(&mut self, base: i64) {
         let detail =
             Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone(), gone: false }.to_json();
         let name = self.path.display().to_string();

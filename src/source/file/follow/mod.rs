@@ -265,28 +265,26 @@ impl Follow {
 
     /// Gives files that are read to their end the name they have now. One that keeps its name for now keeps the next one from taking it.
     fn rename(&mut self, all: &Sight) {
-        let mut moves: BTreeMap<usize, PathBuf> = BTreeMap::new();
+        let mut moves: BTreeMap<&Path, usize> = BTreeMap::new();
         for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.drained) {
             let here = all.of_file(file.identity.id()).max_by_key(|seen| seen.path == file.path);
-            moves.extend(here.filter(|here| here.path != file.path).map(|here| (index, here.path.clone())));
+            moves.extend(here.filter(|here| here.path != file.path).map(|here| (&*here.path, index)));
         }
-        loop {
-            let stays = self.files.iter().enumerate().filter(|(index, _)| !moves.contains_key(index));
-            let kept: HashSet<&Path> = stays.map(|(_, file)| &*file.path).collect();
-            let wanted = moves.len();
-            moves.retain(|_, to| !kept.contains(&**to));
-            if moves.len() == wanted {
-                break;
-            }
+        if moves.is_empty() {
+            return;
+        }
+        let moving: HashSet<usize> = moves.values().copied().collect();
+        let mut stay: Vec<usize> = (0..self.files.len()).filter(|index| !moving.contains(index)).collect();
+        while let Some(index) = stay.pop() {
+            stay.extend(moves.remove(&*self.files[index].path));
         }
         // All leave before one arrives: it is to know who had its name.
-        moves.keys().for_each(|index| self.known.leave(&self.files[*index]));
-        for (index, to) in moves {
+        moves.values().for_each(|index| self.known.leave(&self.files[*index]));
+        for (to, index) in moves {
             let file = &mut self.files[index];
             info!(from = file.name(), to = %to.display(), "a file was renamed");
-            file.earlier = self.known.earlier(&to.display().to_string(), file.identity.id(), all);
-            file.path = to;
-            file.set_place(file.place.base);
+            let earlier = self.known.earlier(&to.display().to_string(), file.identity.id(), all);
+            file.rename(to.to_owned(), earlier);
         }
     }
 
