@@ -32,7 +32,10 @@ pub(super) struct Followed {
     /// How long the file was, and when it had been written last, at the last look.
     pub size: u64,
     modified: i64,
+    /// Since when it is gone and nobody writes to it.
     pub gone_since: Option<Instant>,
+    /// When it was read to its end first while it was gone, whoever wrote to it since.
+    pub caught_up: Option<Instant>,
     /// Whether what stands behind the last line feed was taken for a line: the file is gone, and its line feed will not come.
     pub ended: bool,
 }
@@ -71,6 +74,7 @@ impl Followed {
             given,
             drained: false,
             gone_since: None,
+            caught_up: None,
             ended: false,
         };
         followed.set_place(base);
@@ -165,6 +169,11 @@ impl Followed {
     pub fn rename(&mut self, to: PathBuf, earlier: Vec<Progress>) {
         (self.path, self.earlier) = (to, earlier);
         self.set_place(self.place.base);
+    }
+
+    /// A name that no other file has while this one is open.
+    pub fn name_of_its_own(&self) -> PathBuf {
+        PathBuf::from(format!("{} (gone, number {})", self.path.display(), self.identity.id().inode))
     }
 
     fn set_place(&mut self, base: i64) {

@@ -2,8 +2,9 @@
 //!
 //! A file is known by its number in the file system and its beginning, and stays open when it is renamed or removed, so
 //! that its last lines are read. A name belongs to one file at a time: what appears under it is read when the file
-//! that had it is read to its end, and is held open until then, for it may be rotated away as well. Positions carry what
-//! else had the name before, so that a restart knows those files too.
+//! that had it is read to its end, and is held open until then, for it may be rotated away as well. A file that is gone and still
+//! written to gives its name up in the end, and is read on under one of its own. Positions carry what else had the name before,
+//! so that a restart knows those files too.
 
 mod descriptors;
 mod followed;
@@ -36,6 +37,9 @@ use crate::source::{IDLE_WAIT, Position, Room, SourceError};
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
 /// the last of them.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a file that is gone keeps its name from another since it was read to its end, if somebody writes on to it.
+pub(super) const NAME_HELD: Duration = Duration::from_secs(10);
 
 /// How often new and rotated files are looked for, which costs more than a look at those that are followed. A read that says that
 /// there is nothing has looked for new files too.
@@ -232,19 +236,24 @@ impl Follow {
         self.compressed = compressed;
     }
 
-    /// Lets go of files that are gone and read to their end. What is in a blind path may be there.
+    /// Lets go of files that are gone and read to their end, and takes their name from those that somebody writes on to. What is in a
+    /// blind path may be there.
     fn let_go(&mut self, all: &Sight, blind: &[PathBuf], now: Instant) {
         for mut file in std::mem::take(&mut self.files) {
             let here = all.of_file(file.identity.id()).next();
             let may_be_there = is_within(&file.path, blind);
-            file.gone_since = match here {
-                Some(_) => None,
-                None if !may_be_there => Some(file.gone_since.unwrap_or(now)),
-                None => file.gone_since,
-            };
+            if here.is_some() {
+                (file.gone_since, file.caught_up) = (None, None);
+            } else if !may_be_there {
+                file.gone_since.get_or_insert(now);
+            }
             file.size = here.map_or(file.size, |seen| seen.size);
-            let is_gone = !may_be_there && file.gone_since.is_some_and(|since| now.duration_since(since) >= GRACE);
-            if is_gone && file.is_read_to_its_end() {
+            let is_over = here.is_none() && !may_be_there && file.is_read_to_its_end();
+            if is_over {
+                file.caught_up.get_or_insert(now);
+            }
+            let is_past = |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) >= time);
+            if is_over && is_past(file.gone_since, GRACE) {
                 // In a folder that cannot be looked into it may still be there, and its last line may go on.
                 let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
                 let is_blind = || folder.read_dir().is_err_and(|error| may_hold_more(&error));
@@ -258,9 +267,19 @@ impl Follow {
                     continue;
                 }
                 file.end();
+            } else if is_over && is_past(file.caught_up, NAME_HELD) && self.is_wanted(&file.path, all) {
+                self.known.leave(&file);
+                let aside = file.name_of_its_own();
+                info!(from = file.name(), to = %aside.display(), "a file that is gone is written to, and another has its name now");
+                file.rename(aside, Vec::new());
             }
             self.files.push(file);
         }
+    }
+
+    /// Whether a file is there under this name, or was and waits for it.
+    fn is_wanted(&self, path: &Path, all: &Sight) -> bool {
+        all.has_path(path) || self.waiting.iter().any(|waiting| waiting.seen.path == path)
     }
 
     /// Gives files that are read to their end the name they have now. One that keeps its name for now keeps the next one from taking it.

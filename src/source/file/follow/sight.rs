@@ -1,5 +1,7 @@
 //! All files that a scan saw, found by which they are.
 
+use std::path::Path;
+
 use crate::source::file::identity::FileId;
 use crate::source::file::scan::Seen;
 
@@ -22,6 +24,11 @@ impl Sight {
     /// All of them.
     pub fn files(&self) -> &[Seen] {
         &self.files
+    }
+
+    /// Whether a file was seen under this name.
+    pub fn has_path(&self, path: &Path) -> bool {
+        self.files.binary_search_by(|seen| (*seen.path).cmp(path)).is_ok()
     }
 
     /// This file, under each of its names.

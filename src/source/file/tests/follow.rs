@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
-use super::super::follow::{Descriptors, Follow, GRACE};
-use super::super::{POLL, Reader};
+use super::super::follow::{Descriptors, Follow, GRACE, NAME_HELD};
+use super::super::{POLL, Reader, Step};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -208,6 +208,57 @@ async fn a_file_that_takes_the_name_of_another_in_the_same_look_knows_it_after_a
     assert_eq!(records[3].position.partition.name, folder.name("app.log.1"));
     let again = folder.read("app.log*", positions(&records)).await;
     assert!(again.is_empty(), "{:?}", texts(&again));
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_and_written_to_without_end_keeps_its_name_from_no_other_for_ever() {
+    for (pattern, renames) in
+        [("app.log", &[("app.log", "away")][..]), ("app.log*", &[("app.log.1", "app.log.2"), ("app.log", "app.log.1")])]
+    {
+        let folder = Folder::followed();
+        for (second, name) in [(1, "app.log.2"), (2, "app.log.1"), (3, "app.log")] {
+            folder.write(name, format!("{{{second}}}\n"), second);
+        }
+        let mut follow = Follow::new(folder.settings(pattern), Descriptors::at_most(10));
+        let opened = Instant::now();
+        follow.open(&[], opened).unwrap();
+        let mut kept = Kept::new();
+        let mut look = |after| {
+            let (given, committed) = match follow.step(ROOM, opened + after) {
+                Step::Records(records) => (texts(&records).join(" "), positions(&records)),
+                Step::Positions(gone) => (String::new(), gone),
+                _ => Default::default(),
+            };
+            kept.extend(committed.into_iter().map(|last| (last.partition.name.clone(), last)));
+            (given, kept.clone())
+        };
+        look(GRACE);
+        let oldest = if pattern == "app.log" { "app.log" } else { "app.log.2" };
+        let mut late = File::options().append(true).open(folder.path(oldest)).unwrap();
+        for (from, to) in renames {
+            folder.rename(from, to);
+        }
+        folder.write("app.log", "{4}\n", 4);
+        let (mut after, given_up) = (2 * GRACE, 2 * GRACE + NAME_HELD);
+        while after <= given_up + GRACE {
+            late.write_all(b"{late}\n").unwrap();
+            let expected = if after == given_up { "{late} {4}" } else { "{late}" };
+            assert_eq!(look(after).0, expected, "{pattern}, after {after:?}");
+            after += GRACE / 2;
+        }
+        // A restart knows the others, though that one gave the last record.
+        let committed = look(after).1.into_values().collect();
+        assert!(folder.read(pattern, committed).await.is_empty(), "{pattern}");
+        for _ in 0..4 {
+            after += GRACE;
+            look(after);
+        }
+        let kept = look(after).1;
+        let seen_to_go = kept.values().filter(|last| last.partition.detail.contains("\"gone\":true"));
+        let names: Vec<&str> = seen_to_go.map(|last| last.partition.name.as_str()).collect();
+        assert_eq!(names.len(), 1, "{pattern}: {names:?}");
+        assert!(names[0].starts_with(&format!("{} (", folder.name(oldest))), "{pattern}: {names:?}");
+    }
 }
 
 /// A provider is down for hours, and nothing is read.
