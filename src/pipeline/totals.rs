@@ -86,7 +86,7 @@ mod tests {
         metrics.texts.of(Reason::New).inc_by(5);
         let held = Arc::strong_count(&ledger);
         // Begun, and mostly not waited for: the thread that writes may be faster.
-        drop(keeper.flush().now_or_never());
+        let _ = keeper.flush().now_or_never();
         keeper.flush().await;
         while Arc::strong_count(&ledger) > held {
             tokio::task::yield_now().await;
