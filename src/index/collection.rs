@@ -167,6 +167,20 @@ pub fn done_but(refused: Vec<RefusedPoint>) -> Result<(), CollectionError> {
     if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
 }
 
+/// What a search brings that was made once more, without the points of others that `found` has. A system that cannot leave them out, as
+/// where their field has no index, refuses that, or finds fewer of ours: then what was found is looked through.
+pub fn without_others<T>(
+    found: Vec<Option<T>>,
+    once_more: Result<Vec<Option<T>>, CollectionError>,
+) -> Result<Vec<Option<T>>, CollectionError> {
+    let ours = |points: &[Option<T>]| points.iter().flatten().count();
+    match once_more {
+        Err(CollectionError::OneRefused(_)) => Ok(found),
+        Ok(fewer) if ours(&fewer) < ours(&found) => Ok(found),
+        once_more => once_more,
+    }
+}
+
 /// Why a call did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CollectionError {
@@ -247,5 +261,21 @@ pub trait Collection: Send + Sync + 'static {
     /// The most points that [`Collection::nearest`] can return.
     fn most_neighbours(&self) -> usize {
         10_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_that_cannot_leave_out_points_of_others_keeps_what_was_found_with_them() {
+        let found = || vec![None, Some(1), None];
+        let refused = CollectionError::OneRefused("the field has no index".into());
+        assert_eq!(without_others(found(), Err(refused)), Ok(found()));
+        assert_eq!(without_others(found(), Ok(vec![])), Ok(found()));
+        assert_eq!(without_others(found(), Ok(vec![Some(1), Some(2)])), Ok(vec![Some(1), Some(2)]));
+        let down = CollectionError::Fatal("the key is wrong".into());
+        assert_eq!(without_others(found(), Err(down.clone())), Err(down));
     }
 }

@@ -43,8 +43,9 @@ pub fn show(text: &str) {
 
 /// Takes the status line away for good: the process ends, and whoever shows one may not know yet.
 pub fn end() {
-    show("");
-    *LINE.lock() = None;
+    let mut line = LINE.lock();
+    let text = line.take().unwrap_or_default();
+    let _ = io::stderr().lock().write_all(&between(&text, b"", ""));
 }
 
 /// What takes a status line away, writes whole lines, and shows the next status line: in one piece, so that nothing flickers.

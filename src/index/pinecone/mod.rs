@@ -26,7 +26,9 @@ use uuid::Uuid;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
-use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting};
+use super::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting, without_others,
+};
 use super::http::{json, parse};
 use super::typed::{Fields, Sought};
 use api::Api;
@@ -200,7 +202,7 @@ impl PineconeIndex {
         }
         // Told only where there are records of others: most namespaces are searched as well without.
         query.filter = Some(filter::of_documents(query.filter));
-        self.query(&query).await
+        without_others(found, self.query(&query).await)
     }
 
     async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {

@@ -26,6 +26,7 @@ use crate::settings::qdrant::QdrantSettings;
 use super::collection::reserved::{CHUNK, DOCUMENT};
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
+    without_others,
 };
 use super::grpc::Client;
 use super::sift::Sift;
@@ -231,7 +232,7 @@ impl Qdrant {
         }
         // Told only where there are points of others: it has Qdrant read the payload of each point that it passes.
         question.filter = Some(filter::of_documents(question.filter));
-        self.scored(question).await
+        without_others(found, self.scored(question).await)
     }
 
     async fn scored(&self, question: QueryPoints) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {

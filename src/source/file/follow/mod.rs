@@ -248,8 +248,11 @@ impl Follow {
                 file.gone_since.get_or_insert(now);
             }
             file.size = here.map_or(file.size, |seen| seen.size);
-            let is_over = here.is_none() && !may_be_there && file.is_read_to_its_end();
-            if is_over {
+            let is_gone = here.is_none() && !may_be_there;
+            let is_over = is_gone && file.is_read_to_its_end();
+            // Of one that is written to fast, there is always more by now.
+            let was_over = is_gone && file.drained;
+            if was_over {
                 file.caught_up.get_or_insert(now);
             }
             let is_past = |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) >= time);
@@ -267,7 +270,7 @@ impl Follow {
                     continue;
                 }
                 file.end();
-            } else if is_over && is_past(file.caught_up, NAME_HELD) && self.is_wanted(&file.path, all) {
+            } else if was_over && is_past(file.caught_up, NAME_HELD) && self.is_wanted(&file.path, all) {
                 self.known.leave(&file);
                 let aside = file.name_of_its_own();
                 info!(from = file.name(), to = %aside.display(), "a file that is gone is written to, and another has its name now");
