@@ -167,14 +167,17 @@ pub fn done_but(refused: Vec<RefusedPoint>) -> Result<(), CollectionError> {
     if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
 }
 
-/// What a search brings that was made once more, without the points of others that `found` has. A system that cannot leave them out, as
+/// What a search brings: where points of others were found, it is made `once_more` without them. A system that cannot leave them out, as
 /// where their field has no index, refuses that, or finds fewer of ours: then what was found is looked through.
-pub fn without_others<T>(
+pub async fn without_others<T>(
     found: Vec<Option<T>>,
-    once_more: Result<Vec<Option<T>>, CollectionError>,
+    once_more: impl Future<Output = Result<Vec<Option<T>>, CollectionError>>,
 ) -> Result<Vec<Option<T>>, CollectionError> {
+    if found.iter().all(Option::is_some) {
+        return Ok(found);
+    }
     let ours = |points: &[Option<T>]| points.iter().flatten().count();
-    match once_more {
+    match once_more.await {
         Err(CollectionError::OneRefused(_)) => Ok(found),
         Ok(fewer) if ours(&fewer) < ours(&found) => Ok(found),
         once_more => once_more,
@@ -268,14 +271,17 @@ pub trait Collection: Send + Sync + 'static {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_search_that_cannot_leave_out_points_of_others_keeps_what_was_found_with_them() {
+    #[tokio::test]
+    async fn a_search_that_cannot_leave_out_points_of_others_keeps_what_was_found_with_them() {
         let found = || vec![None, Some(1), None];
         let refused = CollectionError::OneRefused("the field has no index".into());
-        assert_eq!(without_others(found(), Err(refused)), Ok(found()));
-        assert_eq!(without_others(found(), Ok(vec![])), Ok(found()));
-        assert_eq!(without_others(found(), Ok(vec![Some(1), Some(2)])), Ok(vec![Some(1), Some(2)]));
+        assert_eq!(without_others(found(), async { Err(refused) }).await, Ok(found()));
+        assert_eq!(without_others(found(), async { Ok(vec![]) }).await, Ok(found()));
+        let ours = vec![Some(1), Some(2)];
+        assert_eq!(without_others(found(), async { Ok(ours.clone()) }).await, Ok(ours.clone()));
         let down = CollectionError::Fatal("the key is wrong".into());
-        assert_eq!(without_others(found(), Err(down.clone())), Err(down));
+        assert_eq!(without_others(found(), async { Err(down.clone()) }).await, Err(down));
+        let not_asked = std::future::pending();
+        assert_eq!(without_others(ours.clone(), not_asked).await, Ok(ours), "there are none of others");
     }
 }

@@ -197,12 +197,12 @@ impl PineconeIndex {
             namespace: &self.settings.namespace,
         };
         let found = self.query(&query).await?;
-        if found.iter().all(Option::is_some) {
-            return Ok(found);
-        }
         // Told only where there are records of others: most namespaces are searched as well without.
-        query.filter = Some(filter::of_documents(query.filter));
-        without_others(found, self.query(&query).await)
+        let once_more = async {
+            query.filter = Some(filter::of_documents(query.filter));
+            self.query(&query).await
+        };
+        without_others(found, once_more).await
     }
 
     async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {

@@ -227,12 +227,12 @@ impl Qdrant {
             with_payload: Some(with_payload),
         };
         let found = self.scored(question.clone()).await?;
-        if found.iter().all(Option::is_some) {
-            return Ok(found);
-        }
         // Told only where there are points of others: it has Qdrant read the payload of each point that it passes.
-        question.filter = Some(filter::of_documents(question.filter));
-        without_others(found, self.scored(question).await)
+        let once_more = async {
+            question.filter = Some(filter::of_documents(question.filter));
+            self.scored(question).await
+        };
+        without_others(found, once_more).await
     }
 
     async fn scored(&self, question: QueryPoints) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {
