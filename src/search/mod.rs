@@ -39,7 +39,7 @@ pub struct SearchOptions {
 }
 
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum SearchError {
     /// The question cannot be answered, now or later.
     #[error("{0}")]

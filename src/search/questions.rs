@@ -1,8 +1,13 @@
-//! Questions as vectors. One that was asked before is answered without the provider, for as long as it is remembered.
+//! Questions as vectors. One that was asked before is answered without the provider, for as long as it is remembered, and one that is asked
+//! by several at once is paid for once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use prometheus::Histogram;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -10,7 +15,7 @@ use tokio::time::Instant;
 use crate::batch::Estimator;
 use crate::dedup::cache::VectorCache;
 use crate::document::Vector;
-use crate::document::fingerprint::Fingerprinter;
+use crate::document::fingerprint::{Fingerprint, Fingerprinter};
 use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
 use crate::embed::status::ProviderStatus;
 use crate::memory::{Patience, Pool, Taken};
@@ -39,7 +44,10 @@ const ROOM: u64 = 32 << 20;
 /// What a question weighs beside its text, in bytes.
 const WEIGHT: u64 = 16 << 10;
 
-/// See the module. Clones share what is remembered.
+/// What comes for a question, to all who asked it.
+type Answer = Shared<BoxFuture<'static, Result<Vector, SearchError>>>;
+
+/// See the module. Clones share what is asked and remembered.
 #[derive(Clone)]
 pub(super) struct Questions {
     provider: Arc<dyn Provider>,
@@ -50,6 +58,8 @@ pub(super) struct Questions {
     room: Arc<Pool>,
     fingerprints: Fingerprinter,
     remembered: VectorCache,
+    /// On their way, for who asks the same meanwhile.
+    asked: Arc<Mutex<HashMap<Fingerprint, Answer>>>,
     metrics: SearchMetrics,
     requests: By<RequestStatus>,
     latency: Histogram,
@@ -64,6 +74,7 @@ impl Questions {
         Self {
             fingerprints: Fingerprinter::new(&space.key()),
             remembered,
+            asked: Arc::default(),
             metrics: metrics.searches.clone(),
             requests: metrics.requests(provider.model()),
             latency: metrics.embedding_latency.clone(),
@@ -82,21 +93,36 @@ impl Questions {
         }
         let mut taken = Taken::default();
         self.room.grow(&mut taken, WEIGHT + text.len() as u64, &mut Patience::default()).await?;
-        // Another may have asked the same meanwhile.
-        if let Some(vector) = self.remembered.get(&fingerprint) {
-            return Ok(vector);
-        }
-        // In a task of its own: who asked may go away, and what is paid for is counted and remembered all the same.
-        let (questions, text) = (self.clone(), Arc::from(text));
-        let asking = tokio::spawn(async move {
-            let _taken = taken;
-            let vector = questions.embed(&text).await?;
-            questions.remembered.insert(fingerprint, vector.clone());
-            Ok(vector)
-        });
-        asking.await.unwrap_or_else(|_| {
-            Err(SearchError::unavailable("the question met an error inside Vectide; its log says more"))
-        })
+        let answer = {
+            let mut asked = self.asked.lock();
+            // It may have been answered to another meanwhile.
+            if let Some(vector) = self.remembered.get(&fingerprint) {
+                return Ok(vector);
+            }
+            asked.entry(fingerprint).or_insert_with(|| self.ask(fingerprint, Arc::from(text), taken)).clone()
+        };
+        answer.await
+    }
+
+    /// Asks in a task of its own: who asked may go away, and what is paid for is counted and remembered all the same.
+    fn ask(&self, fingerprint: Fingerprint, text: Arc<str>, taken: Taken) -> Answer {
+        let questions = self.clone();
+        let embedding = tokio::spawn(async move { questions.embed(&text).await });
+        let questions = self.clone();
+        let answer = async move {
+            let answer = embedding.await.unwrap_or_else(|_| {
+                Err(SearchError::unavailable("the question met an error inside Vectide; its log says more"))
+            });
+            if let Ok(vector) = &answer {
+                questions.remembered.insert(fingerprint, vector.clone());
+            }
+            questions.asked.lock().remove(&fingerprint);
+            drop(taken);
+            answer
+        };
+        let answer = answer.boxed().shared();
+        tokio::spawn(answer.clone());
+        answer
     }
 
     async fn embed(&self, text: &Arc<str>) -> Result<Vector, SearchError> {
@@ -162,6 +188,8 @@ impl Questions {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::future::join_all;
+
     use super::*;
     use crate::memory::PATIENCE;
     use crate::testkit::fakes::{FakeProvider, Fault};
@@ -192,6 +220,21 @@ mod tests {
         assert_eq!(metrics.searches.texts.get(), 1);
         questions.vector_of("dry feet").await.unwrap();
         assert_eq!(provider.paid(), [("dry feet".to_owned(), 1)].into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_several_ask_at_once_is_paid_for_once_and_a_failure_is_of_all_of_them() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), None, &metrics);
+        let ask = || join_all((0..3).map(|_| questions.vector_of("dry feet")));
+        provider.faults.order([Fault::Unavailable; ATTEMPTS as usize]);
+        assert!(ask().await.iter().all(Result::is_err));
+        assert_eq!(provider.calls().len(), ATTEMPTS as usize);
+        assert!(ask().await.iter().all(Result::is_ok), "a failure is not remembered");
+        assert_eq!(provider.calls().len(), ATTEMPTS as usize + 1);
+        assert_eq!(metrics.searches.texts.get(), 1);
+        assert!(questions.asked.lock().is_empty());
+        assert_eq!(questions.room.room() as u64, ROOM / 1024);
     }
 
     #[tokio::test(start_paused = true)]
