@@ -165,7 +165,7 @@ pub struct EventKindSettings {
     #[serde(default)]
     pub immediate: bool,
     /// Fields of the event that are kept under another name: `{ new_price: price }`. A patch replaces a nested object as a whole: move
-    /// what it brings of one to names of their own.
+    /// what it brings of one to names of their own. The id, the version and the kind are read under the names that the event has.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
 }

@@ -3,6 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,11 @@ impl FileId {
     /// That of this file.
     pub fn of(metadata: &Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// What a file that was seen under this path and is there no more is called: no other has this name while it is open.
+    pub fn name_when_gone(self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("{} (gone, number {})", path.display(), self.inode))
     }
 
     /// Whether both may be the same file: a file system may have another number after it was mounted anew.

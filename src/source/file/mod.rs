@@ -177,11 +177,14 @@ impl Source for FileSource {
                     Step::Records(records) => return Ok(Read::Records(records)),
                     Step::Positions(positions) => return Ok(Read::Positions(positions)),
                     Step::Finished => return Ok(Read::Finished),
-                    Step::Nothing if now >= idle => {
+                    step => {
                         self.next_look = now + POLL;
-                        return Ok(Read::Idle);
+                        // What waits for something that cannot be looked at may wait for long.
+                        let is_waiting = matches!(step, Step::Waiting) && self.trouble.is_none();
+                        if now >= idle && !is_waiting {
+                            return Ok(Read::Idle);
+                        }
                     }
-                    Step::Nothing | Step::Waiting => self.next_look = now + POLL,
                 }
             }
         }

@@ -151,16 +151,15 @@ impl Once {
         let said = |error: std::io::Error| cannot_read(name, &error);
         let file = File::open(&seen.path).map_err(said)?;
         let identity = Identity::of(&file, seen.kind.format).map_err(said)?;
+        let modified = identity.modified();
+        let behind = self.ends.get(&modified).map_or(modified, |end| modified.max(*end));
         let (base, given) = match self.known.get(name) {
             Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark),
             Some(known) => {
                 info!(file = name, "the file or its format changed since it was read; reading it from the start");
-                (known.base_behind(identity.modified()), Mark::default())
+                (known.base_behind(behind), Mark::default())
             }
-            None => {
-                let modified = identity.modified();
-                (self.ends.get(&modified).map_or(modified, |end| modified.max(*end)), Mark::default())
-            }
+            None => (behind, Mark::default()),
         };
         let file = Arc::new(file);
         let content = Content::open(&file, seen.kind, self.settings.max_record.as_usize(), given)

@@ -171,11 +171,6 @@ impl Followed {
         self.set_place(self.place.base);
     }
 
-    /// A name that no other file has while this one is open.
-    pub fn name_of_its_own(&self) -> PathBuf {
-        PathBuf::from(format!("{} (gone, number {})", self.path.display(), self.identity.id().inode))
-    }
-
     fn set_place(&mut self, base: i64) {
         let detail =
             Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone(), gone: false }.to_json();

@@ -272,7 +272,7 @@ impl Follow {
                 file.end();
             } else if was_over && is_past(file.caught_up, NAME_HELD) && self.is_wanted(&file.path, all) {
                 self.known.leave(&file);
-                let aside = file.name_of_its_own();
+                let aside = file.identity.id().name_when_gone(&file.path);
                 info!(from = file.name(), to = %aside.display(), "a file that is gone is written to, and another has its name now");
                 file.rename(aside, Vec::new());
             }
@@ -310,14 +310,18 @@ impl Follow {
         }
     }
 
-    /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free.
+    /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free; or one of their own
+    /// where the file that had it has come back to it.
     fn follow_rotated(&mut self, all: &Sight, blind: &[PathBuf], taken: &mut Taken) {
-        for waiting in std::mem::take(&mut self.waiting) {
-            if is_within(&waiting.seen.path, blind) || all.of_file(waiting.seen.id).next().is_some() {
-                self.waiting.push(waiting);
-            } else {
-                self.follow_open(&waiting.seen, waiting.file, all, taken);
+        for Waiting { mut seen, file } in std::mem::take(&mut self.waiting) {
+            if is_within(&seen.path, blind) || all.of_file(seen.id).next().is_some() {
+                self.waiting.push(Waiting { seen, file });
+                continue;
             }
+            if self.files.iter().any(|file| file.path == seen.path && all.has(file.identity.id(), &seen.path)) {
+                seen.path = seen.id.name_when_gone(&seen.path);
+            }
+            self.follow_open(&seen, file, all, taken);
         }
     }
 

@@ -36,6 +36,11 @@ impl Sight {
         self.numbered(id.inode).filter(move |seen| seen.id == id)
     }
 
+    /// Whether this file was seen under this name.
+    pub fn has(&self, id: FileId, path: &Path) -> bool {
+        self.of_file(id).any(|seen| seen.path == path)
+    }
+
     /// Whether a file was seen that [may be](FileId::may_be) this one.
     pub fn may_have(&self, id: FileId) -> bool {
         self.numbered(id.inode).any(|seen| id.may_be(seen.id))

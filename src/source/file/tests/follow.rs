@@ -261,6 +261,48 @@ async fn a_file_that_is_gone_and_written_to_without_end_keeps_its_name_from_no_o
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_file_of_a_rotation_that_was_undone_at_once_is_read() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let mut source = folder.open("app.log", vec![]).await;
+    let mut records = drain(&mut source).await.unwrap();
+    folder.rename("app.log", "app.log.1");
+    folder.write("app.log", "{2}\n", 2);
+    source.watch().await.unwrap();
+    folder.rename("app.log.1", "app.log");
+    folder.append("app.log", "{3}\n");
+    for _ in 0..3 {
+        tokio::time::sleep(2 * GRACE).await;
+        records.extend(drain(&mut source).await.unwrap());
+    }
+    let mut given = texts(&records);
+    given.sort_unstable();
+    assert_eq!(given, ["{1}", "{2}", "{3}"]);
+    assert!(folder.read("app.log", positions(&records)).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_name_in_a_folder_that_cannot_be_looked_into_keeps_no_trouble_back() {
+    let folder = Folder::followed();
+    fs::create_dir(folder.path("in")).unwrap();
+    folder.write("in/app.log", "{1}\n", 1);
+    let mut source = folder.open("in", vec![]).await;
+    drain(&mut source).await.unwrap();
+    folder.rename("in/app.log", "rotated");
+    folder.write("in/app.log", "{2}\n", 2);
+    source.watch().await.unwrap();
+    folder.rename("in", "away");
+    std::os::unix::fs::symlink("in", folder.path("in")).unwrap();
+    let given = tokio::time::timeout(10 * GRACE, drain(&mut source)).await.expect("it says how it stands").unwrap();
+    assert!(given.is_empty());
+    assert!(source.trouble().unwrap().contains("cannot be read"), "{:?}", source.trouble());
+    fs::remove_file(folder.path("in")).unwrap();
+    folder.rename("away", "in");
+    assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"]);
+    assert_eq!(source.trouble(), None);
+}
+
 /// A provider is down for hours, and nothing is read.
 #[tokio::test(start_paused = true)]
 async fn files_that_are_rotated_away_while_nothing_is_read_are_read_after_it() {

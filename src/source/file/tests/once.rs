@@ -103,6 +103,13 @@ async fn files_of_one_time_follow_each_other_also_after_a_restart() {
     let versions: Vec<_> = both.iter().map(|record| record.version).collect();
     assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
     assert_eq!(second[0].version, both[3].version);
+    // Also when they are known, and both came anew.
+    folder.write("a.jsonl", "{6}\n{7}\n", 8);
+    folder.write("b.jsonl", "{8}\n", 8);
+    let anew = folder.read("*.jsonl", positions(&both)).await;
+    assert_eq!(texts(&anew), ["{6}", "{7}", "{8}"]);
+    let versions: Vec<_> = both.iter().chain(&anew).map(|record| record.version).collect();
+    assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
 }
 
 #[tokio::test]
