@@ -39,6 +39,8 @@ embedding: { provider: builtin }
 **Variables in texts.** `${NAME}` is replaced by the environment variable, which must be set; `${NAME:-default}` has a default for one
 that is unset or empty; `$${` stands for `${`. Template expressions (`{{ }}`) are left alone.
 
+**Secrets**, keys and passwords, stand in the file, in a variable or in a file of their own. White space around them is cut.
+
 **Units.** A size is a number of bytes or written like `64KiB`, `256MiB`, `2GiB` (powers of 1024) or `1MB` (powers of 1000). A time
 needs its unit: `50ms`, `30s`, `5m`, `1h`, `7d`.
 "#;

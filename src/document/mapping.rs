@@ -413,17 +413,20 @@ mod tests {
             id: /product/id
             version: { field: /meta/at, unit: counter }
             text: "{{ a }}"
-            events: { field: /meta/kind, 3: { operation: patch, rename: { a: b, b: a, /product/name: name, absent: c } } }
+            events: { field: /meta/kind, 3: { operation: patch, rename: { a: b, b: a, /product/name: name, /tags/1: tag, absent: c, /tags/9: d } } }
             "#,
         );
         let change = change(
             &mapper,
-            json!({"product": {"id": 9, "name": "n"}, "meta": {"at": 12_345_678_901_234_u64, "kind": 3}, "a": 1, "b": 2}),
+            json!({"product": {"id": 9, "name": "n"}, "meta": {"at": 12_345_678_901_234_u64, "kind": 3}, "tags": [5, 6, 7], "a": 1, "b": 2}),
         );
         assert_eq!((change.id.as_str(), change.version), ("9", seconds(12_345_678_901_234)));
         assert_eq!(
             json!(change.fields),
-            json!({"product": {"id": 9}, "meta": {"at": 12_345_678_901_234_u64, "kind": 3}, "a": 2, "b": 1, "name": "n"})
+            json!({
+                "product": {"id": 9}, "meta": {"at": 12_345_678_901_234_u64, "kind": 3}, "tags": [5, null, 7],
+                "a": 2, "b": 1, "name": "n", "tag": 6,
+            })
         );
     }
 

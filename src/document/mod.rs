@@ -7,7 +7,7 @@
 pub mod change;
 pub mod chunk;
 pub mod decode;
-pub mod digest;
+mod digest;
 mod field;
 pub mod fingerprint;
 mod glance;
@@ -15,7 +15,7 @@ pub mod mapping;
 pub mod merge;
 pub mod template;
 pub mod vector;
-pub mod version;
+mod version;
 pub(crate) mod versioning;
 
 pub use change::{Change, DocumentId, Fields, Operation};

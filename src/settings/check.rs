@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
+use crate::batch::plan::PRIORITIES;
 use crate::document::chunk::Chunker;
 use crate::document::template::Template;
 use crate::document::{FieldName, pointer_key};
@@ -144,8 +145,8 @@ impl Checker {
     }
 
     fn kind(&mut self, place: &Place, kind: &EventKindSettings) {
-        if kind.priority > 9 {
-            self.note(place.key("priority"), format!("must be at most 9, not {}", kind.priority));
+        if kind.priority >= PRIORITIES {
+            self.note(place.key("priority"), format!("must be at most {}, not {}", PRIORITIES - 1, kind.priority));
         }
         let mut sources = BTreeMap::new();
         for (from, to) in &kind.rename {

@@ -26,7 +26,7 @@ pub struct MilvusSettings {
     /// `user:password` or a token, best written as `${MILVUS_TOKEN}`: its value comes from the environment and not from the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
-    /// A file that holds the key and nothing else, in place of `api_key`.
+    /// A file that holds that and nothing else, in place of `api_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority.

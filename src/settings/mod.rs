@@ -1,9 +1,9 @@
 //! `config.yaml` as types. The doc comments here are the user's reference: `docs/configuration.md` is made from them.
 
-pub mod batching;
+mod batching;
 mod check;
 pub mod chunking;
-pub mod dedup;
+mod dedup;
 pub mod document;
 pub mod embedding;
 pub mod expand;
@@ -21,11 +21,11 @@ pub mod problem;
 pub mod qdrant;
 mod read;
 pub mod required;
-pub mod secret;
-pub mod server;
-pub mod shutdown;
+mod secret;
+mod server;
+mod shutdown;
 pub mod source;
-pub mod state;
+mod state;
 mod typed;
 pub mod units;
 pub mod weaviate;

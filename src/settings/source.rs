@@ -107,7 +107,7 @@ pub struct KafkaSettings {
     /// The consumer group. Each pipeline needs one of its own.
     pub group: String,
     /// Where a partition is read from that the ledger holds no position of: `earliest`, `latest`, or a time like
-    /// `2026-02-03T04:05:06Z`.
+    /// `2026-02-03T04:05:06Z`. With `latest` the group's offset goes first, and a partition that comes later is read from its beginning.
     #[serde(default)]
     pub start: Start,
     /// Encrypted connections; absent: they are not encrypted. Needs a Vectide that was built with `--features kafka-tls`.
@@ -155,10 +155,9 @@ pub struct KafkaSaslSettings {
     /// The user.
     pub username: String,
     /// The password, best written as `${KAFKA_PASSWORD}`: its value comes from the environment and not from the file.
-    /// White space around it is cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// A file that holds the password and nothing else, in place of `password`. White space around it is cut.
+    /// A file that holds the password and nothing else, in place of `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
 }

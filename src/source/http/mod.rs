@@ -3,9 +3,9 @@
 //! What is accepted lies in the ledger's journal before the answer is sent. The source reads the journal in order and drops
 //! what was settled, so a crash between the answer and the index costs nothing but time.
 
-pub mod intake;
+mod intake;
 pub mod journal;
-pub mod removal;
+mod removal;
 
 use std::sync::Arc;
 
