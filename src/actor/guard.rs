@@ -15,12 +15,14 @@ use actix::dev::{ContextFut, channel};
 use actix::prelude::*;
 use tokio::time::{Instant, Sleep};
 
+use super::backoff::Backoff;
+
 /// How many restarts are allowed within [`BUDGET_PERIOD`]; one more panic and the actor is given up.
-pub const BUDGET: usize = 5;
+pub(crate) const BUDGET: usize = 5;
 /// See [`BUDGET`].
-pub const BUDGET_PERIOD: Duration = Duration::from_secs(60);
-/// The pause before the first restart; it doubles with each within the period.
-pub const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const BUDGET_PERIOD: Duration = Duration::from_secs(60);
+/// The pause before a restart, by how many there were within the period.
+const RESTART: Backoff = Backoff::new(Duration::from_millis(10), BUDGET_PERIOD);
 
 /// What happened to a guarded actor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +78,8 @@ impl<A: Supervised + Actor<Context = Context<A>>> Guard<A> {
             (self.watch)(&self.name, Incident::GaveUp(reason));
             return false;
         }
-        self.pause = Some(Box::pin(tokio::time::sleep(FIRST_PAUSE * 2u32.pow(self.panics.len() as u32))));
         self.panics.push_back(now);
+        self.pause = Some(Box::pin(tokio::time::sleep(RESTART.delay(self.panics.len() as u32, 1.0))));
         (self.watch)(&self.name, Incident::Panicked(reason));
         true
     }

@@ -105,11 +105,6 @@ impl<T> Lanes<T> {
         self.limits.max_wait = Duration::ZERO;
     }
 
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting == 0
-    }
-
     /// When a batch is due if nothing more arrives; `None` when nothing waits. A time that has passed means now.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let oldest = self.oldest()?;
@@ -319,7 +314,7 @@ mod tests {
             while let Some(batch) = lanes.seal(now + WAIT) {
                 collect(batch)?;
             }
-            prop_assert!(lanes.is_empty() && lanes.tokens == 0 && lanes.bytes == 0);
+            prop_assert!(lanes.waiting == 0 && lanes.tokens == 0 && lanes.bytes == 0);
             left.sort_unstable();
             prop_assert_eq!(left, (0..texts.len() as u32).collect::<Vec<_>>());
         }

@@ -35,7 +35,8 @@ impl Deduplicator {
     }
 
     /// Which documents are being worked on.
-    pub fn claims(&self) -> &Arc<Claims> {
+    #[cfg(test)]
+    pub(crate) fn claims(&self) -> &Arc<Claims> {
         &self.claims
     }
 }

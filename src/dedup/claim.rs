@@ -96,7 +96,8 @@ impl Claims {
     }
 
     /// How many documents are claimed.
-    pub fn claimed(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn claimed(&self) -> usize {
         self.parked.lock().len()
     }
 }

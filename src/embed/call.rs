@@ -65,16 +65,6 @@ pub struct FinishedCall {
     pub tokens: u64,
 }
 
-/// What a call to the provider shows as while it is under way; `may_take` is all that tells one from another.
-const fn request(may_take: Duration) -> Call {
-    Call { of: "the embedding provider", to: "embed texts", may_take }
-}
-
-/// Whether this is a call to the provider.
-pub fn is_call(call: &Call) -> bool {
-    *call == request(call.may_take)
-}
-
 /// What makes the calls of one batch.
 pub struct Caller<'a> {
     /// Answers them.
@@ -228,7 +218,8 @@ impl Caller<'_> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.estimator.tokens(bytes);
         self.limiter.acquire(estimated).await;
-        let Some(ongoing) = self.underway.begin(request(self.may_take)) else {
+        let call = Call { of: "the embedding provider", to: "embed texts", may_take: self.may_take };
+        let Some(ongoing) = self.underway.begin(call) else {
             // Given up with its generation: whoever waits here is dropped with it.
             return std::future::pending().await;
         };

@@ -1,5 +1,6 @@
 //! When the next call may go out: the account's limits a minute, and the pause that a provider asked for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -13,11 +14,11 @@ const RESUMING: Duration = Duration::from_secs(2);
 /// The longest gap between two calls while resuming.
 const RESUMING_GAP: Duration = Duration::from_millis(125);
 
-/// Lets calls out in the order they came, as the limits and pauses allow. Shared by every call to one provider.
+/// Lets calls out in the order they came, as the limits and pauses allow. Shared by every call for documents to one provider.
 #[derive(Debug)]
 pub struct Limiter {
     start: Instant,
-    gate: Mutex<Gate>,
+    gate: Arc<Mutex<Gate>>,
     /// Whoever holds this is next; tokio's mutex hands it on in order of arrival.
     turn: tokio::sync::Mutex<()>,
 }
@@ -25,7 +26,16 @@ pub struct Limiter {
 impl Limiter {
     /// For an account with these limits.
     pub fn new(limits: RateLimitSettings) -> Self {
-        Self { start: Instant::now(), gate: Mutex::new(Gate::new(limits)), turn: tokio::sync::Mutex::new(()) }
+        Self {
+            start: Instant::now(),
+            gate: Arc::new(Mutex::new(Gate::new(limits))),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The same limits with a queue of its own, for the calls of one generation: who waits on a thread that hangs keeps its turn for ever.
+    pub fn with_own_queue(&self) -> Self {
+        Self { start: self.start, gate: self.gate.clone(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Waits until a call with so many tokens may go out, and takes them from the limits. Dropping the future takes nothing.
@@ -152,8 +162,7 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -270,5 +279,17 @@ mod tests {
         let began = Instant::now();
         limiter.acquire(1).await;
         assert!(began.elapsed() <= S(1), "the abandoned call took nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_on_a_thread_that_hangs_holds_up_nobody_of_the_next_generation() {
+        let limiter = Limiter::new(limits(None, Some(60)));
+        limiter.acquire(60).await;
+        let hung = limiter.with_own_queue();
+        let mut waiting = Box::pin(hung.acquire(1));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let began = Instant::now();
+        limiter.with_own_queue().acquire(1).await;
+        assert!(began.elapsed() > Duration::from_secs(50), "the limits are the same");
     }
 }

@@ -106,7 +106,7 @@ pub(super) fn build_within(
     let price = r.provider.price_per_million_tokens();
     let embedder = Embedder::new(Desk {
         provider: r.provider.clone(),
-        limiter: r.limiter.clone(),
+        limiter: Arc::new(r.limiter.with_own_queue()),
         estimator: r.estimator.clone(),
         status: r.provider_status.clone(),
         underway: pulse.underway.clone(),

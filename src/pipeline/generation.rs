@@ -13,12 +13,11 @@ use super::Resources;
 use super::build::{NamedSource, Sources, build};
 use super::watch::{Watching, watch};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
-use crate::embed::call::is_call;
 use crate::index::actor::is_write;
 use crate::source::actor::Rest;
 
-/// How long the end of a generation waits for its blocking work. A thread that waits for standard input never ends.
-const ENDING: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+/// How long the end of a generation waits for its threads. One that waits for standard input never ends.
+const ENDING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// See the module.
 pub struct Generation {
@@ -115,10 +114,11 @@ impl Generation {
         self.pulse.underway.close();
         if *failure != Failure::Stalled(Stall::Arbiter) {
             // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the
-            // provider is paid for without its vectors. Beside one call that hangs, all others may end.
-            let hangs = |number| matches!(failure, Failure::Stalled(Stall::Call(hung, _)) if *hung == number);
-            let paid_or_done = |(number, call): &(u64, Call)| (is_write(call) || is_call(call)) && !hangs(*number);
-            let _ = tokio::time::timeout(ENDING, self.pulse.underway.ended(paid_or_done)).await;
+            // provider is paid for without its vectors. Beside one call that hangs, all others may end, each in the time it may take.
+            let others = |(number, _): &(u64, Call)| !matches!(failure, Failure::Stalled(Stall::Call(hung, _)) if hung == number);
+            let underway = &self.pulse.underway;
+            let longest = underway.calls().into_iter().filter(others).map(|(_, call)| call.may_take).max();
+            let _ = tokio::time::timeout(longest.unwrap_or_default(), underway.ended(others)).await;
         }
         let before = self.ledger.calls();
         self.arbiter.stop();
@@ -205,7 +205,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let provider = Arc::new(FakeProvider::default());
             let (resources, _index) = fakes::resources(folder.path(), provider.clone()).await;
-            let generation = with_begun(&resources, is_call).await;
+            let generation = with_begun(&resources, |call| !is_write(call)).await;
             assert_eq!(generation.end_wholly(&failure).await, Ok(()));
             let fingerprint = Fingerprinter::new(&provider.space().key()).of("text a");
             assert!(resources.cache.get(&fingerprint).is_some(), "{failure}");
@@ -219,7 +219,12 @@ mod tests {
             let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
             index.block();
             let generation = with_begun(&resources, is_write).await;
-            let (ended, ()) = tokio::join!(generation.end_wholly(&failure), async { index.unblock() });
+            // It may take longer than threads are waited for.
+            let late = async {
+                tokio::time::sleep(2 * ENDING).await;
+                index.unblock();
+            };
+            let (ended, ()) = tokio::join!(generation.end_wholly(&failure), late);
             assert_eq!((ended, index.writes()), (Ok(()), vec![vec!["a".to_owned()]]), "{failure}");
         }
     }

@@ -168,9 +168,7 @@ impl Resources {
             index,
         })
     }
-}
 
-impl Resources {
     /// Answers questions.
     pub fn searcher(&self) -> Searcher {
         let metadata = self.settings.document.metadata.clone().into();

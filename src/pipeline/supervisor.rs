@@ -63,7 +63,7 @@ pub async fn supervise_sources(
     stop: impl Future<Output = ()>,
 ) -> Ending {
     tokio::pin!(stop);
-    let mut fruitless = 0;
+    let (mut fruitless, mut rebuilt) = (0, false);
     loop {
         let prepared = async {
             prepare_index(resources).await;
@@ -74,7 +74,7 @@ pub async fn supervise_sources(
                 Ok(sources) => sources,
                 Err(reason) => return Ending::Failed(reason),
             },
-            () = &mut stop => return if resources.metrics.rebuilds.get() == 0 { stopped(options) } else { Ending::WorkLeft },
+            () = &mut stop => return if rebuilt { Ending::WorkLeft } else { stopped(options) },
             damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
         };
         let generation = match Generation::start(resources, sources, options.look_every).await {
@@ -88,7 +88,12 @@ pub async fn supervise_sources(
         };
         // What is settled and not committed is done again by the next one, so it is no progress.
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
-        if let Err(LeftBehind(Call { of, to, .. })) = generation.end_wholly(&failure).await {
+        resources.health.starting(Component::Pipeline, failure.to_string());
+        let ended = tokio::select! {
+            ended = generation.end_wholly(&failure) => ended,
+            () = &mut stop => return Ending::WorkLeft,
+        };
+        if let Err(LeftBehind(Call { of, to, .. })) = ended {
             return Ending::Hangs(format!(
                 "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
                  at the disk and at what answers there, and start again; nothing is lost"
@@ -103,6 +108,7 @@ pub async fn supervise_sources(
         // A source that looks at documents again may have done so, and then the next generation has none.
         resources.sources.keep(|name| resources.settings.sources.contains_key(name));
         resources.metrics.rebuilds.inc();
+        rebuilt = true;
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
         tracing::error!(
             reason = %failure,
@@ -110,7 +116,6 @@ pub async fn supervise_sources(
             pause_seconds = pause.as_secs(),
             "the pipeline failed; rebuilding it from committed positions"
         );
-        resources.health.starting(Component::Pipeline, failure.to_string());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = &mut stop => return Ending::WorkLeft,
@@ -155,12 +160,14 @@ async fn wind_down(resources: &Resources, mut generation: Generation, options: R
     generation.stop_reading();
     let rest = generation.rest();
     let ending = tokio::select! {
-        _ = rest => stopped(options),
+        // What fails may rest, with its work undone.
+        biased;
         failure = generation.failure() => {
             tracing::error!(reason = %failure, "the pipeline failed while it was stopping; the next start does the rest");
             Ending::WorkLeft
         }
         damage = resources.ledger.damaged() => Ending::Failed(damage.to_string()),
+        _ = rest => stopped(options),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     };
     generation.end();

@@ -458,6 +458,38 @@ fn what_cannot_be_read_or_is_rejected_is_buried_before_it_is_settled() {
     });
 }
 
+/// Crashes an ingestor, whatever it is doing.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Crash;
+
+impl Handler<Crash> for Ingestor {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Context<Self>) {
+        panic!("the test wants it");
+    }
+}
+
+#[test]
+fn a_source_that_crashes_while_it_stops_says_so_unless_all_was_settled() {
+    for is_settled in [false, true] {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world, &script(&events(0..2))).await;
+            let open = stage.arrived(&world).await;
+            stage.ingestor.send(StopReading).await.unwrap();
+            if is_settled {
+                settle(open);
+                world.rest().await;
+            }
+            stage.ingestor.send(Crash).await.unwrap_err();
+            world.rest().await;
+            assert_eq!(world.panics(), 1);
+            assert_eq!((stage.rests(), stage.hopeless.lock().is_empty()), (true, is_settled));
+        });
+    }
+}
+
 #[test]
 fn a_restart_reads_on_from_what_was_committed_and_old_receipts_speak_to_nobody() {
     World::run(1, async |world| {

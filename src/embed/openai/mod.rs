@@ -176,10 +176,9 @@ fn client(settings: &OpenaiSettings, key: Option<&Secret>, kept: usize) -> Resul
 
 fn headers(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<HeaderMap, String> {
     let bearer = key.map(|key| format!("Bearer {}", key.reveal()));
-    let api_key = bearer.as_ref().map(|_| "embedding.api_key");
     let mut headers = HeaderMap::new();
     for (name, value, setting) in [
-        (AUTHORIZATION, bearer.as_deref(), api_key.unwrap_or_default()),
+        (AUTHORIZATION, bearer.as_deref(), "embedding.api_key"),
         (HeaderName::from_static("openai-organization"), settings.organization.as_deref(), "embedding.organization"),
         (HeaderName::from_static("openai-project"), settings.project.as_deref(), "embedding.project"),
     ] {

@@ -302,8 +302,15 @@ impl Actor for Ingestor {
 
 impl Supervised for Ingestor {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.recover();
         let stopping = self.state.stopping;
+        // It reads no more, so that what was open and is forgotten now is left to the next start.
+        if stopping && self.rest() == Rest::Busy {
+            (self.wiring.give_up)(format!(
+                "source {} crashed before all that it had read was settled",
+                self.wiring.name
+            ));
+        }
+        self.recover();
         self.state = State { stopping, ..State::new(&self.wiring) };
     }
 }
