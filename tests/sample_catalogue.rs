@@ -9,7 +9,7 @@ use vectide::document::mapping::{Mapped, Mapper};
 use vectide::document::template::Template;
 use vectide::document::{Document, Vector, Version};
 use vectide::embed::builtin::Builtin;
-use vectide::embed::provider::{InputType, Judgement, Provider};
+use vectide::embed::provider::{InputType, Provider};
 use vectide::settings::{self, DocumentSettings};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -145,9 +145,7 @@ async fn embed(texts: &[String], input: InputType) -> Vec<Vector> {
     let mut vectors = Vec::new();
     for batch in texts.chunks(provider.max_items()) {
         let batch = batch.iter().map(|text| text.as_str().into()).collect();
-        let Judgement::Done(embeddings) = provider.embed(batch, input).await else {
-            panic!("the built-in model always answers");
-        };
+        let embeddings = provider.embed(batch, input).await.expect("the built-in model always answers");
         vectors.extend(embeddings.vectors.into_iter().map(|vector| vector.unwrap()));
     }
     vectors

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use vectide::actor::pulse;
 use vectide::document::chunk::Tokenizer;
-use vectide::embed::provider::{InputType, Judgement, Provider};
+use vectide::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use vectide::embed::space::Space;
 use vectide::pipeline::totals::TotalsKeeper;
 use vectide::pipeline::{Ending, Resources, RunOptions, supervise};
@@ -128,13 +128,13 @@ impl Provider for Timed {
         self.inner.model()
     }
 
-    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement> {
+    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         Box::pin(async move {
             let since = Instant::now();
-            let judgement = self.inner.embed(texts, input).await;
+            let answer = self.inner.embed(texts, input).await;
             let call = since.elapsed().as_secs_f64();
             self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
-            judgement
+            answer
         })
     }
 

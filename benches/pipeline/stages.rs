@@ -10,7 +10,7 @@ use futures_util::stream;
 use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::mapping::Mapped;
 use vectide::document::{Change, Document, Fingerprint};
-use vectide::embed::provider::{InputType, Judgement};
+use vectide::embed::provider::InputType;
 use vectide::ledger::{ChunkWrite, DocumentWrite, Moot, VectorSource};
 use vectide::pipeline::Resources;
 use vectide::settings::SourceSettings;
@@ -138,10 +138,7 @@ async fn read(mut source: FileSource) -> Vec<Record> {
 async fn embed(resources: &Resources, case: &Case, planned: &[Planned]) -> Vec<vectide::document::Vector> {
     let texts = planned.chunks(case.batch).map(|batch| batch.iter().map(|planned| planned.text.clone()).collect());
     let calls = texts.map(|texts| resources.provider.embed(texts, InputType::Document));
-    let judgements = stream::iter(calls).buffered(case.concurrency).collect::<Vec<_>>().await;
-    let vectors = judgements.into_iter().flat_map(|judgement| match judgement {
-        Judgement::Done(embeddings) => embeddings.vectors,
-        other => panic!("the provider answers: {other:?}"),
-    });
+    let answers = stream::iter(calls).buffered(case.concurrency).collect::<Vec<_>>().await;
+    let vectors = answers.into_iter().flat_map(|answer| answer.expect("the provider answers").vectors);
     vectors.map(|vector| vector.expect("every text has a vector")).collect()
 }

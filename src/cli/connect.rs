@@ -11,7 +11,7 @@ use super::stats::of_running_process;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::document::template::Template;
 use crate::document::{Document, Operation};
-use crate::embed::provider::{InputType, Judgement, Provider};
+use crate::embed::provider::{InputType, Provider};
 use crate::index::external::{foreign, is_ours};
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
@@ -133,7 +133,7 @@ fn writable(folder: &Path) -> Result<String, String> {
 
 async fn embeds(provider: &dyn Provider) -> Result<String, String> {
     let reason = match provider.embed(vec![Arc::from(SAMPLE)], InputType::Query).await {
-        Judgement::Done(answer) => match answer.vectors.into_iter().next() {
+        Ok(answer) => match answer.vectors.into_iter().next() {
             Some(Ok(_)) => {
                 let tokens = answer.tokens.unwrap_or(0);
                 let price = tokens as f64 * provider.price_per_million_tokens() / 1e6;
@@ -143,10 +143,7 @@ async fn embeds(provider: &dyn Provider) -> Result<String, String> {
             Some(Err(reason)) => reason,
             None => "it answered without a vector".to_owned(),
         },
-        Judgement::Retry { reason, .. }
-        | Judgement::Refused { reason }
-        | Judgement::Forbidden { reason }
-        | Judgement::Fatal { reason } => reason,
+        Err(error) => error.to_string(),
     };
     Err(format!("{}: {reason}", provider.model()))
 }

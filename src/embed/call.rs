@@ -22,7 +22,7 @@ use crate::telemetry::RequestStatus;
 
 use super::failures::Failures;
 use super::limiter::Limiter;
-use super::provider::{Embeddings, InputType, Judgement, Provider};
+use super::provider::{Embeddings, InputType, Provider, ProviderError};
 use super::status::ProviderStatus;
 
 /// Between tries of what failed for now.
@@ -143,17 +143,17 @@ impl Caller<'_> {
         let (mut proven, mut strikes) = (false, 0);
         loop {
             let failure = match self.call(texts).await {
-                Judgement::Done(embeddings) => return Part::Done(embeddings.vectors),
-                Judgement::Refused { reason } if proven || !lone => return guilty(reason),
-                failure => failure,
+                Ok(embeddings) => return Part::Done(embeddings.vectors),
+                Err(ProviderError::Refused(reason)) if proven || !lone => return guilty(reason),
+                Err(failure) => failure,
             };
             failures.one_more(self.status.successes());
             let was_proven = std::mem::take(&mut proven);
             let (reason, asked_for, apart) = match failure {
-                Judgement::Refused { reason } | Judgement::Forbidden { reason } => {
+                ProviderError::Refused(reason) | ProviderError::Forbidden(reason) => {
                     (reason, Duration::ZERO, FORBIDDEN_APART)
                 }
-                Judgement::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
+                ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
                 failure => {
@@ -187,22 +187,20 @@ impl Caller<'_> {
         while passed < times {
             let harmless = harmless();
             let failure = match self.call(std::slice::from_ref(&harmless)).await {
-                Judgement::Done(_) => {
+                Ok(_) => {
                     passed += 1;
                     continue;
                 }
-                Judgement::Refused { reason } => Judgement::Fatal {
-                    reason: format!(
-                        "the provider refuses even the text `{harmless}`, so the fault is in the settings: check \
-                         `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
-                    ),
-                },
-                failure => failure,
+                Err(ProviderError::Refused(reason)) => ProviderError::Fatal(format!(
+                    "the provider refuses even the text `{harmless}`, so the fault is in the settings: check \
+                     `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
+                )),
+                Err(failure) => failure,
             };
             failures.one_more(self.status.successes());
-            let busy = matches!(failure, Judgement::Retry { pause: true, .. });
+            let busy = matches!(failure, ProviderError::Retry { pause: true, .. });
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
-            let to_all = matches!(failure, Judgement::Forbidden { .. }) && !failures.among_successes;
+            let to_all = matches!(failure, ProviderError::Forbidden(_)) && !failures.among_successes;
             self.wait_after(failure, failures).await;
             undisturbed &= busy;
             if !busy && !to_all {
@@ -213,7 +211,7 @@ impl Caller<'_> {
     }
 
     /// One call, when the limits allow it.
-    async fn call(&self, texts: &[Arc<str>]) -> Judgement {
+    async fn call(&self, texts: &[Arc<str>]) -> Result<Embeddings, ProviderError> {
         debug_assert!(texts.len() <= self.provider.max_items(), "a batch is no larger than a call");
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.estimator.tokens(bytes);
@@ -224,40 +222,37 @@ impl Caller<'_> {
             return std::future::pending().await;
         };
         let began = Instant::now();
-        let mut judgement = self.provider.embed(texts.to_vec(), InputType::Document).await;
+        let mut answer = self.provider.embed(texts.to_vec(), InputType::Document).await;
         drop(ongoing);
-        if let Judgement::Done(Embeddings { vectors, .. }) = &judgement
+        if let Ok(Embeddings { vectors, .. }) = &answer
             && vectors.len() != texts.len()
         {
-            judgement = Judgement::retry(format!("{} vectors came for {} texts", vectors.len(), texts.len()));
+            answer = Err(ProviderError::retry(format!("{} vectors came for {} texts", vectors.len(), texts.len())));
         }
-        let tokens = match &judgement {
-            Judgement::Done(Embeddings { tokens: Some(charged), .. }) => {
+        let tokens = match &answer {
+            Ok(Embeddings { tokens: Some(charged), .. }) => {
                 // One slip must not hold back all calls for days.
                 let charged = (*charged).min(most_tokens(bytes, texts.len()));
                 self.limiter.correct(estimated, charged);
                 self.estimator.learn(bytes, charged);
                 charged
             }
-            Judgement::Done(Embeddings { tokens: None, .. }) => estimated,
-            Judgement::Retry { .. }
-            | Judgement::Refused { .. }
-            | Judgement::Forbidden { .. }
-            | Judgement::Fatal { .. } => 0,
+            Ok(Embeddings { tokens: None, .. }) => estimated,
+            Err(_) => 0,
         };
-        let status = RequestStatus::from(&judgement);
+        let status = RequestStatus::from(&answer);
         if status == RequestStatus::Ok {
             self.status.succeeded();
         }
         (self.finished)(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
-        judgement
+        answer
     }
 
     /// Waits as a failed call demands: alone, or by holding back all calls, this one among them. Alone no longer than until the provider
     /// is back, when it was down.
-    async fn wait_after(&self, failure: Judgement, failures: &Failures) {
+    async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
         match failure {
-            Judgement::Retry { reason, after, pause } => {
+            ProviderError::Retry { reason, after, pause } => {
                 self.status.failed(&reason);
                 let asked_for = after.unwrap_or_default();
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
@@ -274,7 +269,7 @@ impl Caller<'_> {
                     () = self.status.succeeds_after(failures.successes), if !failures.among_successes => {}
                 }
             }
-            Judgement::Forbidden { reason } | Judgement::Fatal { reason } | Judgement::Refused { reason } => {
+            ProviderError::Forbidden(reason) | ProviderError::Fatal(reason) | ProviderError::Refused(reason) => {
                 let delay = SLOW_RETRY.delay(failures.count, fastrand::f64());
                 if failures.among_successes {
                     self.status.failed(&reason);
@@ -284,7 +279,6 @@ impl Caller<'_> {
                     self.limiter.pause(delay);
                 }
             }
-            Judgement::Done(_) => {}
         }
     }
 }

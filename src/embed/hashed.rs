@@ -15,7 +15,7 @@ use crate::document::vector::normalise;
 use crate::settings::embedding::HASHED_DIMENSIONS;
 
 use super::local;
-use super::provider::{InputType, Judgement, Provider};
+use super::provider::{Embeddings, InputType, Provider, ProviderError};
 use super::space::Space;
 
 const NAME: &str = "character-3-5-grams";
@@ -57,7 +57,7 @@ impl Provider for Hashed {
         NAME
     }
 
-    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         let dimensions = self.space.dimensions;
         Box::pin(local::compute(texts, move |text| embed(text, dimensions)))
     }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use crate::actor::guard;
-use crate::actor::offload::try_on_core;
+use crate::actor::offload::{Panic, try_on_core};
 use crate::document::Vector;
 
-use super::provider::{Embeddings, Judgement};
+use super::provider::{Embeddings, ProviderError};
 
 /// Computes a batch off the arbiter. `embed` turns one text into its vector and a number of tokens.
 pub async fn compute(
     texts: Vec<Arc<str>>,
     embed: impl Fn(&str) -> Result<(Vector, u64), String> + Send + 'static,
-) -> Judgement {
+) -> Result<Embeddings, ProviderError> {
     let computed = try_on_core(move || {
         let mut tokens = 0;
         let vectors = texts.iter().map(|text| {
@@ -22,9 +22,7 @@ pub async fn compute(
         });
         Embeddings { vectors: vectors.collect(), tokens: Some(tokens) }
     });
-    match computed.await {
-        Ok(embeddings) => Judgement::Done(embeddings),
-        // The model has a fault that a certain text shows: the caller finds out which.
-        Err(panic) => Judgement::retry(format!("the computation crashed: {}", guard::message(&*panic))),
-    }
+    // The model has a fault that a certain text shows: the caller finds out which.
+    let crashed = |panic: Panic| ProviderError::retry(format!("the computation crashed: {}", guard::message(&*panic)));
+    computed.await.map_err(crashed)
 }

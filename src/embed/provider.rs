@@ -20,13 +20,12 @@ pub enum InputType {
     Query,
 }
 
-/// One call's outcome, as the pure judge of a provider decides it from what came back.
-#[derive(Debug)]
-pub enum Judgement {
-    /// A checked vector for every text, in their order.
-    Done(Embeddings),
+/// Why a call brought no vectors, as the pure judge of a provider decides it from what came back.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
     /// Not now: try the same call again. `after` is what the provider asked for; `pause` says that it holds for
     /// every call (429, 503), not only for this one (a time-out, a broken connection).
+    #[error("{reason}")]
     Retry {
         /// What happened, for the log and the health page.
         reason: String,
@@ -36,43 +35,38 @@ pub enum Judgement {
         pause: bool,
     },
     /// The provider refuses something in this batch (400, 413, 422): halve it until the guilty text is alone;
-    /// a text that is alone is rejected with this reason.
-    Refused {
-        /// The provider's own words, shortened.
-        reason: String,
-    },
+    /// a text that is alone is rejected with this reason. The provider's own words, shortened.
+    #[error("{0}")]
+    Refused(String),
     /// The provider forbids this call (403). That is of all calls until a person acts, unless a harmless text passes: then something in
-    /// front of the provider, a firewall say, takes offence at a text of this call.
-    Forbidden {
-        /// What happened and what to do about it.
-        reason: String,
-    },
+    /// front of the provider, a firewall say, takes offence at a text of this call. Says what happened and what to do about it.
+    #[error("{0}")]
+    Forbidden(String),
     /// No call will succeed until a person acts (401, 402, an unknown model): the pipeline pauses and tries again slowly.
-    Fatal {
-        /// What happened and what to do about it.
-        reason: String,
-    },
+    /// Says what happened and what to do about it.
+    #[error("{0}")]
+    Fatal(String),
 }
 
-impl Judgement {
+impl ProviderError {
     /// Not now, and nothing more is known: no time to wait, and no reason for others to.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry { reason: reason.into(), after: None, pause: false }
     }
 }
 
-impl From<&Judgement> for RequestStatus {
-    fn from(judgement: &Judgement) -> Self {
-        match judgement {
-            Judgement::Done(_) => Self::Ok,
-            Judgement::Retry { .. } => Self::Retry,
-            Judgement::Refused { .. } => Self::Refused,
-            Judgement::Fatal { .. } | Judgement::Forbidden { .. } => Self::Fatal,
+impl From<&Result<Embeddings, ProviderError>> for RequestStatus {
+    fn from(answer: &Result<Embeddings, ProviderError>) -> Self {
+        match answer {
+            Ok(_) => Self::Ok,
+            Err(ProviderError::Retry { .. }) => Self::Retry,
+            Err(ProviderError::Refused(_)) => Self::Refused,
+            Err(ProviderError::Fatal(_) | ProviderError::Forbidden(_)) => Self::Fatal,
         }
     }
 }
 
-/// Checked vectors.
+/// A call's checked vectors.
 #[derive(Debug)]
 pub struct Embeddings {
     /// For every text in order, its vector, or why this one text has none (no known token: see the built-in model).
@@ -90,7 +84,7 @@ pub trait Provider: Send + Sync + 'static {
     fn model(&self) -> &str;
 
     /// Embeds the texts in one call, no retry. The future must not block its thread: local models compute through `actor::offload`.
-    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement>;
+    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>>;
 
     /// Counts the model's own tokens, where its tokenizer is known.
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::actor::backoff::Backoff;
 use crate::embed::call::harmless;
-use crate::embed::provider::Judgement;
+use crate::embed::provider::ProviderError;
 use crate::embed::status::ProviderStatus;
 
 use super::questions::Questions;
@@ -53,13 +53,13 @@ impl Questions {
         let mut failures = 0;
         loop {
             let after = match self.call(&harmless()).await {
-                Judgement::Done(_) => return status.succeeded(),
-                Judgement::Retry { reason, after, .. } => {
+                Ok(_) => return status.succeeded(),
+                Err(ProviderError::Retry { reason, after, .. }) => {
                     status.fails(&reason);
                     after.unwrap_or_default()
                 }
-                Judgement::Fatal { reason } | Judgement::Forbidden { reason } | Judgement::Refused { reason } => {
-                    status.needs_a_person(&reason);
+                Err(error) => {
+                    status.needs_a_person(&error.to_string());
                     Duration::ZERO
                 }
             };

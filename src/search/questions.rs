@@ -16,7 +16,7 @@ use crate::batch::Estimator;
 use crate::dedup::cache::VectorCache;
 use crate::document::Vector;
 use crate::document::fingerprint::{Fingerprint, Fingerprinter};
-use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
+use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use crate::embed::status::ProviderStatus;
 use crate::memory::{Patience, Pool, Taken};
 use crate::settings::{ByteSize, DedupSettings, Span};
@@ -130,7 +130,7 @@ impl Questions {
         let mut attempt = 1;
         loop {
             let failure = match self.call(text).await {
-                Judgement::Done(embeddings) => {
+                Ok(embeddings) => {
                     if let Some(status) = self.status.as_ref().filter(|_| self.is_in_doubt()) {
                         status.succeeded();
                     }
@@ -142,20 +142,22 @@ impl Questions {
                         None => Err(SearchError::unavailable("the provider answered without a vector")),
                     };
                 }
-                Judgement::Refused { reason } => {
+                Err(ProviderError::Refused(reason)) => {
                     return Err(SearchError::Invalid(format!("the provider refused the text: {reason}")));
                 }
-                Judgement::Fatal { reason } => {
+                Err(ProviderError::Fatal(reason)) => {
                     Failure { reason, after: None, tells: Some(ProviderStatus::needs_a_person) }
                 }
-                Judgement::Forbidden { reason } => Failure { reason, after: None, tells: None },
-                Judgement::Retry { after, .. } if attempt < ATTEMPTS && after.is_none_or(|it| it <= LONGEST_PAUSE) => {
+                Err(ProviderError::Forbidden(reason)) => Failure { reason, after: None, tells: None },
+                Err(ProviderError::Retry { after, .. })
+                    if attempt < ATTEMPTS && after.is_none_or(|it| it <= LONGEST_PAUSE) =>
+                {
                     tokio::time::sleep(after.unwrap_or(pause)).await;
                     pause *= 2;
                     attempt += 1;
                     continue;
                 }
-                Judgement::Retry { reason, after, pause } => {
+                Err(ProviderError::Retry { reason, after, pause }) => {
                     Failure { reason, after, tells: pause.then_some(ProviderStatus::fails) }
                 }
             };
@@ -166,15 +168,15 @@ impl Questions {
         }
     }
 
-    pub(super) async fn call(&self, text: &Arc<str>) -> Judgement {
+    pub(super) async fn call(&self, text: &Arc<str>) -> Result<Embeddings, ProviderError> {
         let began = Instant::now();
-        let judgement = self.provider.embed(vec![text.clone()], InputType::Query).await;
+        let answer = self.provider.embed(vec![text.clone()], InputType::Query).await;
         self.latency.observe(began.elapsed().as_secs_f64());
-        self.requests.of(RequestStatus::from(&judgement)).inc();
-        if let Judgement::Done(embeddings) = &judgement {
+        self.requests.of(RequestStatus::from(&answer)).inc();
+        if let Ok(embeddings) = &answer {
             self.account(text, embeddings);
         }
-        judgement
+        answer
     }
 
     /// Notes what a call was charged: as the provider says, else as its length lets guess.

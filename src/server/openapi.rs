@@ -22,7 +22,7 @@ mod tests {
     use super::super::resources;
     use super::super::testing::{Answer, Ground, Setup};
     use super::*;
-    use crate::embed::provider::Judgement;
+    use crate::embed::provider::ProviderError;
     use crate::telemetry::health::Component;
 
     fn document() -> Value {
@@ -94,7 +94,7 @@ mod tests {
         check(&Method::GET, "/health/ready", &ground.get("/health/ready").await);
         for again in [Method::GET, Method::POST] {
             let after = Some(Duration::from_secs(60));
-            ground.provider.answer(vec![Judgement::Retry { reason: "busy".into(), after, pause: true }]);
+            ground.provider.answer(vec![Err(ProviderError::Retry { reason: "busy".into(), after, pause: true })]);
             let answer = match again {
                 Method::GET => ground.get("/v1/search?text=b").await,
                 _ => ground.post("/v1/search", "{\"text\":\"b\"}").await,

@@ -195,7 +195,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::{Ground, Setup};
-    use crate::embed::provider::{Embeddings, Judgement};
+    use crate::embed::provider::{Embeddings, ProviderError};
     use crate::index::IndexError;
 
     #[actix_rt::test]
@@ -312,8 +312,8 @@ mod tests {
         assert_eq!(ground.get("/v1/search?text=a&k=1000").await.status, StatusCode::OK);
     }
 
-    fn retry(after: Option<Duration>) -> Judgement {
-        Judgement::Retry { reason: "too many requests".into(), after, pause: true }
+    fn retry(after: Option<Duration>) -> Result<Embeddings, ProviderError> {
+        Err(ProviderError::Retry { reason: "too many requests".into(), after, pause: true })
     }
 
     #[actix_rt::test]
@@ -326,9 +326,9 @@ mod tests {
         for (answers, status, reason) in [
             (vec![retry(soon), retry(soon), retry(soon)], StatusCode::SERVICE_UNAVAILABLE, "too many requests"),
             (vec![retry(Some(Duration::from_secs(60)))], StatusCode::SERVICE_UNAVAILABLE, "too many requests"),
-            (vec![Judgement::Fatal { reason: "wrong key".into() }], StatusCode::SERVICE_UNAVAILABLE, "wrong key"),
-            (vec![Judgement::Refused { reason: "too long".into() }], StatusCode::BAD_REQUEST, "too long"),
-            (vec![Judgement::Done(none)], StatusCode::BAD_REQUEST, "no known word"),
+            (vec![Err(ProviderError::Fatal("wrong key".into()))], StatusCode::SERVICE_UNAVAILABLE, "wrong key"),
+            (vec![Err(ProviderError::Refused("too long".into()))], StatusCode::BAD_REQUEST, "too long"),
+            (vec![Ok(none)], StatusCode::BAD_REQUEST, "no known word"),
         ] {
             ground.provider.answer(answers);
             let answer = ground.get("/v1/search?text=b").await;

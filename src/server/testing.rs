@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{Change, Document, DocumentId, Operation, Vector, Version};
-use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
+use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use crate::embed::space::Space;
 use crate::embed::status::ProviderStatus;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
@@ -39,12 +39,12 @@ use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
 /// Answers what it was told to, in order, and then a vector with the length of the text.
 pub(super) struct ScriptedProvider {
     space: Space,
-    answers: Mutex<Vec<Judgement>>,
+    answers: Mutex<Vec<Result<Embeddings, ProviderError>>>,
 }
 
 impl ScriptedProvider {
     /// What the next calls answer.
-    pub(super) fn answer(&self, answers: Vec<Judgement>) {
+    pub(super) fn answer(&self, answers: Vec<Result<Embeddings, ProviderError>>) {
         *self.answers.lock().unwrap() = answers.into_iter().rev().collect();
     }
 }
@@ -58,13 +58,13 @@ impl Provider for ScriptedProvider {
         "fake"
     }
 
-    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Judgement> {
+    fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         assert_eq!(input, InputType::Query);
         // Whoever probes after a failure does so at a time of its own, and takes no answer that is for somebody else.
         let is_probe = texts.iter().any(|text| text.starts_with("hello "));
         let next = if is_probe { None } else { self.answers.lock().unwrap().pop() };
         let vectors = texts.iter().map(|text| Ok(Vector::from([text.len() as f32, 1.0]))).collect();
-        async move { next.unwrap_or(Judgement::Done(Embeddings { vectors, tokens: None })) }.boxed()
+        async move { next.unwrap_or(Ok(Embeddings { vectors, tokens: None })) }.boxed()
     }
 
     fn max_text_tokens(&self) -> Option<usize> {

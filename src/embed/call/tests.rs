@@ -12,7 +12,8 @@ use crate::embed::space::Space;
 use crate::settings::embedding::RateLimitSettings;
 use crate::telemetry::health::{ComponentHealth, HealthState};
 
-type Answer = dyn Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync;
+type Answer = Result<Embeddings, ProviderError>;
+type Script = dyn Fn(usize, &[Arc<str>]) -> Answer + Send + Sync;
 
 /// What every call takes.
 const CALL: Duration = Duration::from_millis(30);
@@ -24,11 +25,11 @@ struct Scripted {
     embedded: Mutex<BTreeMap<Arc<str>, usize>>,
     estimator: Estimator,
     underway: Arc<Underway>,
-    answer: Box<Answer>,
+    answer: Box<Script>,
 }
 
 impl Scripted {
-    fn new(answer: impl Fn(usize, &[Arc<str>]) -> Judgement + Send + Sync + 'static) -> Self {
+    fn new(answer: impl Fn(usize, &[Arc<str>]) -> Answer + Send + Sync + 'static) -> Self {
         let space = Space { model: "scripted".into(), revision: String::new(), dimensions: 1 };
         Self {
             space,
@@ -45,7 +46,7 @@ impl Scripted {
         let guilty: BTreeSet<String> = guilty.iter().map(|text| text.to_string()).collect();
         Self::new(move |_, texts| {
             if texts.iter().any(|text| guilty.contains(&**text)) {
-                return Judgement::Refused { reason: "bad text".into() };
+                return refused("bad text");
             }
             done(texts)
         })
@@ -95,20 +96,28 @@ fn vector(text: &str) -> Vector {
     Arc::from([text.len() as f32])
 }
 
-fn done(texts: &[Arc<str>]) -> Judgement {
-    Judgement::Done(Embeddings { vectors: texts.iter().map(|text| Ok(vector(text))).collect(), tokens: Some(7) })
+fn done(texts: &[Arc<str>]) -> Answer {
+    Ok(Embeddings { vectors: texts.iter().map(|text| Ok(vector(text))).collect(), tokens: Some(7) })
 }
 
-fn retry(pause: bool, after: Option<Duration>) -> Judgement {
-    Judgement::Retry { reason: "not now".into(), after, pause }
+fn retry(pause: bool, after: Option<Duration>) -> Answer {
+    Err(ProviderError::Retry { reason: "not now".into(), after, pause })
 }
 
 fn is_harmless(texts: &[Arc<str>]) -> bool {
     matches!(texts, [text] if text.starts_with("hello "))
 }
 
-fn forbidden() -> Judgement {
-    Judgement::Forbidden { reason: "HTTP 403: forbidden".into() }
+fn refused(reason: &str) -> Answer {
+    Err(ProviderError::Refused(reason.into()))
+}
+
+fn forbidden() -> Answer {
+    Err(ProviderError::Forbidden("HTTP 403: forbidden".into()))
+}
+
+fn fatal(reason: &str) -> Answer {
+    Err(ProviderError::Fatal(reason.into()))
 }
 
 impl Provider for Scripted {
@@ -120,17 +129,17 @@ impl Provider for Scripted {
         "scripted"
     }
 
-    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             let number = self.calls();
             self.calls.lock().unwrap().push((Instant::now(), texts.clone()));
             tokio::time::sleep(CALL).await;
-            let judgement = (self.answer)(number, &texts);
-            if let Judgement::Done(_) = judgement {
+            let answer = (self.answer)(number, &texts);
+            if answer.is_ok() {
                 let mut embedded = self.embedded.lock().unwrap();
                 texts.into_iter().for_each(|text| *embedded.entry(text).or_default() += 1);
             }
-            judgement
+            answer
         })
     }
 
@@ -183,7 +192,7 @@ async fn a_storm_of_429_holds_everyone_and_ends() {
 async fn a_failed_call_is_repeated_alone_for_as_long_as_it_takes() {
     let provider = Scripted::new(|number, texts| match number {
         0..9 => retry(false, None),
-        9 => Judgement::Done(Embeddings { vectors: Vec::new(), tokens: None }),
+        9 => Ok(Embeddings { vectors: Vec::new(), tokens: None }),
         10..40 => retry(false, None),
         _ => done(texts),
     });
@@ -220,7 +229,7 @@ async fn a_text_that_a_firewall_forbids_is_found_among_those_that_it_lets_throug
 }
 
 /// `failure` is what each call with one certain text ends with.
-async fn found_soon(failure: impl Fn() -> Judgement + Send + Sync + 'static) {
+async fn found_soon(failure: impl Fn() -> Answer + Send + Sync + 'static) {
     let provider = Scripted::new(
         move |_, texts| if texts.iter().any(|text| &**text == "poison") { failure() } else { done(texts) },
     );
@@ -265,12 +274,12 @@ async fn a_guilty_text_is_found_when_no_other_is_on_its_way() {
 
 #[tokio::test(start_paused = true)]
 async fn texts_are_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
-    type Failure = fn() -> Judgement;
+    type Failure = fn() -> Answer;
     let failures: [(Failure, Option<usize>); 4] = [
         (forbidden, Some(1)),
         (|| retry(false, None), Some(3)),
         (|| retry(true, None), None),
-        (|| Judgement::Fatal { reason: "wrong key".into() }, None),
+        (|| fatal("wrong key"), None),
     ];
     for (failure, expected) in failures {
         let provider = Scripted::new(move |number, texts| if number < 20 { failure() } else { done(texts) });
@@ -331,7 +340,7 @@ async fn a_guilty_text_is_found_however_busy_the_provider_is() {
 async fn a_refusal_after_a_pause_proves_nothing() {
     let provider = Scripted::new(|number, texts| match number {
         // It is refused, the harmless text passes, all must wait, and then everything is refused for a while.
-        0 | 3..9 => Judgement::Refused { reason: "budget exceeded".into() },
+        0 | 3..9 => refused("budget exceeded"),
         2 => retry(true, None),
         _ => done(texts),
     });
@@ -373,7 +382,7 @@ async fn two_servers_that_take_turns_one_of_which_fails_cost_no_text() {
 #[tokio::test(start_paused = true)]
 async fn what_only_a_person_can_mend_for_one_text_holds_no_other() {
     let provider = Scripted::new(|_, texts| match &*texts[0] {
-        "dear" => Judgement::Fatal { reason: "no credit for so many tokens".into() },
+        "dear" => fatal("no credit for so many tokens"),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -480,7 +489,7 @@ async fn halving_rejects_the_guilty_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_everything_is_a_wrong_setting_and_rejects_nothing() {
     let provider = Scripted::new(|number, texts| match number {
-        0..30 => Judgement::Refused { reason: "unknown argument `dimensions`".into() },
+        0..30 => refused("unknown argument `dimensions`"),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -500,9 +509,9 @@ async fn a_refusal_of_everything_is_a_wrong_setting_and_rejects_nothing() {
 async fn what_succeeded_before_an_outage_does_not_prove_a_refusal_after_it() {
     let provider = Scripted::new(|number, texts| match number {
         // Both are refused, `a` succeeds alone, then the endpoint goes, and comes back without its settings.
-        0 => Judgement::Refused { reason: "bad text".into() },
+        0 => refused("bad text"),
         2 => retry(false, None),
-        3..9 => Judgement::Refused { reason: "no such deployment".into() },
+        3..9 => refused("no such deployment"),
         _ => done(texts),
     });
     assert_eq!(provider.embed_all(&["a", "bb"]).await, [Ok(vector("a")), Ok(vector("bb"))]);
@@ -512,8 +521,8 @@ async fn what_succeeded_before_an_outage_does_not_prove_a_refusal_after_it() {
 async fn what_succeeded_before_does_not_prove_a_refusal_of_everything_after_it() {
     let provider = Scripted::new(|number, texts| match number {
         // The first half has its vectors; then the account's budget is used up for a while.
-        2..20 => Judgement::Refused { reason: "budget exceeded".into() },
-        _ if texts.iter().any(|text| &**text == "poison") => Judgement::Refused { reason: "bad text".into() },
+        2..20 => refused("budget exceeded"),
+        _ if texts.iter().any(|text| &**text == "poison") => refused("bad text"),
         _ => done(texts),
     });
     let texts = ["a", "b", "c", "d", "e", "f", "g", "poison"];
@@ -527,7 +536,7 @@ async fn what_succeeded_before_does_not_prove_a_refusal_of_everything_after_it()
 async fn a_slip_in_what_is_charged_holds_nobody_back_for_days() {
     let provider = Scripted::new(|_, texts| {
         let vectors = texts.iter().map(|text| Ok(vector(text))).collect();
-        Judgement::Done(Embeddings { vectors, tokens: Some(u64::MAX) })
+        Ok(Embeddings { vectors, tokens: Some(u64::MAX) })
     });
     let limits = RateLimitSettings { tokens_per_minute: Some(6000), ..RateLimitSettings::default() };
     let (limiter, began) = (Limiter::new(limits), Instant::now());
@@ -540,7 +549,7 @@ async fn a_slip_in_what_is_charged_holds_nobody_back_for_days() {
 #[tokio::test(start_paused = true)]
 async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
     let provider = Scripted::new(|number, texts| match number {
-        0..20 => Judgement::Fatal { reason: "wrong key".into() },
+        0..20 => fatal("wrong key"),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -572,7 +581,7 @@ async fn every_call_is_told_with_its_latency_and_charge() {
     let provider = Scripted::new(|number, texts| match number {
         0 => retry(true, None),
         1 => retry(false, None),
-        2 => Judgement::Fatal { reason: "wrong key".into() },
+        2 => fatal("wrong key"),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());

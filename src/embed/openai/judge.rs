@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
-use crate::embed::provider::{Embeddings, Judgement};
+use crate::embed::provider::{Embeddings, ProviderError};
 use crate::http_client::{retry_after, shown};
 
 use super::answer::{self, Fault};
@@ -28,22 +28,22 @@ pub fn judge(
     count: usize,
     endpoint: &Endpoint,
     now: SystemTime,
-) -> Judgement {
+) -> Result<Embeddings, ProviderError> {
     if status.is_success() {
         return judge_vectors(body, count, endpoint);
     }
     let complaint = Complaint::read(body, endpoint);
     let said = complaint.said(status);
-    let retry = |pause| Judgement::Retry { reason: said.clone(), after: retry_after(headers, now), pause };
-    let refused = || Judgement::Refused { reason: said.clone() };
-    let fatal = |advice: &str| Judgement::Fatal { reason: format!("{said}; {advice}") };
+    let retry = |pause| ProviderError::Retry { reason: said.clone(), after: retry_after(headers, now), pause };
+    let refused = || ProviderError::Refused(said.clone());
+    let fatal = |advice: &str| ProviderError::Fatal(format!("{said}; {advice}"));
     // A firewall or a proxy may say so of one text.
-    let forbidden = |advice: &str| Judgement::Forbidden { reason: format!("{said}; {advice}") };
+    let forbidden = |advice: &str| ProviderError::Forbidden(format!("{said}; {advice}"));
 
     if let Some(advice) = complaint.for_a_person() {
-        return fatal(advice);
+        return Err(fatal(advice));
     }
-    match status.as_u16() {
+    Err(match status.as_u16() {
         // Not "wait", but "never": the call alone is larger than the quota of a minute.
         429 if complaint.message.contains("Request too large") => refused(),
         429 => retry(true),
@@ -56,9 +56,7 @@ pub fn judge(
         // llama.cpp's server, of a text that is longer than its batch.
         500 if complaint.message.contains("too large to process") => refused(),
         // Providers repeat keys in the message, masked or not: it is left out.
-        401 => Judgement::Fatal {
-            reason: format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`"),
-        },
+        401 => ProviderError::Fatal(format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`")),
         402 => fatal("the account has no credit left"),
         // Of a long text alone, when a short one can still be paid.
         403 if complaint.lacks_balance() => fatal("the account has no credit left"),
@@ -73,7 +71,7 @@ pub fn judge(
             forbidden(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
         _ => forbidden("the endpoint does not take this request; check `embedding.base_url`"),
-    }
+    })
 }
 
 /// The address without what may be secret: a name, a password, and its query, which may repeat that of `base_url`.
@@ -83,19 +81,15 @@ fn public(url: &Url) -> Option<String> {
     Some(format!("{}://{host}{port}{}", url.scheme(), url.path().trim_end_matches('/')))
 }
 
-fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement {
+fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Result<Embeddings, ProviderError> {
     match answer::read(body, count, endpoint.dimensions) {
-        Ok(answer) => {
-            Judgement::Done(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens })
-        }
+        Ok(answer) => Ok(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens }),
         // Of the harmless text as well, when it is the setting that is wrong.
-        Err(Fault::Dimensions(came)) => Judgement::Forbidden {
-            reason: format!(
-                "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or \
-                 choose a model that gives {}",
-                endpoint.model, endpoint.dimensions, endpoint.dimensions
-            ),
-        },
+        Err(Fault::Dimensions(came)) => Err(ProviderError::Forbidden(format!(
+            "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or \
+             choose a model that gives {}",
+            endpoint.model, endpoint.dimensions, endpoint.dimensions
+        ))),
         Err(Fault::Garbled(reason)) => {
             // Some relays answer 200 with the error of the server behind them.
             let complaint = Complaint::read(body, endpoint);
@@ -104,10 +98,10 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Judgement
             } else {
                 complaint.said(StatusCode::OK)
             };
-            match complaint.for_a_person() {
-                Some(advice) => Judgement::Fatal { reason: format!("{reason}; {advice}") },
-                None => Judgement::retry(reason),
-            }
+            Err(match complaint.for_a_person() {
+                Some(advice) => ProviderError::Fatal(format!("{reason}; {advice}")),
+                None => ProviderError::retry(reason),
+            })
         }
     }
 }
@@ -198,7 +192,7 @@ mod tests {
         Endpoint::new(&settings).unwrap()
     }
 
-    fn judged(status: u16, body: Value) -> Judgement {
+    fn judged(status: u16, body: Value) -> Result<Embeddings, ProviderError> {
         let mut headers = HeaderMap::new();
         headers.insert("retry-after", HeaderValue::from_static("7"));
         headers
@@ -211,17 +205,17 @@ mod tests {
         json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
     }
 
-    /// The kind of a judgement and its reason.
-    fn kind(judgement: Judgement) -> (&'static str, String) {
-        match judgement {
-            Judgement::Done(_) => ("done", String::new()),
-            Judgement::Retry { reason, after, pause } => {
+    /// The kind of what was judged and its reason.
+    fn kind(judged: Result<Embeddings, ProviderError>) -> (&'static str, String) {
+        match judged {
+            Ok(_) => ("done", String::new()),
+            Err(ProviderError::Retry { reason, after, pause }) => {
                 assert!(after.is_none_or(|after| after == Duration::from_secs(7)));
                 (if pause { "pause" } else { "retry" }, reason)
             }
-            Judgement::Refused { reason } => ("refused", reason),
-            Judgement::Forbidden { reason } => ("forbidden", reason),
-            Judgement::Fatal { reason } => ("fatal", reason),
+            Err(ProviderError::Refused(reason)) => ("refused", reason),
+            Err(ProviderError::Forbidden(reason)) => ("forbidden", reason),
+            Err(ProviderError::Fatal(reason)) => ("fatal", reason),
         }
     }
 
@@ -308,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_wait_that_was_asked_for_is_passed_on() {
-        let Judgement::Retry { after, pause, .. } = judged(429, json!({})) else { panic!() };
+        let Err(ProviderError::Retry { after, pause, .. }) = judged(429, json!({})) else { panic!() };
         assert_eq!((after, pause), (Some(Duration::from_secs(7)), true));
     }
 
@@ -316,7 +310,7 @@ mod tests {
     fn whoever_is_busy_and_asks_for_no_wait_holds_nobody_else() {
         for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::from_u16(529).unwrap()] {
             let judged = judge(status, &HeaderMap::new(), &[], 1, &endpoint(), SystemTime::UNIX_EPOCH);
-            assert!(matches!(judged, Judgement::Retry { after: None, pause: false, .. }), "{judged:?}");
+            assert!(matches!(judged, Err(ProviderError::Retry { after: None, pause: false, .. })), "{judged:?}");
         }
     }
 

@@ -24,7 +24,7 @@ use crate::http_client::{self, body, no_answer};
 use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
 
-use super::provider::{InputType, Judgement, Provider};
+use super::provider::{Embeddings, InputType, Provider, ProviderError};
 use super::space::Space;
 
 pub(crate) use endpoint::Endpoint;
@@ -98,19 +98,19 @@ impl Openai {
         })
     }
 
-    /// An error says why there is no answer: the call is tried again.
-    async fn call(&self, texts: Vec<Arc<str>>) -> Result<Judgement, String> {
+    async fn call(&self, texts: Vec<Arc<str>>) -> Result<Embeddings, ProviderError> {
         let count = texts.len();
         let endpoint = Arc::clone(&self.endpoint);
         // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
         let request = try_on_core(move || request(&texts, &endpoint)).await.map_err(interrupted)?;
-        let response = self.send(request.into()).await.map_err(|error| no_answer(error, TIMEOUT, URL))?;
+        let lost = |error| ProviderError::retry(no_answer(error, TIMEOUT, URL));
+        let response = self.send(request.into()).await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = body(response, self.most(status, count), TIMEOUT, URL).await?;
+        let body = body(response, self.most(status, count), TIMEOUT, URL).await.map_err(ProviderError::retry)?;
         let endpoint = Arc::clone(&self.endpoint);
         let now = SystemTime::now();
         let judge = move || judge(status, &headers, &body, count, &endpoint, now);
-        try_on_core(judge).await.map_err(interrupted)
+        try_on_core(judge).await.map_err(interrupted)?
     }
 
     /// Sends a call, and waits for its answer to begin.
@@ -142,8 +142,8 @@ impl Provider for Openai {
         &self.endpoint.model
     }
 
-    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
-        Box::pin(async move { self.call(texts).await.unwrap_or_else(Judgement::retry) })
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
+        Box::pin(self.call(texts))
     }
 
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {
@@ -204,8 +204,8 @@ fn request(texts: &[Arc<str>], endpoint: &Endpoint) -> Vec<u8> {
     body
 }
 
-fn interrupted(_: Panic) -> String {
-    "the call was interrupted".to_owned()
+fn interrupted(_: Panic) -> ProviderError {
+    ProviderError::retry("the call was interrupted")
 }
 
 #[cfg(test)]

@@ -98,12 +98,12 @@ pub(super) fn base64_of(numbers: &[f32]) -> String {
     base64::engine::general_purpose::STANDARD.encode(crate::document::vector::to_bytes(numbers))
 }
 
-async fn embed(provider: &Openai, texts: &[&str]) -> Judgement {
+async fn embed(provider: &Openai, texts: &[&str]) -> Result<Embeddings, ProviderError> {
     provider.embed(texts.iter().map(|text| Arc::from(*text)).collect(), InputType::Document).await
 }
 
-fn vectors(judgement: Judgement) -> (Vec<Vec<f32>>, Option<u64>) {
-    let Judgement::Done(Embeddings { vectors, tokens }) = judgement else { panic!("{judgement:?}") };
+fn vectors(answer: Result<Embeddings, ProviderError>) -> (Vec<Vec<f32>>, Option<u64>) {
+    let Embeddings { vectors, tokens } = answer.unwrap();
     (vectors.into_iter().map(|vector| vector.unwrap().to_vec()).collect(), tokens)
 }
 
@@ -143,8 +143,8 @@ async fn texts_go_out_as_openai_expects_them_and_come_back_as_vectors() {
 async fn dimensions_are_sent_only_where_the_model_would_choose_others() {
     let sent = |settings: &'static str| async move {
         let server = Server::start(vec![reply("500 Oops", "", "")]);
-        let judgement = embed(&server.provider(settings), &["a"]).await;
-        assert!(matches!(judgement, Judgement::Retry { pause: false, .. }), "{judgement:?}");
+        let answer = embed(&server.provider(settings), &["a"]).await;
+        assert!(matches!(answer, Err(ProviderError::Retry { pause: false, .. })), "{answer:?}");
         let (head, body) = server.request(0);
         assert!(!head.contains("authorization"), "no key, no header");
         body.get("dimensions").cloned()
@@ -165,15 +165,15 @@ async fn errors_are_judged_with_their_headers_and_words() {
         reply("502 Bad Gateway", "", vec![b'x'; 1 << 20]),
     ]);
     let provider = server.provider("model: m, dimensions: 2");
-    let judgement = embed(&provider, &["a"]).await;
-    let Judgement::Retry { after, pause: true, .. } = judgement else { panic!("{judgement:?}") };
+    let answer = embed(&provider, &["a"]).await;
+    let Err(ProviderError::Retry { after, pause: true, .. }) = answer else { panic!("{answer:?}") };
     assert_eq!(after, Some(std::time::Duration::from_millis(1500)));
-    let judgement = embed(&provider, &["a"]).await;
-    let Judgement::Refused { reason } = judgement else { panic!("{judgement:?}") };
+    let answer = embed(&provider, &["a"]).await;
+    let Err(ProviderError::Refused(reason)) = answer else { panic!("{answer:?}") };
     assert_eq!(reason, "HTTP 400 Bad Request: too long");
-    assert!(matches!(embed(&provider, &["a"]).await, Judgement::Fatal { .. }));
-    assert!(matches!(embed(&provider, &["a"]).await, Judgement::Forbidden { .. }), "not followed");
-    assert!(matches!(embed(&provider, &["a"]).await, Judgement::Retry { pause: false, .. }));
+    assert!(matches!(embed(&provider, &["a"]).await, Err(ProviderError::Fatal(_))));
+    assert!(matches!(embed(&provider, &["a"]).await, Err(ProviderError::Forbidden(_))), "not followed");
+    assert!(matches!(embed(&provider, &["a"]).await, Err(ProviderError::Retry { pause: false, .. })));
 }
 
 #[tokio::test]
@@ -196,17 +196,17 @@ async fn what_breaks_on_the_way_is_tried_again() {
         ("connection broke", false),
         ("connection broke", false),
     ] {
-        let judgement = embed(&provider, &["a"]).await;
-        let Judgement::Retry { reason, pause, .. } = judgement else { panic!("{judgement:?}") };
+        let answer = embed(&provider, &["a"]).await;
+        let Err(ProviderError::Retry { reason, pause, .. }) = answer else { panic!("{answer:?}") };
         assert!(reason.contains(words) && pause == paused, "{words}: {reason}");
     }
     assert_eq!(server.requests.lock().unwrap().len(), 6, "each goes out once, as the limiter let it");
-    let judgement = embed(&server.provider("model: m, dimensions: 2, timeout: 100ms"), &["a"]).await;
-    let Judgement::Retry { reason, pause: false, .. } = judgement else { panic!("{judgement:?}") };
+    let answer = embed(&server.provider("model: m, dimensions: 2, timeout: 100ms"), &["a"]).await;
+    let Err(ProviderError::Retry { reason, pause: false, .. }) = answer else { panic!("{answer:?}") };
     assert!(reason.contains("embedding.timeout"), "{reason}");
     let nobody = Server { address: SocketAddr::from(([127, 0, 0, 1], 1)), requests: Arc::default() };
-    let judgement = embed(&nobody.provider("model: m, dimensions: 2"), &["a"]).await;
-    let Judgement::Retry { reason, .. } = judgement else { panic!("{judgement:?}") };
+    let answer = embed(&nobody.provider("model: m, dimensions: 2"), &["a"]).await;
+    let Err(ProviderError::Retry { reason, .. }) = answer else { panic!("{answer:?}") };
     assert!(reason.contains("embedding.base_url"), "{reason}");
 }
 
@@ -238,14 +238,14 @@ async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
     let server = Server { address, requests: Arc::default() };
     let provider = server.provider("model: m, dimensions: 2");
     let at_once = futures_util::future::join_all((0..KEPT).map(|_| embed(&provider, &["a"]))).await;
-    at_once.into_iter().for_each(|judgement| assert_eq!(vectors(judgement).0, [[1.0, 0.0]]));
+    at_once.into_iter().for_each(|answer| assert_eq!(vectors(answer).0, [[1.0, 0.0]]));
     for _ in 0..10 {
-        let mut judgement = embed(&provider, &["a"]).await;
-        if let Judgement::Retry { pause: false, .. } = judgement {
-            judgement = embed(&provider, &["a"]).await;
+        let mut answer = embed(&provider, &["a"]).await;
+        if let Err(ProviderError::Retry { pause: false, .. }) = answer {
+            answer = embed(&provider, &["a"]).await;
         }
         assert_eq!(
-            vectors(judgement).0,
+            vectors(answer).0,
             [[1.0, 0.0]],
             "it fails once at most, and only a third failure in a row casts doubt on it"
         );
@@ -256,8 +256,8 @@ async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
 #[tokio::test]
 async fn an_endless_answer_does_not_fill_the_memory() {
     let server = Server::start(vec![Reply::Endless]);
-    let judgement = embed(&server.provider("model: m, dimensions: 2"), &["a"]).await;
-    let Judgement::Retry { reason, .. } = judgement else { panic!("{judgement:?}") };
+    let answer = embed(&server.provider("model: m, dimensions: 2"), &["a"]).await;
+    let Err(ProviderError::Retry { reason, .. }) = answer else { panic!("{answer:?}") };
     assert!(reason.contains("larger than"), "{reason}");
 }
 

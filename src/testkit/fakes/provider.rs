@@ -14,7 +14,7 @@ use super::{AtOnce, Fault, Faults, SLOW};
 use crate::document::Vector;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::openai;
-use crate::embed::provider::{Embeddings, InputType, Judgement, Provider};
+use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use crate::embed::space::Space;
 
 /// A provider whose vectors tell their text.
@@ -72,7 +72,7 @@ impl Answer {
         Self::Zeros,
     ];
 
-    fn judged(self, texts: &[Arc<str>], endpoint: &openai::Endpoint) -> Judgement {
+    fn judged(self, texts: &[Arc<str>], endpoint: &openai::Endpoint) -> Result<Embeddings, ProviderError> {
         let (mut status, mut headers) = (StatusCode::OK, HeaderMap::new());
         let mut rows: Vec<String> = texts.iter().map(|text| format!("{:?}", FakeProvider::vector(text))).collect();
         let mut page = None;
@@ -162,14 +162,14 @@ impl FakeProvider {
         &self.at_once
     }
 
-    fn answer(&self, texts: Vec<Arc<str>>) -> Judgement {
+    fn answer(&self, texts: Vec<Arc<str>>) -> Result<Embeddings, ProviderError> {
         if texts.iter().any(|text| self.refused.contains(&**text)) {
-            return Judgement::Refused { reason: "the fake refuses a text".into() };
+            return Err(ProviderError::Refused("the fake refuses a text".into()));
         }
         let vectors = texts.iter().map(|text| Ok(Self::vector(text))).collect();
         let mut paid = self.paid.lock();
         texts.into_iter().for_each(|text| *paid.entry(text).or_default() += 1);
-        Judgement::Done(Embeddings { vectors, tokens: None })
+        Ok(Embeddings { vectors, tokens: None })
     }
 }
 
@@ -188,7 +188,7 @@ impl Provider for FakeProvider {
         "fake"
     }
 
-    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Judgement> {
+    fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         async move {
             let _under_way = self.at_once.enter();
             self.calls.lock().push(texts.clone());
@@ -202,12 +202,12 @@ impl Provider for FakeProvider {
                 Fault::Answers(answer) => answer.judged(&texts, &self.endpoint),
                 Fault::TimesOut => {
                     tokio::time::sleep(SLOW).await;
-                    Judgement::retry("the fake is told to be late")
+                    Err(ProviderError::retry("the fake is told to be late"))
                 }
                 Fault::PanicBefore => panic!("the fake provider is told to panic"),
                 Fault::PanicAfter => {
                     texts.iter().for_each(|text| *self.in_vain.lock().entry(text.clone()).or_default() += 1);
-                    self.answer(texts);
+                    drop(self.answer(texts));
                     panic!("the fake provider is told to panic after it was paid")
                 }
                 Fault::Hang => std::future::pending().await,
