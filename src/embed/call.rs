@@ -36,6 +36,16 @@ const SLOW_RETRY: Backoff =
 /// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
+/// So many failures for want of the provider's time cast doubt on the texts too: some providers tell a call that is too large for any minute
+/// to wait. It is more than a busy account comes to: each halving makes two calls of one.
+const BUSY_DOUBT_AFTER: u32 = 8;
+
+/// A call that fails so often in a row while others succeed is told.
+const TOLD_AFTER: u32 = 5;
+
+/// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
+
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
@@ -45,6 +55,9 @@ const FAILURES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::
 
 /// Between them, where it is told to be forbidden: who looks at texts does not do so by how busy it is.
 const FORBIDDEN_APART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+
+/// When a text is tried again that an account cannot pay for, or has no minute for, though it can for others.
+const ALONE_AGAIN: Duration = Duration::from_secs(10);
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers
 /// answers would give that of an equal text for a provider that is down.
@@ -102,6 +115,7 @@ impl Caller<'_> {
         mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
         let whole = 0..texts.len();
+        let before = self.status.successes();
         let mut parts = VecDeque::from([whole]);
         // Whichever may be sent next is the first.
         let mut suspects = BTreeMap::new();
@@ -115,7 +129,7 @@ impl Caller<'_> {
                 }
             };
             let last = parts.is_empty();
-            let results = match self.embed_part(&texts[part.clone()], last).await {
+            let results = match self.embed_part(&texts[part.clone()], last, before).await {
                 Part::Done(results) => results,
                 Part::Halve => {
                     let middle = part.start + part.len() / 2;
@@ -134,11 +148,11 @@ impl Caller<'_> {
 
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
     /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
-    /// is not the `last` part, no other waits while that is found out.
-    async fn embed_part(&self, texts: &[Arc<str>], last: bool) -> Part {
+    /// is not the `last` part, no other waits while that is found out. `before` the batch, so many calls of all had succeeded.
+    async fn embed_part(&self, texts: &[Arc<str>], last: bool, before: u64) -> Part {
         let lone = texts.len() == 1;
         let guilty = |reason: String| if lone { Part::Done(vec![Err(reason)]) } else { Part::Halve };
-        let mut failures = Failures::since(self.status.successes());
+        let mut failures = Failures::since(before);
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
         loop {
@@ -156,10 +170,10 @@ impl Caller<'_> {
                 ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
-                failure => {
-                    self.wait_after(failure, &failures).await;
-                    continue;
-                }
+                failure => match self.said_of_all(failure, &mut failures, lone, last).await {
+                    Some(part) => return part,
+                    None => continue,
+                },
             };
             strikes += u32::from(was_proven);
             if strikes == STRIKES {
@@ -179,6 +193,30 @@ impl Caller<'_> {
                 strikes = 0;
             }
         }
+    }
+
+    /// Deals with a failure that is said to be of every call, which is never proof against a text. It may be of these alone all the same: the
+    /// account cannot pay for so many tokens, or no minute has room for them. Where a harmless text passes, they are parted, and one that is
+    /// alone waits behind the others.
+    async fn said_of_all(
+        &self,
+        failure: ProviderError,
+        failures: &mut Failures,
+        lone: bool,
+        last: bool,
+    ) -> Option<Part> {
+        let is_fatal = matches!(failure, ProviderError::Fatal(_));
+        let often =
+            if is_fatal { failures.among_successes || failures.count > 1 } else { failures.count >= BUSY_DOUBT_AFTER };
+        // Nobody waits behind the last.
+        let in_doubt = often && !(lone && last);
+        if !(in_doubt && is_fatal) {
+            self.wait_after(failure, failures).await;
+        }
+        if !in_doubt || !self.harmless_passes(1, failures).await {
+            return None;
+        }
+        Some(if lone { Part::Suspect(Instant::now() + ALONE_AGAIN) } else { Part::Halve })
     }
 
     /// Whether a harmless text passes, so many times in a row. If not, waits as that demands.
@@ -248,9 +286,12 @@ impl Caller<'_> {
         answer
     }
 
-    /// Waits as a failed call demands: alone, or by holding back all calls, this one among them. Alone no longer than until the provider
-    /// is back, when it was down.
+    /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
+    /// back, when it was down.
     async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
+        if failures.among_successes && failures.count == TOLD_AFTER {
+            tracing::warn!(reason = %failure, "a call to the embedding provider fails again and again while others succeed; trying it on");
+        }
         match failure {
             ProviderError::Retry { reason, after, pause } => {
                 self.status.failed(&reason);
@@ -258,8 +299,11 @@ impl Caller<'_> {
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
                 if pause {
-                    self.limiter.pause(delay);
-                    return;
+                    // No longer than asked for: how often this call failed is no concern of the others.
+                    self.limiter.pause(after.unwrap_or_else(|| RETRY.delay(1, fastrand::f64())));
+                }
+                if pause && asked_for >= LONG_PAUSE {
+                    self.status.fails(&format!("{reason}; it asks for a pause of {} s", asked_for.as_secs()));
                 }
                 tokio::time::sleep(asked_for).await;
                 let rest = tokio::time::sleep(delay - asked_for);

@@ -404,6 +404,86 @@ async fn what_only_a_person_can_mend_for_one_text_holds_no_other() {
     }
 }
 
+/// An account that cannot pay for a long text, or says of it alone that there is no time for it.
+#[tokio::test(start_paused = true)]
+async fn what_is_told_of_all_calls_for_one_text_costs_its_batch_no_vector_and_is_tried_on() {
+    let too_much: [fn() -> Answer; 3] =
+        [|| fatal("no credit for so many tokens"), || retry(true, Some(Duration::from_secs(1))), || retry(true, None)];
+    for (answer, others_come) in too_much.into_iter().flat_map(|answer| [(answer, false), (answer, true)]) {
+        let provider = Scripted::new(
+            move |_, texts| {
+                if texts.iter().any(|text| &**text == "dear") { answer() } else { done(texts) }
+            },
+        );
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let texts: Vec<Arc<str>> = ["a", "bb", "dear", "dddd", "eeeee"].map(Arc::from).into();
+        let settled = RefCell::new(Vec::new());
+        let note = async |part: Range<usize>, results: Vec<Result<Vector, String>>| {
+            assert!(results.iter().all(Result::is_ok));
+            settled.borrow_mut().extend(part);
+        };
+        let caller = provider.caller(&limiter, &status, &|_| {});
+        let others = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if others_come {
+                    provider.embed_with(&limiter, &status, &["another"]).await;
+                }
+            }
+        };
+        tokio::select! {
+            () = caller.embed(&texts, note) => panic!("it waits"),
+            () = others => {}
+            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
+        }
+        let mut settled = settled.into_inner();
+        settled.sort_unstable();
+        assert_eq!(settled, [0, 1, 3, 4]);
+        let calls = provider.calls.lock().unwrap();
+        let tries = calls.iter().rev().filter(|(_, texts)| texts.iter().any(|text| &**text == "dear"));
+        let tries: Vec<Instant> = tries.map(|(at, _)| *at).take(2).collect();
+        assert!(tries[0].elapsed() <= Duration::from_secs(61), "it is tried on");
+        assert!(tries[0] - tries[1] >= Duration::from_millis(100), "and not at once");
+    }
+}
+
+/// As a server that is overloaded for a moment does after an outage.
+#[tokio::test(start_paused = true)]
+async fn how_often_a_call_failed_holds_no_other_up_when_all_are_asked_to_wait() {
+    let provider = Scripted::new(|number, texts| match number {
+        0..8 => retry(false, None),
+        8 => retry(true, Some(Duration::ZERO)),
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let late = async {
+        while provider.calls() < 9 {
+            tokio::time::sleep(CALL).await;
+        }
+        let began = Instant::now();
+        provider.embed_with(&limiter, &status, &["another"]).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    };
+    tokio::join!(provider.embed_with(&limiter, &status, &["first"]), late);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_pause_that_is_asked_for_shows_until_it_is_over() {
+    let provider = Scripted::new(|number, texts| match number {
+        0 => retry(true, Some(Duration::from_secs(45))),
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shown = async {
+        tokio::time::sleep(CALL * 2).await;
+        status.health()
+    };
+    let (_, ComponentHealth { state, reason, .. }) =
+        tokio::join!(provider.embed_with(&limiter, &status, &["a"]), shown);
+    assert_eq!((state, reason.as_deref()), (HealthState::Degraded, Some("not now; it asks for a pause of 45 s")));
+    assert_eq!(status.health().state, HealthState::Ok);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wrong_number_of_vectors_is_never_taken() {
     let provider = Scripted::new(|number, texts| match number {
@@ -579,9 +659,8 @@ async fn a_text_that_only_ever_fails_does_not_hold_its_batch_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn every_call_is_told_with_its_latency_and_charge() {
     let provider = Scripted::new(|number, texts| match number {
-        0 => retry(true, None),
-        1 => retry(false, None),
-        2 => fatal("wrong key"),
+        0 => fatal("wrong key"),
+        1 => retry(true, None),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -590,7 +669,7 @@ async fn every_call_is_told_with_its_latency_and_charge() {
     provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
     let calls = calls.into_inner();
     let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
-    assert_eq!(ended, [("retry", 0), ("retry", 0), ("fatal", 0), ("ok", 7)]);
+    assert_eq!(ended, [("fatal", 0), ("retry", 0), ("ok", 7)]);
     assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
 }
 
