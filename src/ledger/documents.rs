@@ -138,23 +138,27 @@ impl Ledger {
         })
     }
 
-    /// The documents after this one in the order of their ids (bytewise), at most `max`. Deleted ones are among them.
+    /// The documents after this one in the order of their ids (bytewise), at most `max`, and no more than `max_bytes` together with the
+    /// vectors of their chunks, unless the first alone is larger. Deleted ones are among them.
     pub fn scan_documents(
         &self,
         after: Option<&DocumentId>,
         max: usize,
+        max_bytes: usize,
     ) -> Result<Vec<(DocumentId, HeldDocument)>, LedgerError> {
         self.read("read documents", |connection| {
+            let vector_bytes = self.vectors.opened().map_or(0, |file| file.dimensions() * size_of::<f32>());
             let mut statement = connection.prepare_cached(select!("WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
             // Ids are never empty, so the empty text lies before all.
-            let mut rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
+            let rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;
+            let weighed = |row: &Row<'_>| {
                 let id = document_id(row, 3)?;
                 let held = held(&id, row)?;
-                found.push((id, held));
-            }
-            Ok(found)
+                let texts = text(row, 0)?.map_or(0, str::len) + text(row, 1)?.map_or(0, str::len);
+                Ok((texts + held.chunks.len() * vector_bytes, (id, held)))
+            };
+            let page = page::within(max_bytes, rows.and_then(weighed), |(bytes, _)| *bytes)?;
+            Ok(page.into_iter().map(|(_, document)| document).collect())
         })
     }
 
@@ -198,7 +202,7 @@ mod tests {
     use crate::document::{Change, Operation, Version};
     use crate::ledger::DocumentWrite;
     use crate::ledger::LedgerOptions;
-    use crate::ledger::testing::{here, open, open_with, options, write};
+    use crate::ledger::testing::{DIMENSIONS, here, open, open_with, options, write};
 
     fn document(version: i128) -> Document {
         let fields = json!({"title": "Boot", "note": "\u{0}☂"}).as_object().unwrap().clone();
@@ -254,12 +258,28 @@ mod tests {
         let mut after = None;
         let mut seen = Vec::new();
         loop {
-            let page = ledger.scan_documents(after.as_ref(), 3).unwrap();
+            let page = ledger.scan_documents(after.as_ref(), 3, usize::MAX).unwrap();
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             seen.extend(page.iter().map(|(id, _)| id.to_string()));
         }
         assert_eq!(seen, ["a", "b", "c", "é"]);
+    }
+
+    #[test]
+    fn scans_no_more_than_the_bytes_of_texts_and_vectors() {
+        let (_folder, ledger) = open();
+        let text = DocumentWrite { document: document(1).to_json(), ..write("a", vec![]) };
+        let text_bytes = text.document.len();
+        let vectors = write("b", vec![here("one"), here("two")]);
+        let vectors_bytes = vectors.document.len() + vectors.metadata.as_ref().unwrap().len() + 2 * 4 * DIMENSIONS;
+        ledger.write(&[text, vectors]).unwrap();
+        for (max_bytes, expected) in
+            [(text_bytes + vectors_bytes, &["a", "b"][..]), (text_bytes + vectors_bytes - 1, &["a"]), (0, &["a"])]
+        {
+            let page = ledger.scan_documents(None, 3, max_bytes).unwrap();
+            assert_eq!(page.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), expected, "{max_bytes} bytes");
+        }
     }
 
     #[test]

@@ -526,7 +526,7 @@ mod tests {
                 ledger.write(&writes).unwrap();
             }
             let mut points = Vec::new();
-            for (id, document) in ledger.scan_documents(None, 100).unwrap() {
+            for (id, document) in ledger.scan_documents(None, 100, usize::MAX).unwrap() {
                 let chunks: Vec<_> = document.chunks.iter().map(|chunk| chunk.fingerprint).collect();
                 prop_assert_eq!(Some(chunks), model.remove(id.as_str()));
                 for (number, chunk) in document.chunks.iter().enumerate() {

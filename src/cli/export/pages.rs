@@ -7,8 +7,10 @@ use crate::ledger::{HeldChunk, HeldDocument, Ledger};
 use crate::settings::document::VersionUnit;
 use crate::view::ExportedDocument;
 
-/// Documents read at once: few, because each may have a text of megabytes and many vectors.
+/// Documents read at once.
 const PAGE: usize = 128;
+/// Their bytes: each may have a text of megabytes and many vectors.
+const PAGE_BYTES: usize = 32 << 20;
 /// How often a page is read again because a running process replaced a vector between two looks.
 const ATTEMPTS: usize = 10;
 
@@ -31,7 +33,7 @@ impl<'a> Pages<'a> {
 
     fn read(&mut self) -> anyhow::Result<Option<Vec<ExportedDocument>>> {
         for _ in 0..ATTEMPTS {
-            let page = self.ledger.scan_documents(self.after.as_ref(), PAGE)?;
+            let page = self.ledger.scan_documents(self.after.as_ref(), PAGE, PAGE_BYTES)?;
             let Some((last, _)) = page.last() else { return Ok(None) };
             let last = last.clone();
             let held = kept(&page).flat_map(|(_, held)| &held.chunks);

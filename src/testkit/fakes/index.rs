@@ -108,7 +108,7 @@ impl FakeIndex {
     /// What it holds that no document has, and what it lacks. Reads the ledger: not for an arbiter at work.
     pub fn strays(&self) -> Vec<PointKey> {
         self.be_sure();
-        let documents = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
+        let documents = self.ledger.scan_documents(None, usize::MAX, usize::MAX).expect("the ledger can be read");
         let due: BTreeSet<_> = documents.iter().flat_map(|(_, held)| &held.chunks).map(|chunk| chunk.key).collect();
         let held: BTreeSet<_> = self.points.lock().keys().copied().collect();
         due.symmetric_difference(&held).copied().collect()
@@ -118,7 +118,7 @@ impl FakeIndex {
     pub fn recall(&self) {
         let mut points = self.points.lock();
         points.clear();
-        let ids = self.ledger.scan_documents(None, usize::MAX).expect("the ledger can be read");
+        let ids = self.ledger.scan_documents(None, usize::MAX, usize::MAX).expect("the ledger can be read");
         for chunk in ids.into_iter().flat_map(|(_, held)| held.chunks) {
             let vector = self.ledger.vectors(&[chunk.fingerprint]).expect("the ledger can be read").remove(0);
             points.insert(chunk.key, vector.expect("the vector of a chunk is kept"));
