@@ -125,7 +125,8 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::stats::{IndexStats, TotalStats};
+    use crate::ledger::Totals;
+    use crate::report::stats::IndexStats;
     use crate::telemetry::health::HealthState;
 
     #[test]
@@ -140,7 +141,7 @@ mod tests {
             documents: 0,
             points: 0,
             dead_letters: 0,
-            total: TotalStats::default(),
+            total: Totals::default(),
             run: None,
             sources: Default::default(),
             actors: Default::default(),

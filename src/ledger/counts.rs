@@ -4,12 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use rusqlite::params;
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::Metrics;
 
 use super::error::LedgerError;
 use super::{Ledger, PointKey, log};
 
 /// How much the ledger holds now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Documents that any change ever named, deleted ones included.
     pub documents: u64,
@@ -22,19 +25,31 @@ pub struct Counts {
 }
 
 /// Counts over everything the ledger has seen, kept across restarts.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Texts sent to the provider.
-    pub texts: u64,
-    /// Tokens the provider charged, or our estimate where it does not say.
-    pub tokens: u64,
-    /// Money spent, in US dollars.
-    pub money: f64,
+    pub texts_sent: u64,
+    /// Tokens sent to the provider, by its own count where it tells one.
+    pub tokens_sent: u64,
     /// Texts that needed no call: a vector was at hand.
     pub cache_hits: u64,
+    /// Money spent, in US dollars.
+    pub money: f64,
     /// Events settled.
     pub events: u64,
+}
+
+impl Totals {
+    /// What this run adds to them.
+    pub fn of(metrics: &Metrics) -> Self {
+        Self {
+            texts_sent: metrics.texts.sum(),
+            tokens_sent: metrics.tokens.sum(),
+            cache_hits: metrics.cache_hits.sum(),
+            money: metrics.money.sum(),
+            events: metrics.events.settled(),
+        }
+    }
 }
 
 impl Ledger {
@@ -75,10 +90,10 @@ impl Ledger {
             Ok(statement.query_row([], |row| {
                 let column = |index| row.get(index).map(i64::cast_unsigned);
                 Ok(Totals {
-                    texts: column(0)?,
-                    tokens: column(1)?,
-                    money: row.get(2)?,
+                    texts_sent: column(0)?,
+                    tokens_sent: column(1)?,
                     cache_hits: column(3)?,
+                    money: row.get(2)?,
                     events: column(4)?,
                 })
             })?)
@@ -93,8 +108,8 @@ impl Ledger {
                  cache_hits = cache_hits + ?4, events = events + ?5",
             )?;
             statement.execute(params![
-                more.texts.cast_signed(),
-                more.tokens.cast_signed(),
+                more.texts_sent.cast_signed(),
+                more.tokens_sent.cast_signed(),
                 more.money,
                 more.cache_hits.cast_signed(),
                 more.events.cast_signed()
@@ -134,9 +149,12 @@ mod tests {
     #[test]
     fn totals_add_up() {
         let (_folder, ledger) = open();
-        let some = Totals { texts: 1, tokens: 20, money: 0.25, cache_hits: 3, events: 4 };
+        let some = Totals { texts_sent: 1, tokens_sent: 20, cache_hits: 3, money: 0.25, events: 4 };
         ledger.add_totals(&some).unwrap();
         ledger.add_totals(&some).unwrap();
-        assert_eq!(ledger.totals().unwrap(), Totals { texts: 2, tokens: 40, money: 0.5, cache_hits: 6, events: 8 });
+        assert_eq!(
+            ledger.totals().unwrap(),
+            Totals { texts_sent: 2, tokens_sent: 40, cache_hits: 6, money: 0.5, events: 8 }
+        );
     }
 }

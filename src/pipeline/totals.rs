@@ -36,18 +36,12 @@ impl TotalsKeeper {
 
     /// Writes what was counted since the last time. A ledger that cannot be written to is tried again with the next.
     pub async fn flush(&mut self) {
-        let now = Totals {
-            texts: self.metrics.texts.sum(),
-            tokens: self.metrics.tokens.sum(),
-            money: self.metrics.money.sum(),
-            cache_hits: self.metrics.cache_hits.sum(),
-            events: self.metrics.events.settled(),
-        };
+        let now = Totals::of(&self.metrics);
         let more = Totals {
-            texts: now.texts - self.written.texts,
-            tokens: now.tokens - self.written.tokens,
-            money: now.money - self.written.money,
+            texts_sent: now.texts_sent - self.written.texts_sent,
+            tokens_sent: now.tokens_sent - self.written.tokens_sent,
             cache_hits: now.cache_hits - self.written.cache_hits,
+            money: now.money - self.written.money,
             events: now.events - self.written.events,
         };
         if more == Totals::default() {
@@ -91,6 +85,6 @@ mod tests {
         while Arc::strong_count(&ledger) > held {
             tokio::task::yield_now().await;
         }
-        assert_eq!(ledger.totals().unwrap().texts, 5);
+        assert_eq!(ledger.totals().unwrap().texts_sent, 5);
     }
 }

@@ -25,7 +25,7 @@ pub struct Stats {
     /// Records in the dead letters.
     pub dead_letters: u64,
     /// Since the ledger was made.
-    pub total: TotalStats,
+    pub total: Totals,
     /// Since this process started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunStats>,
@@ -43,21 +43,6 @@ pub struct Stats {
     pub index: Option<IndexStats>,
 }
 
-/// Counts that are kept across restarts.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct TotalStats {
-    /// Texts sent to the provider.
-    pub texts_sent: u64,
-    /// Tokens sent to the provider, by its own count where it tells one.
-    pub tokens_sent: u64,
-    /// Texts that needed no call.
-    pub cache_hits: u64,
-    /// US dollars.
-    pub money: f64,
-    /// Events settled.
-    pub events: u64,
-}
-
 impl Stats {
     /// What the ledger alone tells: the whole answer when no process runs. Blocks.
     pub fn of_ledger(pipeline: &str, ledger: &Ledger) -> Result<Self, LedgerError> {
@@ -67,25 +52,13 @@ impl Stats {
             documents: counts.indexed,
             points: counts.points,
             dead_letters: counts.dead_letters,
-            total: ledger.totals()?.into(),
+            total: ledger.totals()?,
             run: None,
             sources: BTreeMap::new(),
             actors: BTreeMap::new(),
             provider: None,
             index: None,
         })
-    }
-}
-
-impl From<Totals> for TotalStats {
-    fn from(totals: Totals) -> Self {
-        Self {
-            texts_sent: totals.texts,
-            tokens_sent: totals.tokens,
-            cache_hits: totals.cache_hits,
-            money: totals.money,
-            events: totals.events,
-        }
     }
 }
 
@@ -125,14 +98,14 @@ impl RunStats {
         for (operation, outcome, count) in metrics.events.counted() {
             events_by.entry(operation.to_owned()).or_default().insert(outcome.as_str().to_owned(), count);
         }
-        let events = metrics.events.settled();
+        let Totals { texts_sent, tokens_sent, cache_hits, money, events } = Totals::of(metrics);
         Self {
             process: std::process::id(),
-            texts_sent: metrics.texts.sum(),
-            tokens_sent: metrics.tokens.sum(),
-            cache_hits: metrics.cache_hits.sum(),
+            texts_sent,
+            tokens_sent,
+            cache_hits,
             cache_hit_ratio: metrics.cache_hit_ratio(),
-            money: metrics.money.sum(),
+            money,
             events,
             events_by,
             rebuilds: metrics.rebuilds.get(),
@@ -222,7 +195,7 @@ mod tests {
     #[test]
     fn without_a_process_the_ledger_alone_makes_the_answer() {
         let (_folder, ledger) = testing::open();
-        ledger.add_totals(&Totals { texts: 3, tokens: 40, money: 0.25, cache_hits: 5, events: 8 }).unwrap();
+        ledger.add_totals(&Totals { texts_sent: 3, tokens_sent: 40, cache_hits: 5, money: 0.25, events: 8 }).unwrap();
         let stats = Stats::of_ledger("products", &ledger).unwrap();
         let expected = serde_json::json!({
             "pipeline": "products", "documents": 0, "points": 0, "dead_letters": 0,
