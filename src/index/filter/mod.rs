@@ -91,9 +91,9 @@ pub struct Range {
 
 /// One end of a range.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Bound {
+pub struct Bound<T = Scalar> {
     /// Where.
-    pub at: Scalar,
+    pub at: T,
     /// Whether what is equal lies inside.
     pub inclusive: bool,
 }
@@ -233,6 +233,11 @@ impl Values {
         self.integers.sort_unstable();
         self.floats.sort_unstable_by(f64::total_cmp);
         self
+    }
+
+    /// Its numbers as a system has them that knows floats only. Beyond 2^53 a whole number becomes the nearest one.
+    pub fn numbers(&self) -> impl Iterator<Item = f64> {
+        self.integers.iter().map(|integer| *integer as f64).chain(self.floats.iter().copied())
     }
 
     fn contain(&self, value: &Value) -> bool {

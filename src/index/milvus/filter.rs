@@ -82,8 +82,7 @@ fn one_of(path: &str, values: &Values) -> Option<String> {
     let mut scalars: Vec<String> = values.texts.iter().map(|text| quoted(text)).collect::<Option<_>>()?;
     scalars.sort_unstable();
     scalars.extend(values.booleans.iter().map(ToString::to_string));
-    let integers = values.integers.iter().map(|integer| *integer as f64);
-    let numbers: Vec<f64> = integers.chain(values.floats.iter().copied()).map(exact).collect::<Option<_>>()?;
+    let numbers: Vec<f64> = values.numbers().map(exact).collect::<Option<_>>()?;
     scalars.extend(numbers.iter().map(|number| format!("{number:?}")));
     let mut elements = scalars.clone();
     // A field that is a whole number equals a float, but in a list older servers tell them apart.

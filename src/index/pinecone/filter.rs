@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::index::collection::reserved::DOCUMENT;
-use crate::index::typed::{Field, Limit, Test, Typed, Values};
+use crate::index::filter::Bound;
+use crate::index::typed::{Field, Test, Typed, Values};
 
 use super::record::EMPTY;
 
@@ -38,7 +39,7 @@ fn is(field: &Field, test: &Test) -> Result<Value, String> {
         }
         Test::OneOf(values) => json!({ name: { "$in": list(values) } }),
         Test::Numbers(lower, upper) => {
-            let bounds = [bound("$gt", lower), bound("$lt", upper)].into_iter().flatten();
+            let bounds = [end("$gt", lower), end("$lt", upper)].into_iter().flatten();
             json!({ name: bounds.collect::<serde_json::Map<_, _>>() })
         }
         Test::Texts(..) => return Err(text_range(name)),
@@ -63,9 +64,9 @@ fn is_not(field: &Field, test: &Test) -> Result<Value, String> {
         Test::OneOf(values) => json!({ "$or": [lacking, { name: { "$nin": list(values) } }] }),
         Test::Numbers(lower, upper) => {
             // Every value is a number, so what is not between is beside.
-            let beside = |operator, limit: &Option<Limit<f64>>| {
-                let outside = limit.as_ref().map(|limit| Limit { at: limit.at, inclusive: !limit.inclusive });
-                bound(operator, &outside).map(|(operator, at)| json!({ name: { operator: at } }))
+            let beside = |operator, bound: &Option<Bound<f64>>| {
+                let outside = bound.as_ref().map(|bound| Bound { at: bound.at, inclusive: !bound.inclusive });
+                end(operator, &outside).map(|(operator, at)| json!({ name: { operator: at } }))
             };
             let mut any = vec![lacking];
             any.extend([beside("$lt", lower), beside("$gt", upper)].into_iter().flatten());
@@ -82,10 +83,10 @@ pub fn empty(name: &str) -> String {
     format!("{EMPTY}{name}")
 }
 
-fn bound(operator: &str, limit: &Option<Limit<f64>>) -> Option<(String, Value)> {
-    let limit = limit.as_ref()?;
-    let operator = if limit.inclusive { format!("{operator}e") } else { operator.to_owned() };
-    Some((operator, limit.at.into()))
+fn end(operator: &str, bound: &Option<Bound<f64>>) -> Option<(String, Value)> {
+    let bound = bound.as_ref()?;
+    let operator = if bound.inclusive { format!("{operator}e") } else { operator.to_owned() };
+    Some((operator, bound.at.into()))
 }
 
 fn list(values: &Values) -> Value {

@@ -101,8 +101,7 @@ impl Wide {
     }
 
     fn one_of(key: &str, values: &Values) -> Self {
-        let integers = values.integers.iter().map(|integer| *integer as f64);
-        let numbers: Vec<_> = integers.chain(values.floats.iter().copied()).collect();
+        let numbers: Vec<_> = values.numbers().collect();
         if numbers.iter().any(|number| number.abs() >= MAX_EXACT as f64) || numbers.len() > MAX_VALUES {
             return Self::UNKNOWN;
         }

@@ -35,21 +35,12 @@ pub enum Typed<'a> {
 pub enum Test {
     /// One of these: at least one, ascending, of the field's type.
     OneOf(Values),
-    /// A text between two limits, of which at least one is set.
-    Texts(Option<Limit<String>>, Option<Limit<String>>),
-    /// A number between two limits, of which at least one is set.
-    Numbers(Option<Limit<f64>>, Option<Limit<f64>>),
+    /// A text between two bounds, of which at least one is set.
+    Texts(Option<Bound<String>>, Option<Bound<String>>),
+    /// A number between two bounds, of which at least one is set.
+    Numbers(Option<Bound<f64>>, Option<Bound<f64>>),
     /// The document has the field.
     There,
-}
-
-/// One end of a range.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limit<T> {
-    /// Where.
-    pub at: T,
-    /// Whether what is equal lies inside.
-    pub inclusive: bool,
 }
 
 impl Fields {
@@ -133,8 +124,7 @@ impl Field {
             }
             FieldKind::Number | FieldKind::Numbers => {
                 // Beyond 2^53 no whole number is in the index, and floats compare as floats.
-                let whole = values.integers.iter().map(|integer| *integer as f64);
-                let mut numbers: Vec<f64> = whole.chain(values.floats.iter().copied().map(float)).collect();
+                let mut numbers: Vec<f64> = values.numbers().map(float).collect();
                 numbers.sort_unstable_by(f64::total_cmp);
                 numbers.dedup();
                 Values::Numbers(numbers)
@@ -157,14 +147,14 @@ impl Field {
                     Scalar::Text(text) => Some(text.clone()),
                     Scalar::Number(_) => None,
                 };
-                Some(Test::Texts(limit(range.lower.as_ref(), text)?, limit(range.upper.as_ref(), text)?))
+                Some(Test::Texts(typed(range.lower.as_ref(), text)?, typed(range.upper.as_ref(), text)?))
             }
             FieldKind::Number | FieldKind::Numbers => {
                 let number = |scalar: &Scalar| match scalar {
                     Scalar::Number(number) => number.as_f64().map(float),
                     Scalar::Text(_) => None,
                 };
-                Some(Test::Numbers(limit(range.lower.as_ref(), number)?, limit(range.upper.as_ref(), number)?))
+                Some(Test::Numbers(typed(range.lower.as_ref(), number)?, typed(range.upper.as_ref(), number)?))
             }
             FieldKind::Boolean | FieldKind::Booleans => None,
         }
@@ -172,9 +162,9 @@ impl Field {
 }
 
 /// `None` when the bound is of another type; `Some(None)` when there is none.
-fn limit<T>(bound: Option<&Bound>, read: impl Fn(&Scalar) -> Option<T>) -> Option<Option<Limit<T>>> {
+fn typed<T>(bound: Option<&Bound>, read: impl Fn(&Scalar) -> Option<T>) -> Option<Option<Bound<T>>> {
     let Some(bound) = bound else { return Some(None) };
-    Some(Some(Limit { at: read(&bound.at)?, inclusive: bound.inclusive }))
+    Some(Some(Bound { at: read(&bound.at)?, inclusive: bound.inclusive }))
 }
 
 impl Values {
@@ -213,7 +203,7 @@ mod tests {
         }
     }
 
-    fn inside<T: PartialOrd>(value: &T, lower: &Option<Limit<T>>, upper: &Option<Limit<T>>) -> bool {
+    fn inside<T: PartialOrd>(value: &T, lower: &Option<Bound<T>>, upper: &Option<Bound<T>>) -> bool {
         lower.as_ref().is_none_or(|lower| *value > lower.at || lower.inclusive && *value == lower.at)
             && upper.as_ref().is_none_or(|upper| *value < upper.at || upper.inclusive && *value == upper.at)
     }

@@ -15,7 +15,7 @@ use crate::settings::field_kind::FieldKind;
 
 use super::filter;
 
-pub use condition::{Limit, Sought, Test, Typed};
+pub use condition::{Sought, Test, Typed};
 
 /// The most characters of a value that an error shows.
 const MAX_SHOWN: usize = 60;

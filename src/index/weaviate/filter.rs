@@ -3,7 +3,8 @@
 //! Its index of texts takes white space off their ends, and knows no empty text. So texts with white space at an end are never in it, and
 //! what a document has, and where it has an empty text, stands in a property of its own.
 
-use crate::index::typed::{Field, Limit, Test, Typed, Values};
+use crate::index::filter::Bound;
+use crate::index::typed::{Field, Test, Typed, Values};
 
 use super::messages::{Filters, Numbers, Operand, Operator, Target, Texts};
 
@@ -66,8 +67,8 @@ fn is(field: &Field, test: &Test) -> Result<Filters, String> {
             ));
         }
         Test::Numbers(lower, upper) => {
-            let end = |limit: &Option<Limit<f64>>, operators| {
-                limit.as_ref().map(|limit| of(end(limit.inclusive, operators), Operand::Number(limit.at)))
+            let end = |bound: &Option<Bound<f64>>, operators| {
+                bound.as_ref().map(|bound| of(end(bound.inclusive, operators), Operand::Number(bound.at)))
             };
             both([end(lower, ABOVE), end(upper, BELOW)])
         }
@@ -82,19 +83,19 @@ fn end(inclusive: bool, operators: [Operator; 2]) -> Operator {
     operators[usize::from(inclusive)]
 }
 
-fn texts_within(name: &str, lower: Option<&Limit<String>>, upper: Option<&Limit<String>>) -> Result<Filters, String> {
-    if [lower, upper].into_iter().flatten().any(|limit| is_padded(&limit.at)) {
+fn texts_within(name: &str, lower: Option<&Bound<String>>, upper: Option<&Bound<String>>) -> Result<Filters, String> {
+    if [lower, upper].into_iter().flatten().any(|bound| is_padded(&bound.at)) {
         return Err(format!(
             "the filter has a range over `{name}` with white space at the end of a bound, which Weaviate takes off: leave it out"
         ));
     }
-    let at = |limit: &Limit<String>, operators| {
-        single(name, end(limit.inclusive, operators), Operand::Text(limit.at.clone()))
+    let at = |bound: &Bound<String>, operators| {
+        single(name, end(bound.inclusive, operators), Operand::Text(bound.at.clone()))
     };
     // Every text lies above the empty one, and none below.
     let nothing_below = upper.is_some_and(|upper| upper.at.is_empty());
     let indexed = (!nothing_below).then(|| {
-        let lowest = Limit { at: "\0".to_owned(), inclusive: true };
+        let lowest = Bound { at: "\0".to_owned(), inclusive: true };
         let lower = lower.map(|lower| if lower.at.is_empty() { &lowest } else { lower });
         both([lower.map(|lower| at(lower, ABOVE)), upper.map(|upper| at(upper, BELOW))])
     });
