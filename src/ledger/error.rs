@@ -13,8 +13,6 @@ pub enum LedgerErrorKind {
     Busy,
     /// The disk is full. Nothing was changed; it works again once there is room.
     Full,
-    /// The folder or the file cannot be written to.
-    ReadOnly,
     /// The file is damaged, no ledger at all, or gone. No waiting cures it.
     Corrupt,
     /// Another process holds the ledger for writing.
@@ -53,7 +51,7 @@ impl LedgerError {
 
     pub(super) fn opened_only(purpose: &str, doing: &str, file: &Path) -> Self {
         let message = format!("cannot {doing}: {} was opened to {purpose} only", file.display());
-        Self::new(LedgerErrorKind::ReadOnly, message)
+        Self::new(LedgerErrorKind::Other, message)
     }
 
     /// What the file system said about the ledger's folder or one of its files.
@@ -64,10 +62,9 @@ impl LedgerError {
 
     fn advice(error: &io::Error) -> (LedgerErrorKind, &'static str) {
         match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => (
-                LedgerErrorKind::ReadOnly,
-                "make the folder writable for this user, or set `state.path` to one that is",
-            ),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                (LedgerErrorKind::Other, "make the folder writable for this user, or set `state.path` to one that is")
+            }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (LedgerErrorKind::Full, FULL),
             io::ErrorKind::FileTooLarge => (LedgerErrorKind::Full, LIMITED),
             io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
@@ -125,7 +122,7 @@ impl Trouble {
             // There is no room for the index of the log, which every connection shares.
             _ if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) => (LedgerErrorKind::Full, FULL),
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => (
-                LedgerErrorKind::ReadOnly,
+                LedgerErrorKind::Other,
                 "make the folder and its files writable for this user, or set `state.path` to another folder",
             ),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (LedgerErrorKind::Corrupt, DAMAGED),
@@ -150,36 +147,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_trouble_has_its_kind_and_names_the_file() {
-        for (code, kind) in [
-            (ffi::SQLITE_BUSY, LedgerErrorKind::Busy),
-            (ffi::SQLITE_FULL, LedgerErrorKind::Full),
-            (ffi::SQLITE_IOERR_SHMSIZE, LedgerErrorKind::Full),
-            (ffi::SQLITE_READONLY, LedgerErrorKind::ReadOnly),
-            (ffi::SQLITE_CANTOPEN, LedgerErrorKind::ReadOnly),
-            (ffi::SQLITE_CORRUPT, LedgerErrorKind::Corrupt),
-            (ffi::SQLITE_NOTADB, LedgerErrorKind::Corrupt),
-            (ffi::SQLITE_IOERR, LedgerErrorKind::Other),
+    fn each_trouble_has_its_kind_and_names_the_file_and_what_to_do() {
+        for (code, kind, advice) in [
+            (ffi::SQLITE_BUSY, LedgerErrorKind::Busy, "open for writing"),
+            (ffi::SQLITE_FULL, LedgerErrorKind::Full, "make room"),
+            (ffi::SQLITE_IOERR_SHMSIZE, LedgerErrorKind::Full, "make room"),
+            (ffi::SQLITE_READONLY, LedgerErrorKind::Other, "writable for this user"),
+            (ffi::SQLITE_CANTOPEN, LedgerErrorKind::Other, "writable for this user"),
+            (ffi::SQLITE_CORRUPT, LedgerErrorKind::Corrupt, "restore a copy"),
+            (ffi::SQLITE_NOTADB, LedgerErrorKind::Corrupt, "restore a copy"),
+            (ffi::SQLITE_IOERR, LedgerErrorKind::Other, "check the disk"),
         ] {
             let trouble = Trouble::Sqlite(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
             let error = trouble.explain("write documents", Path::new("data/ledger.sqlite"));
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().starts_with("cannot write documents in data/ledger.sqlite: "), "{error}");
+            assert!(error.to_string().contains(advice), "{error}");
         }
     }
 
     #[test]
     fn a_folder_that_cannot_be_used_is_told() {
-        for (met, kind) in [
-            (io::ErrorKind::PermissionDenied, LedgerErrorKind::ReadOnly),
-            (io::ErrorKind::ReadOnlyFilesystem, LedgerErrorKind::ReadOnly),
-            (io::ErrorKind::StorageFull, LedgerErrorKind::Full),
-            (io::ErrorKind::FileTooLarge, LedgerErrorKind::Full),
-            (io::ErrorKind::NotADirectory, LedgerErrorKind::Other),
+        for (met, kind, advice) in [
+            (io::ErrorKind::PermissionDenied, LedgerErrorKind::Other, "make the folder writable"),
+            (io::ErrorKind::ReadOnlyFilesystem, LedgerErrorKind::Other, "make the folder writable"),
+            (io::ErrorKind::StorageFull, LedgerErrorKind::Full, "make room"),
+            (io::ErrorKind::FileTooLarge, LedgerErrorKind::Full, "ulimit"),
+            (io::ErrorKind::NotADirectory, LedgerErrorKind::Other, "a file is in the way"),
         ] {
             let error = LedgerError::from_io("create the folder", Path::new("data"), &met.into());
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().starts_with("cannot create the folder data: "), "{error}");
+            assert!(error.to_string().contains(advice), "{error}");
         }
     }
 }

@@ -297,7 +297,7 @@ mod tests {
         ledger.write(&[write("b", vec![here("two")])]).unwrap();
         assert_eq!(reader.counts().unwrap().documents, 2);
         let error = reader.set_setting("a", "b").unwrap_err();
-        assert_eq!(error.kind(), LedgerErrorKind::ReadOnly);
+        assert!(error.to_string().ends_with("was opened to read only"), "{error}");
 
         let editor = Ledger::open_to_edit(folder.path()).unwrap();
         assert_eq!(editor.request_replay(None).unwrap(), 0);
@@ -305,7 +305,6 @@ mod tests {
             [(&reader, "was opened to read only"), (&editor, "was opened to read and to edit its dead letters only")]
         {
             let error = opened.write(&[write("c", vec![here("three")])]).unwrap_err();
-            assert_eq!(error.kind(), LedgerErrorKind::ReadOnly);
             assert!(error.to_string().ends_with(only), "{error}");
         }
         drop((reader, editor));
