@@ -16,7 +16,7 @@ use crate::memory::{NoRoom, Patience, Pool, Taken};
 const FORESEEN: u64 = 96 << 20;
 /// What they may take beyond.
 const BEYOND: u64 = 32 << 20;
-/// Answers of at most so many bytes take no share: there are no more of them than connections.
+/// Answers of at most so many bytes take none of it: there are no more of them than connections.
 const SMALL: u64 = 64 << 10;
 /// How much of an answer is handed over to its connection at a time, in bytes.
 const PART: usize = 32 << 10;
@@ -33,7 +33,7 @@ pub(super) struct Answers {
 
 /// What an answer takes of the memory, until it was handed over or is dropped.
 #[derive(Default)]
-pub(super) struct Share {
+pub(super) struct Reserved {
     foreseen: Taken,
     beyond: Taken,
 }
@@ -43,33 +43,33 @@ impl Answers {
         Self { foreseen: Pool::new(FORESEEN, HOLDERS), beyond: Pool::new(BEYOND, HOLDERS) }
     }
 
-    /// A share for an answer that may have about so many bytes, before any of it is there. Where there is no room, that is waited for, some
+    /// Memory for an answer that may have about so many bytes, before any of it is there. Where there is no room, that is waited for, some
     /// seconds at most.
-    pub(super) async fn expect(&self, bytes: u64) -> Result<Share, NoRoom> {
-        let mut share = Share::default();
+    pub(super) async fn expect(&self, bytes: u64) -> Result<Reserved, NoRoom> {
+        let mut reserved = Reserved::default();
         if bytes > SMALL {
-            self.foreseen.grow(&mut share.foreseen, bytes, &mut Patience::default()).await?;
+            self.foreseen.grow(&mut reserved.foreseen, bytes, &mut Patience::default()).await?;
         }
-        Ok(share)
+        Ok(reserved)
     }
 
     /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free: it is there.
-    pub(super) fn hold(&self, share: &mut Share, bytes: u64) -> Result<(), NoRoom> {
+    pub(super) fn hold(&self, reserved: &mut Reserved, bytes: u64) -> Result<(), NoRoom> {
         let bytes = counted(bytes);
-        if self.foreseen.try_grow(&mut share.foreseen, bytes).is_ok() {
+        if self.foreseen.try_grow(&mut reserved.foreseen, bytes).is_ok() {
             return Ok(());
         }
-        let beyond = bytes.saturating_sub(share.foreseen.bytes());
-        self.beyond.try_grow(&mut share.beyond, beyond)
+        let beyond = bytes.saturating_sub(reserved.foreseen.bytes());
+        self.beyond.try_grow(&mut reserved.beyond, beyond)
     }
 
     /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
-    pub(super) fn json(&self, json: Bytes, mut share: Share) -> Result<Body, NoRoom> {
+    pub(super) fn json(&self, json: Bytes, mut reserved: Reserved) -> Result<Parts, NoRoom> {
         let bytes = counted(json.len() as u64);
-        share.foreseen.shrink(bytes);
-        share.beyond.shrink(bytes.saturating_sub(share.foreseen.bytes()));
-        self.hold(&mut share, bytes)?;
-        Ok(Body { rest: json, _share: share })
+        reserved.foreseen.shrink(bytes);
+        reserved.beyond.shrink(bytes.saturating_sub(reserved.foreseen.bytes()));
+        self.hold(&mut reserved, bytes)?;
+        Ok(Parts { rest: json, _reserved: reserved })
     }
 
     /// Kibibytes that are free.
@@ -90,19 +90,19 @@ pub(super) fn as_json(answer: &impl Serialize) -> Bytes {
     Bytes::from(json.into_boxed_slice())
 }
 
-/// An answer and its share. It is handed over in parts, because a connection copies what it is given.
-pub(super) struct Body {
+/// What is left of an answer, and what it takes. It is handed over in parts, because a connection copies what it is given.
+pub(super) struct Parts {
     rest: Bytes,
-    _share: Share,
+    _reserved: Reserved,
 }
 
-impl Body {
+impl Parts {
     pub(super) fn respond(self) -> HttpResponse {
         HttpResponse::Ok().content_type(ContentType::json()).body(self)
     }
 }
 
-impl MessageBody for Body {
+impl MessageBody for Parts {
     type Error = Infallible;
 
     fn size(&self) -> BodySize {
@@ -135,9 +135,9 @@ mod tests {
     #[actix_rt::test]
     async fn an_answer_has_its_share_until_it_is_handed_over_or_dropped() {
         let answers = Answers::new();
-        let share = answers.expect(1 << 20).await.unwrap();
+        let reserved = answers.expect(1 << 20).await.unwrap();
         assert_eq!(answers.room(), ROOM - 1_024);
-        let answer = answers.json(json(100 << 10), share).unwrap().respond();
+        let answer = answers.json(json(100 << 10), reserved).unwrap().respond();
         assert_eq!(answers.room(), ROOM - 100, "what it does not need is free");
         let mut body = answer.into_body();
         assert_eq!(body.size(), BodySize::Sized(100 << 10));
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(parts, [PART, PART, PART, 4 << 10]);
         drop(body);
         assert_eq!(answers.room(), ROOM);
-        let unread = answers.json(json(100 << 10), Share::default()).unwrap();
+        let unread = answers.json(json(100 << 10), Reserved::default()).unwrap();
         assert_eq!(answers.room(), ROOM - 100, "nothing was expected of it");
         drop(unread);
         assert_eq!(answers.room(), ROOM);
@@ -160,13 +160,13 @@ mod tests {
         tokio::time::pause();
         let answers = Answers::new();
         let _foreseen = answers.expect(2 * FORESEEN).await.unwrap();
-        let _beyond = answers.json(json(2 * BEYOND as usize), Share::default()).unwrap();
+        let _beyond = answers.json(json(2 * BEYOND as usize), Reserved::default()).unwrap();
         let refused = ApiError::from(answers.expect(SMALL + 1).await.err().expect("there is no room")).error_response();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers().get("retry-after").unwrap(), "1");
-        let share = answers.expect(SMALL).await.unwrap();
-        assert_eq!(answers.json(json(SMALL as usize), share).unwrap().respond().status(), StatusCode::OK);
-        let large = answers.json(json(SMALL as usize + 1), Share::default()).err().expect("there is no room");
+        let reserved = answers.expect(SMALL).await.unwrap();
+        assert_eq!(answers.json(json(SMALL as usize), reserved).unwrap().respond().status(), StatusCode::OK);
+        let large = answers.json(json(SMALL as usize + 1), Reserved::default()).err().expect("there is no room");
         assert_eq!(ApiError::from(large).status_code(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
@@ -178,6 +178,6 @@ mod tests {
         let waits = answers.expect(2 * SMALL);
         tokio::pin!(waits);
         assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await);
-        assert!(answers.json(json(1 << 20), Share::default()).is_ok());
+        assert!(answers.json(json(1 << 20), Reserved::default()).is_ok());
     }
 }

@@ -37,8 +37,8 @@ pub struct Memory {
     rest: Pool,
 }
 
-/// A body, and its share of the memory.
-pub struct Body {
+/// A body that has come, and its share of the memory.
+pub struct Received {
     /// The bytes, decompressed.
     pub bytes: Bytes,
     /// To be kept as long as anything of the bytes is.
@@ -61,7 +61,7 @@ impl Memory {
 
     /// Reads a body of at most the largest size, sent as it is or as gzip. What has not come yet takes no room; what finds none is left
     /// unread for some seconds, and then refused.
-    pub async fn read(&self, request: &HttpRequest, payload: Payload) -> Result<Body, ApiError> {
+    pub async fn read(&self, request: &HttpRequest, payload: Payload) -> Result<Received, ApiError> {
         let Self { limit, advice, .. } = *self;
         let gzip = is_gzip(request)?;
         let length = header(request, CONTENT_LENGTH).parse().ok();
@@ -71,7 +71,7 @@ impl Memory {
         let (mut share, mut patience) = (Share::default(), Patience::default());
         let body = self.collect(payload, &mut share, &mut patience).await?;
         if !gzip {
-            return Ok(Body { bytes: body, share });
+            return Ok(Received { bytes: body, share });
         }
         // It may become as large as any.
         self.grow(&mut share, limit.as_u64(), &mut patience).await?;
@@ -79,7 +79,7 @@ impl Memory {
         let (plain, mut share) = blocking(move || Ok::<_, ApiError>((gunzip(&body, limit)?, share))).await?;
         let bytes = plain.ok_or_else(|| too_large(limit, advice))?;
         share.shrink(bytes.len() as u64);
-        Ok(Body { bytes, share })
+        Ok(Received { bytes, share })
     }
 
     async fn collect(

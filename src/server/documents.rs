@@ -12,7 +12,7 @@ use crate::source::http::{Reach, Removal};
 use crate::view::DocumentView;
 
 use super::Shared;
-use super::answer::{Share, as_json};
+use super::answer::{Reserved, as_json};
 use super::error::{ApiError, blocking};
 use super::events::{Wait, wait};
 
@@ -37,7 +37,7 @@ pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse,
     let (shown, owned) = (id.clone(), shared.clone().into_inner());
     let answer = held(&shared, id.clone(), move |held| {
         let json = as_json(&DocumentView::new(&shown, &held, owned.version_unit()));
-        owned.answers.json(json, Share::default())
+        owned.answers.json(json, Reserved::default())
     });
     match answer.await? {
         Some(answer) => Ok(answer?.respond()),

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::source::http::{Intake, IntakeError};
 
 use super::Shared;
-use super::body::{Body, header};
+use super::body::{Received, header};
 use super::connections::Phase;
 use super::error::{ApiError, blocking};
 use super::lines::{LineError, split};
@@ -67,7 +67,7 @@ pub async fn post(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let intake = shared.intake()?;
-    let Body { bytes, share } = shared.bodies.read(&request, payload).await?;
+    let Received { bytes, share } = shared.bodies.read(&request, payload).await?;
     let media_type = header(&request, CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let declared_lines = LINES.contains(&media_type.as_str());
     let most = intake.max_pending();

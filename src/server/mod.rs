@@ -142,7 +142,7 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         let working = request.conn_data::<AtWork>().map(AtWork::begin);
         let (phase, answer) = (phase.clone(), service.call(request));
         async move {
-            let mut answer = answer.await?.map_body(|_, body| timeouts::Body::new(body, working));
+            let mut answer = answer.await?.map_body(|_, body| timeouts::Watched::new(body, working));
             if upgrade || *phase.borrow() != Phase::Serving {
                 answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
             }

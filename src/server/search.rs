@@ -12,7 +12,7 @@ use crate::search::{MAX_K, SearchError, SearchOptions};
 use crate::view::HitsView;
 
 use super::Shared;
-use super::answer::{Share, as_json};
+use super::answer::{Reserved, as_json};
 use super::documents::document_id;
 use super::error::ApiError;
 
@@ -129,32 +129,32 @@ pub async fn similar(
     let filter = filter.as_deref().map(parse_filter).transpose()?;
     let (id, options) = (document_id(&id)?, options(k, filter, vectors)?);
     let room = expect(&shared, &options);
-    let (hits, share) = shared.context.searcher.similar(id, options, room).await?;
-    answer(&shared, hits, share).await
+    let (hits, reserved) = shared.context.searcher.similar(id, options, room).await?;
+    answer(&shared, hits, reserved).await
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
     let room = expect(shared, &options);
-    let (hits, share) = shared.context.searcher.search(text, options, room).await?;
-    answer(shared, hits, share).await
+    let (hits, reserved) = shared.context.searcher.search(text, options, room).await?;
+    answer(shared, hits, reserved).await
 }
 
 /// Room for what may be found.
 fn expect<'a>(
     shared: &'a Shared,
     options: &SearchOptions,
-) -> impl Future<Output = Result<Share, SearchError>> + use<'a> {
+) -> impl Future<Output = Result<Reserved, SearchError>> + use<'a> {
     let dimensions = if options.with_vectors { shared.context.report.provider.space().dimensions as u64 } else { 0 };
     let bytes = options.k as u64 * (HIT + NUMBER * dimensions);
     async move { Ok(shared.answers.expect(bytes).await?) }
 }
 
-async fn answer(shared: &Shared, hits: Vec<Hit>, mut share: Share) -> Result<HttpResponse, ApiError> {
-    shared.answers.hold(&mut share, hits.iter().map(bytes).sum())?;
-    // A thousand hits with their vectors take tens of milliseconds to write down. The share goes where they go: the caller may be gone
-    // before they are.
-    let (json, share) = on_core(move || (as_json(&HitsView::from(hits)), share)).await;
-    Ok(shared.answers.json(json, share)?.respond())
+async fn answer(shared: &Shared, hits: Vec<Hit>, mut reserved: Reserved) -> Result<HttpResponse, ApiError> {
+    shared.answers.hold(&mut reserved, hits.iter().map(bytes).sum())?;
+    // A thousand hits with their vectors take tens of milliseconds to write down. What is reserved goes where they go: the caller may be
+    // gone before they are.
+    let (json, reserved) = on_core(move || (as_json(&HitsView::from(hits)), reserved)).await;
+    Ok(shared.answers.json(json, reserved)?.respond())
 }
 
 /// About how many bytes a document that was found takes in memory.

@@ -66,18 +66,18 @@ impl Drop for Working {
 }
 
 /// The body of an answer, whose request is at work until it was handed over.
-pub(super) struct Body {
+pub(super) struct Watched {
     body: BoxBody,
     _working: Option<Working>,
 }
 
-impl Body {
+impl Watched {
     pub(super) fn new(body: impl MessageBody + 'static, working: Option<Working>) -> Self {
         Self { body: BoxBody::new(body), _working: working }
     }
 }
 
-impl MessageBody for Body {
+impl MessageBody for Watched {
     type Error = Box<dyn Error>;
 
     fn size(&self) -> BodySize {
