@@ -15,6 +15,7 @@ use crate::pipeline::totals::TotalsKeeper;
 use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
 use crate::report::Report;
 use crate::report::progress::Progress;
+use crate::report::summary::{Holdings, summary};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
 use crate::source::http::Intake;
@@ -71,7 +72,7 @@ async fn drive(args: Args, settings: Settings, mut stop: Stop) -> anyhow::Result
         at_once(&ending);
     }
     let ending = wind_up(ending, &resources, server, totals, options.grace).await;
-    exit::said(&progress.summary(&ending).await);
+    exit::said(&summary(&ending, &progress.snapshot(), &Holdings::of(&resources).await));
     tell_failure(&ending);
     Ok(ExitCode::from(code(&ending)))
 }

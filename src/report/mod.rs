@@ -1,7 +1,8 @@
-//! What whoever asks is told of a pipeline: statistics, metrics, and the progress of a run.
+//! What whoever asks is told of a pipeline: statistics, metrics, the progress of a run, and its summary.
 
 pub mod progress;
 pub mod stats;
+pub mod summary;
 
 use std::sync::Arc;
 
