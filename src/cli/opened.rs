@@ -28,17 +28,18 @@ fn of_this_pipeline(ledger: Result<Ledger, LedgerError>, settings: &Settings) ->
     Ok(ours.map_err(StartError::from)?)
 }
 
-/// What answers searches. To be called inside [`block_on`].
+/// What answers searches, and the ledger that it reads. To be called inside [`block_on`].
 ///
 /// # Errors
 /// The configuration names another model than the one that the index was made with, among others.
-pub fn searcher(settings: &Settings) -> anyhow::Result<Searcher> {
+pub fn searcher(settings: &Settings) -> anyhow::Result<(Searcher, Arc<Ledger>)> {
     let ledger = Arc::new(ledger(settings)?);
     let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
     let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
     let metadata = settings.document.metadata.clone().into();
-    Ok(Searcher::new(provider, None, index, ledger, metadata, &Metrics::new()))
+    let searcher = Searcher::new(provider, None, index, ledger.clone(), metadata, &Metrics::new());
+    Ok((searcher, ledger))
 }
 
 /// Runs async work to its end on this thread.

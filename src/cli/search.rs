@@ -62,9 +62,9 @@ impl AnswerArgs {
 /// Embeds the text and shows the nearest documents.
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let searcher = searcher(&settings)?;
+        let (searcher, ledger) = searcher(&settings)?;
         let answer = searcher.search(&args.text, args.answer.options(), async { Ok(()) }).await.map(|(hits, ())| hits);
-        show(answer, &args.answer, &settings, &searcher.ledger)
+        show(answer, &args.answer, &settings, &ledger)
     })
 }
 

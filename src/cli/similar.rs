@@ -21,8 +21,8 @@ pub struct Args {
 /// Shows the documents nearest to one that the index holds.
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let searcher = searcher(&settings)?;
+        let (searcher, ledger) = searcher(&settings)?;
         let answer = searcher.similar(args.id, args.answer.options(), async { Ok(()) }).await.map(|(hits, ())| hits);
-        search::show(answer, &args.answer, &settings, &searcher.ledger)
+        search::show(answer, &args.answer, &settings, &ledger)
     })
 }

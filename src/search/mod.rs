@@ -91,8 +91,7 @@ impl From<IndexError> for SearchError {
 pub struct Searcher {
     questions: Questions,
     index: Arc<dyn VectorIndex>,
-    /// What is held of the documents that are found.
-    pub ledger: Arc<Ledger>,
+    ledger: Arc<Ledger>,
     metadata: Arc<[String]>,
     metrics: SearchMetrics,
 }

@@ -85,7 +85,7 @@ async fn held<T: Send + 'static>(
     known: impl FnOnce(HeldDocument) -> T + Send + 'static,
 ) -> Result<Option<T>, ApiError> {
     let turn = shared.reads.clone().acquire_owned().await.expect("the semaphore is never closed");
-    let ledger = shared.context.searcher.ledger.clone();
+    let ledger = shared.context.report.ledger.clone();
     blocking(move || {
         // Held by the thread and not by the caller, who may stop waiting.
         let _turn = turn;

@@ -67,9 +67,9 @@ const LARGE_SEARCHES: u64 = 8;
 
 /// What the server answers from: shared handles only, no actor is asked.
 pub struct ServerContext {
-    /// Searches; its ledger also tells documents.
+    /// Searches.
     pub searcher: Searcher,
-    /// Statistics, metrics and health.
+    /// Statistics, metrics, health, and the ledger that documents are read from.
     pub report: Arc<Report>,
     /// Where events go; `None` when no source of type `http` is configured.
     pub intake: Option<Intake>,
