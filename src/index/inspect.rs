@@ -1,5 +1,5 @@
-//! What a collection holds, point by point. The program never asks for it: the contract of all collections in `tests/indexes` does, to
-//! compare what is there with what was written. So it is compiled with the feature `testkit` only.
+//! What a collection holds, point by point. The program never asks for it: the contract of collections, `testkit::index_contract`, does,
+//! to compare what is there with what was written. So it is compiled with the feature `testkit` only.
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;

@@ -1,10 +1,13 @@
 //! The embedded index, which no system of others stands behind.
 
-use serde_json::Value;
-use vectide::settings::index::Metric;
+use std::sync::Arc;
 
-use crate::contract::shop::Place;
-use crate::contract::{Subject, index_contract};
+use serde_json::Value;
+use vectide::index::embedded::EmbeddedIndex;
+use vectide::settings::index::Metric;
+use vectide::testkit::index_contract::Subject;
+use vectide::testkit::index_contract::points::DIMENSIONS;
+use vectide::testkit::index_contract::shop::Place;
 
 struct Embedded;
 
@@ -15,7 +18,9 @@ fn embedded() -> Option<&'static Embedded> {
 impl Subject for Embedded {
     /// In a folder of its own, whatever its name.
     fn place(&self, _: &str, metric: Metric) -> Place {
-        Place::Embedded(metric)
+        Place::Ledger(Arc::new(move |ledger, folder| {
+            Arc::new(EmbeddedIndex::open(ledger, folder, metric, DIMENSIONS).unwrap())
+        }))
     }
 
     fn refused_filters(&self) -> Vec<(Value, &'static str)> {
@@ -29,4 +34,4 @@ impl Subject for Embedded {
     }
 }
 
-index_contract!(embedded);
+vectide::index_contract!(embedded);

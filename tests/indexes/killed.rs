@@ -9,9 +9,9 @@ use vectide::document::DocumentId;
 use vectide::index::collection::{CollectionError, Established};
 use vectide::index::external::PointIds;
 use vectide::settings::index::Metric;
+use vectide::testkit::index_contract::points::{DIMENSIONS, point};
+use vectide::testkit::index_contract::{Backend, assert_same as assert_same_points, block_on, fresh};
 
-use crate::contract::{Backend, assert_same as assert_same_points, block_on, fresh};
-use crate::points::{DIMENSIONS, point};
 use crate::server::Server;
 use crate::shop::{Shop, assert_same, sample, truth_of_events};
 
@@ -21,9 +21,11 @@ const KILLS: u64 = 5;
 /// Calls of the built-in model at once, a core each, and the texts in one.
 const ON_THE_WAY: u64 = 2 * 100;
 
-/// The sample shop with a quarter of its events twice and all of them in any order. The backend's server is stopped and started once.
+/// The sample shop with a quarter of its events twice and all of them in any order. `section` is the `index` section that names a
+/// collection, in one line. The backend's server is stopped and started once.
 pub fn it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(
     backend: &dyn Backend,
+    section: impl Fn(&str) -> String,
     server: &mut Server,
     seed: u64,
 ) {
@@ -40,7 +42,7 @@ pub fn it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(
     let name = fresh("killed");
     let mut shop = Shop::new();
     shop.read("catalogue", &shop.file("shuffled.jsonl", &lines));
-    shop.set(&format!("index={}", backend.yaml(&name)));
+    shop.set(&format!("index={}", section(&name)));
     // So that killing and starting again does not end what a run has hardly begun.
     shop.set("batching.max_items=20");
     let mut seen = 0;

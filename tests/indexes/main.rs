@@ -8,7 +8,6 @@
 )]
 
 mod certificates;
-mod contract;
 mod contracts;
 mod embedded;
 mod http;
@@ -26,7 +25,6 @@ mod points;
 mod ports;
 #[cfg(feature = "qdrant")]
 mod qdrant;
-mod relay;
 mod server;
 #[path = "../acceptance/shop.rs"]
 #[allow(dead_code, reason = "it serves the acceptance tests first")]

@@ -16,12 +16,12 @@ use vectide::settings::Secret;
 use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::milvus::MilvusSettings;
+use vectide::testkit::index_contract::points::{DIMENSIONS, point};
+use vectide::testkit::index_contract::relay::with_port;
+use vectide::testkit::index_contract::shop::{Place, Shop, write};
+use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, fresh};
 
-use crate::contract::shop::{Place, Shop, write};
-use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, contract, fresh};
 use crate::killed;
-use crate::points::{DIMENSIONS, point};
-use crate::relay::with_port;
 use crate::server::{Server, Shared};
 use crate::sifted;
 
@@ -228,11 +228,6 @@ impl Backend for Lite {
         false
     }
 
-    fn yaml(&self, name: &str) -> String {
-        // Threads of milvus-lite write its log without a lock: of calls beside each other a crash may lose what was answered.
-        format!("{{ type: milvus, url: '{}', collection: {name}, concurrency: 1 }}", self.url)
-    }
-
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
         let [int64, varchar, json, float_vector] = TYPES;
         let column = |name: &str, data_type, scalars| Column {
@@ -269,7 +264,7 @@ impl Backend for Lite {
     }
 }
 
-contract!(server);
+vectide::collection_contract!(server);
 
 #[test]
 fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly() {
@@ -335,7 +330,10 @@ fn an_id_that_a_collection_of_others_has_no_room_for_is_refused_and_its_mates_go
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("milvus.sh") else { return };
     let backend = Lite::at(&server.address);
-    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, &mut server, 5);
+    // Threads of milvus-lite write its log without a lock: of calls beside each other a crash may lose what was answered.
+    let section =
+        |name: &str| format!("{{ type: milvus, url: '{}', collection: {name}, concurrency: 1 }}", backend.url);
+    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, section, &mut server, 5);
 }
 
 #[test]

@@ -14,12 +14,13 @@ use vectide::index::pgvector::PgvectorTable;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
 use vectide::settings::pgvector::PgvectorSettings;
+use vectide::testkit::index_contract::points::{DIMENSIONS, point, vector};
+use vectide::testkit::index_contract::relay::with_port;
+use vectide::testkit::index_contract::shop::{Place, Shop, truth, write};
+use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same, block_on};
 
-use crate::contract::shop::{Place, Shop, truth, write};
-use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same, block_on, contract};
 use crate::killed;
-use crate::points::{DIMENSIONS, assert_filtered, near, point, vector};
-use crate::relay::with_port;
+use crate::points::{assert_filtered, near};
 use crate::server::{Server, Shared};
 
 struct Postgres {
@@ -109,10 +110,6 @@ impl Backend for Postgres {
         true
     }
 
-    fn yaml(&self, name: &str) -> String {
-        format!("{{ type: pgvector, url: '{}', password: secret, collection: {name} }}", self.url)
-    }
-
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
         // A table that others made may let them be empty.
         let empty = format!(
@@ -137,7 +134,7 @@ impl Backend for Postgres {
     }
 }
 
-contract!(server);
+vectide::collection_contract!(server);
 
 #[test]
 fn a_database_that_is_not_there_is_named() {
@@ -409,7 +406,9 @@ fn a_vector_of_more_numbers_than_a_graph_takes_is_indexed_in_half_precision() {
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("pgvector.sh") else { return };
     let backend = Postgres::at(&server.address);
-    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, &mut server, 5);
+    let section =
+        |name: &str| format!("{{ type: pgvector, url: '{}', password: secret, collection: {name} }}", backend.url);
+    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, section, &mut server, 5);
 }
 
 #[test]

@@ -1,37 +1,13 @@
-//! Points to write, and what is there of them afterwards.
+//! What is there of points that were written.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use vectide::document::{DocumentId, Vector};
 use vectide::index::Filter;
-use vectide::index::collection::{CollectionError, Nearest, Neighbour, Point, PointMetadata};
+use vectide::index::collection::{CollectionError, Nearest, Neighbour, Point};
 use vectide::index::distance::Scorer;
-use vectide::index::external::PointIds;
 use vectide::index::inspect::Inspect;
 use vectide::settings::index::Metric;
-
-pub const DIMENSIONS: usize = 16;
-/// Whose points they are.
-pub const PIPELINE: &str = "contract";
-
-/// Always the same for the same seed, of length 1.
-pub fn vector(seed: u64, dimensions: usize) -> Vector {
-    let mut random = fastrand::Rng::with_seed(seed);
-    let numbers: Vec<f32> = (0..dimensions).map(|_| random.f32() * 2.0 - 1.0).collect();
-    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
-    numbers.into_iter().map(|number| number / length).collect()
-}
-
-pub fn point(document: &str, chunk: usize, metadata: &Value, seed: u64) -> Point {
-    let document = DocumentId::new(document).unwrap();
-    let id = PointIds::new(PIPELINE).of(&document, chunk);
-    Point { id, document, chunk, metadata: metadata.to_string().into(), vector: vector(seed, DIMENSIONS) }
-}
-
-pub fn metadata_of(point: &Point) -> PointMetadata {
-    let Point { id, document, chunk, metadata, .. } = point.clone();
-    PointMetadata { id, document, chunk, metadata }
-}
+use vectide::testkit::index_contract::points::{DIMENSIONS, point, vector};
 
 /// Of the points that are asked for, these are there, as they were written but for the last digit of a vector.
 pub async fn assert_holds(index: &dyn Inspect, asked: &[Point], expected: &[&Point]) {

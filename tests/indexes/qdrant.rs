@@ -16,12 +16,12 @@ use vectide::settings::Secret;
 use vectide::settings::Span;
 use vectide::settings::index::Metric;
 use vectide::settings::qdrant::QdrantSettings;
+use vectide::testkit::index_contract::points::{DIMENSIONS, point};
+use vectide::testkit::index_contract::relay::with_port;
+use vectide::testkit::index_contract::shop::Place;
+use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on};
 
-use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, block_on, contract};
 use crate::killed;
-use crate::points::{DIMENSIONS, point};
-use crate::relay::with_port;
 use crate::server::{Server, Shared};
 use crate::sifted;
 
@@ -139,10 +139,6 @@ impl Backend for StandIn {
         true
     }
 
-    fn yaml(&self, name: &str) -> String {
-        format!("{{ type: qdrant, url: '{}', collection: {name} }}", self.url)
-    }
-
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
         let foreign = |point: &Point| Foreign {
             id: Some(Id { uuid: point.id.to_string() }),
@@ -172,7 +168,7 @@ impl Backend for StandIn {
     }
 }
 
-contract!(server);
+vectide::collection_contract!(server);
 
 #[test]
 fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly() {
@@ -191,7 +187,8 @@ fn more_points_of_others_than_one_search_looks_at_hide_none_of_ours() {
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
     let backend = StandIn::at(&server.address);
-    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, &mut server, 5);
+    let section = |name: &str| format!("{{ type: qdrant, url: '{}', collection: {name} }}", backend.url);
+    killed::it_ends_in_step_and_pays_again_only_for_what_was_on_its_way(&backend, section, &mut server, 5);
 }
 
 #[test]

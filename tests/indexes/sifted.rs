@@ -4,10 +4,9 @@ use serde_json::{Value, json};
 use vectide::index::collection::Point;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
-
-use crate::contract::shop::{Place, Shop, write};
-use crate::contract::{Backend, Subject, block_on, fresh};
-use crate::points::{DIMENSIONS, point, vector};
+use vectide::testkit::index_contract::points::{DIMENSIONS, point, vector};
+use vectide::testkit::index_contract::shop::{Place, Shop, write};
+use vectide::testkit::index_contract::{Backend, Subject, block_on, fresh};
 
 /// The most that one search looks at.
 const MOST: u64 = 16_384;

@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
 use vectide::index::inspect::Inspect;
+use vectide::testkit::index_contract::points::{DIMENSIONS, point};
+use vectide::testkit::index_contract::{assert_same, block_on};
 
 use crate::certificates::{Beginning, Certificates, ELSEWHERE};
-use crate::contract::{assert_same, block_on};
 use crate::pinecone::stub::{KEY, Stub};
 use crate::pipeline::{Pipeline, sound};
-use crate::points::{DIMENSIONS, near, point};
+use crate::points::near;
 
 /// A server that is reached over TLS, as the settings of its index say it. Without braces, authority and collection.
 struct Reached {

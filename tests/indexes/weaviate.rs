@@ -14,16 +14,15 @@ use vectide::index::collection::{Collection, CollectionError, Established, Neare
 use vectide::index::inspect::Inspect;
 use vectide::index::weaviate::WeaviateClass;
 use vectide::settings::index::Metric;
+use vectide::testkit::index_contract::points::{DIMENSIONS, metadata_of, point, vector};
+use vectide::testkit::index_contract::relay::with_port;
+use vectide::testkit::index_contract::shop::Place;
+use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey};
 
-use crate::contract::shop::Place;
-use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
 use crate::killed;
-use crate::points::{
-    DIMENSIONS, assert_filtered, assert_holds, assert_scores, metadata_of, near, point, products, vector,
-};
-use crate::relay::with_port;
+use crate::points::{assert_filtered, assert_holds, assert_scores, near, products};
 use crate::server::{Server, Shared};
 
 const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]', sizes: 'number[]', added: text }";
@@ -462,14 +461,6 @@ impl Backend for Real {
         true
     }
 
-    fn yaml(&self, name: &str) -> String {
-        let (rest, grpc) = &self.0;
-        format!(
-            "{{ type: weaviate, url: '{rest}', grpc_url: '{grpc}', api_key: secret, collection: {} }}",
-            class_name(name)
-        )
-    }
-
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
         async move {
             for Point { id, vector, metadata, .. } in points {
@@ -493,7 +484,7 @@ impl Backend for Real {
     }
 }
 
-contract!(server);
+vectide::collection_contract!(server);
 
 #[tokio::test]
 async fn a_class_is_not_counted_where_graphql_is_switched_off() {

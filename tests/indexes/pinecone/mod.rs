@@ -15,13 +15,14 @@ use vectide::index::inspect::Inspect;
 use vectide::index::pinecone::PineconeIndex;
 use vectide::index::{Filter, IndexError};
 use vectide::settings::index::Metric;
+use vectide::testkit::index_contract::points::{DIMENSIONS, point, vector};
+use vectide::testkit::index_contract::relay::with_port;
+use vectide::testkit::index_contract::shop::{Place, Shop, write};
+use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey};
 
-use crate::contract::shop::{Place, Shop, write};
-use crate::contract::{Backend, Subject, WRONG_KEY, WrongKey, contract};
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Reply, Request, reply};
-use crate::points::{DIMENSIONS, assert_filtered, assert_holds, assert_scores, point, products, vector};
-use crate::relay::with_port;
+use crate::points::{assert_filtered, assert_holds, assert_scores, products};
 use crate::sifted;
 
 use stub::{KEY, Stub};
@@ -328,10 +329,6 @@ impl Backend for Played {
         false
     }
 
-    fn yaml(&self, name: &str) -> String {
-        format!("{{ type: pinecone, url: '{}', api_key: {KEY}, collection: {} }}", self.0.url(), index_name(name))
-    }
-
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
         async move { points.iter().for_each(|point| self.0.hold(&index_name(name), point)) }.boxed()
     }
@@ -341,7 +338,7 @@ impl Backend for Played {
     }
 }
 
-contract!(played);
+vectide::collection_contract!(played);
 
 #[test]
 fn more_points_of_others_than_one_search_looks_at_hide_none_of_ours() {

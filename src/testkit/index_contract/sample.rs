@@ -1,9 +1,9 @@
 //! What goes into the indexes, and what is asked of it.
 
 use serde_json::{Value, json};
-use vectide::index::collection::Point;
 
-use crate::points::point;
+use super::points::point;
+use crate::index::collection::Point;
 
 /// Documents whose ids and metadata are as odd as they get. Those that a backend cannot hold are refused by themselves.
 pub fn awkward() -> Vec<Point> {

@@ -1,4 +1,4 @@
-//! What is asked of every index, wherever its points are.
+//! What is asked of every index, wherever its points are: each by its name.
 //!
 //! An index that does not refuse what another one does must take it and answer rightly, which is asserted in the place of the refusal.
 //!
@@ -10,19 +10,19 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use vectide::document::{DocumentId, Fingerprint};
-use vectide::index::collection::Point;
-use vectide::index::distance::Scorer;
-use vectide::index::{Filter, IndexError, Query};
-use vectide::ledger::{ChunkWrite, DocumentWrite, VectorSource};
-use vectide::settings::index::Metric;
 
+use super::points::{DIMENSIONS, vector};
 use super::sample::{
     awkward, filters_on_anything, filters_that_some_refuse, metadata_that_some_refuse, mixed, products,
 };
 use super::shop::{Shop, truth, write};
 use super::{Subject, fresh, parsed};
-use crate::points::{DIMENSIONS, vector};
+use crate::document::{DocumentId, Fingerprint};
+use crate::index::collection::Point;
+use crate::index::distance::Scorer;
+use crate::index::{Filter, IndexError, Query};
+use crate::ledger::{ChunkWrite, DocumentWrite, VectorSource};
+use crate::settings::index::Metric;
 
 async fn shop(subject: &dyn Subject, what: &str) -> Shop {
     Shop::new(subject.place(&fresh(what), Metric::Cosine)).await

@@ -1,5 +1,6 @@
-//! What only an index in another system must do: it is told point by point, and is there without Vectide.
+//! What only an index in another system must do, each by its name: it is told point by point, and is there without Vectide.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,21 +8,21 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use uuid::Uuid;
-use vectide::index::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
-};
-use vectide::index::distance::Scorer;
-use vectide::index::external::PointIds;
-use vectide::index::inspect::Inspect;
-use vectide::index::{Filter, IndexError};
-use vectide::settings::index::Metric;
 
+use super::points::{DIMENSIONS, metadata_of, point, vector};
+use super::relay::Relay;
 use super::shop::{Place, Shop, truth, write};
 use super::{Backend, WRONG_KEY, WrongKey, assert_same, fresh};
-use crate::points::{DIMENSIONS, metadata_of, point, vector};
-use crate::ports;
-use crate::relay::Relay;
+use crate::index::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
+};
+use crate::index::distance::Scorer;
+use crate::index::external::PointIds;
+use crate::index::inspect::Inspect;
+use crate::index::{Filter, IndexError};
+use crate::settings::index::Metric;
 
 async fn established(backend: &dyn Backend, what: &str) -> Arc<dyn Inspect> {
     let collection = backend.collection(&fresh(what), DIMENSIONS, Metric::Cosine);
@@ -318,7 +319,11 @@ impl Asked {
 }
 
 pub async fn nobody_there_is_waited_for(backend: &dyn Backend) {
-    let nobody = backend.through(&fresh("nobody"), &|_| ports::free(1), Duration::from_secs(60));
+    // Bound and never listened at, so that nobody else can be there either.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = bound.local_addr().unwrap().as_socket().unwrap().port();
+    let nobody = backend.through(&fresh("nobody"), &|_| port, Duration::from_secs(60));
     assert!(nobody.place().contains("127.0.0.1"), "what is told beside every reason: {}", nobody.place());
     let asked = Asked::new();
     for (call, done) in asked.calls(backend, &*nobody) {

@@ -1,37 +1,45 @@
 //! A pipeline's end: a ledger, and an index that is written to and asked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
-use vectide::document::{Document, DocumentId, Fingerprint, Vector, Version};
-use vectide::index::collection::Point;
-use vectide::index::embedded::EmbeddedIndex;
-use vectide::index::external::PointIds;
-use vectide::index::inspect::Inspect;
-use vectide::index::{ExternalIndex, Filter, Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
-use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, VectorSource};
-use vectide::settings::index::Metric;
 
+use super::points::{DIMENSIONS, PIPELINE, point, vector};
 use super::{assert_same, parsed};
-use crate::points::{DIMENSIONS, PIPELINE, point, vector};
-use crate::shop::in_time;
+use crate::document::{Document, DocumentId, Fingerprint, Vector, Version};
+use crate::index::collection::Point;
+use crate::index::external::PointIds;
+use crate::index::inspect::Inspect;
+use crate::index::{ExternalIndex, Filter, Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
+use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, VectorSource};
+
+/// How long a ledger may stay locked.
+const LOCKED: Duration = Duration::from_secs(60);
+
+/// Makes an index over a ledger; the folder is that of the ledger.
+pub type Open = dyn Fn(Arc<Ledger>, &Path) -> Arc<dyn VectorIndex> + Send + Sync;
 
 /// Where the points of an index are.
 #[derive(Clone)]
 pub enum Place {
-    /// In the ledger.
-    Embedded(Metric),
+    /// In the ledger, or in its folder.
+    Ledger(Arc<Open>),
     /// In another system.
     Collection(Arc<dyn Inspect>),
 }
 
+/// See the module.
 pub struct Shop {
     folder: TempDir,
+    /// The truth.
     pub ledger: Arc<Ledger>,
     place: Place,
+    /// What is tested.
     pub index: Arc<dyn VectorIndex>,
 }
 
@@ -51,16 +59,19 @@ impl Shop {
             store_points: true,
             external: matches!(place, Place::Collection(_)),
         };
-        // A process that another test starts has the lock of the ledger that was closed, from its fork to its exec.
-        let opened = in_time("the ledger can be opened", || match Ledger::open(folder.path(), options.clone()) {
-            Err(error) if error.kind() == LedgerErrorKind::Locked => None,
-            opened => Some(opened.unwrap()),
-        });
+        let give_up = Instant::now() + LOCKED;
+        let opened = loop {
+            match Ledger::open(folder.path(), options.clone()) {
+                // A process that another test starts has the lock of the ledger that was closed, from its fork to its exec.
+                Err(error) if error.kind() == LedgerErrorKind::Locked && Instant::now() < give_up => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => break opened.unwrap(),
+            }
+        };
         let ledger = Arc::new(opened);
         let index: Arc<dyn VectorIndex> = match &place {
-            Place::Embedded(metric) => {
-                Arc::new(EmbeddedIndex::open(ledger.clone(), folder.path(), *metric, DIMENSIONS).unwrap())
-            }
+            Place::Ledger(open) => open(ledger.clone(), folder.path()),
             Place::Collection(collection) => {
                 Arc::new(ExternalIndex::open(ledger.clone(), collection.clone(), PIPELINE, DIMENSIONS, adopt).unwrap())
             }
@@ -97,7 +108,7 @@ impl Shop {
         let held = self.ledger.documents(&ids).unwrap();
         let writes = ids.into_iter().zip(held).map(|(id, held)| {
             let held = held.unwrap();
-            let chunk = |chunk: &vectide::ledger::HeldChunk| ChunkWrite {
+            let chunk = |chunk: &crate::ledger::HeldChunk| ChunkWrite {
                 fingerprint: chunk.fingerprint,
                 vector: VectorSource::Held(chunk.key),
             };
@@ -193,6 +204,7 @@ pub fn write(name: &str, metadata: &Value, seeds: &[u64]) -> DocumentWrite {
     }
 }
 
+/// What [`Shop::assert_holds`] compares with.
 pub fn truth<'a>(documents: &[(&'a str, Value, &[u64])]) -> BTreeMap<&'a str, (Value, Vec<u64>)> {
     documents.iter().map(|(name, metadata, seeds)| (*name, (metadata.clone(), seeds.to_vec()))).collect()
 }

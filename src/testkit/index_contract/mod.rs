@@ -1,8 +1,21 @@
 //! What every index must do, as tests: [`index`] what is asked of any, the embedded one too, and [`collection`] what is asked of one in
-//! another system beside that. `index_contract!` and `contract!` make them the tests of one.
+//! another system beside that. [`index_contract!`](crate::index_contract) and [`collection_contract!`](crate::collection_contract) make
+//! them the tests of one, here and in a crate that brings its own:
+//!
+//! ```ignore
+//! fn mine() -> Option<&'static Mine> {
+//!     Some(&Mine)
+//! }
+//!
+//! vectide::index_contract!(mine);
+//! ```
+//!
+//! `Mine` is a [`Subject`], or a [`Backend`] for the contract of collections.
 
 pub mod collection;
 pub mod index;
+pub mod points;
+pub mod relay;
 mod sample;
 pub mod shop;
 
@@ -12,21 +25,21 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use vectide::index::collection::Point;
-use vectide::index::inspect::Inspect;
-use vectide::settings::index::Metric;
 
 use self::shop::Place;
+use crate::index::collection::Point;
+use crate::index::inspect::Inspect;
+use crate::settings::index::Metric;
 
 /// An index that is tested.
 pub trait Subject: Sync {
-    /// Where the points of this name are. Two of one name are the same.
+    /// Where the points of this name are, of [`DIMENSIONS`](points::DIMENSIONS). Two of one name are the same.
     fn place(&self, name: &str, metric: Metric) -> Place;
     /// Whether it holds any JSON as metadata, such as fields of different types in different documents.
     fn any_metadata(&self) -> bool {
         true
     }
-    /// Filters that it takes in another sense than [`Filter::matches`](vectide::index::Filter::matches), as its documentation says.
+    /// Filters that it takes in another sense than [`Filter::matches`](crate::index::Filter::matches), as its documentation says.
     fn exceptions(&self) -> Vec<Value> {
         Vec::new()
     }
@@ -49,7 +62,7 @@ pub enum WrongKey {
 
 /// One in another system.
 pub trait Backend: Subject {
-    /// A collection of this name. Two of one name are the same.
+    /// A collection of this name, of the pipeline [`PIPELINE`](points::PIPELINE). Two of one name are the same.
     fn collection(&self, name: &str, dimensions: usize, metric: Metric) -> Arc<dyn Inspect>;
     /// A collection of this name whose server is sought at other ports, and must answer within `timeout`.
     fn through(&self, name: &str, port: &dyn Fn(u16) -> u16, timeout: Duration) -> Arc<dyn Inspect>;
@@ -57,8 +70,6 @@ pub trait Backend: Subject {
     fn with_wrong_key(&self) -> WrongKey;
     /// Whether it changes metadata and leaves the vector; else it says of every point that it must be written whole, and asks nobody.
     fn changes_metadata_alone(&self) -> bool;
-    /// The `index` section that names this collection, in one line.
-    fn yaml(&self, name: &str) -> String;
     /// Writes points as others would: with these ids, metadata and vectors, and nothing that says of which document they are.
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()>;
     /// Removes a collection behind Vectide's back.
@@ -66,9 +77,12 @@ pub trait Backend: Subject {
 }
 
 /// Makes the contract of all indexes the tests of one: `subject()` answers it, or `None` where it cannot be had.
+///
+/// See [`testkit::index_contract`](crate::testkit::index_contract).
+#[macro_export]
 macro_rules! index_contract {
     ($subject:path) => {
-        $crate::contract::tests!(
+        $crate::index_contract!(
             $subject, index:
             a_document_grows_shrinks_and_goes,
             writes_beside_each_other_all_arrive,
@@ -83,14 +97,21 @@ macro_rules! index_contract {
             a_vector_of_another_length_is_refused,
         );
     };
+    ($subject:path, $part:ident: $($test:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            let Some(subject) = $subject() else { return };
+            $crate::testkit::index_contract::block_on($crate::testkit::index_contract::$part::$test(subject));
+        })*
+    };
 }
-pub(crate) use index_contract;
 
-/// As [`index_contract`], and that of a collection in another system.
-macro_rules! contract {
+/// As [`index_contract`](crate::index_contract), and that of a collection in another system: `backend()` answers it.
+#[macro_export]
+macro_rules! collection_contract {
     ($backend:path) => {
-        $crate::contract::index_contract!($backend);
-        $crate::contract::tests!(
+        $crate::index_contract!($backend);
+        $crate::index_contract!(
             $backend, collection:
             it_is_made_once_and_what_does_not_fit_is_refused,
             a_point_is_replaced_whole_and_a_repeated_write_changes_nothing,
@@ -108,19 +129,8 @@ macro_rules! contract {
         );
     };
 }
-pub(crate) use contract;
 
-macro_rules! tests {
-    ($subject:path, $part:ident: $($test:ident,)*) => {
-        $(#[test]
-        fn $test() {
-            let Some(subject) = $subject() else { return };
-            $crate::contract::block_on($crate::contract::$part::$test(subject));
-        })*
-    };
-}
-pub(crate) use tests;
-
+/// Runs a test that awaits.
 pub fn block_on(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
