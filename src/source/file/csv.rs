@@ -19,6 +19,8 @@ const MAX_HEADER: usize = 256 << 10;
 /// The most columns: as many as a spreadsheet has.
 const MAX_COLUMNS: usize = 16_384;
 
+const NOT_UTF_8: &str = "the header line is not UTF-8; save the file as UTF-8, or, if it is compressed, let its name end with `.gz` or `.zst`";
+
 /// The rows of a file behind its header line.
 pub(super) struct Rows<R> {
     cutter: Cutter<R>,
@@ -85,6 +87,9 @@ impl<R: Read> Rows<R> {
 }
 
 fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
+    if !is_text(&header.bytes) {
+        return Err(NOT_UTF_8.to_owned());
+    }
     if has_carriage_returns(&header.bytes) {
         return Err("its lines end with a carriage return alone; save it with line feeds".to_owned());
     }
@@ -103,8 +108,7 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
     let mut seen = HashSet::new();
     let mut columns = Vec::new();
     for name in fields.iter() {
-        let name =
-            std::str::from_utf8(name).map_err(|_| "the header line is not UTF-8; save the file as UTF-8".to_owned())?;
+        let name = std::str::from_utf8(name).map_err(|_| NOT_UTF_8.to_owned())?;
         if !seen.insert(name) {
             let name = quoted(name);
             return Err(format!("the header line names the column {name} twice; rename or remove one of the two"));
@@ -112,6 +116,11 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
         columns.push(Column { name: name.to_owned(), key: format!("{}:", serde_json::Value::from(name)) });
     }
     Ok(columns)
+}
+
+/// Whether these bytes are UTF-8. What is kept of a header line that is too long may end inside a character.
+fn is_text(header: &[u8]) -> bool {
+    std::str::from_utf8(header).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// Whether lines end with these alone: all of the file would be a header line, and no row.

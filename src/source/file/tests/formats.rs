@@ -154,6 +154,26 @@ async fn a_byte_order_mark_hides_no_quotation_mark() {
     assert_eq!(texts(&folder.read("a.csv", vec![]).await), [r#"{"id\nnumber":"1","a,b":"2"}"#]);
 }
 
+/// Why a file with this content is not read at all.
+async fn why_unread(name: &str, content: impl AsRef<[u8]>) -> String {
+    let folder = Folder::new();
+    folder.write(name, content, 1);
+    drain(&mut folder.open(name, vec![]).await).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_header_line_that_is_no_text_is_not_looked_at_for_line_endings() {
+    // Of the one that is too long, what is kept ends inside a character.
+    for (header, reason) in [
+        ([b"\x1F\x8B\x08\r", &*gzip("id,text\n1,a\n")].concat(), "is compressed, let its name end with `.gz`"),
+        (b"id,t\xE4xt\r1,a\n".to_vec(), "save the file as UTF-8"),
+        (["i\rd", &"\u{1F980}".repeat(300_000)].concat().into_bytes(), "carriage return alone"),
+    ] {
+        let error = why_unread("a.csv", header).await;
+        assert!(error.contains(reason) && error.len() < 400, "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_header_line_that_cannot_be_one_is_told_in_a_few_words() {
     let columns = |count: usize| (0..count).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
@@ -164,9 +184,7 @@ async fn a_header_line_that_cannot_be_one_is_told_in_a_few_words() {
         ("id,text\r1,a\r2,b".to_owned(), "carriage return alone"),
         ("id,text\r1,a\r".repeat(100_000), "carriage return alone"),
     ] {
-        let folder = Folder::new();
-        folder.write("a.csv", format!("{header}\n1,2\n"), 1);
-        let error = drain(&mut folder.open("a.csv", vec![]).await).await.unwrap_err().to_string();
+        let error = why_unread("a.csv", format!("{header}\n1,2\n")).await;
         assert!(error.contains(reason) && error.len() < 400, "{error}");
     }
     let folder = Folder::new();
