@@ -18,7 +18,7 @@ use super::units::{ByteSize, Span};
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "a process has few")]
 pub enum SourceSettings {
-    /// Files: JSON lines, CSV or Parquet; a path, a folder or a glob.
+    /// Files: JSON lines, CSV (values separated by commas) or Parquet; a path, a folder or a glob.
     File(FileSettings),
     /// JSON lines on standard input.
     Stdin(StdinSettings),
@@ -60,7 +60,7 @@ pub struct FileSettings {
 pub enum FileFormat {
     /// One JSON object a line.
     Jsonl,
-    /// A header line, then rows; every value is a text, an empty one is a field that is not there.
+    /// A header line, then rows, their values separated by commas; every value is a text, an empty one is a field that is not there.
     Csv,
     /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not call a text are written in
     /// hexadecimal, the keys of a map as texts, and an instant whose time zone has no known name in UTC. Columns of intervals are not

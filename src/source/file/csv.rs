@@ -115,6 +115,11 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
         }
         columns.push(Column { name: name.to_owned(), key: format!("{}:", serde_json::Value::from(name)) });
     }
+    if let [only] = &*columns
+        && let Some(other) = other_separator(&only.name)
+    {
+        return Err(format!("its columns seem to be separated by {other}; only commas are read: save it with commas"));
+    }
     Ok(columns)
 }
 
@@ -132,6 +137,16 @@ fn has_carriage_returns(header: &[u8]) -> bool {
             false
         }
         _ => !quoted && header.get(at + 1).is_some_and(|next| *next != b'\n'),
+    })
+}
+
+/// What seems to separate the columns of a header line that has no comma: read as one column, no row would be of any use.
+fn other_separator(header: &str) -> Option<&'static str> {
+    header.bytes().find_map(|byte| match byte {
+        b';' => Some("`;`"),
+        b'\t' => Some("tabs"),
+        b'|' => Some("`|`"),
+        _ => None,
     })
 }
 
