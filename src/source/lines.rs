@@ -140,6 +140,7 @@ pub(super) struct Cutter<R> {
     line: u64,
     failure: Option<io::Error>,
     ended: bool,
+    damaged: bool,
     /// Records that are cut and not given.
     held: VecDeque<Cut>,
 }
@@ -163,6 +164,7 @@ impl<R: Read> Cutter<R> {
             line: lines + 1,
             failure: None,
             ended: false,
+            damaged: false,
             held: VecDeque::new(),
         }
     }
@@ -224,6 +226,11 @@ impl<R: Read> Cutter<R> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the last record that was given says that the input is damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged
     }
 
     /// The next record that was read already.
@@ -322,6 +329,7 @@ impl<R: Read> Cutter<R> {
         let bytes = head.unwrap_or_else(|| Bytes::copy_from_slice(&self.begun[..kept]));
         self.begun = Vec::new();
         self.offset = at + 1;
+        self.damaged = true;
         let broken = format!(
             "the file cannot be decompressed further: {error} (line {}, after {at} decompressed bytes); what follows is not \
              read until the file is replaced by a sound one",

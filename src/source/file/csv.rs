@@ -71,6 +71,11 @@ impl<R: Read> Rows<R> {
     pub fn next(&mut self) -> Result<Option<(Cut, Bytes)>, String> {
         if self.columns.is_none() {
             let Some(header) = self.cutter.next().map_err(|error| error.to_string())? else { return Ok(None) };
+            if self.cutter.is_damaged() {
+                // As of any file that cannot be decompressed: a broken record, once.
+                let payload = header.bytes.clone();
+                return Ok((header.end > self.from).then_some((header, payload)));
+            }
             self.columns = Some(columns(&header, &mut self.fields)?);
             self.cutter.advance_to(self.from).map_err(|error| error.to_string())?;
         }

@@ -85,6 +85,24 @@ async fn a_damaged_compressed_file_gives_what_is_sound_and_one_broken_record_onc
 }
 
 #[tokio::test]
+async fn a_compressed_file_that_is_damaged_at_its_beginning_is_one_broken_record_once_in_every_format() {
+    for (ending, compress) in [("gz", gzip as fn(&str) -> Vec<u8>), ("zst", zstandard)] {
+        let line = format!("id,{}", "x".repeat(200_000));
+        let mut cut = compress(&line);
+        cut.truncate(cut.len() - 10);
+        for content in [Vec::new(), cut] {
+            for format in ["jsonl", "csv"] {
+                let (folder, name) = (Folder::new(), format!("a.{format}.{ending}"));
+                folder.write(&name, &content, 1);
+                let records = folder.read(&name, vec![]).await;
+                assert!(records.len() == 1 && records[0].why_broken().is_some(), "{name}: {records:?}");
+                assert!(folder.read(&name, positions(&records)).await.is_empty(), "{name}: the damage is told once");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn rows_become_objects() {
     let cases: [(&str, &str, &[&str]); 10] = [
         ("plain", "id,text\n1,a\n2,b\n", &[r#"{"id":"1","text":"a"}"#, r#"{"id":"2","text":"b"}"#]),
