@@ -332,7 +332,7 @@ impl<R: Read> Cutter<R> {
         self.damaged = true;
         let broken = format!(
             "the file cannot be decompressed further: {error} (line {}, after {at} decompressed bytes); what follows is not \
-             read until the file is replaced by a sound one",
+             read until the file is replaced",
             self.line
         );
         Cut { bytes, end: self.offset, line: self.line, broken: Some(broken) }

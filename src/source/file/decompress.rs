@@ -11,6 +11,9 @@ use super::gzip::Members;
 /// is told otherwise.
 const MAX_WINDOW_LOG: u32 = 27;
 
+/// What the decoder says when a file asks for more.
+const WINDOW_TOO_LARGE: &str = "Frame requires too much memory for decoding";
+
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -37,8 +40,25 @@ impl Compression {
             Self::Zstandard => {
                 let mut decoder = zstd::Decoder::new(file)?;
                 decoder.window_log_max(MAX_WINDOW_LOG)?;
-                Box::new(decoder)
+                Box::new(Frames(decoder))
             }
+        })
+    }
+}
+
+/// A Zstandard file that says what to do when it is sound and not read all the same.
+struct Frames(zstd::Decoder<'static, BufReader<Arc<File>>>);
+
+impl Read for Frames {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into).map_err(|error| {
+            if error.to_string() != WINDOW_TOO_LARGE {
+                return error;
+            }
+            let mebibytes = 1 << (MAX_WINDOW_LOG - 20);
+            io::Error::other(format!(
+                "it takes too much memory; compress it with a window of at most {mebibytes} MiB (`zstd --long={MAX_WINDOW_LOG}` or less)"
+            ))
         })
     }
 }
