@@ -413,7 +413,9 @@ mod tests {
             id: /product/id
             version: { field: /meta/at, unit: counter }
             text: "{{ a }}"
-            events: { field: /meta/kind, 3: { operation: patch, rename: { a: b, b: a, /product/name: name, /tags/1: tag, absent: c, /tags/9: d } } }
+            events:
+              field: /meta/kind
+              3: { operation: patch, rename: { a: b, b: a, /product/name: name, /tags/1: tag, absent: c, /tags/9: d } }
             "#,
         );
         let change = change(

@@ -71,7 +71,7 @@ pub struct OpenaiSettings {
     /// The key, best written as `${OPENAI_API_KEY}`: its value comes from the environment and not from the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
-    /// A file that holds the key and nothing else, in place of `api_key`.
+    /// A file that holds the key and nothing else, in place of `api_key`. It is read again when the key is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// Sent as `OpenAI-Organization`.

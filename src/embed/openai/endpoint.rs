@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use reqwest::Url;
+use reqwest::header::HeaderValue;
 
+use crate::http_client;
 use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
 
@@ -20,7 +22,10 @@ pub struct Endpoint {
     pub dimensions: usize,
     /// Whether every call says how many numbers a vector shall have.
     pub send_dimensions: bool,
-    pub api_key: Option<Secret>,
+    /// What says who calls: a header with the key.
+    pub authorization: Option<HeaderValue>,
+    /// What a person is to do about a key that is refused.
+    pub key_advice: &'static str,
     /// What no reason may show, should the server repeat it: the key, and what stands in the query of the address.
     pub secrets: Vec<Secret>,
     /// Whether the model's tokens are those of `cl100k_base`.
@@ -56,6 +61,10 @@ impl Endpoint {
                     .into(),
             );
         }
+        let authorization = api_key.as_ref().map(|key| {
+            let value = http_client::header(&format!("Bearer {}", key.reveal()), "embedding.api_key")?;
+            Ok::<_, String>(sensitive(value))
+        });
         check_limits(settings)?;
         let url = embeddings_url(base_url)?;
         Ok(Self {
@@ -64,7 +73,11 @@ impl Endpoint {
             model: model.to_owned(),
             dimensions,
             send_dimensions: settings.send_dimensions.unwrap_or(own != Some(dimensions)),
-            api_key,
+            authorization: authorization.transpose()?,
+            key_advice: match settings.api_key_file {
+                Some(_) => "write the right one to the file of `embedding.api_key_file`, which is read again",
+                None => "check `embedding.api_key`, and start again with the right one",
+            },
             counts_tokens: known.is_some(),
             max_text_tokens: settings
                 .max_text_tokens
@@ -76,6 +89,11 @@ impl Endpoint {
                 .unwrap_or_default(),
         })
     }
+}
+
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// Limits under which no call would ever go out.
@@ -170,7 +188,7 @@ mod tests {
     fn an_unknown_model_needs_its_dimensions() {
         let other = endpoint("{ base_url: 'http://localhost:8000/v1/', model: bge-m3, dimensions: 1024 }").unwrap();
         assert_eq!(other.url.as_str(), "http://localhost:8000/v1/embeddings");
-        assert!(other.send_dimensions && !other.counts_tokens && other.api_key.is_none());
+        assert!(other.send_dimensions && !other.counts_tokens && other.authorization.is_none());
         let whole = endpoint("{ base_url: 'http://x/v1/embeddings/', model: m, dimensions: 1 }").unwrap();
         assert_eq!(whole.url.as_str(), "http://x/v1/embeddings");
         let other =
@@ -228,7 +246,7 @@ mod tests {
         std::fs::write(file.path(), "\u{feff}sk-secret \n").unwrap();
         let endpoint =
             endpoint(&format!("{{ preset: openai-small, api_key_file: {} }}", file.path().display())).unwrap();
-        assert_eq!(endpoint.api_key.as_ref().unwrap().reveal(), "sk-secret");
+        assert_eq!(endpoint.authorization.as_ref().unwrap(), "Bearer sk-secret");
         assert!(!format!("{endpoint:?}").contains("sk-secret"));
     }
 }

@@ -40,7 +40,7 @@ pub fn judge(
     // A firewall or a proxy may say so of one text.
     let forbidden = |advice: &str| ProviderError::Forbidden(format!("{said}; {advice}"));
 
-    if let Some(advice) = complaint.for_a_person() {
+    if let Some(advice) = complaint.for_a_person(endpoint) {
         return Err(fatal(advice));
     }
     Err(match status.as_u16() {
@@ -56,7 +56,7 @@ pub fn judge(
         // llama.cpp's server, of a text that is longer than its batch.
         500 if complaint.message.contains("too large to process") => refused(),
         // Providers repeat keys in the message, masked or not: it is left out.
-        401 => ProviderError::Fatal(format!("HTTP {status}: the key is missing or wrong; check `embedding.api_key`")),
+        401 => ProviderError::Fatal(format!("HTTP {status}: the key is missing or wrong; {}", endpoint.key_advice)),
         402 => fatal("the account has no credit left"),
         // Of a long text alone, when a short one can still be paid.
         403 if complaint.lacks_balance() => fatal("the account has no credit left"),
@@ -98,7 +98,7 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Result<Em
             } else {
                 complaint.said(StatusCode::OK)
             };
-            Err(match complaint.for_a_person() {
+            Err(match complaint.for_a_person(endpoint) {
                 Some(advice) => ProviderError::Fatal(format!("{reason}; {advice}")),
                 None => ProviderError::retry(reason),
             })
@@ -135,14 +135,14 @@ impl Complaint {
     }
 
     /// What a person must do before any call succeeds, when the complaint is of that kind.
-    fn for_a_person(&self) -> Option<&'static str> {
+    fn for_a_person(&self, endpoint: &Endpoint) -> Option<&'static str> {
         let is = |code: &str| self.codes.iter().any(|known| known == code);
         if is("insufficient_quota") || is("billing_hard_limit_reached") || is("billing_not_active") {
             return Some("the account has no credit left, or no valid payment");
         }
         // Gemini has no code for it.
         if is("invalid_api_key") || is("account_deactivated") || self.message.starts_with("API key not valid") {
-            return Some("the key is not accepted; check `embedding.api_key`");
+            return Some(endpoint.key_advice);
         }
         if is("model_not_found") || self.param == "model" {
             return Some("the endpoint has no such model for this key; check `embedding.model`");

@@ -14,14 +14,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
+use parking_lot::Mutex;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 
-use crate::actor::offload::{Panic, try_on_core};
+use crate::actor::offload::{Panic, try_on_blocking_thread, try_on_core};
 use crate::document::chunk::Tokenizer;
 use crate::http_client::{self, body, no_answer};
-use crate::settings::Secret;
 use crate::settings::embedding::OpenaiSettings;
 
 use super::provider::{Embeddings, InputType, Provider, ProviderError};
@@ -53,6 +53,9 @@ pub struct Openai {
     /// Whether a connection broke under a call, and none was made without the pool since.
     broke: AtomicBool,
     endpoint: Arc<Endpoint>,
+    /// The same with the key that calls carry: one that stands in a file is read again when it is refused.
+    current: Mutex<Arc<Endpoint>>,
+    settings: OpenaiSettings,
     space: Space,
 }
 
@@ -88,38 +91,60 @@ impl Openai {
             revision: String::new(),
             dimensions: endpoint.dimensions,
         };
-        let client = |kept| client(settings, endpoint.api_key.as_ref(), kept);
+        let endpoint = Arc::new(endpoint);
         Ok(Self {
-            client: client(settings.concurrency)?,
-            without_pool: client(0)?,
+            client: client(settings, settings.concurrency)?,
+            without_pool: client(settings, 0)?,
             broke: AtomicBool::new(false),
-            endpoint: Arc::new(endpoint),
+            current: Mutex::new(endpoint.clone()),
+            endpoint,
+            settings: settings.clone(),
             space,
         })
     }
 
     async fn call(&self, texts: Vec<Arc<str>>) -> Result<Embeddings, ProviderError> {
         let count = texts.len();
-        let endpoint = Arc::clone(&self.endpoint);
+        let current = self.current.lock().clone();
+        let endpoint = current.clone();
         // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
         let request = try_on_core(move || request(&texts, &endpoint)).await.map_err(interrupted)?;
         let lost = |error| ProviderError::retry(no_answer(error, TIMEOUT, URL));
-        let response = self.send(request.into()).await.map_err(lost)?;
+        let response = self.send(request.into(), current.authorization.clone()).await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = body(response, self.most(status, count), TIMEOUT, URL).await.map_err(ProviderError::retry)?;
-        let endpoint = Arc::clone(&self.endpoint);
+        let endpoint = current.clone();
         let now = SystemTime::now();
         let judge = move || judge(status, &headers, &body, count, &endpoint, now);
-        try_on_core(judge).await.map_err(interrupted)?
+        match try_on_core(judge).await.map_err(interrupted)? {
+            Err(ProviderError::Fatal(reason)) if self.has_another_key_than(&current).await => {
+                Err(ProviderError::retry(format!("{reason}; it has another key now")))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether calls carry another key from now on than this one did, because its file was written anew. What is wrong with the file is told
+    /// when the process starts again: the refusal says more of this call.
+    async fn has_another_key_than(&self, refused: &Endpoint) -> bool {
+        if self.settings.api_key_file.is_none() {
+            return false;
+        }
+        let settings = self.settings.clone();
+        if let Ok(Ok(now)) = try_on_blocking_thread(move || Endpoint::new(&settings)).await {
+            *self.current.lock() = Arc::new(now);
+        }
+        self.current.lock().authorization != refused.authorization
     }
 
     /// Sends a call, and waits for its answer to begin.
     ///
     /// A connection that was kept may be closed by the server while a call is on its way, which says nothing about the texts: what does is
     /// whether they break a connection of their own. So after a call that broke the next one, mostly the same again, has its own.
-    async fn send(&self, body: Bytes) -> reqwest::Result<Response> {
+    async fn send(&self, body: Bytes, authorization: Option<HeaderValue>) -> reqwest::Result<Response> {
         let client = if self.broke.swap(false, Ordering::Relaxed) { &self.without_pool } else { &self.client };
         let post = client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        let post = authorization.into_iter().fold(post, |post, key| post.header(AUTHORIZATION, key));
         let sent = post.send().await;
         if sent.as_ref().is_err_and(|error| !error.is_connect() && !error.is_timeout()) {
             self.broke.store(true, Ordering::Relaxed);
@@ -164,9 +189,9 @@ impl Provider for Openai {
 }
 
 /// A client that keeps so many connections that are idle.
-fn client(settings: &OpenaiSettings, key: Option<&Secret>, kept: usize) -> Result<Client, String> {
+fn client(settings: &OpenaiSettings, kept: usize) -> Result<Client, String> {
     http_client::builder()
-        .default_headers(headers(settings, key)?)
+        .default_headers(headers(settings)?)
         .connect_timeout(settings.connect_timeout.as_duration())
         .timeout(settings.timeout.as_duration())
         .pool_max_idle_per_host(kept)
@@ -174,18 +199,15 @@ fn client(settings: &OpenaiSettings, key: Option<&Secret>, kept: usize) -> Resul
         .map_err(|error| format!("embedding: cannot prepare connections: {}", http_client::causes(error)))
 }
 
-fn headers(settings: &OpenaiSettings, key: Option<&Secret>) -> Result<HeaderMap, String> {
-    let bearer = key.map(|key| format!("Bearer {}", key.reveal()));
+fn headers(settings: &OpenaiSettings) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value, setting) in [
-        (AUTHORIZATION, bearer.as_deref(), "embedding.api_key"),
-        (HeaderName::from_static("openai-organization"), settings.organization.as_deref(), "embedding.organization"),
-        (HeaderName::from_static("openai-project"), settings.project.as_deref(), "embedding.project"),
+        ("openai-organization", &settings.organization, "embedding.organization"),
+        ("openai-project", &settings.project, "embedding.project"),
     ] {
-        let Some(value) = value else { continue };
-        let mut value = http_client::header(value, setting)?;
-        value.set_sensitive(name == AUTHORIZATION);
-        headers.insert(name, value);
+        if let Some(value) = value {
+            headers.insert(name, http_client::header(value, setting)?);
+        }
     }
     Ok(headers)
 }

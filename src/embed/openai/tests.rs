@@ -254,6 +254,27 @@ async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
 }
 
 #[tokio::test]
+async fn a_key_whose_file_was_written_anew_is_tried_when_the_old_one_is_refused() {
+    let ok = json!({ "data": [{ "index": 0, "embedding": [1, 0] }] }).to_string();
+    let refused = || reply("401 Unauthorized", "", "");
+    let server = Server::start(vec![refused(), refused(), reply("200 OK", "", &ok)]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "sk-old\n").unwrap();
+    let provider = server.provider(&format!("model: m, dimensions: 2, api_key_file: {}", file.path().display()));
+    let answer = embed(&provider, &["a"]).await;
+    let Err(ProviderError::Fatal(reason)) = answer else { panic!("{answer:?}") };
+    assert!(reason.contains("embedding.api_key_file") && !reason.contains("sk-"), "{reason}");
+    std::fs::write(file.path(), "sk-new\n").unwrap();
+    let answer = embed(&provider, &["a"]).await;
+    let Err(ProviderError::Retry { reason, after: None, pause: false }) = answer else { panic!("{answer:?}") };
+    assert!(!reason.contains("sk-"), "{reason}");
+    assert_eq!(vectors(embed(&provider, &["a"]).await).0, [[1.0, 0.0]]);
+    let keys = server.requests.lock().unwrap();
+    let carried = keys.iter().map(|request| request.contains("Bearer sk-new"));
+    assert!(carried.eq([false, false, true]));
+}
+
+#[tokio::test]
 async fn an_endless_answer_does_not_fill_the_memory() {
     let server = Server::start(vec![Reply::Endless]);
     let answer = embed(&server.provider("model: m, dimensions: 2"), &["a"]).await;
