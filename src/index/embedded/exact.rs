@@ -45,6 +45,11 @@ impl Nearest {
         Self { width, heap: BinaryHeap::new() }
     }
 
+    /// How many points it keeps.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(super) fn offer(&mut self, point: Scored) {
         if self.heap.len() < self.width {
             self.heap.push(Reverse(point));

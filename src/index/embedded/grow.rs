@@ -306,6 +306,8 @@ impl Core {
     /// Goes on without growing: every point is found from the ledger, only slower.
     pub(super) fn give_up(&self, why: &str) {
         error!("the search graph cannot grow, and searches get slower until the next start: {why}");
+        // A search that holds up writes, so as not to begin anew once more, is let finish.
+        let _publishing = self.publishing.lock();
         let mut waiting = self.waiting.lock();
         let newest = waiting.segments.iter().filter_map(|segment| segment.points.last()).map(|(key, _)| *key).max();
         let after = self.graph.read().covered;

@@ -74,7 +74,7 @@ struct Core {
     shape: Shape,
     /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
     home: Option<(PathBuf, LedgerMark)>,
-    /// Held from before a commit until memory tells of it.
+    /// Held from before a commit until memory tells of it, and while the graph is given up.
     publishing: Mutex<Told>,
     /// Whether a write ended without saying so: it may be committed, and memory not know of it.
     untold: AtomicBool,

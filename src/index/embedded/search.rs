@@ -13,8 +13,8 @@ use crate::index::target::check_vector;
 use crate::index::{Filter, Hit, IndexError, Query};
 use crate::ledger::{LedgerError, PointKey, PointOwner};
 
-use super::Core;
 use super::exact::{Nearest, Scored};
+use super::{Core, Tail};
 
 /// Candidates of an ordinary search, at least: what recall is made of.
 const WIDTH: usize = 128;
@@ -35,8 +35,9 @@ const LOOK_UP: usize = 64;
 const TRIES: usize = 3;
 
 /// Why there is no answer.
-enum Miss {
-    /// A point went while it was looked at: its document may have a new one. Begin anew.
+#[derive(Debug)]
+pub(super) enum Miss {
+    /// A point went while it was looked at, and its document may have a new one; or points came where it was looked already. Begin anew.
     Moved,
     Error(IndexError),
 }
@@ -70,13 +71,13 @@ pub(super) fn search(core: &Core, query: &Query) -> Result<Vec<Hit>, IndexError>
     }
 }
 
-struct Search<'a> {
-    core: &'a Core,
-    query: &'a Query,
-    scorer: &'a Scorer,
+pub(super) struct Search<'a> {
+    pub(super) core: &'a Core,
+    pub(super) query: &'a Query,
+    pub(super) scorer: &'a Scorer,
     /// No write of this process is under way. A process that only reads may still see points go, and then does without
     /// them.
-    still: bool,
+    pub(super) still: bool,
 }
 
 /// A point that counts.
@@ -113,6 +114,18 @@ impl Search<'_> {
     /// The nearest points, nearest first, and whether there are no more.
     fn candidates(&self, width: usize) -> Result<(Vec<Scored>, bool), Miss> {
         let mut nearest = Nearest::new(width);
+        let tail = self.scan_tail(&mut nearest)?;
+        self.look_into_memory(tail, &mut nearest)?;
+        let all = !nearest.is_full();
+        let mut points = nearest.into_sorted();
+        // A point that got into the graph meanwhile was seen twice.
+        let mut seen = HashSet::with_capacity(points.len());
+        points.retain(|point| seen.insert(point.key));
+        Ok((points, all))
+    }
+
+    /// Offers the points of the tail. Answers which tail that was.
+    pub(super) fn scan_tail(&self, nearest: &mut Nearest) -> Result<Option<Tail>, Miss> {
         let tail = self.core.waiting.lock().tail;
         if let Some(tail) = tail {
             let mut after = tail.after;
@@ -129,26 +142,32 @@ impl Search<'_> {
                 drop(self.core.publishing.lock());
             }
         }
-        {
-            // What is dead first: a point that is gone for it has its successor among those that wait.
-            let dead = self.core.dead.read();
-            let segments: Vec<_> = self.core.waiting.lock().segments.iter().cloned().collect();
-            // What waited when the segments were taken is in them, or in the graph by now.
-            let near = self.core.graph_to_search().nearest(&self.query.vector, width, &dead);
-            let near = near.map_err(|error| Miss::Error(super::unusable(&error)))?;
-            near.into_iter().for_each(|point| nearest.offer(point));
-            for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
-                if !dead.contains(key) {
-                    nearest.offer(Scored { score: self.scorer.score(vector), key: *key });
-                }
+        Ok(tail)
+    }
+
+    /// Offers the points that wait and those of the graph. `scanned` is the tail that was looked at before.
+    pub(super) fn look_into_memory(&self, scanned: Option<Tail>, nearest: &mut Nearest) -> Result<(), Miss> {
+        // What is dead first: a point that is gone for it has its successor among those that wait, or in the tail.
+        let dead = self.core.dead.read();
+        let segments: Vec<_> = {
+            let waiting = self.core.waiting.lock();
+            // What joined the tail since it was scanned is nowhere else.
+            let end = |tail: Option<Tail>| tail.map(|tail| tail.end);
+            if end(waiting.tail) > end(scanned) {
+                return Err(Miss::Moved);
+            }
+            waiting.segments.iter().cloned().collect()
+        };
+        // What waited when the segments were taken is in them, or in the graph by now.
+        let near = self.core.graph_to_search().nearest(&self.query.vector, nearest.width(), &dead);
+        let near = near.map_err(|error| Miss::Error(super::unusable(&error)))?;
+        near.into_iter().for_each(|point| nearest.offer(point));
+        for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
+            if !dead.contains(key) {
+                nearest.offer(Scored { score: self.scorer.score(vector), key: *key });
             }
         }
-        let all = !nearest.is_full();
-        let mut points = nearest.into_sorted();
-        // A point that got into the graph meanwhile was seen twice.
-        let mut seen = HashSet::with_capacity(points.len());
-        points.retain(|point| seen.insert(point.key));
-        Ok((points, all))
+        Ok(())
     }
 
     /// Those candidates that count, each document once, exactly scored: at least `k` documents if there are so many,

@@ -621,6 +621,44 @@ async fn what_dies_after_the_graph_was_given_up_is_not_remembered() {
     world.assert_found_alone().await;
 }
 
+/// Between the two looks that make up a search.
+#[tokio::test(start_paused = true)]
+async fn a_search_begins_anew_when_points_join_the_tail_that_it_has_scanned() {
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    world.put(clusters.documents(0..50)).await;
+    world.settle().await;
+    let core = Arc::clone(&world.index.core);
+    core.growing.send_replace(true);
+    world.put(clusters.documents(50..100)).await;
+    let (query, scored) = (clusters.queries(1, 10).remove(0), || exact::Nearest::new(200));
+    let scorer = Scorer::new(Metric::Cosine, &query.vector);
+    let search = search::Search { core: &core, query: &query, scorer: &scorer, still: false };
+    let moved = |tail, nearest: &mut exact::Nearest| match search.look_into_memory(tail, nearest) {
+        Ok(()) => false,
+        Err(search::Miss::Moved) => true,
+        Err(search::Miss::Error(error)) => panic!("{error}"),
+    };
+
+    let mut nearest = scored();
+    let none = search.scan_tail(&mut nearest).unwrap();
+    assert_eq!(none, None);
+    core.give_up("it is told to");
+    assert!(moved(none, &mut nearest), "what waited is in the tail now");
+
+    let mut nearest = scored();
+    let tail = search.scan_tail(&mut nearest).unwrap();
+    // Its old point is in the graph, and dead.
+    world.put(clusters.documents(7..8)).await;
+    assert!(moved(tail, &mut nearest), "the new point of a document that is changed is in the tail");
+
+    let mut nearest = scored();
+    let tail = search.scan_tail(&mut nearest).unwrap();
+    core.waiting.lock().tail = None;
+    assert!(!moved(tail, &mut nearest), "what has left the tail is in the graph");
+    assert_eq!(nearest.into_sorted().len(), 100);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_graph_of_another_ledger_metric_or_dimension_is_not_used() {
     let mut clusters = Clusters::new(5, 16);
