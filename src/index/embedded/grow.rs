@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use parking_lot::RwLockWriteGuard;
 use tracing::{debug, error, info, warn};
 
 use crate::document::Vector;
@@ -235,13 +236,17 @@ impl Core {
 
     /// Adds points, locking out searches for one point at a time. Answers which were left out because they died
     /// waiting.
-    fn add(&self, points: &[(PointKey, Vector)]) -> Result<Vec<PointKey>, String> {
+    pub(super) fn add(&self, points: &[(PointKey, Vector)]) -> Result<Vec<PointKey>, String> {
         let mut left_out = Vec::new();
         for (key, vector) in points {
             if self.dead.read().contains(key) {
                 left_out.push(*key);
             } else {
-                self.graph_to_grow().add(*key, vector)?;
+                let mut graph = self.graph.write();
+                let added = graph.add(*key, vector);
+                // To the searches that wait: who adds point after point would take it again before one of them is awake.
+                RwLockWriteGuard::unlock_fair(graph);
+                added?;
             }
             let _ = self.waiting_points.fetch_update(Relaxed, Relaxed, |waiting| waiting.checked_sub(1));
         }

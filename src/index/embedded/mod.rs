@@ -29,7 +29,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
@@ -55,8 +55,6 @@ const POINT_OVERHEAD: usize = 48;
 /// How long a graceful end waits for the points in memory to get into the graph. Those that do not are taken from the
 /// ledger at the next start.
 const CLOSING: Duration = Duration::from_secs(5);
-/// How often growing looks again whether searches still wait: without an end, many searches could keep it from growing.
-const PATIENCE: usize = 200;
 /// Keys read at once to compare the graph with the ledger.
 const KEY_PAGE: usize = 65_536;
 
@@ -84,8 +82,6 @@ struct Core {
     dead_points: AtomicUsize,
     waiting: Mutex<Waiting>,
     graph: RwLock<Graph>,
-    /// Searches that want the graph and have not got it: the thread that grows it lets them pass.
-    asking: AtomicUsize,
     /// [`MAX_WAITING`].
     max_waiting: usize,
     /// Bytes of vectors that wait in memory.
@@ -258,33 +254,12 @@ impl Core {
             dead: RwLock::new(dead),
             waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
             graph: RwLock::new(graph),
-            asking: AtomicUsize::new(0),
             max_waiting: MAX_WAITING,
             waiting_bytes: watch::Sender::new(0),
             growing: watch::Sender::new(false),
             points: AtomicU64::new(points),
             waiting_points: AtomicU64::new(points.saturating_sub(alive)),
         })
-    }
-
-    /// The graph, to search it.
-    fn graph_to_search(&self) -> RwLockReadGuard<'_, Graph> {
-        self.asking.fetch_add(1, Relaxed);
-        let graph = self.graph.read();
-        self.asking.fetch_sub(1, Relaxed);
-        graph
-    }
-
-    /// The graph, to add one point. The lock alone is not fair: who adds point after point would take it again before a
-    /// search that waits for it is awake.
-    fn graph_to_grow(&self) -> RwLockWriteGuard<'_, Graph> {
-        for _ in 0..PATIENCE {
-            if self.asking.load(Relaxed) == 0 {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        self.graph.write()
     }
 
     /// Commits the writes and tells memory.

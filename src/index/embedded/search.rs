@@ -159,7 +159,7 @@ impl Search<'_> {
             waiting.segments.iter().cloned().collect()
         };
         // What waited when the segments were taken is in them, or in the graph by now.
-        let near = self.core.graph_to_search().nearest(&self.query.vector, nearest.width(), &dead);
+        let near = self.core.graph.read().nearest(&self.query.vector, nearest.width(), &dead);
         let near = near.map_err(|error| Miss::Error(super::unusable(&error)))?;
         near.into_iter().for_each(|point| nearest.offer(point));
         for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {

@@ -792,6 +792,26 @@ async fn new_points_wait_for_a_page_of_what_a_start_left_behind_and_no_more() {
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_search_that_waits_for_the_graph_gets_it_between_two_points() {
+    let mut clusters = Clusters::new(5, 16);
+    let world = World::new(Metric::Cosine, 16);
+    let points: Vec<_> = (1..=3_000).map(|key| (key, clusters.next())).collect();
+    let core = &world.index.core;
+    std::thread::scope(|scope| {
+        let searching = core.graph.read();
+        let growing = scope.spawn(|| core.add(&points));
+        // Nobody else may read once a writer waits.
+        while core.graph.try_read().is_some() {
+            std::thread::yield_now();
+        }
+        drop(searching);
+        let added = core.graph.read().points().len();
+        assert!((1..points.len()).contains(&added), "{added}");
+        growing.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn writes_wait_while_too_much_waits_for_the_graph() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
