@@ -72,8 +72,8 @@ struct Core {
     shape: Shape,
     /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
     home: Option<(PathBuf, LedgerMark)>,
-    /// Held from before a commit until memory tells of it, and while the graph is given up.
-    publishing: Mutex<Told>,
+    /// The newest key that memory knows of. Held from before a commit until memory tells of it, and while the graph is given up.
+    publishing: Mutex<PointKey>,
     /// Whether a write ended without saying so: it may be committed, and memory not know of it.
     untold: AtomicBool,
     /// Points that are gone, and may still be in the graph or waiting for it.
@@ -92,15 +92,6 @@ struct Core {
     points: AtomicU64,
     /// About how many of them are not in the graph.
     waiting_points: AtomicU64,
-}
-
-/// How far memory knows the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Told {
-    /// The newest key.
-    last: PointKey,
-    /// How many points there are.
-    points: u64,
 }
 
 /// A write of which memory was not told yet. Dropped by an error or a panic, it says that memory may have been left behind.
@@ -248,7 +239,7 @@ impl Core {
             ledger,
             shape,
             home: None,
-            publishing: Mutex::new(Told { last, points }),
+            publishing: Mutex::new(last),
             untold: AtomicBool::new(false),
             dead_points: AtomicUsize::new(dead.len()),
             dead: RwLock::new(dead),
@@ -265,8 +256,8 @@ impl Core {
     /// Commits the writes and tells memory.
     fn write(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
         check_vectors(writes, self.shape.dimensions)?;
-        let mut told = self.publishing.lock();
-        self.learn_untold(&mut told)?;
+        let mut newest = self.publishing.lock();
+        self.learn_untold(&mut newest)?;
         let untold = Untold(&self.untold);
         let written = self.ledger.write(writes)?;
         fault_point!("points committed");
@@ -275,7 +266,7 @@ impl Core {
             VectorSource::Held(_) => None,
         };
         let points = written.added.iter().filter_map(vector).collect();
-        self.publish(&mut told, points, written.removed);
+        self.publish(&mut newest, points, written.removed);
         std::mem::forget(untold);
         Ok(())
     }
@@ -285,40 +276,39 @@ impl Core {
         if self.untold.load(Relaxed) { self.learn_untold(&mut self.publishing.lock()) } else { Ok(()) }
     }
 
-    fn learn_untold(&self, told: &mut Told) -> Result<(), IndexError> {
+    fn learn_untold(&self, newest: &mut PointKey) -> Result<(), IndexError> {
         if !self.untold.load(Relaxed) {
             return Ok(());
         }
         let (last, points) = (self.ledger.last_point_key()?, self.ledger.point_count()?);
-        if *told != (Told { last, points }) {
+        if (*newest, self.points.load(Relaxed)) != (last, points) {
             warn!("learning from the ledger what a write that failed had committed");
-            let new = self.ledger.points_after(told.last, usize::MAX)?;
+            let new = self.ledger.points_after(*newest, usize::MAX)?;
             // What waited when the segments were taken is in them, or in the graph by now, or in both.
             let segments: Vec<_> = self.waiting.lock().segments.iter().map(Arc::clone).collect();
             let mut keys: Vec<PointKey> = self.graph.read().keys().collect();
             keys.extend(segments.iter().flat_map(|segment| &segment.points).map(|(key, _)| *key));
             let gone = dead_among(keys, &self.ledger)?.difference(&self.dead.read()).copied().collect();
-            self.publish(told, new, gone);
+            self.publish(newest, new, gone);
             // Of points in the tail that are gone nobody had to be told.
-            *told = Told { last, points };
+            *newest = last;
             self.points.store(points, Relaxed);
         }
         self.untold.store(false, Relaxed);
         Ok(())
     }
 
-    /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one.
-    fn publish(&self, told: &mut Told, added: Vec<(PointKey, Vector)>, mut removed: Vec<PointKey>) {
+    /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one. That all are told
+    /// of is said last, so that a panic on the way leaves memory behind.
+    fn publish(&self, newest: &mut PointKey, added: Vec<(PointKey, Vector)>, mut removed: Vec<PointKey>) {
         let (new, gone) = (added.len() as u64, removed.len() as u64);
-        self.points.fetch_add(new, Relaxed);
-        self.points.fetch_sub(gone, Relaxed);
+        let last = added.last().map(|(last, _)| *last);
         self.waiting_points.fetch_add(new, Relaxed);
-        if let Some((last, _)) = added.last() {
-            told.last = *last;
+        if let Some(last) = last {
             let mut waiting = self.waiting.lock();
             if waiting.broken {
                 let after = self.graph.read().covered;
-                waiting.tail.get_or_insert(Tail { after, end: 0 }).end = *last;
+                waiting.tail.get_or_insert(Tail { after, end: 0 }).end = last;
             } else {
                 let bytes = added.len() * (self.shape.dimensions * size_of::<f32>() + POINT_OVERHEAD);
                 waiting.segments.push_back(Arc::new(Segment { points: added, bytes }));
@@ -335,7 +325,9 @@ impl Core {
             dead.extend(&removed);
             self.dead_points.store(dead.len(), Relaxed);
         }
-        told.points = told.points + new - gone;
+        *newest = last.unwrap_or(*newest);
+        self.points.fetch_add(new, Relaxed);
+        self.points.fetch_sub(gone, Relaxed);
     }
 }
 
