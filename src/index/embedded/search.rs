@@ -81,7 +81,7 @@ pub(super) struct Search<'a> {
 }
 
 /// A point that counts.
-struct Found {
+pub(super) struct Found {
     point: Scored,
     owner: PointOwner,
     metadata: Value,
@@ -172,13 +172,17 @@ impl Search<'_> {
 
     /// Those candidates that count, each document once, exactly scored: at least `k` documents if there are so many,
     /// in no order.
-    fn hits(&self, candidates: &[Scored]) -> Result<HashMap<DocumentId, Found>, Miss> {
-        // The candidates' own scores are rounded, so a few more than wanted are scored again.
-        let wanted = self.query.k + self.query.k / 2 + 8;
+    pub(super) fn hits(&self, candidates: &[Scored]) -> Result<HashMap<DocumentId, Found>, Miss> {
         match &self.query.filter {
-            Some(filter) => self.hits_that_match(filter, candidates, wanted),
-            None => self.hits_of_all(candidates, wanted),
+            Some(filter) => self.hits_that_match(filter, candidates, self.wanted()),
+            None => self.hits_of_all(candidates, self.wanted()),
         }
+    }
+
+    /// How many documents to look up for the `k` nearest. A few more, because the scores of candidates are rounded, and what matched when
+    /// it was found may not match by now.
+    fn wanted(&self) -> usize {
+        self.query.k + self.query.k / 2 + 8
     }
 
     /// Whose the candidates are, then how near those that match.
@@ -259,6 +263,12 @@ impl Search<'_> {
 
     /// Looks at every document: for filters that few documents pass, and for more documents than the graph can tell.
     fn every_document(&self) -> Result<Vec<Hit>, Miss> {
+        let hits = self.hits(&self.nearest_of_all()?)?;
+        Ok(self.best(hits))
+    }
+
+    /// The nearest points of the documents that count, one of each, nearest first.
+    pub(super) fn nearest_of_all(&self) -> Result<Vec<Scored>, Miss> {
         // The points of the documents that count, each with the number of its document.
         let mut points: Vec<(PointKey, u32)> = Vec::new();
         let mut broken = None;
@@ -280,7 +290,7 @@ impl Search<'_> {
         if let Some(error) = broken {
             return Err(error);
         }
-        let mut nearest = Nearest::new(self.query.k);
+        let mut nearest = Nearest::new(self.wanted());
         let mut current: Option<(u32, Scored)> = None;
         for page in points.chunks(PAGE) {
             let keys: Vec<PointKey> = page.iter().map(|(key, _)| *key).collect();
@@ -298,8 +308,7 @@ impl Search<'_> {
             }
         }
         current.into_iter().for_each(|(_, best)| nearest.offer(best));
-        let hits = self.hits(&nearest.into_sorted())?;
-        Ok(self.best(hits))
+        Ok(nearest.into_sorted())
     }
 
     /// What the ledger said of a point, if it still has it.

@@ -377,6 +377,25 @@ async fn filters_are_kept_and_nothing_that_matches_is_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_document_that_no_longer_matches_once_it_is_looked_up_takes_no_place_of_another() {
+    let mut world = World::new(Metric::L2, 2);
+    let document = |number: u8| (format!("d{number}"), json!({"n": 0}), vec![Vector::from([f32::from(number), 0.0])]);
+    world.put((0..3).map(document).collect()).await;
+    let core = Arc::clone(&world.index.core);
+    let query = Query { filter: filter(json!({"n": 0})), ..query(&[0.0, 0.0], 2) };
+    let scorer = Scorer::new(Metric::L2, &query.vector);
+    let search = search::Search { core: &core, query: &query, scorer: &scorer, still: false };
+    let nearest = search.nearest_of_all().unwrap();
+    let held = core.ledger.documents(&[DocumentId::new("d0").unwrap()]).unwrap().remove(0).unwrap().chunks.remove(0);
+    let keep = ChunkWrite { fingerprint: held.fingerprint, vector: VectorSource::Held(held.key) };
+    let write = DocumentWrite { chunks: vec![keep], ..write_of("d0", Some(&json!({"n": 1})), &[]) };
+    world.index.write([write].into()).await.unwrap();
+    let mut found: Vec<String> = search.hits(&nearest).unwrap().into_keys().map(|id| id.to_string()).collect();
+    found.sort();
+    assert_eq!(found, ["d1", "d2"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn of_equally_near_documents_those_that_came_first_are_first_however_many_are_asked_for() {
     let mut world = World::new(Metric::Cosine, 4);
     let vector: Vector = Arc::from([1.0, 2.0, 3.0, 4.0]);
