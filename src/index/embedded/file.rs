@@ -9,7 +9,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use usearch::Index;
 
 use crate::ledger::PointKey;
 use crate::settings::index::Metric;
@@ -22,6 +25,8 @@ const MAGIC: &[u8; 8] = b"VctdGrph";
 const VERSION: u32 = 4;
 const FOOTER_BYTES: usize = 68;
 const POINT_BYTES: u64 = 24;
+/// How often to read what is in the place of a file that was replaced while it was read.
+const TRIES: usize = 3;
 /// Read at once.
 const BLOCK: usize = 256 * 1024;
 
@@ -159,27 +164,57 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
 /// # Errors
 /// Why it cannot be used, as the end of a sentence about the file.
 pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access) -> Result<Option<Graph>, String> {
-    let (footer, points) = match check(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        checked => checked.map_err(|error| error.to_string())?,
-    };
+    load_by(path, shape, ledger, |index, path| {
+        let read = if access == Access::Change { index.load(path) } else { index.view(path) };
+        read.map_err(|error| error.to_string())
+    })
+}
+
+/// usearch opens the file by its name, which the process that writes may have given to another file since this one was checked.
+pub(super) fn load_by(
+    path: &Path,
+    shape: Shape,
+    ledger: LedgerMark,
+    mut fill: impl FnMut(&Index, &str) -> Result<(), String>,
+) -> Result<Option<Graph>, String> {
+    let name = text_of(path)?;
+    for _ in 0..TRIES {
+        // Held open, so that no other file gets its number.
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|error| error.to_string())?,
+        };
+        let graph = restore(&mut file, shape, ledger, |index| fill(index, name));
+        if is_at(&file, path) {
+            return graph.map(Some);
+        }
+    }
+    Err("another is put in its place whenever it is read".to_owned())
+}
+
+fn restore(
+    file: &mut File,
+    shape: Shape,
+    ledger: LedgerMark,
+    fill: impl FnOnce(&Index) -> Result<(), String>,
+) -> Result<Graph, String> {
+    let (footer, points) = check(file).map_err(|error| error.to_string())?;
     if footer.ledger != ledger {
         return Err("it belongs to another ledger".to_owned());
     }
     if (footer.metric, footer.dimensions) != (number_of(shape.metric), shape.dimensions as u64) {
         return Err("it was made for another metric or number of dimensions".to_owned());
     }
-    let path = text_of(path)?;
-    let graph = Graph::restore(shape, points, footer.covered, |index| {
-        let read = if access == Access::Change { index.load(path) } else { index.view(path) };
-        read.map_err(|error| error.to_string())
-    })?;
-    Ok(Some(graph))
+    Graph::restore(shape, points, footer.covered, fill)
+}
+
+fn is_at(open: &File, path: &Path) -> bool {
+    let identity = |file: io::Result<fs::Metadata>| file.map(|file| (file.dev(), file.ino())).ok();
+    identity(open.metadata()).is_some_and(|open| identity(fs::metadata(path)) == Some(open))
 }
 
 /// Reads the whole file and compares its checksum.
-fn check(path: &Path) -> io::Result<(Footer, Vec<Point>)> {
-    let mut file = File::open(path)?;
+fn check(file: &mut File) -> io::Result<(Footer, Vec<Point>)> {
     let length = file.metadata()?.len();
     let Some(before_footer) = length.checked_sub(FOOTER_BYTES as u64) else {
         return Err(io::Error::other("it is cut off"));
@@ -194,7 +229,7 @@ fn check(path: &Path) -> io::Result<(Footer, Vec<Point>)> {
     }
     let mut found = crc32fast::Hasher::new();
     file.seek(SeekFrom::Start(0))?;
-    feed(&mut found, &mut file, footer.body)?;
+    feed(&mut found, file, footer.body)?;
     let mut points = vec![0; (before_footer - footer.body) as usize];
     file.read_exact(&mut points)?;
     found.update(&points);

@@ -570,6 +570,42 @@ async fn a_file_that_cannot_be_used_is_written_over_though_nothing_is_new() {
     assert_eq!(load(), Ok(true));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_graph_that_another_took_the_place_of_while_it_was_read_is_never_used() {
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    let (shape, (path, mark)) = (world.index.core.shape, world.index.core.home.clone().unwrap());
+    let [old, new] = ["old", "new"].map(|name| world.folder.path().join(name));
+    for (numbers, name) in [(0..50, &old), (50..80, &new)] {
+        world.put(clusters.documents(numbers)).await;
+        world.settle().await;
+        world.index.core.save().unwrap();
+        fs::rename(&path, name).unwrap();
+    }
+
+    // Does something to the file so many times, each between the check and the reading.
+    let load = |mut times: usize, act: &dyn Fn()| {
+        fs::copy(&old, &path).unwrap();
+        let loaded = file::load_by(&path, shape, mark, |index, name| {
+            if times > 0 {
+                times -= 1;
+                act();
+            }
+            index.view(name).map_err(|error| error.to_string())
+        });
+        loaded.map(|graph| graph.map(|graph| graph.points().len()))
+    };
+    let replace = || {
+        let aside = path.with_extension("aside");
+        fs::copy(&new, &aside).unwrap();
+        fs::rename(&aside, &path).unwrap();
+    };
+    assert_eq!(load(0, &|| {}), Ok(Some(50)));
+    assert_eq!(load(1, &replace), Ok(Some(80)));
+    assert_eq!(load(1, &|| fs::remove_file(&path).unwrap()), Ok(None));
+    assert!(load(usize::MAX, &replace).unwrap_err().contains("in its place whenever"));
+}
+
 /// Keys are given again after a ledger was put back from a copy: a newer graph that was left beside it names other points by them.
 #[tokio::test(start_paused = true)]
 async fn a_graph_that_is_newer_than_a_restored_ledger_is_never_believed() {
