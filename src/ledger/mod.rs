@@ -25,7 +25,6 @@ mod segment;
 pub mod settings;
 mod sieve;
 mod slots;
-mod stretch;
 mod taken;
 #[cfg(test)]
 pub(crate) mod testing;

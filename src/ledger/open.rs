@@ -112,7 +112,7 @@ impl Ledger {
 
     fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
-        let vectors = VectorFile::new(folder, access.sieve().is_some(), &options);
+        let vectors = VectorFile::new(folder, access.sieve().is_some());
         let (folder, damage) = (folder.to_owned(), SetOnce::default());
         let ledger = Self {
             folder,

@@ -5,8 +5,7 @@
 //! is free, whatever is in it.
 //!
 //! Header, little-endian: magic (8 bytes), version (4), dimensions (4), mark of the ledger (16), CRC-32 of all before (4).
-//! Slot: the numbers (4 each), the tag of its text (8), CRC-32 of all before in it (4). Slot 1 follows the header. Behind the last slot
-//! there may be zeros, up to a whole sector.
+//! Slot: the numbers (4 each), the tag of its text (8), CRC-32 of all before in it (4). Slot 1 follows the header.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -16,8 +15,6 @@ use std::sync::Arc;
 
 use crate::document::{Fingerprint, Vector, vector};
 
-use super::stretch::{Stretch, Target, open_direct};
-
 const MAGIC: &[u8; 8] = b"VctdVect";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 36;
@@ -26,8 +23,6 @@ const CHECKSUM_BYTES: usize = 4;
 /// Slots read or written at once, in bytes, unless one alone is larger: enough that a call to the system costs little beside
 /// the copying, and small enough for the processor's cache.
 const BLOCK: usize = 256 * 1024;
-/// The same for slots written directly, each time waiting for the disk. A quarter of it was measured as no faster than copying.
-const DIRECT_BLOCK: usize = 1024 * 1024;
 
 /// The number of a slot, from 1.
 pub(super) type Slot = u64;
@@ -50,7 +45,7 @@ pub(super) struct Place {
 /// An open file of vectors.
 #[derive(Debug)]
 pub(super) struct SlotFile {
-    target: Target,
+    file: File,
     mark: Mark,
     dimensions: usize,
 }
@@ -72,7 +67,7 @@ impl SlotFile {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Self { target: Target::buffered(file), mark, dimensions })
+        Ok(Self { file, mark, dimensions })
     }
 
     /// Opens the file of the ledger with this mark.
@@ -88,14 +83,7 @@ impl SlotFile {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Err(CUT_OFF)),
             Err(error) => return Err(error),
         }
-        let target = Target::buffered(file);
-        Ok(dimensions_of(&header, mark).map(|dimensions| Self { target, mark, dimensions }))
-    }
-
-    /// The same, to be written around the system's memory where that is possible: for what is not read soon.
-    pub(super) fn written_directly(mut self, path: &Path) -> Self {
-        self.target.direct = open_direct(path, &self.target.file);
-        self
+        Ok(dimensions_of(&header, mark).map(|dimensions| Self { file, mark, dimensions }))
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -109,7 +97,7 @@ impl SlotFile {
 
     /// Whether the file is long enough for the slots before this one.
     pub(super) fn reaches(&self, end: Slot) -> io::Result<Result<(), Wrong>> {
-        Ok(if self.target.file.metadata()?.len() < self.offset(end) { Err(CUT_OFF) } else { Ok(()) })
+        Ok(if self.file.metadata()?.len() < self.offset(end) { Err(CUT_OFF) } else { Ok(()) })
     }
 
     /// The vectors at these places, in their order. Slots that lie side by side are read at once.
@@ -124,7 +112,7 @@ impl SlotFile {
             for indexes in neighbours.chunks(at_once) {
                 let (first, last) = (slot(&indexes[0]), slot(&indexes[indexes.len() - 1]));
                 block.resize((last - first + 1) as usize * self.slot_bytes(), 0);
-                match self.target.file.read_exact_at(&mut block, self.offset(first)) {
+                match self.file.read_exact_at(&mut block, self.offset(first)) {
                     Ok(()) => {}
                     Err(error) if error.kind() == ErrorKind::UnexpectedEof => continue,
                     Err(error) => return Err(error),
@@ -141,7 +129,7 @@ impl SlotFile {
     /// The same on another file.
     #[cfg(test)]
     pub(super) fn on(&self, file: File) -> Self {
-        Self { target: Target::buffered(file), ..*self }
+        Self { file, ..*self }
     }
 
     fn slot_bytes(&self) -> usize {
@@ -194,18 +182,20 @@ fn unpack(slot: &[u8], text: &Fingerprint) -> Result<Vector, Wrong> {
 /// Writes slots, those that lie side by side at once.
 pub(super) struct SlotWriter {
     file: Arc<SlotFile>,
-    stretch: Stretch,
+    /// Slots that are not written yet, one behind the other. There is room for as many as are written at once.
+    block: Vec<u8>,
+    /// The first of them.
+    start: Slot,
     /// The slot behind the last one.
-    next: Option<Slot>,
+    next: Slot,
 }
 
 impl SlotWriter {
     /// For about so many slots.
     pub(super) fn new(file: Arc<SlotFile>, slots: usize) -> Self {
-        let block = if file.target.direct.is_some() { DIRECT_BLOCK } else { BLOCK };
-        let at_once = (block / file.slot_bytes()).min(slots).max(1);
-        let stretch = Stretch::new(at_once * file.slot_bytes());
-        Self { file, stretch, next: None }
+        let at_once = (BLOCK / file.slot_bytes()).min(slots).max(1);
+        let block = Vec::with_capacity(at_once * file.slot_bytes());
+        Self { file, block, start: 0, next: 0 }
     }
 
     pub(super) fn file(&self) -> &SlotFile {
@@ -214,30 +204,36 @@ impl SlotWriter {
 
     /// Puts a vector, which has as many numbers as all, into a slot.
     pub(super) fn put(&mut self, place: Place, vector: &[f32]) -> io::Result<()> {
-        if self.next != Some(place.slot) {
+        let is_full = self.block.len() + self.file.slot_bytes() > self.block.capacity();
+        if is_full || place.slot != self.next {
             self.end()?;
-            self.stretch.begin(&self.file.target, self.file.offset(place.slot))?;
+            self.start = place.slot;
         }
-        let bytes = self.stretch.next(&self.file.target, self.file.slot_bytes())?;
-        let (content, checksum) = bytes.split_at_mut(bytes.len() - CHECKSUM_BYTES);
+        let before = self.block.len();
+        self.block.resize(before + self.file.slot_bytes(), 0);
+        let (content, checksum) = self.block[before..].split_at_mut(self.file.slot_bytes() - CHECKSUM_BYTES);
         let (numbers, text) = content.split_at_mut(content.len() - TAG_BYTES);
         let (numbers, _) = numbers.as_chunks_mut();
         // Number by number into a list that grows would take longer than all the rest.
         numbers.iter_mut().zip(vector).for_each(|(bytes, number)| *bytes = number.to_le_bytes());
         text.copy_from_slice(tag(&place.text));
         checksum.copy_from_slice(&crc32fast::hash(content).to_le_bytes());
-        self.next = Some(place.slot + 1);
+        self.next = place.slot + 1;
         Ok(())
     }
 
     /// Writes what is left, and answers once everything is on the disk.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.end()?;
-        self.file.target.file.sync_data()
+        self.file.file.sync_data()
     }
 
     fn end(&mut self) -> io::Result<()> {
-        if self.next.take().is_some() { self.stretch.end(&self.file.target) } else { Ok(()) }
+        if !self.block.is_empty() {
+            self.file.file.write_all_at(&self.block, self.file.offset(self.start))?;
+            self.block.clear();
+        }
+        Ok(())
     }
 }
 
@@ -264,13 +260,11 @@ mod tests {
         fn gives_back_what_was_put(
             dimensions in prop_oneof![1..20_usize, 1_000..2_000_usize, Just(20_000)],
             writers in vec(vec((1..40_u64, any::<u64>()), 1..12), 1..5),
-            directly in any::<bool>(),
             asked in vec(any::<prop::sample::Index>(), 0..30),
         ) {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("vectors");
-            let file = SlotFile::create(&path, MARK, dimensions).unwrap();
-            let file = Arc::new(if directly { file.written_directly(&path) } else { file });
+            let file = Arc::new(SlotFile::create(&path, MARK, dimensions).unwrap());
             let mut held = std::collections::BTreeMap::new();
             for puts in writers {
                 let mut writer = SlotWriter::new(Arc::clone(&file), puts.len());
@@ -303,8 +297,8 @@ mod tests {
             writer.put(place(slot, text), &[1.0, slot as f32]).unwrap();
         }
         writer.finish().unwrap();
-        file.target.file.write_all_at(&[9], file.offset(2) + 3).unwrap();
-        file.target.file.set_len(file.offset(5) - 1).unwrap();
+        file.file.write_all_at(&[9], file.offset(2) + 3).unwrap();
+        file.file.set_len(file.offset(5) - 1).unwrap();
         let wrong = |slot, text| file.read(&[place(slot, text)]).unwrap().remove(0).unwrap_err();
         assert!(wrong(2, "torn").contains("checksum"));
         assert!(wrong(4, "cut off").contains("cut off"));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::LedgerOptions;
 use super::error::{LedgerErrorKind, Trouble};
 use super::slots::{Mark, Slot, SlotFile, Wrong};
 
@@ -17,15 +16,13 @@ pub(super) const FILE: &str = "vectors.bin";
 pub(super) struct VectorFile {
     path: PathBuf,
     to_write: bool,
-    /// Whether vectors are written around the system's memory: those that no index here or elsewhere is made of are seldom read.
-    directly: bool,
     /// Opened when it is needed first.
     open: Mutex<Option<Arc<SlotFile>>>,
 }
 
 impl VectorFile {
-    pub(super) fn new(folder: &Path, to_write: bool, options: &LedgerOptions) -> Self {
-        Self { path: folder.join(FILE), to_write, directly: to_write && !options.store_points, open: Mutex::default() }
+    pub(super) fn new(folder: &Path, to_write: bool) -> Self {
+        Self { path: folder.join(FILE), to_write, open: Mutex::default() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -42,7 +39,7 @@ impl VectorFile {
     }
 
     fn keep(&self, file: SlotFile) -> Arc<SlotFile> {
-        let file = Arc::new(if self.directly { file.written_directly(&self.path) } else { file });
+        let file = Arc::new(file);
         *self.open.lock() = Some(Arc::clone(&file));
         file
     }

@@ -5,8 +5,7 @@ mod disk;
 mod log;
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
@@ -29,9 +28,6 @@ const EVENTS: usize = 1500;
 /// Bytes of a note: enough that SQLite's log is copied into the database, and begun anew, in the middle.
 const NOTES: usize = 20_000;
 const EMBEDDED: &str = "embedded";
-/// More than the head of the file of vectors has, and less than the first vector needs.
-const HEAD: usize = 64;
-const SECTOR: usize = 4096;
 
 /// What was done to a data folder while a story was told.
 struct Recording {
@@ -96,23 +92,6 @@ impl Recording {
             Deed::Write { file, offset: 0, data } => data.len() == 32 && !begun.insert(*file),
             _ => false,
         })
-    }
-
-    /// Whether each write of vectors, the file's head aside, is of whole sectors, as the system asks of those around its memory.
-    fn wrote_vectors_directly(&self) -> bool {
-        let mut vectors = HashSet::new();
-        let mut lengths = self.entries.iter().filter_map(|entry| match &entry.deed {
-            Deed::Make { file, name } if name == "vectors.new" => {
-                vectors.insert(*file);
-                None
-            }
-            Deed::Write { file, offset, data } if vectors.contains(file) && *offset + data.len() > HEAD => {
-                Some(offset % SECTOR + data.len() % SECTOR)
-            }
-            _ => None,
-        });
-        let first = lengths.next().expect("vectors were written");
-        first == 0 && lengths.all(|length| length == 0)
     }
 
     /// The disk after so many entries.
@@ -192,13 +171,6 @@ fn assert_same(files: &Files, folder: &Path) {
     }
 }
 
-/// Whether the file system of data folders has direct writes.
-fn writes_directly() -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-    File::options().write(true).create_new(true).custom_flags(direct).open(folder.path().join("file")).is_ok()
-}
-
 fn put(files: &Files, folder: &Path) {
     fs::create_dir(folder).unwrap();
     for (name, bytes) in files {
@@ -223,19 +195,12 @@ fn lose_power(test: &str, recording: &Recording) {
 #[test]
 fn when_the_power_is_lost_it_keeps_what_it_read_of_a_file() {
     let recording = Recording::make(Through::File, EMBEDDED);
-    assert!(!recording.wrote_vectors_directly(), "these are read soon");
     lose_power("when_the_power_is_lost_it_keeps_what_it_read_of_a_file", &recording);
 }
 
-/// Then vectors are written around the system's memory, where the file system has that.
 #[test]
 fn when_the_power_is_lost_it_keeps_vectors_that_are_but_a_cache() {
     let recording = Recording::make(Through::File, "discard");
-    if writes_directly() {
-        assert!(recording.wrote_vectors_directly());
-    } else {
-        eprintln!("SKIPPED: the file system of {} has no direct writes", std::env::temp_dir().display());
-    }
     lose_power("when_the_power_is_lost_it_keeps_vectors_that_are_but_a_cache", &recording);
 }
 
