@@ -132,7 +132,7 @@ impl Searcher {
             self.index.can_search()?;
             let vector = self.questions.vector_of(text).await?;
             let room = room.await?;
-            Ok((self.index.search(self.query(vector, options, None)).await?, room))
+            Ok((self.find(vector, options, None).await?, room))
         })
         .await
     }
@@ -149,7 +149,7 @@ impl Searcher {
             self.index.can_search()?;
             let vector = self.vector_of(id.clone()).await?;
             let room = room.await?;
-            Ok((self.index.search(self.query(vector, options, Some(id))).await?, room))
+            Ok((self.find(vector, options, Some(id)).await?, room))
         })
         .await
     }
@@ -163,10 +163,18 @@ impl Searcher {
         answer
     }
 
-    fn query(&self, vector: Vector, options: SearchOptions, except: Option<DocumentId>) -> Query {
+    async fn find(
+        &self,
+        vector: Vector,
+        options: SearchOptions,
+        except: Option<DocumentId>,
+    ) -> Result<Vec<Hit>, SearchError> {
         let SearchOptions { k, filter, with_vectors } = options;
         let filter = filter.map(|filter| filter.for_metadata(&self.metadata));
-        Query { vector, k, filter, except, with_vectors }
+        let mut hits = self.index.search(Query { vector, k, filter, except, with_vectors }).await?;
+        // What is at no distance has the score -0.0, which reads as if it were less than that of an exact match. This makes it 0.0.
+        hits.iter_mut().for_each(|hit| hit.score += 0.0);
+        Ok(hits)
     }
 
     async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {
@@ -235,8 +243,11 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::index::discard::DiscardIndex;
-    use crate::testkit::fakes::{self, FakeProvider, Fault};
+    use crate::index::{DiscardIndex, EmbeddedIndex};
+    use crate::ledger;
+    use crate::ledger::testing::{DIMENSIONS, here, write};
+    use crate::settings::index::Metric;
+    use crate::testkit::fakes::{self, FakeProvider, Fault, write_all};
 
     #[test]
     fn a_document_that_changes_while_it_is_read_is_read_anew_as_a_whole() {
@@ -263,6 +274,20 @@ mod tests {
     fn the_mean_of_the_largest_numbers_is_finite() {
         let vectors = [[3e38, 1.0], [3e38, 2.0]].map(|vector: [f32; 2]| Vector::from(vector));
         assert_eq!(*mean(&vectors), [3e38, 1.5]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_exact_match_by_distance_has_the_score_0_without_a_sign() {
+        let (folder, ledger) = ledger::testing::open();
+        let ledger = Arc::new(ledger);
+        let index = EmbeddedIndex::open(ledger.clone(), folder.path(), Metric::L2, DIMENSIONS).unwrap();
+        let documents = ["a", "b"].map(|id| write(id, vec![here("same")]));
+        write_all(&index, documents.into()).await.unwrap();
+        let provider = Arc::new(FakeProvider::default());
+        let searcher = Searcher::new(provider, None, Arc::new(index), ledger, Arc::default(), &Metrics::new());
+        let options = SearchOptions { k: 1, filter: None, with_vectors: false };
+        let (hits, ()) = searcher.similar(DocumentId::new("a").unwrap(), options, async { Ok(()) }).await.unwrap();
+        assert_eq!((hits[0].id.as_str(), format!("{:?}", hits[0].score)), ("b", "0.0".to_owned()));
     }
 
     #[tokio::test(start_paused = true)]
