@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::decompress::Compression;
 use super::identity::FileId;
 use super::kind::Kind;
-use super::walk::{Walk, is_hidden, walk};
+use super::walk::{Walk, is_hidden, may_hold_more, walk};
 use crate::settings::source::FileSettings;
 use crate::source::SourceError;
 
@@ -54,10 +54,7 @@ impl From<ScanError> for SourceError {
 impl ScanError {
     fn of(path: &str, error: &std::io::Error) -> Self {
         let reason = SourceError(cannot_read(path, error));
-        match error.kind() {
-            ErrorKind::NotFound => Self::Nothing(reason),
-            _ => Self::Unseen(reason, vec![PathBuf::new()]),
-        }
+        if may_hold_more(error) { Self::Unseen(reason, vec![PathBuf::new()]) } else { Self::Nothing(reason) }
     }
 }
 
@@ -75,7 +72,7 @@ impl Found {
     fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {
         let shown = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
         self.problems.push((path.clone(), cannot_read(&shown.display().to_string(), error)));
-        if error.kind() != ErrorKind::NotFound {
+        if may_hold_more(error) {
             self.blind.push(path);
         }
     }
@@ -96,9 +93,7 @@ pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
                 "`{written}` is neither a file nor a folder; to read from a pipe, use a source of `type: stdin`"
             ))));
         }
-        Err(error) if error.kind() == ErrorKind::NotFound && written.contains(['*', '?', '[']) => {
-            by_glob(settings, &mut found)?
-        }
+        Err(error) if !may_hold_more(&error) && written.contains(['*', '?', '[']) => by_glob(settings, &mut found)?,
         Err(error) => return Err(ScanError::of(written, &error)),
     }
     found.files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -126,7 +121,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
             Ok(metadata) if metadata.is_file() => take_of_many(settings, path, &metadata, found),
             Ok(_) => {}
             // Rotated meanwhile, or a link to nothing.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if !may_hold_more(&error) => {}
             Err(error) => found.cannot_look_at(path, &error),
         }
     }
@@ -140,7 +135,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
 }
 
 fn is_gone(path: &Path) -> bool {
-    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    path.symlink_metadata().is_err_and(|error| !may_hold_more(&error))
 }
 
 fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {

@@ -131,7 +131,8 @@ impl Walk {
     }
 }
 
-/// Whether there may be something in a folder that this came of a look at. One that is not there, or gone meanwhile, holds nothing.
+/// Whether there may be something at a path, or in a folder, that this came of a look at. What is not there, or gone meanwhile, holds
+/// nothing; nor does what a file took the place of.
 pub(super) fn may_hold_more(error: &io::Error) -> bool {
     !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

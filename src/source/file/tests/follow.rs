@@ -465,11 +465,12 @@ async fn a_last_line_whose_line_feed_never_came_is_read_when_its_file_is_gone() 
 
 #[tokio::test(start_paused = true)]
 async fn a_last_line_is_read_too_when_its_whole_folder_is_gone() {
-    for is_replaced in [false, true] {
+    let paths = ["pods/*/app.log", "pods/one/*.log", "pods/one/app.log"];
+    for (path, is_replaced) in paths.into_iter().flat_map(|path| [(path, false), (path, true)]) {
         let folder = Folder::followed();
         fs::create_dir_all(folder.path("pods/one")).unwrap();
         folder.write("pods/one/app.log", "{1}\n{2}", 1);
-        let mut source = folder.open("pods/*/app.log", vec![]).await;
+        let mut source = folder.open(path, vec![]).await;
         assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{1}"]);
         fs::remove_dir_all(folder.path("pods/one")).unwrap();
         if is_replaced {
@@ -477,7 +478,8 @@ async fn a_last_line_is_read_too_when_its_whole_folder_is_gone() {
         }
         assert!(drain(&mut source).await.unwrap().is_empty(), "a writer may still have it open");
         tokio::time::sleep(GRACE).await;
-        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"], "replaced by a file: {is_replaced}");
+        assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{2}"], "{path}, replaced by a file: {is_replaced}");
+        assert_eq!(source.trouble(), None, "{path}, replaced by a file: {is_replaced}");
     }
 }
 
