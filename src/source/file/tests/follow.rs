@@ -303,6 +303,31 @@ async fn what_waits_for_a_name_in_a_folder_that_cannot_be_looked_into_keeps_no_t
     assert_eq!(source.trouble(), None);
 }
 
+#[tokio::test]
+async fn a_file_that_is_gone_and_grows_between_a_read_and_the_next_look_gives_its_name_up_all_the_same() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n", 1);
+    let mut follow = Follow::new(folder.settings("app.log"), Descriptors::at_most(10));
+    let mut now = Instant::now();
+    follow.open(&[], now).unwrap();
+    let mut late = File::options().append(true).open(folder.path("app.log")).unwrap();
+    folder.rename("app.log", "away");
+    folder.write("app.log", "{2}\n", 2);
+    let seen_to_go = now + POLL;
+    let mut given = Vec::new();
+    while given.last().is_none_or(|text| text != "{2}") {
+        assert!(now <= seen_to_go + NAME_HELD + POLL, "it has its name still");
+        late.write_all(b"{late}\n").unwrap();
+        // No look at the folder is due: this reads, and the next look finds more.
+        let Step::Records(records) = follow.step(ROOM, now) else { panic!("it is read on") };
+        given.extend(texts(&records).into_iter().map(str::to_owned));
+        late.write_all(b"{late}\n").unwrap();
+        now += POLL;
+        follow.watch(now);
+    }
+    assert!(now > seen_to_go + NAME_HELD, "it had it long enough");
+}
+
 /// A provider is down for hours, and nothing is read.
 #[tokio::test(start_paused = true)]
 async fn files_that_are_rotated_away_while_nothing_is_read_are_read_after_it() {
