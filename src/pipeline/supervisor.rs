@@ -106,7 +106,7 @@ pub async fn supervise_sources(
             ));
         }
         // A source that looks at documents again may have done so, and then the next generation has none.
-        resources.sources.keep(|name| resources.settings.sources.contains_key(name));
+        resources.sources.keep(|name| ![replan::NAME, rewrite::NAME].contains(&name));
         resources.metrics.rebuilds.inc();
         rebuilt = true;
         let pause = REBUILD.delay(fruitless + 1, fastrand::f64());
