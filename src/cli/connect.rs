@@ -79,7 +79,9 @@ async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Templa
     let size = source.remaining_bytes().map(|size| format!("{} to read", bytes(size)));
     let room = Room { records: 1, bytes: 1 };
     let first = match source.read(room).await.map_err(told)? {
-        Read::Finished | Read::Idle | Read::Positions(_) | Read::Revoked(_) => "no record yet".to_owned(),
+        Read::Finished | Read::Idle | Read::Waiting | Read::Positions(_) | Read::Revoked(_) => {
+            "no record yet".to_owned()
+        }
         Read::Records(records) => match records.first() {
             None => "no record yet".to_owned(),
             Some(record) => match (record.why_broken(), mapper.map(&record.payload, record.version)) {

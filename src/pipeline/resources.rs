@@ -184,7 +184,6 @@ impl Resources {
             stdin: &self.stdin,
             document: &self.settings.document,
             metrics: &self.metrics,
-            board: &self.sources,
             clients: &self.clients,
         }
     }

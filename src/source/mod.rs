@@ -26,7 +26,7 @@ use futures_util::future::BoxFuture;
 use crate::ledger::{LedgerError, Letter};
 use crate::settings::DocumentSettings;
 use crate::settings::SourceSettings;
-use crate::telemetry::{Metrics, SourceBoard};
+use crate::telemetry::Metrics;
 
 pub use crate::delivery::{Form, Origin, Partition, Position, Record, Room};
 pub use actor::MakeSource;
@@ -50,8 +50,6 @@ pub struct Surroundings<'a> {
     pub document: &'a DocumentSettings,
     /// Counters.
     pub metrics: &'a Arc<Metrics>,
-    /// Where a source shows how it is doing.
-    pub board: &'a SourceBoard,
     /// Where the threads of clients are counted.
     pub clients: &'a clients::Clients,
 }
@@ -74,7 +72,6 @@ pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<Make
                 name: around.name.into(),
                 attributes: kafka::Attributes::used_by(around.document),
                 metrics: around.metrics.clone(),
-                board: around.board.of(around.name),
                 clients: around.clients.clone(),
             };
             Arc::new(move || Box::new(kafka::KafkaSource::new(&settings, &desk)))
@@ -95,6 +92,9 @@ pub enum Read {
     /// These partitions are read by someone else from now on: what was given of them and is not settled is let go. Should one
     /// come back, it is given again from its committed position.
     Revoked(Vec<Arc<Partition>>),
+    /// Nothing now, and neither an end nor a failure yet: the source waits for what it lacks, or for others. Said now and then, so that it
+    /// is asked what troubles it.
+    Waiting,
     /// Nothing now, and more may come: the source waited as long as it found useful, mostly [`IDLE_WAIT`].
     Idle,
     /// Nothing, and no more will ever come.
@@ -158,8 +158,13 @@ pub trait Source: Send + 'static {
         None
     }
 
-    /// What of it cannot be read while it goes on with the rest. Asked after every read.
+    /// What of it cannot be read while it goes on with the rest. Asked after every read, failed or not, and every [`Source::watch`].
     fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// What is right with it and yet worth knowing. Asked with [`Source::trouble`].
+    fn remark(&self) -> Option<String> {
         None
     }
 

@@ -8,9 +8,10 @@ use actix::prelude::*;
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::actor::{Ingestor, LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD, Rest, StopReading, Wiring};
-use super::{Partition, Position};
+use super::{IDLE_WAIT, Partition, Position};
 use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Room, Verdict};
 use crate::document::{Operation, Version};
@@ -19,6 +20,7 @@ use crate::ledger::{DeadLetter, DocumentWrite, Ledger, TakenRecord};
 use crate::pipeline::Resources;
 use crate::telemetry::Outcome;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
+use crate::telemetry::sources::{SourceState, SourceStats};
 use crate::testkit::fakes::{self, FakeProvider, Fault, SLOW, Script};
 use crate::testkit::{Probe, World};
 
@@ -104,6 +106,10 @@ impl Stage {
     async fn waits_for(&mut self, rest: impl FnMut(&Rest) -> bool) {
         let waited = tokio::time::timeout(Duration::from_secs(3600), self.rest.wait_for(rest)).await;
         waited.expect("it comes to that within an hour").expect("the ingestor lives");
+    }
+
+    fn shown(&self) -> SourceStats {
+        self.resources.sources.snapshot().remove("script").unwrap()
     }
 
     fn rests(&self) -> bool {
@@ -680,6 +686,56 @@ fn a_source_that_cannot_be_read_is_tried_again_and_told_as_failing() {
         settle(stage.arrived(&world).await);
         world.rest().await;
         assert!(stage.rests());
+    });
+}
+
+#[test]
+fn what_a_source_lacks_is_shown_and_holds_up_nothing_but_the_end() {
+    World::run(1, async |world| {
+        let script = Script::with([], 4, false);
+        script.lack(Some("a part"));
+        let mut stage = Stage::new(&world, &script).await;
+        tokio::time::sleep(10 * SLOW).await;
+        let lacks = SourceStats {
+            reason: Some("a part".to_owned()),
+            remark: Some("a part".to_owned()),
+            ..SourceStats::default()
+        };
+        assert_eq!(stage.shown(), lacks);
+        script.push(&events(0..1)[0]);
+        let pushed = Instant::now();
+        settle(stage.deduplicator.settled(1).await.remove(0).0);
+        assert!(pushed.elapsed() <= IDLE_WAIT, "{:?}", pushed.elapsed());
+        tokio::time::sleep(10 * SLOW).await;
+        assert_eq!((stage.committed(), stage.rest.borrow().clone()), (1, Rest::Busy));
+        script.lack(None);
+        stage.waits_for(|rest| *rest == Rest::Quiet).await;
+        assert_eq!(stage.shown(), SourceStats { state: SourceState::Idle, ..SourceStats::default() });
+    });
+}
+
+#[test]
+fn what_a_source_lacks_is_shown_while_it_is_not_read_too() {
+    World::run(1, async |world| {
+        let script = script(&events(0..25));
+        let stage = Stage::new(&world, &script).await;
+        assert_eq!(stage.arrived(&world).await.len(), LIMITS.records);
+        script.lack(Some("a part"));
+        tokio::time::sleep(SLOW).await;
+        assert_eq!(stage.shown().remark.as_deref(), Some("a part"));
+    });
+}
+
+#[test]
+fn a_source_that_waits_between_failures_fails_all_the_same() {
+    World::run(1, async |world| {
+        let script = Script::with([], 4, false);
+        script.lack(Some("a part"));
+        script.faults().order([[Fault::Unavailable, Fault::None]; 4].into_iter().flatten());
+        let mut stage = Stage::new(&world, &script).await;
+        stage.waits_for(|rest| matches!(rest, Rest::Failing(reason) if reason.contains("told to fail"))).await;
+        script.lack(None);
+        stage.waits_for(|rest| *rest == Rest::Quiet).await;
     });
 }
 

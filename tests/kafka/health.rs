@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use serde_json::json;
@@ -76,6 +76,13 @@ fn a_topic_that_is_not_there_beside_one_that_is_read_is_shown_until_it_is_made()
         run.wait_until("it is shown", || get(address, path).contains(&shown));
     }
     assert!(get(address, "/health/ready").starts_with("HTTP/1.1 200"));
+    // Longer than it is given to go away by itself.
+    let since = Instant::now();
+    run.wait_until("the other one is read on all the while", || {
+        let stats = get(address, "/v1/stats");
+        assert!(stats.contains(&shown) && !stats.contains("\"failing\""), "{stats}");
+        since.elapsed() > Duration::from_secs(8)
+    });
     broker.create(&missing, 1);
     broker.produce_all(&missing, &products(15)[10..]);
     run.wait_until("everything is indexed", || pipeline.indexed() == 15);

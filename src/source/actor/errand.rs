@@ -36,6 +36,7 @@ pub(super) enum Found {
     Records(Vec<(Record, Said)>),
     Positions(Vec<Position>),
     Revoked(Vec<Arc<Partition>>),
+    Waiting,
     Idle,
     Finished,
 }
@@ -83,6 +84,7 @@ impl Errand {
             patiently(&self.ledger, move |ledger| ledger.forget_partitions(&name, &forgotten)).await;
         }
         match read? {
+            Read::Waiting => Ok(Found::Waiting),
             Read::Idle => Ok(Found::Idle),
             Read::Finished => Ok(Found::Finished),
             Read::Positions(positions) => Ok(Found::Positions(positions)),

@@ -38,7 +38,7 @@ use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
 /// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
-const FAILURES_UNTIL_END: u32 = 4;
+pub(super) const FAILURES_UNTIL_END: u32 = 4;
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
@@ -238,11 +238,12 @@ impl Ingestor {
         self.gauges.bytes.set(bytes as i64);
         self.wiring.board.set_window(open as u64, bytes as u64, state.reading.remaining);
         if state.reading.failing.is_none() {
-            self.wiring.board.set_state(match state.reading.end {
+            let doing = match state.reading.end {
                 End::Finished if open == 0 => SourceState::Finished,
                 End::Idle if open == 0 => SourceState::Idle,
                 _ => SourceState::Reading,
-            });
+            };
+            self.wiring.board.set_state(doing, state.reading.trouble.as_deref());
         }
         let rest = self.rest();
         self.wiring.rest.send_if_modified(|before| {

@@ -94,12 +94,15 @@ impl Ingestor {
                 let watched = feed.source.watch().await;
                 (feed, watched)
             };
-            ctx.spawn(watch.into_actor(ingestor).map(|(feed, watched), ingestor, ctx| match watched {
-                Ok(()) => {
-                    ingestor.state.reading.source.back(feed);
-                    ingestor.drive(ctx);
+            ctx.spawn(watch.into_actor(ingestor).map(|(feed, watched), ingestor, ctx| {
+                ingestor.hear(&feed);
+                match watched {
+                    Ok(()) => {
+                        ingestor.state.reading.source.back(feed);
+                        ingestor.drive(ctx);
+                    }
+                    Err(error) => ingestor.pause_reading(feed, &error, ctx),
                 }
-                Err(error) => ingestor.pause_reading(feed, &error, ctx),
             }));
         });
     }
@@ -140,24 +143,23 @@ impl Ingestor {
 
     fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
         let ReadOutcome { feed, untold, found } = outcome;
+        self.hear(&feed);
         let state = &mut self.state;
         let reading = &mut state.reading;
         let remaining = feed.source.remaining_bytes();
-        let trouble = feed.source.trouble();
-        if trouble != reading.trouble {
-            self.wiring.board.remark(trouble.clone());
-            reading.trouble = trouble;
-        }
         reading.untold.splice(0..0, untold);
         match found {
             // What was read is not admitted: it is not committed either, and will be read again.
             _ if state.stopping => reading.source.back(feed),
             Ok(found) => {
                 reading.source.back(feed);
-                reading.failing = None;
+                // While it waits, it may be for what it failed for.
+                if !matches!(found, Found::Waiting) {
+                    reading.failing = None;
+                }
                 reading.remaining = remaining;
                 reading.end = match &found {
-                    Found::Records(_) | Found::Positions(_) | Found::Revoked(_) => End::Reading,
+                    Found::Records(_) | Found::Positions(_) | Found::Revoked(_) | Found::Waiting => End::Reading,
                     Found::Idle => End::Idle,
                     Found::Finished => End::Finished,
                 };
@@ -168,12 +170,19 @@ impl Ingestor {
                         positions.into_iter().for_each(|position| state.window.note(position, now));
                     }
                     Found::Revoked(partitions) => self.let_go(&partitions),
-                    Found::Idle | Found::Finished => {}
+                    Found::Waiting | Found::Idle | Found::Finished => {}
                 }
             }
             Err(error) => self.pause_reading(feed, &error, ctx),
         }
         self.drive(ctx);
+    }
+
+    /// Asks the source what it has to say, and shows it.
+    fn hear(&mut self, feed: &Feed) {
+        let trouble = feed.source.trouble();
+        self.wiring.board.remark(trouble.clone().or_else(|| feed.source.remark()));
+        self.state.reading.trouble = trouble;
     }
 
     /// Has the source read again after a while.

@@ -26,12 +26,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
+use super::actor::FAILURES_UNTIL_END;
 use super::clients::Clients;
 use super::{IDLE_WAIT, OnBury, OnCommit, Position, Read, Room, Source, SourceError};
 use crate::settings::source::KafkaSettings;
-use crate::telemetry::{Metrics, SourceHandle};
+use crate::telemetry::Metrics;
 
 pub use record::Attributes;
 
@@ -43,6 +44,9 @@ use subscription::Subscription;
 /// So long something must be wrong until a read says that it fails: a broker that restarts is no end of a source.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// So long a part of it must be unreadable, while nothing comes of the rest, until that is taken for its end: as long as if reads failed.
+const PATIENCE_WITH_A_PART: Duration = PATIENCE.saturating_mul(FAILURES_UNTIL_END);
+
 /// What a source of Kafka needs beside its settings.
 #[derive(Clone)]
 pub struct Desk {
@@ -52,8 +56,6 @@ pub struct Desk {
     pub attributes: Attributes,
     /// Shows the lag of each partition.
     pub metrics: Arc<Metrics>,
-    /// Shows what is wrong.
-    pub board: SourceHandle,
     /// Where the client's thread is counted.
     pub clients: Clients,
 }
@@ -65,6 +67,11 @@ pub struct KafkaSource {
     shared: Arc<Shared>,
     running: bool,
     dead_letters: Option<Arc<DeadLetterTopic>>,
+    /// Since when something is wrong and nothing comes.
+    wrong_since: Option<Instant>,
+    /// What was wrong, and what was worth knowing, at the last read or watch.
+    trouble: Option<String>,
+    remark: Option<String>,
 }
 
 impl KafkaSource {
@@ -82,9 +89,17 @@ impl KafkaSource {
             state: Mutex::new(State::default()),
             rebalances: AtomicU64::default(),
             metrics: desk.metrics.clone(),
-            board: desk.board.clone(),
         };
-        Self { settings: settings.clone(), desk: desk.clone(), shared: Arc::new(shared), running: false, dead_letters }
+        Self {
+            settings: settings.clone(),
+            desk: desk.clone(),
+            shared: Arc::new(shared),
+            running: false,
+            dead_letters,
+            wrong_since: None,
+            trouble: None,
+            remark: None,
+        }
     }
 
     fn run(&mut self) -> Result<(), SourceError> {
@@ -100,26 +115,39 @@ impl KafkaSource {
         if !self.running {
             self.run()?;
         }
-        let since = Instant::now();
-        loop {
-            if let Some(read) = self.shared.handover.take(room) {
-                return Ok(read);
+        let until = Instant::now() + IDLE_WAIT;
+        let read = loop {
+            let read = self.shared.handover.take(room);
+            // Whether news came in time is seen by the next turn.
+            if read.is_some() || timeout_at(until, self.shared.handover.news.notified()).await.is_err() {
+                break read;
             }
-            {
-                let state = self.shared.state();
-                if let Some(reason) = &state.ended {
-                    self.running = false;
-                    return Err(SourceError(reason.clone()));
-                }
-                match state.trouble() {
-                    Some(reason) if since.elapsed() >= PATIENCE => return Err(SourceError(reason.clone())),
-                    None if state.is_done() && since.elapsed() >= IDLE_WAIT => return Ok(Read::Idle),
-                    _ => {}
-                }
-            }
-            // Whether news came in time is seen above.
-            let _ = timeout(IDLE_WAIT, self.shared.handover.news.notified()).await;
+        };
+        let shared = self.shared.clone();
+        let state = shared.state();
+        self.listen(&state);
+        let wrong_since = self.wrong_since.take();
+        if let Some(read) = read {
+            return Ok(read);
         }
+        if let Some(reason) = &state.ended {
+            self.running = false;
+            return Err(SourceError(reason.clone()));
+        }
+        let Some(reason) = state.trouble() else {
+            return Ok(if state.is_done() { Read::Idle } else { Read::Waiting });
+        };
+        let since = wrong_since.unwrap_or_else(Instant::now);
+        if !state.reads_on() && since.elapsed() >= PATIENCE {
+            return Err(SourceError(reason.clone()));
+        }
+        self.wrong_since = Some(since);
+        let is_end = state.reads_on() && since.elapsed() >= PATIENCE_WITH_A_PART;
+        Ok(if is_end { Read::Idle } else { Read::Waiting })
+    }
+
+    fn listen(&mut self, state: &State) {
+        (self.trouble, self.remark) = (state.trouble().cloned(), state.remark.clone());
     }
 }
 
@@ -135,6 +163,21 @@ impl Source for KafkaSource {
 
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         self.next(room).boxed()
+    }
+
+    /// What the client says meanwhile is to be shown.
+    fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
+        let shared = self.shared.clone();
+        self.listen(&shared.state());
+        async { Ok(()) }.boxed()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
+    fn remark(&self) -> Option<String> {
+        self.remark.clone()
     }
 
     fn on_commit(&self) -> Option<OnCommit> {

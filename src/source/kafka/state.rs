@@ -14,7 +14,7 @@ use super::offsets::{Offsets, names, parse};
 use super::subscription::{Subscription, Topics};
 use crate::settings::source::Start;
 use crate::source::{Partition, Position, Record};
-use crate::telemetry::{Metrics, SourceHandle};
+use crate::telemetry::Metrics;
 
 /// How long a part of the partitions must stay the same until it is taken for all that this process gets.
 const REBALANCE: Duration = Duration::from_secs(10);
@@ -29,7 +29,6 @@ pub(super) struct Shared {
     /// Counts changes of what is assigned.
     pub(super) rebalances: AtomicU64,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) board: SourceHandle,
 }
 
 #[derive(Default)]
@@ -100,14 +99,23 @@ pub(super) struct Refused {
 }
 
 impl State {
-    /// Why nothing comes, if something is wrong.
-    pub(super) fn trouble(&self) -> Option<&String> {
+    /// Why the client gets nothing at all.
+    fn outage(&self) -> Option<&String> {
         let ended = self.ended.as_ref().or(self.failed.as_ref());
-        let cut_off = self.cut_off.as_ref().map(|cut_off| &cut_off.reason);
+        ended.or(self.cut_off.as_ref().map(|cut_off| &cut_off.reason))
+    }
+
+    /// Whether what is wrong may leave something to be read.
+    pub(super) fn reads_on(&self) -> bool {
+        self.outage().is_none() && !self.assigned.is_empty()
+    }
+
+    /// What is wrong, if something is.
+    pub(super) fn trouble(&self) -> Option<&String> {
         let refused = self.refused.as_ref().map(|refused| &refused.reason);
         // Partitions that are another's now are told by that one.
         let untold = self.untold.as_ref().filter(|_| self.assigned.keys().any(|name| self.begins.contains(name)));
-        ended.or(cut_off).or(refused).or(untold).or(self.missing.as_ref())
+        self.outage().or(refused).or(untold).or(self.missing.as_ref())
     }
 
     /// A client begins. Why the one before it ended stays what is wrong until this one has partitions.
@@ -213,7 +221,7 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Changes what is said of the source, and says it: one log line a change.
+    /// Changes what is said of the source, and logs it: one line a change.
     pub(super) fn tell(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         let before = (state.trouble().cloned(), state.remark.clone());
@@ -221,9 +229,6 @@ impl Shared {
         let (trouble, remark) = (state.trouble().cloned(), state.remark.clone());
         drop(state);
         self.handover.news.notify_one();
-        if (&trouble, &remark) == (&before.0, &before.1) {
-            return;
-        }
         let source = &*self.name;
         match (&trouble, &before.0) {
             (Some(reason), before) if before.as_ref() != Some(reason) => {
@@ -235,7 +240,6 @@ impl Shared {
         if let Some(remark) = remark.as_ref().filter(|remark| before.1.as_ref() != Some(remark)) {
             tracing::warn!(source, "{remark}");
         }
-        self.board.remark(trouble.or(remark));
     }
 
     /// These partitions are this process's.

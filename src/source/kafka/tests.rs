@@ -12,7 +12,6 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
 use super::context::Context;
 use super::*;
 use crate::source::{Partition, Record, Room};
-use crate::telemetry::SourceBoard;
 
 const ROOM: Room = Room { records: 1000, bytes: 1 << 20 };
 
@@ -45,7 +44,6 @@ fn source(broker: &Broker, more: &str) -> (KafkaSource, Clients) {
         name: "events".into(),
         attributes: Attributes::used_by(&serde_yaml::from_str("{ id: id, text: '{{ text }}' }").unwrap()),
         metrics: Arc::new(Metrics::new()),
-        board: SourceBoard::default().of("events"),
         clients: clients.clone(),
     };
     (KafkaSource::new(&serde_yaml::from_str(&settings).unwrap(), &desk), clients)
@@ -186,6 +184,53 @@ async fn that_the_group_cannot_be_told_is_said_while_the_partition_is_this_proce
     assert_eq!(state.trouble().map(String::as_str), Some("no"));
     state.assigned.clear();
     assert_eq!(state.trouble(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_part_holds_up_no_record_and_is_the_end_when_nothing_comes_for_long() {
+    const MISSING: &str = "there is no such topic";
+    let broker = Broker::new();
+    let (mut source, _clients) = source(&broker, "");
+    // What a client would say is said here.
+    source.running = true;
+    let context = Context(source.shared.clone());
+    context.assigned(vec!["t[0]".to_owned()]);
+    source.shared.state().missing = Some(MISSING.to_owned());
+    // How long it waits, and what for.
+    let wait = async |source: &mut KafkaSource| {
+        let since = Instant::now();
+        loop {
+            match source.read(ROOM).await {
+                Ok(Read::Waiting) => assert_eq!(source.trouble().as_deref(), Some(MISSING)),
+                end => return (since.elapsed(), end),
+            }
+        }
+    };
+    let is_about = |waited: Duration, expected| waited >= expected && waited <= expected + 2 * IDLE_WAIT;
+    for _ in 0..2 {
+        let shared = source.shared.clone();
+        let record = Record::new(bytes::Bytes::new(), position(&source, 1), crate::document::Version::default());
+        let late = PATIENCE_WITH_A_PART - IDLE_WAIT;
+        let push = async {
+            tokio::time::sleep(late).await;
+            shared.handover.push(vec![record]);
+        };
+        let ((waited, read), ()) = tokio::join!(wait(&mut source), push);
+        assert!(matches!(read, Ok(Read::Records(_))) && waited == late, "{read:?} after {waited:?}");
+    }
+    let (waited, read) = wait(&mut source).await;
+    assert!(matches!(read, Ok(Read::Idle)) && is_about(waited, PATIENCE_WITH_A_PART), "{read:?} after {waited:?}");
+    let (waited, read) = wait(&mut source).await;
+    assert!(matches!(read, Ok(Read::Idle)) && waited <= IDLE_WAIT, "it stays the end: {read:?} after {waited:?}");
+
+    source.shared.state().assigned.clear();
+    assert_eq!(wait(&mut source).await.1.unwrap_err().to_string(), MISSING);
+    let (waited, read) = wait(&mut source).await;
+    assert!(read.is_err() && is_about(waited, PATIENCE), "with nothing else to read: {read:?} after {waited:?}");
+
+    source.shared.state().missing = None;
+    assert!(matches!(source.read(ROOM).await, Ok(Read::Waiting)));
+    assert_eq!(source.trouble(), None);
 }
 
 #[tokio::test]

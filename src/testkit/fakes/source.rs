@@ -24,6 +24,8 @@ struct Scripted {
     revoked: Mutex<Option<(u64, Arc<Partition>)>>,
     /// What it says of where its partition stands, without a record.
     noted: Mutex<Option<u64>>,
+    /// What it lacks.
+    lack: Mutex<Option<String>>,
     /// The partitions that need not be remembered any more.
     forgotten: Mutex<Vec<String>>,
     /// The most records of one read.
@@ -51,6 +53,7 @@ impl Script {
             partition: Mutex::new(partition()),
             revoked: Mutex::default(),
             noted: Mutex::default(),
+            lack: Mutex::default(),
             forgotten: Mutex::default(),
             at_once,
             ends,
@@ -87,6 +90,11 @@ impl Script {
     /// The next read says that its partition stands at this offset.
     pub fn note(&self, offset: u64) {
         *self.0.noted.lock() = Some(offset);
+    }
+
+    /// From now on it lacks this, or nothing: where it has no record, it waits.
+    pub fn lack(&self, lack: Option<&str>) {
+        *self.0.lack.lock() = lack.map(str::to_owned);
     }
 
     /// This partition need not be remembered any more.
@@ -179,7 +187,7 @@ impl ScriptSource {
             return Ok(Read::Finished);
         }
         tokio::time::sleep(IDLE_WAIT).await;
-        Ok(Read::Idle)
+        Ok(if script.lack.lock().is_some() { Read::Waiting } else { Read::Idle })
     }
 }
 
@@ -202,6 +210,10 @@ impl Source for ScriptSource {
 
     fn forgotten(&mut self) -> Vec<String> {
         std::mem::take(&mut self.script.0.forgotten.lock())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.script.0.lack.lock().clone()
     }
 
     fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {

@@ -109,7 +109,7 @@ async fn drain_into(source: &mut FileSource, kept: &mut Kept) -> Result<Vec<Reco
                 more.into_iter().map(|record| record.position).collect()
             }
             Read::Positions(positions) => positions,
-            Read::Idle | Read::Finished | Read::Revoked(_) => return Ok(records),
+            Read::Idle | Read::Waiting | Read::Finished | Read::Revoked(_) => return Ok(records),
         };
         kept.extend(committed.into_iter().map(|position| (position.partition.name.clone(), position)));
     }
