@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Resources;
 use super::build::{NamedSource, Sources, build};
-use super::watch::{Watching, watch};
+use super::monitor::{Monitoring, monitor};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
 use crate::index::actor::is_write;
 use crate::source::actor::Rest;
@@ -26,7 +26,7 @@ pub struct Generation {
     failures: mpsc::UnboundedReceiver<Failure>,
     pulse: Arc<Pulse>,
     ledger: Arc<Underway>,
-    _watching: Watching,
+    _monitoring: Monitoring,
 }
 
 /// Why a generation cannot go on.
@@ -66,8 +66,8 @@ impl Generation {
             let _ = failed.send(Failure::Stalled(stall));
         };
         // First: actors that nobody looks after must not begin.
-        let watching = watch(pulse.clone(), ledger.clone(), look_every, stalled);
-        let _watching = watching.map_err(|error| format!("no thread could be started: {error}"))?;
+        let monitoring = monitor(pulse.clone(), ledger.clone(), look_every, stalled);
+        let _monitoring = monitoring.map_err(|error| format!("no thread could be started: {error}"))?;
         let arbiter = Arbiter::new();
         let (started, start) = oneshot::channel();
         let (resources, beating) = (resources.clone(), pulse.clone());
@@ -78,7 +78,7 @@ impl Generation {
         });
         let sources =
             start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;
-        Ok(Self { arbiter, sources, failures, pulse, ledger, _watching })
+        Ok(Self { arbiter, sources, failures, pulse, ledger, _monitoring })
     }
 
     /// Waits until no source has anything left to do: nothing to read, and everything settled and committed. Answers what is

@@ -7,6 +7,7 @@ pub mod build;
 #[cfg(test)]
 mod fault_points;
 pub mod generation;
+mod monitor;
 pub mod reading;
 pub mod resources;
 #[cfg(test)]
@@ -15,7 +16,6 @@ pub mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod totals;
-mod watch;
 
 pub use build::NamedSource;
 pub use resources::Resources;

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::Resources;
 use super::build::NamedSource;
+use super::monitor::monitor;
 use super::supervisor::{Ending, RunOptions, supervise_sources};
-use super::watch::watch;
 use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse::{self, Call, Pulse};
 use crate::document::DocumentId;
@@ -186,8 +186,8 @@ fn a_write_that_hangs_on_its_thread_ends_the_run() {
 #[test]
 fn who_looks_on_ends_with_what_is_looked_at() {
     let pulse = Arc::<Pulse>::default();
-    let watching = watch(pulse.clone(), Arc::default(), pulse::EVERY, |stall| panic!("{stall}")).unwrap();
-    drop(watching);
+    let monitoring = monitor(pulse.clone(), Arc::default(), pulse::EVERY, |stall| panic!("{stall}")).unwrap();
+    drop(monitoring);
     while Arc::strong_count(&pulse) > 1 {
         std::thread::yield_now();
     }

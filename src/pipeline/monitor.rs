@@ -8,17 +8,17 @@ use std::time::Duration;
 use crate::actor::pulse::{Monitor, Pulse, Stall, Underway};
 
 /// Looks on until it is dropped.
-pub struct Watching(#[expect(dead_code, reason = "its drop is the signal to end")] mpsc::Sender<()>);
+pub struct Monitoring(#[expect(dead_code, reason = "its drop is the signal to end")] mpsc::Sender<()>);
 
 /// Looks every so often at an arbiter, at the calls of its actors and at those to the ledger. `stalled` is told what hangs, once.
-pub fn watch(
+pub fn monitor(
     pulse: Arc<Pulse>,
     ledger: Arc<Underway>,
     every: Duration,
     stalled: impl FnOnce(Stall) + Send + 'static,
-) -> io::Result<Watching> {
+) -> io::Result<Monitoring> {
     let (watching, ended) = mpsc::channel();
-    std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
+    std::thread::Builder::new().name("monitor".to_owned()).spawn(move || {
         let mut monitor = Monitor::default();
         while ended.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
             let mut underway = pulse.underway.calls();
@@ -28,5 +28,5 @@ pub fn watch(
             }
         }
     })?;
-    Ok(Watching(watching))
+    Ok(Monitoring(watching))
 }
