@@ -36,8 +36,8 @@ const SLOW_RETRY: Backoff =
 /// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
-/// So many failures for want of the provider's time cast doubt on the texts too: some providers tell a call that is too large for any minute
-/// to wait. It is more than a busy account comes to: each halving makes two calls of one.
+/// So many failures for want of the provider's time cast doubt on the texts too: some providers tell a call that is too large for any
+/// minute to wait. It is more than a busy account comes to: each halving makes two calls of one.
 const BUSY_DOUBT_AFTER: u32 = 8;
 
 /// A call that fails so often in a row while others succeed is told.
@@ -195,9 +195,9 @@ impl Caller<'_> {
         }
     }
 
-    /// Deals with a failure that is said to be of every call, which is never proof against a text. It may be of these alone all the same: the
-    /// account cannot pay for so many tokens, or no minute has room for them. Where a harmless text passes, they are parted, and one that is
-    /// alone waits behind the others.
+    /// Deals with a failure that is said to be of every call, which is never proof against a text. It may be of these alone all the same:
+    /// the account cannot pay for so many tokens, or no minute has room for them. Where a harmless text passes, they are parted, and one
+    /// that is alone waits behind the others.
     async fn said_of_all(
         &self,
         failure: ProviderError,

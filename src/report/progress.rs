@@ -50,7 +50,7 @@ pub struct Snapshot {
     pub hits: [u64; CacheTier::ALL.len()],
     /// Bytes left to read; `None` when no source that still reads knows.
     pub remaining: Option<u64>,
-    /// Sources that cannot be read, or not as a whole: name and reason.
+    /// Sources that cannot read: name and reason.
     pub failing: Vec<(String, String)>,
     /// What everything waits for because it fails, and why.
     pub awaited: Vec<(&'static str, String)>,

@@ -15,7 +15,7 @@ pub type SourceHandle = Handle<SourceStats>;
 pub struct SourceStats {
     /// What it is doing.
     pub state: SourceState,
-    /// What is wrong: why it is failing, or what of it cannot be read while it goes on with the rest.
+    /// What is wrong, while it is failing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What the source itself has to say, also while it reads: that its server cannot be reached, that it waits, or that it
@@ -81,11 +81,11 @@ impl SourceBoard {
 }
 
 impl SourceHandle {
-    /// What the source is doing now, unless it is failing, and what of it cannot be read meanwhile.
-    pub fn set_state(&self, state: SourceState, trouble: Option<&str>) {
+    /// What the source is doing now, unless it is failing.
+    pub fn set_state(&self, state: SourceState) {
         self.update(|stats| {
             stats.state = state;
-            stats.reason = trouble.map(str::to_owned);
+            stats.reason = None;
         });
     }
 
@@ -148,7 +148,7 @@ mod tests {
         api.failing("the disk is gone");
         file.failing("no such file");
         file.set_window(0, 0, Some(0));
-        file.set_state(SourceState::Finished, None);
+        file.set_state(SourceState::Finished);
         let snapshot = board.snapshot();
         let api = SourceStats {
             state: SourceState::Failing,

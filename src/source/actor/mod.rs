@@ -238,12 +238,11 @@ impl Ingestor {
         self.gauges.bytes.set(bytes as i64);
         self.wiring.board.set_window(open as u64, bytes as u64, state.reading.remaining);
         if state.reading.failing.is_none() {
-            let doing = match state.reading.end {
+            self.wiring.board.set_state(match state.reading.end {
                 End::Finished if open == 0 => SourceState::Finished,
                 End::Idle if open == 0 => SourceState::Idle,
                 _ => SourceState::Reading,
-            };
-            self.wiring.board.set_state(doing, state.reading.trouble.as_deref());
+            });
         }
         let rest = self.rest();
         self.wiring.rest.send_if_modified(|before| {
