@@ -124,8 +124,8 @@ impl Openai {
         }
     }
 
-    /// Whether calls carry another key from now on than this one did, because its file was written anew. What is wrong with the file is told
-    /// when the process starts again: the refusal says more of this call.
+    /// Whether calls carry another key from now on than this one did, because its file was written anew. What is wrong with the file is
+    /// told when the process starts again: the refusal says more of this call.
     async fn has_another_key_than(&self, refused: &Endpoint) -> bool {
         if self.settings.api_key_file.is_none() {
             return false;
