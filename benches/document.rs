@@ -9,6 +9,8 @@ use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::mapping::{Mapped, Mapper};
 use vectide::document::template::Template;
 use vectide::document::{Change, Document, Version};
+use vectide::embed::Provider;
+use vectide::embed::builtin::Builtin;
 use vectide::settings::chunking::TextFormat;
 use vectide::settings::{ChunkingSettings, DocumentSettings};
 
@@ -66,6 +68,8 @@ fn document(c: &mut Criterion) {
     group.bench_function("metadata", |b| b.iter(|| template.metadata(black_box(&merged))));
     let text = template.render(&merged).expect("it renders").expect("nothing is missing");
     let fingerprinter = Fingerprinter::new("openai/text-embedding-3-small/1536");
+    let tokenizer = Builtin::new().tokenizer().expect("the built-in model has one");
+    group.bench_function("word pieces", |b| b.iter(|| tokenizer.count(black_box(&text))));
     group.bench_function("fingerprint", |b| b.iter(|| fingerprinter.of(black_box(&text))));
     group.finish();
 }

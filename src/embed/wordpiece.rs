@@ -8,8 +8,8 @@
 //! in no piece of the vocabulary parts words too.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
+use foldhash::fast::RandomState;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -26,7 +26,7 @@ pub struct Vocabulary {
 
 #[derive(Default)]
 struct Pieces {
-    rows: HashMap<&'static [u8], u32, BuildHasherDefault<PieceHasher>>,
+    rows: HashMap<&'static [u8], u32, RandomState>,
     /// Bytes of the longest piece.
     longest: usize,
 }
@@ -134,34 +134,6 @@ fn is_dropped(c: char) -> bool {
 /// Chinese characters are words of their own.
 fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2fa1f}')
-}
-
-/// A multiplicative hash, eight bytes a step: the keys are a fixed vocabulary, so nobody can choose them to collide, and the standard
-/// library's hash would take most of the time of an embedding.
-#[derive(Default)]
-struct PieceHasher(u64);
-
-impl Hasher for PieceHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        let (eights, rest) = bytes.as_chunks::<8>();
-        eights.iter().for_each(|eight| self.write_u64(u64::from_le_bytes(*eight)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        self.write_u64(u64::from_le_bytes(last));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        self.write_u64(number as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        // The product's high bits are the mixed ones, and the map takes its place from the low.
-        self.0.rotate_left(26)
-    }
 }
 
 #[cfg(test)]
