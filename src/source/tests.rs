@@ -677,6 +677,41 @@ fn a_source_that_ends_long_after_its_last_record_is_told_of_its_settling_and_res
 }
 
 #[test]
+fn what_a_source_that_reads_on_could_not_be_told_it_is_told_again_with_what_came_behind() {
+    World::run(1, async |world| {
+        let script = Script::with(events(0..2).iter().map(String::as_str), 4, false);
+        let mut stage = Stage::new(&world, &script).await;
+        let mut open = stage.arrived(&world).await;
+        script.deafen(5);
+        settle(open.drain(..1));
+        tokio::time::sleep(2 * IDLE_WAIT).await;
+        assert_eq!((stage.committed(), stage.shown().state), (1, SourceState::Failing));
+        settle(open);
+        stage.waits_for(|rest| *rest == Rest::Quiet).await;
+        assert_eq!(script.told(), [1, 2]);
+    });
+}
+
+#[test]
+fn what_a_source_that_ended_could_not_be_told_it_is_told_again_unless_it_stops() {
+    for (stops, told) in [(false, vec![2]), (true, vec![])] {
+        World::run(1, async |world| {
+            let script = script(&events(0..2));
+            let mut stage = Stage::new(&world, &script).await;
+            let open = stage.arrived(&world).await;
+            if stops {
+                stage.ingestor.send(StopReading).await.unwrap();
+            }
+            script.deafen(1);
+            settle(open);
+            stage.waits_for(|rest| *rest == Rest::Quiet).await;
+            world.rest().await;
+            assert_eq!(script.told(), told);
+        });
+    }
+}
+
+#[test]
 fn a_source_that_cannot_be_read_is_tried_again_and_told_as_failing() {
     World::run(1, async |world| {
         let script = script(&events(0..1));

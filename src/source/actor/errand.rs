@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::whereabouts::Feed;
+use super::feed::Feed;
 use crate::actor::guard;
 use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
@@ -25,10 +25,10 @@ pub(super) enum Said {
     Refused(Refusal),
 }
 
-/// A source that comes back from a read, what it could not be told, and what it gave.
+/// A source that comes back from a read, how many positions it was told, and what it gave.
 pub(super) struct ReadOutcome {
     pub(super) feed: Feed,
-    pub(super) untold: Vec<Position>,
+    pub(super) told: usize,
     pub(super) found: Result<Found, SourceError>,
 }
 
@@ -61,11 +61,15 @@ pub(super) struct Errand {
 
 impl Errand {
     pub(super) async fn run(mut self) -> ReadOutcome {
-        let found = self.read().await;
-        ReadOutcome { feed: self.feed, untold: self.untold, found }
+        let (told, found) = match self.prepare().await {
+            Ok(()) => (self.untold.len(), self.read().await),
+            Err(error) => (0, Err(error)),
+        };
+        ReadOutcome { feed: self.feed, told, found }
     }
 
-    async fn read(&mut self) -> Result<Found, SourceError> {
+    /// Opens the source if need be, and tells it what was committed.
+    async fn prepare(&mut self) -> Result<(), SourceError> {
         if !self.feed.opened {
             let name = self.name.clone();
             let committed = patiently(&self.ledger, move |ledger| ledger.positions(&name)).await;
@@ -74,8 +78,11 @@ impl Errand {
         }
         if !self.untold.is_empty() {
             self.feed.source.committed(&self.untold).await?;
-            self.untold.clear();
         }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<Found, SourceError> {
         let read = self.feed.source.read(self.room).await;
         // Before what was read is on its way: it may be of a partition that has the name of one that was forgotten.
         let forgotten = self.feed.source.forgotten();

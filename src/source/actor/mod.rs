@@ -3,13 +3,13 @@
 
 mod burial;
 mod errand;
+mod feed;
 mod isolation;
 mod reading;
 mod redelivery;
 mod repeats;
 mod settling;
 mod trial;
-mod whereabouts;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Ingestor;
 use super::errand::{Errand, Found, ReadOutcome, Said};
-use super::whereabouts::{Feed, Out, Whereabouts};
+use super::feed::Feed;
 use crate::actor::backoff::Backoff;
 use crate::source::{Position, Record, Room, Source, SourceError};
 
@@ -21,7 +21,8 @@ const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::f
 
 /// The source, and what its reads said.
 pub(super) struct Reading {
-    pub(super) source: Whereabouts,
+    /// `None` while it is away: it does one thing at a time, and after a failure it is left alone for a while.
+    pub(super) feed: Option<Feed>,
     /// Why it could not be read the last times.
     pub(super) failing: Option<Failing>,
     /// See [`Source::trouble`].
@@ -31,7 +32,7 @@ pub(super) struct Reading {
     pub(super) end: End,
     /// Read and not yet admitted.
     records: Vec<(Record, Said)>,
-    /// Committed and not yet told to the source.
+    /// Committed and not told to the source yet, or being told just now.
     pub(super) untold: Vec<Position>,
     /// Whether it is going to look after itself, if it is not read until then.
     is_watch_set: bool,
@@ -54,7 +55,7 @@ pub(super) enum End {
 impl Reading {
     pub(super) fn of(source: Box<dyn Source>) -> Self {
         Self {
-            source: Whereabouts::Here(Feed::of(source)),
+            feed: Some(Feed::of(source)),
             failing: None,
             trouble: None,
             remaining: None,
@@ -67,7 +68,7 @@ impl Reading {
 
     /// Whether the source knows all that was committed.
     pub(super) fn is_told(&self) -> bool {
-        self.untold.is_empty() && !self.source.is_being_told()
+        self.untold.is_empty()
     }
 }
 
@@ -75,7 +76,8 @@ impl Ingestor {
     /// Whether the source is here, open, and to be read again.
     fn reads_on(&self) -> bool {
         let state = &self.state;
-        state.reading.source.is_open() && !state.stopping && !state.closed && state.reading.end != End::Finished
+        let is_open = state.reading.feed.as_ref().is_some_and(|feed| feed.opened);
+        is_open && !state.stopping && !state.closed && state.reading.end != End::Finished
     }
 
     /// Lets the source look after itself while it is not read.
@@ -89,7 +91,7 @@ impl Ingestor {
             if !ingestor.reads_on() {
                 return;
             }
-            let Some(mut feed) = ingestor.state.reading.source.send(Out::Watching) else { return };
+            let Some(mut feed) = ingestor.state.reading.feed.take() else { return };
             let watch = async move {
                 let watched = feed.source.watch().await;
                 (feed, watched)
@@ -98,7 +100,7 @@ impl Ingestor {
                 ingestor.hear(&feed);
                 match watched {
                     Ok(()) => {
-                        ingestor.state.reading.source.back(feed);
+                        ingestor.state.reading.feed = Some(feed);
                         ingestor.drive(ctx);
                     }
                     Err(error) => ingestor.pause_reading(feed, &error, ctx),
@@ -117,11 +119,11 @@ impl Ingestor {
         }
         let Some(room) = state.window.room() else { return };
         let reading = &mut state.reading;
-        let Some(feed) = reading.source.send(Out::Reading { tells: !reading.untold.is_empty() }) else { return };
+        let Some(feed) = reading.feed.take() else { return };
         let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
         let errand = Errand {
             feed,
-            untold: std::mem::take(&mut reading.untold),
+            untold: reading.untold.clone(),
             room,
             name: self.wiring.name.clone(),
             ledger: self.wiring.ledger.clone(),
@@ -142,17 +144,17 @@ impl Ingestor {
     }
 
     fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
-        let ReadOutcome { feed, untold, found } = outcome;
+        let ReadOutcome { feed, told, found } = outcome;
         self.hear(&feed);
         let state = &mut self.state;
         let reading = &mut state.reading;
         let remaining = feed.source.remaining_bytes();
-        reading.untold.splice(0..0, untold);
+        reading.untold.drain(..told);
         match found {
             // What was read is not admitted: it is not committed either, and will be read again.
-            _ if state.stopping => reading.source.back(feed),
+            _ if state.stopping => reading.feed = Some(feed),
             Ok(found) => {
-                reading.source.back(feed);
+                reading.feed = Some(feed);
                 // While it waits, it may be for what it failed for.
                 if !matches!(found, Found::Waiting) {
                     reading.failing = None;
@@ -193,10 +195,9 @@ impl Ingestor {
             tracing::warn!(source = %self.wiring.name, %error, "source cannot be read; trying again");
         }
         reading.failing = Some(Failing { times, reason: format!("source {}: {error}", self.wiring.name) });
-        reading.source = Whereabouts::Out(Out::Pausing);
         self.wiring.board.failing(&error.to_string());
         ctx.run_later(READ_RETRY.delay(times, fastrand::f64()), move |ingestor, ctx| {
-            ingestor.state.reading.source.back(feed);
+            ingestor.state.reading.feed = Some(feed);
             ingestor.drive(ctx);
         });
     }

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::Ingestor;
 use super::reading::End;
-use super::whereabouts::Out;
 use crate::ledger::patience::patiently;
 use crate::source::{OnCommit, Position};
 use crate::telemetry::Outcome;
@@ -99,21 +98,19 @@ impl Ingestor {
         if reads_on || reading.untold.is_empty() {
             return;
         }
-        let Some(mut feed) = reading.source.send(Out::Telling) else { return };
-        let untold = std::mem::take(&mut reading.untold);
+        let Some(mut feed) = reading.feed.take() else { return };
+        let untold = reading.untold.clone();
         let tell = async move {
             let told = feed.source.committed(&untold).await;
-            (feed, untold, told)
+            (feed, untold.len(), told)
         };
-        ctx.spawn(tell.into_actor(self).map(|(feed, untold, told), ingestor, ctx| match told {
-            Err(error) if !ingestor.state.stopping => {
-                ingestor.state.reading.untold.splice(0..0, untold);
-                ingestor.pause_reading(feed, &error, ctx);
-            }
+        ctx.spawn(tell.into_actor(self).map(|(feed, count, told), ingestor, ctx| match told {
+            Err(error) if !ingestor.state.stopping => ingestor.pause_reading(feed, &error, ctx),
             // One that stops finds out after the next start.
             _ => {
-                ingestor.state.reading.source.back(feed);
-                ingestor.state.reading.failing = None;
+                let reading = &mut ingestor.state.reading;
+                reading.untold.drain(..count);
+                (reading.feed, reading.failing) = (Some(feed), None);
                 ingestor.drive(ctx);
             }
         }));

@@ -36,6 +36,8 @@ struct Scripted {
     opened: Mutex<Vec<Vec<Position>>>,
     given: Mutex<Vec<u64>>,
     told: Mutex<Vec<u64>>,
+    /// How many times more it fails when it is told.
+    deaf: AtomicUsize,
     watched: AtomicUsize,
 }
 
@@ -61,6 +63,7 @@ impl Script {
             opened: Mutex::default(),
             given: Mutex::default(),
             told: Mutex::default(),
+            deaf: AtomicUsize::default(),
             watched: AtomicUsize::default(),
         }))
     }
@@ -126,6 +129,11 @@ impl Script {
     /// The offsets that it was told are committed, in order.
     pub fn told(&self) -> Vec<u64> {
         self.0.told.lock().clone()
+    }
+
+    /// The next so many times that it is to be told what is committed, it fails.
+    pub fn deafen(&self, times: usize) {
+        self.0.deaf.store(times, Ordering::SeqCst);
     }
 
     /// How often it looked after itself.
@@ -204,6 +212,10 @@ impl Source for ScriptSource {
     }
 
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
+        let is_deaf = self.script.0.deaf.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |times| times.checked_sub(1));
+        if is_deaf.is_ok() {
+            return async { Err(SourceError("the script is told to be deaf".into())) }.boxed();
+        }
         self.script.0.told.lock().extend(positions.iter().map(|position| position.offset));
         async { Ok(()) }.boxed()
     }
