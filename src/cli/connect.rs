@@ -79,7 +79,7 @@ async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Templa
     let size = source.remaining_bytes().map(|size| format!("{} to read", bytes(size)));
     let room = Room { records: 1, bytes: 1 };
     let first = match source.read(room).await.map_err(told)? {
-        Read::Finished | Read::Idle | Read::Waiting | Read::Positions(_) | Read::Revoked(_) => {
+        Read::Finished | Read::Idle | Read::Waiting | Read::Positions(_) | Read::Revoked(_) | Read::Forgotten(_) => {
             "no record yet".to_owned()
         }
         Read::Records(records) => match records.first() {

@@ -92,6 +92,10 @@ pub enum Read {
     /// These partitions are read by someone else from now on: what was given of them and is not settled is let go. Should one
     /// come back, it is given again from its committed position.
     Revoked(Vec<Arc<Partition>>),
+    /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted, and the source is read
+    /// again at once. Each is said once, and before anything is given under its name again. A position of one that is still on its way is
+    /// kept again when it is committed; so say the name again when the source is opened with it and it is still gone.
+    Forgotten(Vec<String>),
     /// Nothing now, and neither an end nor a failure yet: the source waits for what it lacks, or for others. Said now and then, so that it
     /// is asked what troubles it.
     Waiting,
@@ -133,13 +137,6 @@ pub trait Source: Send + 'static {
     /// Told when positions were committed in the ledger, newest per partition: a journal may drop what lies before.
     fn committed(&mut self, _positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
         async { Ok(()) }.boxed()
-    }
-
-    /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted. Asked after every read;
-    /// each is told once. A position of one that is still on its way is kept again when it is committed; so tell the name again when the
-    /// source is opened with it and it is still gone.
-    fn forgotten(&mut self) -> Vec<String> {
-        Vec::new()
     }
 
     /// Called about every second while nothing is read, for want of room, say: for what may be gone by the time there is.

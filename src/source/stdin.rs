@@ -214,7 +214,7 @@ mod tests {
             Read::Records(records) => Some(records.iter().map(|record| record.payload.to_vec()).collect()),
             Read::Finished => None,
             Read::Idle | Read::Waiting => panic!("a pipe that is open may have more at any time"),
-            Read::Positions(_) | Read::Revoked(_) => panic!("a pipe is one partition"),
+            Read::Positions(_) | Read::Revoked(_) | Read::Forgotten(_) => panic!("a pipe is one partition"),
         }
     }
 

@@ -82,9 +82,7 @@ async fn read(path: &Path, pieces: &[(usize, usize, bool)]) -> (Vec<Seen>, Optio
                     source = open(path, vec![last]).await;
                 }
             }
-            Ok(Read::Idle | Read::Waiting | Read::Finished | Read::Positions(_) | Read::Revoked(_)) => {
-                return (seen, None);
-            }
+            Ok(_) => return (seen, None),
             Err(error) => return (seen, Some(error.to_string())),
         }
     }

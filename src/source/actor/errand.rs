@@ -83,20 +83,21 @@ impl Errand {
     }
 
     async fn read(&mut self) -> Result<Found, SourceError> {
-        let read = self.feed.source.read(self.room).await;
-        // Before what was read is on its way: it may be of a partition that has the name of one that was forgotten.
-        let forgotten = self.feed.source.forgotten();
-        if !forgotten.is_empty() {
-            let name = self.name.clone();
-            patiently(&self.ledger, move |ledger| ledger.forget_partitions(&name, &forgotten)).await;
-        }
-        match read? {
-            Read::Waiting => Ok(Found::Waiting),
-            Read::Idle => Ok(Found::Idle),
-            Read::Finished => Ok(Found::Finished),
-            Read::Positions(positions) => Ok(Found::Positions(positions)),
-            Read::Revoked(partitions) => Ok(Found::Revoked(partitions)),
-            Read::Records(records) => Ok(Found::Records(self.understand(records).await)),
+        loop {
+            return Ok(match self.feed.source.read(self.room).await? {
+                // Before what is read next is on its way: it may be of a partition that has the name of one of these.
+                Read::Forgotten(partitions) => {
+                    let name = self.name.clone();
+                    patiently(&self.ledger, move |ledger| ledger.forget_partitions(&name, &partitions)).await;
+                    continue;
+                }
+                Read::Waiting => Found::Waiting,
+                Read::Idle => Found::Idle,
+                Read::Finished => Found::Finished,
+                Read::Positions(positions) => Found::Positions(positions),
+                Read::Revoked(partitions) => Found::Revoked(partitions),
+                Read::Records(records) => Found::Records(self.understand(records).await),
+            });
         }
     }
 

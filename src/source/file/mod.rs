@@ -48,7 +48,6 @@ pub struct FileSource {
     next_look: Instant,
     remaining: Option<u64>,
     trouble: Option<String>,
-    forgotten: Vec<String>,
 }
 
 enum Reader {
@@ -56,23 +55,11 @@ enum Reader {
     Follow(Box<Follow>),
 }
 
-/// What a step gave, how many bytes were left behind it, what cannot be read, and which names were forgotten.
+/// What one look at the files gave, how many bytes were left behind it, and what cannot be read.
 struct Answer {
-    step: Result<Step, SourceError>,
+    read: Result<Read, SourceError>,
     remaining: u64,
     trouble: Option<String>,
-    forgotten: Vec<String>,
-}
-
-/// What one look at the files gave.
-enum Step {
-    Records(Vec<super::Record>),
-    /// See [`Read::Positions`].
-    Positions(Vec<Position>),
-    /// Something is there that cannot be read just yet.
-    Waiting,
-    Nothing,
-    Finished,
 }
 
 impl FileSource {
@@ -88,28 +75,21 @@ impl FileSource {
     }
 
     fn of(reader: Reader) -> Self {
-        Self {
-            reader: Blocking::new(reader),
-            next_look: Instant::now(),
-            remaining: None,
-            trouble: None,
-            forgotten: Vec::new(),
-        }
+        Self { reader: Blocking::new(reader), next_look: Instant::now(), remaining: None, trouble: None }
     }
 
     async fn step(
         &mut self,
-        work: impl FnOnce(&mut Reader) -> Result<Step, SourceError> + Send + 'static,
-    ) -> Result<Step, SourceError> {
+        work: impl FnOnce(&mut Reader) -> Result<Read, SourceError> + Send + 'static,
+    ) -> Result<Read, SourceError> {
         let answer = self.reader.run(|reader| {
-            let step = work(reader);
-            Answer { step, remaining: reader.remaining(), trouble: reader.trouble(), forgotten: reader.forgotten() }
+            let read = work(reader);
+            Answer { read, remaining: reader.remaining(), trouble: reader.trouble() }
         });
-        let Answer { step, remaining, trouble, forgotten } = answer.await?;
+        let Answer { read, remaining, trouble } = answer.await?;
         self.remaining = Some(remaining);
         self.trouble = trouble;
-        self.forgotten.extend(forgotten);
-        step
+        read
     }
 }
 
@@ -121,7 +101,7 @@ impl Reader {
         }
     }
 
-    fn step(&mut self, room: Room, now: Instant) -> Result<Step, SourceError> {
+    fn step(&mut self, room: Room, now: Instant) -> Result<Read, SourceError> {
         match self {
             Self::Once(once) => once.step(room),
             Self::Follow(follow) => Ok(follow.step(room, now)),
@@ -142,13 +122,6 @@ impl Reader {
         }
     }
 
-    fn forgotten(&mut self) -> Vec<String> {
-        match self {
-            Self::Once(once) => once.forgotten(),
-            Self::Follow(follow) => follow.forgotten(),
-        }
-    }
-
     fn trouble(&self) -> Option<String> {
         match self {
             // A read fails when nothing else is left.
@@ -162,7 +135,7 @@ impl Source for FileSource {
     /// Looks for the files.
     fn open(&mut self, committed: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
         let now = Instant::now();
-        self.step(move |reader| reader.open(&committed, now).map(|()| Step::Nothing))
+        self.step(move |reader| reader.open(&committed, now).map(|()| Read::Idle))
             .map(|opened| opened.map(drop))
             .boxed()
     }
@@ -174,25 +147,19 @@ impl Source for FileSource {
                 sleep_until(self.next_look).await;
                 let now = Instant::now();
                 match self.step(move |reader| reader.step(room, now)).await? {
-                    Step::Records(records) => return Ok(Read::Records(records)),
-                    Step::Positions(positions) => return Ok(Read::Positions(positions)),
-                    Step::Finished => return Ok(Read::Finished),
-                    step => {
+                    nothing @ (Read::Idle | Read::Waiting) => {
                         self.next_look = now + POLL;
                         // What waits for something that cannot be looked at may wait for long.
-                        let is_waiting = matches!(step, Step::Waiting) && self.trouble.is_none();
+                        let is_waiting = matches!(nothing, Read::Waiting) && self.trouble.is_none();
                         if now >= idle && !is_waiting {
                             return Ok(Read::Idle);
                         }
                     }
+                    read => return Ok(read),
                 }
             }
         }
         .boxed()
-    }
-
-    fn forgotten(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.forgotten)
     }
 
     /// Followed files may be rotated away meanwhile.
@@ -200,7 +167,7 @@ impl Source for FileSource {
         let now = Instant::now();
         let watch = move |reader: &mut Reader| {
             reader.watch(now);
-            Ok(Step::Nothing)
+            Ok(Read::Idle)
         };
         self.step(watch).map(|watched| watched.map(drop)).boxed()
     }

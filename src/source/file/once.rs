@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::Step;
 use super::content::{Content, Mark};
 use super::gone;
 use super::identity::{Detail, Identity, Progress};
@@ -15,7 +14,7 @@ use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
 use crate::source::place::{self, Place};
-use crate::source::{Partition, Position, Room, SourceError};
+use crate::source::{Partition, Position, Read, Room, SourceError};
 
 /// The files of one source, each read once.
 pub(super) struct Once {
@@ -28,7 +27,7 @@ pub(super) struct Once {
     current: Option<Open>,
     /// What could not be read or looked at, to be tried again and told when the others are done.
     failed: Vec<(PathBuf, String)>,
-    /// The names of files that are gone, to be told.
+    /// The names of files that are gone, to be told before anything is read.
     forgotten: Vec<String>,
 }
 
@@ -79,13 +78,11 @@ impl Once {
         }
     }
 
-    /// The names that were forgotten since the last call.
-    pub fn forgotten(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.forgotten)
-    }
-
     /// The next records, as many as there is room for.
-    pub fn step(&mut self, room: Room) -> Result<Step, SourceError> {
+    pub fn step(&mut self, room: Room) -> Result<Read, SourceError> {
+        if !self.forgotten.is_empty() {
+            return Ok(Read::Forgotten(std::mem::take(&mut self.forgotten)));
+        }
         let mut batch = Batch::new(room);
         while !batch.is_full() {
             if self.current.is_none() && !self.open_next() {
@@ -105,7 +102,7 @@ impl Once {
             }
         }
         match batch.records() {
-            Some(records) => Ok(Step::Records(records)),
+            Some(records) => Ok(Read::Records(records)),
             None => self.finish(),
         }
     }
@@ -189,9 +186,9 @@ impl Once {
     }
 
     /// All is read, or what could not be is told and queued again. A file that is gone by then needs no reading any more.
-    fn finish(&mut self) -> Result<Step, SourceError> {
+    fn finish(&mut self) -> Result<Read, SourceError> {
         if self.failed.is_empty() {
-            return Ok(Step::Finished);
+            return Ok(Read::Finished);
         }
         let failed = std::mem::take(&mut self.failed);
         if let Err(error) = self.scan(Some(&failed)) {

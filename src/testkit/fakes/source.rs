@@ -167,6 +167,10 @@ impl ScriptSource {
             self.next = usize::try_from(back_at).unwrap_or(usize::MAX);
             return Ok(Read::Revoked(vec![gone]));
         }
+        let forgotten = std::mem::take(&mut *script.forgotten.lock());
+        if !forgotten.is_empty() {
+            return Ok(Read::Forgotten(forgotten));
+        }
         let partition = script.partition.lock().clone();
         if let Some(offset) = script.noted.lock().take() {
             return Ok(Read::Positions(vec![Position { partition, offset, ordinal: offset }]));
@@ -218,10 +222,6 @@ impl Source for ScriptSource {
         }
         self.script.0.told.lock().extend(positions.iter().map(|position| position.offset));
         async { Ok(()) }.boxed()
-    }
-
-    fn forgotten(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.script.0.forgotten.lock())
     }
 
     fn trouble(&self) -> Option<String> {

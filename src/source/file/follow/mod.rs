@@ -26,13 +26,12 @@ use self::followed::Followed;
 use self::known::Known;
 use self::sight::Sight;
 use self::taken::Taken;
-use super::Step;
 use super::identity::FileId;
 use super::scan::{Found, Seen, cannot_read, scan};
 use super::walk::may_hold_more;
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
-use crate::source::{IDLE_WAIT, Position, Room, SourceError};
+use crate::source::{IDLE_WAIT, Position, Read, Room, SourceError};
 
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
 /// the last of them.
@@ -67,7 +66,7 @@ pub(super) struct Follow {
     scanned: Option<Instant>,
     /// Positions of files that are gone, to be told before anything more is read.
     news: Vec<Position>,
-    /// The names of files that are gone, to be told.
+    /// The names of files that are gone, to be told before that.
     forgotten: Vec<String>,
 }
 
@@ -105,34 +104,36 @@ impl Follow {
     }
 
     /// The next records, as many as there is room for.
-    pub fn step(&mut self, room: Room, now: Instant) -> Step {
+    pub fn step(&mut self, room: Room, now: Instant) -> Read {
         // Before another file gives records under the name of one that is gone: their positions are its own then.
-        if !self.news.is_empty() {
-            return Step::Positions(std::mem::take(&mut self.news));
+        if let Some(news) = self.news_of_gone() {
+            return news;
         }
         let mut batch = Batch::new(room);
         // The older first: what is there of a file that was rotated comes before its successor.
         self.read(&mut batch);
         let is_due = self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY);
-        if is_due && self.scan(now) && self.news.is_empty() {
+        if is_due && self.scan(now) && self.forgotten.is_empty() && self.news.is_empty() {
             self.read(&mut batch);
         }
-        match batch.records() {
-            Some(records) => Step::Records(records),
-            None if !self.news.is_empty() => Step::Positions(std::mem::take(&mut self.news)),
-            None if !self.waiting.is_empty() => Step::Waiting,
-            None => Step::Nothing,
+        if let Some(records) = batch.records() {
+            return Read::Records(records);
         }
+        let nothing = if self.waiting.is_empty() { Read::Idle } else { Read::Waiting };
+        self.news_of_gone().unwrap_or(nothing)
+    }
+
+    /// What is to be told of files that are gone.
+    fn news_of_gone(&mut self) -> Option<Read> {
+        if !self.forgotten.is_empty() {
+            return Some(Read::Forgotten(std::mem::take(&mut self.forgotten)));
+        }
+        (!self.news.is_empty()).then(|| Read::Positions(std::mem::take(&mut self.news)))
     }
 
     /// Opens what is there and was not, while nothing is read.
     pub fn watch(&mut self, now: Instant) {
         self.scan(now);
-    }
-
-    /// The names that were forgotten since the last call.
-    pub fn forgotten(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.forgotten)
     }
 
     /// What cannot be read now.
@@ -406,7 +407,7 @@ mod tests {
         fs::write(path("old.jsonl"), "{}\n").unwrap();
         fs::write(path("new.jsonl"), "{}\n").unwrap();
         let mut given = |after: Duration| match follow.step(Room { records: 10, bytes: 1000 }, opened + after) {
-            Step::Records(records) => records.iter().map(|record| record.position.partition.name.clone()).collect(),
+            Read::Records(records) => records.iter().map(|record| record.position.partition.name.clone()).collect(),
             _ => Vec::new(),
         };
         assert_eq!(given(SCAN_EVERY / 2), [path("old.jsonl").display().to_string()]);

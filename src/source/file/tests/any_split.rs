@@ -14,7 +14,7 @@ async fn in_pieces(folder: &Folder, name: &str, pieces: &[(usize, usize, bool)])
                 assert!(more.len() == 1 || more.iter().map(|record| record.payload.len()).sum::<usize>() <= bytes);
                 records.extend(more);
             }
-            Read::Idle | Read::Waiting | Read::Finished | Read::Positions(_) | Read::Revoked(_) => return records,
+            _ => return records,
         }
         if reopen {
             source = folder.open(name, positions(&records)).await;

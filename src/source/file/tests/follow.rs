@@ -1,7 +1,7 @@
 use tokio::time::Instant;
 
 use super::super::follow::{Descriptors, Follow, GRACE, NAME_HELD};
-use super::super::{POLL, Reader, Step};
+use super::super::{POLL, Reader};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -225,8 +225,8 @@ async fn a_file_that_is_gone_and_written_to_without_end_keeps_its_name_from_no_o
         let mut kept = Kept::new();
         let mut look = |after| {
             let (given, committed) = match follow.step(ROOM, opened + after) {
-                Step::Records(records) => (texts(&records).join(" "), positions(&records)),
-                Step::Positions(gone) => (String::new(), gone),
+                Read::Records(records) => (texts(&records).join(" "), positions(&records)),
+                Read::Positions(gone) => (String::new(), gone),
                 _ => Default::default(),
             };
             kept.extend(committed.into_iter().map(|last| (last.partition.name.clone(), last)));
@@ -319,7 +319,7 @@ async fn a_file_that_is_gone_and_grows_between_a_read_and_the_next_look_gives_it
         assert!(now <= seen_to_go + NAME_HELD + POLL, "it has its name still");
         late.write_all(b"{late}\n").unwrap();
         // No look at the folder is due: this reads, and the next look finds more.
-        let Step::Records(records) = follow.step(ROOM, now) else { panic!("it is read on") };
+        let Read::Records(records) = follow.step(ROOM, now) else { panic!("it is read on") };
         given.extend(texts(&records).into_iter().map(str::to_owned));
         late.write_all(b"{late}\n").unwrap();
         now += POLL;

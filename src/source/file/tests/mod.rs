@@ -109,6 +109,10 @@ async fn drain_into(source: &mut FileSource, kept: &mut Kept) -> Result<Vec<Reco
                 more.into_iter().map(|record| record.position).collect()
             }
             Read::Positions(positions) => positions,
+            Read::Forgotten(names) => {
+                names.iter().for_each(|name| assert!(kept.remove(name).is_some(), "`{name}` is not kept any more"));
+                continue;
+            }
             Read::Idle | Read::Waiting | Read::Finished | Read::Revoked(_) => return Ok(records),
         };
         kept.extend(committed.into_iter().map(|position| (position.partition.name.clone(), position)));
