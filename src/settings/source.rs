@@ -39,8 +39,7 @@ pub struct FileSettings {
     /// starts, and must be complete then: write one under a hidden name and rename it.
     pub path: String,
     /// The format, for files whose ending does not tell; one that tells goes before it. When it is corrected, the files that
-    /// were read as something else are read anew; not one that an older Vectide read, which did not note the format, and that gave
-    /// nothing since.
+    /// were read as something else are read anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
     /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.

@@ -42,9 +42,8 @@ pub(super) struct Identity {
     /// The SHA-256 of its first `head_bytes` bytes.
     head: String,
     head_bytes: u64,
-    /// What it was read as. Data folders of before do not say.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    format: Option<FileFormat>,
+    /// What it was read as.
+    format: FileFormat,
     /// What was read last of a file that is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tail: Option<Tail>,
@@ -120,7 +119,7 @@ impl Identity {
             modified: modified(&metadata),
             head: hash(&head),
             head_bytes,
-            format: Some(format),
+            format,
             tail: None,
         })
     }
@@ -142,7 +141,7 @@ impl Identity {
     /// Whether nothing was written to the file in between, no other took its place, and it is read as it was.
     pub fn is_unchanged(&self, now: &Self) -> bool {
         self.id.may_be(now.id)
-            && self.may_be_read_as(now.format)
+            && self.format == now.format
             && self.size == now.size
             && self.modified == now.modified
             && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
@@ -151,16 +150,10 @@ impl Identity {
     /// Whether the open file is this one, grown or not, and read as it was.
     pub fn is_same_file(&self, file: &File, format: FileFormat) -> io::Result<bool> {
         let metadata = file.metadata()?;
-        // Data folders of before do not say when a file was made.
         let made = metadata.created().ok().map(nanos);
         let is_made_anew = self.born.zip(made).is_some_and(|(before, now)| before != now);
-        let may_be = self.id.may_be(FileId::of(&metadata)) && !is_made_anew && self.may_be_read_as(Some(format));
+        let may_be = self.id.may_be(FileId::of(&metadata)) && !is_made_anew && self.format == format;
         Ok(may_be && self.holds(file)?)
-    }
-
-    /// Whether what was read is worth anything when it is read as this from now on.
-    fn may_be_read_as(&self, format: Option<FileFormat>) -> bool {
-        self.format.is_none() || self.format == format
     }
 
     /// Whether what was read is still in the open file, as far as its beginning and what was read last tell.
@@ -273,22 +266,15 @@ mod tests {
 
     #[test]
     fn what_a_ledger_keeps_of_a_file_is_read_and_written_as_before() {
-        let kept = |format: &str| {
-            let begin = r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"#;
-            let end = r#""tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#;
-            format!("{begin}{format}{end}")
-        };
-        for (kept, formats) in [(kept(""), [true, true]), (kept(r#""format":"csv","#), [true, false])] {
-            let progress: Progress = serde_json::from_str(&kept).unwrap();
-            assert_eq!(progress.mark, Mark { offset: 11, ordinal: 12 });
-            assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
-            let may_be =
-                [FileFormat::Csv, FileFormat::Jsonl].map(|format| progress.identity.may_be_read_as(Some(format)));
-            assert_eq!(may_be, formats, "{kept}");
-            let detail =
-                Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress], gone: false };
-            let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
-            assert_eq!(read.earlier, detail.earlier);
-        }
+        let kept = concat!(
+            r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"format":"csv","#,
+            r#""tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#
+        );
+        let progress: Progress = serde_json::from_str(kept).unwrap();
+        assert_eq!((progress.mark, progress.identity.format), (Mark { offset: 11, ordinal: 12 }, FileFormat::Csv));
+        assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
+        let detail = Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress], gone: false };
+        let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
+        assert_eq!(read.earlier, detail.earlier);
     }
 }

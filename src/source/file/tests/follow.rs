@@ -428,7 +428,7 @@ async fn a_file_is_read_on_from_the_middle_of_what_was_read_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_position_of_an_older_version_is_understood() {
+async fn a_position_that_tells_neither_birth_nor_tail_is_understood() {
     let folder = Folder::followed();
     folder.write("app.log", "{1}\n", 1);
     let mut positions = positions(&folder.read("app.log", vec![]).await);
