@@ -120,15 +120,16 @@ impl Known {
         last.filter(|(_, last)| !all.may_have(last.identity.id()))
     }
 
-    /// Forgets names that no file has, of files that are gone, if they are too many: says which.
-    pub fn forget(&mut self, all: &Sight) -> Vec<String> {
+    /// Forgets names that no file has and none is followed under, of files that are gone, if they are too many: says which.
+    pub fn forget(&mut self, all: &Sight, followed: &[Followed]) -> Vec<String> {
         if self.files.len() <= gone::REMEMBERED {
             return Vec::new();
         }
-        let there: HashSet<String> = all.files().iter().map(|seen| seen.path.display().to_string()).collect();
+        let there = all.files().iter().map(|seen| seen.path.display().to_string());
+        let taken: HashSet<String> = there.chain(followed.iter().map(|file| file.name().to_owned())).collect();
         let is_needed = |name: &str| {
             // A file that has another name now and gave nothing under it is known by its earlier one.
-            there.contains(name) || self.files[name].iter().any(|progress| all.may_have(progress.identity.id()))
+            taken.contains(name) || self.files[name].iter().any(|progress| all.may_have(progress.identity.id()))
         };
         let forgotten = gone::too_many(self.elsewhere(all).filter(|(name, _)| !is_needed(name)));
         forgotten.iter().for_each(|name| self.remove(name));

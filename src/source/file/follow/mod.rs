@@ -113,7 +113,7 @@ impl Follow {
         // The older first: what is there of a file that was rotated comes before its successor.
         self.read(&mut batch);
         let is_due = self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY);
-        if is_due && self.scan(now) && self.forgotten.is_empty() && self.news.is_empty() {
+        if is_due && self.scan(now) && self.news.is_empty() {
             self.read(&mut batch);
         }
         if let Some(records) = batch.records() {
@@ -222,7 +222,7 @@ impl Follow {
         if self.blind.is_empty() && !seen.files().is_empty() {
             // What is gone since the last look may still be on its way.
             if self.news.is_empty() {
-                self.forgotten.extend(self.known.forget(&seen));
+                self.forgotten.extend(self.known.forget(&seen, &self.files));
             }
             self.news.extend(lost.iter().filter_map(|name| self.known.let_go(name)));
         }

@@ -182,6 +182,29 @@ async fn of_files_that_are_gone_those_with_the_newest_records_are_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_that_a_file_is_still_read_under_is_not_forgotten_with_the_file_that_had_it_before() {
+    let folder = Folder::followed();
+    folder.write("a.log", "{1}\n{2}\n", 1);
+    let own = positions(&folder.read("", vec![]).await).remove(0);
+    let gone = |number: usize| {
+        let mut detail: Value = serde_json::from_str(&own.partition.detail).unwrap();
+        (detail["base"], detail["inode"], detail["gone"]) =
+            (number.into(), (usize::MAX / 4 + number).into(), true.into());
+        let name = if number == 0 { "a.log".to_owned() } else { format!("gone{number}.log") };
+        let partition = Partition { name: folder.name(&name), detail: detail.to_string() };
+        Position { partition: Arc::new(partition), ..own.clone() }
+    };
+    let mut source = folder.open("", (0..=REMEMBERED).map(gone).collect()).await;
+    let one_line = Room { records: 1, bytes: 1000 };
+    let Ok(Read::Records(first)) = source.read(one_line).await else { panic!("there are lines") };
+    folder.rename("a.log", "b.log");
+    source.watch().await.unwrap();
+    let Ok(Read::Records(second)) = source.read(one_line).await else { panic!("it is not read to its end") };
+    assert_eq!((texts(&first), texts(&second)), (vec!["{1}"], vec!["{2}"]));
+    assert_eq!(second[0].position.partition.name, own.partition.name);
+}
+
+#[tokio::test(start_paused = true)]
 async fn files_that_come_and_go_while_they_are_followed_are_forgotten_too() {
     let folder = Folder::followed();
     folder.write("stays.log", "{0}\n", 1);
