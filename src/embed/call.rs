@@ -36,15 +36,15 @@ const SLOW_RETRY: Backoff =
 /// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
-/// So many failures for want of the provider's time cast doubt on the texts too: some providers tell a call that is too large for any
-/// minute to wait. It is more than a busy account comes to: each halving makes two calls of one.
-const BUSY_DOUBT_AFTER: u32 = 8;
+/// After so many failures in a row for want of the provider's time, and each time so many more, a call that is larger than any that
+/// succeeded is in doubt: some providers tell one that is too large for any minute to wait.
+const BUSY_DOUBT_EVERY: u32 = 8;
 
 /// A call that fails so often in a row while others succeed is told.
 const TOLD_AFTER: u32 = 5;
 
 /// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
-const LONG_PAUSE: Duration = Duration::from_secs(5);
+const LONG_PAUSE: Duration = Duration::from_secs(30);
 
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
@@ -55,9 +55,6 @@ const FAILURES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::
 
 /// Between them, where it is told to be forbidden: who looks at texts does not do so by how busy it is.
 const FORBIDDEN_APART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-
-/// When a text is tried again that an account cannot pay for, or has no minute for, though it can for others.
-const ALONE_AGAIN: Duration = Duration::from_secs(10);
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers
 /// answers would give that of an equal text for a provider that is down.
@@ -103,6 +100,20 @@ enum Part {
     Halve,
     /// A lone text that seems to be the cause: it takes minutes to be certain. The provider asked not to be sent it before this time.
     Suspect(Instant),
+    /// A lone text that fails as if every call did, which is never proof against it, while others succeed.
+    Postponed,
+}
+
+/// When a part is sent: what waits for it to end, and how often it was postponed.
+#[derive(Clone, Copy)]
+struct Turn {
+    /// Whether no part waits but such that were postponed or are suspects.
+    last: bool,
+    /// Whether none waits at all.
+    alone: bool,
+    postponed: u32,
+    /// How many calls of all had succeeded before the batch.
+    before: u64,
 }
 
 impl Caller<'_> {
@@ -114,31 +125,37 @@ impl Caller<'_> {
         texts: &[Arc<str>],
         mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
-        let whole = 0..texts.len();
         let before = self.status.successes();
-        let mut parts = VecDeque::from([whole]);
+        let whole = 0..texts.len();
+        let mut parts = VecDeque::from([(whole, 0)]);
         // Whichever may be sent next is the first.
-        let mut suspects = BTreeMap::new();
+        let mut later = BTreeMap::new();
         loop {
-            let part = match parts.pop_front() {
+            let (part, postponed) = match parts.pop_front() {
                 Some(part) => part,
                 None => {
-                    let Some(((not_before, _), suspect)) = suspects.pop_first() else { return };
+                    let Some(((not_before, _), part)) = later.pop_first() else { return };
                     tokio::time::sleep_until(not_before).await;
-                    suspect
+                    part
                 }
             };
             let last = parts.is_empty();
-            let results = match self.embed_part(&texts[part.clone()], last, before).await {
+            let turn = Turn { last, alone: last && later.is_empty(), postponed, before };
+            let results = match self.embed_part(&texts[part.clone()], turn).await {
                 Part::Done(results) => results,
                 Part::Halve => {
                     let middle = part.start + part.len() / 2;
-                    parts.push_front(middle..part.end);
-                    parts.push_front(part.start..middle);
+                    parts.push_front((middle..part.end, 0));
+                    parts.push_front((part.start..middle, 0));
                     continue;
                 }
                 Part::Suspect(not_before) => {
-                    suspects.insert((not_before, part.start), part);
+                    later.insert((not_before, part.start), (part, postponed));
+                    continue;
+                }
+                Part::Postponed => {
+                    let not_before = Instant::now() + SLOW_RETRY.delay(postponed + 1, fastrand::f64());
+                    later.insert((not_before, part.start), (part, postponed + 1));
                     continue;
                 }
             };
@@ -147,12 +164,12 @@ impl Caller<'_> {
     }
 
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
-    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
-    /// is not the `last` part, no other waits while that is found out. `before` the batch, so many calls of all had succeeded.
-    async fn embed_part(&self, texts: &[Arc<str>], last: bool, before: u64) -> Part {
+    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where
+    /// others wait, they do not wait while that is found out.
+    async fn embed_part(&self, texts: &[Arc<str>], turn: Turn) -> Part {
         let lone = texts.len() == 1;
         let guilty = |reason: String| if lone { Part::Done(vec![Err(reason)]) } else { Part::Halve };
-        let mut failures = Failures::since(before);
+        let mut failures = Failures::since(turn.before);
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
         loop {
@@ -170,16 +187,27 @@ impl Caller<'_> {
                 ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
-                failure => match self.said_of_all(failure, &mut failures, lone, last).await {
-                    Some(part) => return part,
-                    None => continue,
-                },
+                failure => {
+                    let of_these = self.may_be_of_these(&failure, texts) && !(lone && turn.alone);
+                    let found = of_these && (was_proven || turn.postponed > 0);
+                    let is_fatal = matches!(failure, ProviderError::Fatal(_));
+                    // Where others succeed, nothing is to be waited for that a person must mend.
+                    if !(of_these && is_fatal && (found || failures.among_successes)) {
+                        self.wait_after(failure, &failures).await;
+                    }
+                    if found {
+                        return if lone { Part::Postponed } else { Part::Halve };
+                    }
+                    let in_doubt = of_these && (is_fatal || failures.count.is_multiple_of(BUSY_DOUBT_EVERY));
+                    proven = in_doubt && self.harmless_passes(1, &mut failures).await;
+                    continue;
+                }
             };
             strikes += u32::from(was_proven);
             if strikes == STRIKES {
                 return guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
-            if strikes > 0 && !last {
+            if strikes > 0 && !turn.last {
                 return Part::Suspect(Instant::now() + asked_for);
             }
             let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
@@ -195,28 +223,14 @@ impl Caller<'_> {
         }
     }
 
-    /// Deals with a failure that is said to be of every call, which is never proof against a text. It may be of these alone all the same:
-    /// the account cannot pay for so many tokens, or no minute has room for them. Where a harmless text passes, they are parted, and one
-    /// that is alone waits behind the others.
-    async fn said_of_all(
-        &self,
-        failure: ProviderError,
-        failures: &mut Failures,
-        lone: bool,
-        last: bool,
-    ) -> Option<Part> {
-        let is_fatal = matches!(failure, ProviderError::Fatal(_));
-        let often =
-            if is_fatal { failures.among_successes || failures.count > 1 } else { failures.count >= BUSY_DOUBT_AFTER };
-        // Nobody waits behind the last.
-        let in_doubt = often && !(lone && last);
-        if !(in_doubt && is_fatal) {
-            self.wait_after(failure, failures).await;
+    /// Whether what is said as if it were of every call may be of these texts alone: the account cannot pay for so many tokens, or no
+    /// minute has room for them.
+    fn may_be_of_these(&self, failure: &ProviderError, texts: &[Arc<str>]) -> bool {
+        match failure {
+            ProviderError::Fatal(_) => true,
+            ProviderError::Retry { pause, .. } => *pause && bytes_of(texts) > self.status.largest(),
+            ProviderError::Refused(_) | ProviderError::Forbidden(_) => false,
         }
-        if !in_doubt || !self.harmless_passes(1, failures).await {
-            return None;
-        }
-        Some(if lone { Part::Suspect(Instant::now() + ALONE_AGAIN) } else { Part::Halve })
     }
 
     /// Whether a harmless text passes, so many times in a row. If not, waits as that demands.
@@ -238,7 +252,8 @@ impl Caller<'_> {
             failures.one_more(self.status.successes());
             let busy = matches!(failure, ProviderError::Retry { pause: true, .. });
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
-            let to_all = matches!(failure, ProviderError::Forbidden(_)) && !failures.among_successes;
+            let to_all =
+                matches!(failure, ProviderError::Forbidden(_) | ProviderError::Fatal(_)) && !failures.among_successes;
             self.wait_after(failure, failures).await;
             undisturbed &= busy;
             if !busy && !to_all {
@@ -251,7 +266,7 @@ impl Caller<'_> {
     /// One call, when the limits allow it.
     async fn call(&self, texts: &[Arc<str>]) -> Result<Embeddings, ProviderError> {
         debug_assert!(texts.len() <= self.provider.max_items(), "a batch is no larger than a call");
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let bytes = bytes_of(texts);
         let estimated = self.estimator.tokens(bytes);
         self.limiter.acquire(estimated).await;
         let call = Call { of: "the embedding provider", to: "embed texts", may_take: self.may_take };
@@ -280,6 +295,7 @@ impl Caller<'_> {
         };
         let status = RequestStatus::from(&answer);
         if status == RequestStatus::Ok {
+            self.status.took(bytes);
             self.status.succeeded();
         }
         (self.finished)(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
@@ -325,6 +341,10 @@ impl Caller<'_> {
             }
         }
     }
+}
+
+fn bytes_of(texts: &[Arc<str>]) -> usize {
+    texts.iter().map(|text| text.len()).sum()
 }
 
 #[cfg(test)]

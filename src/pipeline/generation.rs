@@ -103,6 +103,11 @@ impl Generation {
         self.sources.stop_reading();
     }
 
+    /// What the actors run on, to end it while [`Generation::end_wholly`] waits.
+    pub fn arbiter(&self) -> ArbiterHandle {
+        self.arbiter.handle()
+    }
+
     /// Ends every actor at once. What was not settled will be delivered again by the next generation or the next start.
     pub fn end(self) {
         self.arbiter.stop();

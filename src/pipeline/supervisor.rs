@@ -89,9 +89,15 @@ pub async fn supervise_sources(
         // What is settled and not committed is done again by the next one, so it is no progress.
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
         resources.health.starting(Component::Pipeline, failure.to_string());
+        let arbiter = generation.arbiter();
+        let mut ending = std::pin::pin!(generation.end_wholly(&failure));
         let ended = tokio::select! {
-            ended = generation.end_wholly(&failure) => ended,
-            () = &mut stop => return Ending::WorkLeft,
+            ended = &mut ending => ended,
+            () = &mut stop => {
+                let _ = tokio::time::timeout(options.grace, ending).await;
+                arbiter.stop();
+                return Ending::WorkLeft;
+            }
         };
         if let Err(LeftBehind(Call { of, to, .. })) = ended {
             return Ending::Hangs(format!(

@@ -91,6 +91,11 @@ impl Questions {
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);
         }
+        // Who joins others weighs nothing: the question is there once, and who asks has its text anyway.
+        let joined = self.asked.lock().get(&fingerprint).cloned();
+        if let Some(answer) = joined {
+            return answer.await;
+        }
         let mut taken = Taken::default();
         self.room.grow(&mut taken, WEIGHT + text.len() as u64, &mut Patience::default()).await?;
         let answer = {

@@ -1,7 +1,7 @@
 //! One batch and a provider that answers by a script.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
 
 use futures_util::future::BoxFuture;
@@ -273,7 +273,7 @@ async fn a_guilty_text_is_found_when_no_other_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn texts_are_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
+async fn a_lone_text_is_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
     type Failure = fn() -> Answer;
     let failures: [(Failure, Option<usize>); 4] = [
         (forbidden, Some(1)),
@@ -410,13 +410,15 @@ async fn what_is_told_of_all_calls_for_one_text_costs_its_batch_no_vector_and_is
     let too_much: [fn() -> Answer; 3] =
         [|| fatal("no credit for so many tokens"), || retry(true, Some(Duration::from_secs(1))), || retry(true, None)];
     for (answer, others_come) in too_much.into_iter().flat_map(|answer| [(answer, false), (answer, true)]) {
-        let provider = Scripted::new(
-            move |_, texts| {
-                if texts.iter().any(|text| &**text == "dear") { answer() } else { done(texts) }
-            },
-        );
+        let provider =
+            Scripted::new(
+                move |_, texts| {
+                    if texts.iter().any(|text| text.starts_with("dear")) { answer() } else { done(texts) }
+                },
+            );
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-        let texts: Vec<Arc<str>> = ["a", "bb", "dear", "dddd", "eeeee"].map(Arc::from).into();
+        let texts: Vec<Arc<str>> =
+            ["a", "bb", "dear, for it is longer than all", "dddd", "eeeee"].map(Arc::from).into();
         let settled = RefCell::new(Vec::new());
         let note = async |part: Range<usize>, results: Vec<Result<Vector, String>>| {
             assert!(results.iter().all(Result::is_ok));
@@ -440,11 +442,77 @@ async fn what_is_told_of_all_calls_for_one_text_costs_its_batch_no_vector_and_is
         settled.sort_unstable();
         assert_eq!(settled, [0, 1, 3, 4]);
         let calls = provider.calls.lock().unwrap();
-        let tries = calls.iter().rev().filter(|(_, texts)| texts.iter().any(|text| &**text == "dear"));
+        let tries = calls.iter().rev().filter(|(_, texts)| texts.iter().any(|text| text.starts_with("dear")));
         let tries: Vec<Instant> = tries.map(|(at, _)| *at).take(2).collect();
         assert!(tries[0].elapsed() <= Duration::from_secs(61), "it is tried on");
         assert!(tries[0] - tries[1] >= Duration::from_millis(100), "and not at once");
     }
+}
+
+/// The account's limit is met all day, and the provider does not say how long to wait.
+#[tokio::test(start_paused = true)]
+async fn no_batch_is_halved_for_others_that_take_the_minute() {
+    let passed = Mutex::new(VecDeque::new());
+    let provider = Scripted::new(move |_, texts| {
+        let (now, mut passed) = (Instant::now(), passed.lock().unwrap());
+        passed.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        if passed.len() == 5 {
+            return retry(true, None);
+        }
+        passed.push_back(now);
+        done(texts)
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let callers = (0..16).map(async |_| {
+        for _ in 0..5 {
+            provider.embed_with(&limiter, &status, &["a", "bb", "ccc", "dddd"]).await;
+        }
+    });
+    futures_util::future::join_all(callers).await;
+    let calls = provider.calls.lock().unwrap();
+    assert!(calls.len() > 8 * 80, "else this shows nothing: {}", calls.len());
+    assert!(calls.iter().all(|(_, texts)| texts.len() == 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_batch_is_halved_for_a_storm_that_ends() {
+    for answer in [|| retry(true, None), || fatal("the key is wrong")] {
+        let began = Instant::now();
+        let provider = Scripted::new(
+            move |_, texts| {
+                if began.elapsed() < Duration::from_secs(600) { answer() } else { done(texts) }
+            },
+        );
+        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let batches = (0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "bb", "ccc", "dddd"]));
+        futures_util::future::join_all(batches).await;
+        let calls = provider.calls.lock().unwrap();
+        assert!(calls.iter().all(|(_, texts)| texts.len() == 4 || is_harmless(texts)));
+        let harmless = calls.iter().filter(|(at, texts)| is_harmless(texts) && began + Duration::from_secs(600) <= *at);
+        assert!(harmless.count() <= 8, "one a batch");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_texts_that_fail_as_if_all_did_none_waits_for_another() {
+    let began = Instant::now();
+    let provider = Scripted::new(move |_, texts| {
+        let has = |wanted: &str| texts.iter().any(|text| &**text == wanted);
+        let is_late = began.elapsed() < Duration::from_secs(600);
+        if has("dear") || has("later") && is_late { fatal("no credit for so many tokens") } else { done(texts) }
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let texts: Vec<Arc<str>> = ["a", "dear", "later", "eeeee"].map(Arc::from).into();
+    let settled = RefCell::new(Vec::new());
+    let note = async |part: Range<usize>, _| settled.borrow_mut().extend(part);
+    let caller = provider.caller(&limiter, &status, &|_| {});
+    let hours = Duration::from_secs(4 * 3600);
+    tokio::time::timeout(hours, caller.embed(&texts, note)).await.expect_err("it waits for one");
+    let mut settled = settled.into_inner();
+    settled.sort_unstable();
+    assert_eq!(settled, [0, 2, 3]);
+    let harmless = provider.calls.lock().unwrap().iter().filter(|(_, texts)| is_harmless(texts)).count();
+    assert!(harmless < 10, "what is known is not asked for again: {harmless}");
 }
 
 /// As a server that is overloaded for a moment does after an outage.
@@ -659,8 +727,9 @@ async fn a_text_that_only_ever_fails_does_not_hold_its_batch_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn every_call_is_told_with_its_latency_and_charge() {
     let provider = Scripted::new(|number, texts| match number {
-        0 => fatal("wrong key"),
-        1 => retry(true, None),
+        0 => retry(true, None),
+        1 => retry(false, None),
+        2 => fatal("wrong key"),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -668,9 +737,10 @@ async fn every_call_is_told_with_its_latency_and_charge() {
     let note = |call| calls.borrow_mut().push(call);
     provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
     let calls = calls.into_inner();
-    let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.tokens)).collect();
-    assert_eq!(ended, [("fatal", 0), ("retry", 0), ("ok", 7)]);
-    assert!(calls.iter().all(|call| call.texts == 2 && call.latency.as_millis() / 10 == 3));
+    let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.texts, call.tokens)).collect();
+    // The harmless text comes before the last.
+    assert_eq!(ended, [("retry", 2, 0), ("retry", 2, 0), ("fatal", 2, 0), ("ok", 1, 7), ("ok", 2, 7)]);
+    assert!(calls.iter().all(|call| call.latency.as_millis() / 10 == 3));
 }
 
 proptest! {

@@ -117,7 +117,9 @@ impl Openai {
         let now = SystemTime::now();
         let judge = move || judge(status, &headers, &body, count, &endpoint, now);
         match try_on_core(judge).await.map_err(interrupted)? {
-            Err(ProviderError::Fatal(reason)) if self.has_another_key_than(&current).await => {
+            Err(ProviderError::Fatal(reason) | ProviderError::Forbidden(reason))
+                if self.has_another_key_than(&current).await =>
+            {
                 Err(ProviderError::retry(format!("{reason}; it has another key now")))
             }
             answer => answer,

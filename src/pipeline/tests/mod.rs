@@ -28,6 +28,7 @@ use crate::source::actor::MakeSource;
 use crate::source::replan::{self, ReplanSource};
 use crate::source::replay::{self, ReplaySource};
 use crate::source::rewrite;
+use crate::telemetry::health::{Component, HealthState};
 use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
 
@@ -284,6 +285,31 @@ fn while_a_generation_is_rebuilt_no_source_shows_that_may_be_done() {
         assert_eq!(supervise_sources(&pipeline.resources, sources, options, rebuilding).await, Ending::WorkLeft);
         let shown: Vec<String> = pipeline.resources.sources.snapshot().into_keys().collect();
         assert_eq!(shown, [replay::NAME, "outside", "script"]);
+    });
+}
+
+#[test]
+fn a_stop_while_a_generation_that_failed_is_ended_leaves_nothing_of_it() {
+    World::run(1, async |world| {
+        let pipeline = Pipeline::new(&world, FakeProvider::default()).await;
+        pipeline.index.block();
+        let script = script(&puts(3), 3);
+        let crashes = [Fault::PanicBefore; crate::actor::guard::BUDGET + 1];
+        script.faults().order([Fault::None].into_iter().chain(crashes));
+        let resources = &pipeline.resources;
+        let ending = async {
+            let is_ended = || resources.health.of(Component::Pipeline).state == HealthState::Starting;
+            while pipeline.panics() < crashes.len() as u64 || pipeline.index.at_once().most() == 0 || !is_ended() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let sources = async || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
+        let options = RunOptions { until_idle: false, grace: Duration::ZERO, look_every: pulse::EVERY };
+        assert_eq!(supervise_sources(resources, sources, options, ending).await, Ending::WorkLeft);
+        while Arc::strong_count(&resources.metrics) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(pipeline.index.writes().is_empty());
     });
 }
 

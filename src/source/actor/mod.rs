@@ -306,7 +306,7 @@ impl Supervised for Ingestor {
         // It reads no more, so that what was open and is forgotten now is left to the next start.
         if stopping && self.rest() == Rest::Busy {
             (self.wiring.give_up)(format!(
-                "source {} crashed before all that it had read was settled",
+                "source {} crashed before all that it had read was settled and committed",
                 self.wiring.name
             ));
         }
