@@ -6,6 +6,9 @@
 //! When a call fails in a way that its texts may be the cause of, a harmless text is tried: if it fails too, nothing is proven and the call
 //! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
 //! within some minutes, each time right after the harmless one passed. Its batch mates do not wait for that: it comes after them.
+//!
+//! What is said of every call (no credit, a wrong key, no time) halves a batch too when it is said right after the harmless text passed. It is
+//! never proof against a text: one that is alone is tried on, after all others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -100,8 +103,8 @@ enum Part {
     Halve,
     /// A lone text that seems to be the cause: it takes minutes to be certain. The provider asked not to be sent it before this time.
     Suspect(Instant),
-    /// A lone text that fails as if every call did, which is never proof against it, while others succeed.
-    Postponed,
+    /// A lone text that fails as if every call did, and why, while others succeed.
+    Postponed(String),
 }
 
 /// When a part is sent: what waits for it to end, and how often it was postponed.
@@ -153,7 +156,13 @@ impl Caller<'_> {
                     later.insert((not_before, part.start), (part, postponed));
                     continue;
                 }
-                Part::Postponed => {
+                Part::Postponed(reason) => {
+                    if postponed == 0 {
+                        tracing::warn!(
+                            reason,
+                            "the embedding provider fails with one text as if with all; trying it on, slowly"
+                        );
+                    }
                     let not_before = Instant::now() + SLOW_RETRY.delay(postponed + 1, fastrand::f64());
                     later.insert((not_before, part.start), (part, postponed + 1));
                     continue;
@@ -193,10 +202,10 @@ impl Caller<'_> {
                     let is_fatal = matches!(failure, ProviderError::Fatal(_));
                     // Where others succeed, nothing is to be waited for that a person must mend.
                     if !(of_these && is_fatal && (found || failures.among_successes)) {
-                        self.wait_after(failure, &failures).await;
+                        self.wait_after(&failure, &failures).await;
                     }
                     if found {
-                        return if lone { Part::Postponed } else { Part::Halve };
+                        return if lone { Part::Postponed(failure.to_string()) } else { Part::Halve };
                     }
                     let in_doubt = of_these && (is_fatal || failures.count.is_multiple_of(BUSY_DOUBT_EVERY));
                     proven = in_doubt && self.harmless_passes(1, &mut failures).await;
@@ -254,7 +263,7 @@ impl Caller<'_> {
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
             let to_all =
                 matches!(failure, ProviderError::Forbidden(_) | ProviderError::Fatal(_)) && !failures.among_successes;
-            self.wait_after(failure, failures).await;
+            self.wait_after(&failure, failures).await;
             undisturbed &= busy;
             if !busy && !to_all {
                 break;
@@ -304,21 +313,21 @@ impl Caller<'_> {
 
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
-    async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
+    async fn wait_after(&self, failure: &ProviderError, failures: &Failures) {
         if failures.among_successes && failures.count == TOLD_AFTER {
             tracing::warn!(reason = %failure, "a call to the embedding provider fails again and again while others succeed; trying it on");
         }
         match failure {
             ProviderError::Retry { reason, after, pause } => {
-                self.status.failed(&reason);
+                self.status.failed(reason);
                 let asked_for = after.unwrap_or_default();
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
-                if pause {
+                if *pause {
                     // No longer than asked for: how often this call failed is no concern of the others.
                     self.limiter.pause(after.unwrap_or_else(|| RETRY.delay(1, fastrand::f64())));
                 }
-                if pause && asked_for >= LONG_PAUSE {
+                if *pause && asked_for >= LONG_PAUSE {
                     self.status.fails(&format!("{reason}; it asks for a pause of {} s", asked_for.as_secs()));
                 }
                 tokio::time::sleep(asked_for).await;
@@ -332,10 +341,10 @@ impl Caller<'_> {
             ProviderError::Forbidden(reason) | ProviderError::Fatal(reason) | ProviderError::Refused(reason) => {
                 let delay = SLOW_RETRY.delay(failures.count, fastrand::f64());
                 if failures.among_successes {
-                    self.status.failed(&reason);
+                    self.status.failed(reason);
                     tokio::time::sleep(delay).await;
                 } else {
-                    self.status.needs_a_person(&reason);
+                    self.status.needs_a_person(reason);
                     self.limiter.pause(delay);
                 }
             }
