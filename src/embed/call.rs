@@ -7,8 +7,8 @@
 //! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
 //! within some minutes, each time right after the harmless one passed. Its batch mates do not wait for that: it comes after them.
 //!
-//! What is said of every call (no credit, a wrong key, no time) halves a batch too when it is said right after the harmless text passed. It is
-//! never proof against a text: one that is alone is tried on, after all others.
+//! What is said of every call (no credit, a wrong key, no time) halves a batch too when it is said right after the harmless text passed. It
+//! is never proof against a text: one that is alone is tried on, after all others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

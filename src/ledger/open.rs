@@ -67,7 +67,8 @@ impl Ledger {
     /// Opens the ledger of this folder for writing, and makes both when they do not exist. One process at a time can; another is
     /// told who has it.
     ///
-    /// When [`LedgerOptions::store_points`] is not what it was, the index is another: see [`points::forget_index`].
+    /// When [`LedgerOptions::store_points`] is not what it was, the index is another: no point is held any more, and every document is
+    /// planned again.
     pub fn open(folder: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         create_durably(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
         let lock = FolderLock::take(folder)?;

@@ -20,7 +20,7 @@ const WORTH_MOVING: usize = 256;
 pub struct DocumentWrite {
     /// Which document.
     pub id: DocumentId,
-    /// [`Document::to_json`] of the merged state, made where there is time for it.
+    /// [`Document::to_json`](crate::document::Document::to_json) of the merged state, made where there is time for it.
     pub document: String,
     /// The record that made it so; `None` where several did, or an older one than some that it knows.
     pub record: Option<TakenRecord>,

@@ -1,7 +1,7 @@
 //! Topics of Apache Kafka.
 //!
 //! A thread of its own polls the client, so that the group never puts it out, whatever the pipeline waits for. It hands over at most
-//! what [`handover`] holds. Each partition is read from its position in the ledger; the group's offsets follow the ledger, for
+//! what `handover` holds. Each partition is read from its position in the ledger; the group's offsets follow the ledger, for
 //! other programs to see.
 
 mod client;

@@ -106,7 +106,7 @@ macro_rules! index_contract {
     };
 }
 
-/// As [`index_contract`](crate::index_contract), and that of a collection in another system: `backend()` answers it.
+/// As [`index_contract`], and that of a collection in another system: `backend()` answers it.
 #[macro_export]
 macro_rules! collection_contract {
     ($backend:path) => {
