@@ -7,8 +7,8 @@
 //! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
 //! within some minutes, each time right after the harmless one passed. Its batch mates do not wait for that: it comes after them.
 //!
-//! What is said of every call (no credit, a wrong key, no time) halves a batch too when it is said right after the harmless text passed. It
-//! is never proof against a text: one that is alone is tried on, after all others.
+//! What only a person can mend for every call (a wrong key, no credit) is tried on, slowly. It halves a batch too when it comes right after
+//! the harmless text passed, but is never proof against a text: one that is alone is tried on after all others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -39,15 +39,14 @@ const SLOW_RETRY: Backoff =
 /// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
-/// After so many failures in a row for want of the provider's time, and each time so many more, a call that is larger than any that
-/// succeeded is in doubt: some providers tell one that is too large for any minute to wait.
-const BUSY_DOUBT_EVERY: u32 = 8;
-
 /// A call that fails so often in a row while others succeed is told.
 const TOLD_AFTER: u32 = 5;
 
 /// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
+
+/// Between two texts of a batch that are tried on: an account that is all but empty would fail with each of them.
+const POSTPONED_APART: Duration = Duration::from_secs(5);
 
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
@@ -107,13 +106,12 @@ enum Part {
     Postponed(String),
 }
 
-/// When a part is sent: what waits for it to end, and how often it was postponed.
+/// When a part is sent.
 #[derive(Clone, Copy)]
 struct Turn {
-    /// Whether no part waits but such that were postponed or are suspects.
+    /// Whether no part waits but such that are suspects or were postponed.
     last: bool,
-    /// Whether none waits at all.
-    alone: bool,
+    /// How often it was postponed.
     postponed: u32,
     /// How many calls of all had succeeded before the batch.
     before: u64,
@@ -142,8 +140,7 @@ impl Caller<'_> {
                     part
                 }
             };
-            let last = parts.is_empty();
-            let turn = Turn { last, alone: last && later.is_empty(), postponed, before };
+            let turn = Turn { last: parts.is_empty(), postponed, before };
             let results = match self.embed_part(&texts[part.clone()], turn).await {
                 Part::Done(results) => results,
                 Part::Halve => {
@@ -164,7 +161,8 @@ impl Caller<'_> {
                         );
                     }
                     let not_before = Instant::now() + SLOW_RETRY.delay(postponed + 1, fastrand::f64());
-                    later.insert((not_before, part.start), (part, postponed + 1));
+                    let apart = later.last_key_value().map(|((last, _), _)| *last + POSTPONED_APART);
+                    later.insert((not_before.max(apart.unwrap_or(not_before)), part.start), (part, postponed + 1));
                     continue;
                 }
             };
@@ -196,22 +194,26 @@ impl Caller<'_> {
                 ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
+                ProviderError::Fatal(reason) if was_proven || turn.postponed > 0 => {
+                    self.status.failed(&reason);
+                    return if lone { Part::Postponed(reason) } else { Part::Halve };
+                }
+                failure @ ProviderError::Fatal(_) => {
+                    // Where others succeed, there is nothing to wait for.
+                    if !failures.among_successes {
+                        self.wait_after(failure, &failures).await;
+                    }
+                    proven = self.harmless_passes(1, &mut failures).await;
+                    continue;
+                }
                 failure => {
-                    let of_these = self.may_be_of_these(&failure, texts) && !(lone && turn.alone);
-                    let found = of_these && (was_proven || turn.postponed > 0);
-                    let is_fatal = matches!(failure, ProviderError::Fatal(_));
-                    // Where others succeed, nothing is to be waited for that a person must mend.
-                    if !(of_these && is_fatal && (found || failures.among_successes)) {
-                        self.wait_after(&failure, &failures).await;
-                    }
-                    if found {
-                        return if lone { Part::Postponed(failure.to_string()) } else { Part::Halve };
-                    }
-                    let in_doubt = of_these && (is_fatal || failures.count.is_multiple_of(BUSY_DOUBT_EVERY));
-                    proven = in_doubt && self.harmless_passes(1, &mut failures).await;
+                    self.wait_after(failure, &failures).await;
                     continue;
                 }
             };
+            if was_proven && !lone {
+                return Part::Halve;
+            }
             strikes += u32::from(was_proven);
             if strikes == STRIKES {
                 return guilty(format!("the provider fails with this text and with no other: {reason}"));
@@ -229,16 +231,6 @@ impl Caller<'_> {
             if !proven {
                 strikes = 0;
             }
-        }
-    }
-
-    /// Whether what is said as if it were of every call may be of these texts alone: the account cannot pay for so many tokens, or no
-    /// minute has room for them.
-    fn may_be_of_these(&self, failure: &ProviderError, texts: &[Arc<str>]) -> bool {
-        match failure {
-            ProviderError::Fatal(_) => true,
-            ProviderError::Retry { pause, .. } => *pause && bytes_of(texts) > self.status.largest(),
-            ProviderError::Refused(_) | ProviderError::Forbidden(_) => false,
         }
     }
 
@@ -263,7 +255,7 @@ impl Caller<'_> {
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
             let to_all =
                 matches!(failure, ProviderError::Forbidden(_) | ProviderError::Fatal(_)) && !failures.among_successes;
-            self.wait_after(&failure, failures).await;
+            self.wait_after(failure, failures).await;
             undisturbed &= busy;
             if !busy && !to_all {
                 break;
@@ -275,7 +267,7 @@ impl Caller<'_> {
     /// One call, when the limits allow it.
     async fn call(&self, texts: &[Arc<str>]) -> Result<Embeddings, ProviderError> {
         debug_assert!(texts.len() <= self.provider.max_items(), "a batch is no larger than a call");
-        let bytes = bytes_of(texts);
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.estimator.tokens(bytes);
         self.limiter.acquire(estimated).await;
         let call = Call { of: "the embedding provider", to: "embed texts", may_take: self.may_take };
@@ -304,7 +296,6 @@ impl Caller<'_> {
         };
         let status = RequestStatus::from(&answer);
         if status == RequestStatus::Ok {
-            self.status.took(bytes);
             self.status.succeeded();
         }
         (self.finished)(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
@@ -313,21 +304,21 @@ impl Caller<'_> {
 
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
-    async fn wait_after(&self, failure: &ProviderError, failures: &Failures) {
+    async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
         if failures.among_successes && failures.count == TOLD_AFTER {
             tracing::warn!(reason = %failure, "a call to the embedding provider fails again and again while others succeed; trying it on");
         }
         match failure {
             ProviderError::Retry { reason, after, pause } => {
-                self.status.failed(reason);
+                self.status.failed(&reason);
                 let asked_for = after.unwrap_or_default();
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
-                if *pause {
+                if pause {
                     // No longer than asked for: how often this call failed is no concern of the others.
                     self.limiter.pause(after.unwrap_or_else(|| RETRY.delay(1, fastrand::f64())));
                 }
-                if *pause && asked_for >= LONG_PAUSE {
+                if pause && asked_for >= LONG_PAUSE {
                     self.status.fails(&format!("{reason}; it asks for a pause of {} s", asked_for.as_secs()));
                 }
                 tokio::time::sleep(asked_for).await;
@@ -341,19 +332,15 @@ impl Caller<'_> {
             ProviderError::Forbidden(reason) | ProviderError::Fatal(reason) | ProviderError::Refused(reason) => {
                 let delay = SLOW_RETRY.delay(failures.count, fastrand::f64());
                 if failures.among_successes {
-                    self.status.failed(reason);
+                    self.status.failed(&reason);
                     tokio::time::sleep(delay).await;
                 } else {
-                    self.status.needs_a_person(reason);
+                    self.status.needs_a_person(&reason);
                     self.limiter.pause(delay);
                 }
             }
         }
     }
-}
-
-fn bytes_of(texts: &[Arc<str>]) -> usize {
-    texts.iter().map(|text| text.len()).sum()
 }
 
 #[cfg(test)]

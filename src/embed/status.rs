@@ -1,7 +1,7 @@
 //! How the provider is doing, for the health page and the log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -18,8 +18,6 @@ pub struct ProviderStatus {
     failures: AtomicU64,
     /// How many calls succeeded.
     successes: watch::Sender<u64>,
-    /// How many bytes of text the largest of them had.
-    largest: AtomicUsize,
     health: Arc<Health>,
 }
 
@@ -32,7 +30,7 @@ impl Default for ProviderStatus {
 impl ProviderStatus {
     /// Kept with the health of everything else, as [`Component::Provider`].
     pub fn new(health: Arc<Health>) -> Self {
-        Self { failures: AtomicU64::new(0), successes: watch::Sender::default(), largest: AtomicUsize::new(0), health }
+        Self { failures: AtomicU64::new(0), successes: watch::Sender::default(), health }
     }
 
     /// The health now.
@@ -43,16 +41,6 @@ impl ProviderStatus {
     /// How many calls gave vectors.
     pub fn successes(&self) -> u64 {
         *self.successes.borrow()
-    }
-
-    /// How many bytes of text the largest call had that gave vectors.
-    pub fn largest(&self) -> usize {
-        self.largest.load(Ordering::Relaxed)
-    }
-
-    /// A call with so many bytes of text gave vectors.
-    pub fn took(&self, bytes: usize) {
-        self.largest.fetch_max(bytes, Ordering::Relaxed);
     }
 
     /// Waits until more calls than these gave vectors.

@@ -90,11 +90,9 @@ pub async fn supervise_sources(
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
         resources.health.starting(Component::Pipeline, failure.to_string());
         let arbiter = generation.arbiter();
-        let mut ending = std::pin::pin!(generation.end_wholly(&failure));
         let ended = tokio::select! {
-            ended = &mut ending => ended,
+            ended = generation.end_wholly(&failure) => ended,
             () = &mut stop => {
-                let _ = tokio::time::timeout(options.grace, ending).await;
                 arbiter.stop();
                 return Ending::WorkLeft;
             }

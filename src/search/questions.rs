@@ -245,6 +245,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_asks_what_is_asked_already_needs_no_room() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), None, &metrics);
+        provider.faults.order([Fault::Unavailable]);
+        tokio::time::timeout(FIRST_PAUSE / 2, questions.vector_of("dry feet")).await.unwrap_err();
+        let mut others = Taken::default();
+        questions.room.try_grow(&mut others, questions.room.room() as u64 * 1024).unwrap();
+        questions.vector_of("dry feet").await.unwrap();
+        assert_eq!(provider.paid(), [("dry feet".to_owned(), 1)].into());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn questions_wait_unasked_while_others_take_all_the_room_though_their_callers_went_away() {
         let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
         let questions = Questions::new(provider.clone(), None, &metrics);

@@ -273,13 +273,13 @@ async fn a_guilty_text_is_found_when_no_other_is_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_text_is_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
+async fn texts_are_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all() {
     type Failure = fn() -> Answer;
     let failures: [(Failure, Option<usize>); 4] = [
         (forbidden, Some(1)),
         (|| retry(false, None), Some(3)),
         (|| retry(true, None), None),
-        (|| fatal("wrong key"), None),
+        (|| fatal("wrong key"), Some(1)),
     ];
     for (failure, expected) in failures {
         let provider = Scripted::new(move |number, texts| if number < 20 { failure() } else { done(texts) });
@@ -404,21 +404,16 @@ async fn what_only_a_person_can_mend_for_one_text_holds_no_other() {
     }
 }
 
-/// An account that cannot pay for a long text, or says of it alone that there is no time for it.
+/// An account that can pay for short texts and not for a long one.
 #[tokio::test(start_paused = true)]
-async fn what_is_told_of_all_calls_for_one_text_costs_its_batch_no_vector_and_is_tried_on() {
-    let too_much: [fn() -> Answer; 3] =
-        [|| fatal("no credit for so many tokens"), || retry(true, Some(Duration::from_secs(1))), || retry(true, None)];
-    for (answer, others_come) in too_much.into_iter().flat_map(|answer| [(answer, false), (answer, true)]) {
-        let provider =
-            Scripted::new(
-                move |_, texts| {
-                    if texts.iter().any(|text| text.starts_with("dear")) { answer() } else { done(texts) }
-                },
-            );
+async fn what_only_a_person_can_mend_for_one_text_costs_its_batch_no_vector_and_is_tried_on() {
+    for others_come in [false, true] {
+        let provider = Scripted::new(|_, texts| {
+            let is_dear = texts.iter().any(|text| &**text == "dear");
+            if is_dear { fatal("no credit for so many tokens") } else { done(texts) }
+        });
         let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-        let texts: Vec<Arc<str>> =
-            ["a", "bb", "dear, for it is longer than all", "dddd", "eeeee"].map(Arc::from).into();
+        let texts: Vec<Arc<str>> = ["a", "bb", "dear", "dddd", "eeeee"].map(Arc::from).into();
         let settled = RefCell::new(Vec::new());
         let note = async |part: Range<usize>, results: Vec<Result<Vector, String>>| {
             assert!(results.iter().all(Result::is_ok));
@@ -428,24 +423,24 @@ async fn what_is_told_of_all_calls_for_one_text_costs_its_batch_no_vector_and_is
         let others = async {
             loop {
                 tokio::time::sleep(Duration::from_millis(200)).await;
-                if others_come {
-                    provider.embed_with(&limiter, &status, &["another"]).await;
-                }
+                provider.embed_with(&limiter, &status, &["another"]).await;
             }
         };
         tokio::select! {
             () = caller.embed(&texts, note) => panic!("it waits"),
-            () = others => {}
+            () = others, if others_come => {}
             () = tokio::time::sleep(Duration::from_secs(3600)) => {}
         }
         let mut settled = settled.into_inner();
         settled.sort_unstable();
         assert_eq!(settled, [0, 1, 3, 4]);
+        let told = if others_come { HealthState::Ok } else { HealthState::Degraded };
+        assert_eq!(status.health().state, told, "where nothing else is done, it shows");
         let calls = provider.calls.lock().unwrap();
-        let tries = calls.iter().rev().filter(|(_, texts)| texts.iter().any(|text| text.starts_with("dear")));
+        let tries = calls.iter().rev().filter(|(_, texts)| texts.iter().any(|text| &**text == "dear"));
         let tries: Vec<Instant> = tries.map(|(at, _)| *at).take(2).collect();
         assert!(tries[0].elapsed() <= Duration::from_secs(61), "it is tried on");
-        assert!(tries[0] - tries[1] >= Duration::from_millis(100), "and not at once");
+        assert!(tries[0] - tries[1] >= Duration::from_secs(5), "and not at once");
     }
 }
 
@@ -533,6 +528,23 @@ async fn how_often_a_call_failed_holds_no_other_up_when_all_are_asked_to_wait() 
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     };
     tokio::join!(provider.embed_with(&limiter, &status, &["first"]), late);
+}
+
+/// An account that is all but empty: what it can still pay for is the harmless text.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_can_pay_for_next_to_nothing_is_not_flooded_and_it_shows() {
+    let provider = Scripted::new(|_, texts| if is_harmless(texts) { done(texts) } else { fatal("no credit left") });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let texts: Vec<Arc<str>> = (0..64).map(|number| Arc::from(format!("text {number}"))).collect();
+    let caller = provider.caller(&limiter, &status, &|_| {});
+    let hour = Duration::from_secs(3600);
+    tokio::time::timeout(hour, caller.embed(&texts, async |_, _| {})).await.expect_err("all texts wait");
+    let since = Instant::now() - Duration::from_secs(1800);
+    let calls = provider.calls.lock().unwrap();
+    let late = calls.iter().filter(|(at, _)| *at > since).count();
+    assert!((300..=360).contains(&late), "one every five seconds: {late}");
+    assert!(calls.iter().all(|(at, texts)| *at <= since || !is_harmless(texts)), "nothing is paid for it");
+    assert_eq!(status.health().state, HealthState::Degraded);
 }
 
 #[tokio::test(start_paused = true)]
@@ -709,8 +721,11 @@ async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
     assert_eq!(vectors, [Ok(vector("a"))]);
     assert_eq!(status.health().state, HealthState::Ok);
     let calls = provider.calls.lock().unwrap();
-    assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
-    assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(66)));
+    let (repaired, after) = calls.split_at(21);
+    assert!(repaired.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
+    assert!(repaired.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(66)));
+    assert!(repaired[1..].iter().all(|(_, texts)| is_harmless(texts)), "nothing else is sent meanwhile");
+    assert_eq!(after.len(), 1, "and the text once it is repaired");
 }
 
 #[tokio::test(start_paused = true)]

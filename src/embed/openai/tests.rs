@@ -256,8 +256,10 @@ async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
 #[tokio::test]
 async fn a_key_whose_file_was_written_anew_is_tried_when_the_old_one_is_refused() {
     let ok = json!({ "data": [{ "index": 0, "embedding": [1, 0] }] }).to_string();
-    let refused = || reply("401 Unauthorized", "", "");
-    let server = Server::start(vec![refused(), refused(), reply("200 OK", "", &ok)]);
+    let refused = |status| reply(status, "", "");
+    // A gateway in front of the provider may say 403.
+    let refusals = [refused("401 Unauthorized"), refused("403 Forbidden")];
+    let server = Server::start(refusals.into_iter().chain([reply("200 OK", "", &ok)]).collect());
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "sk-old\n").unwrap();
     let provider = server.provider(&format!("model: m, dimensions: 2, api_key_file: {}", file.path().display()));

@@ -309,7 +309,6 @@ fn a_stop_while_a_generation_that_failed_is_ended_leaves_nothing_of_it() {
         while Arc::strong_count(&resources.metrics) > 1 {
             tokio::task::yield_now().await;
         }
-        assert!(pipeline.index.writes().is_empty());
     });
 }
 

@@ -107,10 +107,10 @@ impl State {
 
     /// Whether what is wrong may leave something to be read.
     pub(super) fn reads_on(&self) -> bool {
+        // Of several that it may be, one is not to be read, and the others are.
+        let refused = self.refused.as_ref().filter(|refused| refused.suspects.len() == 1);
         let is_refused = |name: &str| {
-            let topic = parse(name).map(|(topic, _)| topic);
-            let suspects = self.refused.as_ref().map(|refused| &refused.suspects);
-            suspects.is_some_and(|suspects| suspects.is_empty() || topic.is_some_and(|topic| suspects.contains(topic)))
+            parse(name).is_some_and(|(topic, _)| refused.is_some_and(|refused| refused.suspects.contains(topic)))
         };
         let waits = |name: &String| self.untold.is_some() && self.begins.contains(name);
         self.outage().is_none() && self.assigned.keys().any(|name| !is_refused(name) && !waits(name))

@@ -284,9 +284,14 @@ async fn a_topic_that_may_be_read_after_all_is_told_no_more_once_every_topic_is_
     let context = Context(source.shared.clone());
     let refuse = |reason| context.error(KafkaError::Global(RDKafkaErrorCode::TopicAuthorizationFailed), reason);
     let trouble = || source.shared.state().trouble().cloned();
-    context.assigned(vec!["a[0]".to_owned(), "b[0]".to_owned()]);
+    let reads_on = || source.shared.state().reads_on();
+    context.assigned(vec!["a[0]".to_owned()]);
+    refuse("Fetch from broker 1 failed: Broker: Topic authorization failed");
+    assert!(!reads_on(), "it is all there is");
+    context.assigned(vec!["b[0]".to_owned()]);
     context.is_let_in("a");
     refuse("Fetch from broker 1 failed: Broker: Topic authorization failed");
+    assert!(reads_on(), "it may be one, and the other may be quiet");
     context.is_let_in("a");
     assert!(trouble().unwrap().contains("may not read"), "it may be the other topic");
     context.is_let_in("b");
@@ -295,6 +300,7 @@ async fn a_topic_that_may_be_read_after_all_is_told_no_more_once_every_topic_is_
     context.is_let_in("a");
     context.is_let_in("b");
     assert!(trouble().unwrap().contains(": c:"), "neither of them");
+    assert!(reads_on());
     context.assigned(vec!["c[0]".to_owned()]);
     assert_eq!(trouble(), None);
 }
