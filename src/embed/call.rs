@@ -45,9 +45,6 @@ const TOLD_AFTER: u32 = 5;
 /// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 
-/// Between two texts of a batch that are tried on: an account that is all but empty would fail with each of them.
-const POSTPONED_APART: Duration = Duration::from_secs(5);
-
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
@@ -106,14 +103,12 @@ enum Part {
     Postponed(String),
 }
 
-/// When a part is sent.
-#[derive(Clone, Copy)]
-struct Turn {
-    /// Whether no part waits but such that are suspects or were postponed.
-    last: bool,
+/// A part of a batch that is to be sent.
+struct Piece {
+    texts: Range<usize>,
     /// How often it was postponed.
     postponed: u32,
-    /// How many calls of all had succeeded before the batch.
+    /// How many calls of all had succeeded before the batch, or when it was postponed.
     before: u64,
 }
 
@@ -127,56 +122,65 @@ impl Caller<'_> {
         mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
         let before = self.status.successes();
-        let whole = 0..texts.len();
-        let mut parts = VecDeque::from([(whole, 0)]);
+        let first = |texts| Piece { texts, postponed: 0, before };
+        let mut pieces = VecDeque::from([first(0..texts.len())]);
         // Whichever may be sent next is the first.
-        let mut later = BTreeMap::new();
+        let mut later = BTreeMap::<(Instant, usize), Piece>::new();
+        // Whether a text that was postponed has its vector now: so may all others.
+        let mut mended = false;
         loop {
-            let (part, postponed) = match parts.pop_front() {
-                Some(part) => part,
+            let piece = match pieces.pop_front() {
+                Some(piece) => piece,
                 None => {
-                    let Some(((not_before, _), part)) = later.pop_first() else { return };
-                    tokio::time::sleep_until(not_before).await;
-                    part
+                    let Some(((not_before, _), piece)) = later.pop_first() else { return };
+                    if piece.postponed == 0 {
+                        tokio::time::sleep_until(not_before).await;
+                    } else if !mended {
+                        tokio::time::sleep_until(not_before).await;
+                        self.limiter.try_on().await;
+                    }
+                    piece
                 }
             };
-            let turn = Turn { last: parts.is_empty(), postponed, before };
-            let results = match self.embed_part(&texts[part.clone()], turn).await {
+            let part = piece.texts.clone();
+            let results = match self.embed_part(&texts[part.clone()], &piece, pieces.is_empty()).await {
                 Part::Done(results) => results,
                 Part::Halve => {
                     let middle = part.start + part.len() / 2;
-                    parts.push_front((middle..part.end, 0));
-                    parts.push_front((part.start..middle, 0));
+                    pieces.push_front(first(middle..part.end));
+                    pieces.push_front(first(part.start..middle));
                     continue;
                 }
                 Part::Suspect(not_before) => {
-                    later.insert((not_before, part.start), (part, postponed));
+                    later.insert((not_before, part.start), piece);
                     continue;
                 }
                 Part::Postponed(reason) => {
-                    if postponed == 0 {
+                    if piece.postponed == 0 {
                         tracing::warn!(
                             reason,
                             "the embedding provider fails with one text as if with all; trying it on, slowly"
                         );
                     }
-                    let not_before = Instant::now() + SLOW_RETRY.delay(postponed + 1, fastrand::f64());
-                    let apart = later.last_key_value().map(|((last, _), _)| *last + POSTPONED_APART);
-                    later.insert((not_before.max(apart.unwrap_or(not_before)), part.start), (part, postponed + 1));
+                    mended = false;
+                    let (postponed, before) = (piece.postponed + 1, self.status.successes());
+                    let not_before = Instant::now() + SLOW_RETRY.delay(postponed, fastrand::f64());
+                    later.insert((not_before, part.start), Piece { texts: part, postponed, before });
                     continue;
                 }
             };
+            mended |= piece.postponed > 0;
             settled(part, results).await;
         }
     }
 
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
-    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where
-    /// others wait, they do not wait while that is found out.
-    async fn embed_part(&self, texts: &[Arc<str>], turn: Turn) -> Part {
+    /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
+    /// is not the `last` piece but suspects, no other waits while that is found out.
+    async fn embed_part(&self, texts: &[Arc<str>], piece: &Piece, last: bool) -> Part {
         let lone = texts.len() == 1;
         let guilty = |reason: String| if lone { Part::Done(vec![Err(reason)]) } else { Part::Halve };
-        let mut failures = Failures::since(turn.before);
+        let mut failures = Failures::since(piece.before);
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
         loop {
@@ -194,20 +198,24 @@ impl Caller<'_> {
                 ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
-                ProviderError::Fatal(reason) if was_proven || turn.postponed > 0 => {
-                    self.status.failed(&reason);
+                ProviderError::Fatal(reason) if was_proven || piece.postponed > 0 => {
+                    if was_proven || failures.among_successes {
+                        self.status.failed(&reason);
+                    } else {
+                        self.status.needs_a_person(&reason);
+                    }
                     return if lone { Part::Postponed(reason) } else { Part::Halve };
                 }
                 failure @ ProviderError::Fatal(_) => {
                     // Where others succeed, there is nothing to wait for.
                     if !failures.among_successes {
-                        self.wait_after(failure, &failures).await;
+                        self.wait_after(failure, &mut failures).await;
                     }
                     proven = self.harmless_passes(1, &mut failures).await;
                     continue;
                 }
                 failure => {
-                    self.wait_after(failure, &failures).await;
+                    self.wait_after(failure, &mut failures).await;
                     continue;
                 }
             };
@@ -218,7 +226,7 @@ impl Caller<'_> {
             if strikes == STRIKES {
                 return guilty(format!("the provider fails with this text and with no other: {reason}"));
             }
-            if strikes > 0 && !turn.last {
+            if strikes > 0 && !last {
                 return Part::Suspect(Instant::now() + asked_for);
             }
             let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
@@ -304,7 +312,7 @@ impl Caller<'_> {
 
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
-    async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
+    async fn wait_after(&self, failure: ProviderError, failures: &mut Failures) {
         if failures.among_successes && failures.count == TOLD_AFTER {
             tracing::warn!(reason = %failure, "a call to the embedding provider fails again and again while others succeed; trying it on");
         }
@@ -314,9 +322,10 @@ impl Caller<'_> {
                 let asked_for = after.unwrap_or_default();
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
+                let pauses = failures.asked_to_pause(pause);
                 if pause {
-                    // No longer than asked for: how often this call failed is no concern of the others.
-                    self.limiter.pause(after.unwrap_or_else(|| RETRY.delay(1, fastrand::f64())));
+                    // What was no want of the provider's time is no concern of the others, nor is what this call alone meets.
+                    self.limiter.pause(asked_for.max(RETRY.delay(pauses, fastrand::f64())));
                 }
                 if pause && asked_for >= LONG_PAUSE {
                     self.status.fails(&format!("{reason}; it asks for a pause of {} s", asked_for.as_secs()));

@@ -4,6 +4,8 @@
 #[derive(Debug)]
 pub struct Failures {
     pub count: u32,
+    /// How many of them in a row, up to the last, were told to hold for all.
+    pauses: u32,
     /// How many calls of all had succeeded when it failed last, or when it began.
     pub successes: u64,
     /// Whether others succeeded between its last two failures; else the provider seems to be down. What fails among successes has its
@@ -14,7 +16,13 @@ pub struct Failures {
 impl Failures {
     /// None yet, of a call that begins when so many calls of all have succeeded.
     pub fn since(successes: u64) -> Self {
-        Self { count: 0, successes, among_successes: false }
+        Self { count: 0, pauses: 0, successes, among_successes: false }
+    }
+
+    /// Whether the last one was told to hold for all; answers how many were in a row, as far as that concerns others.
+    pub fn asked_to_pause(&mut self, pause: bool) -> u32 {
+        self.pauses = if pause { self.pauses + 1 } else { 0 };
+        if self.among_successes { 1 } else { self.pauses }
     }
 
     /// It failed once more, when so many calls of all had succeeded.

@@ -14,6 +14,9 @@ const RESUMING: Duration = Duration::from_secs(2);
 /// The longest gap between two calls while resuming.
 const RESUMING_GAP: Duration = Duration::from_millis(125);
 
+/// Between two texts that are tried on.
+const TRIED_APART: Duration = Duration::from_secs(5);
+
 /// Lets calls out in the order they came, as the limits and pauses allow. Shared by every call for documents to one provider.
 #[derive(Debug)]
 pub struct Limiter {
@@ -49,6 +52,13 @@ impl Limiter {
         }
     }
 
+    /// Waits until a text may be tried on that fails as if every call did: one at a time, of all callers, for an account that is all but
+    /// empty would fail with each.
+    pub async fn try_on(&self) {
+        let at = self.gate().try_on(self.start.elapsed());
+        tokio::time::sleep_until(self.start + at).await;
+    }
+
     /// Corrects the limits after a call: it was let out with `estimated` tokens and charged `charged`.
     pub fn correct(&self, estimated: u64, charged: u64) {
         let now = self.start.elapsed();
@@ -73,6 +83,8 @@ struct Gate {
     tokens: Option<Bucket>,
     paused_until: Duration,
     not_before: Duration,
+    /// When the next text may be tried on.
+    next_try: Duration,
 }
 
 impl Gate {
@@ -82,6 +94,7 @@ impl Gate {
             tokens: limits.tokens_per_minute.map(Bucket::new),
             paused_until: Duration::ZERO,
             not_before: Duration::ZERO,
+            next_try: Duration::ZERO,
         }
     }
 
@@ -105,6 +118,12 @@ impl Gate {
             self.not_before = now + RESUMING_GAP.mul_f64(random);
         }
         Ok(())
+    }
+
+    fn try_on(&mut self, now: Duration) -> Duration {
+        let at = self.next_try.max(now);
+        self.next_try = at + TRIED_APART;
+        at
     }
 
     fn correct(&mut self, now: Duration, estimated: u64, charged: u64) {
