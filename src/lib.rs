@@ -63,6 +63,7 @@ pub mod ledger;
 mod memory;
 pub mod pipeline;
 pub mod report;
+mod same_file;
 pub mod search;
 pub mod server;
 pub mod settings;

@@ -43,6 +43,13 @@ pub fn header(value: &str, setting: &str) -> Result<HeaderValue, String> {
     })
 }
 
+/// As [`header`], for one with a key in it: it is left out wherever headers are shown.
+pub fn secret_header(value: &str, setting: &str) -> Result<HeaderValue, String> {
+    let mut value = header(value, setting)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Smaller pieces are joined: each keeps a buffer of its connection alive, and a body may come byte by byte.
 const SMALL: usize = 16 << 10;
 

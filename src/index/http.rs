@@ -103,9 +103,7 @@ fn address(url: &str, advice: &str) -> Result<Url, String> {
 /// # Errors
 /// Names the setting, and never shows the key.
 pub fn key(value: &str) -> Result<HeaderValue, String> {
-    let mut value = http_client::header(value, "index.api_key")?;
-    value.set_sensitive(true);
-    Ok(value)
+    http_client::secret_header(value, "index.api_key")
 }
 
 /// The body of a call.

@@ -8,13 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 
 use super::{exit, opened, print_json};
+use crate::same_file::is_at;
 use crate::settings::Settings;
 use pages::Pages;
 
@@ -172,7 +172,7 @@ impl Unfinished {
         let open = || File::options().write(true).create(true).truncate(false).open(&path);
         let unfinished = open().with_context(|| cannot(&path))?;
         // Until this process ends. Who has it open from before it was finished by another holds a file that is in its place by now.
-        let is_ours = unfinished.try_lock().is_ok() && is_same(&unfinished, &path);
+        let is_ours = unfinished.try_lock().is_ok() && is_at(&unfinished, &path);
         anyhow::ensure!(is_ours, "{} is being written by another export", file.display());
         unfinished.set_len(0).with_context(|| cannot(&path))?;
         Ok(Self { path, file: unfinished })
@@ -185,15 +185,10 @@ impl Unfinished {
     }
 }
 
-fn is_same(open: &File, path: &Path) -> bool {
-    let number = |of: io::Result<fs::Metadata>| of.map(|of| (of.dev(), of.ino())).ok();
-    number(open.metadata()).is_some_and(|open| number(fs::metadata(path)) == Some(open))
-}
-
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // After a success there is nothing there any more, or another process's.
-        if is_same(&self.file, &self.path) {
+        if is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }

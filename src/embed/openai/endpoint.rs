@@ -61,10 +61,9 @@ impl Endpoint {
                     .into(),
             );
         }
-        let authorization = api_key.as_ref().map(|key| {
-            let value = http_client::header(&format!("Bearer {}", key.reveal()), "embedding.api_key")?;
-            Ok::<_, String>(sensitive(value))
-        });
+        let authorization = api_key
+            .as_ref()
+            .map(|key| http_client::secret_header(&format!("Bearer {}", key.reveal()), "embedding.api_key"));
         check_limits(settings)?;
         let url = embeddings_url(base_url)?;
         Ok(Self {
@@ -89,11 +88,6 @@ impl Endpoint {
                 .unwrap_or_default(),
         })
     }
-}
-
-fn sensitive(mut value: HeaderValue) -> HeaderValue {
-    value.set_sensitive(true);
-    value
 }
 
 /// Limits under which no call would ever go out.

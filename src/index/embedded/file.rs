@@ -9,12 +9,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use usearch::Index;
 
 use crate::ledger::PointKey;
+use crate::same_file::is_at;
 use crate::settings::index::Metric;
 
 use super::graph::{Graph, Point, Shape};
@@ -206,11 +206,6 @@ fn restore(
         return Err("it was made for another metric or number of dimensions".to_owned());
     }
     Graph::restore(shape, points, footer.covered, fill)
-}
-
-fn is_at(open: &File, path: &Path) -> bool {
-    let identity = |file: io::Result<fs::Metadata>| file.map(|file| (file.dev(), file.ino())).ok();
-    identity(open.metadata()).is_some_and(|open| identity(fs::metadata(path)) == Some(open))
 }
 
 /// Reads the whole file and compares its checksum.
