@@ -15,6 +15,7 @@ use crate::embed::provider::{InputType, Provider};
 use crate::index::external::{foreign, is_ours};
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
+use crate::pipeline::resources::ledger_options;
 use crate::settings::{Settings, SourceSettings};
 use crate::source::file::FileSource;
 use crate::source::{Read, Room, Source};
@@ -157,7 +158,7 @@ fn ledger(settings: &Settings, provider: &dyn Provider) -> Result<Option<Arc<Led
         Err(error) if error.kind() == LedgerErrorKind::Missing => return Ok(None),
         Err(error) => return Err(error.to_string()),
     };
-    ledger.check_pipeline(&settings.pipeline).map_err(told)?;
+    ledger.check_options(&ledger_options(settings)).map_err(told)?;
     space::compare(&ledger, provider.space()).map_err(told)?;
     Ok(Some(Arc::new(ledger)))
 }

@@ -52,12 +52,7 @@ pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Res
         IndexSettings::Embedded(embedded) => {
             Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
-        IndexSettings::Discard(_) => {
-            let discard = DiscardIndex::open(ledger)?;
-            // The ledger has just forgotten the points in it.
-            embedded::remove_graph(&settings.state.path);
-            Arc::new(discard)
-        }
+        IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
         _ => external(settings, ledger, dimensions)?,
     })
 }

@@ -17,6 +17,7 @@ use super::readers::Readers;
 use super::settings::{PLAN, set_setting, setting};
 use super::vector_file::VectorFile;
 use super::{Ledger, journal, points, unwritten, vectors};
+use crate::telemetry::figures::counted;
 
 /// What a ledger keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +68,8 @@ impl Ledger {
     /// Opens the ledger of this folder for writing, and makes both when they do not exist. One process at a time can; another is
     /// told who has it.
     ///
-    /// When [`LedgerOptions::store_points`] is not what it was, the index is another: no point is held any more, and every document is
-    /// planned again.
+    /// A ledger of an index is not opened without [`LedgerOptions::store_points`]. One that was written without gets its points when every
+    /// document is planned again.
     pub fn open(folder: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         create_durably(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
         let lock = FolderLock::take(folder)?;
@@ -109,6 +110,11 @@ impl Ledger {
     /// Refuses a ledger of another pipeline, as [`Ledger::open`] does.
     pub fn check_pipeline(&self, pipeline: &str) -> Result<(), LedgerError> {
         self.read("open the ledger", |connection| check_pipeline(connection, pipeline))
+    }
+
+    /// Refuses what [`Ledger::open`] would refuse to write to with these options.
+    pub fn check_options(&self, options: &LedgerOptions) -> Result<(), LedgerError> {
+        self.read("open the ledger", |connection| check_options(connection, options))
     }
 
     fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
@@ -168,8 +174,8 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
         set_setting(&transaction, PIPELINE, &options.pipeline)?;
     }
     check_schema(&transaction)?;
-    check_pipeline(&transaction, &options.pipeline)?;
-    if tables > 0 && recorded_options(&transaction)?.store_points != options.store_points {
+    check_options(&transaction, options)?;
+    if options.store_points && !recorded_options(&transaction)?.store_points {
         points::forget_index(&transaction)?;
     }
     if !options.external {
@@ -201,6 +207,23 @@ fn check_pipeline(connection: &Connection, pipeline: &str) -> Result<(), Trouble
     let message = format!(
         "it belongs to the pipeline `{held}`, and this one is `{pipeline}`: set `state.path` to another folder, or name the pipeline as \
          before"
+    );
+    Err(Trouble::Known(LedgerErrorKind::Schema, message))
+}
+
+fn check_options(connection: &Connection, options: &LedgerOptions) -> Result<(), Trouble> {
+    check_pipeline(connection, &options.pipeline)?;
+    if options.store_points || !recorded_options(connection)?.store_points {
+        return Ok(());
+    }
+    let indexed: u64 =
+        connection.query_row("SELECT indexed FROM counts", [], |row| row.get(0).map(i64::cast_unsigned))?;
+    if indexed == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "it holds an index of {}, and `index.type: discard` would empty it: set `state.path` to another folder",
+        counted(indexed, "document")
     );
     Err(Trouble::Known(LedgerErrorKind::Schema, message))
 }
@@ -280,7 +303,7 @@ mod tests {
     use super::*;
     use crate::document::DocumentId;
     use crate::ledger::DocumentWrite;
-    use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, write};
+    use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
 
     fn kind(result: Result<Ledger, LedgerError>) -> (LedgerErrorKind, String) {
         let error = result.unwrap_err();
@@ -419,13 +442,32 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_of_index_starts_empty() {
+    fn a_ledger_of_an_index_is_not_opened_without_points() {
         let (folder, ledger) = open();
+        let discard = LedgerOptions { store_points: false, ..options() };
+        assert_eq!(ledger.check_options(&discard), Ok(()), "nothing is in it");
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let looked = ledger.check_options(&discard).unwrap_err();
         drop(ledger);
+        let refused = Ledger::open(folder.path(), discard).err().unwrap();
+        assert_eq!((refused.kind(), looked.to_string()), (LedgerErrorKind::Schema, refused.to_string()));
+        for part in ["an index of 1 document,", "`index.type: discard`", "`state.path`"] {
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
+        assert_eq!(open_with(&folder, options()).points_after(0, 9).unwrap(), [(1, vector("one"))]);
+    }
+
+    #[test]
+    fn an_index_after_none_starts_empty() {
+        let folder = tempfile::tempdir().unwrap();
         let ledger = open_with(&folder, LedgerOptions { store_points: false, ..options() });
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        ledger.set_setting(PLAN, "planned").unwrap();
+        drop(ledger);
+        let ledger = open_with(&folder, options());
         let counts = ledger.counts().unwrap();
         assert_eq!((counts.documents, counts.indexed, counts.points), (1, 0, 0));
+        assert_eq!(ledger.setting(PLAN).unwrap(), None, "it is to be planned again");
         let held = ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap().remove(0).unwrap();
         assert_eq!((held.metadata, held.chunks), (None, vec![]));
         assert_eq!(ledger.points_after(0, 9).unwrap(), []);
@@ -437,14 +479,13 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_made_anew_finds_its_vectors_though_unused_ones_are_not_kept() {
+    fn an_index_after_none_finds_its_vectors_though_unused_ones_are_kept_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let only_used = || LedgerOptions { persist_vectors: false, ..options() };
-        let discard = || LedgerOptions { store_points: false, ..only_used() };
+        let discard = LedgerOptions { store_points: false, ..options() };
         let held = |ledger: &Ledger| ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
         let held = |ledger: &Ledger| held(ledger).iter().map(Option::is_some).collect::<Vec<_>>();
-        open_with(&folder, only_used()).write(&[write("a", vec![here("one")]), write("b", vec![here("two")])]).unwrap();
-        drop(open_with(&folder, discard()));
+        open_with(&folder, discard).write(&[write("a", vec![here("one")]), write("b", vec![here("two")])]).unwrap();
         let ledger = open_with(&folder, only_used());
         assert_eq!(held(&ledger), [true, true]);
         ledger.write(&[write("a", vec![here("one")])]).unwrap();

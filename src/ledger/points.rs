@@ -108,12 +108,11 @@ impl Ledger {
     }
 }
 
-/// Takes every document out of the index, which is another or empty from now on: no point is held any more, so planning
-/// the documents again fills it. Vectors stay, and so nothing has to be embedded again.
+/// Takes every document out of an index that was discarded and is kept from now on, so that planning the documents again fills it.
+/// Vectors that are kept stay, and are not embedded again.
 pub(super) fn forget_index(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "UPDATE documents SET metadata = NULL, record = NULL, chunks = x'' WHERE metadata IS NOT NULL;
-         DELETE FROM points;
          UPDATE counts SET writes = writes + 1, indexed = 0, points = 0;",
     )?;
     // Whatever becomes of this process, they are planned again, also when the next one has the index of before.

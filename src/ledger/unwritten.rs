@@ -87,7 +87,7 @@ impl Ledger {
         self.setting(COLLECTION)
     }
 
-    /// What tells that collection from another at the same place. Absent where the place says all, and in the ledgers of before.
+    /// What tells that collection from another at the same place. Absent where the place says all.
     pub fn collection_mark(&self) -> Result<Option<String>, LedgerError> {
         self.setting(MARK)
     }
@@ -106,11 +106,6 @@ impl Ledger {
                 None => forget_setting(transaction, MARK),
             }?)
         })
-    }
-
-    /// Notes the mark of the collection that has what is held here.
-    pub fn mark_collection(&self, mark: &str) -> Result<(), LedgerError> {
-        self.set_setting(MARK, mark)
     }
 }
 

@@ -202,14 +202,12 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.
 fn plan_of(settings: &Settings, provider: &dyn Provider) -> String {
     let parts = format!(
-        "{PLAN_REVISION} {:?} {:?} {:?} {:?} {} {}",
+        "{PLAN_REVISION} {:?} {:?} {:?} {:?} {}",
         settings.document.text,
         settings.document.metadata,
         settings.chunking,
         provider.max_text_tokens(),
         provider.space().key(),
-        // An index that was left and is taken up again holds nothing.
-        ledger_options(settings).store_points,
     );
     Sha256::digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }

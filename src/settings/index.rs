@@ -18,7 +18,7 @@ use super::weaviate::WeaviateSettings;
 pub enum IndexSettings {
     /// In Vectide's own ledger, with a graph for fast search.
     Embedded(EmbeddedSettings),
-    /// Nowhere: for dry runs and measurements. Everything else happens.
+    /// Nowhere: for dry runs and measurements, in a `state.path` of their own. Everything else happens.
     Discard(DiscardSettings),
     /// In a table of PostgreSQL with the extension pgvector.
     Pgvector(PgvectorSettings),

@@ -11,6 +11,8 @@ use crate::pipeline::{Ended, Pipeline, binary, sound};
 
 /// What `EX_SOFTWARE` is: it did not work.
 const FAILED: Option<i32> = Some(70);
+/// What `EX_CONFIG` is.
+const MISCONFIGURED: Option<i32> = Some(78);
 
 fn assert_says(ended: &Ended, words: &[&str]) {
     for word in words {
@@ -157,20 +159,20 @@ fn a_file_where_the_data_folder_should_be_is_named() {
 }
 
 #[test]
-fn another_index_leaves_no_graph_behind_and_one_that_only_looks_leaves_it_alone() {
+fn a_dry_run_over_an_index_is_refused_and_leaves_it_as_it_was() {
     let mut pipeline = with_one_document();
-    let graph = pipeline.path("data/graph.usearch");
     let discard = "index={type: discard}";
     let looked = pipeline.command(&["--set", discard, "search", "stockings"]).output().unwrap();
     assert!(String::from_utf8_lossy(&looked.stderr).contains("the index keeps nothing"), "{looked:?}");
-    assert!(graph.exists());
     pipeline.set(discard);
-    assert_says(&pipeline.run_well(), &["removed the search graph data/graph.usearch"]);
-    assert!(!graph.exists());
-    assert!(!pipeline.run_well().said.contains("removed the search graph"));
+    let refused = pipeline.run();
+    assert_eq!(refused.code, MISCONFIGURED, "{}", refused.said);
+    let reason =
+        "it holds an index of 1 document, and `index.type: discard` would empty it: set `state.path` to another folder";
+    assert_says(&refused, &["data/ledger.sqlite", reason]);
+    let checked = pipeline.command(&["check", "--connect"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&checked.stdout).contains(reason), "{checked:?}");
     pipeline.set("index={type: embedded}");
-    pipeline.run_well();
-    assert!(graph.exists());
     assert_eq!(pipeline.ids(), ["a"]);
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::actor::offload::on_blocking_thread;
 use crate::document::Vector;
@@ -171,18 +171,6 @@ impl EmbeddedIndex {
     fn around(core: Core) -> Self {
         let searches = Arc::new(Semaphore::new(core.shape.searches));
         Self { core: Arc::new(core), searches }
-    }
-}
-
-/// Takes the graph out of the folder of a ledger that has forgotten its points. For who alone writes to the folder; a process that searches
-/// the graph keeps what it has open.
-pub fn remove_graph(folder: &Path) {
-    let path = folder.join(FILE);
-    if path.exists() {
-        match file::remove(&path) {
-            Ok(()) => info!("removed the search graph {}, whose points are forgotten", path.display()),
-            Err(reason) => warn!("{reason}"),
-        }
     }
 }
 

@@ -141,7 +141,7 @@ impl ExternalIndex {
         // Else somebody emptied it, and it was written to since.
         let is_whole = matches!(found, Established::Uncounted { .. }) || has_most(points, written);
         if points > 0 && ours && is_whole {
-            return self.learn(mark).await;
+            return Ok(());
         }
         if points > 0 && !ours && !self.adopt {
             return Err(IndexError::Unfit(foreign(&place, found, self.ledger.folder())));

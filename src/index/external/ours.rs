@@ -18,11 +18,9 @@ pub(super) fn has_most(points: u64, written: u64) -> bool {
     points.saturating_mul(2) >= written
 }
 
-/// Whether the ledger wrote to the collection at this place with this mark. In a ledger of before there is no mark, and the place must do.
+/// Whether the ledger wrote to the collection at this place with this mark.
 pub fn is_ours(ledger: &Ledger, place: &str, mark: Option<&str>) -> Result<bool, LedgerError> {
-    let known = ledger.collection_mark()?;
-    let same_mark = known.is_none_or(|known| mark == Some(known.as_str()));
-    Ok(same_mark && ledger.collection()?.as_deref() == Some(place))
+    Ok(ledger.collection()?.as_deref() == Some(place) && ledger.collection_mark()?.as_deref() == mark)
 }
 
 impl ExternalIndex {
@@ -41,16 +39,6 @@ impl ExternalIndex {
         Err(IndexError::Unavailable(format!(
             "it has counted {points} points so far, and {written} were written to it: asking again until the count grows no more"
         )))
-    }
-
-    /// The mark of a collection that is ours: a ledger of before does not know it.
-    pub(super) async fn learn(&self, mark: Option<String>) -> Result<(), IndexError> {
-        let Some(mark) = mark else { return Ok(()) };
-        self.ledger(move |ledger| match ledger.collection_mark()? {
-            Some(_) => Ok(()),
-            None => ledger.mark_collection(&mark),
-        })
-        .await
     }
 }
 
@@ -112,11 +100,11 @@ mod tests {
             stage.prepare(own).await.unwrap();
             assert!(!stage.ledger.any_unwritten().unwrap());
         }
-        let stage = Stage::new(Some("first")).await;
-        for other in [Some("second"), None] {
-            let told = stage.prepare(other).await;
+        for (own, other) in [(Some("first"), Some("second")), (Some("first"), None), (None, Some("second"))] {
+            let told = Stage::new(own).await.prepare(other).await;
             assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("index.adopt")), "{told:?}");
         }
+        let stage = Stage::new(Some("first")).await;
         stage.collection.remove();
         stage.prepare(Some("second")).await.unwrap();
         assert!(stage.ledger.any_unwritten().unwrap(), "an empty one becomes ours, and is filled");
@@ -139,13 +127,5 @@ mod tests {
             assert_eq!(stage.ledger.any_unwritten().unwrap(), filled_anew, "{counts:?}");
             assert!(stage.collection.counts.lock().is_empty(), "{counts:?}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_ledger_that_knows_no_mark_goes_by_the_place_and_learns_it() {
-        let stage = Stage::new(None).await;
-        stage.prepare(Some("first")).await.unwrap();
-        assert!(!stage.ledger.any_unwritten().unwrap(), "nothing is written again");
-        assert!(stage.prepare(Some("second")).await.is_err());
     }
 }
