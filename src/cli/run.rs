@@ -12,7 +12,7 @@ use super::stop::Stop;
 use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse;
 use crate::pipeline::totals::TotalsKeeper;
-use crate::pipeline::{Ending, Resources, RunOptions, reading, supervise};
+use crate::pipeline::{Ending, Resources, RunOptions, news, supervise};
 use crate::report::Report;
 use crate::report::progress::Progress;
 use crate::report::summary::{Holdings, summary};
@@ -53,7 +53,7 @@ async fn drive(args: Args, settings: Settings, mut stop: Stop) -> anyhow::Result
         () = stop.told() => return Ok(ExitCode::from(exit::WORK_LEFT)),
     });
     let opened = resources.clone();
-    let news = on_blocking_thread(move || reading::news(&opened.settings, &opened.ledger)).await;
+    let news = on_blocking_thread(move || news::of(&opened.settings, &opened.ledger)).await;
     news.context("reading what the ledger was made with")?.iter().for_each(|news| tracing::warn!("{news}"));
     let server = serve(&resources)?;
     let stop = async {

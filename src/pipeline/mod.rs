@@ -8,7 +8,7 @@ pub mod build;
 mod fault_points;
 pub mod generation;
 mod monitor;
-pub mod reading;
+pub mod news;
 pub mod resources;
 #[cfg(test)]
 mod stalls;

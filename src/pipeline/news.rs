@@ -50,7 +50,7 @@ fn pointer(name: &str) -> String {
 }
 
 /// What a person should know at the start of a run. What records mean is kept: a change is told once.
-pub fn news(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerError> {
+pub fn of(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerError> {
     let mut news = forsaken(settings, ledger)?;
     let now = Reading::of(&settings.document);
     let kept = serde_json::to_string(&now).expect("texts and numbers under names are always JSON");
@@ -115,7 +115,7 @@ mod tests {
              embedding: {{ provider: builtin }} }}"
         );
         let settings = load_text(Path::new("config.yaml"), &yaml, &Default::default(), &[]).unwrap();
-        news(&settings, ledger).unwrap()
+        of(&settings, ledger).unwrap()
     }
 
     #[test]
