@@ -2,12 +2,17 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::exit;
 use crate::telemetry::status_line;
+
+/// What comes so soon after the first signal is the same one: `timeout` of coreutils sends its own to the process and to its group.
+const SAME: Duration = Duration::from_millis(100);
 
 /// Whether the process was told to stop, from when this was made.
 #[derive(Debug)]
@@ -18,7 +23,7 @@ impl Stop {
     /// the process at once. The first is told to whoever asks.
     pub fn listen() -> io::Result<Self> {
         let (tell, stop) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (mut terminate, mut interrupt) = {
             let _inside = runtime.enter();
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
@@ -26,8 +31,11 @@ impl Stop {
         let listen = move || {
             runtime.block_on(async {
                 any(&mut terminate, &mut interrupt).await;
-                tracing::info!("told to stop; a second signal ends the process at once");
+                tracing::info!("told to stop");
                 tell.send_replace(true);
+                tokio::time::sleep(SAME).await;
+                while any(&mut terminate, &mut interrupt).now_or_never().is_some() {}
+                tracing::info!("stopping; a second signal ends the process at once");
                 any(&mut terminate, &mut interrupt).await;
             });
             tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");

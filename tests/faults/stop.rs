@@ -79,7 +79,8 @@ fn told_to_stop_twice_it_ends_at_once_with_work_left_and_the_next_run_does_it() 
         let mut telling = Telling::new(&story, through, &provider);
         // Longer than the test waits.
         telling.pipeline.set("shutdown.grace=1h");
-        let run = stopping(&mut telling, &provider);
+        let mut run = stopping(&mut telling, &provider);
+        run.wait_to_hear("a second signal ends the process at once");
         telling.signal(&run, "INT");
         assert_ends(run, 3);
         provider.open();
@@ -222,6 +223,25 @@ fn an_event_that_was_accepted_and_is_not_settled_is_work_left() {
     assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
     run.signal("TERM");
     assert_stops_with_work_left(run);
+}
+
+/// As `timeout` does it: to the process, and to the group that it is in.
+#[test]
+fn two_signals_in_a_moment_are_one() {
+    let story = Story::new(6, EVENTS);
+    let provider = Provider::new();
+    let mut telling = Telling::new(&story, Through::File, &provider);
+    provider.close_at(100);
+    let mut run = telling.start();
+    run.wait_until("calls are out", || provider.sent().len() >= 100);
+    // It gets both when it goes on.
+    for signal in ["STOP", "TERM", "INT", "CONT"] {
+        telling.signal(&run, signal);
+    }
+    run.wait_to_hear("a second signal ends the process at once");
+    provider.open();
+    telling.assert_stops(run);
+    telling.finish();
 }
 
 #[test]
