@@ -16,7 +16,7 @@ use crate::index::external::{foreign, is_ours};
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::pipeline::resources::ledger_options;
-use crate::settings::{Settings, SourceSettings};
+use crate::settings::{EmbeddingSettings, Settings, SourceSettings};
 use crate::source::file::FileSource;
 use crate::source::{Read, Room, Source};
 use crate::telemetry::figures::{bytes, counted, money};
@@ -68,7 +68,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
         Ok(provider) => provider,
         Err(found) => return each(Tried { what: "provider".into(), found: Err(found) }),
     };
-    each(Tried { what: "provider".into(), found: embeds(&*provider).await })?;
+    each(Tried { what: "provider".into(), found: embeds(&settings.embedding, &*provider).await })?;
     let is_external = settings.index.external().is_some();
     let found = if is_external { stands(settings, &*provider).await } else { opens(settings, &*provider) };
     each(Tried { what: "index".into(), found })
@@ -134,14 +134,19 @@ fn writable(folder: &Path) -> Result<String, String> {
     Ok(format!("{} {made}", folder.display()))
 }
 
-async fn embeds(provider: &dyn Provider) -> Result<String, String> {
+async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result<String, String> {
     let reason = match provider.embed(vec![Arc::from(SAMPLE)], InputType::Query).await {
         Ok(answer) => match answer.vectors.into_iter().next() {
             Some(Ok(_)) => {
+                let price = provider.price_per_million_tokens();
                 let tokens = answer.tokens.unwrap_or(0);
-                let price = tokens as f64 * provider.price_per_million_tokens() / 1e6;
-                let cost = format!("{} for {}", counted(tokens, "token"), money(price));
-                return Ok(format!("{}; this try took {cost}", provider.space()));
+                let cost = match settings {
+                    EmbeddingSettings::Openai(openai) if price == 0.0 && openai.price_per_million_tokens.is_none() => {
+                        "; no price is known: set `embedding.price_per_million_tokens` to see costs".to_owned()
+                    }
+                    _ => format!(" for {}", money(tokens as f64 * price / 1e6)),
+                };
+                return Ok(format!("{}; this try took {}{cost}", provider.space(), counted(tokens, "token")));
             }
             Some(Err(reason)) => reason,
             None => "it answered without a vector".to_owned(),

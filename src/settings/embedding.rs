@@ -64,10 +64,13 @@ pub struct OpenaiSettings {
     /// `text-embedding-3-small`, `text-embedding-3-large` and `text-embedding-ada-002`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
-    /// Whether calls ask for `dimensions`. Default: when the model's own number is another one or not known. Set it to `false` for a
-    /// server that refuses such calls.
+    /// Whether calls ask for `dimensions`. Default: when the model is one that Vectide knows, and its own number is another one. Set it to
+    /// `true` for another model that can give fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_dimensions: Option<bool>,
+    /// In which form vectors are asked for; both are understood.
+    #[serde(default)]
+    pub encoding_format: EncodingFormat,
     /// The key, best written as `${OPENAI_API_KEY}`: its value comes from the environment and not from the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
@@ -92,7 +95,8 @@ pub struct OpenaiSettings {
     /// What the account allows; absent: the provider's own 429 is the only limit.
     #[serde(default)]
     pub rate_limit: RateLimitSettings,
-    /// What a million tokens cost, in US dollars; for the reports only. Known for the models of the presets at their own address.
+    /// What a million tokens cost, in US dollars; for the reports only, which say $0.00 where it is neither set nor known. Known for the
+    /// models of the presets at their own address.
     /// HolySheep's is a placeholder, because its own pages contradict each other: set this to what your account says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
@@ -100,6 +104,17 @@ pub struct OpenaiSettings {
     /// 8191.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text_tokens: Option<usize>,
+}
+
+/// In which form vectors are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncodingFormat {
+    /// Fewer bytes, and less work to read.
+    #[default]
+    Base64,
+    /// Numbers, by calls that ask for no form: for a server that refuses those that do.
+    Float,
 }
 
 /// What the account allows in a minute.
@@ -211,7 +226,7 @@ mod tests {
             ),
             (
                 "model: m, dimensions: 8",
-                "base_url: 'https://api.openai.com/v1', model: m, dimensions: 8, send_dimensions: true, \
+                "base_url: 'https://api.openai.com/v1', model: m, dimensions: 8, send_dimensions: false, \
                  price_per_million_tokens: 0, max_text_tokens: 8191",
             ),
         ] {

@@ -36,26 +36,28 @@ fn products_are_sent_once_and_found_by_meaning() {
 #[test]
 fn vectors_and_tokens_are_those_that_the_server_gives_when_asked_directly() {
     let Some(server) = LlamaCpp::start() else { return };
-    let shop = shop(&server, 40);
-    shop.run_until_idle();
-
     let products = catalogue();
     let texts = products[..40]
         .iter()
         .map(|p| format!("{} {}", p["title"].as_str().unwrap(), p["description"].as_str().unwrap()));
     let texts: Vec<String> = texts.collect();
     let answer = server.embeddings(&texts);
-    assert_eq!(shop.texts_sent(), 40, "no text of these is there twice");
-    assert_eq!(shop.stats()["total"]["tokens_sent"], answer["usage"]["total_tokens"]);
+    for form in ["base64", "float"] {
+        let mut shop = shop(&server, 40);
+        shop.set(&format!("embedding.encoding_format={form}"));
+        shop.run_until_idle();
+        assert_eq!(shop.texts_sent(), 40, "no text of these is there twice");
+        assert_eq!(shop.stats()["total"]["tokens_sent"], answer["usage"]["total_tokens"]);
 
-    let lines = shop.vectide(&["export", "--vectors"]);
-    let exported = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let exported: Vec<Value> = exported.collect();
-    assert_eq!(exported.len(), 40);
-    for document in exported {
-        let place = products.iter().position(|product| product["product_id"] == document["id"]).unwrap();
-        let cosine = cosine(&document["chunks"][0]["vector"], &answer["data"][place]["embedding"]);
-        assert!(cosine > 0.999, "{}: {cosine}", document["id"]);
+        let lines = shop.vectide(&["export", "--vectors"]);
+        let exported = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let exported: Vec<Value> = exported.collect();
+        assert_eq!(exported.len(), 40);
+        for document in exported {
+            let place = products.iter().position(|product| product["product_id"] == document["id"]).unwrap();
+            let cosine = cosine(&document["chunks"][0]["vector"], &answer["data"][place]["embedding"]);
+            assert!(cosine > 0.999, "{form}, {}: {cosine}", document["id"]);
+        }
     }
 }
 
@@ -79,6 +81,12 @@ fn a_wrong_key_is_found_before_the_first_run_and_no_key_is_shown() {
         assert!(well, "vectide {arguments:?}: {said}");
     }
     assert_eq!(shop.stats()["points"], 10);
+    let unpriced = "no price is known: set `embedding.price_per_million_tokens`";
+    for is_known in [false, true] {
+        let (well, said) = attempt(&shop, &["check", "--connect"]);
+        assert!(well && said.contains(unpriced) != is_known, "{said}");
+        shop.set("embedding.price_per_million_tokens=0");
+    }
     assert!(!told.contains("sk-of-another") && !told.contains(KEY), "{told}");
 }
 

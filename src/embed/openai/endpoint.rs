@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 
 use crate::http_client;
 use crate::settings::Secret;
-use crate::settings::embedding::OpenaiSettings;
+use crate::settings::embedding::{EncodingFormat, OpenaiSettings};
 
 use super::presets::{self, OPENAI_URL};
 
@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub dimensions: usize,
     /// Whether every call says how many numbers a vector shall have.
     pub send_dimensions: bool,
+    /// In which form every call asks for vectors.
+    pub encoding_format: EncodingFormat,
     /// What says who calls: a header with the key.
     pub authorization: Option<HeaderValue>,
     /// What a person is to do about a key that is refused.
@@ -71,7 +73,8 @@ impl Endpoint {
             url,
             model: model.to_owned(),
             dimensions,
-            send_dimensions: settings.send_dimensions.unwrap_or(own != Some(dimensions)),
+            send_dimensions: settings.send_dimensions.unwrap_or(own.is_some_and(|own| own != dimensions)),
+            encoding_format: settings.encoding_format,
             authorization: authorization.transpose()?,
             key_advice: match settings.api_key_file {
                 Some(_) => "write the right one to the file of `embedding.api_key_file`, which is read again",
@@ -182,12 +185,12 @@ mod tests {
     fn an_unknown_model_needs_its_dimensions() {
         let other = endpoint("{ base_url: 'http://localhost:8000/v1/', model: bge-m3, dimensions: 1024 }").unwrap();
         assert_eq!(other.url.as_str(), "http://localhost:8000/v1/embeddings");
-        assert!(other.send_dimensions && !other.counts_tokens && other.authorization.is_none());
+        assert!(!other.send_dimensions && !other.counts_tokens && other.authorization.is_none());
         let whole = endpoint("{ base_url: 'http://x/v1/embeddings/', model: m, dimensions: 1 }").unwrap();
         assert_eq!(whole.url.as_str(), "http://x/v1/embeddings");
         let other =
-            endpoint("{ base_url: 'http://x', model: bge-m3, dimensions: 1024, send_dimensions: false }").unwrap();
-        assert!(!other.send_dimensions);
+            endpoint("{ base_url: 'http://x', model: bge-m3, dimensions: 1024, send_dimensions: true }").unwrap();
+        assert!(other.send_dimensions);
         let azure =
             endpoint("{ base_url: 'https://x.example/openai/deployments/d?api-version=1', preset: openai-small }");
         assert_eq!(azure.unwrap().url.as_str(), "https://x.example/openai/deployments/d/embeddings?api-version=1");

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::embed::provider::{Embeddings, ProviderError};
 use crate::http_client::{retry_after, shown};
+use crate::settings::embedding::EncodingFormat;
 
 use super::answer::{self, Fault};
 use super::endpoint::Endpoint;
@@ -16,9 +17,12 @@ use super::endpoint::Endpoint;
 /// The most that is read of an answer that is an error.
 pub(super) const MAX_COMPLAINT: usize = 64 << 10;
 
-const NO_BASE64: &str = "the endpoint cannot answer in base64 and does not ignore it";
-const WRONG_DIMENSIONS: &str = "the model does not take this number of dimensions; set `embedding.dimensions` to the model's own, and \
-                                `embedding.send_dimensions: false` if it knows no other";
+const NO_BASE64: &str = "set `embedding.encoding_format: float`, so that it is not asked for base64";
+const WRONG_DIMENSIONS: &str = "set `embedding.dimensions` to the model's own number, and `embedding.send_dimensions: false`, so that it is \
+                                not asked for another";
+
+/// What servers call it that refuse to be asked for a number of dimensions: vLLM the second.
+const DIMENSIONS: [&str; 2] = ["dimensions", "matryoshka"];
 
 /// Judges the answer to a call with `count` texts. `body`: in the pieces in which it came.
 pub fn judge(
@@ -49,7 +53,7 @@ pub fn judge(
         429 => retry(true),
         // Many a proxy says so of a server that a text has crashed.
         503 | 529 => retry(retry_after(headers, now).is_some()),
-        400 | 413 | 422 => match complaint.hint() {
+        400 | 413 | 422 => match complaint.hint(endpoint) {
             Some(hint) => forbidden(hint),
             None => refused(),
         },
@@ -86,9 +90,14 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Result<Em
         Ok(answer) => Ok(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens }),
         // Of the harmless text as well, when it is the setting that is wrong.
         Err(Fault::Dimensions(came)) => Err(ProviderError::Forbidden(format!(
-            "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or \
-             choose a model that gives {}",
-            endpoint.model, endpoint.dimensions, endpoint.dimensions
+            "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or {}",
+            endpoint.model,
+            endpoint.dimensions,
+            if endpoint.send_dimensions {
+                "choose another model"
+            } else {
+                "`embedding.send_dimensions` to `true` if the model can give fewer"
+            }
         ))),
         Err(Fault::Garbled(reason)) => {
             // Some relays answer 200 with the error of the server behind them.
@@ -156,10 +165,11 @@ impl Complaint {
 
     /// Which setting may be wrong, by the words alone. So may those of a text be that is repeated: they must not hold all others. Whether
     /// all are meant, a harmless text shows.
-    fn hint(&self) -> Option<&'static str> {
+    fn hint(&self, endpoint: &Endpoint) -> Option<&'static str> {
         // Mistral and Voyage.
-        let no_base64 = self.message.contains("encoding_format").then_some(NO_BASE64);
-        no_base64.or_else(|| self.message.contains("does not support matryoshka").then_some(WRONG_DIMENSIONS))
+        let no_base64 = endpoint.encoding_format == EncodingFormat::Base64 && self.message.contains("encoding_format");
+        let wrong_dimensions = endpoint.send_dimensions && DIMENSIONS.iter().any(|word| self.message.contains(word));
+        no_base64.then_some(NO_BASE64).or(wrong_dimensions.then_some(WRONG_DIMENSIONS))
     }
 
     /// Whether it tells, in words alone, that the account cannot pay.
@@ -187,7 +197,7 @@ mod tests {
     use super::*;
 
     fn endpoint() -> Endpoint {
-        let settings = "{ model: m, dimensions: 2, api_key: sk-secret, base_url: 'http://x/v1?key=sk-%61nother&v=1' }";
+        let settings = "{ model: m, dimensions: 2, send_dimensions: true, api_key: sk-secret, base_url: 'http://x/v1?key=sk-%61nother&v=1' }";
         let settings = serde_yaml::from_str(settings).unwrap();
         Endpoint::new(&settings).unwrap()
     }
@@ -246,7 +256,8 @@ mod tests {
             (400, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
             (400, error("", "", "dimensions", "not allowed"), "fatal", "send_dimensions"),
             (400, json!({ "message": "Model does not support matryoshka" }), "forbidden", "send_dimensions"),
-            (400, error("", "", "encoding_format", "no"), "fatal", "base64"),
+            (400, json!({ "message": "model does not support dimensions" }), "forbidden", "send_dimensions"),
+            (400, error("", "", "encoding_format", "no"), "fatal", NO_BASE64),
             (400, json!({ "detail": "Argument 'encoding_format' must be null or base64" }), "forbidden", NO_BASE64),
             (422, json!({ "detail": [{ "loc": ["body", "encoding_format"] }] }), "forbidden", NO_BASE64),
             (400, json!([{ "error": { "message": "API key not valid." } }]), "fatal", "embedding.api_key"),

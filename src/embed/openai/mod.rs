@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::actor::offload::{Panic, try_on_blocking_thread, try_on_core};
 use crate::document::chunk::Tokenizer;
 use crate::http_client::{self, body, no_answer};
-use crate::settings::embedding::OpenaiSettings;
+use crate::settings::embedding::{EncodingFormat, OpenaiSettings};
 
 use super::provider::{Embeddings, InputType, Provider, ProviderError};
 use super::space::Space;
@@ -73,7 +73,8 @@ impl Tokenizer for Cl100k {
 struct Request<'a> {
     model: &'a str,
     input: &'a [Arc<str>],
-    encoding_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_format: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<usize>,
 }
@@ -219,7 +220,7 @@ fn request(texts: &[Arc<str>], endpoint: &Endpoint) -> Vec<u8> {
     let request = Request {
         model: &endpoint.model,
         input: texts,
-        encoding_format: "base64",
+        encoding_format: (endpoint.encoding_format == EncodingFormat::Base64).then_some("base64"),
         dimensions: endpoint.send_dimensions.then_some(endpoint.dimensions),
     };
     let size: usize = texts.iter().map(|text| text.len() + 8).sum();

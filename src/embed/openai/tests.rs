@@ -133,25 +133,25 @@ async fn texts_go_out_as_openai_expects_them_and_come_back_as_vectors() {
     ] {
         assert!(head.contains(header), "{header} in {head}");
     }
-    assert_eq!(
-        body,
-        json!({ "model": "m", "input": ["a \"quoted\"\n text", "ü"], "encoding_format": "base64", "dimensions": 2 })
-    );
+    assert_eq!(body, json!({ "model": "m", "input": ["a \"quoted\"\n text", "ü"], "encoding_format": "base64" }));
 }
 
 #[tokio::test]
-async fn dimensions_are_sent_only_where_the_model_would_choose_others() {
+async fn what_a_model_or_a_server_may_not_know_is_sent_only_where_it_is_asked_for() {
     let sent = |settings: &'static str| async move {
         let server = Server::start(vec![reply("500 Oops", "", "")]);
         let answer = embed(&server.provider(settings), &["a"]).await;
         assert!(matches!(answer, Err(ProviderError::Retry { pause: false, .. })), "{answer:?}");
         let (head, body) = server.request(0);
         assert!(!head.contains("authorization"), "no key, no header");
-        body.get("dimensions").cloned()
+        ["dimensions", "encoding_format"].map(|key| body.get(key).cloned())
     };
-    assert_eq!(sent("preset: openai-small").await, None);
-    assert_eq!(sent("preset: openai-small, dimensions: 512").await, Some(json!(512)));
-    assert_eq!(sent("model: m, dimensions: 512, send_dimensions: false").await, None);
+    let (dimensions, base64) = (Some(json!(512)), Some(json!("base64")));
+    assert_eq!(sent("preset: openai-small").await, [None, base64.clone()]);
+    assert_eq!(sent("preset: openai-small, dimensions: 512").await, [dimensions.clone(), base64.clone()]);
+    assert_eq!(sent("model: m, dimensions: 512").await, [None, base64]);
+    let settings = "model: m, dimensions: 512, send_dimensions: true, encoding_format: float";
+    assert_eq!(sent(settings).await, [dimensions, None]);
 }
 
 #[tokio::test]
