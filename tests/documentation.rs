@@ -22,12 +22,24 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     prose.flat_map(|prose| prose.split('`').skip(1).step_by(2))
 }
 
+/// What a link calls the headings of a page.
+fn headings(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix('#'));
+    let names = lines.map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"));
+    names.map(|name| name.chars().filter(|letter| letter.is_alphanumeric() || "-_".contains(*letter)).collect())
+}
+
 #[test]
 fn the_files_that_are_named_exist() {
     for (page, text) in pages() {
         let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
         for link in links.filter(|link| !link.contains("://")) {
-            assert!(page.with_file_name(link).exists(), "{}: {link}", page.display());
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+            assert!(file.exists(), "{}: {link}", page.display());
+            let is_there =
+                heading.is_empty() || headings(&fs::read_to_string(file).unwrap()).any(|there| there == heading);
+            assert!(is_there, "{}: {link}", page.display());
         }
         for name in quoted(&text).map(|name| name.split(": ").next().unwrap_or(name)) {
             let is_file = ["src/", "tests/", "benches/", "assets/"].iter().any(|folder| name.starts_with(folder));

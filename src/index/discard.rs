@@ -1,4 +1,4 @@
-//! An index that keeps nothing: for dry runs and measurements.
+//! An index that keeps nothing: for measurements and estimates.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

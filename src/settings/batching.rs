@@ -10,7 +10,8 @@ use super::units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchingSettings {
-    /// The most texts in a batch, 1 to 100,000. A lower limit of the provider applies instead.
+    /// The most texts in a batch, 1 to 100,000. OpenAI's own 2,048 applies where that is lower. Set what a server of your own takes at
+    /// once: a batch that it refuses as too large is halved and sent again.
     pub max_items: usize,
     /// The most tokens in a batch, estimated. A single text may exceed it and then goes alone. A lower
     /// `embedding.rate_limit.tokens_per_minute` applies instead.

@@ -18,7 +18,9 @@ use super::weaviate::WeaviateSettings;
 pub enum IndexSettings {
     /// In Vectide's own ledger, with a graph for fast search.
     Embedded(EmbeddedSettings),
-    /// Nowhere: for dry runs and measurements, in a `state.path` of their own. Everything else happens.
+    /// Nowhere: for measurements, in a `state.path` of their own. Everything else happens, and texts are paid for. What a run would send
+    /// without sending it: `vectide --set 'embedding={provider: hashed}' --set 'index={type: discard}' --set state.path=/tmp/estimate run
+    /// --until-idle` tells texts and roughly their tokens.
     Discard(DiscardSettings),
     /// In a table of PostgreSQL with the extension pgvector.
     Pgvector(PgvectorSettings),

@@ -55,12 +55,13 @@ pub use units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The pipeline's name: part of every point's id, so that two pipelines may share a collection (`index.adopt`). Letters, digits,
-    /// `-` and `_`.
+    /// The pipeline's name. It is part of the ids in an index in another system, so that two pipelines may share a collection
+    /// (`index.adopt`). Letters, digits, `-` and `_`.
     pub pipeline: String,
     /// How records become documents.
     pub document: DocumentSettings,
-    /// Where records come from, by a name of your own.
+    /// Where records come from, by a name of your own: letters, digits, `-` and `_`, but for `dead-letters`, `replan` and `rewrite`, which
+    /// are Vectide's own. At most one `http` and one `stdin`.
     pub sources: BTreeMap<String, SourceSettings>,
     /// How long texts are cut.
     #[serde(default)]
