@@ -24,21 +24,23 @@ pub struct Limiter {
     gate: Arc<Mutex<Gate>>,
     /// Whoever holds this is next; tokio's mutex hands it on in order of arrival.
     turn: tokio::sync::Mutex<()>,
+    /// When the next text may be tried on; whoever holds it tries that one.
+    next_try: tokio::sync::Mutex<Instant>,
 }
 
 impl Limiter {
     /// For an account with these limits.
     pub fn new(limits: RateLimitSettings) -> Self {
-        Self {
-            start: Instant::now(),
-            gate: Arc::new(Mutex::new(Gate::new(limits))),
-            turn: tokio::sync::Mutex::default(),
-        }
+        Self::with_queue(Instant::now(), Arc::new(Mutex::new(Gate::new(limits))))
     }
 
     /// The same limits with a queue of its own, for the calls of one generation: who waits on a thread that hangs keeps its turn for ever.
     pub fn with_own_queue(&self) -> Self {
-        Self { start: self.start, gate: self.gate.clone(), turn: tokio::sync::Mutex::default() }
+        Self::with_queue(self.start, self.gate.clone())
+    }
+
+    fn with_queue(start: Instant, gate: Arc<Mutex<Gate>>) -> Self {
+        Self { start, gate, turn: tokio::sync::Mutex::default(), next_try: tokio::sync::Mutex::new(start) }
     }
 
     /// Waits until a call with so many tokens may go out, and takes them from the limits. Dropping the future takes nothing.
@@ -53,10 +55,11 @@ impl Limiter {
     }
 
     /// Waits until a text may be tried on that fails as if every call did: one at a time, of all callers, for an account that is all but
-    /// empty would fail with each.
+    /// empty would fail with each. Dropping the future takes no try from the others.
     pub async fn try_on(&self) {
-        let at = self.gate().try_on(self.start.elapsed());
-        tokio::time::sleep_until(self.start + at).await;
+        let mut next_try = self.next_try.lock().await;
+        tokio::time::sleep_until(*next_try).await;
+        *next_try = Instant::now() + TRIED_APART;
     }
 
     /// Corrects the limits after a call: it was let out with `estimated` tokens and charged `charged`.
@@ -83,8 +86,6 @@ struct Gate {
     tokens: Option<Bucket>,
     paused_until: Duration,
     not_before: Duration,
-    /// When the next text may be tried on.
-    next_try: Duration,
 }
 
 impl Gate {
@@ -94,7 +95,6 @@ impl Gate {
             tokens: limits.tokens_per_minute.map(Bucket::new),
             paused_until: Duration::ZERO,
             not_before: Duration::ZERO,
-            next_try: Duration::ZERO,
         }
     }
 
@@ -118,12 +118,6 @@ impl Gate {
             self.not_before = now + RESUMING_GAP.mul_f64(random);
         }
         Ok(())
-    }
-
-    fn try_on(&mut self, now: Duration) -> Duration {
-        let at = self.next_try.max(now);
-        self.next_try = at + TRIED_APART;
-        at
     }
 
     fn correct(&mut self, now: Duration, estimated: u64, charged: u64) {
@@ -298,6 +292,21 @@ mod tests {
         let began = Instant::now();
         limiter.acquire(1).await;
         assert!(began.elapsed() <= S(1), "the abandoned call took nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_gives_up_waiting_for_its_try_does_not_hold_the_others() {
+        let limiter = Limiter::new(limits(None, None));
+        limiter.try_on().await;
+        let began = Instant::now();
+        for _ in 0..100 {
+            assert!(limiter.try_on().now_or_never().is_none());
+        }
+        for n in 1..=3 {
+            limiter.try_on().await;
+            assert!(began.elapsed() <= n * TRIED_APART + Duration::from_millis(10), "{:?}", began.elapsed());
+            assert!(began.elapsed() >= n * TRIED_APART);
+        }
     }
 
     #[tokio::test(start_paused = true)]
