@@ -39,9 +39,6 @@ const SLOW_RETRY: Backoff =
 /// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
-/// A call that fails so often in a row while others succeed is told.
-const TOLD_AFTER: u32 = 5;
-
 /// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 
@@ -313,7 +310,7 @@ impl Caller<'_> {
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
     async fn wait_after(&self, failure: ProviderError, failures: &mut Failures) {
-        if failures.among_successes && failures.count == TOLD_AFTER {
+        if failures.is_to_be_told() {
             tracing::warn!(reason = %failure, "a call to the embedding provider fails again and again while others succeed; trying it on");
         }
         match failure {
