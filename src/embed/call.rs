@@ -39,9 +39,6 @@ const SLOW_RETRY: Backoff =
 /// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
-/// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
-const LONG_PAUSE: Duration = Duration::from_secs(30);
-
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
 const STRIKES: u32 = 5;
 
@@ -323,9 +320,7 @@ impl Caller<'_> {
                 if pause {
                     // What was no want of the provider's time is no concern of the others, nor is what this call alone meets.
                     self.limiter.pause(asked_for.max(RETRY.delay(pauses, fastrand::f64())));
-                }
-                if pause && asked_for >= LONG_PAUSE {
-                    self.status.fails(&format!("{reason}; it asks for a pause of {} s", asked_for.as_secs()));
+                    self.status.asked_to_pause(&reason, asked_for);
                 }
                 tokio::time::sleep(asked_for).await;
                 let rest = tokio::time::sleep(delay - asked_for);

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::telemetry::Health;
 use crate::telemetry::health::{Component, ComponentHealth};
@@ -12,12 +15,17 @@ use crate::telemetry::health::{Component, ComponentHealth};
 /// successes are everyday life on a network; the metrics count them.
 const DEGRADED_AFTER: u64 = 3;
 
+/// A pause that is asked of all calls is told from this length on: nothing else would say why nothing happens.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
+
 /// The provider's health as the calls see it. Writes a line to the log when it changes, not when a call fails.
 #[derive(Debug)]
 pub struct ProviderStatus {
     failures: AtomicU64,
     /// How many calls succeeded.
     successes: watch::Sender<u64>,
+    /// Until when a long pause lasts that was asked of all calls.
+    paused_until: Mutex<Option<Instant>>,
     health: Arc<Health>,
 }
 
@@ -30,7 +38,12 @@ impl Default for ProviderStatus {
 impl ProviderStatus {
     /// Kept with the health of everything else, as [`Component::Provider`].
     pub fn new(health: Arc<Health>) -> Self {
-        Self { failures: AtomicU64::new(0), successes: watch::Sender::default(), health }
+        Self {
+            failures: AtomicU64::new(0),
+            successes: watch::Sender::default(),
+            paused_until: Mutex::default(),
+            health,
+        }
     }
 
     /// The health now.
@@ -49,11 +62,12 @@ impl ProviderStatus {
         debug_assert!(more, "who waits holds the other end");
     }
 
-    /// A call gave vectors.
+    /// A call gave vectors. That ends no pause: it may have been under way before.
     pub fn succeeded(&self) {
         self.successes.send_modify(|successes| *successes += 1);
         self.failures.store(0, Ordering::Relaxed);
-        if self.health.ok(Component::Provider) {
+        let is_paused = self.paused_until.lock().is_some_and(|until| Instant::now() < until);
+        if !is_paused && self.health.ok(Component::Provider) {
             tracing::info!("the embedding provider works again");
         }
     }
@@ -62,6 +76,15 @@ impl ProviderStatus {
     pub fn failed(&self, reason: &str) {
         if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= DEGRADED_AFTER {
             self.fails(reason);
+        }
+    }
+
+    /// A call failed, and all were asked to wait for so long.
+    pub fn asked_to_pause(&self, reason: &str, length: Duration) {
+        if length >= LONG_PAUSE {
+            let mut until = self.paused_until.lock();
+            *until = (*until).max(Some(Instant::now() + length));
+            self.fails(&format!("{reason}; it asks for a pause of {} s", length.as_secs()));
         }
     }
 

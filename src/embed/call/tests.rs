@@ -607,6 +607,22 @@ async fn a_long_pause_that_is_asked_for_shows_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_pause_shows_although_calls_that_were_under_way_succeed() {
+    let provider = Scripted::new(|number, texts| match number {
+        0 => retry(true, Some(Duration::from_secs(300))),
+        _ => done(texts),
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let under_way = async {
+        tokio::time::sleep(CALL / 2).await;
+        provider.embed_with(&limiter, &status, &["b"]).await;
+        status.health().state
+    };
+    let (_, state) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), under_way);
+    assert_eq!((state, status.health().state), (HealthState::Degraded, HealthState::Ok));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wrong_number_of_vectors_is_never_taken() {
     let provider = Scripted::new(|number, texts| match number {
         0 => done(&texts[1..]),
