@@ -150,7 +150,8 @@ impl Caller<'_> {
                     continue;
                 }
                 Part::Postponed(reason) => {
-                    if piece.postponed == 0 {
+                    // Once a batch: it names no text, and an account that is all but empty fails with every one.
+                    if piece.postponed == 0 && later.values().all(|other| other.postponed == 0) {
                         tracing::warn!(
                             reason,
                             "the embedding provider fails with one text as if with all; trying it on, slowly"

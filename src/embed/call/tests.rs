@@ -538,7 +538,13 @@ async fn an_account_that_can_pay_for_next_to_nothing_is_not_flooded_and_it_shows
     let texts: Vec<Arc<str>> = (0..64).map(|number| Arc::from(format!("text {number}"))).collect();
     let caller = provider.caller(&limiter, &status, &|_| {});
     let hour = Duration::from_secs(3600);
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.reopen().unwrap()).finish();
+    let listening = tracing::subscriber::set_default(subscriber);
     tokio::time::timeout(hour, caller.embed(&texts, async |_, _| {})).await.expect_err("all texts wait");
+    drop(listening);
+    let said = std::fs::read_to_string(log).unwrap();
+    assert_eq!(said.matches("fails with one text as if with all").count(), 1, "{said}");
     let since = Instant::now() - Duration::from_secs(1800);
     let calls = provider.calls.lock().unwrap();
     let late = calls.iter().filter(|(at, _)| *at > since).count();
