@@ -164,7 +164,7 @@ impl Caller<'_> {
                     continue;
                 }
             };
-            mended |= piece.postponed > 0;
+            mended |= piece.postponed > 0 && results.iter().all(Result::is_ok);
             settled(part, results).await;
         }
     }

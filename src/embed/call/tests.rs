@@ -596,6 +596,23 @@ async fn what_was_postponed_is_embedded_at_once_when_the_account_is_topped_up() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_text_that_is_refused_in_the_end_tells_nothing_of_those_that_cannot_be_paid_for() {
+    let began = Instant::now();
+    let provider = Scripted::new(move |_, texts| match &*texts[0] {
+        _ if is_harmless(texts) => done(texts),
+        "bad" if began.elapsed() > Duration::from_secs(100) => refused("bad text"),
+        _ if began.elapsed() < Duration::from_secs(600) => fatal("no credit left"),
+        _ => done(texts),
+    });
+    assert_eq!(provider.embed_all(&["bad", "good"]).await, [Err("bad text".into()), Ok(vector("good"))]);
+    let calls = provider.calls.lock().unwrap();
+    let of = |text: &'static str| calls.iter().filter(move |(_, texts)| *texts[0] == *text).map(|(at, _)| *at);
+    let rejected = of("bad").next_back().unwrap();
+    let next = of("good").find(|at| *at > rejected).unwrap();
+    assert!(next - rejected > Duration::from_secs(4), "it is tried in its turn: {:?}", next - rejected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_pause_that_is_asked_for_shows_until_it_is_over() {
     let provider = Scripted::new(|number, texts| match number {
         0 => retry(true, Some(Duration::from_secs(45))),
