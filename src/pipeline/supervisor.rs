@@ -10,6 +10,7 @@ use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
+use crate::settings::SourceSettings;
 use crate::source::replan::ReplanSource;
 use crate::source::replay::ReplaySource;
 use crate::source::rewrite::RewriteSource;
@@ -193,9 +194,12 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
     let plan = resources.plan.clone();
     if patiently(&resources.ledger, move |ledger| replan::is_due(ledger, &plan)).await {
         let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
+        let waits = while_files_are_read(resources);
         sources.push(NamedSource {
             name: replan::NAME.into(),
-            make: Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), plan.clone()))),
+            make: Arc::new(move || {
+                Box::new(ReplanSource::new(ledger.clone(), plan.clone()).waiting_while(waits.clone()))
+            }),
         });
     }
     if patiently(&resources.ledger, Ledger::any_unwritten).await {
@@ -206,6 +210,14 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
         });
     }
     Ok(sources)
+}
+
+/// Whether a file that has an end is read, or what it gave is not settled yet. What has no end is not waited for.
+fn while_files_are_read(resources: &Resources) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    let ends = |settings: &SourceSettings| matches!(settings, SourceSettings::File(file) if !file.follow);
+    let sources = resources.settings.sources.iter().filter(|(_, settings)| ends(settings));
+    let (names, board) = (sources.map(|(name, _)| name.clone()).collect::<Vec<_>>(), resources.sources.clone());
+    Arc::new(move || board.are_any_read(&names))
 }
 
 /// Waits until the index can be written to. Nothing is read before that, and nothing is lost by it.

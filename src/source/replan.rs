@@ -1,6 +1,7 @@
 //! Every known document, once, after a change of template, chunking or metadata: an internal source named [`NAME`].
 //!
-//! Each is given as a patch that says nothing, to be compared with the index all the same. Only texts that changed are embedded.
+//! Each is given as a patch that says nothing, to be compared with the index all the same. Only texts that changed are embedded; and
+//! not while the files are read, which may bring the next text of a document whose present one would be paid for in vain.
 
 use std::collections::VecDeque;
 use std::slice;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Partition, Position, Read, Record, Room, Source, SourceError};
+use super::{IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
 use crate::ledger::settings::PLAN;
@@ -48,6 +49,8 @@ pub struct ReplanSource {
     /// How many of them left the index and were not deleted.
     lost: u64,
     finished: bool,
+    /// Whether something is read that is to go first.
+    waits: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl ReplanSource {
@@ -64,7 +67,13 @@ impl ReplanSource {
             indexed: VecDeque::new(),
             lost: 0,
             finished: false,
+            waits: Arc::new(|| false),
         }
+    }
+
+    /// Gives nothing while this holds.
+    pub fn waiting_while(self, waits: Arc<dyn Fn() -> bool + Send + Sync>) -> Self {
+        Self { waits, ..self }
     }
 
     fn record(&mut self, id: DocumentId, bytes: usize, is_indexed: bool) -> Record {
@@ -123,6 +132,10 @@ fn are_indexed(ledger: &Ledger, ids: &[DocumentId]) -> Result<Vec<bool>, LedgerE
 impl Source for ReplanSource {
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
+            if (self.waits)() {
+                tokio::time::sleep(IDLE_WAIT).await;
+                return Ok(Read::Waiting);
+            }
             let after = self.last.clone();
             let list = move |ledger: &Ledger| {
                 let listed = ledger.list_documents(after.as_ref(), room.records, room.bytes)?;
@@ -151,10 +164,16 @@ impl Source for ReplanSource {
         }
         .boxed()
     }
+
+    fn remark(&self) -> Option<String> {
+        (self.waits)().then(|| "waits until the files are read, for they may bring other texts".to_owned())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::ledger::testing::{here, open, write};
 
@@ -169,5 +188,23 @@ mod tests {
         assert!(due("first"), "some documents may be planned with the second");
         ledger.set_setting(PLAN, "first").unwrap();
         assert!(!due("first"), "all were planned");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_given_while_something_is_read_that_is_to_go_first() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let reads = Arc::new(AtomicBool::new(true));
+        let waits = reads.clone();
+        let waits = Arc::new(move || waits.load(Ordering::Relaxed));
+        let mut source = ReplanSource::new(Arc::new(ledger), "plan".into()).waiting_while(waits);
+        let room = Room { records: 10, bytes: 1 << 20 };
+        for _ in 0..3 {
+            assert!(matches!(source.read(room).await, Ok(Read::Waiting)));
+            assert!(source.remark().is_some());
+        }
+        reads.store(false, Ordering::Relaxed);
+        assert!(matches!(source.read(room).await, Ok(Read::Records(records)) if records.len() == 1));
+        assert_eq!(source.remark(), None);
     }
 }

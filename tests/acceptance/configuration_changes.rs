@@ -24,6 +24,32 @@ fn a_new_template_embeds_each_new_text_once_and_the_old_one_is_still_there_to_go
 }
 
 #[test]
+fn a_new_template_pays_for_no_text_that_a_file_to_be_read_replaces() {
+    let mut shop = Shop::new();
+    let mut products = catalogue();
+    shop.read("catalogue", &shop.file("products.jsonl", &products));
+    shop.run_until_idle();
+    let before = shop.texts_sent();
+
+    // In the opposite order to that in which documents are looked at again.
+    products.reverse();
+    for (number, product) in products.iter_mut().enumerate() {
+        product["description"] = format!("Number {number}, made anew.").into();
+        product["timestamp"] = 1_800_000_000_000_i64.into();
+    }
+    shop.file("products.jsonl", &products);
+    shop.set("document.text={{ description }} {{ title }}");
+    shop.run_until_idle();
+    assert_eq!(shop.texts_sent() - before, products.len() as u64);
+    let held = shop.documents();
+    assert!(
+        products
+            .iter()
+            .all(|product| held[product["product_id"].as_str().unwrap()]["description"] == product["description"])
+    );
+}
+
+#[test]
 fn another_list_of_metadata_costs_no_embedding() {
     let mut shop = Shop::opened();
     let before = shop.texts_sent();
