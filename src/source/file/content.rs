@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use memchr::memrchr;
 use serde::{Deserialize, Serialize};
 
 use super::csv;
 use super::decompress::Compression;
+use super::identity;
 use super::kind::Kind;
 #[cfg(feature = "parquet")]
 use super::parquet;
@@ -15,6 +17,9 @@ use crate::settings::source::FileFormat;
 use crate::source::batch::Batch;
 use crate::source::lines::{Boundary, Cut, Cutter, Quoting};
 use crate::source::place::Place;
+
+/// How much is searched at once for the start of a line.
+const BLOCK: u64 = 4 << 10;
 
 /// Where reading goes on: behind the record that ends here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,7 +41,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    /// The records behind the mark.
+    /// An open file whose records behind the mark are read.
     ///
     /// # Errors
     /// The file cannot be read, or is not what its name says: the reason, without the name.
@@ -59,7 +64,7 @@ impl Content {
     ) -> Result<Self, String> {
         let said = |error: std::io::Error| error.to_string();
         let seekable = kind.format == FileFormat::Jsonl && kind.compression == Compression::None;
-        let start = if seekable { from } else { Mark::default() };
+        let start = if seekable { line_start(file, from).map_err(said)? } else { Mark::default() };
         file.as_ref().seek(SeekFrom::Start(start.offset)).map_err(said)?;
         // A small file needs no large buffer; a compressed one is longer inside.
         let size = file.metadata().map_err(said)?.len();
@@ -69,7 +74,6 @@ impl Content {
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
                 let mut cutter = manner(Cutter::new(input, Boundary::Line, max_record, start.offset, start.ordinal));
                 cutter.expect(expected);
-                cutter.advance_to(from.offset).map_err(said)?;
                 Ok(Self::Lines(Box::new(cutter)))
             }
             // Always from the start: the header line is there, and only the line feeds before a row tell its line.
@@ -94,7 +98,7 @@ impl Content {
         }
     }
 
-    /// Adds records to the batch while there is room; says whether the end was reached.
+    /// Adds the records behind `given` to the batch while there is room; says whether the end was reached.
     pub fn read(&mut self, batch: &mut Batch, place: &Place, given: &mut Mark) -> Result<bool, String> {
         while !batch.is_full() {
             let (cut, payload) = match self {
@@ -112,6 +116,9 @@ impl Content {
                     None => return Ok(true),
                 },
             };
+            if cut.end <= given.offset {
+                continue;
+            }
             let length = payload.as_ref().map_or(cut.bytes.len(), |payload| payload.len());
             if !batch.fits(length) {
                 match self {
@@ -172,4 +179,24 @@ impl Content {
             }
         }
     }
+}
+
+/// Where the line begins that the mark lies in. What stood behind the last line feed may have been taken for a line before its end was
+/// written: the whole line comes once more, at the same place in the order.
+fn line_start(file: &File, mark: Mark) -> std::io::Result<Mark> {
+    let mut end = mark.offset;
+    while end > 0 {
+        let from = end.saturating_sub(BLOCK);
+        let block = identity::bytes(file, from, end - from)?;
+        if (block.len() as u64) < end - from {
+            // It is shorter than what was read of it, which whoever reads on finds.
+            return Ok(mark);
+        }
+        if let Some(found) = memrchr(b'\n', &block) {
+            end = from + found as u64 + 1;
+            break;
+        }
+        end = from;
+    }
+    Ok(if end == mark.offset { mark } else { Mark { offset: end, ordinal: mark.ordinal.saturating_sub(1) } })
 }

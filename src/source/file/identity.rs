@@ -251,7 +251,7 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// So many bytes of a file, or what is there of them; reading goes on where it was.
-fn bytes(mut file: &File, from: u64, length: u64) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(mut file: &File, from: u64, length: u64) -> io::Result<Vec<u8>> {
     let before = file.stream_position()?;
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();

@@ -531,6 +531,97 @@ async fn a_writer_that_goes_on_after_the_last_look_is_read_on_and_the_name_gets_
     assert_eq!(texts(&records), ["{1}", "{2}", "{3}", "{4", "{5}"]);
 }
 
+/// How the last line of a file came to be given before its line feed was written.
+#[derive(Debug, Clone, Copy)]
+enum Early {
+    ReadOnce,
+    ReadOnceInBetween,
+    GoneWhileItWasFollowed,
+}
+
+/// The records of a file whose last line is not complete, which is taken for a line.
+async fn with_half_a_line(folder: &mut Folder, early: Early) -> Vec<Record> {
+    if !matches!(early, Early::ReadOnce) {
+        folder.follow = true;
+    }
+    let mut source = folder.open("a.jsonl", vec![]).await;
+    let mut records = drain(&mut source).await.unwrap();
+    match early {
+        Early::ReadOnce => {}
+        Early::ReadOnceInBetween => {
+            folder.follow = false;
+            records.extend(folder.read("a.jsonl", positions(&records)).await);
+        }
+        Early::GoneWhileItWasFollowed => {
+            folder.rename("a.jsonl", "away");
+            for _ in 0..3 {
+                records.extend(drain(&mut source).await.unwrap());
+                tokio::time::sleep(GRACE).await;
+            }
+            folder.rename("away", "a.jsonl");
+        }
+    }
+    records
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_was_taken_for_one_before_it_was_complete_comes_whole_once_it_is() {
+    let long = "2".repeat(10_000);
+    for early in [Early::ReadOnce, Early::ReadOnceInBetween, Early::GoneWhileItWasFollowed] {
+        for (before, half) in [("", "2"), ("{1}\n", "2"), ("{1}\n\n", long.as_str())] {
+            let mut folder = Folder::new();
+            folder.write("a.jsonl", format!("{before}{{{half}"), 1);
+            let records = with_half_a_line(&mut folder, early).await;
+            let given = records.last().unwrap();
+            assert_eq!(texts(&records).last().unwrap(), &format!("{{{half}"), "{early:?}");
+            folder.append("a.jsonl", "}\n{3}\n");
+            folder.follow = true;
+            let rest = folder.read("a.jsonl", positions(&records)).await;
+            assert_eq!(texts(&rest), [format!("{{{half}}}").as_str(), "{3}"], "{early:?}");
+            let place = |record: &Record| (record.version, record.position.to_string());
+            assert_eq!(place(&rest[0]), place(given), "{early:?}: it is the same line");
+            assert_eq!(rest[1].position.ordinal, given.position.ordinal + 1, "{early:?}");
+            assert!(folder.read("a.jsonl", positions(&rest)).await.is_empty(), "{early:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_comes_whole_too_when_its_end_is_written_after_the_file_is_gone_and_read_to_its_end() {
+    let folder = Folder::followed();
+    folder.write("app.log", "{1}\n{2", 1);
+    let mut source = folder.open("app.log", vec![]).await;
+    let mut records = drain(&mut source).await.unwrap();
+    let mut late = File::options().append(true).open(folder.path("app.log")).unwrap();
+    fs::remove_file(folder.path("app.log")).unwrap();
+    records.extend(drain(&mut source).await.unwrap());
+    tokio::time::sleep(GRACE).await;
+    let Ok(Read::Records(last)) = source.read(ROOM).await else { panic!("its last line is read") };
+    records.extend(last);
+    late.write_all(b"}\n{3}\n").unwrap();
+    records.extend(drain(&mut source).await.unwrap());
+    assert_eq!(texts(&records), ["{1}", "{2", "{2}", "{3}"]);
+    assert_eq!(records.iter().map(|record| record.position.ordinal).collect::<Vec<_>>(), [1, 2, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_line_without_a_line_feed_is_given_once_however_often_its_file_goes() {
+    for (name, content) in [("a.jsonl", "{1}\n{2}"), ("a.csv", "id\n1\n2")] {
+        let folder = Folder { follow: true, ..Folder::new() };
+        folder.write(name, content, 1);
+        let mut source = folder.open(name, vec![]).await;
+        let mut records = Vec::new();
+        for (from, to) in [(name, "away"), ("away", name), (name, "away")] {
+            folder.rename(from, to);
+            for _ in 0..3 {
+                records.extend(drain(&mut source).await.unwrap());
+                tokio::time::sleep(GRACE).await;
+            }
+        }
+        assert_eq!(records.len(), 2, "{:?}", texts(&records));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_file_that_is_overwritten_before_it_was_read_to_its_end_is_read_from_the_start() {
     let one_line = Room { records: 1, bytes: 100 };
