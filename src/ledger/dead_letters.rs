@@ -7,7 +7,7 @@ use crate::document::{Document, DocumentId, Version};
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::page::{self, limit};
-use super::{Ledger, documents};
+use super::{HeldDocument, Ledger, documents};
 
 const COLUMNS: &str = r#"SELECT id, at, source, position, document, version, reason, attempts, "order", payload, replay, taken_in FROM dead_letters"#;
 
@@ -165,12 +165,27 @@ impl Ledger {
     }
 
     /// Drops dead letters whose replay settled, each with the attempts that it had when it was given. One that was buried again meanwhile
-    /// has more, and stays, also when it was asked for again.
+    /// has more, and stays, also when it was asked for again. So does one whose document is refused all the same: under another
+    /// configuration its record was ignored, or said something of another document.
     pub fn finish_replay(&self, given: &[(i64, u32)]) -> Result<(), LedgerError> {
         self.change("drop replayed dead letters", |transaction| {
-            let mut statement = transaction
+            let mut taken_in = transaction.prepare_cached(
+                "SELECT document FROM dead_letters
+                 WHERE id = ?1 AND attempts = ?2 AND replay = 1 AND taken_in AND document IS NOT NULL",
+            )?;
+            let mut keep = transaction.prepare_cached("UPDATE dead_letters SET replay = 0 WHERE id = ?1")?;
+            let mut drop_it = transaction
                 .prepare_cached("DELETE FROM dead_letters WHERE id = ?1 AND attempts = ?2 AND replay = 1")?;
-            given.iter().try_for_each(|letter| statement.execute(*letter).map(drop))?;
+            for letter in given {
+                let document =
+                    taken_in.query(*letter)?.next()?.map(|row| documents::document_id(row, 0)).transpose()?;
+                let held = document.map(|id| documents::look_up(transaction, &id)).transpose()?.flatten();
+                if held.is_some_and(|held| is_refused(&held)) {
+                    keep.execute([letter.0])?;
+                } else {
+                    drop_it.execute(*letter)?;
+                }
+            }
             Ok(())
         })
     }
@@ -266,6 +281,11 @@ pub(super) fn any_of_a_document(connection: &Connection) -> rusqlite::Result<boo
         .query_row([], |row| row.get(0))
 }
 
+/// Whether a document that has fields is out of the index because a change of it was refused.
+fn is_refused(held: &HeldDocument) -> bool {
+    held.buried && held.document.fields().next().is_some()
+}
+
 /// A document that is in the index as it is, or deleted.
 fn at_rest(connection: &Connection, id: &DocumentId) -> Result<Option<Document>, Trouble> {
     let held = documents::look_up(connection, id)?.filter(|held| !held.unwritten);
@@ -289,6 +309,8 @@ pub(super) fn clear(connection: &Connection, document: &DocumentId, moot: Moot) 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::document::{Change, Operation, Version};
     use crate::ledger::DocumentWrite;
@@ -351,6 +373,30 @@ mod tests {
         assert_eq!(ledger.dead_letter_count().unwrap(), 0);
     }
 
+    /// As JSON text: an upsert of this version, and nothing else.
+    fn upserted(version: i128, fields: serde_json::Value) -> String {
+        let (id, operation) = (DocumentId::new("a").unwrap(), Operation::Upsert);
+        let (version, fields) = (Version::from_nanos(version), fields.as_object().unwrap().clone());
+        Document::from(Change { id, operation, version, fields, priority: 0, immediate: false }).to_json()
+    }
+
+    #[test]
+    fn a_replay_that_says_nothing_of_a_document_that_is_refused_leaves_it_its_letter() {
+        let (_folder, ledger) = open();
+        let never_taken_in = Letter { taken_in: false, ..of_document("f:2", 6) };
+        let said = json!({ "title": "boots" });
+        for (document, left) in [(upserted(5, said), &[1][..]), (upserted(5, json!({})), &[])] {
+            ledger.write(&[DocumentWrite { document, clears: None, ..write("a", vec![]) }]).unwrap();
+            ledger.bury(&[of_document("f:1", 6), never_taken_in.clone()], 1).unwrap();
+            ledger.request_replay(None).unwrap();
+            let given: Vec<_> = ledger.replays(0, 10, 100).unwrap().into_iter().map(|dead| (dead.id, 1)).collect();
+            ledger.finish_replay(&given).unwrap();
+            assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), left);
+            assert!(ledger.replays(0, 10, 100).unwrap().is_empty(), "it is not tried again and again");
+            ledger.drop_dead_letters(&[1]).unwrap();
+        }
+    }
+
     #[test]
     fn a_document_clears_its_letters_that_are_not_newer() {
         let (_folder, ledger) = open();
@@ -385,12 +431,7 @@ mod tests {
     #[test]
     fn a_change_that_a_newer_one_has_brought_into_the_index_is_not_buried_after_it() {
         let (_folder, ledger) = open();
-        let document = |version| {
-            let fields = serde_json::from_value(serde_json::json!({ "title": "boots" })).unwrap();
-            let (id, operation) = (DocumentId::new("a").unwrap(), Operation::Upsert);
-            let version = Version::from_nanos(version);
-            Document::from(Change { id, operation, version, fields, priority: 0, immediate: false }).to_json()
-        };
+        let document = |version| upserted(version, json!({ "title": "boots" }));
         let late = Letter { taken_in: true, ..of_document("f:1", 5) };
         let bury = |letter: &Letter| {
             ledger.bury(std::slice::from_ref(letter), 1).unwrap();
