@@ -82,7 +82,8 @@ pub struct DeadLetter {
 impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
     /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
-    /// written anew gave the record again, behind all that came in between. A change that a newer one has brought into the index
+    /// written anew gave the record again, behind all that came in between. What is part of its document stays so when it is refused
+    /// now, and its letter stands for that document whatever id is read in it. A change that a newer one has brought into the index
     /// meanwhile, or deleted, is not kept, as if it had been buried before.
     ///
     /// A letter without a record, of a document that was only looked at again, is kept only while no letter with a record stands for the
@@ -219,9 +220,10 @@ fn keep(connection: &Connection, letter: &Letter, at_ms: i64) -> rusqlite::Resul
                (at, source, position, document, version, reason, attempts, "order", hash, payload, taken_in)
            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
            ON CONFLICT (source, position, hash) DO UPDATE SET
-               at = excluded.at, document = excluded.document, version = excluded.version,
-               reason = excluded.reason, attempts = attempts + excluded.attempts, "order" = excluded."order",
-               taken_in = excluded.taken_in, replay = 0"#,
+               at = excluded.at, reason = excluded.reason, attempts = attempts + excluded.attempts, replay = 0,
+               "order" = excluded."order", taken_in = max(taken_in, excluded.taken_in),
+               document = iif(excluded.taken_in < taken_in, document, excluded.document),
+               version = iif(excluded.taken_in < taken_in, version, excluded.version)"#,
     )?;
     let hash = Sha256::digest(&letter.payload);
     let place = params![letter.source, letter.position, hash.as_slice()];
@@ -410,6 +412,27 @@ mod tests {
             .write(&[DocumentWrite { clears: Some(Moot::up_to(Version::from_nanos(10))), ..write("a", vec![]) }])
             .unwrap();
         assert_eq!(ids(&ledger.dead_letters(0, 10).unwrap()), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_part_of_its_document_stays_so_when_it_is_refused_later_and_goes_with_the_next_version() {
+        let (_folder, ledger) = open();
+        let refused = |document: Option<&str>, version: Option<i128>| Letter {
+            document: document.map(|id| DocumentId::new(id).unwrap()),
+            version: version.map(Version::from_nanos),
+            reason: "unknown event type".to_owned(),
+            taken_in: false,
+            ..of_document("f:1", 5)
+        };
+        for again in [refused(Some("a"), Some(5)), refused(Some("b"), Some(9)), refused(None, None)] {
+            ledger.bury(&[of_document("f:1", 5), again.clone()], 1).unwrap();
+            let letter = ledger.dead_letters(0, 1).unwrap().remove(0).letter;
+            assert_eq!(letter, Letter { reason: again.reason, attempts: 2, ..of_document("f:1", 5) });
+            let clears = Some(Moot { taken_in: Version::from_nanos(6), replaced: None });
+            ledger.write(&[DocumentWrite { clears, ..write("a", vec![here("boots")]) }]).unwrap();
+            assert_eq!(ledger.dead_letter_count().unwrap(), 0);
+            ledger.write(&[write("a", vec![])]).unwrap();
+        }
     }
 
     #[test]
