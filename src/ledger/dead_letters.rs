@@ -83,8 +83,8 @@ impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
     /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
     /// written anew gave the record again, behind all that came in between. What is part of its document stays so when it is refused
-    /// now, and its letter stands for that document whatever id is read in it. A change that a newer one has brought into the index
-    /// meanwhile, or deleted, is not kept, as if it had been buried before.
+    /// now, and its letter stands for that document whatever id is read in it. What the document makes moot as it is held is not kept,
+    /// as if it had been buried before.
     ///
     /// A letter without a record, of a document that was only looked at again, is kept only while no letter with a record stands for the
     /// document: else that one gets its reason and its attempts.
@@ -97,12 +97,12 @@ impl Ledger {
                 if !renew_its_own(transaction, letter, at_ms)? {
                     keep(transaction, letter, at_ms)?;
                 }
-                let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in) else { continue };
-                if letter.has_record() {
+                let Some(id) = &letter.document else { continue };
+                if letter.taken_in && letter.has_record() {
                     drop_those_without_record(transaction, id)?;
                 }
                 if let Some(document) = at_rest(transaction, id)? {
-                    clear(transaction, id, Moot { replaced: None, ..Moot::by(&document) })?;
+                    clear(transaction, id, Moot::by(&document))?;
                 }
             }
             Ok(())
@@ -288,11 +288,10 @@ fn is_refused(held: &HeldDocument) -> bool {
     held.buried && held.document.fields().next().is_some()
 }
 
-/// A document that is in the index as it is, or deleted.
+/// A document that is in the index as it is, or has nothing to be there.
 fn at_rest(connection: &Connection, id: &DocumentId) -> Result<Option<Document>, Trouble> {
-    let held = documents::look_up(connection, id)?.filter(|held| !held.unwritten);
-    let is_deleted = |document: &Document| document.fields().next().is_none();
-    Ok(held.filter(|held| held.metadata.is_some() || is_deleted(&held.document)).map(|held| held.document))
+    let held = documents::look_up(connection, id)?.filter(|held| !held.unwritten && !is_refused(held));
+    Ok(held.map(|held| held.document))
 }
 
 /// Clears the dead letters of a document that are moot now.
@@ -375,19 +374,23 @@ mod tests {
         assert_eq!(ledger.dead_letter_count().unwrap(), 0);
     }
 
-    /// As JSON text: an upsert of this version, and nothing else.
-    fn upserted(version: i128, fields: serde_json::Value) -> String {
-        let (id, operation) = (DocumentId::new("a").unwrap(), Operation::Upsert);
-        let (version, fields) = (Version::from_nanos(version), fields.as_object().unwrap().clone());
+    /// As JSON text: what one change of this version makes.
+    fn said(operation: Operation, version: i128, fields: serde_json::Value) -> String {
+        let (id, version) = (DocumentId::new("a").unwrap(), Version::from_nanos(version));
+        let fields = fields.as_object().unwrap().clone();
         Document::from(Change { id, operation, version, fields, priority: 0, immediate: false }).to_json()
+    }
+
+    fn upserted(version: i128, fields: serde_json::Value) -> String {
+        said(Operation::Upsert, version, fields)
     }
 
     #[test]
     fn a_replay_that_says_nothing_of_a_document_that_is_refused_leaves_it_its_letter() {
         let (_folder, ledger) = open();
         let never_taken_in = Letter { taken_in: false, ..of_document("f:2", 6) };
-        let said = json!({ "title": "boots" });
-        for (document, left) in [(upserted(5, said), &[1][..]), (upserted(5, json!({})), &[])] {
+        let boots = json!({ "title": "boots" });
+        for (document, left) in [(upserted(5, boots), &[1][..]), (upserted(5, json!({})), &[])] {
             ledger.write(&[DocumentWrite { document, clears: None, ..write("a", vec![]) }]).unwrap();
             ledger.bury(&[of_document("f:1", 6), never_taken_in.clone()], 1).unwrap();
             ledger.request_replay(None).unwrap();
@@ -465,7 +468,40 @@ mod tests {
         ledger.write(&[DocumentWrite { document: document(6), ..write("a", vec![here("boots")]) }]).unwrap();
         assert_eq!(bury(&late), 0);
         assert_eq!(bury(&Letter { taken_in: true, ..of_document("f:2", 7) }), 1, "it is newer");
-        assert_eq!(bury(&Letter { taken_in: false, ..late }), 2, "nothing has what it said");
+        assert_eq!(bury(&Letter { taken_in: false, ..late }), 1, "an upsert has replaced what it said");
+        assert_eq!(bury(&Letter { taken_in: false, ..of_document("f:3", 7) }), 2, "nothing has what it said");
+    }
+
+    #[test]
+    fn what_was_never_taken_in_is_kept_or_not_whichever_was_first_it_or_what_replaces_it() {
+        let boots = json!({ "title": "boots" });
+        let (upsert, patch) = (upserted(6, boots.clone()), said(Operation::Patch, 6, boots));
+        let moot = Some(Moot::up_to(Version::from_nanos(6)));
+        let of_patch = moot.map(|moot| Moot { replaced: None, ..moot });
+        let cases = [
+            ("in the index", &upsert, vec![here("boots")], moot, 0),
+            ("without a text", &upsert, vec![], moot, 0),
+            ("refused", &upsert, vec![], None, 2),
+            ("patched", &patch, vec![here("boots")], of_patch, 1),
+        ];
+        for (case, document, chunks, clears, left) in cases {
+            for is_first in [true, false] {
+                let (_folder, ledger) = open();
+                let bury = || ledger.bury(&[Letter { taken_in: false, ..of_document("f:1", 5) }], 1).unwrap();
+                if is_first {
+                    bury();
+                }
+                let (document, chunks) = (document.clone(), chunks.clone());
+                ledger.write(&[DocumentWrite { document, clears, ..write("a", chunks) }]).unwrap();
+                if clears.is_none() {
+                    ledger.bury(&[of_document("f:2", 6)], 1).unwrap();
+                }
+                if !is_first {
+                    bury();
+                }
+                assert_eq!(ledger.dead_letter_count().unwrap(), left, "{case}, its letter first: {is_first}");
+            }
+        }
     }
 
     #[test]
