@@ -125,10 +125,16 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
-    graph.index().save(text_of(path)?).map_err(|error| error.to_string())?;
+    // It says that it failed, and leaves why to the system.
+    let failed = |error| format!("{} (usearch: {error})", io::Error::last_os_error());
+    graph.index().save(text_of(path)?).map_err(failed)?;
     let append = || -> io::Result<()> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-        let body = file.metadata()?.len();
+        let (body, whole) = (file.metadata()?.len(), graph.index().serialized_length() as u64);
+        // It closes the file without asking whether its last bytes got there.
+        if body != whole {
+            return Err(io::Error::other(format!("{body} of {whole} bytes were written; is the disk full?")));
+        }
         let mut checksum = crc32fast::Hasher::new();
         feed(&mut checksum, &mut file, body)?;
         let shape = graph.shape();

@@ -571,6 +571,26 @@ async fn a_file_that_cannot_be_used_is_written_over_though_nothing_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_without_room_for_the_graph_is_told_and_what_was_saved_before_stays() {
+    let mut clusters = Clusters::new(5, 16);
+    let mut world = World::new(Metric::Cosine, 16);
+    let (shape, (path, mark)) = (world.index.core.shape, world.index.core.home.clone().unwrap());
+    // The first is so small that it is written when the file is closed.
+    for (numbers, said) in [(0..5, "is the disk full?"), (5..200, "No space left on device")] {
+        world.put(clusters.documents(numbers)).await;
+        world.settle().await;
+        let graph = world.index.core.graph.read();
+        file::save(&graph, mark, &path).unwrap();
+        let before = fs::read(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/full", path.with_extension("saving")).unwrap();
+        let error = file::save(&graph, mark, &path).unwrap_err();
+        assert!(error.starts_with("cannot save the search graph as ") && error.contains(said), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert!(file::load(&path, shape, mark, Access::Search).unwrap().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_graph_that_another_took_the_place_of_while_it_was_read_is_never_used() {
     let mut clusters = Clusters::new(5, 16);
     let mut world = World::new(Metric::Cosine, 16);
