@@ -82,6 +82,9 @@ impl Connections {
         // A write goes on when a third of this is free again: with the megabytes that systems grow it to, a caller who takes some kilobytes
         // a second would be taken for one who takes nothing.
         socket.set_send_buffer_size(SEND_BUFFER)?;
+        // A large answer is several writes: else the system keeps the last of them until the caller has said that the others came, which
+        // callers put off for 40 milliseconds. Every connection has this of the socket, as it has the buffer.
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let room = Arc::new(Semaphore::new(CONNECTIONS as usize));
@@ -260,7 +263,27 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
+    use actix_service::fn_service;
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    #[actix_rt::test]
+    async fn no_write_over_a_connection_waits_for_another_to_be_acknowledged() {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let service = move || {
+            let tell = tell.clone();
+            fn_service(move |stream: super::TcpStream| {
+                tell.send(stream.nodelay().unwrap()).unwrap();
+                async { Ok::<_, ()>(()) }
+            })
+        };
+        let (phase, _) = watch::channel(Phase::Serving);
+        let connections = Connections::open(([127, 0, 0, 1], 0).into(), phase, service).unwrap();
+        let _caller = TcpStream::connect(connections.address().unwrap()).unwrap();
+        assert_eq!(told.recv().await, Some(true));
+        connections.close().await;
+    }
 
     #[cfg(target_os = "linux")]
     #[test]
