@@ -8,7 +8,7 @@ use actix_web::http::header::{ACCEPT_ENCODING, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use crate::actor::offload::try_on_blocking_thread;
+use crate::actor::offload::on_blocking_thread;
 use crate::ledger::LedgerError;
 use crate::memory::NoRoom;
 use crate::search::SearchError;
@@ -115,11 +115,5 @@ impl From<LedgerError> for ApiError {
 pub async fn blocking<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
     call: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, ApiError> {
-    match try_on_blocking_thread(call).await {
-        Ok(answer) => answer.map_err(E::into),
-        Err(_) => Err(ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the request met an error inside Vectide; its log says more",
-        )),
-    }
+    on_blocking_thread(call).await.map_err(E::into)
 }

@@ -9,6 +9,7 @@ mod connections;
 mod documents;
 mod error;
 mod events;
+mod fault;
 mod health;
 #[cfg(test)]
 mod hostile;
@@ -246,7 +247,7 @@ fn configure(service: &mut ServiceConfig) {
             });
         }
         let resource = resource.default_service(web::to(move |request| wrong_method(request, allowed.clone())));
-        service.service(resource.wrap(from_fn(admission::admit)));
+        service.service(resource.wrap(from_fn(admission::admit)).wrap(from_fn(fault::tell)));
     }
     service.default_service(web::to(unknown_path));
 }

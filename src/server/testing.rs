@@ -1,6 +1,7 @@
 //! A server whose provider, index and journal a test holds in its hands.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ impl Provider for ScriptedProvider {
 pub(super) struct RecordingIndex {
     pub(super) queries: Mutex<Vec<Query>>,
     pub(super) failure: Mutex<Option<IndexError>>,
+    pub(super) panics: AtomicBool,
 }
 
 impl VectorIndex for RecordingIndex {
@@ -93,6 +95,7 @@ impl VectorIndex for RecordingIndex {
     }
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
+        assert!(!self.panics.load(Ordering::Relaxed), "a panic that a test ordered");
         let vector = query.with_vectors.then(|| query.vector.clone());
         self.queries.lock().unwrap().push(query);
         let failure = self.failure.lock().unwrap().clone();
