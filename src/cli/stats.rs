@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::opened::{self, block_on};
 use super::table::Table;
 use super::{exit, print_json};
-use crate::http_client::install_cryptography;
+use crate::http_client;
 use crate::ledger::Ledger;
 use crate::report::Stats;
 use crate::settings::Settings;
@@ -48,9 +48,8 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
 /// Asks the process that runs this pipeline. `None`: none does, or it has no HTTP address that is known.
 pub(super) async fn of_running_process(settings: &Settings) -> Option<Stats> {
     let address = reachable(settings.server.as_ref()?.listen)?;
-    install_cryptography();
     // A proxy of the environment is no way to this machine.
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
+    let client = http_client::builder().no_proxy().timeout(PATIENCE).build().ok()?;
     let answer = client.get(format!("http://{address}/v1/stats")).send().await.ok()?;
     let stats: Stats = serde_json::from_slice(&answer.error_for_status().ok()?.bytes().await.ok()?).ok()?;
     // Another pipeline may have this address now, or the same one over another folder.

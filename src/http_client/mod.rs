@@ -25,7 +25,7 @@ pub fn builder() -> ClientBuilder {
 }
 
 /// TLS with ring, once a process; a provider that the program around us installed before is kept.
-pub fn install_cryptography() {
+fn install_cryptography() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
