@@ -16,6 +16,7 @@ use crate::index::external::{foreign, is_ours};
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::pipeline::resources::ledger_options;
+use crate::server::cannot_listen;
 use crate::settings::{EmbeddingSettings, Settings, SourceSettings};
 use crate::source::file::FileSource;
 use crate::source::{Read, Room, Source};
@@ -58,9 +59,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
         let found = match (TcpListener::bind(server.listen), running) {
             (Ok(_), _) => Ok(format!("{} is free", server.listen)),
             (Err(_), true) => Ok(format!("this pipeline is running and listens on {}", server.listen)),
-            (Err(error), false) => {
-                Err(format!("cannot listen on {}: {error}; set `server.listen` to another address", server.listen))
-            }
+            (Err(error), false) => Err(cannot_listen(server.listen, &error)),
         };
         each(Tried { what: "server".into(), found })?;
     }

@@ -160,7 +160,8 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         .finish(map_config(app, |()| AppConfig::default()))
 }
 
-fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
+/// Why there is no listening at this address, and what to do.
+pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there: end it, or set `server.listen` to another port",
         io::ErrorKind::PermissionDenied => "this user may not: set `server.listen` to a port above 1023",
