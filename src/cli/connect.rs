@@ -119,7 +119,6 @@ const PROBE_BYTES: usize = 64 << 10;
 fn writable(folder: &Path) -> Result<String, String> {
     let exists = folder.try_exists().map_err(|error| format!("{} cannot be looked at: {error}", folder.display()))?;
     let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
-    let nearest = if nearest.as_os_str().is_empty() { Path::new(".") } else { nearest };
     let probe = nearest.join(format!(".vectide-check.{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).open(&probe);
     // A full disk takes names of files well, and no more.
