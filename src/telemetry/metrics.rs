@@ -1,7 +1,5 @@
 //! The metrics of one run. A stage takes the handles it needs once and increments them directly: no label is hashed per document.
 
-use std::time::Duration;
-
 use prometheus::core::{Atomic, Collector, Desc, GenericCounter, GenericCounterVec};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -238,11 +236,6 @@ impl Metrics {
     pub fn forget_lag(&self, source: &str, partition: &str) {
         // It may never have been there.
         let _ = self.source_lag.remove_label_values(&[source, partition]);
-    }
-
-    /// Notes how long a document took from its event until it was searchable. A clock that runs behind counts as zero.
-    pub fn fresh_after(&self, age: Duration) {
-        self.freshness.observe(age.as_secs_f64());
     }
 
     /// The share of texts that needed no call, 0 to 1; 0 before the first text.

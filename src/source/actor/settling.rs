@@ -50,8 +50,9 @@ impl Ingestor {
         }
         if outcome == Outcome::Indexed {
             let event = change.and_then(|(_, version)| version.time()).filter(|_| self.wiring.version_is_time);
+            // An event whose clock is ahead of this one is no older than nothing.
             let age = event.map_or_else(|| since.elapsed(), |at| at.elapsed().unwrap_or_default());
-            self.wiring.metrics.fresh_after(age);
+            self.wiring.metrics.freshness.observe(age.as_secs_f64());
         }
         self.state.window.settle(number);
         self.clear(losses);
