@@ -93,7 +93,6 @@ impl RunningServer {
 
     /// Takes no more connections, answers what was asked over those it has, and lets them end for some seconds.
     pub async fn stop(self) {
-        self.leave();
         self.connections.close().await;
     }
 }
