@@ -129,7 +129,6 @@ mod tests {
     use super::*;
     use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
-    use crate::settings::DedupSettings;
     use crate::testkit::world::Receipts;
     use crate::testkit::{Probe, World};
 
@@ -150,7 +149,7 @@ mod tests {
             let limits = Limits { items: 3, tokens: 1000, bytes: 100_000, max_wait: WAIT };
             let batcher = world.stage("batcher", 4, Batcher::new(limits, Arc::default(), to_embedder));
             let gauge = IntGauge::new("queue", "texts on their way").unwrap();
-            let flights = Arc::new(Flights::new(gauge.clone(), VectorCache::new(&DedupSettings::default(), 1), true));
+            let flights = Arc::new(Flights::new(gauge.clone(), VectorCache::ample(), true));
             world.must_go("the flights", &flights);
             world.must(move || (gauge.get() != 0).then(|| format!("the queue shows {}", gauge.get())));
             Self { batcher, embedder, flights, claims: Arc::default(), receipts: world.receipts() }

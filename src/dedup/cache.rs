@@ -1,11 +1,13 @@
 //! Vectors in memory by fingerprint, in front of those in the ledger.
 
+use std::time::Duration;
+
 use foldhash::fast::RandomState;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::document::{Fingerprint, Vector};
-use crate::settings::DedupSettings;
+use crate::settings::ByteSize;
 
 /// What an entry costs beside its numbers: key, pointers, moka's own books. Measured on moka 0.12 as about 200 bytes.
 const ENTRY_OVERHEAD: usize = 200;
@@ -18,11 +20,11 @@ const MOST_PLACES: usize = 1 << 18;
 pub struct VectorCache(Cache<Fingerprint, Vector, RandomState>);
 
 impl VectorCache {
-    /// A cache of `dedup.max_memory` bytes for vectors of so many numbers, which leave `dedup.ttl` after they were last used.
-    pub fn new(settings: &DedupSettings, dimensions: usize) -> Self {
-        let entries = settings.max_memory.as_usize() / (dimensions * size_of::<f32>() + ENTRY_OVERHEAD);
+    /// A cache of so many bytes for vectors of so many numbers, which leave this long after they were last used.
+    pub fn new(max_memory: ByteSize, ttl: Duration, dimensions: usize) -> Self {
+        let entries = max_memory.as_usize() / (dimensions * size_of::<f32>() + ENTRY_OVERHEAD);
         let cache = Cache::builder()
-            .max_capacity(settings.max_memory.as_u64())
+            .max_capacity(max_memory.as_u64())
             // moka moves all entries of its table whenever it grows, and whenever a tenth of its places were left: a table of twice the
             // size moves them half as often.
             .initial_capacity((2 * entries).min(MOST_PLACES))
@@ -31,9 +33,15 @@ impl VectorCache {
             })
             // A text that comes again mostly comes soon: how often it came before tells little, and counting costs.
             .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(settings.ttl.as_duration())
+            .time_to_idle(ttl)
             .build_with_hasher(RandomState::default());
         Self(cache)
+    }
+
+    /// A cache that keeps what a test puts in: vectors of one number.
+    #[cfg(test)]
+    pub fn ample() -> Self {
+        Self::new(ByteSize::mebibytes(1), Duration::from_secs(3_600), 1)
     }
 
     /// The vector of this text, if it is there.
@@ -49,20 +57,12 @@ impl VectorCache {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::document::fingerprint::Fingerprinter;
-    use crate::settings::{ByteSize, Span};
 
     #[test]
     fn is_bounded_in_bytes() {
-        let settings = DedupSettings {
-            max_memory: ByteSize::bytes(100_000),
-            ttl: Span::new(Duration::from_secs(60)),
-            ..DedupSettings::default()
-        };
-        let cache = VectorCache::new(&settings, 128);
+        let cache = VectorCache::new(ByteSize::bytes(100_000), Duration::from_secs(60), 128);
         let fingerprints = Fingerprinter::new("space");
         for number in 0..1000 {
             cache.insert(fingerprints.of(&number.to_string()), vec![0.0; 128].into());

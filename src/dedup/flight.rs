@@ -192,7 +192,6 @@ mod tests {
     use crate::delivery::Receipt;
     use crate::delivery::{Verdict, Verdicts};
     use crate::document::fingerprint::Fingerprinter;
-    use crate::settings::DedupSettings;
 
     #[test]
     fn a_document_goes_on_with_its_last_chunk_and_a_late_drop_hurts_no_later_flight() {
@@ -200,7 +199,7 @@ mod tests {
         let draft =
             |id, chunks| SharedDraft::new(Draft::waiting(id, chunks, &claims, Receipt::new(0, verdicts.clone())));
         let gauge = IntGauge::new("queue", "texts on their way").unwrap();
-        let cache = VectorCache::new(&DedupSettings::default(), 1);
+        let cache = VectorCache::ample();
         let flights = Arc::new(Flights::new(gauge.clone(), cache.clone(), true));
         let [one, two, three] = ["one", "two", "three"].map(|text| Fingerprinter::new("test").of(text));
         let shared = draft("a", vec![(one, None), (two, None), (one, None)]);

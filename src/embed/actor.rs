@@ -153,7 +153,6 @@ mod tests {
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
     use crate::ledger::testing::open;
-    use crate::settings::DedupSettings;
     use crate::settings::embedding::RateLimitSettings;
     use crate::telemetry::Metrics;
     use crate::testkit::fakes::{FakeProvider, Fault};
@@ -176,7 +175,7 @@ mod tests {
         fn new(world: &World, provider: FakeProvider) -> Self {
             let (writer, to_writer) = world.probe("writer", 2);
             let (provider, metrics) = (Arc::new(provider), Arc::new(Metrics::new()));
-            let cache = VectorCache::new(&DedupSettings::default(), 1);
+            let cache = VectorCache::ample();
             let flights = Arc::new(Flights::new(metrics.embedding_queue.clone(), cache, true));
             world.must_go("the flights", &flights);
             let (folder, ledger) = open();

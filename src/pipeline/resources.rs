@@ -145,11 +145,12 @@ impl Resources {
             return Err(StartError::Configuration(reason));
         }
         let intake = open_intake(&settings, &ledger).await?;
+        let dedup = &settings.dedup;
         Ok(Self {
             limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
             estimator: Arc::default(),
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
-            cache: VectorCache::new(&settings.dedup, provider.space().dimensions),
+            cache: VectorCache::new(dedup.max_memory, dedup.ttl.as_duration(), provider.space().dimensions),
             mapper: Arc::new(mapper),
             plan: plan_of(&settings, &*provider).into(),
             template: Arc::new(template),

@@ -19,7 +19,7 @@ use crate::document::fingerprint::{Fingerprint, Fingerprinter};
 use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use crate::embed::status::ProviderStatus;
 use crate::memory::{Patience, Pool, Taken};
-use crate::settings::{ByteSize, DedupSettings, Span};
+use crate::settings::ByteSize;
 use crate::telemetry::counters::By;
 use crate::telemetry::metrics::SearchMetrics;
 use crate::telemetry::{Metrics, RequestStatus};
@@ -36,8 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long the vector of a question is remembered after it was last asked.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
-/// How much memory remembered questions may take, in MiB.
-const REMEMBERED: u64 = 8;
+/// How much memory remembered questions may take.
+const REMEMBERED: ByteSize = ByteSize::mebibytes(8);
 
 /// What questions that are on their way may weigh together, in bytes. Who asked them may be gone, so connections do not bound them.
 const ROOM: u64 = 32 << 20;
@@ -68,12 +68,9 @@ pub(super) struct Questions {
 impl Questions {
     pub fn new(provider: Arc<dyn Provider>, status: Option<Arc<ProviderStatus>>, metrics: &Metrics) -> Self {
         let space = provider.space();
-        let (ttl, max_memory) = (Span::new(REMEMBERED_FOR), ByteSize::mebibytes(REMEMBERED));
-        let remembered =
-            VectorCache::new(&DedupSettings { ttl, max_memory, ..DedupSettings::default() }, space.dimensions);
         Self {
             fingerprints: Fingerprinter::new(&space.key()),
-            remembered,
+            remembered: VectorCache::new(REMEMBERED, REMEMBERED_FOR, space.dimensions),
             asked: Arc::default(),
             metrics: metrics.searches.clone(),
             requests: metrics.requests(provider.model()),
