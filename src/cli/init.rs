@@ -23,12 +23,9 @@ pub struct Args {
 
 /// Writes the file that `--config` names. A file that is there stays, unless forced.
 pub fn run(args: Args, file: &Path) -> anyhow::Result<ExitCode> {
+    let Args { force } = args;
     let shown = file.display();
-    let mut options = OpenOptions::new();
-    options.write(true);
-    let opened =
-        if args.force { options.create(true).truncate(true).open(file) } else { options.create_new(true).open(file) };
-    let mut out = match opened {
+    let mut out = match OpenOptions::new().write(true).create_new(!force).create(force).truncate(force).open(file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             anyhow::bail!("{shown} is there already; `vectide init --force` writes over it")
         }
