@@ -77,11 +77,13 @@ pub async fn post(
     if events.surplus > 0 {
         return Err(IntakeError::TooMany { events: accepted + events.surplus, limit: most }.into());
     }
-    let end = match events.good.is_empty() {
-        false => intake.accept_holding(events.good, share).await?.end,
+    let end = if accepted > 0 {
+        intake.accept_holding(events.good, share).await?.end
+    } else if events.wrong == 0 {
         // Whoever sends nothing may still wait for what was sent before.
-        true if events.wrong == 0 => intake.accepted()?,
-        true => 0,
+        intake.accepted()?
+    } else {
+        0
     };
     let settled = wait(intake, query.wait, end, &shared).await;
     if events.wrong > 0 {
