@@ -15,7 +15,7 @@ use crate::view::DocumentView;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The document's id.
-    #[arg(value_parser = super::document_id)]
+    #[arg(value_parser = DocumentId::new)]
     pub id: DocumentId,
     /// Answer as JSON.
     #[arg(long)]

@@ -29,7 +29,6 @@ use clap::error::ErrorKind;
 use clap::{Args as _, FromArgMatches, Subcommand};
 use serde::Serialize;
 
-use crate::document::DocumentId;
 use crate::settings;
 use options::Options;
 use stop::Stop;
@@ -136,10 +135,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()> {
     serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
     Ok(out.write_all(b"\n")?)
-}
-
-fn document_id(text: &str) -> Result<DocumentId, String> {
-    DocumentId::new(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::builder::RangedU64ValueParser;
 use serde_json::Value;
 
 use super::opened::{block_on, searcher};
@@ -31,8 +32,8 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct AnswerArgs {
     /// The most documents to show.
-    #[arg(short, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=MAX_K as u64))]
-    pub k: u64,
+    #[arg(short, value_name = "N", default_value = "10", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_K as u64))]
+    pub k: usize,
     /// Which documents count, by their metadata: a JSON object like `{"category": "shoes"}`.
     #[arg(long, value_name = "JSON", value_parser = filter)]
     pub filter: Option<Filter>,
@@ -54,8 +55,7 @@ fn filter(text: &str) -> Result<Filter, String> {
 
 impl AnswerArgs {
     pub(super) fn options(&self) -> SearchOptions {
-        let k = usize::try_from(self.k).unwrap_or(MAX_K);
-        SearchOptions { k, filter: self.filter.clone(), with_vectors: self.vectors }
+        SearchOptions { k: self.k, filter: self.filter.clone(), with_vectors: self.vectors }
     }
 }
 

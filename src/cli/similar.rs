@@ -11,7 +11,7 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The document's id.
-    #[arg(value_parser = super::document_id)]
+    #[arg(value_parser = DocumentId::new)]
     pub id: DocumentId,
     /// How the answer looks.
     #[command(flatten)]

@@ -18,7 +18,7 @@ pub mod vector;
 mod version;
 pub(crate) mod versioning;
 
-pub use change::{Change, DocumentId, Fields, Operation};
+pub use change::{Change, DocumentId, Fields, InvalidId, Operation};
 pub use digest::RecordDigest;
 pub(crate) use field::{FieldName, pointer_key, quoted};
 pub use fingerprint::Fingerprint;

@@ -33,7 +33,7 @@ pub struct DeleteQuery {
 
 /// What is held of a document.
 pub async fn get(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let id = document_id(&id)?;
+    let id = DocumentId::new(&id)?;
     let (shown, owned) = (id.clone(), shared.clone().into_inner());
     let answer = held(&shared, id.clone(), move |held| {
         let json = as_json(&DocumentView::new(&shown, &held, owned.version_unit()));
@@ -52,7 +52,7 @@ pub async fn delete(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let intake = shared.intake()?;
-    let id = document_id(&id)?;
+    let id = DocumentId::new(&id)?;
     let DeleteQuery { version, wait: asked } = query.into_inner();
     let reach = match version {
         Some(text) => Reach::UpTo(said(text, shared.version_unit()).map_err(ApiError::bad_request)?),
@@ -72,10 +72,6 @@ fn said(text: String, unit: VersionUnit) -> Result<Version, String> {
     let is_cut = text.contains(' ');
     versioning::read(&Value::String(text), unit)
         .map_err(|reason| if is_cut { format!("{reason}; in a query string, `+` is written `%2B`") } else { reason })
-}
-
-pub(super) fn document_id(text: &str) -> Result<DocumentId, ApiError> {
-    DocumentId::new(text).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// What is to be known of a document, if it is held.

@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
 use crate::actor::offload::on_blocking_thread;
+use crate::document::InvalidId;
 use crate::ledger::LedgerError;
 use crate::memory::NoRoom;
 use crate::search::SearchError;
@@ -73,6 +74,12 @@ impl ResponseError for ApiError {
             response.insert_header((ACCEPT_ENCODING, "gzip"));
         }
         response.json(json!({ "error": self.message }))
+    }
+}
+
+impl From<InvalidId> for ApiError {
+    fn from(error: InvalidId) -> Self {
+        Self::bad_request(error.to_string())
     }
 }
 

@@ -6,14 +6,13 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value;
 
 use crate::actor::offload::on_core;
-use crate::document::decode;
+use crate::document::{DocumentId, decode};
 use crate::index::{Filter, Hit};
 use crate::search::{MAX_K, SearchError, SearchOptions};
 use crate::view::HitsView;
 
 use super::Shared;
 use super::answer::{Reserved, as_json};
-use super::documents::document_id;
 use super::error::ApiError;
 
 /// What a document that is found mostly takes beside its vector, in bytes.
@@ -127,7 +126,7 @@ pub async fn similar(
 ) -> Result<HttpResponse, ApiError> {
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
-    let (id, options) = (document_id(&id)?, options(k, filter, vectors)?);
+    let (id, options) = (DocumentId::new(&id)?, options(k, filter, vectors)?);
     let room = expect(&shared, &options);
     let (hits, reserved) = shared.context.searcher.similar(id, options, room).await?;
     answer(&shared, hits, reserved).await
