@@ -8,7 +8,7 @@ use crate::ledger::{Ledger, LedgerError, Totals};
 use crate::telemetry::Metrics;
 use crate::telemetry::actors::ActorStatus;
 use crate::telemetry::health::ComponentHealth;
-use crate::telemetry::sources::SourceStats;
+use crate::telemetry::sources::SourceStatus;
 
 /// Statistics of a pipeline at one moment.
 ///
@@ -31,7 +31,7 @@ pub struct Stats {
     pub run: Option<RunStats>,
     /// By the source's name in the configuration.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sources: BTreeMap<String, SourceStats>,
+    pub sources: BTreeMap<String, SourceStatus>,
     /// By the actor's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub actors: BTreeMap<String, ActorStatus>,

@@ -20,7 +20,7 @@ use crate::ledger::{DeadLetter, DocumentWrite, Ledger, TakenRecord};
 use crate::pipeline::Resources;
 use crate::telemetry::Outcome;
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
-use crate::telemetry::sources::{SourceState, SourceStats};
+use crate::telemetry::sources::{SourceState, SourceStatus};
 use crate::testkit::fakes::{self, FakeProvider, Fault, SLOW, Script};
 use crate::testkit::{Probe, World};
 
@@ -108,7 +108,7 @@ impl Stage {
         waited.expect("it comes to that within an hour").expect("the ingestor lives");
     }
 
-    fn shown(&self) -> SourceStats {
+    fn shown(&self) -> SourceStatus {
         self.resources.sources.snapshot().remove("script").unwrap()
     }
 
@@ -731,7 +731,7 @@ fn what_a_source_lacks_is_shown_and_holds_up_nothing_but_the_end() {
         script.lack(Some("a part"));
         let mut stage = Stage::new(&world, &script).await;
         tokio::time::sleep(10 * SLOW).await;
-        let lacks = SourceStats { remark: Some("a part".to_owned()), ..SourceStats::default() };
+        let lacks = SourceStatus { remark: Some("a part".to_owned()), ..SourceStatus::default() };
         assert_eq!(stage.shown(), lacks);
         script.push(&events(0..1)[0]);
         let pushed = Instant::now();
@@ -741,7 +741,7 @@ fn what_a_source_lacks_is_shown_and_holds_up_nothing_but_the_end() {
         assert_eq!((stage.committed(), stage.rest.borrow().clone()), (1, Rest::Busy));
         script.lack(None);
         stage.waits_for(|rest| *rest == Rest::Quiet).await;
-        assert_eq!(stage.shown(), SourceStats { state: SourceState::Idle, ..SourceStats::default() });
+        assert_eq!(stage.shown(), SourceStatus { state: SourceState::Idle, ..SourceStatus::default() });
     });
 }
 

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::board::{Board, Handle};
 
 /// What every ingestor tells.
-pub type SourceBoard = Board<SourceStats>;
+pub type SourceBoard = Board<SourceStatus>;
 
 /// One source's place on the board.
-pub type SourceHandle = Handle<SourceStats>;
+pub type SourceHandle = Handle<SourceStatus>;
 
 /// One source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SourceStats {
+pub struct SourceStatus {
     /// What it is doing.
     pub state: SourceState,
     /// What is wrong, while it is failing.
@@ -32,7 +32,7 @@ pub struct SourceStats {
     pub remaining_bytes: Option<u64>,
 }
 
-impl SourceStats {
+impl SourceStatus {
     /// What a person is to know of it: what it says itself, before how it failed.
     pub fn problem(&self) -> Option<&str> {
         self.remark.as_deref().or(self.reason.as_deref())
@@ -70,7 +70,7 @@ impl SourceBoard {
     /// Enters a source as reading.
     pub fn register(&self, name: &str) -> SourceHandle {
         let handle = self.of(name);
-        handle.update(|stats| *stats = SourceStats::default());
+        handle.update(|status| *status = SourceStatus::default());
         handle
     }
 
@@ -89,31 +89,31 @@ impl SourceBoard {
 impl SourceHandle {
     /// What the source is doing now, unless it is failing.
     pub fn set_state(&self, state: SourceState) {
-        self.update(|stats| {
-            stats.state = state;
-            stats.reason = None;
+        self.update(|status| {
+            status.state = state;
+            status.reason = None;
         });
     }
 
     /// The source could not read and is tried again.
     pub fn failing(&self, reason: &str) {
-        self.update(|stats| {
-            stats.state = SourceState::Failing;
-            stats.reason = Some(reason.to_owned());
+        self.update(|status| {
+            status.state = SourceState::Failing;
+            status.reason = Some(reason.to_owned());
         });
     }
 
     /// What the source itself has to say, whatever it is doing.
     pub fn remark(&self, remark: Option<String>) {
-        self.update(|stats| stats.remark = remark);
+        self.update(|status| status.remark = remark);
     }
 
     /// How much was read and is not settled, what the window holds, and how much is left to read.
     pub fn set_window(&self, documents: u64, bytes: u64, remaining_bytes: Option<u64>) {
-        self.update(|stats| {
-            stats.window_documents = documents;
-            stats.window_bytes = bytes;
-            stats.remaining_bytes = remaining_bytes;
+        self.update(|status| {
+            status.window_documents = documents;
+            status.window_bytes = bytes;
+            status.remaining_bytes = remaining_bytes;
         });
     }
 }
@@ -153,15 +153,15 @@ mod tests {
 
     #[test]
     fn what_a_source_says_itself_is_told_before_how_it_failed() {
-        let stats = |remark: Option<&str>, reason: Option<&str>| SourceStats {
+        let status = |remark: Option<&str>, reason: Option<&str>| SourceStatus {
             remark: remark.map(str::to_owned),
             reason: reason.map(str::to_owned),
-            ..SourceStats::default()
+            ..SourceStatus::default()
         };
         for (remark, reason, told) in
             [(Some("m"), Some("r"), Some("m")), (None, Some("r"), Some("r")), (None, None, None)]
         {
-            assert_eq!(stats(remark, reason).problem(), told);
+            assert_eq!(status(remark, reason).problem(), told);
         }
     }
 
@@ -175,7 +175,7 @@ mod tests {
         file.set_window(0, 0, Some(0));
         file.set_state(SourceState::Finished);
         let snapshot = board.snapshot();
-        let api = SourceStats {
+        let api = SourceStatus {
             state: SourceState::Failing,
             reason: Some("the disk is gone".into()),
             window_documents: 3,
@@ -184,7 +184,7 @@ mod tests {
             remark: None,
         };
         assert_eq!(snapshot["api"], api);
-        let file = SourceStats { state: SourceState::Finished, remaining_bytes: Some(0), ..SourceStats::default() };
+        let file = SourceStatus { state: SourceState::Finished, remaining_bytes: Some(0), ..SourceStatus::default() };
         assert_eq!(snapshot["file"], file, "a source that works again has no reason to show");
     }
 }
