@@ -53,12 +53,21 @@ pub fn secret_header(value: &str, setting: &str) -> Result<HeaderValue, String> 
 /// Smaller pieces are joined: each keeps a buffer of its connection alive, and a body may come byte by byte.
 const SMALL: usize = 16 << 10;
 
+/// The names of the settings that an answer that does not come has to do with.
+#[derive(Debug, Clone, Copy)]
+pub struct SettingNames {
+    /// How long it may take.
+    pub timeout: &'static str,
+    /// Where the endpoint is.
+    pub url: &'static str,
+}
+
 /// At most `most` bytes of an answer's body, in the pieces in which they came, small ones joined. Of an error, what was readable: its
 /// status says enough without its words.
 ///
 /// # Errors
-/// Why there is not all of a success; names the settings `timeout` and `url`.
-pub async fn body(mut response: Response, most: usize, timeout: &str, url: &str) -> Result<Vec<Bytes>, String> {
+/// Why there is not all of a success.
+pub async fn body(mut response: Response, most: usize, settings: SettingNames) -> Result<Vec<Bytes>, String> {
     let success = response.status().is_success();
     let (mut pieces, mut small, mut length) = (Vec::new(), Vec::new(), 0);
     let cut = loop {
@@ -76,7 +85,7 @@ pub async fn body(mut response: Response, most: usize, timeout: &str, url: &str)
             }
             Ok(Some(_)) => break Some(format!("its answer is larger than {most} bytes, which none should be")),
             Ok(None) => break None,
-            Err(error) => break Some(no_answer(error, timeout, url)),
+            Err(error) => break Some(no_answer(error, settings)),
         }
     };
     if let Some(reason) = cut.filter(|_| success) {
@@ -98,19 +107,20 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// Sends a request to the endpoint that the settings `timeout` and `url` are about, and reads at most `most` bytes of its answer.
+/// Sends a request to the endpoint that these settings are about, and reads at most `most` bytes of its answer.
 ///
 /// # Errors
 /// Why there is no answer, or not all of one that is a success.
-pub async fn ask(request: RequestBuilder, most: usize, timeout: &str, url: &str) -> Result<Answer, String> {
-    let response = request.send().await.map_err(|error| no_answer(error, timeout, url))?;
+pub async fn ask(request: RequestBuilder, most: usize, settings: SettingNames) -> Result<Answer, String> {
+    let response = request.send().await.map_err(|error| no_answer(error, settings))?;
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = body(response, most, timeout, url).await?.concat();
+    let body = body(response, most, settings).await?.concat();
     Ok(Answer { status, headers, body })
 }
 
 /// Why there was no answer; names the settings that have to do with it.
-pub fn no_answer(error: reqwest::Error, timeout: &str, url: &str) -> String {
+pub fn no_answer(error: reqwest::Error, settings: SettingNames) -> String {
+    let SettingNames { timeout, url } = settings;
     let what = if error.is_timeout() {
         format!("the endpoint did not answer in time (`{timeout}`)")
     } else if error.is_connect() {

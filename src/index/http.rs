@@ -8,13 +8,15 @@ use reqwest::{Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http_client::{self, Answer};
+use crate::http_client::{self, Answer, SettingNames};
 
 use super::authorities;
 use super::collection::CollectionError;
 
 /// The most bytes that are read of an answer: points with the most numbers and metadata.
 const MAX_ANSWER: usize = 64 << 20;
+
+const SETTINGS: SettingNames = SettingNames { timeout: "index.timeout", url: "index.url" };
 
 /// See the module.
 pub struct Client {
@@ -82,7 +84,7 @@ impl Client {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let answer = http_client::ask(request, MAX_ANSWER, "index.timeout", "index.url").await;
+        let answer = http_client::ask(request, MAX_ANSWER, SETTINGS).await;
         answer.map_err(|reason| CollectionError::Unavailable { reason: format!("{call}: {reason}"), after: None })
     }
 }

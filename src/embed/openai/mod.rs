@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::actor::offload::{Panic, try_on_blocking_thread, try_on_core};
 use crate::document::chunk::Tokenizer;
-use crate::http_client::{self, body, no_answer};
+use crate::http_client::{self, SettingNames, body, no_answer};
 use crate::settings::embedding::{EncodingFormat, OpenaiSettings};
 
 use super::provider::{Embeddings, InputType, Provider, ProviderError};
@@ -41,9 +41,7 @@ const MAX_ANSWER: usize = 64 << 20;
 /// The bytes a number takes in a JSON array at most, spaces and line ends included: base64 takes less than six.
 const BYTES_A_NUMBER: usize = 32;
 
-/// The settings that an answer that does not come has to do with.
-const TIMEOUT: &str = "embedding.timeout";
-const URL: &str = "embedding.base_url";
+const SETTINGS: SettingNames = SettingNames { timeout: "embedding.timeout", url: "embedding.base_url" };
 
 /// The provider: one pool of connections to one endpoint.
 pub struct Openai {
@@ -110,10 +108,10 @@ impl Openai {
         let endpoint = current.clone();
         // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
         let request = try_on_core(move || request(&texts, &endpoint)).await.map_err(interrupted)?;
-        let lost = |error| ProviderError::retry(no_answer(error, TIMEOUT, URL));
+        let lost = |error| ProviderError::retry(no_answer(error, SETTINGS));
         let response = self.send(request.into(), current.authorization.clone()).await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = body(response, self.most(status, count), TIMEOUT, URL).await.map_err(ProviderError::retry)?;
+        let body = body(response, self.most(status, count), SETTINGS).await.map_err(ProviderError::retry)?;
         let endpoint = current.clone();
         let now = SystemTime::now();
         let judge = move || judge(status, &headers, &body, count, &endpoint, now);
