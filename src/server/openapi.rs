@@ -48,6 +48,16 @@ mod tests {
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let references: Vec<&str> =
+            DOCUMENT.lines().filter_map(|line| line.trim().strip_prefix("\"$ref\": \"#")).collect();
+        assert!(!references.is_empty());
+        for reference in references {
+            assert!(document().pointer(reference.trim_end_matches(['"', ','])).is_some(), "{reference}");
+        }
+    }
+
     #[actix_rt::test]
     async fn every_answer_is_as_described() {
         let ground =
@@ -134,7 +144,7 @@ mod tests {
     fn check(method: &Method, path: &str, answer: &Answer) {
         let document = document();
         let operation = &document["paths"][path][method.as_str().to_ascii_lowercase()];
-        let described = &operation["responses"][answer.status.as_str()];
+        let described = resolved(&document, &operation["responses"][answer.status.as_str()]);
         let content = described["content"].as_object().unwrap_or_else(|| panic!("{method} {path} {}", answer.status));
         let (media_type, content) = content.iter().next().expect("one media type");
         assert!(answer.headers["content-type"].starts_with(media_type), "{method} {path} {:?}", answer.headers);
@@ -155,12 +165,16 @@ mod tests {
         }
     }
 
+    /// What a reference leads to; what is none is what it is.
+    fn resolved<'a>(document: &'a Value, described: &'a Value) -> &'a Value {
+        let Some(reference) = described["$ref"].as_str() else { return described };
+        let pointer = reference.strip_prefix('#').expect("within the document");
+        resolved(document, document.pointer(pointer).unwrap_or_else(|| panic!("{reference}")))
+    }
+
     /// As much of JSON Schema as the description uses.
     fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
-        if let Some(reference) = schema["$ref"].as_str() {
-            let schema = document.pointer(reference.strip_prefix('#').expect("within the document"));
-            return conforms(document, schema.unwrap_or_else(|| panic!("{reference}")), value, at);
-        }
+        let schema = resolved(document, schema);
         let kinds: Vec<&str> = match &schema["type"] {
             Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
             kind => kind.as_str().into_iter().collect(),
