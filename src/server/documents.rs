@@ -11,13 +11,10 @@ use crate::settings::document::VersionUnit;
 use crate::source::http::{Reach, Removal};
 use crate::view::DocumentView;
 
-use super::Shared;
 use super::answer::{Reserved, as_json};
 use super::error::{ApiError, blocking};
 use super::events::{Wait, wait};
-
-/// How many documents are read at a time: how large one is, nobody knows before it is there.
-pub(super) const READS: usize = 8;
+use super::shared::Shared;
 
 /// How a document is deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -100,6 +97,7 @@ mod tests {
     use serde_json::json;
     use tokio::time::timeout;
 
+    use super::super::shared::READS;
     use super::super::testing::{Ground, Setup};
     use super::*;
 

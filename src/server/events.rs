@@ -9,11 +9,11 @@ use tokio::time::sleep;
 
 use crate::source::http::{Intake, IntakeError};
 
-use super::Shared;
 use super::body::{Received, header};
 use super::connections::Phase;
 use super::error::{ApiError, blocking};
 use super::lines::{LineError, split};
+use super::shared::Shared;
 
 /// What a caller may ask for beside accepting.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -67,7 +67,7 @@ pub async fn post(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let intake = shared.intake()?;
-    let Received { bytes, share } = shared.bodies.read(&request, payload).await?;
+    let Received { bytes, share } = shared.event_bodies.read(&request, payload).await?;
     let media_type = header(&request, CONTENT_TYPE).split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let declared_lines = LINES.contains(&media_type.as_str());
     let most = intake.max_pending();

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::telemetry::health::{Component, ComponentHealth, HealthState};
 
-use super::Shared;
 use super::connections::Phase;
+use super::shared::Shared;
 
 #[derive(Serialize)]
 struct HealthView {

@@ -16,7 +16,9 @@ mod hostile;
 mod lines;
 mod metrics;
 mod openapi;
+mod routes;
 mod search;
+mod shared;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -24,33 +26,26 @@ mod timeouts;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_rt::net::TcpStream;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::App;
 use actix_web::dev::{AppConfig, Service, ServiceFactory};
-use actix_web::error::{PathError, QueryPayloadError};
-use actix_web::http::{ConnectionType, Method, StatusCode, header};
-use actix_web::middleware::from_fn;
-use actix_web::web::{Data, PathConfig, QueryConfig, ServiceConfig};
-use actix_web::{App, HttpRequest, HttpResponse, ResponseError, Route, guard, web};
+use actix_web::http::{ConnectionType, header};
+use actix_web::web::Data;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use crate::report::Report;
-use crate::search::Searcher;
-use crate::settings::document::VersionUnit;
-use crate::settings::{ByteSize, ServerSettings};
-use crate::source::http::Intake;
+use crate::settings::ServerSettings;
 
-use answer::Answers;
 use connections::{Connections, Phase};
-use documents::READS;
-use error::ApiError;
+use shared::Shared;
 use timeouts::{AtWork, Timeouts};
+
+pub use shared::ServerContext;
 
 /// How long a connection is kept that nobody uses.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -58,25 +53,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(10);
 /// How long a caller may take to end a connection that was ended here.
 const DISCONNECT: Duration = Duration::from_secs(1);
-/// How many bodies of the largest size may be in memory at once. Others wait unread.
-const LARGE_BODIES: u64 = 4;
-/// The largest body of a search, in bytes: a page of text and the longest filter fit into it many times. As JSON values it takes up to
-/// a hundred times as much memory.
-const MAX_SEARCH: u64 = 1 << 20;
-/// How many searches of the largest size may be in memory at once. Others wait unread.
-const LARGE_SEARCHES: u64 = 8;
-
-/// What the server answers from: shared handles only, no actor is asked.
-pub struct ServerContext {
-    /// Searches.
-    pub searcher: Searcher,
-    /// Statistics, metrics, health, and the ledger that documents are read from.
-    pub report: Arc<Report>,
-    /// Where events go; `None` when no source of type `http` is configured.
-    pub intake: Option<Intake>,
-    /// The unit of `document.version`; `None` where the sources' own order is the version.
-    pub version_field: Option<VersionUnit>,
-}
 
 /// A server that listens.
 pub struct RunningServer {
@@ -100,15 +76,7 @@ impl RunningServer {
 /// Starts the server. Must be called inside an actix system.
 pub fn start(context: ServerContext, settings: &ServerSettings) -> Result<RunningServer, String> {
     let (phase, ending) = watch::channel(Phase::Serving);
-    let shared = Data::new(Shared {
-        context,
-        settings: settings.clone(),
-        bodies: event_bodies(settings),
-        questions: search_bodies(settings),
-        answers: Answers::new(),
-        reads: Arc::new(Semaphore::new(READS)),
-        phase: ending,
-    });
+    let shared = Data::new(Shared::new(context, settings.clone(), ending));
     let connections = Connections::open(settings.listen, phase, move || service(shared.clone()));
     let listening = connections.and_then(|connections| Ok((connections.address()?, connections)));
     let (address, connections) = listening.map_err(|error| cannot_listen(settings.listen, &error))?;
@@ -136,7 +104,7 @@ fn http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     InitError = (),
 > {
     let (phase, until) = (shared.phase.clone(), shared.phase.clone());
-    let app = App::new().app_data(shared).configure(configure).wrap_fn(move |request, service| {
+    let app = App::new().app_data(shared).configure(routes::configure).wrap_fn(move |request, service| {
         // Whoever asks for another protocol is answered in this one, and then the connection is ended, which no setting changes.
         let upgrade = request.head().upgrade() || request.headers().contains_key(header::UPGRADE);
         let working = request.conn_data::<AtWork>().map(AtWork::begin);
@@ -170,138 +138,20 @@ pub(crate) fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     format!("cannot listen on {address} ({error}); {advice}")
 }
 
-/// What every handler sees.
-struct Shared {
-    context: ServerContext,
-    settings: ServerSettings,
-    /// For the bodies of events.
-    bodies: body::Memory,
-    /// For the bodies of searches, which never wait for those of events.
-    questions: body::Memory,
-    /// For large answers.
-    answers: Answers,
-    /// One for each document that may be read now.
-    reads: Arc<Semaphore>,
-    /// Whether the server is about to end.
-    phase: watch::Receiver<Phase>,
-}
-
-fn event_bodies(settings: &ServerSettings) -> body::Memory {
-    body::Memory::new(settings.max_body, LARGE_BODIES, "send less at once, or raise `server.max_body`")
-}
-
-fn search_bodies(settings: &ServerSettings) -> body::Memory {
-    let (limit, advice) = if settings.max_body.as_u64() < MAX_SEARCH {
-        (settings.max_body, "send a shorter text or filter, or raise `server.max_body`")
-    } else {
-        (ByteSize::bytes(MAX_SEARCH), "no search needs a longer text or filter")
-    };
-    body::Memory::new(limit, LARGE_SEARCHES, advice)
-}
-
-impl Shared {
-    /// How versions are read and shown.
-    fn version_unit(&self) -> VersionUnit {
-        self.context.version_field.unwrap_or_default()
-    }
-
-    fn intake(&self) -> Result<&Intake, ApiError> {
-        self.context.intake.as_ref().ok_or_else(|| {
-            ApiError::not_found("no source of type `http` is configured: add `api: { type: http }` to `sources`")
-        })
-    }
-}
-
-/// What is served: paths with their methods.
-fn resources() -> Vec<(&'static str, Vec<(Method, Route)>)> {
-    use Method as M;
-    vec![
-        ("/v1/events", vec![(M::POST, web::to(events::post))]),
-        ("/v1/documents/{id}", vec![(M::GET, web::to(documents::get)), (M::DELETE, web::to(documents::delete))]),
-        ("/v1/documents/{id}/similar", vec![(M::GET, web::to(search::similar))]),
-        ("/v1/search", vec![(M::GET, web::to(search::get)), (M::POST, web::to(search::post))]),
-        ("/v1/stats", vec![(M::GET, web::to(stats::get))]),
-        ("/health/live", vec![(M::GET, web::to(health::live))]),
-        ("/health/ready", vec![(M::GET, web::to(health::ready))]),
-        ("/metrics", vec![(M::GET, web::to(metrics::get))]),
-        ("/openapi.json", vec![(M::GET, web::to(openapi::get))]),
-    ]
-}
-
-fn configure(service: &mut ServiceConfig) {
-    service
-        .app_data(QueryConfig::default().error_handler(|error, _| wrong_query(&error).into()))
-        .app_data(PathConfig::default().error_handler(|error, _| wrong_path(&error).into()));
-    for (path, routes) in resources() {
-        // Whoever may GET may ask for the head alone.
-        let allowed: Vec<&str> = routes
-            .iter()
-            .map(|(method, _)| if method == Method::GET { "GET, HEAD" } else { method.as_str() })
-            .collect();
-        let allowed = allowed.join(", ");
-        let mut resource = web::resource(path);
-        for (method, route) in routes {
-            resource = resource.route(match method {
-                Method::GET => route.guard(guard::Any(guard::Get()).or(guard::Head())),
-                method => route.guard(guard::Method(method)),
-            });
-        }
-        let resource = resource.default_service(web::to(move |request| wrong_method(request, allowed.clone())));
-        service.service(resource.wrap(from_fn(admission::admit)).wrap(from_fn(fault::tell)));
-    }
-    service.default_service(web::to(unknown_path));
-}
-
-async fn unknown_path(request: HttpRequest) -> HttpResponse {
-    let reason = format!("there is nothing at `{}`; `/openapi.json` lists what there is", request.path());
-    ApiError::not_found(reason).error_response()
-}
-
-async fn wrong_method(request: HttpRequest, allowed: String) -> HttpResponse {
-    let reason = format!("`{}` is not possible here; possible: {allowed}", request.method());
-    let mut response = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, reason).error_response();
-    if let Ok(allowed) = header::HeaderValue::from_str(&allowed) {
-        response.headers_mut().insert(header::ALLOW, allowed);
-    }
-    response
-}
-
-fn wrong_query(error: &QueryPayloadError) -> ApiError {
-    ApiError::bad_request(format!("the query string is wrong: {error}"))
-}
-
-fn wrong_path(error: &PathError) -> ApiError {
-    ApiError::bad_request(format!("the path is wrong: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net;
 
+    use actix_web::http::StatusCode;
     use serde_json::json;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::time::{Instant, sleep};
 
     use super::testing::{Ground, Setup};
     use super::*;
-    use crate::settings::Span;
+    use crate::settings::{ByteSize, Span};
     use crate::telemetry::health::Component;
-
-    #[actix_rt::test]
-    async fn unknown_paths_and_wrong_methods_are_json_too() {
-        let ground = Ground::new(Setup::default()).await;
-        let unknown = ground.get("/v1/nothing").await;
-        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
-        assert!(unknown.error().contains("`/v1/nothing`"), "{}", unknown.error());
-        let wrong = ground.request(Method::PUT, "/v1/search").await;
-        assert_eq!(
-            (wrong.status, wrong.headers["allow"].as_str()),
-            (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, POST")
-        );
-        assert!(wrong.error().contains("`PUT`"), "{}", wrong.error());
-        assert_eq!(ground.request(Method::HEAD, "/health/live").await.status, StatusCode::OK);
-    }
 
     #[actix_rt::test]
     async fn readiness_tells_what_is_missing_and_liveness_does_not_care() {

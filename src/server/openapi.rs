@@ -19,7 +19,7 @@ mod tests {
     use actix_web::test::TestRequest;
     use serde_json::Value;
 
-    use super::super::resources;
+    use super::super::routes::resources;
     use super::super::testing::{Answer, Ground, Setup};
     use super::*;
     use crate::embed::provider::ProviderError;

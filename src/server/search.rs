@@ -11,9 +11,9 @@ use crate::index::{Filter, Hit};
 use crate::search::{MAX_K, SearchError, SearchOptions};
 use crate::view::HitsView;
 
-use super::Shared;
 use super::answer::{Reserved, as_json};
 use super::error::ApiError;
+use super::shared::Shared;
 
 /// What a document that is found mostly takes beside its vector, in bytes.
 const HIT: u64 = 1_024;
@@ -106,7 +106,7 @@ pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) 
     if !request.query_string().is_empty() {
         return Err(ApiError::bad_request("what to search for is in the body: leave the query string out"));
     }
-    let body = shared.questions.read(&request, payload).await?;
+    let body = shared.search_bodies.read(&request, payload).await?;
     // By serde alone a list would do, its elements taken for the fields in their order.
     if body.bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::bad_request(

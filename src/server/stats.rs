@@ -3,8 +3,8 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 
-use super::Shared;
 use super::error::{ApiError, blocking};
+use super::shared::Shared;
 
 /// The statistics of this moment.
 pub async fn get(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

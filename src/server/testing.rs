@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::document::fingerprint::Fingerprinter;
@@ -32,10 +32,9 @@ use crate::source::http::journal::memory::MemoryJournal;
 use crate::source::http::{HttpSource, Intake};
 use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
-use super::answer::Answers;
 use super::connections::Phase;
-use super::documents::READS;
-use super::{ServerContext, Shared, configure, event_bodies, search_bodies};
+use super::routes::configure;
+use super::shared::{ServerContext, Shared};
 
 /// Answers what it was told to, in order, and then a vector with the length of the text.
 pub(super) struct ScriptedProvider {
@@ -206,10 +205,8 @@ impl Ground {
             max_body: ByteSize::bytes(setup.max_body),
             wait_timeout: Span::new(setup.wait_timeout),
         };
-        let (bodies, questions) = (event_bodies(&settings), search_bodies(&settings));
         let (ending, phase) = watch::channel(Phase::Serving);
-        let (answers, reads) = (Answers::new(), Arc::new(Semaphore::new(READS)));
-        let shared = Data::new(Shared { context, settings, bodies, questions, answers, reads, phase });
+        let shared = Data::new(Shared::new(context, settings, phase));
         Self { ending, journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
     }
 
@@ -242,7 +239,7 @@ impl Ground {
 
     /// The memory that is free for bodies of events.
     pub(super) fn room(&self) -> usize {
-        self.shared.bodies.room()
+        self.shared.event_bodies.room()
     }
 
     /// What the pipeline would do: read everything and settle it.
