@@ -1,5 +1,6 @@
 //! Finds documents by a text, or by another document. The HTTP interface and the command line ask here.
 
+mod calls;
 mod probe;
 mod questions;
 

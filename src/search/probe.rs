@@ -1,8 +1,10 @@
 //! Whether the provider answers at all, when it failed with a question: where no documents come, nobody else would find out, nor that it
 //! works again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::actor::backoff::Backoff;
@@ -10,7 +12,7 @@ use crate::embed::call::harmless;
 use crate::embed::provider::ProviderError;
 use crate::embed::status::ProviderStatus;
 
-use super::questions::Questions;
+use super::calls::Calls;
 
 /// Between tries.
 const PAUSE: Backoff =
@@ -26,33 +28,54 @@ pub(super) struct Failure {
     pub tells: Option<fn(&ProviderStatus, &str)>,
 }
 
-impl Questions {
-    /// Whether the provider failed with a question, and has not answered since.
-    pub(super) fn is_in_doubt(&self) -> bool {
+/// Whether the provider failed with a question, and has not answered since. Clones share it.
+#[derive(Clone)]
+pub(super) struct Doubt {
+    calls: Calls,
+    /// Where it is told how the provider is doing. `None`: the command ends with its answer, and who asked is told.
+    status: Option<Arc<ProviderStatus>>,
+    /// Taken while there is doubt, by who probes the provider.
+    turn: Arc<Semaphore>,
+}
+
+impl Doubt {
+    pub fn new(calls: Calls, status: Option<Arc<ProviderStatus>>) -> Self {
+        Self { calls, status, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Whether there is any now.
+    fn is_open(&self) -> bool {
         self.turn.available_permits() == 0
+    }
+
+    /// The provider answered a question.
+    pub fn answered(&self) {
+        if let Some(status) = self.status.as_ref().filter(|_| self.is_open()) {
+            status.succeeded();
+        }
     }
 
     /// Asks for the vector of a text that every model embeds until it comes, beside whatever else is asked. While it does not, the provider
     /// shows as failing. Where nothing shows it, nobody needs to know.
-    pub(super) fn doubt(&self, failure: Failure) {
+    pub fn raise(&self, failure: Failure) {
         let Some(status) = self.status.clone() else { return };
         // Who has the turn tells what there is to tell, and takes it back.
         let Ok(turn) = self.turn.clone().try_acquire_owned() else { return };
         if let Some(tell) = failure.tells {
             tell(&status, &failure.reason);
         }
-        let questions = self.clone();
+        let doubt = self.clone();
         tokio::spawn(async move {
             let _turn = turn;
             sleep(failure.after.unwrap_or_default()).await;
-            questions.probe(&status).await;
+            doubt.probe(&status).await;
         });
     }
 
     async fn probe(&self, status: &ProviderStatus) {
         let mut failures = 0;
         loop {
-            let after = match self.call(&harmless()).await {
+            let after = match self.calls.embed(&harmless()).await {
                 Ok(_) => return status.succeeded(),
                 Err(ProviderError::Retry { reason, after, .. }) => {
                     status.fails(&reason);
@@ -71,8 +94,7 @@ impl Questions {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
+    use super::super::questions::Questions;
     use super::*;
     use crate::search::SearchError;
     use crate::telemetry::Metrics;
@@ -87,7 +109,7 @@ mod tests {
 
     /// Waits until nobody probes.
     async fn rest(questions: &Questions) {
-        drop(questions.turn.acquire().await.unwrap());
+        drop(questions.doubt.turn.acquire().await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
@@ -127,7 +149,7 @@ mod tests {
             let questions = Questions::new(provider.clone(), None, &Metrics::new());
             provider.faults.order(vec![fault; 3]);
             questions.vector_of("dry feet").await.unwrap_err();
-            assert!(!questions.is_in_doubt(), "it is neither told nor probed");
+            assert!(!questions.doubt.is_open(), "it is neither told nor probed");
             assert!(provider.calls().iter().flatten().all(|text| text == "dry feet"));
         }
     }
@@ -138,7 +160,7 @@ mod tests {
         provider.faults.order([Fault::Answers(Answer::Status(403))]);
         questions.vector_of("dry feet").await.unwrap_err();
         let mut seen = Vec::new();
-        while questions.is_in_doubt() {
+        while questions.doubt.is_open() {
             seen.push(status.health().state);
             sleep(Duration::from_millis(10)).await;
         }

@@ -8,24 +8,19 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use prometheus::Histogram;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
-use crate::batch::Estimator;
 use crate::dedup::cache::VectorCache;
 use crate::document::Vector;
 use crate::document::fingerprint::{Fingerprint, Fingerprinter};
-use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
+use crate::embed::provider::{Provider, ProviderError};
 use crate::embed::status::ProviderStatus;
 use crate::memory::{Patience, Pool, Taken};
 use crate::settings::ByteSize;
-use crate::telemetry::counters::By;
-use crate::telemetry::metrics::SearchMetrics;
-use crate::telemetry::{Metrics, RequestStatus};
+use crate::telemetry::Metrics;
 
 use super::SearchError;
-use super::probe::Failure;
+use super::calls::Calls;
+use super::probe::{Doubt, Failure};
 
 /// How often a question is sent to the provider before it is given up.
 const ATTEMPTS: u32 = 3;
@@ -50,35 +45,26 @@ type Answer = Shared<BoxFuture<'static, Result<Vector, SearchError>>>;
 /// See the module. Clones share what is asked and remembered.
 #[derive(Clone)]
 pub(super) struct Questions {
-    provider: Arc<dyn Provider>,
-    /// Where it is told how the provider is doing. `None`: the command ends with its answer, and who asked is told.
-    pub(super) status: Option<Arc<ProviderStatus>>,
-    /// Taken while the provider is in doubt, by who probes it.
-    pub(super) turn: Arc<Semaphore>,
+    calls: Calls,
+    pub(super) doubt: Doubt,
     room: Arc<Pool>,
     fingerprints: Fingerprinter,
     remembered: VectorCache,
     /// On their way, for who asks the same meanwhile.
     asked: Arc<Mutex<HashMap<Fingerprint, Answer>>>,
-    metrics: SearchMetrics,
-    requests: By<RequestStatus>,
-    latency: Histogram,
 }
 
 impl Questions {
     pub fn new(provider: Arc<dyn Provider>, status: Option<Arc<ProviderStatus>>, metrics: &Metrics) -> Self {
-        let space = provider.space();
+        let space = provider.space().clone();
+        let calls = Calls::new(provider, metrics);
         Self {
+            doubt: Doubt::new(calls.clone(), status),
+            calls,
             fingerprints: Fingerprinter::new(&space.key()),
             remembered: VectorCache::new(REMEMBERED, REMEMBERED_FOR, space.dimensions),
             asked: Arc::default(),
-            metrics: metrics.searches.clone(),
-            requests: metrics.requests(provider.model()),
-            latency: metrics.embedding_latency.clone(),
-            turn: Arc::new(Semaphore::new(1)),
             room: Arc::new(Pool::new(ROOM, "other questions")),
-            status,
-            provider,
         }
     }
 
@@ -131,11 +117,9 @@ impl Questions {
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
-            let failure = match self.call(text).await {
+            let failure = match self.calls.embed(text).await {
                 Ok(embeddings) => {
-                    if let Some(status) = self.status.as_ref().filter(|_| self.is_in_doubt()) {
-                        status.succeeded();
-                    }
+                    self.doubt.answered();
                     return match embeddings.vectors.into_iter().next() {
                         Some(Ok(vector)) => Ok(vector),
                         Some(Err(reason)) => {
@@ -165,28 +149,9 @@ impl Questions {
             };
             let reason = format!("the embedding provider: {}", failure.reason);
             let retry_after = failure.after;
-            self.doubt(failure);
+            self.doubt.raise(failure);
             return Err(SearchError::Unavailable { reason, retry_after });
         }
-    }
-
-    pub(super) async fn call(&self, text: &Arc<str>) -> Result<Embeddings, ProviderError> {
-        let began = Instant::now();
-        let answer = self.provider.embed(vec![text.clone()], InputType::Query).await;
-        self.latency.observe(began.elapsed().as_secs_f64());
-        self.requests.of(RequestStatus::from(&answer)).inc();
-        if let Ok(embeddings) = &answer {
-            self.account(text, embeddings);
-        }
-        answer
-    }
-
-    /// Notes what a call was charged: as the provider says, else as its length lets guess.
-    fn account(&self, text: &str, embeddings: &Embeddings) {
-        let tokens = embeddings.tokens.unwrap_or_else(|| Estimator::default().tokens(text.len()));
-        self.metrics.texts.inc();
-        self.metrics.tokens.inc_by(tokens);
-        self.metrics.money.inc_by(tokens as f64 * self.provider.price_per_million_tokens() / 1e6);
     }
 }
 
@@ -196,6 +161,7 @@ mod tests {
 
     use super::*;
     use crate::memory::PATIENCE;
+    use crate::telemetry::RequestStatus;
     use crate::testkit::fakes::{FakeProvider, Fault};
 
     #[tokio::test(start_paused = true)]
