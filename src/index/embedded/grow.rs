@@ -67,18 +67,6 @@ impl Growth {
     }
 }
 
-/// Growth that was asked for. A runtime that is ending drops it unstarted: then the next write may ask again, and the end need not
-/// wait for it.
-struct Unstarted(Option<Arc<Core>>);
-
-impl Drop for Unstarted {
-    fn drop(&mut self) {
-        if let Some(core) = self.0.take() {
-            core.growing.send_replace(false);
-        }
-    }
-}
-
 impl Core {
     /// Starts growing, unless it goes on or there is nothing to do.
     pub(super) fn grow_in_background(self: &Arc<Self>) {
@@ -89,9 +77,9 @@ impl Core {
             work && !waiting.closed && !waiting.broken && !self.growing.send_replace(true)
         };
         if start {
-            let mut start = Unstarted(Some(Arc::clone(self)));
-            tokio::task::spawn_blocking(move || {
-                let Some(core) = start.0.take() else { return };
+            let core = Arc::clone(self);
+            // Not on the runtime of whoever writes: its end would wait for the growth.
+            self.runtime.spawn_blocking(move || {
                 // Else every write would wait for a thread that is gone.
                 if catch_unwind(AssertUnwindSafe(|| core.grow())).is_err() {
                     core.give_up("it panicked");
@@ -226,7 +214,6 @@ impl Core {
         match self.ledger.points_after(after, PAGE) {
             Err(error) if error.is_temporary() => {
                 debug!(%error, "the search graph waits for the ledger");
-                // Growing outlives the runtime that began it.
                 std::thread::sleep(ASK_AGAIN);
                 Ok(None)
             }

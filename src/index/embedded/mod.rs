@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
@@ -69,6 +70,8 @@ pub struct EmbeddedIndex {
 /// `publishing`, `dead`, `waiting`, `graph`.
 struct Core {
     ledger: Arc<Ledger>,
+    /// What the index was opened in, where the graph grows.
+    runtime: Handle,
     shape: Shape,
     /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
     home: Option<(PathBuf, LedgerMark)>,
@@ -130,8 +133,8 @@ struct Tail {
 
 impl EmbeddedIndex {
     /// Opens the index of this ledger to write and to search it. The graph is kept in `folder`, which exists. Blocks
-    /// while it reads the graph; to be called inside a Tokio runtime, on whose blocking threads the graph catches up
-    /// with the ledger.
+    /// while it reads the graph; to be called inside a Tokio runtime that outlives the index, on whose blocking threads
+    /// the graph grows.
     pub fn open(ledger: Arc<Ledger>, folder: &Path, metric: Metric, dimensions: usize) -> Result<Self, IndexError> {
         let mark = match mark_of(&ledger)? {
             Some(mark) => mark,
@@ -150,7 +153,7 @@ impl EmbeddedIndex {
 
     /// Opens the index of this ledger to search it, beside a process that writes or without one. What that process
     /// writes later is found too. Blocks while it checks the graph; quick, because the graph is searched where it lies
-    /// on the disk.
+    /// on the disk. To be called inside a Tokio runtime as well.
     pub fn open_to_read(
         ledger: Arc<Ledger>,
         folder: &Path,
@@ -225,6 +228,7 @@ impl Core {
         let tail = (graph.covered < last).then_some(Tail { after: graph.covered, end: last });
         Ok(Self {
             ledger,
+            runtime: Handle::current(),
             shape,
             home: None,
             publishing: Mutex::new(last),
@@ -359,7 +363,7 @@ impl VectorIndex for EmbeddedIndex {
         Box::pin(async {
             let mut room = self.core.waiting_bytes.subscribe();
             if *room.borrow() > self.core.max_waiting {
-                // Growth that an ending runtime dropped would never begin: there is no write to ask for it before there is room.
+                // What a search learned of a write that failed nobody grows yet, and there is no write before there is room.
                 let core = Arc::clone(&self.core);
                 on_blocking_thread(move || core.grow_in_background()).await;
             }

@@ -920,40 +920,48 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     runtime.block_on(world.settle());
 }
 
-#[test]
-fn growing_asks_a_busy_ledger_again_though_its_runtime_is_gone() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let inside = runtime.enter();
+#[tokio::test]
+async fn growing_asks_a_busy_ledger_again() {
     let world = World::new(Metric::Cosine, 16);
-    drop(inside);
-    drop(runtime);
     let _other = world.index.core.ledger.busy_reader();
     assert_eq!(world.index.core.page(0), Ok(None));
 }
 
-#[test]
-fn growth_that_an_ending_runtime_dropped_is_begun_by_who_waits_for_room() {
-    let [first, second] = [(); 2]
-        .map(|()| tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
-    let inside = first.enter();
+#[tokio::test(start_paused = true)]
+async fn the_graph_grows_though_the_runtime_of_the_writes_has_ended() {
+    let mut clusters = Clusters::new(5, 16);
+    let world = World::new(Metric::Cosine, 16);
+    let writing = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let handle = writing.handle().clone();
+    writing.shutdown_background();
+    let core = Arc::clone(&world.index.core);
+    let writes = [write_of("a", Some(&json!({})), &[clusters.next(), clusters.next()])];
+    let write = move || {
+        // A write that was on its way when its generation ended.
+        let _inside = handle.enter();
+        core.write(&writes).unwrap();
+        core.grow_in_background();
+    };
+    std::thread::spawn(write).join().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), world.settle()).await.expect("it never grows");
+    assert_eq!(world.index.core.graph.read().points().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_search_learned_gets_into_the_graph_when_a_write_waits_for_room() {
     let mut clusters = Clusters::new(5, 16);
     let mut world = World::new(Metric::Cosine, 16);
     Arc::get_mut(&mut world.index.core).unwrap().max_waiting = 1_000;
-    let core = Arc::clone(&world.index.core);
-    let handle = first.handle().clone();
-    drop(inside);
-    first.shutdown_background();
-    {
-        // A write that was on its way when its generation ended.
-        let _inside = handle.enter();
-        let vectors = [(); 50].map(|()| clusters.next());
-        core.write(&[write_of("a", Some(&json!({})), &vectors)]).unwrap();
-        core.grow_in_background();
-    }
-    assert!(*core.waiting_bytes.borrow() > 1_000 && !*core.growing.borrow());
-    let room = async { tokio::time::timeout(Duration::from_secs(60), world.index.room()).await };
-    second.block_on(room).expect("it waits for ever");
-    second.block_on(world.settle());
+    let documents = clusters.documents(0..50);
+    let writes = documents.iter().map(|(id, metadata, vectors)| write_of(id, Some(metadata), vectors)).collect();
+    faults::arm("points committed", Strike::Panic, 0, 1);
+    assert!(AssertUnwindSafe(world.index.write(writes)).catch_unwind().await.is_err());
+    assert_eq!(faults::disarm(), 1);
+    world.found(&query(&clusters.next(), 1)).await;
+    assert!(*world.index.core.waiting_bytes.borrow() > 1_000 && !*world.index.core.growing.borrow());
+    let room = tokio::time::timeout(Duration::from_secs(60), world.index.room());
+    room.await.expect("it waits for ever");
+    world.settle().await;
 }
 
 #[tokio::test(start_paused = true)]
