@@ -26,6 +26,8 @@ pub struct Call {
     pub of: &'static str,
     /// What for: `write documents`.
     pub to: &'static str,
+    /// Whether it could take back what is written after it was given up.
+    pub writes: bool,
     /// After so long it hangs.
     pub may_take: Duration,
 }
@@ -126,7 +128,7 @@ impl fmt::Display for Stall {
                 "the thread of the actors hangs: for {} s none of them ran, so one of them loops or blocks",
                 SILENCE.as_secs()
             ),
-            Self::Call(_, Call { of, to, may_take }) => {
+            Self::Call(_, Call { of, to, may_take, .. }) => {
                 write!(f, "{of} hangs: a call to {to} has not ended within {} s", may_take.as_secs())
             }
         }
@@ -162,8 +164,8 @@ impl Monitor {
 mod tests {
     use super::*;
 
-    const WRITE: Call = Call { of: "the index", to: "write documents", may_take: Duration::from_secs(3) };
-    const ASK: Call = Call { of: "the provider", to: "embed texts", may_take: Duration::from_secs(5) };
+    const WRITE: Call = Call { of: "the index", to: "write documents", writes: true, may_take: Duration::from_secs(3) };
+    const ASK: Call = Call { of: "the provider", to: "embed texts", writes: false, may_take: Duration::from_secs(5) };
 
     /// The look, counted from 1, at which something is found to hang, when a look sees these beats and calls.
     fn first(looks: u64, beats: fn(u64) -> u64, calls: fn(u64) -> Vec<(u64, Call)>) -> Option<(u64, Stall)> {

@@ -273,7 +273,7 @@ impl Caller<'_> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.estimator.tokens(bytes);
         self.limiter.acquire(estimated).await;
-        let call = Call { of: "the embedding provider", to: "embed texts", may_take: self.may_take };
+        let call = Call { of: "the embedding provider", to: "embed texts", writes: false, may_take: self.may_take };
         let Some(ongoing) = self.underway.begin(call) else {
             // Given up with its generation: whoever waits here is dropped with it.
             return std::future::pending().await;

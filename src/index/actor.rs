@@ -19,12 +19,7 @@ use crate::telemetry::health::Component;
 
 /// One attempt to write a part, which may take so long.
 const fn attempt(may_take: Duration) -> Call {
-    Call { of: "the index", to: "write documents", may_take }
-}
-
-/// Whether a call is an attempt to write, however long it may take.
-pub fn is_write(call: &Call) -> bool {
-    *call == attempt(call.may_take)
+    Call { of: "the index", to: "write documents", writes: true, may_take }
 }
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));

@@ -99,8 +99,8 @@ impl Ledger {
         &self.underway
     }
 
-    fn begin(&self, doing: &'static str) -> Option<Ongoing> {
-        self.underway.begin(Call { of: "the ledger", to: doing, may_take: pulse::CALL_MAY_TAKE })
+    fn begin(&self, doing: &'static str, writes: bool) -> Option<Ongoing> {
+        self.underway.begin(Call { of: "the ledger", to: doing, writes, may_take: pulse::CALL_MAY_TAKE })
     }
 
     fn not_opened_to(&self, doing: &str) -> LedgerError {
@@ -144,7 +144,7 @@ impl Ledger {
         doing: &'static str,
         work: impl FnOnce(&Connection) -> Result<T, Trouble>,
     ) -> Result<T, LedgerError> {
-        let _underway = self.begin(doing);
+        let _underway = self.begin(doing, false);
         self.readers
             .with(|connection| {
                 // One transaction for all statements of a call: a consistent view, and one lock instead of one a row.
@@ -160,7 +160,7 @@ impl Ledger {
         doing: &'static str,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Trouble>,
     ) -> Result<T, LedgerError> {
-        let _underway = self.begin(doing);
+        let _underway = self.begin(doing, true);
         let writer = self.access.writer().ok_or_else(|| self.not_opened_to(doing))?;
         // A panic in the middle rolled its transaction back, so the connection is as good as before.
         let mut writer = writer.lock();

@@ -13,7 +13,6 @@ use super::Resources;
 use super::build::{NamedSource, Sources, build};
 use super::monitor::{Monitoring, monitor};
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
-use crate::index::actor::is_write;
 use crate::source::actor::Rest;
 
 /// How long the end of a generation waits for its threads. One that waits for standard input never ends.
@@ -125,7 +124,8 @@ impl Generation {
             let longest = underway.calls().into_iter().filter(others).map(|(_, call)| call.may_take).max();
             let _ = tokio::time::timeout(longest.unwrap_or_default(), underway.ended(others)).await;
         }
-        let before = self.ledger.calls();
+        // What is dropped with its actor may go on all the same: it counts as begun.
+        let (of_actors, of_ledger) = (self.pulse.underway.calls(), self.ledger.calls());
         self.arbiter.stop();
         let arbiter = self.arbiter;
         let ended = tokio::task::spawn_blocking(move || {
@@ -139,15 +139,11 @@ impl Generation {
         if ended.await.unwrap_or(false) {
             return Ok(());
         }
-        let hangs = match failure {
-            Failure::Stalled(Stall::Call(_, call)) if is_write(call) => Some(*call),
-            _ => None,
-        };
-        // Of an actor that runs no more, what it had begun; of the ledger, what it has not ended in all that time.
-        let of_actors = self.pulse.underway.calls().into_iter().filter(|(_, call)| is_write(call));
-        let of_ledger = self.ledger.calls().into_iter().filter(|call| before.contains(call));
-        match hangs.or_else(|| of_actors.chain(of_ledger).map(|(_, call)| call).next()) {
-            Some(call) => Err(LeftBehind(call)),
+        // Of the ledger, what it has not ended in all that time.
+        let still = self.ledger.calls();
+        let of_ledger = of_ledger.into_iter().filter(|call| still.contains(call));
+        match of_actors.into_iter().chain(of_ledger).find(|(_, call)| call.writes) {
+            Some((_, call)) => Err(LeftBehind(call)),
             None => {
                 tracing::warn!(
                     waited_seconds = ENDING.as_secs(),
@@ -189,7 +185,7 @@ mod tests {
 
     /// After each of these the arbiter still runs.
     fn failures() -> [Failure; 2] {
-        let hangs = Call { of: "the test", to: "hang", may_take: pulse::CALL_MAY_TAKE };
+        let hangs = Call { of: "the test", to: "hang", writes: false, may_take: pulse::CALL_MAY_TAKE };
         [Failure::GaveUp("the test wants it".to_owned()), Failure::Stalled(Stall::Call(u64::MAX, hangs))]
     }
 
@@ -210,7 +206,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let provider = Arc::new(FakeProvider::default());
             let (resources, _index) = fakes::resources(folder.path(), provider.clone()).await;
-            let generation = with_begun(&resources, |call| !is_write(call)).await;
+            let generation = with_begun(&resources, |call| !call.writes).await;
             assert_eq!(generation.end_wholly(&failure).await, Ok(()));
             let fingerprint = Fingerprinter::new(&provider.space().key()).of("text a");
             assert!(resources.cache.get(&fingerprint).is_some(), "{failure}");
@@ -223,7 +219,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
             index.block();
-            let generation = with_begun(&resources, is_write).await;
+            let generation = with_begun(&resources, |call| call.writes).await;
             // It may take longer than threads are waited for.
             let late = async {
                 tokio::time::sleep(2 * ENDING).await;
