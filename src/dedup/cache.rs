@@ -56,6 +56,14 @@ impl VectorCache {
 }
 
 #[cfg(test)]
+impl VectorCache {
+    /// As for lack of room.
+    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
+        self.0.invalidate(fingerprint);
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::document::fingerprint::Fingerprinter;

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::flight::Arrival;
 use super::work::Work;
-use crate::document::{Fingerprint, Vector};
+use crate::document::Fingerprint;
 use crate::ledger::{ChunkWrite, VectorSource};
 
 /// Work that lacks some vectors.
@@ -53,11 +53,11 @@ impl SharedDraft {
         Self(Arc::new(Mutex::new(Some(draft))))
     }
 
-    /// Puts a vector in its place; `arrival` when it came from the provider.
-    pub(super) fn fill(&self, chunk: usize, vector: &Vector, arrival: Option<&Arc<Arrival>>) -> Option<Work> {
+    /// Puts a vector in its place.
+    pub(super) fn fill(&self, chunk: usize, arrival: &Arc<Arrival>) -> Option<Work> {
         self.land(|draft| {
-            draft.chunks[chunk].1 = Some(VectorSource::Here(vector.clone()));
-            draft.work.settlement.arrivals.extend(arrival.cloned());
+            draft.chunks[chunk].1 = Some(VectorSource::Here(arrival.vector.clone()));
+            draft.work.settlement.arrivals.push(arrival.clone());
         })
     }
 

@@ -33,14 +33,14 @@ enum Stage {
     /// On its way to its vector, which these wait for.
     InFlight(Vec<Seat>),
     /// It has its vector, which is not written yet.
-    Landed(Weak<Arrival>),
+    Landed(Weak<Arrival>, Vector),
 }
 
-/// A vector on its way from the provider to the ledger. When nobody brings it there any more, it is forgotten if the ledger has it;
+/// A vector on its way to the ledger, wherever it came from. When nobody brings it there any more, it is forgotten if the ledger has it;
 /// else it goes to the cache.
 pub struct Arrival {
     fingerprint: Fingerprint,
-    vector: Vector,
+    pub(super) vector: Vector,
     flights: Arc<Flights>,
     written: AtomicBool,
 }
@@ -49,10 +49,8 @@ pub struct Arrival {
 pub enum Boarding {
     /// It is not on its way: the caller leads its flight.
     Lead(Flight),
-    /// It is on its way already.
-    Joined,
-    /// It has its vector; the work that this finished, if any.
-    Landed(Option<Box<Work>>),
+    /// It is on its way already, or has its vector: the work that this finished, if any.
+    Shared(Option<Box<Work>>),
 }
 
 impl Flights {
@@ -71,20 +69,23 @@ impl Flights {
         let arrival = match stages.get_mut(&fingerprint) {
             Some(Stage::InFlight(seats)) => {
                 seats.push(Seat { draft, chunk });
-                return Boarding::Joined;
+                return Boarding::Shared(None);
             }
-            // Or nothing, when it is just about to be forgotten.
-            Some(Stage::Landed(arrival)) => arrival.upgrade(),
-            None => None,
-        };
-        let Some(arrival) = arrival else {
-            stages.insert(fingerprint, Stage::InFlight(vec![Seat { draft, chunk }]));
-            self.gauge.inc();
-            return Boarding::Lead(Flight { fingerprint, flights: self.clone(), ended: false });
+            Some(Stage::Landed(arrival, vector)) => arrival.upgrade().unwrap_or_else(|| {
+                // Its last holder has ended, and is about to take the lock.
+                let again = Arrival::new(fingerprint, vector.clone(), self.clone());
+                *arrival = Arc::downgrade(&again);
+                again
+            }),
+            None => {
+                stages.insert(fingerprint, Stage::InFlight(vec![Seat { draft, chunk }]));
+                self.gauge.inc();
+                return Boarding::Lead(Flight { fingerprint, flights: self.clone(), ended: false });
+            }
         };
         // The end of the last arrival takes the lock.
         drop(stages);
-        Boarding::Landed(draft.fill(chunk, &arrival.vector, Some(&arrival)).map(Box::new))
+        Boarding::Shared(draft.fill(chunk, &arrival).map(Box::new))
     }
 
     /// How many texts are on their way.
@@ -95,6 +96,10 @@ impl Flights {
 }
 
 impl Arrival {
+    fn new(fingerprint: Fingerprint, vector: Vector, flights: Arc<Flights>) -> Arc<Self> {
+        Arc::new(Self { fingerprint, vector, flights, written: AtomicBool::new(false) })
+    }
+
     /// What it was for is written.
     pub(super) fn mark_written(&self) {
         self.written.store(true, Ordering::Relaxed);
@@ -103,13 +108,13 @@ impl Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        // Into the cache first: only who boards between the end of its last holder and this line may miss it, and pay again.
+        // Into the cache first: who no longer finds it on its way looks there.
         if !(self.written.load(Ordering::Relaxed) && self.flights.persisted) {
             self.flights.cache.insert(self.fingerprint, self.vector.clone());
         }
         let mut stages = self.flights.stages.lock();
         if let Entry::Occupied(stage) = stages.entry(self.fingerprint)
-            && matches!(stage.get(), Stage::Landed(arrival) if std::ptr::eq(arrival.as_ptr(), self))
+            && matches!(stage.get(), Stage::Landed(arrival, _) if std::ptr::eq(arrival.as_ptr(), self))
         {
             stage.remove();
         }
@@ -135,23 +140,17 @@ impl Flight {
         self.flights.cache.get(&self.fingerprint)
     }
 
-    /// The vector came from the provider: returns the work that it finished.
+    /// The vector was found: returns the work that it finished.
     pub fn land(mut self, vector: Vector) -> impl Iterator<Item = Work> {
-        let (fingerprint, flights) = (self.fingerprint, self.flights.clone());
-        let arrival = Arc::new(Arrival { fingerprint, vector, flights, written: AtomicBool::new(false) });
+        let arrival = Arrival::new(self.fingerprint, vector, self.flights.clone());
         let seats = self.end(Some(&arrival));
-        seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival.vector, Some(&arrival)))
+        seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival))
     }
 
     /// The vector was in the ledger: keeps it in the cache and returns the work that it finished.
-    pub fn land_stored(self, vector: &Vector) -> impl Iterator<Item = Work> {
+    pub fn land_stored(self, vector: Vector) -> impl Iterator<Item = Work> {
         self.flights.cache.insert(self.fingerprint, vector.clone());
-        self.land_cached(vector)
-    }
-
-    /// The vector was in the cache: returns the work that it finished.
-    pub fn land_cached(mut self, vector: &Vector) -> impl Iterator<Item = Work> {
-        self.end(None).into_iter().filter_map(|seat| seat.draft.fill(seat.chunk, vector, None))
+        self.land(vector)
     }
 
     /// There will never be a vector: returns the work of every document that needed it.
@@ -165,14 +164,17 @@ impl Flight {
         self.flights.gauge.dec();
         let mut stages = self.flights.stages.lock();
         let stage = match arrival {
-            Some(arrival) => stages.insert(self.fingerprint, Stage::Landed(Arc::downgrade(arrival))),
+            Some(arrival) => {
+                let landed = Stage::Landed(Arc::downgrade(arrival), arrival.vector.clone());
+                stages.insert(self.fingerprint, landed)
+            }
             None => stages.remove(&self.fingerprint),
         };
         // Outside the lock from here on: seats that are lost drop receipts and claims, which take locks of their own.
         drop(stages);
         match stage {
             Some(Stage::InFlight(seats)) => seats,
-            Some(Stage::Landed(_)) | None => Vec::new(),
+            Some(Stage::Landed(..)) | None => Vec::new(),
         }
     }
 }
@@ -188,10 +190,40 @@ impl Drop for Flight {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedup::Claims;
     use crate::dedup::draft::Draft;
     use crate::delivery::Receipt;
     use crate::delivery::{Verdict, Verdicts};
     use crate::document::fingerprint::Fingerprinter;
+
+    /// Flights, and a text.
+    struct Setup {
+        claims: Arc<Claims>,
+        verdicts: Arc<Verdicts>,
+        cache: VectorCache,
+        flights: Arc<Flights>,
+        name: Fingerprint,
+    }
+
+    impl Setup {
+        fn new() -> Self {
+            let cache = VectorCache::ample();
+            let gauge = IntGauge::new("queue", "texts on their way").unwrap();
+            Self {
+                claims: Arc::default(),
+                verdicts: Verdicts::new(|| {}),
+                flights: Arc::new(Flights::new(gauge, cache.clone(), true)),
+                cache,
+                name: Fingerprinter::new("test").of("text"),
+            }
+        }
+
+        /// A document of this text.
+        fn draft(&self, id: &str) -> SharedDraft {
+            let receipt = Receipt::new(0, self.verdicts.clone());
+            SharedDraft::new(Draft::waiting(id, vec![(self.name, None)], &self.claims, receipt))
+        }
+    }
 
     #[test]
     fn a_document_goes_on_with_its_last_chunk_and_a_late_drop_hurts_no_later_flight() {
@@ -208,7 +240,7 @@ mod tests {
             _ => panic!("it is on its way, or has landed"),
         };
         let (first, second) = (lead(one, &shared, 0), lead(two, &shared, 1));
-        assert!(matches!(flights.board(one, shared.clone(), 2), Boarding::Joined));
+        assert!(matches!(flights.board(one, shared.clone(), 2), Boarding::Shared(None)));
         assert_eq!(gauge.get(), 2);
         let vector: Vector = Arc::from([1.0]);
         assert_eq!(first.land(vector.clone()).count(), 0, "one chunk is still to come");
@@ -223,7 +255,7 @@ mod tests {
         assert_eq!((flights.len(), gauge.get()), (1, 1));
         let written: Vec<Work> = third.land(vector).collect();
         let late = draft("c", vec![(two, None)]);
-        let Boarding::Landed(Some(late)) = flights.board(two, late, 0) else { panic!("it has landed") };
+        let Boarding::Shared(Some(late)) = flights.board(two, late, 0) else { panic!("it has landed") };
         written.into_iter().for_each(|work| work.settlement.settle());
         assert_eq!((flights.len(), gauge.get()), (1, 0), "one who needs it has not written it yet");
         late.settlement.settle();
@@ -238,5 +270,44 @@ mod tests {
         assert_eq!((&write.metadata, write.chunks.len(), write.chunks[0].fingerprint), (&None, 1, three));
         works.into_iter().for_each(|work| work.settlement.settle());
         assert_eq!((flights.len(), gauge.get(), claims.claimed()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_vector_that_was_found_stays_at_hand_until_it_is_written_whatever_the_cache_forgets() {
+        let setup = Setup::new();
+        let lead = |id| match setup.flights.board(setup.name, setup.draft(id), 0) {
+            Boarding::Lead(flight) => flight,
+            Boarding::Shared(_) => panic!("`{id}` does not lead"),
+        };
+        let shares = |id| match setup.flights.board(setup.name, setup.draft(id), 0) {
+            Boarding::Shared(Some(work)) => *work,
+            Boarding::Shared(None) | Boarding::Lead(_) => panic!("`{id}` does not find it at hand"),
+        };
+        let vector: Vector = Arc::from([1.0]);
+        let lands: [fn(Flight, Vector) -> Vec<Work>; 2] =
+            [|flight, vector| flight.land_stored(vector).collect(), |flight, vector| flight.land(vector).collect()];
+        for land in lands {
+            let works = land(lead("a"), vector.clone());
+            setup.cache.forget(&setup.name);
+            let late = shares("b");
+            drop(works);
+            drop(shares("c"));
+            assert_eq!(setup.cache.get(&setup.name), None, "one of them still brings it to the ledger");
+            drop(late);
+            assert_eq!(setup.cache.get(&setup.name), Some(vector.clone()), "all of them were lost");
+            assert_eq!(setup.flights.len(), 0);
+        }
+    }
+
+    #[test]
+    fn who_comes_when_the_last_holder_of_a_vector_has_just_ended_gets_it_all_the_same() {
+        let setup = Setup::new();
+        let vector: Vector = Arc::from([1.0]);
+        setup.flights.stages.lock().insert(setup.name, Stage::Landed(Weak::new(), vector.clone()));
+        let Boarding::Shared(Some(work)) = setup.flights.board(setup.name, setup.draft("a"), 0) else {
+            panic!("it would be paid for again")
+        };
+        drop(work);
+        assert_eq!((setup.flights.len(), setup.cache.get(&setup.name)), (0, Some(vector)));
     }
 }

@@ -72,17 +72,15 @@ impl Planner {
         for (chunk, name, text) in texts {
             let flight = match self.flights.board(name, shared.clone(), chunk) {
                 Boarding::Lead(flight) => flight,
-                boarded => {
+                Boarding::Shared(work) => {
                     self.metrics.cache_hits.of(CacheTier::Flight).inc();
-                    if let Boarding::Landed(work) = boarded {
-                        planned.ready.extend(work.map(|work| *work));
-                    }
+                    planned.ready.extend(work.map(|work| *work));
                     continue;
                 }
             };
             if let Some(vector) = flight.cached() {
                 self.metrics.cache_hits.of(CacheTier::Memory).inc();
-                planned.ready.extend(flight.land_cached(&vector));
+                planned.ready.extend(flight.land(vector));
                 continue;
             }
             planned.texts.push(PendingText { text, priority, immediate, reason, texts_of_document, flight });
@@ -97,7 +95,7 @@ impl Planner {
             match vector {
                 Some(vector) => {
                     self.metrics.cache_hits.of(CacheTier::Ledger).inc();
-                    ready.extend(pending.flight.land_stored(&vector));
+                    ready.extend(pending.flight.land_stored(vector));
                 }
                 None => unknown.push(pending),
             }

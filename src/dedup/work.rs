@@ -21,7 +21,7 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// One for every change in the write.
     pub receipts: Vec<Receipt>,
-    /// The vectors in the write that came from the provider.
+    /// The vectors in the write that the index does not hold yet.
     pub arrivals: Vec<Arc<Arrival>>,
     /// The right to work on the document; dropped after the receipts were told.
     pub claim: Claim,

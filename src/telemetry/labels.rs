@@ -92,7 +92,7 @@ labels! {
         Memory = "memory",
         /// The ledger, by fingerprint.
         Ledger = "ledger",
-        /// A call that was on its way for an equal text, or had come and was not written yet.
+        /// An equal text that was on its way to its vector, or had it and was not written yet.
         Flight = "flight",
     }
 
