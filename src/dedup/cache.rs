@@ -15,15 +15,20 @@ const ENTRY_OVERHEAD: usize = 200;
 /// Entries that there is room for ahead, 16 bytes each.
 const MOST_PLACES: usize = 1 << 18;
 
-/// Recently used vectors, weighed in bytes.
+/// Recently used vectors, and those that were lost on their way to the ledger.
 #[derive(Clone)]
-pub struct VectorCache(Cache<Fingerprint, Vector, RandomState>);
+pub struct VectorCache {
+    /// Weighed in bytes.
+    recent: Cache<Fingerprint, Vector, RandomState>,
+    /// Not weighed: what bounded them on their way does so here, because what is lost is delivered again and takes them along.
+    lost: Cache<Fingerprint, Vector, RandomState>,
+}
 
 impl VectorCache {
     /// A cache of so many bytes for vectors of so many numbers, which leave this long after they were last used.
     pub fn new(max_memory: ByteSize, ttl: Duration, dimensions: usize) -> Self {
         let entries = max_memory.as_usize() / (dimensions * size_of::<f32>() + ENTRY_OVERHEAD);
-        let cache = Cache::builder()
+        let recent = Cache::builder()
             .max_capacity(max_memory.as_u64())
             // moka moves all entries of its table whenever it grows, and whenever a tenth of its places were left: a table of twice the
             // size moves them half as often.
@@ -35,7 +40,9 @@ impl VectorCache {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(ttl)
             .build_with_hasher(RandomState::default());
-        Self(cache)
+        // Those of documents that changed before they were delivered again leave by time.
+        let lost = Cache::builder().time_to_live(ttl).build_with_hasher(RandomState::default());
+        Self { recent, lost }
     }
 
     /// A cache that keeps what a test puts in: vectors of one number.
@@ -44,22 +51,27 @@ impl VectorCache {
         Self::new(ByteSize::mebibytes(1), Duration::from_secs(3_600), 1)
     }
 
-    /// The vector of this text, if it is there.
+    /// The vector of this text, if it is there. One that was lost is taken out: it is on its way to the ledger again.
     pub fn get(&self, fingerprint: &Fingerprint) -> Option<Vector> {
-        self.0.get(fingerprint)
+        self.recent.get(fingerprint).or_else(|| self.lost.remove(fingerprint))
     }
 
-    /// Keeps a vector.
+    /// Keeps a vector for as long as there is room for it.
     pub fn insert(&self, fingerprint: Fingerprint, vector: Vector) {
-        self.0.insert(fingerprint, vector);
+        self.recent.insert(fingerprint, vector);
+    }
+
+    /// Keeps a vector that was lost on its way to the ledger.
+    pub(super) fn insert_lost(&self, fingerprint: Fingerprint, vector: Vector) {
+        self.lost.insert(fingerprint, vector);
     }
 }
 
 #[cfg(test)]
 impl VectorCache {
-    /// As for lack of room.
-    pub(super) fn forget(&self, fingerprint: &Fingerprint) {
-        self.0.invalidate(fingerprint);
+    /// Drops a vector, as for lack of room.
+    pub(super) fn drop_one(&self, fingerprint: &Fingerprint) {
+        self.recent.invalidate(fingerprint);
     }
 }
 
@@ -75,8 +87,8 @@ mod tests {
         for number in 0..1000 {
             cache.insert(fingerprints.of(&number.to_string()), vec![0.0; 128].into());
         }
-        cache.0.run_pending_tasks();
-        assert!(cache.0.weighted_size() <= 100_000);
-        assert!(cache.0.entry_count() >= 100, "and holds what fits: {}", cache.0.entry_count());
+        cache.recent.run_pending_tasks();
+        assert!(cache.recent.weighted_size() <= 100_000);
+        assert!(cache.recent.entry_count() >= 100, "and holds what fits: {}", cache.recent.entry_count());
     }
 }

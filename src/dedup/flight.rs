@@ -36,13 +36,13 @@ enum Stage {
     Landed(Weak<Arrival>, Vector),
 }
 
-/// A vector on its way to the ledger, wherever it came from. When nobody brings it there any more, it is forgotten if the ledger has it;
-/// else it goes to the cache.
+/// A vector on its way to the ledger, wherever it came from. When nobody brings it there any more, it is lost unless one of them settled
+/// it, and the cache keeps it for those that are delivered again.
 pub struct Arrival {
     fingerprint: Fingerprint,
     pub(super) vector: Vector,
     flights: Arc<Flights>,
-    written: AtomicBool,
+    settled: AtomicBool,
 }
 
 /// What came of asking for a text.
@@ -97,20 +97,31 @@ impl Flights {
 
 impl Arrival {
     fn new(fingerprint: Fingerprint, vector: Vector, flights: Arc<Flights>) -> Arc<Self> {
-        Arc::new(Self { fingerprint, vector, flights, written: AtomicBool::new(false) })
+        Arc::new(Self { fingerprint, vector, flights, settled: AtomicBool::new(false) })
     }
 
     /// What it was for is written.
-    pub(super) fn mark_written(&self) {
-        self.written.store(true, Ordering::Relaxed);
+    pub(super) fn written(&self) {
+        self.settle(self.flights.persisted);
+    }
+
+    /// What it was for is refused. Many of them must not take more room than there is.
+    pub(super) fn refused(&self) {
+        self.settle(false);
+    }
+
+    fn settle(&self, stored: bool) {
+        if !self.settled.swap(true, Ordering::Relaxed) && !stored {
+            self.flights.cache.insert(self.fingerprint, self.vector.clone());
+        }
     }
 }
 
 impl Drop for Arrival {
     fn drop(&mut self) {
         // Into the cache first: who no longer finds it on its way looks there.
-        if !(self.written.load(Ordering::Relaxed) && self.flights.persisted) {
-            self.flights.cache.insert(self.fingerprint, self.vector.clone());
+        if !self.settled.load(Ordering::Relaxed) {
+            self.flights.cache.insert_lost(self.fingerprint, self.vector.clone());
         }
         let mut stages = self.flights.stages.lock();
         if let Entry::Occupied(stage) = stages.entry(self.fingerprint)
@@ -288,14 +299,34 @@ mod tests {
             [|flight, vector| flight.land_stored(vector).collect(), |flight, vector| flight.land(vector).collect()];
         for land in lands {
             let works = land(lead("a"), vector.clone());
-            setup.cache.forget(&setup.name);
+            setup.cache.drop_one(&setup.name);
             let late = shares("b");
             drop(works);
             drop(shares("c"));
             assert_eq!(setup.cache.get(&setup.name), None, "one of them still brings it to the ledger");
             drop(late);
-            assert_eq!(setup.cache.get(&setup.name), Some(vector.clone()), "all of them were lost");
-            assert_eq!(setup.flights.len(), 0);
+            assert_eq!(setup.flights.len(), 0, "all of them were lost");
+            setup.cache.drop_one(&setup.name);
+            assert_eq!(setup.cache.get(&setup.name), Some(vector.clone()), "it needs no room");
+            assert_eq!(setup.cache.get(&setup.name), None, "whoever took it brings it to the ledger");
+        }
+    }
+
+    #[test]
+    fn a_vector_that_is_refused_has_no_more_room_than_others_have() {
+        let setup = Setup::new();
+        for dropped in [false, true] {
+            let Boarding::Lead(flight) = setup.flights.board(setup.name, setup.draft("a"), 0) else {
+                panic!("it does not lead")
+            };
+            for mut work in flight.land(Arc::from([1.0])) {
+                work.settlement.reject("too large");
+                work.settlement.settle();
+            }
+            if dropped {
+                setup.cache.drop_one(&setup.name);
+            }
+            assert_eq!(setup.cache.get(&setup.name).is_none(), dropped);
         }
     }
 

@@ -40,13 +40,12 @@ impl Settlement {
     /// The index does not take the document: its changes are rejected.
     pub fn reject(&mut self, reason: &str) {
         self.verdict = Verdict::Rejected(reason.into());
-        // What arrived for it is not kept, so it goes to the cache.
-        self.arrivals.clear();
+        self.arrivals.drain(..).for_each(|arrival| arrival.refused());
     }
 
     /// Tells everyone that it is done.
     pub fn settle(self) {
-        self.arrivals.iter().for_each(|arrival| arrival.mark_written());
+        self.arrivals.iter().for_each(|arrival| arrival.written());
         for receipt in self.receipts {
             receipt.settle(self.verdict.clone());
         }
