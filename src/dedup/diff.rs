@@ -79,6 +79,13 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
     if !is_news && !refresh && (is_moot || buried || metadata.is_some()) {
         return Diff { need: Need::Nothing(settlement), kept: 0 };
     }
+    let rendered = renderer.render(&document, &chunks);
+    let kept = rendered.as_ref().map_or(0, |rendered| rendered.chunks.len() - rendered.lacking.len());
+    let stays = rendered.as_ref().is_ok_and(|rendered| rendered.is_held(metadata.as_deref(), &chunks));
+    // Under another template one that was rejected may only lack a field: it is written, which clears its dead letter.
+    if stays && !is_news && !(refresh && buried) {
+        return Diff { need: Need::Nothing(settlement), kept };
+    }
     let write = DocumentWrite {
         id: settlement.claim.id().clone(),
         document: document.to_json(),
@@ -88,16 +95,10 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
         chunks: Vec::new(),
     };
     let mut work = Work { write, settlement };
-    let rendered = match renderer.render(&document, &chunks) {
+    let rendered = match rendered {
         Ok(rendered) => rendered,
-        Err(reason) => return Diff { need: Need::Write(work.rejected(&reason)), kept: 0 },
+        Err(reason) => return Diff { need: Need::Write(work.rejected(&reason)), kept },
     };
-    let kept = rendered.chunks.len() - rendered.lacking.len();
-    let stays = rendered.is_held(metadata.as_deref(), &chunks);
-    // Under another template one that was rejected may only lack a field: it is written, which clears its dead letter.
-    if stays && !is_news && !(refresh && buried) {
-        return Diff { need: Need::Nothing(work.settlement), kept };
-    }
     work.settlement.verdict = verdict(&document, &rendered, stays, superseded && !unwritten);
     work.write.metadata = rendered.metadata;
     let draft = Draft { work, chunks: rendered.chunks, awaited: rendered.lacking.len(), rejected: None };
