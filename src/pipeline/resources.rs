@@ -134,10 +134,13 @@ impl Resources {
         let folder = settings.state.path.clone();
         let options = ledger_options(&settings);
         let space = provider.space().clone();
-        let ledger = on_blocking_thread(move || space::open(&folder, options, &space)).await?;
+        let open = move || {
+            let ledger = space::open(&folder, options, &space)?;
+            space::claim(&ledger, &space).map(|()| ledger)
+        };
+        let ledger = on_blocking_thread(open).await?;
         let health = Arc::new(Health::default());
         let ledger = Arc::new(ledger.reporting_to(health.clone()));
-        space::claim(&ledger, provider.space())?;
         let index = index(&settings, ledger.clone(), provider.space().dimensions)
             .map_err(|error| StartError::Unavailable(error.to_string()))?;
         // An index that is not what the configuration says is told at once. One that cannot be reached is waited for.
