@@ -131,8 +131,9 @@ impl Generation {
         let ended = tokio::task::spawn_blocking(move || {
             let (joined, ended) = blocking_mpsc::channel();
             std::thread::spawn(move || {
-                // Nobody listens when it took too long; and a thread that panicked has ended as well.
-                let _ = joined.send(arbiter.join().is_ok());
+                // A thread that panicked has ended as well; and nobody listens when it took too long.
+                let _ = arbiter.join();
+                let _ = joined.send(());
             });
             ended.recv_timeout(ENDING).is_ok()
         });
