@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use actix::prelude::*;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::Resources;
-use super::generation::Failure;
 use crate::actor::outlet::WaitMeter;
 use crate::actor::pulse::{self, Pulse};
 use crate::actor::{GiveUp, Incident, Outlet, Watch, guard};
@@ -61,14 +60,9 @@ pub struct NamedSource {
     pub make: MakeSource,
 }
 
-/// Starts every actor on the current arbiter. Their calls show in `pulse`; `failed` is told when one of them is given up.
-pub fn build(
-    resources: &Arc<Resources>,
-    sources: Vec<NamedSource>,
-    pulse: &Pulse,
-    failed: mpsc::UnboundedSender<Failure>,
-) -> Sources {
-    build_within(WINDOW, resources, sources, pulse, failed)
+/// Starts every actor on the current arbiter. Their calls show in `pulse`; `give_up` is told when one of them is given up.
+pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, pulse: &Pulse, give_up: GiveUp) -> Sources {
+    build_within(WINDOW, resources, sources, pulse, give_up)
 }
 
 /// As [`build`], with this window for each source.
@@ -77,10 +71,9 @@ pub(super) fn build_within(
     resources: &Arc<Resources>,
     sources: Vec<NamedSource>,
     pulse: &Pulse,
-    failed: mpsc::UnboundedSender<Failure>,
+    give_up: GiveUp,
 ) -> Sources {
     let r = resources;
-    let give_up = give_up(failed);
     let watch = keep_books(r, give_up.clone());
     let meter = |edge: &str| -> WaitMeter {
         let seconds = r.metrics.backpressure(edge);
@@ -167,13 +160,6 @@ fn planner(r: &Resources) -> Planner {
         budget: Arc::new(Budget::new(PLANNED)),
         metrics: r.metrics.clone(),
     }
-}
-
-fn give_up(failed: mpsc::UnboundedSender<Failure>) -> GiveUp {
-    Arc::new(move |reason| {
-        // Nobody listens when the generation is ending anyway.
-        let _ = failed.send(Failure::GaveUp(reason));
-    })
 }
 
 /// Keeps the board, the metrics and the log. When one actor is given up, all are.

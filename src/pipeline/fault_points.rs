@@ -55,13 +55,14 @@ async fn run_script(script: &Script, meanwhile: impl AsyncFnOnce(&FakeProvider, 
     let (failed, mut failures) = mpsc::unbounded_channel();
     let sources = vec![NamedSource { name: "script".into(), make: script.make() }];
     resources.health.ok(Component::Pipeline);
-    let sources = build(&resources, sources, &Pulse::default(), failed);
+    let give_up = Arc::new(move |reason| drop(failed.send(reason)));
+    let sources = build(&resources, sources, &Pulse::default(), give_up);
     meanwhile(&provider, &index).await;
     tokio::select! {
         failing = tokio::time::timeout(Duration::from_secs(100_000), at_rest(sources.rests)) => {
             assert!(failing.expect("it comes to rest").is_empty());
         }
-        Some(failure) = failures.recv() => panic!("{failure}"),
+        Some(reason) = failures.recv() => panic!("{reason}"),
     }
     assert_eq!(resources.health.of(Component::Pipeline).state, HealthState::Ok);
     assert!(resources.actors.snapshot().values().all(|actor| actor.state == ActorState::Running));

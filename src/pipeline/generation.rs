@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Resources;
 use super::build::{NamedSource, Sources, build};
 use super::monitor::{Monitoring, monitor};
+use crate::actor::GiveUp;
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
 use crate::source::actor::Rest;
 
@@ -59,11 +60,13 @@ impl Generation {
     ) -> Result<Self, String> {
         let (pulse, ledger) = (Arc::<Pulse>::default(), resources.ledger.underway().clone());
         let (failed, failures) = mpsc::unbounded_channel();
-        let failing = failed.clone();
-        let stalled = move |stall| {
-            // Nobody listens when the generation is ending anyway.
-            let _ = failed.send(Failure::Stalled(stall));
+        // Nobody listens when the generation is ending anyway.
+        let fail = move |failure| drop(failed.send(failure));
+        let give_up: GiveUp = {
+            let fail = fail.clone();
+            Arc::new(move |reason| fail(Failure::GaveUp(reason)))
         };
+        let stalled = move |stall| fail(Failure::Stalled(stall));
         // First: actors that nobody looks after must not begin.
         let monitoring = monitor(pulse.clone(), ledger.clone(), look_every, stalled);
         let _monitoring = monitoring.map_err(|error| format!("no thread could be started: {error}"))?;
@@ -73,7 +76,7 @@ impl Generation {
         arbiter.spawn_fn(move || {
             actix::spawn(beating.clone().beat(look_every));
             // The receiver waits below for as long as this runs.
-            let _ = started.send(build(&resources, sources, &beating, failing));
+            let _ = started.send(build(&resources, sources, &beating, give_up));
         });
         let sources =
             start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;

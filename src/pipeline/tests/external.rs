@@ -92,7 +92,7 @@ fn whatever_happens_to_an_index_in_another_system_it_ends_in_step_and_no_text_is
                 tokio::select! {
                     () = rest(&running) => shop.assert_in_step(&pipeline, &events),
                     () = killed => {}
-                    Some(failure) = failures.recv(), if life < kills => tracing::info!(%failure, "the next life goes on"),
+                    Some(reason) = failures.recv(), if life < kills => tracing::info!(reason, "the next life goes on"),
                 }
             });
         }

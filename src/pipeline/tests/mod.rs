@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::Resources;
 use super::build::{NamedSource, Sources, WINDOW, build_within};
-use super::generation::{Failure, at_rest};
+use super::generation::at_rest;
 use super::supervisor::{Ending, RunOptions, supervise_sources};
 use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Room;
@@ -69,7 +69,7 @@ impl Pipeline {
     }
 
     /// Starts a generation of actors that reads these scripts, with this window for each.
-    fn start(&self, window: Room, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
+    fn start(&self, window: Room, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<String>) {
         let named = |(number, script): (usize, &&Script)| NamedSource {
             name: format!("script-{number}").into(),
             make: script.make(),
@@ -77,9 +77,10 @@ impl Pipeline {
         self.start_reading(window, scripts.iter().enumerate().map(named).collect())
     }
 
-    fn start_reading(&self, window: Room, sources: Vec<NamedSource>) -> (Sources, mpsc::UnboundedReceiver<Failure>) {
+    fn start_reading(&self, window: Room, sources: Vec<NamedSource>) -> (Sources, mpsc::UnboundedReceiver<String>) {
         let (failed, failures) = mpsc::unbounded_channel();
-        (build_within(window, &self.resources, sources, &Pulse::default(), failed), failures)
+        let give_up = Arc::new(move |reason| drop(failed.send(reason)));
+        (build_within(window, &self.resources, sources, &Pulse::default(), give_up), failures)
     }
 
     /// Reads the scripts to their end.
@@ -93,10 +94,10 @@ impl Pipeline {
         self.finish(self.start_reading(WINDOW, vec![NamedSource { name: name.into(), make }])).await;
     }
 
-    async fn finish(&self, (sources, mut failures): (Sources, mpsc::UnboundedReceiver<Failure>)) {
+    async fn finish(&self, (sources, mut failures): (Sources, mpsc::UnboundedReceiver<String>)) {
         tokio::select! {
             () = rest(&sources) => {}
-            Some(failure) = failures.recv() => panic!("{failure}"),
+            Some(reason) = failures.recv() => panic!("{reason}"),
         }
     }
 
