@@ -66,45 +66,19 @@ pub async fn supervise_sources(
     tokio::pin!(stop);
     let (mut fruitless, mut rebuilt) = (0, false);
     loop {
-        let prepared = async {
-            prepare_index(resources).await;
-            sources().await
-        };
-        let sources = tokio::select! {
-            sources = prepared => match sources {
-                Ok(sources) => sources,
-                Err(reason) => return Ending::Failed(reason),
-            },
-            () = &mut stop => return if rebuilt { Ending::WorkLeft } else { stopped(options) },
-            damage = resources.ledger.damaged() => return Ending::Failed(damage.to_string()),
-        };
-        let generation = match Generation::start(resources, sources, options.look_every).await {
+        let generation = match begin(resources, &sources, options, rebuilt, stop.as_mut()).await {
             Ok(generation) => generation,
-            Err(reason) => return Ending::Failed(reason),
+            Err(ending) => return ending,
         };
-        resources.health.ok(Component::Pipeline);
         let (generation, failure) = match lives(resources, generation, options, stop.as_mut()).await {
             Ok(failed) => failed,
             Err(ending) => return ending,
         };
         // What is settled and not committed is done again by the next one, so it is no progress.
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
-        resources.health.starting(Component::Pipeline, failure.to_string());
-        let arbiter = generation.arbiter();
-        let ended = tokio::select! {
-            ended = generation.end_wholly(&failure) => ended,
-            () = &mut stop => {
-                arbiter.stop();
-                return Ending::WorkLeft;
-            }
-        };
-        if let Err(LeftBehind(Call { of, to, .. })) = ended {
-            return Ending::Hangs(format!(
-                "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
-                 at the disk and at what answers there, and start again; nothing is lost"
-            ));
+        if let Err(ending) = end_failed(resources, generation, &failure, stop.as_mut()).await {
+            return ending;
         }
-        resources.actors.all_stopped();
         if fruitless == FRUITLESS {
             return Ending::Failed(format!(
                 "{FRUITLESS} generations of actors in a row got nowhere; the last one: {failure}"
@@ -128,6 +102,28 @@ pub async fn supervise_sources(
     }
 }
 
+/// Starts a generation as soon as the index can be written to, unless the run ends before. `rebuilt`: another one failed before it.
+async fn begin(
+    resources: &Arc<Resources>,
+    sources: &impl AsyncFn() -> Result<Vec<NamedSource>, String>,
+    options: RunOptions,
+    rebuilt: bool,
+    stop: impl Future<Output = ()>,
+) -> Result<Generation, Ending> {
+    let prepared = async {
+        prepare_index(resources).await;
+        sources().await
+    };
+    let sources = tokio::select! {
+        sources = prepared => sources.map_err(Ending::Failed)?,
+        () = stop => return Err(if rebuilt { Ending::WorkLeft } else { stopped(options) }),
+        damage = resources.ledger.damaged() => return Err(Ending::Failed(damage.to_string())),
+    };
+    let generation = Generation::start(resources, sources, options.look_every).await.map_err(Ending::Failed)?;
+    resources.health.ok(Component::Pipeline);
+    Ok(generation)
+}
+
 /// Lets a generation live until it fails, or the run ends with it.
 async fn lives(
     resources: &Resources,
@@ -149,6 +145,32 @@ async fn lives(
         }
         failure = generation.failure() => Ok((generation, failure)),
     }
+}
+
+/// Ends a generation that failed, so that another may begin, unless the run ends with it.
+async fn end_failed(
+    resources: &Resources,
+    generation: Generation,
+    failure: &Failure,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Ending> {
+    resources.health.starting(Component::Pipeline, failure.to_string());
+    let arbiter = generation.arbiter();
+    let ended = tokio::select! {
+        ended = generation.end_wholly(failure) => ended,
+        () = stop => {
+            arbiter.stop();
+            return Err(Ending::WorkLeft);
+        }
+    };
+    if let Err(LeftBehind(Call { of, to, .. })) = ended {
+        return Err(Ending::Hangs(format!(
+            "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
+             at the disk and at what answers there, and start again; nothing is lost"
+        )));
+    }
+    resources.actors.all_stopped();
+    Ok(())
 }
 
 /// The end of a run that was told to stop and left nothing half done. One that was to read everything has not.
