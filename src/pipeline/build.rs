@@ -19,7 +19,8 @@ use crate::embed::actor::{Desk, Embedder};
 use crate::index::actor::IndexWriter;
 use crate::source::actor::{Ingestor, MakeSource, Rest, StopReading, Wiring};
 
-/// Messages of up to 1,024 changes that are planned at once: one for each core keeps both at work.
+/// Messages of up to 1,024 changes that are planned at once: one is asked for in the ledger while the other has a core. More would only
+/// wait for the index writer, which is alone, with all that they hold.
 const PLANNING: usize = 2;
 /// Messages of texts on their way to the batcher, which takes them in at once.
 const BATCHING: usize = 4;
