@@ -1,5 +1,6 @@
 //! The pieces that actix lacks: a bounded edge ([`outlet`]), a supervisor that survives panics ([`guard`]), signs of life
-//! ([`pulse`]), and the pauses between attempts ([`backoff`]). All sending of data goes through here.
+//! ([`pulse`]), a place for what an arbiter must not do itself ([`offload`]), and the pauses between attempts ([`backoff`]). All sending
+//! of data goes through here.
 //!
 //! Why: actix 0.13 enqueues `send().await` without waiting for room, lets `do_send` pass the mailbox's bound, and ends an actor with
 //! its mailbox when it panics. `tests/actix_semantics.rs` shows each.
