@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
 /// A piece of work.
-pub(super) type Work = Box<dyn FnOnce() + Send>;
+pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// A queue that is worked off in its order, by never more threads than it has cores.
 pub(super) struct Cores {
@@ -21,7 +21,7 @@ pub(super) struct Cores {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Work>,
+    waiting: VecDeque<Job>,
     workers: usize,
 }
 
@@ -31,10 +31,10 @@ impl Cores {
         Self { count, queue: Mutex::default() }
     }
 
-    /// Queues work, for the threads of the current runtime. When that shuts down, what still waits is dropped.
-    pub(super) fn run(self: &Arc<Self>, work: Work) {
+    /// Queues a piece of work, for the threads of the current runtime. When that shuts down, what still waits is dropped.
+    pub(super) fn run(self: &Arc<Self>, job: Job) {
         let mut queue = self.queue.lock();
-        queue.waiting.push_back(work);
+        queue.waiting.push_back(job);
         if queue.workers < self.count {
             queue.workers += 1;
             drop(queue);
@@ -52,13 +52,13 @@ struct Worker {
 
 impl Worker {
     fn work(mut self) {
-        while let Some(work) = self.next() {
+        while let Some(job) = self.next() {
             // What is dropped with it may panic still, and takes nobody else with it.
-            let _ = catch_unwind(AssertUnwindSafe(work));
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 
-    fn next(&mut self) -> Option<Work> {
+    fn next(&mut self) -> Option<Job> {
         let mut queue = self.cores.queue.lock();
         let next = queue.waiting.pop_front();
         if next.is_none() {
