@@ -5,17 +5,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::diff::Renderer;
-use super::plan::Planner;
-use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Texts, Work, Works};
+use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Planner, Texts, Work, Works};
 use crate::actor::Outlet;
 use crate::delivery::Verdict;
-use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
 use crate::ledger::{Letter, TakenRecord};
 use crate::pipeline::Resources;
+use crate::pipeline::build::planner;
 use crate::source::{Form, Partition, Position, Record};
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
@@ -43,17 +41,8 @@ impl Stage {
         let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
         let (batcher, to_batcher) = world.probe("batcher", 4);
         let (writer, to_writer) = world.probe("writer", 4);
-        let flights = Arc::new(Flights::new(resources.metrics.embedding_queue.clone(), resources.cache.clone(), true));
-        let planner = Planner {
-            renderer: Renderer {
-                template: resources.template.clone(),
-                chunker: resources.chunker.clone(),
-                fingerprints: Fingerprinter::new(&resources.provider.space().key()),
-            },
-            flights: flights.clone(),
-            budget: Arc::new(Budget::new(BUDGET)),
-            metrics: resources.metrics.clone(),
-        };
+        let planner = Planner { budget: Arc::new(Budget::new(BUDGET)), ..planner(&resources) };
+        let flights = planner.flights.clone();
         let deduplicator = Deduplicator::new(resources.ledger.clone(), Arc::new(planner), to_batcher, to_writer);
         let claims = deduplicator.claims().clone();
         let (claimed, flying, queue) = (claims.clone(), flights.clone(), resources.metrics.embedding_queue.clone());

@@ -225,16 +225,16 @@ mod tests {
 
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
-    use serde_json::json;
     use tempfile::TempDir;
 
     use super::*;
     use crate::actor::{Outlet, pulse};
-    use crate::dedup::{Claims, Incoming};
+    use crate::dedup::Claims;
+    use crate::dedup::draft::Draft;
     use crate::delivery::Verdict;
-    use crate::document::{Change, Document, DocumentId, Fingerprint, Operation, Version};
+    use crate::document::Fingerprint;
     use crate::index::{Hit, Query};
-    use crate::ledger::{ChunkWrite, Moot, VectorSource, testing};
+    use crate::ledger::testing;
     use crate::telemetry::health::HealthState;
     use crate::testkit::World;
     use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault};
@@ -284,26 +284,10 @@ mod tests {
 
         /// A document of one chunk with a vector.
         fn work(&self, id: &str) -> Work {
-            let (id, version) = (DocumentId::new(id).unwrap(), Version::from_nanos(1));
-            let fields = json!({ "id": id.as_str() }).as_object().unwrap().clone();
-            let change =
-                Change { id: id.clone(), operation: Operation::Upsert, version, fields, priority: 0, immediate: false };
-            let document = Document::from(change.clone()).to_json();
-            let incoming = Incoming { change, receipt: self.receipts.issue(), digest: None, refresh: false };
-            let group = self.claims.claim(vec![incoming]).remove(0);
-            let vector = VectorSource::Here(FakeProvider::vector(id.as_str()));
-            let chunks = vec![ChunkWrite { fingerprint: Fingerprint::from_bytes([7; 32]), vector }];
-            let write = DocumentWrite {
-                id,
-                document,
-                record: None,
-                clears: Some(Moot::up_to(version)),
-                metadata: Some("{}".into()),
-                chunks,
-            };
-            let (verdict, receipts, arrivals) = (Verdict::Indexed, group.receipts, Vec::new());
-            let settlement = Settlement { verdict, receipts, arrivals, claim: group.claim };
-            Work { write, settlement }
+            let chunk = (Fingerprint::from_bytes([7; 32]), Some(VectorSource::Here(FakeProvider::vector(id))));
+            let mut work = Draft::waiting(id, vec![chunk], &self.claims, self.receipts.issue()).finish();
+            work.write.metadata = Some("{}".into());
+            work
         }
 
         async fn send(&self, ids: &[&str]) {

@@ -153,7 +153,7 @@ pub(super) fn build_within(
     Sources { stop, drain, rests, commits }
 }
 
-fn planner(r: &Resources) -> Planner {
+pub(crate) fn planner(r: &Resources) -> Planner {
     let fingerprints = Fingerprinter::new(&r.provider.space().key());
     Planner {
         renderer: Renderer { template: r.template.clone(), chunker: r.chunker.clone(), fingerprints },
