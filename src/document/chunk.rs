@@ -119,11 +119,6 @@ impl Chunker {
         Self { has_words: Some(Arc::new(has_words)), ..self }
     }
 
-    /// The most tokens a chunk has.
-    pub fn max_tokens(&self) -> usize {
-        self.max_tokens
-    }
-
     /// The chunks of a text in order, each a part of it. Nothing but white space is left out, and what [`Self::leaving_out`] says; no chunk
     /// is longer than the maximum, none is empty, and a text that fits is one chunk: as it stands, or without the white space around it
     /// where it has few tokens in many bytes. A text of nothing but white space has no chunks.
@@ -291,7 +286,7 @@ mod tests {
     fn the_model_limit_goes_first_and_impossible_settings_are_refused() {
         let new = |max_tokens, overlap, limit| {
             let settings = ChunkingSettings { max_tokens, overlap, format: TextFormat::Plain };
-            Chunker::new(&settings, Some(Arc::new(Words)), limit).map(|chunker| chunker.max_tokens())
+            Chunker::new(&settings, Some(Arc::new(Words)), limit).map(|chunker| chunker.max_tokens)
         };
         assert_eq!(new(8192, 0, Some(512)), Ok(512));
         assert_eq!(new(256, 0, Some(512)), Ok(256));
