@@ -1,6 +1,6 @@
-//! Grouping texts into calls. [`plan`] decides, purely; [`actor`] waits and sends; [`estimate`] guesses how much goes into a call.
+//! Grouping texts into calls. [`plan`] decides, purely; `actor` waits and sends; [`estimate`] guesses how much goes into a call.
 
-pub mod actor;
+mod actor;
 pub mod estimate;
 pub mod plan;
 

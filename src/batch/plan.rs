@@ -1,6 +1,6 @@
 //! Which texts go into the next batch, and when.
 //!
-//! Texts wait in lanes by priority. A lane's turn comes by the age of its oldest text: each [`AGEING`] of waiting counts as much
+//! Texts wait in lanes by priority. A lane's turn comes by the age of its oldest text: each `AGEING` of waiting counts as much
 //! as one step of priority, so that back-fill yields to live changes and is never starved. Texts that are to be sent at once go before all
 //! others, but for one place in ten.
 
@@ -13,7 +13,7 @@ use crate::settings::BatchingSettings;
 use crate::settings::embedding::RateLimitSettings;
 
 /// How long a text must wait to be worth one step of priority.
-pub const AGEING: Duration = Duration::from_secs(2);
+const AGEING: Duration = Duration::from_secs(2);
 
 /// The number of priorities.
 pub const PRIORITIES: usize = 10;

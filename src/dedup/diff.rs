@@ -1,5 +1,5 @@
 //! The difference between what the index should hold for a document and what it holds. Nothing is told, counted or sent here: that is for
-//! [`super::plan`].
+//! `plan`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,29 +1,31 @@
 //! Deciding what changed, and what must be paid for.
 //!
-//! The [`actor`] claims the documents of what is [`incoming`] so that at most one plan per document is in flight, [`diff`] finds the
-//! difference between what the index should hold and what it holds, [`plan`] acts on it. A document that lacks vectors is a [`draft`] until
-//! its texts, which are [`pending`], have landed; then it is [`work`] for the index writer. [`cache`] and [`flight`] keep a text from being
-//! embedded twice, and [`budget`] bounds what large documents take meanwhile.
+//! The `actor` claims the documents of what is `incoming` so that at most one plan per document is in flight, [`diff`] finds the
+//! difference between what the index should hold and what it holds, `plan` acts on it. A document that lacks vectors is a `draft` until
+//! its texts, which are `pending`, have landed; then it is `work` for the index writer. `cache` and `flight` keep a text from being
+//! embedded twice, and `budget` bounds what large documents take meanwhile.
 
-pub mod actor;
-pub mod budget;
-pub mod cache;
-pub mod claim;
+mod actor;
+mod budget;
+mod cache;
+mod claim;
 pub mod diff;
-pub mod draft;
-pub mod flight;
-pub mod incoming;
-pub mod pending;
-pub mod plan;
+mod draft;
+mod flight;
+mod incoming;
+mod pending;
+mod plan;
 #[cfg(test)]
 mod tests;
-pub mod work;
+mod work;
 
 pub use actor::Deduplicator;
 pub use budget::Budget;
 pub use cache::VectorCache;
 pub use claim::{Claim, Claims, Group};
 pub use diff::Renderer;
+#[cfg(test)]
+pub(crate) use draft::Draft;
 pub use flight::{Flight, Flights};
 pub use incoming::{Changes, Incoming};
 pub use pending::{PendingText, Texts};

@@ -229,8 +229,7 @@ mod tests {
 
     use super::*;
     use crate::actor::{Outlet, pulse};
-    use crate::dedup::Claims;
-    use crate::dedup::draft::Draft;
+    use crate::dedup::{Claims, Draft};
     use crate::delivery::Verdict;
     use crate::document::Fingerprint;
     use crate::index::{Hit, Query};

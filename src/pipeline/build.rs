@@ -29,7 +29,7 @@ pub(super) const WRITING: usize = 32;
 /// Bytes of large documents on their way from their plan to the index, with their texts.
 const PLANNED: usize = 64 * 1024 * 1024;
 /// What each source may have on its way.
-pub const WINDOW: Room = Room { records: 10_000, bytes: 64 * 1024 * 1024 };
+pub(super) const WINDOW: Room = Room { records: 10_000, bytes: 64 * 1024 * 1024 };
 
 /// The sources of a generation, to be stopped and asked whether they are done.
 pub struct Sources {

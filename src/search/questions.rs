@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
 
-use crate::dedup::cache::VectorCache;
+use crate::dedup::VectorCache;
 use crate::document::Vector;
 use crate::document::fingerprint::{Fingerprint, Fingerprinter};
 use crate::embed::provider::{Provider, ProviderError};
