@@ -93,16 +93,10 @@ impl Desk {
     }
 
     /// Plans as many as may be in memory at once, and gives the others back.
-    async fn plan(&self, groups: Vec<Group>) -> (Planned, Vec<Group>) {
-        let groups = Arc::new(groups);
-        let (asked, most) = (groups.clone(), self.planner.budget.step());
-        let compare = move |ledger: &Ledger| {
-            // Who asks for a plan gets one, whatever is said.
-            let said = asked.iter().map(|group| (group.claim.id(), (!group.refresh).then_some(&group.delta)));
-            ledger.compare(said, most)
-        };
-        let held = patiently(&self.ledger, compare).await;
-        let mut groups = Arc::into_inner(groups).expect("the look-up is over, and nobody else had them");
+    async fn plan(&self, mut groups: Vec<Group>) -> (Planned, Vec<Group>) {
+        let ids: Arc<[_]> = groups.iter().map(|group| group.claim.id().clone()).collect();
+        let most = self.planner.budget.step();
+        let held = patiently(&self.ledger, move |ledger| ledger.documents_within(&ids, most)).await;
         let left = groups.split_off(held.len());
         fault_point!("before planning");
         let planner = self.planner.clone();

@@ -14,7 +14,7 @@ use crate::document::chunk::Chunker;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::template::Template;
 use crate::document::{Document, Fingerprint};
-use crate::ledger::{DocumentWrite, Held, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
+use crate::ledger::{DocumentWrite, HeldChunk, HeldDocument, Moot, PointKey, VectorSource};
 use crate::telemetry::Reason;
 
 /// What turns documents into chunks.
@@ -56,14 +56,10 @@ pub(super) struct Wanting {
 }
 
 /// Compares the document that a group makes of what is held with what the index holds of it.
-pub(super) fn diff(renderer: &Renderer, group: Group, held: Held) -> Diff {
+pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>) -> Diff {
     let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
     let mut settlement = Settlement { verdict: Verdict::Unchanged, receipts, arrivals: Vec::new(), claim };
-    let HeldDocument { mut document, metadata, chunks, unwritten, buried } = match held {
-        Held::Same => return Diff { need: Need::Nothing(settlement), kept: 0 },
-        Held::Other(held) => held,
-        Held::Nothing => HeldDocument::default(),
-    };
+    let HeldDocument { mut document, metadata, chunks, unwritten, buried } = held.unwrap_or_default();
     let newest = delta.newest();
     // A document that is only looked at again brings no change that could be superseded.
     let says_something = delta != Document::default();

@@ -15,7 +15,7 @@ use super::flight::{Boarding, Flights};
 use super::pending::PendingText;
 use super::work::Work;
 use crate::document::Vector;
-use crate::ledger::Held;
+use crate::ledger::HeldDocument;
 use crate::telemetry::{CacheTier, Metrics};
 
 /// How documents are compared, and where vectors are found. One per generation, shared by its planning tasks.
@@ -42,7 +42,7 @@ pub struct Planned {
 impl Planner {
     /// Compares each group with what the ledger holds of its document, and looks for what is lacking among flights and in memory. Groups
     /// that change nothing are settled here.
-    pub fn plan(&self, groups: Vec<Group>, held: Vec<Held>) -> Planned {
+    pub fn plan(&self, groups: Vec<Group>, held: Vec<Option<HeldDocument>>) -> Planned {
         let mut planned = Planned::default();
         for (group, held) in groups.into_iter().zip(held) {
             let Diff { need, kept } = diff(&self.renderer, group, held);

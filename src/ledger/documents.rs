@@ -42,17 +42,6 @@ pub struct HeldChunk {
     pub key: PointKey,
 }
 
-/// What the ledger holds of a document of which something is said.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Held {
-    /// No change ever named it.
-    Nothing,
-    /// Exactly what is said, in the index, and nothing of it is [unwritten](HeldDocument::unwritten).
-    Same,
-    /// This.
-    Other(HeldDocument),
-}
-
 /// The statement for the rows of these documents.
 macro_rules! select {
     ($which:literal) => {
@@ -85,11 +74,6 @@ fn held(id: &DocumentId, row: &Row<'_>) -> Result<HeldDocument, Trouble> {
     })
 }
 
-/// Whether this row is just what is said.
-fn says(row: &Row<'_>, said: &Document) -> Result<bool, Trouble> {
-    Ok(text(row, 1)?.is_some() && !row.get(4)? && text(row, 0)? == Some(&said.to_json()))
-}
-
 /// What is held of one document, inside a change of the ledger.
 pub(super) fn look_up(connection: &Connection, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
     found(&mut *connection.prepare_cached(BY_NAME)?, id)
@@ -118,23 +102,21 @@ impl Ledger {
         })
     }
 
-    /// As [`Ledger::documents`], where something is said of some of them: what says the same is told by its text, and not parsed.
-    /// Ends early with what is held of the next one when it were more than `max_bytes` together, unless the first alone is larger.
-    pub fn compare<'a>(
+    /// As [`Ledger::documents`], but ends early with what is held of the next one when it were more than `max_bytes` together, unless the
+    /// first alone is larger.
+    pub fn documents_within(
         &self,
-        said: impl Iterator<Item = (&'a DocumentId, Option<&'a Document>)>,
+        ids: &[DocumentId],
         max_bytes: usize,
-    ) -> Result<Vec<Held>, LedgerError> {
+    ) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
         self.read("look up documents", |connection| {
-            let mut select = connection.prepare_cached(BY_NAME)?;
-            let look_up =
-                |(id, said): (&DocumentId, Option<&Document>)| match (select.query([id.as_str()])?.next()?, said) {
-                    (None, _) => Ok((Held::Nothing, 0)),
-                    (Some(row), Some(said)) if says(row, said)? => Ok((Held::Same, 0)),
-                    (Some(row), _) => Ok((Held::Other(held(id, row)?), text(row, 0)?.map_or(0, str::len))),
-                };
-            let compared = page::within(max_bytes, said.map(look_up), |(_, bytes)| *bytes)?;
-            Ok(compared.into_iter().map(|(held, _)| held).collect())
+            let mut by_name = connection.prepare_cached(BY_NAME)?;
+            let look_up = |id: &DocumentId| match by_name.query([id.as_str()])?.next()? {
+                Some(row) => Ok((Some(held(id, row)?), text(row, 0)?.map_or(0, str::len))),
+                None => Ok((None, 0)),
+            };
+            let found = page::within(max_bytes, ids.iter().map(look_up), |(_, bytes)| *bytes)?;
+            Ok(found.into_iter().map(|(held, _)| held).collect())
         })
     }
 
@@ -230,25 +212,25 @@ mod tests {
         };
         assert_eq!(ledger.points_of(&ids).unwrap(), found.iter().map(points).collect::<Vec<_>>());
 
-        let compared = |said: Option<&Document>| ledger.compare(ids.iter().map(|id| (id, said)), 1 << 20).unwrap();
-        let [b, none, a] = [0, 1, 2].map(|index| found[index].clone().map_or(Held::Nothing, Held::Other));
-        assert_eq!(compared(Some(&state)), [b.clone(), none.clone(), Held::Same]);
-        assert_eq!(compared(Some(&document(1))), [b.clone(), none.clone(), a.clone()]);
-        assert_eq!(compared(None), [b, none, a]);
+        let bytes = |held: &Option<HeldDocument>| held.as_ref().map_or(0, |held| held.document.to_json().len());
+        let all = found.iter().map(bytes).sum();
+        assert_eq!(ledger.documents_within(&ids, all).unwrap(), found);
+        assert_eq!(ledger.documents_within(&ids, all - 1).unwrap(), found[..2]);
+        assert_eq!(ledger.documents_within(&ids[2..], 0).unwrap(), found[2..], "the first alone is larger");
     }
 
     #[test]
-    fn what_is_not_in_the_index_or_not_in_the_other_system_is_not_the_same() {
+    fn what_is_not_in_the_index_or_not_in_the_other_system_is_told_with_what_was_said_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = open_with(&folder, LedgerOptions { external: true, ..options() });
         let state = document(1);
         let stored = |id| DocumentWrite { document: state.to_json(), ..write(id, vec![here("one")]) };
         ledger.write(&[stored("unwritten"), DocumentWrite { metadata: None, ..stored("rejected") }]).unwrap();
-        for id in ["unwritten", "rejected"] {
-            let id = DocumentId::new(id).unwrap();
-            let held = ledger.compare([(&id, Some(&state))].into_iter(), 0).unwrap().remove(0);
-            assert!(matches!(&held, Held::Other(held) if held.document == state), "{id}: {held:?}");
-        }
+        let ids = ["unwritten", "rejected"].map(|id| DocumentId::new(id).unwrap());
+        let held: Vec<_> = ledger.documents(&ids).unwrap().into_iter().flatten().collect();
+        assert!(held.iter().all(|held| held.document == state));
+        let told: Vec<_> = held.iter().map(|held| (held.unwritten, held.metadata.is_some())).collect();
+        assert_eq!(told, [(true, true), (false, false)]);
     }
 
     #[test]

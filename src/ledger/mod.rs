@@ -44,7 +44,7 @@ use tokio::sync::SetOnce;
 pub use clock::{now_ms, now_nanos};
 pub use counts::{Counts, Totals};
 pub use dead_letters::{DeadLetter, Letter, Moot};
-pub use documents::{Held, HeldChunk, HeldDocument, HeldPoints};
+pub use documents::{HeldChunk, HeldDocument, HeldPoints};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::JournalEntry;
 pub use open::LedgerOptions;
