@@ -185,11 +185,15 @@ impl Core {
     }
 
     /// Takes a page of the tail into the graph. Answers how many points.
+    ///
+    /// A point that the ledger no longer had may be gone by a write that memory has not been told of. Its successor is not
+    /// in memory yet either, so the tail, whose scan awaits such a write, ends only when there is none.
     fn catch_up(&self, tail: Tail) -> Result<usize, String> {
         let Some(mut points) = self.page(tail.after)? else { return Ok(0) };
         points.retain(|(key, _)| *key <= tail.end);
         self.add(&points)?;
         let after = points.last().map_or(tail.end, |(last, _)| *last);
+        let _publishing = (after >= tail.end).then(|| self.publishing.lock());
         let mut waiting = self.waiting.lock();
         self.graph.write().cover(after);
         waiting.tail = (after < tail.end).then_some(Tail { after, ..tail });
@@ -259,6 +263,9 @@ impl Core {
 
     /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
     /// in use has. Answers how many points.
+    ///
+    /// It lacks what is gone by a write that memory has not been told of. The graph in use has it, and a search that finds
+    /// it there begins anew, so it stays until there is no such write.
     fn replace(&self, replacement: &mut Option<Replacement>) -> Result<usize, String> {
         let Replacement { mut graph, after, takes_long } = match replacement.take() {
             Some(begun) => begun,
@@ -287,7 +294,10 @@ impl Core {
             return Ok(points.len());
         }
         graph.cover(covered);
-        *self.graph.write() = graph;
+        {
+            let _publishing = self.publishing.lock();
+            *self.graph.write() = graph;
+        }
         self.forget_dead_outside_graph();
         if takes_long {
             info!("the search graph was replaced");

@@ -75,7 +75,8 @@ struct Core {
     shape: Shape,
     /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
     home: Option<(PathBuf, LedgerMark)>,
-    /// The newest key that memory knows of. Held from before a commit until memory tells of it, and while the graph is given up.
+    /// The newest key that memory knows of. Held from before a commit until memory tells of it, and while the graph is
+    /// given up or replaced, or has the whole tail.
     publishing: Mutex<PointKey>,
     /// Whether a write ended without saying so: it may be committed, and memory not know of it.
     untold: AtomicBool,

@@ -887,6 +887,50 @@ async fn a_search_that_waits_for_the_graph_gets_it_between_two_points() {
     });
 }
 
+/// What the ledger no longer had may be gone by a write that memory has not been told of: a search that finds it nowhere would not know
+/// that its document has another point.
+#[tokio::test(start_paused = true)]
+async fn what_the_ledger_lacked_goes_out_of_sight_only_while_no_write_is_half_told() {
+    for replaced in [true, false] {
+        let mut clusters = Clusters::new(5, 16);
+        let mut world = World::new(Metric::Cosine, 16);
+        world.put(clusters.documents(0..2_000)).await;
+        world.settle().await;
+        let core = Arc::clone(&world.index.core);
+        core.growing.send_replace(true);
+        let end = core.graph.read().covered;
+        let mut growth = grow::Growth::default();
+        if replaced {
+            for number in 0..1_990 {
+                world.remove(&format!("d{number}")).await;
+            }
+            // All that is left.
+            assert!(core.advance(&mut growth).unwrap());
+        } else {
+            world.remove("d1999").await;
+            core.waiting.lock().tail = Some(Tail { after: end - 1, end });
+        }
+        std::thread::scope(|scope| {
+            let searching = core.graph.read();
+            let growing = scope.spawn(|| core.advance(&mut growth));
+            // Nobody else may read once the graph is to change.
+            while core.graph.try_read().is_some() {
+                std::thread::yield_now();
+            }
+            assert!(core.publishing.try_lock().is_none(), "replaced: {replaced}");
+            drop(searching);
+            assert!(growing.join().unwrap().unwrap());
+        });
+        assert_eq!(
+            (core.graph.read().points().len(), core.waiting.lock().tail),
+            (if replaced { 10 } else { 2_000 }, None)
+        );
+        while core.advance(&mut growth).unwrap() {}
+        world.settle().await;
+        assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
+    }
+}
+
 #[test]
 fn writes_wait_while_too_much_waits_for_the_graph() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
