@@ -1,12 +1,47 @@
-//! Whether a name still stands for the file that was opened by it.
+//! Which file a name stands for, and whether that is still the file that was opened by it.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+/// The file system of a file, and its number there. No other file has it while this one is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileId {
+    device: u64,
+    /// Its number in that file system.
+    pub inode: u64,
+}
+
+impl FileId {
+    /// That of the file with this metadata.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    /// That of the file at this path now. Does not open it.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::of(&metadata))
+    }
+
+    /// Whether this file is no longer at this path: there is none, or another took its place. Not where nobody can look.
+    pub fn is_gone_from(self, path: &Path) -> bool {
+        match Self::at(path) {
+            Ok(there) => there != self,
+            Err(error) => error.kind() == ErrorKind::NotFound,
+        }
+    }
+
+    /// Whether both may be the same file: a file system may have another number after it was mounted anew.
+    pub fn may_be(self, other: Self) -> bool {
+        self.inode == other.inode
+    }
+}
+
 /// Whether the open file is at this path now, and no other that took its place.
 pub fn is_at(open: &File, path: &Path) -> bool {
-    let number = |of: io::Result<Metadata>| of.map(|of| (of.dev(), of.ino())).ok();
-    number(open.metadata()).is_some_and(|open| number(fs::metadata(path)) == Some(open))
+    let open = open.metadata().map(|metadata| FileId::of(&metadata));
+    open.is_ok_and(|open| FileId::at(path).is_ok_and(|there| there == open))
 }

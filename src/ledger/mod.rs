@@ -53,6 +53,7 @@ pub use taken::TakenRecord;
 pub use write::{ChunkWrite, DocumentWrite, Outstanding, VectorSource, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};
+use crate::same_file::FileId;
 use crate::telemetry::Health;
 use access::{Access, Writer};
 use error::Trouble;
@@ -66,6 +67,9 @@ use vector_file::VectorFile;
 pub struct Ledger {
     folder: PathBuf,
     file: PathBuf,
+    /// Which file it was when it was opened. The file itself is SQLite's alone: whoever else closes it takes the locks that
+    /// SQLite has on it.
+    id: FileId,
     options: LedgerOptions,
     // Fields are dropped in this order: the connection that writes closes last.
     readers: Readers,
@@ -121,10 +125,10 @@ impl Ledger {
         error
     }
 
-    /// What to say when a file is no longer where it was opened. The system goes on writing to a file that was removed, and then
-    /// drops it.
+    /// What to say when a file is no longer where it was opened. The system goes on writing to a file that was removed or
+    /// replaced, and then drops it.
     fn gone(&self) -> Option<Trouble> {
-        let file = if matches!(self.file.try_exists(), Ok(false)) {
+        let file = if self.id.is_gone_from(&self.file) {
             "the file".to_owned()
         } else if self.vectors.is_gone() {
             format!("{}, which holds its vectors,", self.vectors.path().display())
@@ -132,8 +136,8 @@ impl Ledger {
             return None;
         };
         let message = format!(
-            "{file} was removed or moved away while it was in use, so that nothing more is kept: put it back, or run again in an empty \
-             folder to build the index anew"
+            "{file} was removed, moved away or replaced while it was in use, so that nothing more is kept: put it back, or run \
+             again in an empty folder to build the index anew"
         );
         Some(Trouble::Known(LedgerErrorKind::Corrupt, message))
     }

@@ -17,6 +17,7 @@ use super::readers::Readers;
 use super::settings::{PLAN, set_setting, setting};
 use super::vector_file::VectorFile;
 use super::{Ledger, journal, points, unwritten, vectors};
+use crate::same_file::FileId;
 use crate::telemetry::figures::counted;
 
 /// What a ledger keeps.
@@ -119,11 +120,13 @@ impl Ledger {
 
     fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
+        let id = FileId::at(&file).map_err(|error| LedgerError::from_io("look for the ledger", &file, &error))?;
         let vectors = VectorFile::new(folder, access.sieve().is_some());
         let (folder, damage) = (folder.to_owned(), SetOnce::default());
         let ledger = Self {
             folder,
             file,
+            id,
             options,
             readers,
             vectors,
@@ -429,8 +432,25 @@ mod tests {
         fs::remove_file(folder.path().join(FILE)).unwrap();
         let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
         assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
-        assert!(error.to_string().contains("removed or moved away"), "{error}");
+        assert!(error.to_string().contains("removed, moved away or replaced"), "{error}");
         assert_eq!(ledger.damaged().now_or_never(), Some(error));
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_open_is_told() {
+        for replaced in [FILE, "vectors.bin"] {
+            let [(folder, ledger), (other, others)] = [open(), open()];
+            ledger.write(&[write("a", vec![here("one")])]).unwrap();
+            others.write(&[write("a", vec![here("one")])]).unwrap();
+            drop(others);
+            fs::rename(other.path().join(replaced), folder.path().join(replaced)).unwrap();
+            let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
+            assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
+            for part in [replaced, "removed, moved away or replaced"] {
+                assert!(error.to_string().contains(part), "{error}");
+            }
+            assert_eq!(ledger.damaged().now_or_never(), Some(error));
+        }
     }
 
     #[test]

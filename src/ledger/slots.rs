@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::document::{Fingerprint, Vector, vector};
+use crate::same_file::FileId;
 
 const MAGIC: &[u8; 8] = b"VctdVect";
 const VERSION: u32 = 1;
@@ -46,6 +47,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct SlotFile {
     file: File,
+    id: FileId,
     mark: Mark,
     dimensions: usize,
 }
@@ -67,7 +69,8 @@ impl SlotFile {
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Self { file, mark, dimensions })
+        let id = FileId::of(&file.metadata()?);
+        Ok(Self { file, id, mark, dimensions })
     }
 
     /// Opens the file of the ledger with this mark.
@@ -83,7 +86,13 @@ impl SlotFile {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Err(CUT_OFF)),
             Err(error) => return Err(error),
         }
-        Ok(dimensions_of(&header, mark).map(|dimensions| Self { file, mark, dimensions }))
+        let id = FileId::of(&file.metadata()?);
+        Ok(dimensions_of(&header, mark).map(|dimensions| Self { file, id, mark, dimensions }))
+    }
+
+    /// Which file it is.
+    pub(super) fn id(&self) -> FileId {
+        self.id
     }
 
     pub(super) fn mark(&self) -> Mark {

@@ -29,9 +29,12 @@ impl VectorFile {
         &self.path
     }
 
-    /// Whether the file is no longer where it was opened.
+    /// Whether the file is no longer where it was opened. Who only reads may have one that the process that writes began anew.
     pub(super) fn is_gone(&self) -> bool {
-        self.opened().is_some() && matches!(self.path.try_exists(), Ok(false))
+        let is_gone = |file: Arc<SlotFile>| {
+            if self.to_write { file.id().is_gone_from(&self.path) } else { matches!(self.path.try_exists(), Ok(false)) }
+        };
+        self.opened().is_some_and(is_gone)
     }
 
     pub(super) fn opened(&self) -> Option<Arc<SlotFile>> {

@@ -228,6 +228,7 @@ mod tests {
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
     use crate::ledger::vector_file::FILE;
     use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, VectorSource, Written};
+    use crate::same_file::FileId;
 
     const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
 
@@ -498,10 +499,25 @@ mod tests {
         fs::remove_file(folder.path().join(FILE)).unwrap();
         let error = ledger.write(&[write("b", vec![here("two")])]).unwrap_err();
         assert_eq!(error.kind(), LedgerErrorKind::Corrupt);
-        for part in ["vectors.bin", "removed or moved away"] {
+        for part in ["vectors.bin", "removed, moved away or replaced"] {
             assert!(error.to_string().contains(part), "{error}");
         }
         assert_eq!(ledger.damaged().now_or_never(), Some(error));
+    }
+
+    #[test]
+    fn a_file_of_vectors_that_was_begun_anew_is_not_gone_for_who_reads_it() {
+        let (folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let reader = Ledger::open_to_read(folder.path()).unwrap();
+        assert_eq!(texts(&reader), [true, false]);
+        let before = reader.vectors.opened().unwrap().id();
+        ledger.write(&[write("a", vec![])]).unwrap();
+        ledger.keep_vectors(&[(fingerprint("short"), [1.0, 2.0].into())]).unwrap();
+        assert_ne!(FileId::at(&folder.path().join(FILE)).unwrap(), before);
+        let _other = reader.busy_reader();
+        let error = reader.counts().unwrap_err();
+        assert!(error.is_temporary(), "{error}");
     }
 
     #[test]

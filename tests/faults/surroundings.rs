@@ -267,7 +267,7 @@ fn vectors_that_are_removed_meanwhile_end_the_run() {
     pipeline.append("input.jsonl", sound("b"));
     let ended = run.end();
     assert_eq!(ended.code, FAILED, "{}", ended.said);
-    assert_says(&ended, &["data/vectors.bin", "removed or moved away while it was in use"]);
+    assert_says(&ended, &["data/vectors.bin", "removed, moved away or replaced while it was in use"]);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_ledger_that_is_removed_meanwhile_ends_the_run() {
     pipeline.append("input.jsonl", sound("b"));
     let ended = run.end();
     assert_eq!(ended.code, FAILED, "{}", ended.said);
-    assert_says(&ended, &["data/ledger.sqlite", "removed or moved away while it was in use"]);
+    assert_says(&ended, &["data/ledger.sqlite", "removed, moved away or replaced while it was in use"]);
     pipeline.run_well();
     assert_eq!(pipeline.ids(), ["a", "b"]);
 }

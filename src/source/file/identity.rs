@@ -2,8 +2,6 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::content::Mark;
+use crate::same_file::FileId;
 use crate::settings::source::FileFormat;
 use crate::source::{Position, place};
 
@@ -19,13 +18,6 @@ const HEAD: u64 = 64 << 10;
 
 /// How much is compared of what was read last.
 const TAIL: u64 = 4 << 10;
-
-/// The file system of a file, and its number there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct FileId {
-    device: u64,
-    pub inode: u64,
-}
 
 /// What is remembered of a file to know it again: under another name when it is followed, unchanged when it is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,23 +79,6 @@ pub(super) struct Detail {
     /// See [`Progress::gone`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-}
-
-impl FileId {
-    /// That of this file.
-    pub fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-
-    /// What a file that was seen under this path and is there no more is called: no other has this name while it is open.
-    pub fn name_when_gone(self, path: &Path) -> PathBuf {
-        PathBuf::from(format!("{} (gone, number {})", path.display(), self.inode))
-    }
-
-    /// Whether both may be the same file: a file system may have another number after it was mounted anew.
-    pub fn may_be(self, other: Self) -> bool {
-        self.inode == other.inode
-    }
 }
 
 impl Identity {

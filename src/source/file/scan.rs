@@ -6,9 +6,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::decompress::Compression;
-use super::identity::FileId;
 use super::kind::Kind;
 use super::walk::{Walk, is_hidden, may_hold_more, walk};
+use crate::same_file::FileId;
 use crate::settings::source::FileSettings;
 use crate::source::SourceError;
 

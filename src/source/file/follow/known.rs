@@ -9,9 +9,10 @@ use tracing::warn;
 
 use super::followed::Followed;
 use super::sight::Sight;
+use crate::same_file::FileId;
 use crate::settings::source::FileFormat;
 use crate::source::file::gone;
-use crate::source::file::identity::{Detail, FileId, Progress};
+use crate::source::file::identity::{Detail, Progress};
 use crate::source::{Partition, Position};
 
 #[derive(Default)]

@@ -26,9 +26,9 @@ use self::followed::Followed;
 use self::known::Known;
 use self::sight::Sight;
 use self::taken::Taken;
-use super::identity::FileId;
 use super::scan::{Found, Seen, cannot_read, scan};
 use super::walk::may_hold_more;
+use crate::same_file::FileId;
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
 use crate::source::{IDLE_WAIT, Position, Read, Room, SourceError};
@@ -273,7 +273,7 @@ impl Follow {
                 file.end();
             } else if was_over && is_past(file.caught_up, NAME_HELD) && self.is_wanted(&file.path, all) {
                 self.known.leave(&file);
-                let aside = file.identity.id().name_when_gone(&file.path);
+                let aside = name_when_gone(file.identity.id(), &file.path);
                 info!(from = file.name(), to = %aside.display(), "a file that is gone is written to, and another has its name now");
                 file.rename(aside, Vec::new());
             }
@@ -320,7 +320,7 @@ impl Follow {
                 continue;
             }
             if self.files.iter().any(|file| file.path == seen.path && all.has(file.identity.id(), &seen.path)) {
-                seen.path = seen.id.name_when_gone(&seen.path);
+                seen.path = name_when_gone(seen.id, &seen.path);
             }
             self.follow_open(&seen, file, all, taken);
         }
@@ -385,6 +385,11 @@ impl Follow {
 fn is_within(path: &Path, blind: &[PathBuf]) -> bool {
     // The empty path begins every other.
     blind.iter().any(|blind| path.starts_with(blind))
+}
+
+/// What a file that was seen under this path and is there no more is called: no other has this name while it is open.
+fn name_when_gone(id: FileId, path: &Path) -> PathBuf {
+    PathBuf::from(format!("{} (gone, number {})", path.display(), id.inode))
 }
 
 #[cfg(test)]

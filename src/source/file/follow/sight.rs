@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::source::file::identity::FileId;
+use crate::same_file::FileId;
 use crate::source::file::scan::Seen;
 
 /// What one scan saw.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::followed::Followed;
-use crate::source::file::identity::FileId;
+use crate::same_file::FileId;
 use crate::source::file::scan::Seen;
 
 /// The files that are followed, found by which they are and by name.
