@@ -229,11 +229,11 @@ fn unnoted(place: &str) -> String {
     )
 }
 
-/// What is sent next of what is outstanding: documents with so many points.
+/// What is sent next of what is outstanding: documents with so many points, those that go among them.
 fn next_part(outstanding: &[Outstanding], from: usize, most: usize) -> Option<Range<usize>> {
     let mut points = 0;
     let full = outstanding[from..].iter().position(|outstanding| {
-        points += outstanding.has.len().max(1);
+        points += outstanding.points.max(outstanding.has.len()).max(1);
         points >= most
     });
     let to = full.map_or(outstanding.len(), |last| from + last + 1);

@@ -254,6 +254,14 @@ mod tests {
             assert_eq!(stage.collection.points().len(), held);
         }
         assert_eq!(stage.index.may_take(), stage.collection.timeout() + pulse::CALL_MAY_TAKE);
+
+        let long = ["a", "b"].map(|name| write(name, ["one", "two", "three"].map(here).into()));
+        write_all(&stage.index, long.into()).await.unwrap();
+        let gone: Arc<[DocumentWrite]> = ["a", "b"].map(|name| write(name, vec![])).into();
+        for (held, progress) in [(6, Progress::More), (3, Progress::Done(vec![]))] {
+            assert_eq!(stage.index.write(gone.clone()).await.unwrap(), progress);
+            assert_eq!(stage.collection.points().len(), held);
+        }
     }
 
     #[tokio::test(start_paused = true)]
