@@ -1,5 +1,6 @@
 //! PostgreSQL 18 with pgvector.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -257,13 +258,13 @@ fn a_table_that_keeps_rows_back_is_for_a_person_to_mend() {
 
 /// Of a graph that gave up it is not seen: no row is missing that it would have named.
 #[test]
-fn a_filter_that_the_graph_gives_up_on_finds_all_the_same() {
+fn a_search_that_the_graph_gives_up_on_finds_all_the_same() {
     let Some(postgres) = server() else { return };
     block_on(async {
         // Its own candidates only, as with many more rows by default.
         let shallow = "ALTER DATABASE shallow SET hnsw.max_scan_tuples = 1";
         // To look at each row seems dear, as with many more of them.
-        let dear = "ALTER DATABASE shallow SET cpu_tuple_cost = 10";
+        let dear = "ALTER DATABASE shallow SET enable_seqscan = off";
         postgres.administrate("postgres", &["CREATE DATABASE shallow", "LOAD 'vector'", shallow, dear]).await;
         let url = postgres.database("shallow");
         let table = table(&url, "collection: shallow, password: secret");
@@ -290,6 +291,8 @@ fn a_filter_that_the_graph_gives_up_on_finds_all_the_same() {
         let found = near(&table, Nearest { vector: &query, filter: Some(&filter), limit: 5 }).await.unwrap();
         let found: Vec<&str> = found.iter().map(|found| found.document.as_str()).collect();
         assert_eq!(found, [2, 1, 0].map(|place: usize| far[place].document.as_str()));
+        let found = near(&table, Nearest { vector: &query, filter: None, limit: 2_500 }).await.unwrap();
+        assert_eq!(found.iter().map(|found| &found.document).collect::<HashSet<_>>().len(), 2_500);
     });
 }
 

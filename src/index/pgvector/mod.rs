@@ -141,9 +141,9 @@ impl PgvectorTable {
         parameters.extend(condition.parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)));
         let mut session = self.sessions.session().await?;
         let mut rows = session.query(&sql, &parameters).await?;
-        // The graph gives up after so many rows that the filter does not let through, and says nothing: only a plan without it shows
-        // whether there are no more. Only graphs are searched by plain index scans here.
-        if nearest.filter.is_some() && rows.len() < nearest.limit {
+        // The graph gives up after so many rows that do not count, for the filter or because they were deleted, and says nothing: only a
+        // plan without it shows whether there are no more. Only graphs are searched by plain index scans here.
+        if rows.len() < nearest.limit {
             rows = session.query_with("enable_indexscan = off", &sql, &parameters).await?;
         }
         Ok(rows.iter().map(|row| self.neighbour(row)).collect())
