@@ -169,6 +169,13 @@ pub fn check_vector(vector: &[f32], dimensions: usize, of: impl FnOnce() -> Stri
     Err(IndexError::Fatal(format!("{} has {wrong}", of())))
 }
 
+/// The metadata of this document, as the ledger keeps them.
+pub(super) fn parse_metadata(kept: &str, document: &str) -> Result<Value, IndexError> {
+    serde_json::from_str(kept).map_err(|error| {
+        IndexError::Fatal(format!("the metadata of document `{document}` in the ledger cannot be read: {error}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use crate::ledger::testing::{here, write};

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::document::{DocumentId, Vector};
 use crate::index::distance::Scorer;
-use crate::index::target::check_vector;
+use crate::index::target::{check_vector, parse_metadata};
 use crate::index::{Filter, Hit, IndexError, Query};
 use crate::ledger::{LedgerError, PointKey, PointOwner};
 
@@ -40,6 +40,12 @@ pub(super) enum Miss {
     /// A point went while it was looked at, and its document may have a new one; or points came where it was looked already. Begin anew.
     Moved,
     Error(IndexError),
+}
+
+impl From<IndexError> for Miss {
+    fn from(error: IndexError) -> Self {
+        Self::Error(error)
+    }
 }
 
 impl From<LedgerError> for Miss {
@@ -160,7 +166,7 @@ impl Search<'_> {
         };
         // What waited when the segments were taken is in them, or in the graph by now.
         let near = self.core.graph.read().nearest(&self.query.vector, nearest.width(), &dead);
-        let near = near.map_err(|error| Miss::Error(super::unusable(&error)))?;
+        let near = near.map_err(|error| super::unusable(&error))?;
         near.into_iter().for_each(|point| nearest.offer(point));
         for (key, vector) in segments.iter().flat_map(|segment| &segment.points) {
             if !dead.contains(key) {
@@ -201,7 +207,7 @@ impl Search<'_> {
                 if self.query.except.as_ref() == Some(&owner.document) {
                     continue;
                 }
-                let metadata = parse(&owner.metadata, owner.document.as_str())?;
+                let metadata = parse_metadata(&owner.metadata, owner.document.as_str())?;
                 if filter.matches(&metadata) {
                     documents.insert(owner.document.clone());
                     counted.push((*key, owner, metadata));
@@ -236,7 +242,7 @@ impl Search<'_> {
                     let Some(owner) = self.here(owner)? else { continue };
                     let is_known = hits.get(&owner.document).is_some_and(|other| other.point > point);
                     if !is_known && self.query.except.as_ref() != Some(&owner.document) {
-                        let metadata = parse(&owner.metadata, owner.document.as_str())?;
+                        let metadata = parse_metadata(&owner.metadata, owner.document.as_str())?;
                         hits.insert(owner.document.clone(), Found { point, owner, metadata, vector });
                     }
                 }
@@ -278,7 +284,7 @@ impl Search<'_> {
                 return;
             }
             if let Some(filter) = &self.query.filter {
-                match parse(metadata, id) {
+                match parse_metadata(metadata, id) {
                     Ok(metadata) if filter.matches(&metadata) => {}
                     Ok(_) => return,
                     Err(error) => return broken = Some(error),
@@ -288,7 +294,7 @@ impl Search<'_> {
             number += 1;
         })?;
         if let Some(error) = broken {
-            return Err(error);
+            return Err(error.into());
         }
         let mut nearest = Nearest::new(self.wanted());
         let mut current: Option<(u32, Scored)> = None;
@@ -332,11 +338,4 @@ impl Search<'_> {
         };
         hits.into_iter().map(hit).collect()
     }
-}
-
-fn parse(metadata: &str, document: &str) -> Result<Value, Miss> {
-    serde_json::from_str(metadata).map_err(|error| {
-        let what = format!("the metadata of document `{document}` in the ledger cannot be read: {error}");
-        Miss::Error(IndexError::Fatal(what))
-    })
 }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::document::DocumentId;
 use crate::index::collection::{CollectionError, Nearest, Neighbour};
+use crate::index::target::parse_metadata;
 use crate::index::{Hit, IndexError, Query};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::Ledger;
+use crate::ledger::patience::blocking;
 
 use super::{ExternalIndex, PointIds};
 
@@ -29,7 +31,7 @@ impl ExternalIndex {
             let all = found.len() < limit || limit == most;
             let found: Vec<Neighbour> = found.into_iter().flatten().collect();
             let (asked, ids) = (Arc::clone(&query), self.ids);
-            let hits = self.ledger(move |ledger| hits(ledger, ids, found, &asked)).await?;
+            let hits = blocking(&self.ledger, move |ledger| hits(ledger, ids, found, &asked)).await?;
             if hits.len() == query.k || all {
                 return Ok(hits);
             }
@@ -41,7 +43,7 @@ impl ExternalIndex {
 /// The documents of the points, each by the nearest that the ledger has of it. A point that the ledger does not have (any more) is passed
 /// by: what is nearest may be what the collection has still to remove. So is one of another pipeline, whose document may have the name of
 /// one of ours, and one whose document is in the ledger already as the filter does not let it through: the collection is a step behind.
-fn hits(ledger: &Ledger, ids: PointIds, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, LedgerError> {
+fn hits(ledger: &Ledger, ids: PointIds, found: Vec<Neighbour>, query: &Query) -> Result<Vec<Hit>, IndexError> {
     // Each once: most of what was found may be of one document.
     let documents: HashSet<DocumentId> = found.iter().map(|point| point.document.clone()).collect();
     let documents: Vec<DocumentId> = documents.into_iter().collect();
@@ -49,20 +51,20 @@ fn hits(ledger: &Ledger, ids: PointIds, found: Vec<Neighbour>, query: &Query) ->
     let mut seen: HashSet<DocumentId> = query.except.iter().cloned().collect();
     let (mut hits, mut keys) = (Vec::new(), Vec::new());
     for Neighbour { id, document, chunk, score } in found {
+        if hits.len() == query.k {
+            break;
+        }
         let held = held.get(&document).and_then(Option::as_ref);
         let point = held.and_then(|held| Some((held.metadata.as_ref()?, held.chunks.get(chunk)?.key)));
         let point = point.filter(|_| !seen.contains(&document) && ids.of(&document, chunk) == id);
         let Some((metadata, key)) = point else { continue };
         seen.insert(document.clone());
-        let metadata = serde_json::from_str(metadata).unwrap_or_default();
+        let metadata = parse_metadata(metadata, document.as_str())?;
         if query.filter.as_ref().is_some_and(|filter| !filter.matches(&metadata)) {
             continue;
         }
         hits.push(Hit { id: document, score, metadata, chunk, vector: None });
         keys.push(key);
-        if hits.len() == query.k {
-            break;
-        }
     }
     if query.with_vectors {
         hits.iter_mut().zip(ledger.vectors_of(&keys)?).for_each(|(hit, vector)| hit.vector = vector);
@@ -82,7 +84,7 @@ mod tests {
     use crate::index::collection::Point;
     use crate::index::distance::Scorer;
     use crate::index::external::PointIds;
-    use crate::index::{Collection, ExternalIndex, Filter, Hit, Query, VectorIndex};
+    use crate::index::{Collection, ExternalIndex, Filter, Hit, IndexError, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, VectorSource};
     use crate::settings::index::Metric;
@@ -141,6 +143,23 @@ mod tests {
         assert_eq!(found(1).await.len(), 2);
         stage.write_to_the_ledger_alone(priced("a", 2)).await;
         assert_eq!((found(1).await, found(2).await), (vec!["b/0".to_owned()], vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_nothing_is_given_nothing() {
+        let stage = Stage::new().await;
+        write_all(&stage.index, [write("a", vec![here("a")]), write("b", vec![here("b")])].into()).await.unwrap();
+        assert_eq!(stage.near("a", 0, None).await, [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn metadata_that_cannot_be_read_is_told() {
+        let stage = Stage::new().await;
+        let cut_off = DocumentWrite { metadata: Some("{".to_owned()), ..write("a", vec![here("a")]) };
+        write_all(&stage.index, [cut_off].into()).await.unwrap();
+        let query = Query { vector: vector("a"), k: 1, filter: None, except: None, with_vectors: false };
+        let told = stage.index.search(query).await;
+        assert!(matches!(&told, Err(IndexError::Fatal(text)) if text.contains("document `a`")), "{told:?}");
     }
 
     #[tokio::test(start_paused = true)]
