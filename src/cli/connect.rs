@@ -190,10 +190,9 @@ fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String>
     let Some(ledger) = ledger(settings, provider)? else {
         return Ok("nothing is indexed yet: `vectide run` makes it".to_owned());
     };
-    let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions);
-    let points = index.map_err(told)?.points();
-    let documents = ledger.counts().map_err(told)?.indexed;
-    Ok(format!("{} in {}", counted(documents, "document"), counted(points, "chunk")))
+    index::build_to_read(settings, ledger.clone(), provider.space().dimensions).map_err(told)?;
+    let counts = ledger.counts().map_err(told)?;
+    Ok(format!("{} in {}", counted(counts.indexed, "document"), counted(counts.points, "chunk")))
 }
 
 #[cfg(test)]

@@ -426,10 +426,6 @@ mod tests {
             self.0.search(query)
         }
 
-        fn points(&self) -> u64 {
-            self.0.points()
-        }
-
         fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
             self.0.close()
         }

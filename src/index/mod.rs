@@ -52,7 +52,7 @@ pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Res
         IndexSettings::Embedded(embedded) => {
             Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
-        IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Discard(_) => Arc::new(DiscardIndex::new(ledger)),
         _ => external(settings, ledger, dimensions)?,
     })
 }
@@ -67,7 +67,7 @@ pub fn build_to_read(
         IndexSettings::Embedded(embedded) => {
             Arc::new(EmbeddedIndex::open_to_read(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
-        IndexSettings::Discard(_) => Arc::new(DiscardIndex::open(ledger)?),
+        IndexSettings::Discard(_) => Arc::new(DiscardIndex::new(ledger)),
         _ => external(settings, ledger, dimensions)?,
     })
 }
@@ -75,7 +75,7 @@ pub fn build_to_read(
 fn external(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
     let collection = collection(settings, dimensions).map_err(IndexError::Unfit)?;
     let adopt = settings.index.external().is_some_and(|external| external.adopt);
-    Ok(Arc::new(ExternalIndex::open(ledger, collection, &settings.pipeline, dimensions, adopt)?))
+    Ok(Arc::new(ExternalIndex::new(ledger, collection, &settings.pipeline, dimensions, adopt)))
 }
 
 /// The collection in another system that the configuration names. Asks nobody.

@@ -129,9 +129,6 @@ pub trait VectorIndex: Send + Sync + 'static {
     /// The nearest documents, best first. Sees every write that was answered.
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>>;
 
-    /// How many points it holds.
-    fn points(&self) -> u64;
-
     /// About how many of its points are not in its search graph yet, if it has one. They are searched all the same, one by one. Never
     /// blocks.
     fn graph_lag(&self) -> u64 {

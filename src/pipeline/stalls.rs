@@ -83,10 +83,6 @@ impl VectorIndex for HangingIndex {
         self.0.search(query)
     }
 
-    fn points(&self) -> u64 {
-        self.0.points()
-    }
-
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
         self.0.close()
     }

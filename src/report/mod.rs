@@ -64,7 +64,6 @@ impl Report {
     pub fn stats(&self) -> Result<Stats, LedgerError> {
         let space = self.provider.space();
         Ok(Stats {
-            points: self.index.points(),
             run: Some(RunStats::read(&self.metrics, self.started.elapsed().as_secs_f64())),
             sources: self.sources.snapshot(),
             actors: self.actors.snapshot(),
@@ -88,7 +87,7 @@ impl Report {
         let metrics = &self.metrics;
         for (gauge, count) in [
             (&metrics.documents, counts.indexed),
-            (&metrics.points, self.index.points()),
+            (&metrics.points, counts.points),
             (&metrics.dead_letters, counts.dead_letters),
             (&metrics.graph_lag, self.index.graph_lag()),
         ] {

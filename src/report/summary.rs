@@ -33,7 +33,7 @@ impl Holdings {
         let counts = counts.unwrap_or_default();
         Self {
             documents: counts.indexed,
-            points: resources.index.points(),
+            points: counts.points,
             dead_letters: counts.dead_letters,
             bytes: size.unwrap_or_default(),
         }

@@ -335,7 +335,7 @@ mod tests {
         let provider = Arc::new(FakeProvider::default());
         let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
         let ledger = resources.ledger.clone();
-        let index = Arc::new(DiscardIndex::open(ledger.clone()).unwrap());
+        let index = Arc::new(DiscardIndex::new(ledger.clone()));
         let metrics = Metrics::new();
         let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };

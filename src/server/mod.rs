@@ -186,7 +186,7 @@ mod tests {
     #[actix_rt::test]
     async fn statistics_and_metrics_are_those_of_the_moment() {
         let ground = Ground::new(Setup::default()).await;
-        ground.hold("p1", 1, &["Boots"]);
+        ground.hold("p1", 1, &["Boots", "Leather", "Brown"]);
         let stats = ground.get("/v1/stats").await.json();
         assert_eq!((&stats["documents"], &stats["points"], &stats["dead_letters"]), (&json!(1), &json!(3), &json!(0)));
         assert_eq!((&stats["run"]["texts_sent"], &stats["total"]["texts_sent"]), (&json!(0), &json!(0)));

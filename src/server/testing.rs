@@ -108,10 +108,6 @@ impl VectorIndex for RecordingIndex {
         async move { failure.map_or(Ok(vec![hit]), Err) }.boxed()
     }
 
-    fn points(&self) -> u64 {
-        3
-    }
-
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
         async { Ok(()) }.boxed()
     }

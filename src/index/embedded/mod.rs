@@ -398,10 +398,6 @@ impl VectorIndex for EmbeddedIndex {
         })
     }
 
-    fn points(&self) -> u64 {
-        self.core.points.load(Relaxed)
-    }
-
     fn graph_lag(&self) -> u64 {
         self.core.waiting_points.load(Relaxed)
     }

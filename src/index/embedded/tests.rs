@@ -447,7 +447,7 @@ async fn a_search_while_writing_sees_every_write_that_was_answered() {
         }
     };
     futures_util::future::join3(replace, watch, write).await;
-    assert_eq!(index.points(), 1_201);
+    assert_eq!(index.core.points.load(Relaxed), 1_201);
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,7 +485,7 @@ async fn deletes_metadata_and_chunks() {
     assert_eq!(world.found(&blue).await, [("a".to_owned(), -10.0, 0)]);
     world.remove("a").await;
     assert_eq!(world.found(&blue).await, []);
-    assert_eq!(world.index.points(), 4);
+    assert_eq!(world.index.core.points.load(Relaxed), 4);
 
     let like_b = Query { except: Some(DocumentId::new("b").unwrap()), ..near };
     assert_eq!(world.found(&like_b).await.iter().map(|hit| hit.0.as_str()).collect::<Vec<_>>(), ["c"]);
@@ -528,7 +528,7 @@ async fn every_start_finds_every_point_whatever_became_of_the_graph() {
         world.remove("d3").await;
         world.settle().await;
         assert!(world.recall(&clusters.queries(10, 10)).await >= 0.98, "{name}");
-        assert_eq!(world.index.points(), 799, "{name}");
+        assert_eq!(world.index.core.points.load(Relaxed), 799, "{name}");
     }
 }
 
@@ -692,7 +692,7 @@ async fn what_dies_after_the_graph_was_given_up_is_not_remembered() {
     }
     assert_eq!(world.index.core.dead.read().len(), 50, "those in the graph");
     world.put(clusters.documents(100..150)).await;
-    assert_eq!(world.index.points(), 50);
+    assert_eq!(world.index.core.points.load(Relaxed), 50);
     world.assert_found_alone().await;
 }
 
@@ -795,7 +795,7 @@ async fn a_graph_with_many_dead_points_is_replaced() {
         world.put(clusters.documents(0..1_500)).await;
         world.settle().await;
     }
-    assert_eq!(world.index.points(), 1_500);
+    assert_eq!(world.index.core.points.load(Relaxed), 1_500);
     let in_graph = world.index.core.graph.read().points().len();
     assert!(in_graph <= 3_000, "{in_graph} points in the graph, 1500 of them alive");
     assert!(world.recall(&clusters.queries(20, 10)).await >= 0.98);
@@ -960,7 +960,7 @@ fn writes_wait_while_too_much_waits_for_the_graph() {
     }
     drop(searching);
     runtime.block_on(second).unwrap();
-    assert_eq!(world.index.points(), 100);
+    assert_eq!(world.index.core.points.load(Relaxed), 100);
     runtime.block_on(world.settle());
 }
 
@@ -1034,7 +1034,7 @@ async fn what_a_write_committed_and_could_not_tell_is_searched_all_the_same() {
             world.truth.remove("gone");
             // Nothing is written after it: what its documents are delivered for again is found to be there.
             world.assert_found_alone().await;
-            assert_eq!(world.index.points(), 3);
+            assert_eq!(world.index.core.points.load(Relaxed), 3);
             world.put(vec![document("later")]).await;
             world.settle().await;
             world.assert_found_alone().await;
@@ -1058,7 +1058,7 @@ async fn vectors_of_another_length_are_refused() {
     );
     let search = world.index.search(query(&short, 1)).await;
     assert!(matches!(search, Err(IndexError::Fatal(text)) if text.contains("the query's vector has 3 dimensions")));
-    assert_eq!(world.index.points(), 0);
+    assert_eq!(world.index.core.points.load(Relaxed), 0);
 }
 
 #[derive(Debug, Clone)]

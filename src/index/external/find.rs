@@ -101,7 +101,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
             let collection = Arc::new(FakeCollection::default());
-            let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
+            let index = ExternalIndex::new(ledger, collection.clone(), "test", DIMENSIONS, false);
             index.prepare().await.unwrap();
             Self { index, collection, _folder: folder }
         }

@@ -12,7 +12,6 @@ mod send;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -44,7 +43,6 @@ pub struct ExternalIndex {
     ids: PointIds,
     dimensions: usize,
     adopt: bool,
-    points: AtomicU64,
     /// The last count that was too small to be believed, and since when it was.
     counted: parking_lot::Mutex<Option<(u64, tokio::time::Instant)>>,
     /// One write at a time: what is noted and what is sent must not be of two.
@@ -93,26 +91,23 @@ impl PointIds {
 impl ExternalIndex {
     /// What this ledger holds, in this collection. Vectors have `dimensions` numbers. With `adopt` it may be a collection that has
     /// points already, which are kept unless they are of the same pipeline. The ledger must be
-    /// [`external`](crate::ledger::LedgerOptions::external). Reads one row and asks nobody: see
-    /// [`VectorIndex::prepare`].
-    pub fn open(
+    /// [`external`](crate::ledger::LedgerOptions::external). Asks nobody: see [`VectorIndex::prepare`].
+    pub fn new(
         ledger: Arc<Ledger>,
         collection: Arc<dyn Collection>,
         pipeline: &str,
         dimensions: usize,
         adopt: bool,
-    ) -> Result<Self, IndexError> {
-        let points = AtomicU64::new(ledger.point_count()?);
-        Ok(Self {
+    ) -> Self {
+        Self {
             ledger,
             collection,
             ids: PointIds::new(pipeline),
             dimensions,
             adopt,
-            points,
             counted: parking_lot::Mutex::default(),
             turn: Mutex::default(),
-        })
+        }
     }
 
     /// Runs a call to the ledger on a blocking thread.
@@ -257,10 +252,6 @@ impl VectorIndex for ExternalIndex {
 
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
         self.find(query).boxed()
-    }
-
-    fn points(&self) -> u64 {
-        self.points.load(Ordering::Relaxed)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {

@@ -75,7 +75,7 @@ mod tests {
         /// With a collection that has this mark from now on.
         fn index(&self, mark: Option<&'static str>) -> ExternalIndex {
             *self.collection.mark.lock() = mark;
-            ExternalIndex::open(self.ledger.clone(), self.collection.clone(), "test", DIMENSIONS, false).unwrap()
+            ExternalIndex::new(self.ledger.clone(), self.collection.clone(), "test", DIMENSIONS, false)
         }
 
         async fn prepare(&self, mark: Option<&'static str>) -> Result<(), IndexError> {

@@ -95,7 +95,7 @@ mod tests {
             let mut collection = FakeCollection::default();
             (collection.names_refused, collection.bulk.points) = (names_them, 8);
             let collection = Arc::new(collection);
-            let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
+            let index = ExternalIndex::new(ledger, collection.clone(), "test", DIMENSIONS, false);
             index.prepare().await.unwrap();
             let stage = Self { index, collection, _folder: folder };
             assert_eq!(stage.write("one", "two").await.unwrap(), []);
@@ -134,7 +134,7 @@ mod tests {
                 );
             }
             assert_eq!(stage.held(), ["a/0", "a/1", "b/0", "b/1"], "what was there still is");
-            assert_eq!(stage.index.points(), 4);
+            assert_eq!(stage.index.ledger.point_count().unwrap(), 4);
             let calls = stage.collection.calls().split_off(before);
             let upserts = calls.iter().filter(|call| call.starts_with("upsert")).count();
             assert_eq!(upserts, 6, "nobody asks for each point of them: {calls:?}");

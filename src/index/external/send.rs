@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use uuid::Uuid;
@@ -40,11 +39,9 @@ impl ExternalIndex {
         let note = move |ledger: &Ledger| {
             // Some systems store what they report as refused, or take numbers that are none.
             check_vectors(&writes, dimensions)?;
-            Ok::<_, IndexError>((ledger.write(&writes)?, ledger.point_count()?))
+            Ok(ledger.write(&writes)?.outstanding)
         };
-        let (written, points) = blocking(&self.ledger, note).await?;
-        self.points.store(points, Ordering::Relaxed);
-        Ok(written.outstanding)
+        blocking(&self.ledger, note).await
     }
 
     /// Sends what is outstanding. Answers which documents were refused: some of their points may be there.
@@ -221,7 +218,7 @@ mod tests {
             let mut collection = FakeCollection::default();
             collection.bulk = Bulk { points, concurrency: 2, ..collection.bulk };
             let collection = Arc::new(collection);
-            let index = ExternalIndex::open(ledger, collection.clone(), "test", DIMENSIONS, false).unwrap();
+            let index = ExternalIndex::new(ledger, collection.clone(), "test", DIMENSIONS, false);
             index.prepare().await.unwrap();
             Self { index, collection, _folder: folder }
         }

@@ -178,10 +178,6 @@ impl VectorIndex for FakeIndex {
         async { Err(IndexError::Fatal("the fake cannot search".into())) }.boxed()
     }
 
-    fn points(&self) -> u64 {
-        self.points.lock().len() as u64
-    }
-
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
         async { Ok(()) }.boxed()
     }

@@ -60,7 +60,7 @@ pub async fn resources_over(
     settings.index =
         serde_yaml::from_str("{ type: pgvector, url: 'postgres://nowhere' }").expect("these settings are right");
     let opened = Resources::open_with(settings, provider, |settings, ledger, dimensions| {
-        Ok(Arc::new(ExternalIndex::open(ledger, collection, &settings.pipeline, dimensions, false)?))
+        Ok(Arc::new(ExternalIndex::new(ledger, collection, &settings.pipeline, dimensions, false)))
     });
     Arc::new(opened.await.expect("these resources can be opened"))
 }

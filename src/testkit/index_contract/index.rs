@@ -75,7 +75,7 @@ pub async fn ten_thousand_points_go_in_at_once(subject: &dyn Subject) {
     let name = |number| format!("p{number}");
     let writes = (0..10_000).map(|seed| write(&name(seed), &json!({"number": seed}), &[seed]));
     assert_eq!(shop.write(writes.collect()).await.unwrap(), []);
-    assert_eq!(shop.index.points(), 10_000);
+    assert_eq!(shop.ledger.point_count().unwrap(), 10_000);
     shop.assert_there(&(0..10_000).map(name).collect::<Vec<_>>()).await;
     for seed in (0..10_000).step_by(97) {
         let filter = Filter::from_json(&json!({"number": seed})).unwrap();

@@ -73,7 +73,7 @@ impl Shop {
         let index: Arc<dyn VectorIndex> = match &place {
             Place::Ledger(open) => open(ledger.clone(), folder.path()),
             Place::Collection(collection) => {
-                Arc::new(ExternalIndex::open(ledger.clone(), collection.clone(), PIPELINE, DIMENSIONS, adopt).unwrap())
+                Arc::new(ExternalIndex::new(ledger.clone(), collection.clone(), PIPELINE, DIMENSIONS, adopt))
             }
         };
         Self { folder, ledger, place, index }
@@ -149,7 +149,7 @@ impl Shop {
 
     /// As [`Shop::assert_holds`], but that another system may hold more chunks of these documents.
     pub async fn assert_holds_points(&self, points: &[Point]) {
-        assert_eq!(self.index.points(), points.len() as u64);
+        assert_eq!(self.ledger.point_count().unwrap(), points.len() as u64);
         for point in points {
             let hits = self.near(point.vector.clone(), 1, None).await.unwrap();
             assert_eq!((&hits[0].id, hits[0].chunk), (&point.document, point.chunk));
