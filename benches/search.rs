@@ -109,7 +109,7 @@ async fn bench(count: usize, dimensions: usize) {
     drop(index);
     let start = Instant::now();
     let ledger = Arc::new(Ledger::open_to_read(folder.path()).unwrap());
-    let reader = EmbeddedIndex::open_to_read(ledger, folder.path(), Metric::Cosine, dimensions).unwrap();
+    let reader = EmbeddedIndex::open(ledger, folder.path(), Metric::Cosine, dimensions).unwrap();
     row("open to read", format!("{} ms", start.elapsed().as_millis()));
     // Of more vectors than `exact` knows.
     ask("search by a reader", &reader, &queries, None, None).await;

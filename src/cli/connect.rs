@@ -190,7 +190,7 @@ fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String>
     let Some(ledger) = ledger(settings, provider)? else {
         return Ok("nothing is indexed yet: `vectide run` makes it".to_owned());
     };
-    index::build_to_read(settings, ledger.clone(), provider.space().dimensions).map_err(told)?;
+    index::build(settings, ledger.clone(), provider.space().dimensions).map_err(told)?;
     let counts = ledger.counts().map_err(told)?;
     Ok(format!("{} in {}", counted(counts.indexed, "document"), counted(counts.points, "chunk")))
 }

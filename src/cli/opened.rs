@@ -36,7 +36,7 @@ pub fn searcher(settings: &Settings) -> anyhow::Result<(Searcher, Arc<Ledger>)> 
     let ledger = Arc::new(ledger(settings)?);
     let provider = embed::build(&settings.embedding).map_err(StartError::Configuration)?;
     space::compare(&ledger, provider.space()).map_err(StartError::from)?;
-    let index = index::build_to_read(settings, ledger.clone(), provider.space().dimensions)?;
+    let index = index::build(settings, ledger.clone(), provider.space().dimensions)?;
     let metadata = settings.document.metadata.clone().into();
     let searcher = Searcher::new(provider, None, index, ledger.clone(), metadata, &Metrics::new());
     Ok((searcher, ledger))

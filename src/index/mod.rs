@@ -44,28 +44,13 @@ pub use external::ExternalIndex;
 pub use filter::Filter;
 pub use target::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
-/// The index that the configuration asks for, to write to and to search. What it derives from the ledger it may keep in
-/// `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to be called inside a Tokio runtime, where
-/// the index runs its own work.
+/// The index that the configuration asks for, to write to and to search; only to search where the ledger was opened to be read. What it
+/// derives from the ledger it may keep in `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to
+/// be called inside a Tokio runtime, where the index runs its own work.
 pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
     Ok(match &settings.index {
         IndexSettings::Embedded(embedded) => {
             Arc::new(EmbeddedIndex::open(ledger, &settings.state.path, embedded.metric, dimensions)?)
-        }
-        IndexSettings::Discard(_) => Arc::new(DiscardIndex::new(ledger)),
-        _ => external(settings, ledger, dimensions)?,
-    })
-}
-
-/// As [`build`], to search only: beside a process that writes, or without one.
-pub fn build_to_read(
-    settings: &Settings,
-    ledger: Arc<Ledger>,
-    dimensions: usize,
-) -> Result<Arc<dyn VectorIndex>, IndexError> {
-    Ok(match &settings.index {
-        IndexSettings::Embedded(embedded) => {
-            Arc::new(EmbeddedIndex::open_to_read(ledger, &settings.state.path, embedded.metric, dimensions)?)
         }
         IndexSettings::Discard(_) => Arc::new(DiscardIndex::new(ledger)),
         _ => external(settings, ledger, dimensions)?,

@@ -1,5 +1,4 @@
-//! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build` and
-//! to `index::build_to_read`.
+//! What holds vectors and finds the nearest. Implement [`VectorIndex`], add a variant to `settings::index` and an arm to `index::build`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -93,6 +93,11 @@ impl Ledger {
         &self.folder
     }
 
+    /// Whether it was [opened](Ledger::open) to be written to: by this process alone.
+    pub fn is_open_to_write(&self) -> bool {
+        self.access.sieve().is_some()
+    }
+
     /// Waits until a call meets damage in the file, which no waiting cures: to go on would be to lose, or to make it worse.
     pub async fn damaged(&self) -> LedgerError {
         self.damage.wait().await.clone()

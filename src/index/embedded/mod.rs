@@ -133,10 +133,22 @@ struct Tail {
 }
 
 impl EmbeddedIndex {
-    /// Opens the index of this ledger to write and to search it. The graph is kept in `folder`, which exists. Blocks
-    /// while it reads the graph; to be called inside a Tokio runtime that outlives the index, on whose blocking threads
-    /// the graph grows.
+    /// Opens the index of this ledger, to write and to search it, or only to search it where the ledger was opened to be
+    /// read: beside a process that writes or without one, and what that process writes later is found too. The graph is
+    /// kept in `folder`, which exists.
+    ///
+    /// Blocks while it reads the graph, or checks it: who only searches does so where it lies on the disk. To be called inside
+    /// a Tokio runtime that outlives the index, on whose blocking threads the graph catches up with the ledger.
     pub fn open(ledger: Arc<Ledger>, folder: &Path, metric: Metric, dimensions: usize) -> Result<Self, IndexError> {
+        let (shape, path) = (shape(metric, dimensions), folder.join(FILE));
+        if ledger.is_open_to_write() {
+            Self::open_to_write(ledger, shape, path)
+        } else {
+            Self::open_to_search(ledger, shape, &path)
+        }
+    }
+
+    fn open_to_write(ledger: Arc<Ledger>, shape: Shape, path: PathBuf) -> Result<Self, IndexError> {
         let mark = match mark_of(&ledger)? {
             Some(mark) => mark,
             None => {
@@ -145,24 +157,15 @@ impl EmbeddedIndex {
                 mark
             }
         };
-        let path = folder.join(FILE);
-        let core = Core::open(ledger, shape(metric, dimensions), &path, Some(mark), Access::Change)?;
+        let core = Core::open(ledger, shape, &path, Some(mark), Access::Change)?;
         let index = Self::around(Core { home: Some((path, mark)), ..core });
         index.core.grow_in_background();
         Ok(index)
     }
 
-    /// Opens the index of this ledger to search it, beside a process that writes or without one. What that process
-    /// writes later is found too. Blocks while it checks the graph; quick, because the graph is searched where it lies
-    /// on the disk. To be called inside a Tokio runtime as well.
-    pub fn open_to_read(
-        ledger: Arc<Ledger>,
-        folder: &Path,
-        metric: Metric,
-        dimensions: usize,
-    ) -> Result<Self, IndexError> {
+    fn open_to_search(ledger: Arc<Ledger>, shape: Shape, path: &Path) -> Result<Self, IndexError> {
         let mark = mark_of(&ledger)?;
-        let core = Core::open(ledger, shape(metric, dimensions), &folder.join(FILE), mark, Access::Search)?;
+        let core = Core::open(ledger, shape, path, mark, Access::Search)?;
         {
             let after = core.graph.read().covered;
             let mut waiting = core.waiting.lock();

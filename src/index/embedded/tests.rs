@@ -664,7 +664,7 @@ async fn a_graph_that_is_newer_than_a_restored_ledger_is_never_believed() {
         world = world.restart(true, restore).await;
         world.truth = truth;
         let ledger = Arc::new(Ledger::open_to_read(aside.path()).unwrap());
-        let reader = EmbeddedIndex::open_to_read(ledger, aside.path(), Metric::Cosine, 16).unwrap();
+        let reader = EmbeddedIndex::open(ledger, aside.path(), Metric::Cosine, 16).unwrap();
         assert_eq!(reader.core.graph.read().newest(), 0, "a process that only reads does not use it either");
         for query in clusters.queries(5, 10) {
             let hits = reader.search(query.clone()).await.unwrap();
@@ -767,7 +767,7 @@ async fn a_reader_beside_the_writer_finds_what_is_committed() {
     world.index.close().await.unwrap();
     let open = |world: &World| {
         let ledger = Arc::new(Ledger::open_to_read(world.folder.path()).unwrap());
-        EmbeddedIndex::open_to_read(ledger, world.folder.path(), Metric::Cosine, 16).unwrap()
+        EmbeddedIndex::open(ledger, world.folder.path(), Metric::Cosine, 16).unwrap()
     };
     let reader = open(&world);
     assert_eq!(reader.core.graph.read().covered, 500);
