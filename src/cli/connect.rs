@@ -12,7 +12,7 @@ use crate::document::mapping::{Mapped, Mapper};
 use crate::document::template::Template;
 use crate::document::{Document, Operation};
 use crate::embed::provider::{InputType, Provider};
-use crate::index::external::{foreign, is_ours};
+use crate::index::external::foreign;
 use crate::index::{self, space};
 use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::pipeline::resources::ledger_options;
@@ -176,7 +176,7 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
         Some(found) if found.points() == 0 => Ok(format!("{place} is there and empty")),
         Some(found) => {
             let mark = collection.mark().await.map_err(|error| format!("{place}: {error}"))?;
-            let ours = ledger.map_or(Ok(false), |ledger| is_ours(&ledger, place, mark.as_deref())).map_err(told)?;
+            let ours = ledger.map_or(Ok(false), |ledger| ledger.is_collection(place, mark.as_deref())).map_err(told)?;
             if settings.index.external().is_some_and(|external| external.adopt) || ours {
                 Ok(format!("{place} holds {}", found.shown()))
             } else {

@@ -13,7 +13,7 @@ use super::documents::{document_id, size};
 use super::error::LedgerError;
 use super::packed::CHUNK_BYTES;
 use super::page::{self, limit};
-use super::settings::{forget_setting, set_setting};
+use super::settings::{forget_setting, set_setting, setting};
 
 const COLLECTION: &str = "index.collection";
 const MARK: &str = "index.collection.mark";
@@ -82,18 +82,17 @@ impl Ledger {
         })
     }
 
-    /// The collection in another system that has what is held here, as [`Ledger::belongs_to`] named it.
-    pub fn collection(&self) -> Result<Option<String>, LedgerError> {
-        self.setting(COLLECTION)
+    /// Whether the collection at this place with this mark is the one that has what is held here.
+    pub fn is_collection(&self, place: &str, mark: Option<&str>) -> Result<bool, LedgerError> {
+        self.read("look for the collection", |connection| {
+            Ok(setting(connection, COLLECTION)?.as_deref() == Some(place)
+                && setting(connection, MARK)?.as_deref() == mark)
+        })
     }
 
-    /// What tells that collection from another at the same place. Absent where the place says all.
-    pub fn collection_mark(&self) -> Result<Option<String>, LedgerError> {
-        self.setting(MARK)
-    }
-
-    /// From now on the collection at this place with this mark, and no other, has what is held here. So far it has nothing of it.
-    pub fn belongs_to(&self, place: &str, mark: Option<&str>) -> Result<(), LedgerError> {
+    /// From now on the collection at this place, and no other, has what is held here. So far it has nothing of it. The mark tells it
+    /// from another at the same place; there is none where the place says all.
+    pub fn set_collection(&self, place: &str, mark: Option<&str>) -> Result<(), LedgerError> {
         self.change("note the collection", |transaction| {
             transaction.execute(
                 "INSERT INTO unwritten SELECT id, length(chunks) / ?1 FROM documents WHERE metadata IS NOT NULL
@@ -128,10 +127,6 @@ mod tests {
 
     fn names(ledger: &Ledger) -> Vec<String> {
         ledger.unwritten_after(0, 100, 1 << 20).unwrap().into_iter().map(|(_, id, _)| id.to_string()).collect()
-    }
-
-    fn collection(ledger: &Ledger) -> (Option<String>, Option<String>) {
-        (ledger.collection().unwrap(), ledger.collection_mark().unwrap())
     }
 
     fn id(name: &str) -> DocumentId {
@@ -198,18 +193,20 @@ mod tests {
         ledger.write(&[write("a", vec![here("one")]), write("gone", vec![])]).unwrap();
         ledger.finish_writes(&[id("a"), id("gone")]).unwrap();
         assert_eq!(names(&ledger), [""; 0]);
-        for (place, mark) in [("here", Some("first")), ("there", None), ("there", Some("second"))] {
-            ledger.belongs_to(place, mark).unwrap();
+        let all = [("here", Some("first")), ("there", None), ("there", Some("second"))];
+        let is = |ledger: &Ledger| all.map(|(place, mark)| ledger.is_collection(place, mark).unwrap());
+        for (number, (place, mark)) in all.into_iter().enumerate() {
+            ledger.set_collection(place, mark).unwrap();
             assert_eq!(names(&ledger), ["a"]);
-            assert_eq!(collection(&ledger), (Some(place.to_owned()), mark.map(str::to_owned)));
+            assert_eq!(is(&ledger), [0, 1, 2].map(|each| each == number));
             ledger.finish_writes(&[id("a")]).unwrap();
         }
-        ledger.belongs_to("there", Some("third")).unwrap();
+        ledger.set_collection("there", Some("second")).unwrap();
         drop(ledger);
         drop(open_with(&folder, options()));
         let ledger = open_with(&folder, external());
         assert_eq!(names(&ledger), [""; 0], "deletes may have passed it by meanwhile");
-        assert_eq!(collection(&ledger), (None, None));
+        assert_eq!(is(&ledger), [false; 3]);
     }
 
     #[test]
@@ -220,7 +217,7 @@ mod tests {
         assert_eq!(ledger.written_points().unwrap(), 0);
         ledger.finish_writes(&[write("a", vec![]).id]).unwrap();
         assert_eq!(ledger.written_points().unwrap(), 2);
-        ledger.belongs_to("another", None).unwrap();
+        ledger.set_collection("another", None).unwrap();
         assert_eq!(ledger.written_points().unwrap(), 0);
     }
 }

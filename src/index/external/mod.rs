@@ -5,8 +5,8 @@
 //! the ledger too: whatever the collection lacks is written again without embedding anything.
 
 mod bulk;
+mod count;
 mod find;
-mod ours;
 mod proof;
 mod send;
 
@@ -25,8 +25,7 @@ use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding};
 
-use ours::has_most;
-pub use ours::is_ours;
+use count::has_most;
 
 use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
@@ -129,7 +128,7 @@ impl ExternalIndex {
         let points = found.points();
         let mark = self.failing(self.collection.mark()).await?;
         let (its_place, its_mark) = (place.clone(), mark.clone());
-        let ours = self.ledger(move |ledger| is_ours(ledger, &its_place, its_mark.as_deref())).await?;
+        let ours = self.ledger(move |ledger| ledger.is_collection(&its_place, its_mark.as_deref())).await?;
         if ours {
             self.counted(&found, written)?;
         }
@@ -145,7 +144,7 @@ impl ExternalIndex {
             let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
             tracing::warn!(place, points, "the collection {why}: writing every document to it, without embedding");
         }
-        self.ledger(move |ledger| ledger.belongs_to(&place, mark.as_deref())).await
+        self.ledger(move |ledger| ledger.set_collection(&place, mark.as_deref())).await
     }
 
     async fn try_write(&self, writes: &Arc<[DocumentWrite]>) -> Result<Progress, IndexError> {

@@ -1,4 +1,4 @@
-//! Whether a collection is the one that the ledger wrote to, and has what was written: the one at its place, with its mark and its points.
+//! Whether a collection still has what was written to it, by its count of points.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use crate::index::IndexError;
 use crate::index::collection::Established;
-use crate::ledger::{Ledger, LedgerError};
 
 use super::ExternalIndex;
 
@@ -16,11 +15,6 @@ const COUNTED_AFTER: Duration = Duration::from_secs(120);
 /// Whether so many points may be what is left of those that were written, when somebody took away a few.
 pub(super) fn has_most(points: u64, written: u64) -> bool {
     points.saturating_mul(2) >= written
-}
-
-/// Whether the ledger wrote to the collection at this place with this mark.
-pub fn is_ours(ledger: &Ledger, place: &str, mark: Option<&str>) -> Result<bool, LedgerError> {
-    Ok(ledger.collection()?.as_deref() == Some(place) && ledger.collection_mark()?.as_deref() == mark)
 }
 
 impl ExternalIndex {
