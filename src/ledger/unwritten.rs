@@ -24,13 +24,6 @@ impl Ledger {
         self.options.external
     }
 
-    /// Whether the other system may lack anything.
-    pub fn any_unwritten(&self) -> Result<bool, LedgerError> {
-        self.read("look for unwritten documents", |connection| {
-            Ok(connection.query_row("SELECT EXISTS (SELECT 1 FROM unwritten)", [], |row| row.get(0))?)
-        })
-    }
-
     /// The documents that the other system may lack, with a number above `after`, at most `max`; ascending by number, which means
     /// nothing else. Each with how many bytes are kept of what was said of it: no more than `max_bytes` together, unless the first alone
     /// is larger.
@@ -52,10 +45,10 @@ impl Ledger {
         })
     }
 
-    /// The highest number that [`Ledger::unwritten_after`] gives; 0 when there is none.
-    pub fn last_unwritten(&self) -> Result<i64, LedgerError> {
+    /// The highest number that [`Ledger::unwritten_after`] gives; none when the other system lacks nothing.
+    pub fn last_unwritten(&self) -> Result<Option<i64>, LedgerError> {
         self.read("look for unwritten documents", |connection| {
-            Ok(connection.query_row("SELECT coalesce(max(document), 0) FROM unwritten", [], |row| row.get(0))?)
+            Ok(connection.query_row("SELECT max(document) FROM unwritten", [], |row| row.get(0))?)
         })
     }
 
@@ -157,7 +150,7 @@ mod tests {
         ledger.finish_writes(&[id("a")]).unwrap();
 
         assert_eq!(ledger.write(&[write("a", vec![held("one", 1), held("two", 2)])]).unwrap().outstanding, []);
-        assert!(!ledger.any_unwritten().unwrap(), "nothing changed");
+        assert_eq!(ledger.last_unwritten().unwrap(), None, "nothing changed");
 
         let mut priced = write("a", vec![held("one", 1), held("two", 2)]);
         priced.metadata = Some(r#"{"price":1}"#.to_owned());

@@ -224,11 +224,11 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
             }),
         });
     }
-    if patiently(&resources.ledger, Ledger::any_unwritten).await {
+    if let Some(end) = patiently(&resources.ledger, Ledger::last_unwritten).await {
         let ledger = resources.ledger.clone();
         sources.push(NamedSource {
             name: rewrite::NAME.into(),
-            make: Arc::new(move || Box::new(RewriteSource::new(ledger.clone()))),
+            make: Arc::new(move || Box::new(RewriteSource::new(ledger.clone(), end))),
         });
     }
     Ok(sources)

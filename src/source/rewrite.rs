@@ -1,8 +1,8 @@
 //! Every document that the index in another system may lack, once: an internal source named [`NAME`].
 //!
 //! They are there after a crash in the middle of a write, and when the collection was dropped or is another one. Each is planned and
-//! written again from what the ledger holds; nothing is embedded for it. Documents that are new since it was opened are none of them: they
-//! are being written, and noted until that is done.
+//! written again from what the ledger holds; nothing is embedded for it. Documents that are new since the pipeline began are none of them:
+//! they are being written, and noted until that is done.
 
 use std::sync::Arc;
 
@@ -21,28 +21,19 @@ pub struct RewriteSource {
     ledger: Arc<Ledger>,
     partition: Arc<Partition>,
     last: i64,
-    /// The number of the last one.
     end: i64,
     given: u64,
 }
 
 impl RewriteSource {
-    /// Gives every document that is noted in this ledger.
-    pub fn new(ledger: Arc<Ledger>) -> Self {
+    /// Gives every document that is noted in this ledger, up to the one with this number: see [`Ledger::last_unwritten`].
+    pub fn new(ledger: Arc<Ledger>, end: i64) -> Self {
         let partition = Arc::new(Partition { name: NAME.to_owned(), detail: String::new() });
-        Self { ledger, partition, last: 0, end: 0, given: 0 }
+        Self { ledger, partition, last: 0, end, given: 0 }
     }
 }
 
 impl Source for RewriteSource {
-    fn open(&mut self, _: Vec<Position>) -> BoxFuture<'_, Result<(), SourceError>> {
-        async {
-            self.end = blocking(&self.ledger, Ledger::last_unwritten).await?;
-            Ok(())
-        }
-        .boxed()
-    }
-
     fn read(&mut self, room: Room) -> BoxFuture<'_, Result<Read, SourceError>> {
         async move {
             let after = self.last;
@@ -69,13 +60,12 @@ mod tests {
     use crate::ledger::{DocumentWrite, LedgerOptions};
 
     #[tokio::test]
-    async fn what_is_noted_after_it_was_opened_is_not_looked_at() {
+    async fn what_is_noted_after_the_end_is_not_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
         let note = |name: &str| drop(ledger.write(&[write(name, vec![here(name)])]).unwrap());
         ["a", "b", "c"].into_iter().for_each(note);
-        let mut source = RewriteSource::new(ledger.clone());
-        source.open(vec![]).await.unwrap();
+        let mut source = RewriteSource::new(ledger.clone(), ledger.last_unwritten().unwrap().unwrap());
         let mut given = 0;
         while let Read::Records(records) = source.read(Room { records: 2, bytes: 1_000 }).await.unwrap() {
             given += records.len();
@@ -93,8 +83,7 @@ mod tests {
             let document = document.to_owned();
             ledger.write(&[DocumentWrite { document, ..write(name, vec![here(name)]) }]).unwrap();
         }
-        let mut source = RewriteSource::new(ledger);
-        source.open(vec![]).await.unwrap();
+        let mut source = RewriteSource::new(ledger, i64::MAX);
         let mut given = Vec::new();
         while let Read::Records(records) = source.read(Room { records: 10, bytes: 9 }).await.unwrap() {
             given.push(records.iter().map(|record| record.weight).collect::<Vec<_>>());

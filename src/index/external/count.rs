@@ -92,7 +92,7 @@ mod tests {
         for own in [Some("first"), None] {
             let stage = Stage::new(own).await;
             stage.prepare(own).await.unwrap();
-            assert!(!stage.ledger.any_unwritten().unwrap());
+            assert_eq!(stage.ledger.last_unwritten().unwrap(), None);
         }
         for (own, other) in [(Some("first"), Some("second")), (Some("first"), None), (None, Some("second"))] {
             let told = Stage::new(own).await.prepare(other).await;
@@ -101,7 +101,7 @@ mod tests {
         let stage = Stage::new(Some("first")).await;
         stage.collection.remove();
         stage.prepare(Some("second")).await.unwrap();
-        assert!(stage.ledger.any_unwritten().unwrap(), "an empty one becomes ours, and is filled");
+        assert!(stage.ledger.last_unwritten().unwrap().is_some(), "an empty one becomes ours, and is filled");
     }
 
     #[tokio::test(start_paused = true)]
@@ -118,7 +118,7 @@ mod tests {
                 assert!(matches!(error, IndexError::Unavailable(_)), "{error}");
                 tokio::time::sleep(COUNTED_AFTER).await;
             }
-            assert_eq!(stage.ledger.any_unwritten().unwrap(), filled_anew, "{counts:?}");
+            assert_eq!(stage.ledger.last_unwritten().unwrap().is_some(), filled_anew, "{counts:?}");
             assert!(stage.collection.counts.lock().is_empty(), "{counts:?}");
         }
     }

@@ -44,7 +44,7 @@ impl Shop {
         let held: BTreeMap<_, _> =
             points.into_iter().map(|point| (point.id, (point.metadata.to_string(), point.vector))).collect();
         assert_eq!(held, expected);
-        assert!(!pipeline.resources.ledger.any_unwritten().unwrap());
+        assert_eq!(pipeline.resources.ledger.last_unwritten().unwrap(), None);
         assert_eq!(pipeline.resources.ledger.dead_letter_count().unwrap(), 0);
     }
 }
@@ -53,8 +53,8 @@ fn sources(pipeline: &Pipeline, scripts: &[&Script]) -> Vec<NamedSource> {
     let mut sources: Vec<NamedSource> =
         scripts.iter().map(|script| NamedSource { name: "script".into(), make: script.make() }).collect();
     let ledger = pipeline.resources.ledger.clone();
-    if ledger.any_unwritten().unwrap() {
-        let make = move || -> Box<dyn crate::source::Source> { Box::new(RewriteSource::new(ledger.clone())) };
+    if let Some(end) = ledger.last_unwritten().unwrap() {
+        let make = move || -> Box<dyn crate::source::Source> { Box::new(RewriteSource::new(ledger.clone(), end)) };
         sources.push(NamedSource { name: rewrite::NAME.into(), make: Arc::new(make) });
     }
     sources
@@ -244,7 +244,7 @@ fn a_collection_that_was_emptied_and_written_to_since_is_filled_at_the_next_star
             pipeline.run(&[&script(&events[events.len() - 1..], 1)]).await;
             let held = shop.collection.points().len();
             pipeline.resources.index.prepare().await.unwrap();
-            let is_due = pipeline.resources.ledger.any_unwritten().unwrap();
+            let is_due = pipeline.resources.ledger.last_unwritten().unwrap().is_some();
             assert_eq!(is_due, held < 15, "{held} points are left");
             pipeline.finish(pipeline.start_reading(WINDOW, sources(&pipeline, &[]))).await;
             assert_eq!(shop.collection.points().len(), if is_due { events.len() } else { held });

@@ -122,7 +122,7 @@ impl Shop {
             }
         });
         assert_eq!(self.write(writes.collect()).await.unwrap(), []);
-        assert!(!self.ledger.any_unwritten().unwrap());
+        assert_eq!(self.ledger.last_unwritten().unwrap(), None);
     }
 
     /// The `k` documents nearest to a vector.
