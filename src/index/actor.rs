@@ -30,28 +30,28 @@ pub struct IndexWriter {
     health: Arc<Health>,
     underway: Arc<Underway>,
     give_up: GiveUp,
-    /// Keeps paid vectors while the index refuses writes; absent where the ledger takes them with the write, or forgets them without one.
+    /// Keeps paid vectors while the index fails; absent where the ledger takes them with the write, or forgets them without one.
     keeper: Option<Arc<Ledger>>,
     waiting: Vec<Work>,
     credits: Vec<Credit>,
     writing: bool,
-    /// Whether the write that is under way was refused for now.
-    refused: bool,
+    /// Whether the write that is under way failed, and is tried again.
+    failing: bool,
 }
 
-/// The index refuses a write for now.
+/// The write that is under way failed for the first time.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Refused;
+struct Failing;
 
 impl IndexWriter {
     /// At the end of the pipeline. When the index has nothing any more, it `gives up`, so that every document is planned again.
     pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>, underway: Arc<Underway>, give_up: GiveUp) -> Self {
         let (waiting, credits) = (Vec::new(), Vec::new());
-        Self { index, health, underway, give_up, keeper: None, waiting, credits, writing: false, refused: false }
+        Self { index, health, underway, give_up, keeper: None, waiting, credits, writing: false, failing: false }
     }
 
-    /// Has the vectors of what waits kept in this ledger while the index refuses writes: an outage may last longer than the process, and
+    /// Has the vectors of what waits kept in this ledger while the index fails: an outage may last longer than the process, and
     /// they are paid for.
     pub fn keeping_in(self, ledger: Arc<Ledger>) -> Self {
         Self { keeper: Some(ledger), ..self }
@@ -70,8 +70,8 @@ impl IndexWriter {
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
             let writes: Arc<[DocumentWrite]> = writes.into();
             // Bounded: one message a write.
-            let refused = || address.do_send(Refused);
-            match write_patiently(&*index, &health, &underway, &writes, refused).await {
+            let on_failure = || address.do_send(Failing);
+            match write_patiently(&*index, &health, &underway, &writes, on_failure).await {
                 Ok(refused) => {
                     fault_point!("index written");
                     // Thousands of documents take milliseconds, in which no other actor could do anything. The next write does not wait.
@@ -94,7 +94,7 @@ impl IndexWriter {
         // A task of its own: a panic loses what this write holds, and not what waits for the next one.
         ctx.spawn(actix::spawn(write).into_actor(self).map(|_, writer, ctx| {
             writer.writing = false;
-            writer.refused = false;
+            writer.failing = false;
             writer.drive(ctx);
         }));
     }
@@ -130,14 +130,14 @@ fn settle(mut settlements: Vec<Settlement>, refused: Vec<RefusedWrite>) {
     settlements.into_iter().for_each(Settlement::settle);
 }
 
-/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. `refused` is told of the first
-/// failure; it must not block.
+/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. `on_failure` is
+/// called at the first failure; it must not block.
 async fn write_patiently(
     index: &dyn VectorIndex,
     health: &Health,
     underway: &Arc<Underway>,
     writes: &Arc<[DocumentWrite]>,
-    refused: impl Fn(),
+    on_failure: impl Fn(),
 ) -> Result<Vec<RefusedWrite>, Undone> {
     let mut failures = 0;
     let done = loop {
@@ -149,7 +149,7 @@ async fn write_patiently(
         };
         failures += 1;
         if failures == 1 {
-            refused();
+            on_failure();
         }
         if error.show_in(health) {
             tracing::error!(%error, "the index cannot be written to; waiting until it can");
@@ -189,7 +189,7 @@ impl Supervised for IndexWriter {
         self.waiting.clear();
         self.credits.clear();
         self.writing = false;
-        self.refused = false;
+        self.failing = false;
     }
 }
 
@@ -200,20 +200,20 @@ impl Handler<Parcel<Works>> for IndexWriter {
         let before = self.waiting.len();
         self.waiting.extend(parcel.body.0);
         self.credits.push(parcel.credit);
-        if self.refused {
+        if self.failing {
             self.keep(before);
         }
         self.drive(ctx);
     }
 }
 
-impl Handler<Refused> for IndexWriter {
+impl Handler<Failing> for IndexWriter {
     type Result = ();
 
-    fn handle(&mut self, _: Refused, _: &mut Context<Self>) {
+    fn handle(&mut self, _: Failing, _: &mut Context<Self>) {
         // Of a write that is over by now, nothing is to be kept for.
-        self.refused = self.writing;
-        if self.refused {
+        self.failing = self.writing;
+        if self.failing {
             self.keep(0);
         }
     }
