@@ -24,8 +24,8 @@ pub mod pgvector;
 pub mod pinecone;
 #[cfg(feature = "qdrant")]
 pub mod qdrant;
-#[cfg(feature = "grpc")]
-pub mod sift;
+#[cfg(any(feature = "milvus", feature = "qdrant"))]
+mod sift;
 pub mod space;
 pub mod target;
 mod typed;

@@ -17,7 +17,7 @@ pub enum LedgerErrorKind {
     Corrupt,
     /// Another process holds the ledger for writing.
     Locked,
-    /// It was written by a newer Vectide or belongs to another pipeline.
+    /// It was written by another Vectide, belongs to another pipeline, or holds an index that would be emptied.
     Schema,
     /// There is no ledger yet.
     Missing,

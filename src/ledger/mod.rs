@@ -28,6 +28,7 @@ mod slots;
 mod taken;
 #[cfg(test)]
 pub(crate) mod testing;
+mod totals;
 pub mod unwritten;
 mod vector_file;
 mod vector_keeper;
@@ -42,7 +43,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::SetOnce;
 
 pub use clock::{now_ms, now_nanos};
-pub use counts::{Counts, Totals};
+pub use counts::Counts;
 pub use dead_letters::{DeadLetter, Letter, Moot};
 pub use documents::{HeldChunk, HeldDocument, HeldPoints};
 pub use error::{LedgerError, LedgerErrorKind};
@@ -50,6 +51,7 @@ pub use journal::JournalEntry;
 pub use open::LedgerOptions;
 pub use points::{PointKey, PointOwner};
 pub use taken::TakenRecord;
+pub use totals::Totals;
 pub use write::{ChunkWrite, DocumentWrite, Outstanding, VectorSource, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};

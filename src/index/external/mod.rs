@@ -132,7 +132,7 @@ impl ExternalIndex {
         if ours {
             self.counted(&found, written)?;
         }
-        // Else somebody emptied it, and it was written to since.
+        // One that lacks most was emptied by somebody, and written to since.
         let is_whole = matches!(found, Established::Uncounted { .. }) || has_most(points, written);
         if points > 0 && ours && is_whole {
             return Ok(());
