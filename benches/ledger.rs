@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::{DocumentId, Version};
-use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
+use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, Points, VectorSource};
 
 const DIMENSIONS: usize = 1536;
 
@@ -31,8 +31,7 @@ fn ledger(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ledger");
     for batch in [100, 1000] {
         let folder = tempfile::tempdir().expect("a folder for the bench");
-        let options =
-            LedgerOptions { pipeline: "bench".to_owned(), persist_vectors: true, store_points: true, external: false };
+        let options = LedgerOptions { pipeline: "bench".to_owned(), persist_vectors: true, points: Points::Here };
         let ledger = Ledger::open(folder.path(), options).expect("a new ledger");
         group.throughput(Throughput::Elements(batch as u64));
         let mut next = batch;

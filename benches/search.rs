@@ -14,7 +14,7 @@ use vectide::document::fingerprint::Fingerprinter;
 use vectide::document::{DocumentId, Vector, Version};
 use vectide::index::distance::Scorer;
 use vectide::index::{EmbeddedIndex, Filter, Query, VectorIndex};
-use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, VectorSource};
+use vectide::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerOptions, Moot, Points, VectorSource};
 use vectide::settings::index::Metric;
 
 const CENTRES: usize = 500;
@@ -143,7 +143,7 @@ async fn ask(
 }
 
 fn options() -> LedgerOptions {
-    LedgerOptions { pipeline: "bench".to_owned(), persist_vectors: true, store_points: true, external: false }
+    LedgerOptions { pipeline: "bench".to_owned(), persist_vectors: true, points: Points::Here }
 }
 
 fn open(folder: &Path, dimensions: usize) -> EmbeddedIndex {

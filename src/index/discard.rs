@@ -49,14 +49,14 @@ impl VectorIndex for DiscardIndex {
 #[cfg(test)]
 mod tests {
     use crate::document::{Document, DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, LedgerOptions, Moot, VectorSource, testing};
+    use crate::ledger::{ChunkWrite, LedgerOptions, Moot, Points, VectorSource, testing};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn documents_are_kept_and_nothing_can_be_searched() {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions { persist_vectors: false, store_points: false, ..testing::options() };
+        let options = LedgerOptions { persist_vectors: false, points: Points::Nowhere, ..testing::options() };
         let ledger = Arc::new(testing::open_with(&folder, options));
         let index = DiscardIndex::new(Arc::clone(&ledger));
         let vector = Arc::from([1.0_f32, 2.0]);

@@ -81,7 +81,7 @@ pub fn claim(ledger: &Ledger, space: &Space) -> Result<(), SpaceError> {
 mod tests {
     use super::*;
     use crate::document::{DocumentId, Fingerprint, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, Moot, VectorSource, testing};
+    use crate::ledger::{ChunkWrite, DocumentWrite, Moot, Points, VectorSource, testing};
 
     fn space(model: &str) -> Space {
         Space { model: model.into(), revision: String::new(), dimensions: 2 }
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn vectors_that_no_index_uses_are_not_lost_for_a_slip() {
         let folder = tempfile::tempdir().unwrap();
-        let options = || LedgerOptions { store_points: false, ..testing::options() };
+        let options = || LedgerOptions { points: Points::Nowhere, ..testing::options() };
         let ledger = open(folder.path(), options(), &space("a")).unwrap();
         claim(&ledger, &space("a")).unwrap();
         ledger.keep_vectors(&[(Fingerprint::from_bytes([1; 32]), [1.0, 2.0].into())]).unwrap();

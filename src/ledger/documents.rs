@@ -183,8 +183,8 @@ mod tests {
     use super::*;
     use crate::document::{Change, Operation, Version};
     use crate::ledger::DocumentWrite;
-    use crate::ledger::LedgerOptions;
     use crate::ledger::testing::{DIMENSIONS, here, open, open_with, options, write};
+    use crate::ledger::{LedgerOptions, Points};
 
     fn document(version: i128) -> Document {
         let fields = json!({"title": "Boot", "note": "\u{0}☂"}).as_object().unwrap().clone();
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn what_is_not_in_the_index_or_not_in_the_other_system_is_told_with_what_was_said_of_it() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = open_with(&folder, LedgerOptions { external: true, ..options() });
+        let ledger = open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() });
         let state = document(1);
         let stored = |id| DocumentWrite { document: state.to_json(), ..write(id, vec![here("one")]) };
         ledger.write(&[stored("unwritten"), DocumentWrite { metadata: None, ..stored("rejected") }]).unwrap();

@@ -48,7 +48,7 @@ pub use dead_letters::{DeadLetter, Letter, Moot};
 pub use documents::{HeldChunk, HeldDocument, HeldPoints};
 pub use error::{LedgerError, LedgerErrorKind};
 pub use journal::JournalEntry;
-pub use open::LedgerOptions;
+pub use open::{LedgerOptions, Points};
 pub use points::{PointKey, PointOwner};
 pub use taken::TakenRecord;
 pub use totals::Totals;

@@ -27,16 +27,34 @@ pub struct LedgerOptions {
     pub pipeline: String,
     /// Whether vectors are kept that no point refers to.
     pub persist_vectors: bool,
-    /// Whether points are kept: what an index searches is made from them.
-    pub store_points: bool,
-    /// Whether another system holds the points as well: see [`super::unwritten`].
-    pub external: bool,
+    /// Where points are kept: what an index searches is made from them.
+    pub points: Points,
+}
+
+/// Where the points of a pipeline are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Points {
+    /// Nothing is searched.
+    Nowhere,
+    /// In the ledger.
+    Here,
+    /// In the ledger, and by another system as well: see [`super::unwritten`].
+    Elsewhere,
 }
 
 impl LedgerOptions {
+    pub(super) fn keeps_points(&self) -> bool {
+        self.points != Points::Nowhere
+    }
+
+    /// Whether another system holds the points as well.
+    pub(super) fn is_external(&self) -> bool {
+        self.points == Points::Elsewhere
+    }
+
     /// Whether vectors are kept at all.
     pub(super) fn keeps_vectors(&self) -> bool {
-        self.store_points || self.persist_vectors
+        self.keeps_points() || self.persist_vectors
     }
 }
 
@@ -69,7 +87,7 @@ impl Ledger {
     /// Opens the ledger of this folder for writing, and makes both when they do not exist. One process at a time can; another is
     /// told who has it.
     ///
-    /// A ledger of an index is not opened without [`LedgerOptions::store_points`]. One that was written without gets its points when every
+    /// A ledger of an index is not opened without [points](LedgerOptions::points). One that was written without gets its points when every
     /// document is planned again.
     pub fn open(folder: &Path, options: LedgerOptions) -> Result<Self, LedgerError> {
         create_durably(folder).map_err(|error| LedgerError::from_io("create the folder", folder, &error))?;
@@ -178,14 +196,14 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     }
     check_schema(&transaction)?;
     check_options(&transaction, options)?;
-    if options.store_points && !recorded_options(&transaction)?.store_points {
+    if options.keeps_points() && !recorded_options(&transaction)?.keeps_points() {
         points::forget_index(&transaction)?;
     }
-    if !options.external {
+    if !options.is_external() {
         unwritten::forget_collection(&transaction)?;
     }
     set_setting(&transaction, STORES, &stores(options))?;
-    if options.store_points && !options.persist_vectors {
+    if options.keeps_points() && !options.persist_vectors {
         vectors::keep_only_used(&transaction)?;
         // While not every document was planned with what is configured, those that are not used yet may be.
         if setting(&transaction, PLAN)?.is_some() {
@@ -216,7 +234,7 @@ fn check_pipeline(connection: &Connection, pipeline: &str) -> Result<(), Trouble
 
 fn check_options(connection: &Connection, options: &LedgerOptions) -> Result<(), Trouble> {
     check_pipeline(connection, &options.pipeline)?;
-    if options.store_points || !recorded_options(connection)?.store_points {
+    if options.keeps_points() || !recorded_options(connection)?.keeps_points() {
         return Ok(());
     }
     let indexed: u64 =
@@ -234,20 +252,26 @@ fn check_options(connection: &Connection, options: &LedgerOptions) -> Result<(),
 const STORES: &str = "ledger.stores";
 
 fn stores(options: &LedgerOptions) -> String {
-    let named =
-        [(options.persist_vectors, "unused-vectors"), (options.store_points, "points"), (options.external, "external")];
+    let named = [
+        (options.persist_vectors, "unused-vectors"),
+        (options.keeps_points(), "points"),
+        (options.is_external(), "external"),
+    ];
     named.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
 }
 
 fn recorded_options(connection: &Connection) -> Result<LedgerOptions, Trouble> {
     let stores = setting(connection, STORES)?.unwrap_or_default();
     let has = |name| stores.split(' ').any(|stored| stored == name);
-    Ok(LedgerOptions {
-        pipeline: setting(connection, PIPELINE)?.unwrap_or_default(),
-        persist_vectors: has("unused-vectors"),
-        store_points: has("points"),
-        external: has("external"),
-    })
+    let points = if has("external") {
+        Points::Elsewhere
+    } else if has("points") {
+        Points::Here
+    } else {
+        Points::Nowhere
+    };
+    let pipeline = setting(connection, PIPELINE)?.unwrap_or_default();
+    Ok(LedgerOptions { pipeline, persist_vectors: has("unused-vectors"), points })
 }
 
 fn check_schema(connection: &Connection) -> Result<(), Trouble> {
@@ -464,7 +488,7 @@ mod tests {
     #[test]
     fn a_ledger_of_an_index_is_not_opened_without_points() {
         let (folder, ledger) = open();
-        let discard = LedgerOptions { store_points: false, ..options() };
+        let discard = LedgerOptions { points: Points::Nowhere, ..options() };
         assert_eq!(ledger.check_options(&discard), Ok(()), "nothing is in it");
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
         let looked = ledger.check_options(&discard).unwrap_err();
@@ -480,7 +504,7 @@ mod tests {
     #[test]
     fn an_index_after_none_starts_empty() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = open_with(&folder, LedgerOptions { store_points: false, ..options() });
+        let ledger = open_with(&folder, LedgerOptions { points: Points::Nowhere, ..options() });
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
         ledger.set_setting(PLAN, "planned").unwrap();
         drop(ledger);
@@ -502,7 +526,7 @@ mod tests {
     fn an_index_after_none_finds_its_vectors_though_unused_ones_are_kept_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let only_used = || LedgerOptions { persist_vectors: false, ..options() };
-        let discard = LedgerOptions { store_points: false, ..options() };
+        let discard = LedgerOptions { points: Points::Nowhere, ..options() };
         let held = |ledger: &Ledger| ledger.vectors(&["one", "two"].map(fingerprint)).unwrap();
         let held = |ledger: &Ledger| held(ledger).iter().map(Option::is_some).collect::<Vec<_>>();
         open_with(&folder, discard).write(&[write("a", vec![here("one")]), write("b", vec![here("two")])]).unwrap();

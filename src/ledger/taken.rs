@@ -51,7 +51,7 @@ impl Ledger {
     /// For each record, by the document that it seems to be about: what it did, if it made the document what it is, and the document is in
     /// the index and not [unwritten](super::HeldDocument::unwritten). `None`, asked or answered, says nothing.
     pub fn taken(&self, records: &[Option<(String, RecordDigest)>]) -> Result<Vec<Option<Operation>>, LedgerError> {
-        let written = if self.options.external {
+        let written = if self.options.is_external() {
             "SELECT record FROM documents
              WHERE name = ?1 AND NOT EXISTS (SELECT 1 FROM unwritten WHERE document = documents.id)"
         } else {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::document::DocumentId;
     use crate::ledger::testing::{here, open, open_with, options, write};
-    use crate::ledger::{DocumentWrite, LedgerOptions};
+    use crate::ledger::{DocumentWrite, LedgerOptions, Points};
 
     fn digest(number: u8) -> RecordDigest {
         RecordDigest::from_bytes([number; RecordDigest::BYTES])
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_record_is_not_known_when_its_document_is_not_in_the_index_or_not_in_the_other_system() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = open_with(&folder, LedgerOptions { external: true, ..options() });
+        let ledger = open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() });
         let of = |id, chunks| DocumentWrite { record: taken(1, Operation::Upsert), ..write(id, chunks) };
         ledger.write(&[of("unwritten", vec![here("one")]), of("rejected", vec![])]).unwrap();
         let asked = [said("unwritten", 1), said("rejected", 1)];

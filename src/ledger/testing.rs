@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Fingerprint, Vector, Version};
 
-use super::{ChunkWrite, DocumentWrite, Ledger, LedgerError, LedgerOptions, Moot, VectorSource};
+use super::{ChunkWrite, DocumentWrite, Ledger, LedgerError, LedgerOptions, Moot, Points, VectorSource};
 
 pub(crate) fn options() -> LedgerOptions {
-    LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, store_points: true, external: false }
+    LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, points: Points::Here }
 }
 
 /// A new ledger; the folder goes when it is dropped.

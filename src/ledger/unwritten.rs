@@ -19,9 +19,9 @@ const COLLECTION: &str = "index.collection";
 const MARK: &str = "index.collection.mark";
 
 impl Ledger {
-    /// Whether it notes what another system lacks: [`LedgerOptions::external`](super::LedgerOptions::external).
+    /// Whether it notes what another system lacks: [`Points::Elsewhere`](super::Points::Elsewhere).
     pub fn notes_unwritten(&self) -> bool {
-        self.options.external
+        self.options.is_external()
     }
 
     /// The documents that the other system may lack, with a number above `after`, at most `max`; ascending by number, which means
@@ -112,10 +112,10 @@ pub(super) fn forget_collection(connection: &Connection) -> rusqlite::Result<()>
 mod tests {
     use super::*;
     use crate::ledger::testing::{fingerprint, here, open_with, options, write};
-    use crate::ledger::{ChunkWrite, LedgerOptions, Outstanding, VectorSource};
+    use crate::ledger::{ChunkWrite, LedgerOptions, Outstanding, Points, VectorSource};
 
     fn external() -> LedgerOptions {
-        LedgerOptions { external: true, ..options() }
+        LedgerOptions { points: Points::Elsewhere, ..options() }
     }
 
     fn names(ledger: &Ledger) -> Vec<String> {

@@ -62,7 +62,7 @@ impl Ledger {
 
     /// The vectors of chunks that documents hold, in their order; `None` for one that is not kept, or no longer held.
     pub fn vectors_of_chunks(&self, chunks: &[&HeldChunk]) -> Result<Vec<Option<Vector>>, LedgerError> {
-        if self.options.store_points {
+        if self.options.keeps_points() {
             // A point says where its vector is.
             return self.vectors_of(&chunks.iter().map(|chunk| chunk.key).collect::<Vec<_>>());
         }
@@ -227,7 +227,7 @@ mod tests {
     use crate::ledger::settings::PLAN;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
     use crate::ledger::vector_file::FILE;
-    use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, VectorSource, Written};
+    use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, Points, VectorSource, Written};
     use crate::same_file::FileId;
 
     const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn without_vectors_the_chunks_are_known_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let discard = LedgerOptions { persist_vectors: false, store_points: false, ..options() };
+        let discard = LedgerOptions { persist_vectors: false, points: Points::Nowhere, ..options() };
         let ledger = open_with(&folder, discard);
         let written = ledger.write(&[write("a", vec![here("one")])]).unwrap();
         assert_eq!(written.added, [(1, 0, 0)]);

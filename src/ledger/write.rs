@@ -69,7 +69,7 @@ pub struct Written {
     pub added: Vec<(PointKey, usize, usize)>,
     /// Points that are gone.
     pub removed: Vec<PointKey>,
-    /// With [`LedgerOptions::external`]: what the other system lacks now. Noted until [`Ledger::finish_writes`].
+    /// With [`Points::Elsewhere`](super::Points::Elsewhere): what the other system lacks now. Noted until [`Ledger::finish_writes`].
     pub outstanding: Vec<Outstanding>,
 }
 
@@ -164,7 +164,7 @@ impl<'t> Writing<'t> {
     ) -> Result<Self, Trouble> {
         let next_point: i64 =
             transaction.prepare_cached("SELECT next_point FROM counts")?.query_row([], |row| row.get(0))?;
-        let outstanding = if options.external {
+        let outstanding = if options.is_external() {
             "metadata IS ?2, (SELECT points FROM unwritten WHERE document = documents.id)"
         } else {
             "?2 IS NULL, NULL"
@@ -238,10 +238,10 @@ impl<'t> Writing<'t> {
                 }
             }
         }
-        if self.options.store_points {
+        if self.options.keeps_points() {
             self.remove_points(&gone)?;
         }
-        if self.options.external {
+        if self.options.is_external() {
             self.note_outstanding(index, row, before.as_ref(), &chunks)?;
         }
         self.written.removed.extend(gone);
@@ -279,7 +279,7 @@ impl<'t> Writing<'t> {
     }
 
     fn before(&mut self, write: &DocumentWrite) -> Result<Option<Before>, Trouble> {
-        let metadata = write.metadata.as_deref().filter(|_| self.options.external);
+        let metadata = write.metadata.as_deref().filter(|_| self.options.is_external());
         let before = self.select_document.query_row(params![write.id.as_str(), metadata], |row| {
             Ok(Before {
                 row: row.get(0)?,
@@ -346,14 +346,14 @@ impl<'t> Writing<'t> {
             }
             let (key, place) = (chunk.key.cast_signed(), number as i64);
             match &wanted.vector {
-                VectorSource::Held(_) if self.options.store_points => {
+                VectorSource::Held(_) if self.options.keeps_points() => {
                     self.move_point.execute(params![key, place])?;
                 }
                 VectorSource::Held(_) => {}
                 VectorSource::Here(vector) => {
                     if self.options.keeps_vectors() {
                         let vector = self.vectors.keep(&chunk.fingerprint, vector)?;
-                        if self.options.store_points {
+                        if self.options.keeps_points() {
                             self.insert_point.execute(params![key, row, place, vector.cast_signed()])?;
                         }
                     }
@@ -395,6 +395,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::ledger::Points;
     use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
 
     fn held(text: &str, key: PointKey) -> ChunkWrite {
@@ -471,7 +472,8 @@ mod tests {
             ("deleted, made again and deleted", &[deleted, whole, deleted]),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let ledger = open_with(&folder, LedgerOptions { persist_vectors: false, external: true, ..options() });
+            let ledger =
+                open_with(&folder, LedgerOptions { persist_vectors: false, points: Points::Elsewhere, ..options() });
             let become_of = |day: usize, (bytes, texts): State| {
                 // Not in the order in which they came.
                 let ids = (0..A_DAY).map(|number| format!("{day}-{}", number * 7 % A_DAY));

@@ -16,7 +16,7 @@ use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
 use crate::index::space::{self, SpaceError};
 use crate::index::{IndexError, VectorIndex};
-use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions};
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Points};
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::Surroundings;
@@ -103,13 +103,12 @@ impl From<LedgerError> for StartError {
 
 /// What the ledger must keep for an index.
 pub fn ledger_options(settings: &Settings) -> LedgerOptions {
-    let discards = matches!(settings.index, IndexSettings::Discard(_));
-    LedgerOptions {
-        pipeline: settings.pipeline.clone(),
-        persist_vectors: settings.dedup.persist,
-        store_points: !discards,
-        external: settings.index.external().is_some(),
-    }
+    let points = match settings.index {
+        IndexSettings::Discard(_) => Points::Nowhere,
+        _ if settings.index.external().is_some() => Points::Elsewhere,
+        _ => Points::Here,
+    };
+    LedgerOptions { pipeline: settings.pipeline.clone(), persist_vectors: settings.dedup.persist, points }
 }
 
 impl Resources {

@@ -57,12 +57,12 @@ impl Source for RewriteSource {
 mod tests {
     use super::*;
     use crate::ledger::testing::{here, open_with, options, write};
-    use crate::ledger::{DocumentWrite, LedgerOptions};
+    use crate::ledger::{DocumentWrite, LedgerOptions, Points};
 
     #[tokio::test]
     async fn what_is_noted_after_the_end_is_not_looked_at() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+        let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
         let note = |name: &str| drop(ledger.write(&[write(name, vec![here(name)])]).unwrap());
         ["a", "b", "c"].into_iter().for_each(note);
         let mut source = RewriteSource::new(ledger.clone(), ledger.last_unwritten().unwrap().unwrap());
@@ -78,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn gives_no_more_than_there_is_room_for_and_each_weighs_what_is_held_of_it() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+        let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
         for (name, document) in [("a", "☂☂"), ("b", "1234567"), ("c", "12")] {
             let document = document.to_owned();
             ledger.write(&[DocumentWrite { document, ..write(name, vec![here(name)]) }]).unwrap();

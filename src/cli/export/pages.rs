@@ -83,12 +83,12 @@ pub(super) mod tests {
 
     use super::*;
     use crate::document::{Change, Document, Fingerprint, Operation, Version};
-    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, VectorSource, testing};
+    use crate::ledger::{ChunkWrite, DocumentWrite, LedgerOptions, Moot, Points, VectorSource, testing};
 
     /// A ledger with as many documents as pages and a half take, among them one that was deleted and one that waits for its text.
-    pub fn filled(store_points: bool) -> (tempfile::TempDir, Ledger) {
+    pub fn filled(points: Points) -> (tempfile::TempDir, Ledger) {
         let folder = tempfile::tempdir().unwrap();
-        let options = LedgerOptions { persist_vectors: false, store_points, ..testing::options() };
+        let options = LedgerOptions { persist_vectors: false, points, ..testing::options() };
         let ledger = testing::open_with(&folder, options);
         let writes: Vec<DocumentWrite> = (0..PAGE * 3 / 2)
             .map(|number| {
@@ -123,7 +123,7 @@ pub(super) mod tests {
 
     #[test]
     fn every_document_that_has_fields_comes_once_and_in_order() {
-        let (_folder, ledger) = filled(true);
+        let (_folder, ledger) = filled(Points::Here);
         let pages: Vec<_> = Pages::new(&ledger, true, VersionUnit::Auto).map(Result::unwrap).collect();
         assert_eq!(pages.len(), 2);
         let documents: Vec<_> = pages.into_iter().flatten().collect();
@@ -147,7 +147,7 @@ pub(super) mod tests {
 
     #[test]
     fn vectors_that_are_not_kept_are_not_left_out_in_silence() {
-        let (_folder, ledger) = filled(false);
+        let (_folder, ledger) = filled(Points::Nowhere);
         let mut pages = Pages::new(&ledger, true, VersionUnit::Auto);
         let error = pages.next().unwrap().unwrap_err().to_string();
         assert!(error.contains("dedup.persist"), "{error}");

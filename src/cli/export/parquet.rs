@@ -91,11 +91,12 @@ mod tests {
 
     use super::super::pages::tests::filled;
     use super::*;
+    use crate::ledger::Points;
     use crate::settings::document::VersionUnit;
 
     #[test]
     fn a_file_holds_what_the_lines_hold() {
-        let (_folder, ledger) = filled(true);
+        let (_folder, ledger) = filled(Points::Here);
         let mut file = Vec::new();
         write(Pages::new(&ledger, true, VersionUnit::Milliseconds), &mut file).unwrap();
         let mut lines = Vec::new();

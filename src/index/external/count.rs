@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use crate::index::{Collection, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
-    use crate::ledger::{Ledger, LedgerOptions};
+    use crate::ledger::{Ledger, LedgerOptions, Points};
     use crate::testkit::fakes::{FakeCollection, write_all};
 
     struct Stage {
@@ -58,7 +58,7 @@ mod tests {
         /// A ledger that wrote a document to a collection with this mark.
         async fn new(mark: Option<&'static str>) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
             let stage = Self { ledger, collection: Arc::default(), _folder: folder };
             let index = stage.index(mark);
             index.prepare().await.unwrap();
@@ -83,7 +83,7 @@ mod tests {
         let ledger = Arc::new(open_with(&folder, options()));
         let stage = Stage { ledger, collection: Arc::default(), _folder: folder };
         let told = stage.prepare(None).await;
-        assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("LedgerOptions::external")), "{told:?}");
+        assert!(matches!(&told, Err(IndexError::Unfit(text)) if text.contains("Points::Elsewhere")), "{told:?}");
         assert_eq!(stage.collection.look().await, Ok(None));
     }
 

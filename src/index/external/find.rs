@@ -86,7 +86,7 @@ mod tests {
     use crate::index::external::PointIds;
     use crate::index::{Collection, ExternalIndex, Filter, Hit, IndexError, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
-    use crate::ledger::{DocumentWrite, LedgerOptions, VectorSource};
+    use crate::ledger::{DocumentWrite, LedgerOptions, Points, VectorSource};
     use crate::settings::index::Metric;
     use crate::testkit::fakes::{FakeCollection, Fault, write_all};
 
@@ -99,7 +99,7 @@ mod tests {
     impl Stage {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
             let collection = Arc::new(FakeCollection::default());
             let index = ExternalIndex::new(ledger, collection.clone(), "test", DIMENSIONS, false);
             index.prepare().await.unwrap();

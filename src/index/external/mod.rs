@@ -90,7 +90,7 @@ impl PointIds {
 impl ExternalIndex {
     /// What this ledger holds, in this collection. Vectors have `dimensions` numbers. With `adopt` it may be a collection that has
     /// points already, which are kept unless they are of the same pipeline. The ledger must be
-    /// [`external`](crate::ledger::LedgerOptions::external). Asks nobody: see [`VectorIndex::prepare`].
+    /// opened with [`Points::Elsewhere`](crate::ledger::Points::Elsewhere). Asks nobody: see [`VectorIndex::prepare`].
     pub fn new(
         ledger: Arc<Ledger>,
         collection: Arc<dyn Collection>,
@@ -218,7 +218,7 @@ pub fn foreign(place: &str, found: Established, folder: &Path) -> String {
 /// Why nothing would ever come to a collection: the ledger says of every write that nothing is lacking.
 fn unnoted(place: &str) -> String {
     format!(
-        "the ledger does not note what {place} lacks: open it with `LedgerOptions::external`, as `Resources` do when `index.type` names \
+        "the ledger does not note what {place} lacks: open it with `Points::Elsewhere`, as `Resources` do when `index.type` names \
          an index in another system"
     )
 }

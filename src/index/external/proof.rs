@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::index::{IndexError, RefusedWrite, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
-    use crate::ledger::{DocumentWrite, LedgerOptions};
+    use crate::ledger::{DocumentWrite, LedgerOptions, Points};
     use crate::testkit::fakes::{FakeCollection, write_all};
 
     struct Stage {
@@ -91,7 +91,7 @@ mod tests {
         /// With documents `a` and `b` of two chunks each, written before the rule holds.
         async fn new(names_them: bool, rule: fn(&Point) -> bool) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
             let mut collection = FakeCollection::default();
             (collection.names_refused, collection.bulk.points) = (names_them, 8);
             let collection = Arc::new(collection);

@@ -196,7 +196,7 @@ mod tests {
     use crate::index::collection::{Bulk, Collection};
     use crate::index::{Progress, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
-    use crate::ledger::{ChunkWrite, LedgerOptions};
+    use crate::ledger::{ChunkWrite, LedgerOptions, Points};
     use crate::testkit::fakes::{FakeCollection, Fault, SLOW, write_all};
 
     /// An index of one point a call, two calls at once.
@@ -214,7 +214,7 @@ mod tests {
         /// Of so many points a call.
         async fn of(points: usize) -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let ledger = Arc::new(open_with(&folder, LedgerOptions { external: true, ..options() }));
+            let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
             let mut collection = FakeCollection::default();
             collection.bulk = Bulk { points, concurrency: 2, ..collection.bulk };
             let collection = Arc::new(collection);

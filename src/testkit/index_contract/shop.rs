@@ -16,7 +16,7 @@ use crate::index::collection::Point;
 use crate::index::external::PointIds;
 use crate::index::inspect::Inspect;
 use crate::index::{ExternalIndex, Filter, Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
-use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, VectorSource};
+use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, Points, VectorSource};
 
 /// How long a ledger may stay locked.
 const LOCKED: Duration = Duration::from_secs(60);
@@ -56,8 +56,7 @@ impl Shop {
         let options = LedgerOptions {
             pipeline: PIPELINE.to_owned(),
             persist_vectors: true,
-            store_points: true,
-            external: matches!(place, Place::Collection(_)),
+            points: if matches!(place, Place::Collection(_)) { Points::Elsewhere } else { Points::Here },
         };
         let give_up = Instant::now() + LOCKED;
         let opened = loop {
