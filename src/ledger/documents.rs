@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
-use crate::document::{Document, DocumentId, Fingerprint};
+use crate::document::{Document, DocumentId};
 
+use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::packed::Chunks;
+use super::packed::{Chunks, HeldChunk};
 use super::page::{self, limit};
-use super::{Ledger, PointKey};
 
 /// What the ledger holds of one document.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,15 +31,6 @@ pub struct HeldPoints {
     pub metadata: Option<String>,
     /// As [`HeldDocument::chunks`].
     pub chunks: Vec<HeldChunk>,
-}
-
-/// One chunk that the index holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeldChunk {
-    /// The text that it was made from.
-    pub fingerprint: Fingerprint,
-    /// Its point.
-    pub key: PointKey,
 }
 
 /// The statement for the rows of these documents.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::open::{BUSY, LOG_BOUND};
+use super::connection::{BUSY, LOG_BOUND};
 
 /// Where the log of this database lies.
 pub(super) fn path(database: &Path) -> PathBuf {

@@ -4,82 +4,21 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::SetOnce;
 
 use super::access::Access;
+use super::connection::{APPLICATION, SCHEMA, check_schema, connect_to_read, connect_to_write};
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::lock::FolderLock;
+use super::options::{LedgerOptions, PIPELINE, STORES, check_options, recorded_options, stores};
 use super::readers::Readers;
 use super::settings::{PLAN, set_setting, setting};
 use super::vector_file::VectorFile;
 use super::{Ledger, journal, points, unwritten, vectors};
 use crate::same_file::FileId;
-use crate::telemetry::figures::counted;
-
-/// What a ledger keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerOptions {
-    /// The pipeline's name: a folder belongs to one pipeline.
-    pub pipeline: String,
-    /// Whether vectors are kept that no point refers to.
-    pub persist_vectors: bool,
-    /// Where points are kept: what an index searches is made from them.
-    pub points: Points,
-}
-
-/// Where the points of a pipeline are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Points {
-    /// Nothing is searched.
-    Nowhere,
-    /// In the ledger.
-    Here,
-    /// In the ledger, and by another system as well: see [`super::unwritten`].
-    Elsewhere,
-}
-
-impl LedgerOptions {
-    pub(super) fn keeps_points(&self) -> bool {
-        self.points != Points::Nowhere
-    }
-
-    /// Whether another system holds the points as well.
-    pub(super) fn is_external(&self) -> bool {
-        self.points == Points::Elsewhere
-    }
-
-    /// Whether vectors are kept at all.
-    pub(super) fn keeps_vectors(&self) -> bool {
-        self.keeps_points() || self.persist_vectors
-    }
-}
-
-/// Says that an SQLite file is a ledger of Vectide: "Vctd".
-const APPLICATION: i32 = 0x5663_7464;
-/// The schema that this version writes and reads.
-const SCHEMA: i32 = 6;
-/// Most documents with their texts fit into a page several times. Twice as much was measured with a million documents: the prices of
-/// random ones took a twelfth longer and half again as many bytes written; new documents in the order of their ids 2 % less.
-const PAGE_BYTES: i64 = 4096;
-/// After so many pages the write-ahead log is copied into the database. Pages that were written several times are copied once,
-/// so a longer log is less work in all; it costs disk space and time at the next start after a crash.
-const CHECKPOINT_PAGES: i64 = 8192;
-/// Beyond this many bytes the log is made to start anew.
-pub(super) const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;
-/// How long a call waits for another process before it answers that the ledger is busy.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
-/// The page cache of a connection that reads, in KiB: partitions of a topic come a megabyte at a time, each with documents from the same
-/// pages as the one before.
-const READ_CACHE: i64 = 16 * 1024;
-/// The page cache of the connection that writes, in KiB: what one write changes. Four times as much was measured as no faster, since the
-/// system caches the file as well.
-const CACHE: i64 = 8 * 1024;
-/// More than there are statements.
-const STATEMENTS: usize = 64;
 
 const FILE: &str = "ledger.sqlite";
 
@@ -124,16 +63,6 @@ impl Ledger {
         };
         let (options, writer) = open().map_err(|trouble| trouble.explain("open the ledger", &file))?;
         Self::assemble(folder, options, Access::edit(writer, &file), Readers::new(&file))
-    }
-
-    /// Refuses a ledger of another pipeline, as [`Ledger::open`] does.
-    pub fn check_pipeline(&self, pipeline: &str) -> Result<(), LedgerError> {
-        self.read("open the ledger", |connection| check_pipeline(connection, pipeline))
-    }
-
-    /// Refuses what [`Ledger::open`] would refuse to write to with these options.
-    pub fn check_options(&self, options: &LedgerOptions) -> Result<(), LedgerError> {
-        self.read("open the ledger", |connection| check_options(connection, options))
     }
 
     fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
@@ -218,119 +147,14 @@ fn prepare(file: &Path, options: &LedgerOptions) -> Result<Connection, Trouble> 
     Ok(connection)
 }
 
-const PIPELINE: &str = "ledger.pipeline";
-
-fn check_pipeline(connection: &Connection, pipeline: &str) -> Result<(), Trouble> {
-    let held = setting(connection, PIPELINE)?.unwrap_or_default();
-    if held == pipeline {
-        return Ok(());
-    }
-    let message = format!(
-        "it belongs to the pipeline `{held}`, and this one is `{pipeline}`: set `state.path` to another folder, or name the pipeline as \
-         before"
-    );
-    Err(Trouble::Known(LedgerErrorKind::Schema, message))
-}
-
-fn check_options(connection: &Connection, options: &LedgerOptions) -> Result<(), Trouble> {
-    check_pipeline(connection, &options.pipeline)?;
-    if options.keeps_points() || !recorded_options(connection)?.keeps_points() {
-        return Ok(());
-    }
-    let indexed: u64 =
-        connection.query_row("SELECT indexed FROM counts", [], |row| row.get(0).map(i64::cast_unsigned))?;
-    if indexed == 0 {
-        return Ok(());
-    }
-    let message = format!(
-        "it holds an index of {}, and `index.type: discard` would empty it: set `state.path` to another folder",
-        counted(indexed, "document")
-    );
-    Err(Trouble::Known(LedgerErrorKind::Schema, message))
-}
-
-const STORES: &str = "ledger.stores";
-
-fn stores(options: &LedgerOptions) -> String {
-    let named = [
-        (options.persist_vectors, "unused-vectors"),
-        (options.keeps_points(), "points"),
-        (options.is_external(), "external"),
-    ];
-    named.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
-}
-
-fn recorded_options(connection: &Connection) -> Result<LedgerOptions, Trouble> {
-    let stores = setting(connection, STORES)?.unwrap_or_default();
-    let has = |name| stores.split(' ').any(|stored| stored == name);
-    let points = if has("external") {
-        Points::Elsewhere
-    } else if has("points") {
-        Points::Here
-    } else {
-        Points::Nowhere
-    };
-    let pipeline = setting(connection, PIPELINE)?.unwrap_or_default();
-    Ok(LedgerOptions { pipeline, persist_vectors: has("unused-vectors"), points })
-}
-
-fn check_schema(connection: &Connection) -> Result<(), Trouble> {
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if tables == 0 {
-        // A first run is making it, or was killed before it had.
-        let message = "there is nothing in it yet: run `vectide run` first".to_owned();
-        return Err(Trouble::Known(LedgerErrorKind::Missing, message));
-    }
-    if number("application_id")? != APPLICATION {
-        let message = "this database was not made by Vectide: set `state.path` to another folder".to_owned();
-        return Err(Trouble::Known(LedgerErrorKind::Corrupt, message));
-    }
-    let schema = number("user_version")?;
-    if schema != SCHEMA {
-        let message = format!(
-            "it has schema {schema}, and this Vectide knows schema {SCHEMA}: run the version that wrote it, or set `state.path` \
-             to another folder"
-        );
-        return Err(Trouble::Known(LedgerErrorKind::Schema, message));
-    }
-    Ok(())
-}
-
-fn connect_to_write(file: &Path, flags: OpenFlags) -> Result<Connection, Trouble> {
-    let connection = Connection::open_with_flags(file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update(None, "cache_size", -CACHE)?;
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    // What was answered as written survives a power cut.
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    connection.pragma_update(None, "journal_size_limit", CHECKPOINT_PAGES * PAGE_BYTES)?;
-    Ok(connection)
-}
-
-pub(super) fn connect_to_read(file: &Path) -> Result<Connection, Trouble> {
-    // Opened for writing although it never writes: the last to close a ledger tidies its log away, and a log that a crash left
-    // can be read.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(file, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.pragma_update(None, "query_only", true)?;
-    connection.pragma_update(None, "cache_size", -READ_CACHE)?;
-    Ok(connection)
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
 
     use super::*;
     use crate::document::DocumentId;
-    use crate::ledger::DocumentWrite;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
+    use crate::ledger::{DocumentWrite, Points};
 
     fn kind(result: Result<Ledger, LedgerError>) -> (LedgerErrorKind, String) {
         let error = result.unwrap_err();

@@ -7,7 +7,16 @@ use rusqlite::{ToSql, types::Value};
 
 use crate::document::{Fingerprint, Version};
 
-use super::HeldChunk;
+use super::PointKey;
+
+/// One chunk that the index holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldChunk {
+    /// The text that it was made from.
+    pub fingerprint: Fingerprint,
+    /// Its point.
+    pub key: PointKey,
+}
 
 /// `documents.chunks`: key and fingerprint of each chunk, in order.
 pub(super) struct Chunks(pub(super) Vec<HeldChunk>);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use super::connection::connect_to_read;
 use super::error::Trouble;
-use super::open;
 
 /// Connections kept while nobody uses them. Each may hold some megabytes of cache.
 const KEPT: usize = 4;
@@ -32,7 +32,7 @@ impl Readers {
         let idle = self.idle.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => open::connect_to_read(&self.file)?,
+            None => connect_to_read(&self.file)?,
         };
         let done = work(&connection);
         let mut idle = self.idle.lock();
