@@ -5,9 +5,9 @@ use std::path::Path;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
+use super::bloom::BloomFilter;
 use super::lock::FolderLock;
 use super::log::LogBound;
-use super::sieve::Sieve;
 
 #[derive(Debug)]
 pub(super) enum Access {
@@ -20,14 +20,14 @@ pub(super) enum Access {
         // Dropped in this order: the writer closes first and tidies the log away before the lock is let go.
         writer: Mutex<Writer>,
         /// Knows of every vector, so nobody else may write one.
-        sieve: Sieve,
+        bloom: BloomFilter,
         _lock: FolderLock,
     },
 }
 
 impl Access {
     pub(super) fn write(connection: Connection, file: &Path, lock: FolderLock) -> Self {
-        Self::Write { writer: Writer::new(connection, file), sieve: Sieve::default(), _lock: lock }
+        Self::Write { writer: Writer::new(connection, file), bloom: BloomFilter::default(), _lock: lock }
     }
 
     pub(super) fn edit(connection: Connection, file: &Path) -> Self {
@@ -41,10 +41,10 @@ impl Access {
         }
     }
 
-    pub(super) fn sieve(&self) -> Option<&Sieve> {
+    pub(super) fn bloom(&self) -> Option<&BloomFilter> {
         match self {
             Self::Read | Self::Edit(_) => None,
-            Self::Write { sieve, .. } => Some(sieve),
+            Self::Write { bloom, .. } => Some(bloom),
         }
     }
 

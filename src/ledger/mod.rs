@@ -5,6 +5,7 @@
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
 mod access;
+mod bloom;
 mod clock;
 mod connection;
 mod counts;
@@ -25,7 +26,6 @@ mod positions;
 mod readers;
 mod segment;
 pub mod settings;
-mod sieve;
 mod slots;
 mod taken;
 #[cfg(test)]
@@ -61,10 +61,10 @@ use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use crate::same_file::FileId;
 use crate::telemetry::Health;
 use access::{Access, Writer};
+use bloom::BloomFilter;
 use error::Trouble;
 use patience::Patience;
 use readers::Readers;
-use sieve::Sieve;
 use vector_file::VectorFile;
 
 /// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
@@ -100,7 +100,7 @@ impl Ledger {
 
     /// Whether it was [opened](Ledger::open) to be written to: by this process alone.
     pub fn is_open_to_write(&self) -> bool {
-        self.access.sieve().is_some()
+        self.access.bloom().is_some()
     }
 
     /// Waits until a call meets damage in the file, which no waiting cures: to go on would be to lose, or to make it worse.
@@ -122,8 +122,8 @@ impl Ledger {
     }
 
     /// To write vectors with.
-    fn sieve(&self, doing: &str) -> Result<&Sieve, LedgerError> {
-        self.access.sieve().ok_or_else(|| self.not_opened_to(doing))
+    fn bloom(&self, doing: &str) -> Result<&BloomFilter, LedgerError> {
+        self.access.bloom().ok_or_else(|| self.not_opened_to(doing))
     }
 
     fn explain(&self, trouble: Trouble, doing: &str) -> LedgerError {

@@ -68,7 +68,7 @@ impl Ledger {
     fn assemble(folder: &Path, options: LedgerOptions, access: Access, readers: Readers) -> Result<Self, LedgerError> {
         let file = folder.join(FILE);
         let id = FileId::at(&file).map_err(|error| LedgerError::from_io("look for the ledger", &file, &error))?;
-        let vectors = VectorFile::new(folder, access.sieve().is_some());
+        let vectors = VectorFile::new(folder, access.bloom().is_some());
         let (folder, damage) = (folder.to_owned(), SetOnce::default());
         let ledger = Self {
             folder,
@@ -84,7 +84,7 @@ impl Ledger {
             underway: Arc::default(),
         };
         ledger.check_vectors()?;
-        ledger.fill_sieve()?;
+        ledger.fill_bloom()?;
         Ok(ledger)
     }
 }

@@ -4,9 +4,9 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::document::Fingerprint;
 
+use super::bloom::BloomFilter;
 use super::error::{LedgerErrorKind, Trouble};
 use super::segment::{self, Segment};
-use super::sieve::Sieve;
 use super::slots::{Place, Slot};
 use super::vector_file::recorded;
 
@@ -15,23 +15,23 @@ pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
     Ok(recorded(connection)?.map_or(0, |recorded| segment::of(recorded.next) + 1))
 }
 
-/// Fills the sieve anew.
-pub(super) fn sift(connection: &Connection, sieve: &Sieve) -> Result<(), Trouble> {
+/// Fills the filter anew.
+pub(super) fn fill_filter(connection: &Connection, bloom: &BloomFilter) -> Result<(), Trouble> {
     let end = segments(connection)?;
-    let fresh = Sieve::default();
+    let fresh = BloomFilter::default();
     let mut select = connection.prepare("SELECT key FROM vectors")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (segment, prefix) = segment::parts(row.get(0)?);
         if segment >= end {
-            // The sieve would grow up to it.
+            // The filter would grow up to it.
             let message = "a vector has the key of a slot that was never used: put the files of the folder back from one copy, or \
                            move the folder away and run again to build the index anew (its texts are embedded again)";
             return Err(Trouble::Known(LedgerErrorKind::Corrupt, message.to_owned()));
         }
         fresh.add(prefix, segment);
     }
-    sieve.replace(fresh);
+    bloom.replace(fresh);
     Ok(())
 }
 

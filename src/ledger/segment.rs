@@ -3,7 +3,7 @@
 //! Fingerprints are random, so new texts go to all pages of an index of fingerprints: each transaction would write that index as a
 //! whole, and with a million texts it is larger than all else there is to write. A key that begins with the number of a segment lets
 //! them go to the pages of the segment that is being filled. A text is then looked for in one segment after the other; the
-//! [sieve](super::sieve) tells in which ones there is a reason to.
+//! [Bloom filter](super::bloom) tells in which ones there is a reason to.
 
 use crate::document::Fingerprint;
 

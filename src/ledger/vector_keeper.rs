@@ -4,11 +4,11 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use crate::document::Fingerprint;
 
+use super::bloom::BloomFilter;
 use super::error::{LedgerErrorKind, Trouble};
 use super::page::limit;
-use super::places::{FIND, find, sift, slot};
+use super::places::{FIND, fill_filter, find, slot};
 use super::segment;
-use super::sieve::Sieve;
 use super::slots::{Place, Slot, SlotWriter};
 use super::vector_file::{Recorded, VectorFile, recorded};
 
@@ -16,7 +16,7 @@ use super::vector_file::{Recorded, VectorFile, recorded};
 pub(super) struct VectorKeeper<'c> {
     connection: &'c Connection,
     file: &'c VectorFile,
-    sieve: &'c Sieve,
+    bloom: &'c BloomFilter,
     find: CachedStatement<'c>,
     insert: CachedStatement<'c>,
     drop_unused: CachedStatement<'c>,
@@ -37,19 +37,19 @@ impl<'c> VectorKeeper<'c> {
     pub(super) fn new(
         connection: &'c Connection,
         file: &'c VectorFile,
-        sieve: &'c Sieve,
+        bloom: &'c BloomFilter,
         new: usize,
     ) -> Result<Self, Trouble> {
         let recorded = recorded(connection)?;
-        if sieve.is_worn(recorded.as_ref().map_or(0, |recorded| recorded.next)) {
-            sift(connection, sieve)?;
+        if bloom.is_worn(recorded.as_ref().map_or(0, |recorded| recorded.next)) {
+            fill_filter(connection, bloom)?;
         }
         let mut free = connection.prepare_cached("SELECT slot FROM free_slots ORDER BY slot LIMIT ?1")?;
         let free = free.query_map([limit(new)], slot)?;
         Ok(Self {
             connection,
             file,
-            sieve,
+            bloom,
             find: connection.prepare_cached(FIND)?,
             insert: connection.prepare_cached("INSERT INTO vectors (id, fingerprint, key) VALUES (?1, ?2, ?3)")?,
             drop_unused: connection.prepare_cached(
@@ -67,7 +67,7 @@ impl<'c> VectorKeeper<'c> {
     /// Keeps the vector of a text unless one is kept already; answers its slot.
     pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
         let prefix = segment::prefix(text);
-        if let Some(place) = find(&mut self.find, text, self.sieve.segments(prefix))? {
+        if let Some(place) = find(&mut self.find, text, self.bloom.segments(prefix))? {
             // Another document has the same text, or had it.
             return Ok(place.slot);
         }
@@ -76,7 +76,7 @@ impl<'c> VectorKeeper<'c> {
         let place = Place { slot: free.unwrap_or(unused), text: *text };
         let segment = segment::of(place.slot);
         self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), segment::key(segment, prefix)])?;
-        self.sieve.add(prefix, segment);
+        self.bloom.add(prefix, segment);
         let put = self.writer(vector.len())?.put(place, vector);
         put.map_err(|error| self.file.failed(error))?;
         match &mut self.recorded {

@@ -15,7 +15,7 @@ use rusqlite::{CachedStatement, Connection};
 use crate::document::{Fingerprint, Vector};
 
 use super::error::{LedgerError, Trouble};
-use super::places::{FIND, find, segments, sift};
+use super::places::{FIND, fill_filter, find, segments};
 use super::segment;
 use super::slots::{Place, Wrong};
 use super::vector_file::{Recorded, recorded};
@@ -29,15 +29,15 @@ impl Ledger {
     /// The vectors of these texts, in their order; `None` for one that is not kept.
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
         let doing = "look up vectors";
-        let Some(sieve) = self.access.sieve() else {
-            return self.vectors_without_sieve(doing, fingerprints);
+        let Some(bloom) = self.access.bloom() else {
+            return self.vectors_without_filter(doing, fingerprints);
         };
-        if fingerprints.iter().all(|text| sieve.segments(segment::prefix(text)).is_empty()) {
+        if fingerprints.iter().all(|text| bloom.segments(segment::prefix(text)).is_empty()) {
             return Ok(vec![None; fingerprints.len()]);
         }
         self.look_up_vectors(doing, fingerprints, FIND, |select, text| {
-            // Asked of what is seen now: a text that has moved since is where the sieve says by now.
-            let segments = sieve.segments(segment::prefix(text));
+            // Asked of what is seen now: a text that has moved since is where the filter says by now.
+            let segments = bloom.segments(segment::prefix(text));
             if segments.is_empty() {
                 return Ok(None);
             }
@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     /// Looks into all segments, and first into the one where the last text was: texts that are asked for together mostly came together.
-    fn vectors_without_sieve(
+    fn vectors_without_filter(
         &self,
         doing: &'static str,
         fingerprints: &[Fingerprint],
@@ -70,9 +70,9 @@ impl Ledger {
     }
 
     /// To be called before any vector is written.
-    pub(super) fn fill_sieve(&self) -> Result<(), LedgerError> {
-        let Some(sieve) = self.access.sieve() else { return Ok(()) };
-        self.read("open the ledger", |connection| sift(connection, sieve))
+    pub(super) fn fill_bloom(&self) -> Result<(), LedgerError> {
+        let Some(bloom) = self.access.bloom() else { return Ok(()) };
+        self.read("open the ledger", |connection| fill_filter(connection, bloom))
     }
 
     /// The vector of each key, in their order, where `find` has its place from this statement.
@@ -135,10 +135,10 @@ impl Ledger {
     pub fn keep_vectors(&self, vectors: &[(Fingerprint, Vector)]) -> Result<(), LedgerError> {
         let doing = "keep vectors";
         let Some((_, first)) = vectors.first() else { return Ok(()) };
-        let sieve = self.sieve(doing)?;
+        let bloom = self.bloom(doing)?;
         self.make_way_for(first)?;
         self.change(doing, |transaction| {
-            let mut keeper = VectorKeeper::new(transaction, &self.vectors, sieve, vectors.len())?;
+            let mut keeper = VectorKeeper::new(transaction, &self.vectors, bloom, vectors.len())?;
             for (text, vector) in vectors {
                 keeper.keep(text, vector)?;
             }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_found_in_whichever_segment_it_is_with_and_without_a_sieve() {
+    fn a_text_is_found_in_whichever_segment_it_is_with_and_without_a_filter() {
         const TEXTS: usize = (2 << segment::SLOTS_LOG2) + 100;
         let folder = tempfile::tempdir().unwrap();
         let ledger = open_with(&folder, options());
@@ -274,10 +274,10 @@ mod tests {
         let expected: Vec<_> = asked.iter().map(|number| (*number < TEXTS).then(|| vector(&text(*number)))).collect();
         assert_eq!(ledger.vectors(&fingerprints).unwrap(), expected);
         let reader = Ledger::open_to_read(folder.path()).unwrap();
-        assert_eq!(reader.vectors(&fingerprints).unwrap(), expected, "without a sieve");
+        assert_eq!(reader.vectors(&fingerprints).unwrap(), expected, "without a filter");
         drop((ledger, reader));
         let ledger = open_with(&folder, options());
-        assert_eq!(ledger.vectors(&fingerprints).unwrap(), expected, "a sieve filled from the file");
+        assert_eq!(ledger.vectors(&fingerprints).unwrap(), expected, "a filter filled from the file");
         let again = fingerprints.iter().zip(&expected).filter_map(|(fingerprint, vector)| {
             let vector = VectorSource::Here(vector.clone()?);
             Some(ChunkWrite { fingerprint: *fingerprint, vector })
@@ -358,22 +358,22 @@ mod tests {
     }
 
     #[test]
-    fn a_worn_sieve_is_filled_anew_with_what_is_kept() {
+    fn a_worn_filter_is_filled_anew_with_what_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = open_with(&folder, forgetful());
         ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
         ledger.write(&[write("a", vec![here("two")])]).unwrap();
-        let sieve = ledger.access.sieve().unwrap();
-        let segments = |text| sieve.segments(segment::prefix(&fingerprint(text)));
+        let bloom = ledger.access.bloom().unwrap();
+        let segments = |text| bloom.segments(segment::prefix(&fingerprint(text)));
         assert_eq!(segments("one"), [0], "it was there");
         // As if so many had come and gone since, in 100 segments.
         let mut random = fastrand::Rng::with_seed(7);
-        (0..2 << segment::SLOTS_LOG2).for_each(|number| sieve.add(random.u64(..) >> 24, number % 100));
+        (0..2 << segment::SLOTS_LOG2).for_each(|number| bloom.add(random.u64(..) >> 24, number % 100));
         ledger.write(&[write("b", vec![here("three")])]).unwrap();
         assert_eq!(["one", "two", "three"].map(segments), [vec![], vec![0], vec![0]]);
         let held = ledger.vectors(&["one", "two", "three"].map(fingerprint)).unwrap();
         assert_eq!(held, [None, Some(vector("two")), Some(vector("three"))]);
-        assert!(!sieve.is_worn(4));
+        assert!(!bloom.is_worn(4));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Ledger {
             return Ok(Written::default());
         }
         let doing = "write documents";
-        let sieve = self.sieve(doing)?;
+        let bloom = self.bloom(doing)?;
         let last: HashMap<&str, usize, RandomState> =
             writes.iter().enumerate().map(|(index, write)| (write.id.as_str(), index)).collect();
         let new: Vec<&Vector> =
@@ -106,7 +106,7 @@ impl Ledger {
             self.make_way_for(vector)?;
         }
         self.change(doing, |transaction| {
-            let vectors = VectorKeeper::new(transaction, &self.vectors, sieve, new.len())?;
+            let vectors = VectorKeeper::new(transaction, &self.vectors, bloom, new.len())?;
             let mut writing = Writing::begin(transaction, &self.options, vectors)?;
             for (index, write) in writes.iter().enumerate() {
                 if last[write.id.as_str()] == index {

@@ -35,12 +35,12 @@ impl Eq for Scored {}
 
 /// Keeps the nearest `width` points of all that it is offered.
 #[derive(Debug)]
-pub(super) struct Nearest {
+pub(super) struct TopK {
     width: usize,
     heap: BinaryHeap<Reverse<Scored>>,
 }
 
-impl Nearest {
+impl TopK {
     pub(super) fn new(width: usize) -> Self {
         Self { width, heap: BinaryHeap::new() }
     }
@@ -85,7 +85,7 @@ mod tests {
         ) {
             let mut all: Vec<Scored> =
                 scores.iter().zip(1..).map(|(score, key)| Scored { score: f32::from(*score), key }).collect();
-            let mut nearest = Nearest::new(width);
+            let mut nearest = TopK::new(width);
             all.iter().for_each(|point| nearest.offer(*point));
             all.sort_by(|a, b| b.cmp(a));
             all.truncate(width);

@@ -12,7 +12,7 @@ use crate::index::distance::Scorer;
 use crate::ledger::PointKey;
 use crate::settings::index::Metric;
 
-use super::exact::{Nearest, Scored};
+use super::exact::{Scored, TopK};
 use super::long::Lengths;
 use super::twins::{Likeness, Twins};
 
@@ -217,7 +217,7 @@ impl Graph {
             self.index.filtered_search(&query, nodes, |node| !long.contains(&node) && lives(node))
         };
         let matches = matches.map_err(|error| error.to_string())?;
-        let mut nearest = Nearest::new(width);
+        let mut nearest = TopK::new(width);
         let mut offer = |node, score| alive(node).take(width).for_each(|key| nearest.offer(Scored { score, key }));
         for (node, distance) in matches.keys.into_iter().zip(matches.distances) {
             offer(node, self.shape.score(distance));

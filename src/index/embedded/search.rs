@@ -13,7 +13,7 @@ use crate::index::target::{check_vector, parse_metadata};
 use crate::index::{Filter, Hit, IndexError, Query};
 use crate::ledger::{LedgerError, PointKey, PointOwner};
 
-use super::exact::{Nearest, Scored};
+use super::exact::{Scored, TopK};
 use super::{Core, Tail};
 
 /// Candidates of an ordinary search, at least: what recall is made of.
@@ -119,7 +119,7 @@ impl Search<'_> {
 
     /// The nearest points, nearest first, and whether there are no more.
     fn candidates(&self, width: usize) -> Result<(Vec<Scored>, bool), Miss> {
-        let mut nearest = Nearest::new(width);
+        let mut nearest = TopK::new(width);
         let tail = self.scan_tail(&mut nearest)?;
         self.look_into_memory(tail, &mut nearest)?;
         let all = !nearest.is_full();
@@ -131,7 +131,7 @@ impl Search<'_> {
     }
 
     /// Offers the points of the tail. Answers which tail that was.
-    pub(super) fn scan_tail(&self, nearest: &mut Nearest) -> Result<Option<Tail>, Miss> {
+    pub(super) fn scan_tail(&self, nearest: &mut TopK) -> Result<Option<Tail>, Miss> {
         let tail = self.core.waiting.lock().tail;
         if let Some(tail) = tail {
             let mut after = tail.after;
@@ -152,7 +152,7 @@ impl Search<'_> {
     }
 
     /// Offers the points that wait and those of the graph. `scanned` is the tail that was looked at before.
-    pub(super) fn look_into_memory(&self, scanned: Option<Tail>, nearest: &mut Nearest) -> Result<(), Miss> {
+    pub(super) fn look_into_memory(&self, scanned: Option<Tail>, nearest: &mut TopK) -> Result<(), Miss> {
         // What is dead first: a point that is gone for it has its successor among those that wait, or in the tail.
         let dead = self.core.dead.read();
         let segments: Vec<_> = {
@@ -296,7 +296,7 @@ impl Search<'_> {
         if let Some(error) = broken {
             return Err(error.into());
         }
-        let mut nearest = Nearest::new(self.wanted());
+        let mut nearest = TopK::new(self.wanted());
         let mut current: Option<(u32, Scored)> = None;
         for page in points.chunks(PAGE) {
             let keys: Vec<PointKey> = page.iter().map(|(key, _)| *key).collect();

@@ -27,7 +27,7 @@ const SEGMENTS: u64 = u64::BITS as u64;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Sieve {
+pub(super) struct BloomFilter {
     planes: RwLock<Vec<Plane>>,
     /// Texts taken in since it was filled anew.
     added: AtomicU64,
@@ -37,7 +37,7 @@ pub(super) struct Sieve {
 #[derive(Debug)]
 struct Plane(Box<[AtomicU64]>);
 
-impl Sieve {
+impl BloomFilter {
     /// Notes that the text with this prefix has a vector in the segment, or will have when a transaction commits.
     pub(super) fn add(&self, prefix: u64, segment: Segment) {
         self.added.fetch_add(1, Ordering::Relaxed);
@@ -116,13 +116,13 @@ mod tests {
         const FULL: u64 = 1 << segment::SLOTS_LOG2;
         let mut random = fastrand::Rng::with_seed(7);
         let mut prefix = || random.u64(..) >> 24;
-        let sieve = Sieve::default();
+        let bloom = BloomFilter::default();
         let segments = [0, 1, SEGMENTS - 1, SEGMENTS, 2 * SEGMENTS + 5];
         let texts: Vec<_> = segments.iter().flat_map(|segment| (0..FULL).map(move |_| *segment)).collect();
         let texts: Vec<_> = texts.into_iter().map(|segment| (prefix(), segment)).collect();
-        texts.iter().for_each(|(text, segment)| sieve.add(*text, *segment));
-        assert!(texts.iter().all(|(text, segment)| sieve.segments(*text).contains(segment)));
-        let passed: Vec<_> = (0..20_000).flat_map(|_| sieve.segments(prefix())).collect();
+        texts.iter().for_each(|(text, segment)| bloom.add(*text, *segment));
+        assert!(texts.iter().all(|(text, segment)| bloom.segments(*text).contains(segment)));
+        let passed: Vec<_> = (0..20_000).flat_map(|_| bloom.segments(prefix())).collect();
         assert!(passed.iter().all(|segment| segments.contains(segment)));
         assert!((50..500).contains(&passed.len()), "{} of 100,000 pass, and one in 400 should", passed.len());
     }
