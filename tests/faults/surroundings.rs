@@ -286,6 +286,23 @@ fn a_ledger_that_is_removed_meanwhile_ends_the_run() {
     assert_eq!(pipeline.ids(), ["a", "b"]);
 }
 
+/// As when somebody empties the folder and begins anew beside a process that runs.
+#[test]
+fn a_ledger_that_is_replaced_meanwhile_ends_the_run() {
+    let mut pipeline = Pipeline::new();
+    pipeline.set("sources.input.follow=true");
+    pipeline.write("input.jsonl", sound("a"));
+    let mut run = pipeline.start();
+    run.wait_until("the first document is there", || pipeline.indexed() == 1);
+    let other = with_one_document();
+    fs::remove_dir_all(pipeline.path("data")).unwrap();
+    fs::rename(other.path("data"), pipeline.path("data")).unwrap();
+    pipeline.append("input.jsonl", sound("b"));
+    let ended = run.end();
+    assert_eq!(ended.code, FAILED, "{}", ended.said);
+    assert_says(&ended, &["data/ledger.sqlite", "removed, moved away or replaced while it was in use"]);
+}
+
 #[test]
 fn a_ledger_that_another_program_locked_is_told_at_the_start() {
     let pipeline = with_one_document();
