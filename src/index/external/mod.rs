@@ -140,7 +140,8 @@ impl ExternalIndex {
         if points > 0 && !ours && !self.adopt {
             return Err(IndexError::Unfit(foreign(&place, found, self.ledger.folder())));
         }
-        if self.ledger(Ledger::point_count).await? > 0 {
+        // One that is ours and was given nothing yet was told of when it became so.
+        if self.ledger(Ledger::point_count).await? > 0 && !(ours && written == 0) {
             let why = if ours { "lacks most of what it was given" } else { "is new to this ledger" };
             tracing::warn!(place, points, "the collection {why}: writing every document to it, without embedding");
         }
