@@ -24,8 +24,8 @@ pub struct ProviderStatus {
     failures: AtomicU64,
     /// How many calls succeeded.
     successes: watch::Sender<u64>,
-    /// Until when a long pause lasts that was asked of all calls.
-    paused_until: Mutex<Option<Instant>>,
+    /// Until when a long pause lasts that was asked of all calls, and why.
+    pause: Mutex<Option<(Instant, String)>>,
     health: Arc<Health>,
 }
 
@@ -38,12 +38,7 @@ impl Default for ProviderStatus {
 impl ProviderStatus {
     /// Kept with the health of everything else, as [`Component::Provider`].
     pub fn new(health: Arc<Health>) -> Self {
-        Self {
-            failures: AtomicU64::new(0),
-            successes: watch::Sender::default(),
-            paused_until: Mutex::default(),
-            health,
-        }
+        Self { failures: AtomicU64::new(0), successes: watch::Sender::default(), pause: Mutex::default(), health }
     }
 
     /// The health now.
@@ -62,12 +57,15 @@ impl ProviderStatus {
         debug_assert!(more, "who waits holds the other end");
     }
 
-    /// A call gave vectors. That ends no pause: it may have been under way before.
+    /// A call gave vectors. That ends no pause: it may have been under way before. All else that was wrong is mended.
     pub fn succeeded(&self) {
         self.successes.send_modify(|successes| *successes += 1);
         self.failures.store(0, Ordering::Relaxed);
-        let is_paused = self.paused_until.lock().is_some_and(|until| Instant::now() < until);
-        if !is_paused && self.health.ok(Component::Provider) {
+        // Kept locked, so that none is asked for between this look and what it leads to.
+        let pause = self.pause.lock();
+        if let Some((_, reason)) = pause.as_ref().filter(|(until, _)| Instant::now() < *until) {
+            tell_failing(self.health.degraded(Component::Provider, reason), reason);
+        } else if self.health.ok(Component::Provider) {
             tracing::info!("the embedding provider works again");
         }
     }
@@ -82,18 +80,17 @@ impl ProviderStatus {
     /// A call failed, and all were asked to wait for so long.
     pub fn asked_to_pause(&self, reason: &str, length: Duration) {
         if length >= LONG_PAUSE {
-            let mut until = self.paused_until.lock();
-            *until = (*until).max(Some(Instant::now() + length));
-            self.fails(&format!("{reason}; it asks for a pause of {} s", length.as_secs()));
+            let reason = format!("{reason}; it asks for a pause of {} s", length.as_secs());
+            let mut pause = self.pause.lock();
+            self.fails(&reason);
+            *pause = pause.take().max(Some((Instant::now() + length, reason)));
         }
     }
 
     /// Calls fail, and not one alone.
     pub fn fails(&self, reason: &str) {
         // A time-out does not repair a wrong key: only a success does.
-        if self.health.at_least_degraded(Component::Provider, reason) {
-            tracing::warn!(reason, "the embedding provider fails; waiting and trying again");
-        }
+        tell_failing(self.health.at_least_degraded(Component::Provider, reason), reason);
     }
 
     /// A call failed, and so will every other until a person acts.
@@ -101,6 +98,12 @@ impl ProviderStatus {
         if self.health.unhealthy(Component::Provider, reason) {
             tracing::error!(reason, "the embedding provider refuses every call; trying again slowly");
         }
+    }
+}
+
+fn tell_failing(is_news: bool, reason: &str) {
+    if is_news {
+        tracing::warn!(reason, "the embedding provider fails; waiting and trying again");
     }
 }
 
@@ -142,6 +145,22 @@ mod tests {
         status.needs_a_person("wrong key");
         (0..10).for_each(|_| status.failed("timed out"));
         assert_eq!(told(&status), (HealthState::Unhealthy, "wrong key".to_owned()));
+        status.succeeded();
+        assert_eq!(status.health().state, HealthState::Ok);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_success_during_a_pause_mends_everything_but_the_pause() {
+        let (status, paused) = (ProviderStatus::default(), "not now; it asks for a pause of 31 s");
+        status.asked_to_pause("not now", LONG_PAUSE + Duration::from_secs(1));
+        // It ends before that one.
+        status.asked_to_pause("nor now", LONG_PAUSE);
+        for wrong in [ProviderStatus::fails, ProviderStatus::needs_a_person] {
+            wrong(&status, "wrong key");
+            status.succeeded();
+            assert_eq!(told(&status), (HealthState::Degraded, paused.to_owned()));
+        }
+        tokio::time::sleep(LONG_PAUSE * 2).await;
         status.succeeded();
         assert_eq!(status.health().state, HealthState::Ok);
     }
