@@ -35,7 +35,7 @@ impl Stop {
                 tell.send_replace(true);
                 tokio::time::sleep(SAME).await;
                 while any(&mut terminate, &mut interrupt).now_or_never().is_some() {}
-                tracing::info!("stopping; a second signal ends the process at once");
+                tracing::info!("a second signal ends the process at once");
                 any(&mut terminate, &mut interrupt).await;
             });
             tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
