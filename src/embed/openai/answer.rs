@@ -56,7 +56,7 @@ struct Usage<'a> {
     prompt_tokens: Option<&'a RawValue>,
 }
 
-/// A vector as it was sent: base64 of little-endian `f32`s as asked for, or an array by a server that does not know the option.
+/// A vector as it was sent: base64 of little-endian `f32`s, or an array by a server that does not know that or was not asked for it.
 enum Numbers<'a> {
     /// Borrowed, it may stand for a string that the [`Outline`] has.
     Base64(Cow<'a, str>),
