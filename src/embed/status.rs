@@ -63,7 +63,7 @@ impl ProviderStatus {
         self.failures.store(0, Ordering::Relaxed);
         // Kept locked, so that none is asked for between this look and what it leads to.
         let pause = self.pause.lock();
-        if let Some((_, reason)) = pause.as_ref().filter(|(until, _)| Instant::now() < *until) {
+        if let Some(reason) = lasting(&pause) {
             tell_failing(self.health.degraded(Component::Provider, reason), reason);
         } else if self.health.ok(Component::Provider) {
             tracing::info!("the embedding provider works again");
@@ -80,15 +80,19 @@ impl ProviderStatus {
     /// A call failed, and all were asked to wait for so long.
     pub fn asked_to_pause(&self, reason: &str, length: Duration) {
         if length >= LONG_PAUSE {
-            let reason = format!("{reason}; it asks for a pause of {} s", length.as_secs());
+            let told = format!("{reason}; it asks for a pause of {} s", length.as_secs());
+            let asked = Some((Instant::now() + length, told));
             let mut pause = self.pause.lock();
-            self.fails(&reason);
-            *pause = pause.take().max(Some((Instant::now() + length, reason)));
+            *pause = pause.take().max(asked);
+            drop(pause);
+            self.fails(reason);
         }
     }
 
-    /// Calls fail, and not one alone.
+    /// Calls fail, and not one alone. During a long pause it is that which is told, whatever else fails.
     pub fn fails(&self, reason: &str) {
+        let pause = self.pause.lock();
+        let reason = lasting(&pause).unwrap_or(reason);
         // A time-out does not repair a wrong key: only a success does.
         tell_failing(self.health.at_least_degraded(Component::Provider, reason), reason);
     }
@@ -99,6 +103,11 @@ impl ProviderStatus {
             tracing::error!(reason, "the embedding provider refuses every call; trying again slowly");
         }
     }
+}
+
+/// Why calls are to wait, while they are.
+fn lasting(pause: &Option<(Instant, String)>) -> Option<&str> {
+    pause.as_ref().filter(|(until, _)| Instant::now() < *until).map(|(_, reason)| reason.as_str())
 }
 
 fn tell_failing(is_news: bool, reason: &str) {
@@ -150,17 +159,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_success_during_a_pause_mends_everything_but_the_pause() {
-        let (status, paused) = (ProviderStatus::default(), "not now; it asks for a pause of 31 s");
+    async fn a_long_pause_is_told_for_as_long_as_it_lasts_unless_a_person_is_needed() {
+        let status = ProviderStatus::default();
+        let paused = || (HealthState::Degraded, "not now; it asks for a pause of 31 s".to_owned());
         status.asked_to_pause("not now", LONG_PAUSE + Duration::from_secs(1));
         // It ends before that one.
         status.asked_to_pause("nor now", LONG_PAUSE);
-        for wrong in [ProviderStatus::fails, ProviderStatus::needs_a_person] {
-            wrong(&status, "wrong key");
-            status.succeeded();
-            assert_eq!(told(&status), (HealthState::Degraded, paused.to_owned()));
-        }
+        assert_eq!(told(&status), paused());
+        status.fails("timed out");
+        assert_eq!(told(&status), paused());
+        status.needs_a_person("wrong key");
+        assert_eq!(told(&status), (HealthState::Unhealthy, "wrong key".to_owned()));
+        status.succeeded();
+        assert_eq!(told(&status), paused());
         tokio::time::sleep(LONG_PAUSE * 2).await;
+        status.fails("timed out");
+        assert_eq!(told(&status), (HealthState::Degraded, "timed out".to_owned()));
         status.succeeded();
         assert_eq!(status.health().state, HealthState::Ok);
     }
