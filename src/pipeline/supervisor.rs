@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
 use super::Resources;
 use super::build::NamedSource;
 use super::generation::{Failure, Generation, LeftBehind};
@@ -16,6 +19,7 @@ use crate::source::replay::ReplaySource;
 use crate::source::rewrite::RewriteSource;
 use crate::source::{replan, replay, rewrite};
 use crate::telemetry::health::Component;
+use crate::telemetry::sources::{SourceBoard, SourceState};
 
 /// Between generations.
 const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).at_least(Duration::from_secs(1));
@@ -23,6 +27,9 @@ const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 const PREPARE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 /// After so many generations in a row that committed nothing, rebuilding is no cure.
 const FRUITLESS: u32 = 5;
+
+/// For so long nothing may come of the files that are waited for: one text in them that cannot be paid for may take for ever.
+const FILES_TAKE: Duration = Duration::from_secs(300);
 
 /// How a run is to end.
 #[derive(Debug, Clone, Copy)]
@@ -234,12 +241,23 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
     Ok(sources)
 }
 
-/// Whether a file that has an end is read, or what it gave is not settled yet. What has no end is not waited for.
+/// Whether a file that has an end is read, or what it gave is not settled yet. What has no end is not waited for, nor what does not get on.
 fn while_files_are_read(resources: &Resources) -> Arc<dyn Fn() -> bool + Send + Sync> {
     let ends = |settings: &SourceSettings| matches!(settings, SourceSettings::File(file) if !file.follow);
     let sources = resources.settings.sources.iter().filter(|(_, settings)| ends(settings));
-    let (names, board) = (sources.map(|(name, _)| name.clone()).collect::<Vec<_>>(), resources.sources.clone());
-    Arc::new(move || board.are_any_read(&names))
+    while_they_get_on(resources.sources.clone(), sources.map(|(name, _)| name.clone()).collect())
+}
+
+fn while_they_get_on(board: SourceBoard, names: Vec<String>) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    let seen = Mutex::new((Vec::new(), Instant::now()));
+    Arc::new(move || {
+        let (now, mut seen) = (board.status_of(&names), seen.lock());
+        if now != seen.0 {
+            *seen = (now, Instant::now());
+        }
+        let (sources, since) = &*seen;
+        sources.iter().any(|source| source.state == SourceState::Reading) && since.elapsed() < FILES_TAKE
+    })
 }
 
 /// Waits until the index can be written to. Nothing is read before that, and nothing is lost by it.
@@ -254,5 +272,40 @@ async fn prepare_index(resources: &Resources) {
     }
     if resources.health.ok(Component::Index) {
         tracing::info!("the index can be used");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn sources_are_waited_for_until_they_have_said_otherwise_or_nothing_comes_of_them() {
+        let board = SourceBoard::default();
+        let waits = while_they_get_on(board.clone(), ["one", "other"].map(str::to_owned).into());
+        board.register("one").set_state(SourceState::Finished);
+        assert!(waits(), "the other one has not begun");
+        let other = board.register("other");
+        for (state, expected) in
+            [(SourceState::Reading, true), (SourceState::Idle, false), (SourceState::Finished, false)]
+        {
+            other.set_state(state);
+            assert_eq!(waits(), expected);
+        }
+        other.failing("it is broken");
+        assert!(!waits(), "it may be so for ever");
+
+        other.set_state(SourceState::Reading);
+        for left in [3, 2, 1] {
+            other.set_window(left, 0, None);
+            assert!(waits(), "it gets on");
+            tokio::time::advance(FILES_TAKE - Duration::from_millis(1)).await;
+            assert!(waits());
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!waits(), "one text may take for ever");
+        other.set_window(0, 0, None);
+        assert!(waits());
+        assert!(!while_they_get_on(board, vec![])());
     }
 }

@@ -74,10 +74,10 @@ impl SourceBoard {
         handle
     }
 
-    /// Whether one of these is being read, or is yet to begin.
-    pub fn are_any_read(&self, names: &[String]) -> bool {
+    /// What these sources are doing, of which some are yet to begin.
+    pub fn status_of(&self, names: &[String]) -> Vec<SourceStatus> {
         let board = self.0.lock();
-        names.iter().any(|name| board.get(name.as_str()).is_none_or(|source| source.state == SourceState::Reading))
+        names.iter().map(|name| board.get(name.as_str()).cloned().unwrap_or_default()).collect()
     }
 
     /// Takes the sources off it that may not be read any more.
@@ -121,25 +121,6 @@ impl SourceHandle {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_source_is_read_until_it_has_said_otherwise() {
-        let board = SourceBoard::default();
-        let names = ["one", "other"].map(str::to_owned);
-        let source = |name| board.register(name);
-        source("one").set_state(SourceState::Finished);
-        assert!(board.are_any_read(&names), "the other one has not begun");
-        let other = source("other");
-        for (state, are_read) in
-            [(SourceState::Reading, true), (SourceState::Idle, false), (SourceState::Finished, false)]
-        {
-            other.set_state(state);
-            assert_eq!(board.are_any_read(&names), are_read);
-        }
-        other.failing("it is broken");
-        assert!(!board.are_any_read(&names), "it may be so for ever");
-        assert!(!board.are_any_read(&[]));
-    }
 
     #[test]
     fn what_is_not_read_any_more_is_taken_off() {

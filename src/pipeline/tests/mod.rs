@@ -16,11 +16,12 @@ use tokio::time::Instant;
 use super::Resources;
 use super::build::{NamedSource, Sources, WINDOW, build_within};
 use super::generation::at_rest;
-use super::supervisor::{Ending, RunOptions, supervise_sources};
+use super::supervisor::{self, Ending, RunOptions, supervise_sources};
 use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Room;
 use crate::document::mapping::Mapped;
 use crate::document::{Change, Document, DocumentId, Vector, Version};
+use crate::ledger::settings::PLAN;
 use crate::ledger::testing::write;
 use crate::ledger::{DocumentWrite, Letter};
 use crate::source::Source;
@@ -29,6 +30,7 @@ use crate::source::replan::{self, ReplanSource};
 use crate::source::replay::{self, ReplaySource};
 use crate::source::rewrite;
 use crate::telemetry::health::{Component, HealthState};
+use crate::telemetry::sources::SourceState;
 use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
 
@@ -240,6 +242,32 @@ fn a_document_that_is_refused_again_keeps_its_dead_letter_until_it_gets_through(
         let events = [&events[..], &better].concat();
         pipeline.run(&[&script(&events, 5)]).await;
         pipeline.assert_in_step(&events);
+    });
+}
+
+#[test]
+fn documents_are_looked_at_again_although_a_text_of_a_file_can_never_be_paid_for() {
+    World::live(1, async |world| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pipeline = Pipeline::within(&folder, Arc::new(FakeProvider::default())).await;
+        let file = folder.path().join("a.jsonl");
+        std::fs::write(&file, json!({ "op": "put", "id": "other", "v": 1, "text": "too dear" }).to_string()).unwrap();
+        let configured = serde_json::from_value(json!({ "type": "file", "path": file.to_str().unwrap() })).unwrap();
+        Arc::get_mut(&mut pipeline.resources).unwrap().settings.sources.insert("file".into(), configured);
+        pipeline.run(&[&script(&puts(3), 3)]).await;
+        pipeline.provider.faults.draw(1, 1.0, &[Fault::Answers(fakes::Answer::Status(402))]);
+
+        let sources = supervisor::sources(&pipeline.resources).await.unwrap();
+        let (_sources, _failures) = pipeline.start_reading(WINDOW, sources);
+        let state = |name: &str| pipeline.resources.sources.snapshot()[name].state;
+        let replanned = async {
+            while state(replan::NAME) != SourceState::Finished {
+                world.rest().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(3600), replanned).await.expect("it does not wait for ever");
+        assert_eq!(state("file"), SourceState::Reading);
+        assert_eq!(pipeline.resources.ledger.setting(PLAN).unwrap().as_deref(), Some(&*pipeline.resources.plan));
     });
 }
 
