@@ -81,10 +81,10 @@ pub struct DeadLetter {
 
 impl Ledger {
     /// Puts records among the dead letters. The same bytes at the same place of a source are kept once: burying them again adds
-    /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later: a file that was
-    /// written anew gave the record again, behind all that came in between. What is part of its document stays so when it is refused
-    /// now, and its letter stands for that document whatever id is read in it. What the document makes moot as it is held is not kept,
-    /// as if it had been buried before.
+    /// to the attempts, renews the reason and the time, and takes a replay back. Of two orders it has the later, and of two versions for
+    /// one document: a file that was written anew gave the record again, behind all that came in between. What is part of its document
+    /// stays so when it is refused now, and its letter stands for that document whatever id is read in it. What the document makes moot as
+    /// it is held is not kept, as if it had been buried before.
     ///
     /// A letter without a record, of a document that was only looked at again, is kept only while no letter with a record stands for the
     /// document: else that one gets its reason and its attempts.
@@ -223,7 +223,7 @@ fn keep(connection: &Connection, letter: &Letter, at_ms: i64) -> rusqlite::Resul
                at = excluded.at, reason = excluded.reason, attempts = attempts + excluded.attempts, replay = 0,
                "order" = excluded."order", taken_in = max(taken_in, excluded.taken_in),
                document = iif(excluded.taken_in < taken_in, document, excluded.document),
-               version = iif(excluded.taken_in < taken_in, version, excluded.version)"#,
+               version = iif(excluded.taken_in < taken_in AND excluded.document IS NOT document, version, excluded.version)"#,
     )?;
     let hash = Sha256::digest(&letter.payload);
     let place = params![letter.source, letter.position, hash.as_slice()];
@@ -435,6 +435,18 @@ mod tests {
             ledger.write(&[DocumentWrite { clears, ..write("a", vec![here("boots")]) }]).unwrap();
             assert_eq!(ledger.dead_letter_count().unwrap(), 0);
             ledger.write(&[write("a", vec![])]).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_comes_again_behind_newer_changes_and_is_refused_is_not_moot_by_these() {
+        let (_folder, ledger) = open();
+        let again = Letter { taken_in: false, order: Version::from_nanos(9), ..of_document("f:1", 9) };
+        ledger.bury(&[Letter { order: Version::from_nanos(5), ..of_document("f:1", 5) }, again], 1).unwrap();
+        for (newest, left) in [(8, 1), (9, 0)] {
+            let clears = Some(Moot { taken_in: Version::from_nanos(newest), replaced: None });
+            ledger.write(&[DocumentWrite { clears, ..write("a", vec![here("boots")]) }]).unwrap();
+            assert_eq!(ledger.dead_letter_count().unwrap(), left);
         }
     }
 
