@@ -100,6 +100,8 @@ pub(super) struct Cut {
     pub bytes: Bytes,
     /// The offset behind it.
     pub end: u64,
+    /// How many of the bytes before that are its line ending.
+    pub ending: u64,
     /// The line on which it begins, counted from 1.
     pub line: u64,
     /// Why it is none.
@@ -292,6 +294,7 @@ impl<R: Read> Cutter<R> {
         self.offset += length;
         self.line += lines;
         (self.cursor, self.searched) = (end, end);
+        let behind = (end - text.end) as u64;
         let (bytes, broken) = match passed {
             Some(Passed { head, .. }) => {
                 let reason = self.too_long(length - ending as u64, head.len());
@@ -304,7 +307,7 @@ impl<R: Read> Cutter<R> {
             None if self.boundary.is_blank(&self.block[text.clone()]) => return None,
             None => (self.block.slice(text), None),
         };
-        Some(Cut { bytes, end: self.offset, line, broken })
+        Some(Cut { bytes, end: self.offset, ending: behind, line, broken })
     }
 
     /// The bytes behind the last line feed as a record.
@@ -335,7 +338,7 @@ impl<R: Read> Cutter<R> {
              read until the file is replaced",
             self.line
         );
-        Cut { bytes, end: self.offset, line: self.line, broken: Some(broken) }
+        Cut { bytes, end: self.offset, ending: 0, line: self.line, broken: Some(broken) }
     }
 
     fn too_long(&self, length: u64, kept: usize) -> String {

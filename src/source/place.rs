@@ -50,7 +50,7 @@ mod tests {
     fn no_record_has_a_version_that_is_not_behind_when_its_partition_is() {
         for base in [0, i64::MAX - 1] {
             let partition = Arc::new(Partition { name: "a".to_owned(), detail: String::new() });
-            let cut = Cut { bytes: Bytes::new(), end: 9, line: 7, broken: None };
+            let cut = Cut { bytes: Bytes::new(), end: 9, ending: 0, line: 7, broken: None };
             let record = Place { partition, base }.record(cut);
             assert!(record.version.as_nanos() <= i128::from(behind(base, 7)), "{base}");
         }

@@ -116,7 +116,8 @@ impl Content {
                     None => return Ok(true),
                 },
             };
-            if cut.end <= given.offset {
+            // Nor is it news that a line which was given has its line feed now.
+            if cut.end - cut.ending <= given.offset {
                 continue;
             }
             let length = payload.as_ref().map_or(cut.bytes.len(), |payload| payload.len());

@@ -166,7 +166,7 @@ impl Rows {
             )
         };
         let broken = row.too_long.then(too_long).or(row.unwritable);
-        Cut { broken, bytes: row.json, end: self.row, line: self.row }
+        Cut { broken, bytes: row.json, end: self.row, ending: 0, line: self.row }
     }
 
     fn group_rows(&self) -> u64 {
@@ -200,7 +200,7 @@ impl Rows {
         let broken = format!(
             "rows {line} to {end} cannot be read: {reason}; replace the file by one that can be read to have them"
         );
-        Cut { bytes: Bytes::new(), end, line, broken: Some(broken) }
+        Cut { bytes: Bytes::new(), end, ending: 0, line, broken: Some(broken) }
     }
 
     /// Writes the next rows, at least one; says whether there was one.

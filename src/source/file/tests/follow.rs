@@ -605,6 +605,29 @@ async fn a_line_comes_whole_too_when_its_end_is_written_after_the_file_is_gone_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_line_that_lacked_its_line_feed_alone_is_not_given_again_once_it_is_there() {
+    for (name, content, rest) in [
+        ("a.jsonl", "{1}\n{2}", "\n{3}\n"),
+        ("a.jsonl", "{1}\n{2}", "\r\n{3}\r\n"),
+        ("a.jsonl", "{1}\n{2}\r", "\n{3}\r\n"),
+        ("a.csv", "id\n1\n2", "\n3\n"),
+    ] {
+        let mut folder = Folder::new();
+        folder.write(name, content, 1);
+        let records = folder.read(name, vec![]).await;
+        assert_eq!(records.len(), 2, "{:?}", texts(&records));
+        folder.follow = true;
+        let mut source = folder.open(name, positions(&records)).await;
+        assert!(drain(&mut source).await.unwrap().is_empty());
+        folder.append(name, rest);
+        for more in [drain(&mut source).await.unwrap(), folder.read(name, positions(&records)).await] {
+            assert_eq!(more.len(), 1, "{:?}", texts(&more));
+            assert_eq!(more[0].position.ordinal, records[1].position.ordinal + 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_last_line_without_a_line_feed_is_given_once_however_often_its_file_goes() {
     for (name, content) in [("a.jsonl", "{1}\n{2}"), ("a.csv", "id\n1\n2")] {
         let folder = Folder { follow: true, ..Folder::new() };
