@@ -1,5 +1,7 @@
 //! Records that could not be processed, kept until a person replays or drops them or a newer version makes them moot.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 use sha2::{Digest, Sha256};
 
@@ -97,10 +99,13 @@ impl Ledger {
                 if !renew_its_own(transaction, letter, at_ms)? {
                     keep(transaction, letter, at_ms)?;
                 }
-                let Some(id) = &letter.document else { continue };
-                if letter.taken_in && letter.has_record() {
+                if let Some(id) = letter.document.as_ref().filter(|_| letter.taken_in && letter.has_record()) {
                     drop_those_without_record(transaction, id)?;
                 }
+            }
+            // Once each: a document may be large, and the letters that name it many.
+            let documents: BTreeSet<_> = letters.iter().filter_map(|letter| letter.document.as_ref()).collect();
+            for id in documents {
                 if let Some(document) = at_rest(transaction, id)? {
                     clear(transaction, id, Moot::by(&document))?;
                 }
@@ -513,6 +518,19 @@ mod tests {
                 }
                 assert_eq!(ledger.dead_letter_count().unwrap(), left, "{case}, its letter first: {is_first}");
             }
+        }
+    }
+
+    #[test]
+    fn which_letter_of_a_document_comes_first_in_a_write_decides_nothing() {
+        let letters = [Letter { taken_in: false, ..of_document("f:1", 5) }, of_document("f:2", 6)];
+        let [first, second] = letters.clone();
+        for letters in [letters, [second, first]] {
+            let (_folder, ledger) = open();
+            let document = upserted(6, json!({ "title": "boots" }));
+            ledger.write(&[DocumentWrite { document, clears: None, ..write("a", vec![]) }]).unwrap();
+            ledger.bury(&letters, 1).unwrap();
+            assert_eq!(ledger.dead_letter_count().unwrap(), 2, "the document is refused");
         }
     }
 
