@@ -53,7 +53,12 @@ impl VectorCache {
 
     /// The vector of this text, if it is there. One that was lost is taken out: it is on its way to the ledger again.
     pub fn get(&self, fingerprint: &Fingerprint) -> Option<Vector> {
-        self.recent.get(fingerprint).or_else(|| self.lost.remove(fingerprint))
+        self.recent.get(fingerprint).or_else(|| {
+            // Asked first: a removal that finds nothing would never drop what has had its time.
+            let vector = self.lost.get(fingerprint)?;
+            self.lost.invalidate(fingerprint);
+            Some(vector)
+        })
     }
 
     /// Keeps a vector for as long as there is room for it.
@@ -77,6 +82,10 @@ impl VectorCache {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Instant;
+
     use super::*;
     use crate::document::fingerprint::Fingerprinter;
 
@@ -90,5 +99,19 @@ mod tests {
         cache.recent.run_pending_tasks();
         assert!(cache.recent.weighted_size() <= 100_000);
         assert!(cache.recent.entry_count() >= 100, "and holds what fits: {}", cache.recent.entry_count());
+    }
+
+    #[test]
+    fn what_was_lost_and_is_never_asked_for_again_leaves_by_time() {
+        let cache = VectorCache::new(ByteSize::mebibytes(1), Duration::from_nanos(1), 1);
+        let [lost, other] = ["lost", "other"].map(|text| Fingerprinter::new("space").of(text));
+        let vector: Vector = Arc::from([1.0]);
+        cache.insert_lost(lost, vector.clone());
+        let asked = Instant::now();
+        while Arc::strong_count(&vector) > 1 {
+            assert!(asked.elapsed() < Duration::from_secs(60), "it stays for good");
+            assert_eq!(cache.get(&other), None);
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
