@@ -210,8 +210,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let provider = Arc::new(FakeProvider::default());
             let (resources, _index) = fakes::resources(folder.path(), provider.clone()).await;
+            provider.block();
             let generation = with_begun(&resources, |call| !call.writes).await;
-            assert_eq!(generation.end_wholly(&failure).await, Ok(()));
+            let (ended, ()) = tokio::join!(generation.end_wholly(&failure), async { provider.unblock() });
+            assert_eq!(ended, Ok(()));
             let fingerprint = Fingerprinter::new(&provider.space().key()).of("text a");
             assert!(resources.cache.get(&fingerprint).is_some(), "{failure}");
         }

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderValue};
+use tokio::sync::watch;
 
 use super::{AtOnce, Fault, Faults, SLOW};
 use crate::document::Vector;
@@ -24,6 +25,7 @@ pub struct FakeProvider {
     pub latency: Duration,
     /// What calls meet.
     pub faults: Faults,
+    blocked: watch::Sender<bool>,
     refused: BTreeSet<String>,
     crashing: Mutex<BTreeSet<String>>,
     calls: Mutex<Vec<Vec<Arc<str>>>>,
@@ -110,6 +112,7 @@ impl Default for FakeProvider {
             space: Space { model: "fake".into(), revision: String::new(), dimensions: 4 },
             latency: Duration::from_millis(20),
             faults: Faults::default(),
+            blocked: watch::Sender::new(false),
             refused: BTreeSet::new(),
             crashing: Mutex::default(),
             calls: Mutex::default(),
@@ -125,6 +128,16 @@ impl FakeProvider {
     /// Refuses every call with one of these texts in it, as a provider answers 400.
     pub fn refusing<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         Self { refused: texts.into_iter().map(str::to_owned).collect(), ..Self::default() }
+    }
+
+    /// From now on no call ends, until [`FakeProvider::unblock`].
+    pub fn block(&self) {
+        self.blocked.send_replace(true);
+    }
+
+    /// Lets all calls go on.
+    pub fn unblock(&self) {
+        self.blocked.send_replace(false);
     }
 
     /// From now on panics over every call with this text in it.
@@ -194,6 +207,7 @@ impl Provider for FakeProvider {
             self.calls.lock().push(texts.clone());
             let fault = self.faults.next();
             tokio::time::sleep(self.latency).await;
+            let _ = self.blocked.subscribe().wait_for(|blocked| !blocked).await;
             let crashes = texts.iter().any(|text| self.crashing.lock().contains(&**text));
             match fault {
                 _ if crashes => panic!("the fake provider crashes on this text"),
