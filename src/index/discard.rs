@@ -10,8 +10,8 @@ use crate::ledger::{DocumentWrite, Ledger};
 
 use super::{Hit, IndexError, Progress, Query, VectorIndex};
 
-/// Writes the ledger and no index, so that a later run still knows what changed. Open the ledger without vectors and
-/// points.
+/// Writes the ledger and no index, so that a later run still knows what changed. The ledger must be opened with
+/// [`Points::Nowhere`](crate::ledger::Points::Nowhere).
 pub struct DiscardIndex {
     ledger: Arc<Ledger>,
 }
