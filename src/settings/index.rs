@@ -20,8 +20,8 @@ pub enum IndexSettings {
     Embedded(EmbeddedSettings),
     /// Nowhere: for measurements, in a `state.path` of their own. Everything else happens, and texts are paid for. What a first run would
     /// send without sending it: `vectide --set 'embedding={provider: hashed}' --set 'index={type: discard}' --set state.path=/tmp/estimate
-    /// --set server.listen=127.0.0.1:0 run --until-idle` tells texts and roughly their tokens, also beside a process that runs; remove
-    /// the folder before you ask again. A source of type `kafka` needs another `group` for it: in the same one it takes partitions away, and
+    /// --set server.listen=127.0.0.1:0 run --until-idle` tells texts and roughly their tokens, also beside a process that runs; remove the
+    /// folder before you ask again. A source of type `kafka` needs another `group` for it: in the same one it takes partitions away, and
     /// moves the group's offsets.
     Discard(DiscardSettings),
     /// In a table of PostgreSQL with the extension pgvector.
