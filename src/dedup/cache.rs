@@ -1,5 +1,7 @@
 //! Vectors in memory by fingerprint, in front of those in the ledger.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -22,6 +24,8 @@ pub struct VectorCache {
     recent: Cache<Fingerprint, Vector, RandomState>,
     /// Not weighed: what bounded them on their way does so here, because what is lost is delivered again and takes them along.
     lost: Cache<Fingerprint, Vector, RandomState>,
+    /// Whether one ever was: moka notes each question, also one for what is not there.
+    any_lost: Arc<AtomicBool>,
 }
 
 impl VectorCache {
@@ -42,7 +46,7 @@ impl VectorCache {
             .build_with_hasher(RandomState::default());
         // Those of documents that changed before they were delivered again leave by time.
         let lost = Cache::builder().time_to_live(ttl).build_with_hasher(RandomState::default());
-        Self { recent, lost }
+        Self { recent, lost, any_lost: Arc::default() }
     }
 
     /// A cache that keeps what a test puts in: vectors of one number.
@@ -54,6 +58,9 @@ impl VectorCache {
     /// The vector of this text, if it is there. One that was lost is taken out: it is on its way to the ledger again.
     pub fn get(&self, fingerprint: &Fingerprint) -> Option<Vector> {
         self.recent.get(fingerprint).or_else(|| {
+            if !self.any_lost.load(Ordering::Acquire) {
+                return None;
+            }
             // Asked first: a removal that finds nothing would never drop what has had its time.
             let vector = self.lost.get(fingerprint)?;
             self.lost.invalidate(fingerprint);
@@ -69,6 +76,7 @@ impl VectorCache {
     /// Keeps a vector that was lost on its way to the ledger.
     pub(super) fn insert_lost(&self, fingerprint: Fingerprint, vector: Vector) {
         self.lost.insert(fingerprint, vector);
+        self.any_lost.store(true, Ordering::Release);
     }
 }
 
