@@ -6,6 +6,7 @@
 pub mod build;
 #[cfg(test)]
 mod fault_points;
+mod files_first;
 pub mod generation;
 mod monitor;
 pub mod news;

@@ -3,23 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::time::Instant;
-
 use super::Resources;
 use super::build::NamedSource;
+use super::files_first::while_files_are_read;
 use super::generation::{Failure, Generation, LeftBehind};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
 use crate::ledger::Ledger;
 use crate::ledger::patience::patiently;
-use crate::settings::SourceSettings;
 use crate::source::replan::ReplanSource;
 use crate::source::replay::ReplaySource;
 use crate::source::rewrite::RewriteSource;
 use crate::source::{replan, replay, rewrite};
 use crate::telemetry::health::Component;
-use crate::telemetry::sources::{SourceBoard, SourceState};
 
 /// Between generations.
 const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60)).at_least(Duration::from_secs(1));
@@ -27,9 +23,6 @@ const REBUILD: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_sec
 const PREPARE: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 /// After so many generations in a row that committed nothing, rebuilding is no cure.
 const FRUITLESS: u32 = 5;
-
-/// For so long nothing may come of the files that are waited for: one text in them that cannot be paid for may take for ever.
-const FILES_TAKE: Duration = Duration::from_secs(300);
 
 /// How a run is to end.
 #[derive(Debug, Clone, Copy)]
@@ -223,7 +216,7 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
     let plan = resources.plan.clone();
     if patiently(&resources.ledger, move |ledger| replan::is_due(ledger, &plan)).await {
         let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
-        let waits = while_files_are_read(resources);
+        let waits = while_files_are_read(&resources.settings, &resources.sources);
         sources.push(NamedSource {
             name: replan::NAME.into(),
             make: Arc::new(move || {
@@ -241,25 +234,6 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
     Ok(sources)
 }
 
-/// Whether a file that has an end is read, or what it gave is not settled yet. What has no end is not waited for, nor what does not get on.
-fn while_files_are_read(resources: &Resources) -> Arc<dyn Fn() -> bool + Send + Sync> {
-    let ends = |settings: &SourceSettings| matches!(settings, SourceSettings::File(file) if !file.follow);
-    let sources = resources.settings.sources.iter().filter(|(_, settings)| ends(settings));
-    while_they_get_on(resources.sources.clone(), sources.map(|(name, _)| name.clone()).collect())
-}
-
-fn while_they_get_on(board: SourceBoard, names: Vec<String>) -> Arc<dyn Fn() -> bool + Send + Sync> {
-    let seen = Mutex::new((Vec::new(), Instant::now()));
-    Arc::new(move || {
-        let (now, mut seen) = (board.status_of(&names), seen.lock());
-        if now != seen.0 {
-            *seen = (now, Instant::now());
-        }
-        let (sources, since) = &*seen;
-        sources.iter().any(|source| source.state == SourceState::Reading) && since.elapsed() < FILES_TAKE
-    })
-}
-
 /// Waits until the index can be written to. Nothing is read before that, and nothing is lost by it.
 async fn prepare_index(resources: &Resources) {
     let mut failures = 0;
@@ -272,40 +246,5 @@ async fn prepare_index(resources: &Resources) {
     }
     if resources.health.ok(Component::Index) {
         tracing::info!("the index can be used");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn sources_are_waited_for_until_they_have_said_otherwise_or_nothing_comes_of_them() {
-        let board = SourceBoard::default();
-        let waits = while_they_get_on(board.clone(), ["one", "other"].map(str::to_owned).into());
-        board.register("one").set_state(SourceState::Finished);
-        assert!(waits(), "the other one has not begun");
-        let other = board.register("other");
-        for (state, expected) in
-            [(SourceState::Reading, true), (SourceState::Idle, false), (SourceState::Finished, false)]
-        {
-            other.set_state(state);
-            assert_eq!(waits(), expected);
-        }
-        other.failing("it is broken");
-        assert!(!waits(), "it may be so for ever");
-
-        other.set_state(SourceState::Reading);
-        for left in [3, 2, 1] {
-            other.set_window(left, 0, None);
-            assert!(waits(), "it gets on");
-            tokio::time::advance(FILES_TAKE - Duration::from_millis(1)).await;
-            assert!(waits());
-        }
-        tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(!waits(), "one text may take for ever");
-        other.set_window(0, 0, None);
-        assert!(waits());
-        assert!(!while_they_get_on(board, vec![])());
     }
 }
