@@ -108,7 +108,7 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>
 /// What its changes are told when a document is written. `stays`: the index holds the same already; `superseded`: a newer change than these
 /// brought it there.
 fn verdict(document: &Document, rendered: &Rendered, stays: bool, superseded: bool) -> Verdict {
-    let is_deleted = document.fields().next().is_none();
+    let is_deleted = !document.has_fields();
     match rendered.metadata {
         None if stays || !is_deleted => Verdict::Stored,
         Some(_) if stays && superseded => Verdict::Superseded,

@@ -115,6 +115,11 @@ impl Document {
         self.present().map(|field| (field.name.as_str(), &field.value))
     }
 
+    /// Whether the document has any field: one that was deleted has none.
+    pub fn has_fields(&self) -> bool {
+        self.present().next().is_some()
+    }
+
     /// One field, when the document has it.
     pub fn field(&self, name: &str) -> Option<&Value> {
         let found = self.fields.binary_search_by(|field| field.name.as_str().cmp(name)).ok()?;

@@ -100,7 +100,7 @@ impl Template {
     /// `null` is a missing value at any depth. Printing a missing value or looping over it needs it; `{% if x %}`, `x is defined` and
     /// `x | default('')` do not. Nothing is escaped.
     pub fn render(&self, document: &Document) -> Result<Option<String>, String> {
-        if document.fields().next().is_none() {
+        if !document.has_fields() {
             return Ok(None);
         }
         let context = Value::from_object(self.context(document));

@@ -290,7 +290,7 @@ pub(super) fn any_of_a_document(connection: &Connection) -> rusqlite::Result<boo
 
 /// Whether a document that has fields is out of the index because a change of it was refused.
 fn is_refused(held: &HeldDocument) -> bool {
-    held.buried && held.document.fields().next().is_some()
+    held.buried && held.document.has_fields()
 }
 
 /// A document that is in the index as it is, or has nothing to be there.

@@ -14,7 +14,7 @@ use super::{IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceEr
 use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
 use crate::ledger::settings::PLAN;
-use crate::ledger::{HeldDocument, HeldPoints, Ledger, LedgerError};
+use crate::ledger::{HeldPoints, Ledger, LedgerError};
 
 /// What it is called on pages and in metrics.
 pub const NAME: &str = "replan";
@@ -115,11 +115,12 @@ impl ReplanSource {
 fn lost(ledger: &Ledger, mut ids: Vec<DocumentId>) -> Result<u64, LedgerError> {
     let mut are_in = are_indexed(ledger, &ids)?.into_iter();
     ids.retain(|_| are_in.next() == Some(false));
-    let has_fields = |held: &HeldDocument| held.document.fields().next().is_some();
     let mut lost = 0;
     // One by one: together they may be large.
     for id in &ids {
-        lost += ledger.documents(slice::from_ref(id))?.iter().flatten().filter(|held| has_fields(held)).count() as u64;
+        lost +=
+            ledger.documents(slice::from_ref(id))?.iter().flatten().filter(|held| held.document.has_fields()).count()
+                as u64;
     }
     Ok(lost)
 }

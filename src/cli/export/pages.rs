@@ -61,7 +61,7 @@ impl<'a> Pages<'a> {
 
 /// The documents that have fields: the others were deleted.
 fn kept(page: &[(DocumentId, HeldDocument)]) -> impl Iterator<Item = (&DocumentId, &HeldDocument)> {
-    page.iter().filter(|(_, held)| held.document.fields().next().is_some()).map(|(id, held)| (id, held))
+    page.iter().filter(|(_, held)| held.document.has_fields()).map(|(id, held)| (id, held))
 }
 
 impl Iterator for Pages<'_> {

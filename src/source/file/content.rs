@@ -116,7 +116,7 @@ impl Content {
                     None => return Ok(true),
                 },
             };
-            // Nor is it news that a line which was given has its line feed now.
+            // It was given, though its line feed may have come since.
             if cut.end - cut.ending <= given.offset {
                 continue;
             }
