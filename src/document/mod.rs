@@ -13,6 +13,7 @@ pub mod fingerprint;
 mod glance;
 pub mod mapping;
 pub mod merge;
+mod metadata;
 pub mod template;
 pub mod vector;
 mod version;

@@ -1,4 +1,4 @@
-//! From a document to the text that is embedded and the metadata that is stored beside it.
+//! From a document to the text that is embedded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
@@ -8,12 +8,11 @@ use std::sync::Arc;
 use minijinja::value::{Enumerator, Object, ValueKind};
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 use parking_lot::Mutex;
-use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
 
 use super::Document;
 use super::chunk::MAX_TEXT_BYTES;
-use super::field::FieldName;
+use super::metadata::Metadata;
 use crate::settings::DocumentSettings;
 
 /// What one rendering may cost: about an instruction a unit, and 64 bytes of text a unit. A loop in a loop over a long list of
@@ -39,19 +38,14 @@ pub struct Template {
     /// Every word of the template, sorted: among them are the fields that it reads. Nothing else of a document is given to it. Absent when
     /// one of them is [`FIELD`], which may be asked for any field.
     words: Option<Vec<Arc<str>>>,
-    /// Sorted by name, as the metadata is.
-    metadata: Vec<FieldName>,
+    metadata: Metadata,
 }
 
 impl Template {
     /// Compiles the template and checks the names of the metadata fields.
     pub fn new(settings: &DocumentSettings) -> Result<Self, String> {
         let environment = compiled(&settings.text).map_err(|error| format!("document.text: {error}"))?;
-        let mut metadata = Vec::new();
-        for name in &settings.metadata {
-            metadata.push(FieldName::new(name).map_err(|error| format!("document.metadata: {error}"))?);
-        }
-        metadata.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        let metadata = Metadata::new(settings)?;
         let words = words(&settings.text);
         let words = words.iter().all(|word| **word != *FIELD).then_some(words);
         Ok(Self { environment, words, metadata })
@@ -118,14 +112,7 @@ impl Template {
     /// The metadata of a document: a JSON object with the configured fields that the document has, each under its name as configured.
     /// Equal metadata gives equal text: the keys are sorted, at any depth.
     pub fn metadata(&self, document: &Document) -> String {
-        struct Present<'a>(&'a [FieldName], &'a Document);
-        impl Serialize for Present<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer
-                    .collect_map(self.0.iter().filter_map(|name| Some((name.as_str(), name.of_document(self.1)?))))
-            }
-        }
-        serde_json::to_string(&Present(&self.metadata, document)).expect("texts and JSON values always serialise")
+        self.metadata.of(document)
     }
 }
 
@@ -532,15 +519,5 @@ mod tests {
         assert_eq!(template.lacking(&Document::default()), ["a", "c", "d", "e", "f"]);
         let template = Template::new(&settings("{{ 'x-y' | field }} {{ 'z' | field }}", &[])).unwrap();
         assert_eq!(template.lacking(&document(json!({"z": 1}))), ["x-y"]);
-    }
-
-    #[test]
-    fn metadata_is_canonical() {
-        let template = Template::new(&settings("{{ t }}", &["price", "category", "/shop/name", "missing"])).unwrap();
-        let full = document(
-            json!({"price": 1.5, "category": {"b": 1, "a": "\"x\""}, "shop": {"name": "n"}, "other": 1, "missing": null}),
-        );
-        assert_eq!(template.metadata(&full), r#"{"/shop/name":"n","category":{"a":"\"x\"","b":1},"price":1.5}"#);
-        assert_eq!(template.metadata(&Document::default()), "{}");
     }
 }

@@ -205,9 +205,10 @@ async fn open_intake(settings: &Settings, ledger: &Arc<Ledger>) -> Result<Option
 /// A name for everything that decides which texts, chunks and metadata a document's fields make.
 fn plan_of(settings: &Settings, provider: &dyn Provider) -> String {
     let parts = format!(
-        "{PLAN_REVISION} {:?} {:?} {:?} {:?} {}",
+        "{PLAN_REVISION} {:?} {:?} {:?} {:?} {:?} {}",
         settings.document.text,
         settings.document.metadata,
+        settings.document.numbers,
         settings.chunking,
         provider.max_text_tokens(),
         provider.space().key(),

@@ -128,6 +128,14 @@ impl Checker {
                 self.note(place, format!("is the same as `document.metadata[{first}]`; keep one"));
             }
         }
+        for (index, name) in document.numbers.iter().enumerate() {
+            if !document.metadata.contains(name) {
+                let near = nearest(name, document.metadata.iter().map(String::as_str));
+                let hint =
+                    near.map_or_else(|| "list it there too".to_owned(), |near| format!("did you mean `{near}`?"));
+                self.note(place.key("numbers").index(index), format!("is not in `document.metadata`; {hint}"));
+            }
+        }
         if let Some(events) = &document.events {
             let place = place.key("events");
             self.field(place.key("field"), &events.field);

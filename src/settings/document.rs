@@ -31,6 +31,10 @@ pub struct DocumentSettings {
     /// The fields that the index stores beside the vector, for filters and results.
     #[serde(default)]
     pub metadata: Vec<String>,
+    /// Those of `metadata` that are numbers, also where records have them as texts, as all of CSV: `"12.50"` is stored as 12.5, and filters
+    /// compare it as a number. A text that is no number, such as `12,50`, is stored as it is. What the template sees stays a text.
+    #[serde(default)]
+    pub numbers: Vec<String>,
     /// What to do by the kind of event. Absent: every record is an upsert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventSettings>,

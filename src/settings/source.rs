@@ -60,8 +60,8 @@ pub struct FileSettings {
 pub enum FileFormat {
     /// One JSON object a line.
     Jsonl,
-    /// A header line, then rows, their values separated by commas; every value is a text, which filters compare as one, and an empty
-    /// one is a field that is not there.
+    /// A header line, then rows, their values separated by commas; every value is a text, which filters compare as one unless
+    /// `document.numbers` lists it, and an empty one is a field that is not there.
     Csv,
     /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not call a text are written in
     /// hexadecimal, the keys of a map as texts, and an instant whose time zone has no known name in UTC. Columns of intervals are not

@@ -62,6 +62,31 @@ fn another_list_of_metadata_costs_no_embedding() {
 }
 
 #[test]
+fn prices_that_are_texts_can_be_compared_as_numbers_and_no_text_is_sent_for_it() {
+    let mut shop = Shop::new();
+    let mut products = catalogue();
+    products.truncate(3);
+    for (product, price) in products.iter_mut().zip(["9.50", "120.00", "on request"]) {
+        product["price"] = price.into();
+    }
+    shop.read("catalogue", &shop.file("products.jsonl", &products));
+    let under_100 = |shop: &Shop| {
+        let answer = shop.vectide(&["search", "anything", "--filter", r#"{"price": {"lt": 100}}"#, "--json"]);
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let hits = answer["hits"].as_array().unwrap().iter();
+        hits.map(|hit| (hit["id"].clone(), hit["metadata"]["price"].clone())).collect::<Vec<_>>()
+    };
+    shop.run_until_idle();
+    assert_eq!(under_100(&shop), []);
+
+    let before = shop.texts_sent();
+    shop.set("document.numbers=[price]");
+    shop.run_until_idle();
+    assert_eq!(shop.texts_sent(), before);
+    assert_eq!(under_100(&shop), [(products[0]["product_id"].clone(), 9.5.into())]);
+}
+
+#[test]
 fn another_model_is_refused_and_the_index_stays_as_it_was() {
     let mut shop = Shop::opened();
     let before = shop.exported();
