@@ -42,7 +42,7 @@
 //! Every stage has the same shape: `actor.rs` is a thin shell that sends and waits, its neighbour is pure and takes time as an
 //! argument, and the trait in the folder is what an extension implements: [`Source`](source::Source),
 //! [`Provider`](embed::Provider), [`Collection`](index::Collection) or [`VectorIndex`](index::VectorIndex). `docs/extending.md` names the
-//! files to touch, and what a crate of one's own may bring: see [`Resources::open_with`](pipeline::Resources::open_with) and
+//! files to touch, and what your own crate can bring: see [`Resources::open_with`](pipeline::Resources::open_with) and
 //! [`supervise_sources`](pipeline::supervise_sources).
 
 #![forbid(unsafe_code)]
