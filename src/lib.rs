@@ -11,7 +11,7 @@
 //! - **Bounded.** Configuration sets how much is in memory, not the length of the stream. What is slow slows the sources down.
 //! - **No mixed spaces.** Vectors of two models never meet in one index.
 //!
-//! `docs/guarantees.md` says how each is kept, and which test shows it.
+//! `docs/guarantees.md` says how each is kept, `docs/failures.md` what happens when something fails, `docs/tests.md` which tests show it.
 //!
 //! # The graph
 //!

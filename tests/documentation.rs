@@ -53,7 +53,7 @@ fn the_files_that_are_named_exist() {
 /// `file: test`, then further tests of the same file.
 #[test]
 fn the_tests_that_are_said_to_show_a_guarantee_exist() {
-    let page = fs::read_to_string(root().join("docs/guarantees.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/tests.md")).unwrap();
     let (mut file, mut shown) = (String::new(), 0);
     for name in quoted(&page) {
         let test = match name.split_once(".rs: ") {
@@ -74,6 +74,27 @@ fn the_tests_that_are_said_to_show_a_guarantee_exist() {
         shown += 1;
     }
     assert!(shown > 40, "only {shown} tests were read from the page");
+}
+
+/// What stands in the first column of the tables.
+fn first_cells(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    rows.map(|(first, _)| first).collect()
+}
+
+#[test]
+fn every_failure_has_its_tests_and_no_other_has() {
+    let [failures, tests] =
+        ["docs/failures.md", "docs/tests.md"].map(|page| fs::read_to_string(root().join(page)).unwrap());
+    let (_, tests) = tests.split_once("\n## Failures\n").unwrap();
+    let (failures, tested) = (first_cells(&failures), first_cells(tests));
+    assert!(failures.len() > 40, "only {} failures were read from the page", failures.len());
+    for failure in &failures {
+        assert!(tested.contains(failure), "docs/tests.md has no row for: {failure}");
+    }
+    for failure in &tested {
+        assert!(failures.contains(failure), "docs/failures.md has no row for: {failure}");
+    }
 }
 
 #[test]
