@@ -334,7 +334,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (document("metadata: [a, b, a]"), "document.metadata[2]: is the same as `document.metadata[0]`; keep one"),
         (
-            document("metadata: [price]\n  numbers: [price, prise, stock]"),
+            document("metadata: [price], numbers: [price, prise]"),
             "document.numbers[1]: is not in `document.metadata`; did you mean `price`?",
         ),
         (document("numbers: [stock]"), "document.numbers[0]: is not in `document.metadata`; list it there too"),
