@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use tracing::warn;
 use super::content::Mark;
 use crate::same_file::FileId;
 use crate::settings::source::FileFormat;
-use crate::source::{Position, place};
+use crate::source::{Partition, Position, place};
 
 /// How much of a file's beginning is compared.
 const HEAD: u64 = 64 << 10;
@@ -64,21 +65,24 @@ pub(super) struct Progress {
     /// Whether nobody waits for it any more: it was read to its end and seen to go, or was missed and told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
+    /// Whether a file that is read once was read to its end, where its mark does not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
-/// `Partition::detail` of a file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Detail {
+/// `Partition::detail` of a file: its [`Progress`] but the mark, which the position itself tells.
+#[derive(Serialize, Deserialize)]
+struct Detail {
     #[serde(flatten)]
-    pub identity: Identity,
-    /// The version before the first record.
-    pub base: i64,
+    identity: Identity,
+    base: i64,
     /// Files that had this name before and are still there under another: without them, a restart would read them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier: Vec<Progress>,
-    /// See [`Progress::gone`].
+    earlier: Vec<Progress>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gone: bool,
+    gone: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    whole: bool,
 }
 
 impl Identity {
@@ -174,14 +178,28 @@ impl Tail {
 }
 
 impl Progress {
+    /// Of a file that is there and read on.
+    pub fn of(identity: Identity, base: i64, mark: Mark) -> Self {
+        Self { identity, base, mark, gone: false, whole: false }
+    }
+
+    /// The position that says this of a name which these files had before.
+    pub fn position(&self, name: &str, earlier: &[Self]) -> Position {
+        let Self { identity, base, mark, gone, whole } = self.clone();
+        let detail = Detail { identity, base, earlier: earlier.to_vec(), gone, whole };
+        let detail = serde_json::to_string(&detail).expect("numbers and texts are always JSON");
+        let partition = Arc::new(Partition { name: name.to_owned(), detail });
+        Position { partition, offset: mark.offset, ordinal: mark.ordinal }
+    }
+
     /// What the committed positions say: for each name how far its file was read, and the files that had the name before.
     pub fn all(committed: &[Position]) -> impl Iterator<Item = (&str, Self, Vec<Self>)> {
         // A source of another kind may have had this source's name: what it noted is about no file.
         let of_files = committed.iter().filter(|row| row.partition.detail.starts_with('{'));
         of_files.filter_map(|row| match serde_json::from_str(&row.partition.detail) {
-            Ok(Detail { identity, base, earlier, gone }) => {
+            Ok(Detail { identity, base, earlier, gone, whole }) => {
                 let mark = Mark { offset: row.offset, ordinal: row.ordinal };
-                let progress = Self { identity, base, mark, gone };
+                let progress = Self { identity, base, mark, gone, whole };
                 Some((row.partition.name.as_str(), progress, earlier))
             }
             Err(error) => {
@@ -199,13 +217,6 @@ impl Progress {
     /// The version before the first record of what took this file's place: newer than all of this file.
     pub fn base_behind(&self, modified: i64) -> i64 {
         modified.max(place::behind(self.base, self.mark.ordinal))
-    }
-}
-
-impl Detail {
-    /// As the ledger keeps it.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("numbers and texts are always JSON")
     }
 }
 
@@ -248,8 +259,8 @@ mod tests {
         let progress: Progress = serde_json::from_str(kept).unwrap();
         assert_eq!((progress.mark, progress.identity.format), (Mark { offset: 11, ordinal: 12 }, FileFormat::Csv));
         assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
-        let detail = Detail { identity: progress.identity.clone(), base: -10, earlier: vec![progress], gone: false };
-        let read: Detail = serde_json::from_str(&detail.to_json()).unwrap();
-        assert_eq!(read.earlier, detail.earlier);
+        let position = progress.position("a", std::slice::from_ref(&progress));
+        let read: Vec<_> = Progress::all(std::slice::from_ref(&position)).collect();
+        assert_eq!(read, [("a", progress.clone(), vec![progress.clone()])]);
     }
 }

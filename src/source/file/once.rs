@@ -9,12 +9,13 @@ use tracing::{info, warn};
 
 use super::content::{Content, Mark};
 use super::gone;
-use super::identity::{Detail, Identity, Progress};
+use super::identity::{Identity, Progress};
+use super::kind::Kind;
 use super::scan::{Seen, cannot_read, scan};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
 use crate::source::place::{self, Place};
-use crate::source::{Partition, Position, Read, Room, SourceError};
+use crate::source::{Position, Read, Room, SourceError};
 
 /// The files of one source, each read once.
 pub(super) struct Once {
@@ -29,10 +30,13 @@ pub(super) struct Once {
     failed: Vec<(PathBuf, String)>,
     /// The names of files that are gone, to be told before anything is read.
     forgotten: Vec<String>,
+    /// What is to be told of files that were read to their end, before anything more is read.
+    news: Vec<Position>,
 }
 
 struct Open {
     path: PathBuf,
+    kind: Kind,
     file: Arc<File>,
     identity: Identity,
     content: Content,
@@ -51,6 +55,7 @@ impl Once {
             current: None,
             failed: Vec::new(),
             forgotten: Vec::new(),
+            news: Vec::new(),
         }
     }
 
@@ -83,6 +88,9 @@ impl Once {
         if !self.forgotten.is_empty() {
             return Ok(Read::Forgotten(std::mem::take(&mut self.forgotten)));
         }
+        if let Some(news) = self.news() {
+            return Ok(news);
+        }
         let mut batch = Batch::new(room);
         while !batch.is_full() {
             if self.current.is_none() && !self.open_next() {
@@ -96,15 +104,19 @@ impl Once {
                     let end = place::version(open.place.base, open.given.ordinal);
                     let modified = open.identity.modified();
                     self.note_end(modified, end);
-                    self.leave();
+                    self.leave(true);
                 }
                 Err(reason) => self.give_up(&reason),
             }
         }
         match batch.records() {
             Some(records) => Ok(Read::Records(records)),
-            None => self.finish(),
+            None => self.news().map_or_else(|| self.finish(), Ok),
         }
+    }
+
+    fn news(&mut self) -> Option<Read> {
+        (!self.news.is_empty()).then(|| Read::Positions(std::mem::take(&mut self.news)))
     }
 
     fn note_end(&mut self, modified: i64, end: i64) {
@@ -137,13 +149,14 @@ impl Once {
         let Some(seen) = self.queue.pop_front() else { return false };
         self.queued_bytes -= seen.size;
         match self.open_file(&seen) {
-            Ok(open) => self.current = Some(open),
+            Ok(open) => self.current = open,
             Err(reason) => self.fail(seen.path, reason),
         }
         true
     }
 
-    fn open_file(&self, seen: &Seen) -> Result<Open, String> {
+    /// The file, unless it was read to its end before and is unchanged.
+    fn open_file(&self, seen: &Seen) -> Result<Option<Open>, String> {
         let name = &seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(name, &error);
         let file = File::open(&seen.path).map_err(said)?;
@@ -151,7 +164,12 @@ impl Once {
         let modified = identity.modified();
         let behind = self.ends.get(&modified).map_or(modified, |end| modified.max(*end));
         let (base, given) = match self.known.get(name) {
-            Some(known) if known.identity.is_unchanged(&identity) => (known.base, known.mark),
+            Some(known) if known.identity.is_unchanged(&identity) => {
+                if known.whole || says_end(known.mark, seen.kind, &identity) {
+                    return Ok(None);
+                }
+                (known.base, known.mark)
+            }
             Some(known) => {
                 info!(file = name, "the file or its format changed since it was read; reading it from the start");
                 (known.base_behind(behind), Mark::default())
@@ -161,21 +179,25 @@ impl Once {
         let file = Arc::new(file);
         let content = Content::open(&file, seen.kind, self.settings.max_record.as_usize(), given)
             .map_err(|reason| format!("`{name}` cannot be read: {reason}"))?;
-        let detail = Detail { identity: identity.clone(), base, earlier: Vec::new(), gone: false }.to_json();
-        let place = Place { partition: Arc::new(Partition { name: name.to_owned(), detail }), base };
-        Ok(Open { path: seen.path.clone(), file, identity, content, place, given })
+        let partition = Progress::of(identity.clone(), base, given).position(name, &[]).partition;
+        let (path, kind) = (seen.path.clone(), seen.kind);
+        Ok(Some(Open { path, kind, file, identity, content, place: Place { partition, base }, given }))
     }
 
-    /// Leaves the current file, which has this path; whoever opens it again goes on where it was left.
-    fn leave(&mut self) -> Option<PathBuf> {
-        let Open { path, identity, place, given, .. } = self.current.take()?;
-        let progress = Progress { identity, base: place.base, mark: given, gone: false };
-        self.known.insert(place.partition.name.clone(), progress);
+    /// Leaves the current file, read to its end or not; whoever opens it again goes on where it was left.
+    fn leave(&mut self, ended: bool) -> Option<PathBuf> {
+        let Open { path, kind, identity, place, given, .. } = self.current.take()?;
+        let name = &place.partition.name;
+        // A file without any record costs little to read again.
+        let whole = ended && given.offset > 0 && !says_end(given, kind, &identity);
+        let progress = Progress { whole, ..Progress::of(identity, place.base, given) };
+        self.news.extend(whole.then(|| progress.position(name, &[])));
+        self.known.insert(name.clone(), progress);
         Some(path)
     }
 
     fn give_up(&mut self, reason: &str) {
-        let Some(path) = self.leave() else { return };
+        let Some(path) = self.leave(false) else { return };
         let reason = format!("`{}` cannot be read: {reason}", path.display());
         self.fail(path, reason);
     }
@@ -198,4 +220,9 @@ impl Once {
         let reasons: Vec<String> = failed.into_iter().map(|(_, reason)| reason).collect();
         Err(SourceError(reasons.join("; ")))
     }
+}
+
+/// Whether a mark by itself says that the file was read to its end: it is the last byte of plain text.
+fn says_end(mark: Mark, kind: Kind, identity: &Identity) -> bool {
+    kind.can_grow() && mark.offset == identity.size()
 }

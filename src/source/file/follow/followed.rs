@@ -12,7 +12,7 @@ use super::sight::Sight;
 use crate::source::Partition;
 use crate::source::batch::Batch;
 use crate::source::file::content::{Content, Mark};
-use crate::source::file::identity::{self, Detail, Identity, Progress};
+use crate::source::file::identity::{self, Identity, Progress};
 use crate::source::file::kind::Kind;
 use crate::source::file::scan::{Seen, cannot_read};
 use crate::source::place::Place;
@@ -87,11 +87,11 @@ impl Followed {
 
     /// How far it was read.
     pub fn progress(&self) -> Progress {
-        Progress { identity: self.identity.clone(), base: self.place.base, mark: self.given, gone: false }
+        Progress::of(self.identity.clone(), self.place.base, self.given)
     }
 
     /// Whether all is read that is there now.
-    pub fn is_read_to_its_end(&self) -> bool {
+    pub fn is_read_to_its_end(&mut self) -> bool {
         self.drained && self.file.metadata().map_or(true, |now| now.len() == self.content.read_to())
     }
 
@@ -172,9 +172,8 @@ impl Followed {
     }
 
     fn set_place(&mut self, base: i64) {
-        let detail =
-            Detail { identity: self.identity.clone(), base, earlier: self.earlier.clone(), gone: false }.to_json();
-        let name = self.path.display().to_string();
-        self.place = Place { partition: Arc::new(Partition { name, detail }), base };
+        let progress = Progress::of(self.identity.clone(), base, self.given);
+        let partition = progress.position(&self.path.display().to_string(), &self.earlier).partition;
+        self.place = Place { partition, base };
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 
 use tracing::warn;
 
@@ -11,9 +10,9 @@ use super::followed::Followed;
 use super::sight::Sight;
 use crate::same_file::FileId;
 use crate::settings::source::FileFormat;
+use crate::source::Position;
 use crate::source::file::gone;
-use crate::source::file::identity::{Detail, Progress};
-use crate::source::{Partition, Position};
+use crate::source::file::identity::Progress;
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -109,10 +108,7 @@ impl Known {
     pub fn let_go(&mut self, name: &str) -> Option<Position> {
         let (last, earlier) = self.files.get_mut(name)?.split_first_mut()?;
         last.gone = true;
-        let (identity, base, earlier) = (last.identity.clone(), last.base, earlier.to_vec());
-        let detail = Detail { identity, base, earlier, gone: true }.to_json();
-        let partition = Arc::new(Partition { name: name.to_owned(), detail });
-        Some(Position { partition, offset: last.mark.offset, ordinal: last.mark.ordinal })
+        Some(last.position(name, earlier))
     }
 
     /// The last file of each name, where it is not among these.

@@ -511,3 +511,33 @@ mod parquet {
         assert!(error.contains("a.parquet"), "{error}");
     }
 }
+
+/// Another content of this length, which begins the same for as far as beginnings are compared, would be seen if it were read.
+#[tokio::test]
+async fn a_file_that_was_read_to_its_end_is_not_read_again_though_it_could_not_be_entered_behind_its_records() {
+    let rows = "12345\n".repeat(20_000);
+    let columns: Vec<String> = (10_000..23_000).map(|number| format!("c{number}")).collect();
+    let header = |last: &str| format!("{},{last:>6}\n{}\n", columns.join(","), "1,".repeat(13_000));
+    let lines = zstandard(&many_lines());
+    // A frame that decoders pass over.
+    let padding =
+        |length: usize| [&0x184D_2A50_u32.to_le_bytes()[..], &(length as u32).to_le_bytes(), &vec![0; length]].concat();
+    let more = zstandard("{new}\n");
+    for (name, before, after) in [
+        ("a.csv", header("c9").into_bytes(), header("c10000").into_bytes()),
+        ("a.csv", format!("id\n{rows}\n\n\n\n").into_bytes(), format!("id\n{rows}1\n2\n").into_bytes()),
+        (
+            "a.jsonl.zst",
+            [lines.clone(), padding(100 + more.len())].concat(),
+            [lines.clone(), more.clone(), padding(100)].concat(),
+        ),
+    ] {
+        let folder = Folder::new();
+        folder.write(name, &before, 1);
+        let mut kept = Kept::new();
+        let mut source = folder.open(name, vec![]).await;
+        assert!(!drain_into(&mut source, &mut kept).await.unwrap().is_empty(), "{name}");
+        folder.write(name, &after, 1);
+        assert_eq!(folder.read(name, kept.into_values().collect()).await.len(), 0, "{name}");
+    }
+}
