@@ -219,7 +219,13 @@ impl<R: Read> Cutter<R> {
                     self.ended = true;
                     return Ok(self.last());
                 }
-                Ok(0) => return Ok(None),
+                Ok(0) => {
+                    if self.begun.is_empty() {
+                        // A file that is followed may have nothing for long.
+                        self.begun = Vec::new();
+                    }
+                    return Ok(None);
+                }
                 Ok(_) => self.seal(),
                 Err(error) if error.raw_os_error().is_none() => {
                     self.ended = true;
@@ -443,5 +449,17 @@ impl<R: Read> Cutter<R> {
             found += if cut.broken.is_none() { cut.bytes.len() } else { 0 };
             self.held.push_back(cut);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_that_has_nothing_for_now_takes_no_memory() {
+        let mut cutter = Cutter::new(io::empty(), Boundary::Line, 100, 0, 0).growing();
+        assert!(cutter.next().unwrap().is_none());
+        assert_eq!(cutter.begun.capacity(), 0);
     }
 }
