@@ -124,7 +124,7 @@ impl Content {
             if !batch.fits(length) {
                 match self {
                     Self::Lines(cutter) => cutter.put_back(cut),
-                    Self::Csv(rows) => rows.put_back(cut),
+                    Self::Csv(rows) => rows.cutter.put_back(cut),
                     #[cfg(feature = "parquet")]
                     Self::Parquet(rows) => rows.put_back(cut),
                 }
@@ -136,34 +136,29 @@ impl Content {
         Ok(false)
     }
 
-    /// How far an uncompressed text file was read.
-    pub fn read_to(&self) -> u64 {
+    /// What cuts the records out of a text file.
+    fn cutter(&mut self) -> Option<&mut Cutter<Input>> {
         match self {
-            Self::Lines(cutter) => cutter.read_to(),
-            Self::Csv(rows) => rows.read_to(),
+            Self::Lines(cutter) => Some(cutter),
+            Self::Csv(rows) => Some(&mut rows.cutter),
             #[cfg(feature = "parquet")]
-            Self::Parquet(_) => 0,
+            Self::Parquet(_) => None,
         }
+    }
+
+    /// How far an uncompressed text file was read.
+    pub fn read_to(&mut self) -> u64 {
+        self.cutter().map_or(0, |cutter| cutter.read_to())
     }
 
     /// A file that grew does so no more: what stands behind its last line feed is a record.
     pub fn end(&mut self) {
-        match self {
-            Self::Lines(cutter) => cutter.end(),
-            Self::Csv(rows) => rows.end(),
-            #[cfg(feature = "parquet")]
-            Self::Parquet(_) => {}
-        }
+        self.cutter().into_iter().for_each(Cutter::end);
     }
 
     /// Says how many bytes there are to read, so that no more memory is taken for them.
     pub fn expect(&mut self, bytes: u64) {
-        match self {
-            Self::Lines(cutter) => cutter.expect(bytes),
-            Self::Csv(rows) => rows.expect(bytes),
-            #[cfg(feature = "parquet")]
-            Self::Parquet(_) => {}
-        }
+        self.cutter().into_iter().for_each(|cutter| cutter.expect(bytes));
     }
 
     /// How many of the bytes of the file on disk are left to read.

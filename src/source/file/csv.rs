@@ -23,7 +23,7 @@ const NOT_UTF_8: &str = "the header line is not UTF-8; save the file as UTF-8, o
 
 /// The rows of a file behind its header line.
 pub(super) struct Rows<R> {
-    cutter: Cutter<R>,
+    pub cutter: Cutter<R>,
     /// None until the header line is read.
     columns: Option<Vec<Column>>,
     /// Rows that end at or before this offset were given before.
@@ -42,26 +42,6 @@ impl<R: Read> Rows<R> {
     /// The rows that end behind `from`. The cutter begins at the header line.
     pub fn new(cutter: Cutter<R>, from: u64) -> Self {
         Self { cutter, columns: None, from, fields: Fields::new(), json: BytesMut::new() }
-    }
-
-    /// See [`Cutter::end`].
-    pub fn end(&mut self) {
-        self.cutter.end();
-    }
-
-    /// Gives a row back, to be the next again.
-    pub fn put_back(&mut self, cut: Cut) {
-        self.cutter.put_back(cut);
-    }
-
-    /// Says how many bytes there are to read, so that no more memory is taken for them.
-    pub fn expect(&mut self, bytes: u64) {
-        self.cutter.expect(bytes);
-    }
-
-    /// How far the input was read.
-    pub fn read_to(&self) -> u64 {
-        self.cutter.read_to()
     }
 
     /// The next row, as it is in the file, and as JSON unless it is broken.
