@@ -19,6 +19,7 @@ mod once;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod scan;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod walk;

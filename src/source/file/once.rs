@@ -5,13 +5,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::content::{Content, Mark};
 use super::gone;
 use super::identity::{Identity, Progress};
 use super::kind::Kind;
 use super::scan::{Seen, cannot_read, scan};
+use super::telling::{several, warn_of};
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
 use crate::source::place::{self, Place};
@@ -132,7 +133,10 @@ impl Once {
 
     /// Queues all files, or those of them that failed before, or are in what did, read before or not.
     fn scan(&mut self, only: Option<&[(PathBuf, String)]>) -> Result<(), SourceError> {
-        let found = scan(&self.settings)?;
+        let found = scan(&self.settings);
+        if let Some(error) = found.failure() {
+            return Err(error);
+        }
         self.failed.extend(found.problems);
         let only: Option<HashSet<&Path>> = only.map(|failed| failed.iter().map(|(path, _)| &**path).collect());
         for seen in found.files {
@@ -203,7 +207,7 @@ impl Once {
     }
 
     fn fail(&mut self, path: PathBuf, reason: String) {
-        warn!(file = %path.display(), reason, "a file cannot be read; going on with the others");
+        warn_of(&reason, self.failed.len());
         self.failed.push((path, reason));
     }
 
@@ -217,8 +221,8 @@ impl Once {
             self.failed = failed;
             return Err(error);
         }
-        let reasons: Vec<String> = failed.into_iter().map(|(_, reason)| reason).collect();
-        Err(SourceError(reasons.join("; ")))
+        let reasons = several(failed.iter().map(|(_, reason)| reason));
+        Err(SourceError(reasons.unwrap_or_default()))
     }
 }
 

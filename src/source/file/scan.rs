@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::decompress::Compression;
 use super::kind::Kind;
+use super::telling::several;
 use super::walk::{Walk, is_hidden, may_hold_more, walk};
 use crate::same_file::FileId;
 use crate::settings::source::FileSettings;
@@ -33,40 +34,17 @@ pub(super) struct Found {
     pub compressed: BTreeSet<PathBuf>,
     /// What could not be looked at: there may be more in it. The empty path stands for everything.
     pub blind: Vec<PathBuf>,
-}
-
-/// Why there is nothing to read.
-#[derive(Debug)]
-pub(super) enum ScanError {
-    /// There is nothing, or nothing that could be read.
-    Nothing(SourceError),
-    /// What is in these paths could not be looked at; all of it where one of them is empty.
-    Unseen(SourceError, Vec<PathBuf>),
-}
-
-impl From<ScanError> for SourceError {
-    fn from(error: ScanError) -> Self {
-        let (ScanError::Nothing(reason) | ScanError::Unseen(reason, _)) = error;
-        reason
-    }
-}
-
-impl ScanError {
-    fn of(path: &str, error: &std::io::Error) -> Self {
-        let reason = SourceError(cannot_read(path, error));
-        if may_hold_more(error) { Self::Unseen(reason, vec![PathBuf::new()]) } else { Self::Nothing(reason) }
-    }
+    /// Why the path stands for nothing. Where files come and go that is no mistake.
+    pub nothing: Option<String>,
 }
 
 impl Found {
-    /// What is known in spite of this, where files come and go. The reason is that of no file.
-    pub fn in_spite_of(error: ScanError) -> Self {
-        match error {
-            ScanError::Nothing(_) => Self::default(),
-            ScanError::Unseen(SourceError(reason), blind) => {
-                Self { problems: vec![(PathBuf::new(), reason)], blind, ..Self::default() }
-            }
+    /// Why there is no file to read, where one is expected.
+    pub fn failure(&self) -> Option<SourceError> {
+        if !self.files.is_empty() {
+            return None;
         }
+        several(self.problems.iter().map(|(_, problem)| problem).chain(&self.nothing)).map(SourceError)
     }
 
     fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {
@@ -76,44 +54,50 @@ impl Found {
             self.blind.push(path);
         }
     }
+
+    /// Nothing can be looked at, or nothing is there.
+    fn cannot_look(&mut self, written: &str, error: &std::io::Error) {
+        let reason = cannot_read(written, error);
+        if may_hold_more(error) {
+            self.problems.push((PathBuf::new(), reason));
+            self.blind.push(PathBuf::new());
+        } else {
+            self.nothing = Some(reason);
+        }
+    }
 }
 
 /// Looks for the files. Folders are not searched below, and hidden files in them are left out.
-///
-/// # Errors
-/// The path stands for nothing that can be read now.
-pub(super) fn scan(settings: &FileSettings) -> Result<Found, ScanError> {
+pub(super) fn scan(settings: &FileSettings) -> Found {
     let written = settings.path.as_str();
     let mut found = Found::default();
     match fs::metadata(written) {
-        Ok(metadata) if metadata.is_dir() => in_folder(settings, &mut found)?,
+        Ok(metadata) if metadata.is_dir() => in_folder(settings, &mut found),
         Ok(metadata) if metadata.is_file() => take(settings, PathBuf::from(written), &metadata, &mut found),
         Ok(_) => {
-            return Err(ScanError::Nothing(SourceError(format!(
+            let problem = format!(
                 "`{written}` is neither a file nor a folder; to read from a pipe, use a source of `type: stdin`"
-            ))));
+            );
+            found.problems.push((PathBuf::from(written), problem));
         }
-        Err(error) if !may_hold_more(&error) && written.contains(['*', '?', '[']) => by_glob(settings, &mut found)?,
-        Err(error) => return Err(ScanError::of(written, &error)),
+        Err(error) if !may_hold_more(&error) && written.contains(['*', '?', '[']) => by_glob(settings, &mut found),
+        Err(error) => found.cannot_look(written, &error),
     }
     found.files.sort_by(|one, other| one.path.cmp(&other.path));
-    if found.files.is_empty() && !found.problems.is_empty() {
-        let problems: Vec<String> = found.problems.into_iter().map(|(_, problem)| problem).collect();
-        let reason = SourceError(problems.join("; "));
-        return Err(if found.blind.is_empty() {
-            ScanError::Nothing(reason)
-        } else {
-            ScanError::Unseen(reason, found.blind)
-        });
-    }
-    Ok(found)
+    found
 }
 
-fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
+fn in_folder(settings: &FileSettings, found: &mut Found) {
     let folder = &settings.path;
-    let entries = fs::read_dir(folder).map_err(|error| ScanError::of(folder, &error))?;
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return found.cannot_look(folder, &error),
+    };
     for entry in entries {
-        let path = entry.map_err(|error| ScanError::of(folder, &error))?.path();
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => return found.cannot_look(folder, &error),
+        };
         if path.file_name().is_some_and(is_hidden) || Kind::of(&path, settings.format).is_none() {
             continue;
         }
@@ -126,22 +110,26 @@ fn in_folder(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError
         }
     }
     if found.files.is_empty() && found.problems.is_empty() && !settings.follow {
-        return Err(ScanError::Nothing(SourceError(format!(
+        found.nothing = Some(format!(
             "the folder `{folder}` holds no file that ends in .jsonl, .ndjson, .csv or .parquet (.gz or .zst may follow); put one \
              there, or set `format` to read files whatever their ending"
-        ))));
+        ));
     }
-    Ok(())
 }
 
 fn is_gone(path: &Path) -> bool {
     path.symlink_metadata().is_err_and(|error| !may_hold_more(&error))
 }
 
-fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> {
+fn by_glob(settings: &FileSettings, found: &mut Found) {
     let pattern = &settings.path;
-    let Walk { paths, blind } = walk(pattern)
-        .map_err(|error| ScanError::Nothing(SourceError(format!("`{pattern}` is not a glob: {error}"))))?;
+    let Walk { paths, blind } = match walk(pattern) {
+        Ok(walk) => walk,
+        Err(error) => {
+            found.nothing = Some(format!("`{pattern}` is not a glob: {error}"));
+            return;
+        }
+    };
     for path in paths {
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {}
@@ -160,11 +148,10 @@ fn by_glob(settings: &FileSettings, found: &mut Found) -> Result<(), ScanError> 
         found.cannot_look_at(path, &error);
     }
     if found.files.is_empty() && found.problems.is_empty() && found.compressed.is_empty() {
-        return Err(ScanError::Nothing(SourceError(format!(
+        found.nothing = Some(format!(
             "no file matches `{pattern}`; check `path`, which starts at the folder Vectide was started in"
-        ))));
+        ));
     }
-    Ok(())
 }
 
 /// As [`take`]; what rotation compressed among files that are followed is no mistake, because it was read before.

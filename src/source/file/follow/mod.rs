@@ -27,6 +27,7 @@ use self::known::Known;
 use self::sight::Sight;
 use self::taken::Taken;
 use super::scan::{Found, Seen, cannot_read, scan};
+use super::telling::{several, warn_of};
 use super::walk::may_hold_more;
 use crate::same_file::FileId;
 use crate::settings::source::FileSettings;
@@ -98,7 +99,10 @@ impl Follow {
     /// Remembers the committed positions and opens the files. From then on, files that are not there are a rotation and no mistake.
     pub fn open(&mut self, committed: &[Position], now: Instant) -> Result<(), SourceError> {
         self.known.remember(committed);
-        let found = scan(&self.settings)?;
+        let found = scan(&self.settings);
+        if let Some(error) = found.failure() {
+            return Err(error);
+        }
         self.take_in(found, now);
         Ok(())
     }
@@ -138,8 +142,7 @@ impl Follow {
 
     /// What cannot be read now.
     pub fn trouble(&self) -> Option<String> {
-        let problems: Vec<String> = self.problems.values().cloned().chain(self.too_many()).collect();
-        (!problems.is_empty()).then(|| problems.join("; "))
+        several(self.too_many().iter().chain(self.problems.values()))
     }
 
     fn too_many(&self) -> Option<String> {
@@ -187,8 +190,7 @@ impl Follow {
 
     /// Looks at what is there now; says whether a file more is followed.
     fn scan(&mut self, now: Instant) -> bool {
-        let found = scan(&self.settings).unwrap_or_else(Found::in_spite_of);
-        self.take_in(found, now)
+        self.take_in(scan(&self.settings), now)
     }
 
     /// Follows what a scan found.
@@ -376,7 +378,7 @@ impl Follow {
 
     fn tell(&mut self, path: &Path, problem: String) {
         if self.problems.get(path) != Some(&problem) {
-            warn!(problem, "a file cannot be read; going on with the others");
+            warn_of(&problem, self.problems.len());
             self.problems.insert(path.to_owned(), problem);
         }
     }
@@ -460,7 +462,7 @@ mod tests {
             serde_json::from_value(serde_json::json!({"path": pattern.to_str().unwrap(), "follow": true})).unwrap();
         let mut follow = Follow::new(settings.clone(), Descriptors::at_most(10));
         let look = |follow: &mut Follow, blind: &Path| {
-            let found = Found { blind: vec![blind.to_owned()], ..scan(&settings).unwrap() };
+            let found = Found { blind: vec![blind.to_owned()], ..scan(&settings) };
             follow.take_in(found, Instant::now());
             follow.read(&mut Batch::new(Room { records: 10, bytes: 1000 }));
         };

@@ -701,6 +701,21 @@ async fn what_cannot_be_followed_is_told_for_as_long_as_it_is_so_and_the_others_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_followed_is_told_while_no_other_file_is_there_too() {
+    let folder = Folder { format: None, ..Folder::followed() };
+    folder.write("a.jsonl", "{1}\n", 1);
+    folder.write("b.parquet", "", 1);
+    let mut source = folder.open("", vec![]).await;
+    drain(&mut source).await.unwrap();
+    for gone in ["a.jsonl", "b.parquet"] {
+        assert!(source.trouble().unwrap().contains("b.parquet"));
+        fs::remove_file(folder.path(gone)).unwrap();
+        assert!(drain(&mut source).await.unwrap().is_empty());
+    }
+    assert_eq!(source.trouble(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_rotation_compressed_is_passed_over() {
     for path in ["", "app.log*"] {
         let folder = Folder::followed();

@@ -216,6 +216,23 @@ async fn a_file_that_cannot_be_read_is_told_after_the_others_and_tried_again() {
     assert_eq!(texts(&drain(&mut source).await.unwrap()), ["{\"id\":\"1\"}"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_many_files_that_cannot_be_read_the_first_are_named_and_the_others_counted() {
+    for follow in [false, true] {
+        let folder = Folder { follow, ..Folder::new() };
+        folder.write("a.jsonl", "{1}\n", 1);
+        (10..22).for_each(|number| folder.write(&format!("b{number}.csv"), "id,id\n1,2\n", 1));
+        let mut source = folder.open("", vec![]).await;
+        let Ok(Read::Records(records)) = source.read(ROOM).await else { panic!("the sound file is read") };
+        assert_eq!(texts(&records), ["{1}"]);
+        let told = match source.read(ROOM).await {
+            Err(error) => error.to_string(),
+            Ok(_) => source.trouble().unwrap(),
+        };
+        assert!(told.contains("b19.csv") && !told.contains("b20.csv") && told.ends_with("; and 2 more"), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_file_is_told_and_not_opened() {
     let folder = Folder::new();
