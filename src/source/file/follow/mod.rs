@@ -45,6 +45,9 @@ pub(super) const NAME_HELD: Duration = Duration::from_secs(10);
 /// there is nothing has looked for new files too.
 const SCAN_EVERY: Duration = IDLE_WAIT;
 
+/// Where there are many files, a scan takes long: the next begins no sooner than so many times as long after it began.
+const REST: u32 = 10;
+
 /// The files of one source, each followed.
 pub(super) struct Follow {
     settings: FileSettings,
@@ -65,6 +68,8 @@ pub(super) struct Follow {
     refused: Option<(usize, PathBuf)>,
     /// When the last scan was.
     scanned: Option<Instant>,
+    /// How long it took.
+    took: Duration,
     /// Positions of files that are gone, to be told before anything more is read.
     news: Vec<Position>,
     /// The names of files that are gone, to be told before that.
@@ -91,6 +96,7 @@ impl Follow {
             blind: Vec::new(),
             refused: None,
             scanned: None,
+            took: Duration::ZERO,
             news: Vec::new(),
             forgotten: Vec::new(),
         }
@@ -116,7 +122,7 @@ impl Follow {
         let mut batch = Batch::new(room);
         // The older first: what is there of a file that was rotated comes before its successor.
         self.read(&mut batch);
-        let is_due = self.scanned.is_none_or(|last| now.duration_since(last) >= SCAN_EVERY);
+        let is_due = self.has_rested(SCAN_EVERY, now);
         if is_due && self.scan(now) && self.news.is_empty() {
             self.read(&mut batch);
         }
@@ -137,7 +143,9 @@ impl Follow {
 
     /// Opens what is there and was not, while nothing is read.
     pub fn watch(&mut self, now: Instant) {
-        self.scan(now);
+        if self.has_rested(Duration::ZERO, now) {
+            self.scan(now);
+        }
     }
 
     /// What cannot be read now.
@@ -188,9 +196,18 @@ impl Follow {
         }
     }
 
+    /// Whether the last scan is so long ago, or longer where it took long.
+    fn has_rested(&self, least: Duration, now: Instant) -> bool {
+        self.scanned.is_none_or(|last| now.duration_since(last) >= least.max(self.took * REST))
+    }
+
     /// Looks at what is there now; says whether a file more is followed.
     fn scan(&mut self, now: Instant) -> bool {
-        self.take_in(scan(&self.settings), now)
+        let begun = Instant::now();
+        let found = scan(&self.settings);
+        let is_news = self.take_in(found, now);
+        self.took = begun.elapsed();
+        is_news
     }
 
     /// Follows what a scan found.
@@ -399,9 +416,10 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::source::file::POLL;
 
-    #[test]
-    fn what_is_followed_is_read_at_every_look_and_new_files_are_looked_for_now_and_then() {
+    #[tokio::test(start_paused = true)]
+    async fn what_is_followed_is_read_at_every_look_and_new_files_are_looked_for_now_and_then() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let settings: FileSettings =
@@ -422,8 +440,26 @@ mod tests {
         assert_eq!(given(SCAN_EVERY), [path("new.jsonl").display().to_string()]);
     }
 
-    #[test]
-    fn a_compressed_file_is_told_once_for_as_long_as_it_is_there() {
+    #[tokio::test(start_paused = true)]
+    async fn a_scan_that_takes_long_is_made_more_rarely() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings: FileSettings =
+            serde_json::from_value(serde_json::json!({"path": folder.path().to_str().unwrap(), "follow": true}))
+                .unwrap();
+        let mut follow = Follow::new(settings, Descriptors::at_most(10));
+        let opened = Instant::now();
+        follow.open(&[], opened).unwrap();
+        follow.took = SCAN_EVERY;
+        fs::write(folder.path().join("new.jsonl"), "{}\n").unwrap();
+        let rested = opened + SCAN_EVERY * REST;
+        let room = Room { records: 10, bytes: 1000 };
+        follow.watch(rested - POLL);
+        assert!(matches!(follow.step(room, rested - POLL), Read::Idle));
+        assert!(matches!(follow.step(room, rested), Read::Records(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_compressed_file_is_told_once_for_as_long_as_it_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let pattern = path("a.jsonl*");
