@@ -4,8 +4,8 @@
 //! another file, or another content, takes the name: commit them in that order.
 //!
 //! `scan` finds the files and `walk` what a glob matches, `kind` tells how they are read, `identity` knows them again, `gone` bounds what
-//! is known, `csv`, `parquet` and the source's `lines` cut records out of them, and `once` and `follow` are the two ways to go through
-//! them.
+//! is known and `telling` what is said, `csv`, `parquet` and the source's `lines` cut records out of them, and `once` and `follow` are the
+//! two ways to go through them.
 
 mod content;
 mod csv;

@@ -1,5 +1,6 @@
 //! What a file source promises, seen through `Source` alone.
 
+mod any_rotation;
 mod any_split;
 #[cfg(feature = "parquet")]
 mod columns;
