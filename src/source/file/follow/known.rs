@@ -54,31 +54,23 @@ impl Known {
         self.files.get(name)?.first()
     }
 
-    /// How far this file was read under any name.
-    ///
-    /// A position says nothing about records that the file gave under an earlier name. So of positions under several
-    /// names the first counts, unless a file that came later under the earlier name says that all before it was settled.
+    /// How far this file was read, under whatever name: positions are committed in the order of reading, all or none of those before one,
+    /// so the one that is furthest counts.
     ///
     /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
     pub fn progress(&self, file: &File, id: FileId, format: FileFormat, all: &Sight) -> io::Result<Option<&Progress>> {
-        let (mut first, mut settled) = (None::<&Progress>, None::<&Progress>);
+        let mut furthest = None::<&Progress>;
         let names = self.names.get(&id.inode).into_iter().flatten();
-        for known in names.filter_map(|name| self.files.get(name)) {
-            for (depth, progress) in known.iter().enumerate() {
-                let before = progress.identity.id();
-                let is_elsewhere = || before != id && all.of_file(before).next().is_some();
-                // Cheapest first.
-                if !before.may_be(id) || is_elsewhere() || !progress.identity.is_same_file(file, format)? {
-                    continue;
-                }
-                if depth == 0 {
-                    first = first.into_iter().chain([progress]).min_by_key(|progress| progress.mark.offset);
-                } else {
-                    settled = settled.into_iter().chain([progress]).max_by_key(|progress| progress.mark.offset);
-                }
+        for progress in names.filter_map(|name| self.files.get(name)).flatten() {
+            let before = progress.identity.id();
+            let is_elsewhere = || before != id && all.of_file(before).next().is_some();
+            let is_further = furthest.is_none_or(|furthest| progress.end() > furthest.end());
+            // Cheapest first.
+            if is_further && before.may_be(id) && !is_elsewhere() && progress.identity.is_same_file(file, format)? {
+                furthest = Some(progress);
             }
         }
-        Ok(first.into_iter().chain(settled).max_by_key(|progress| progress.mark.offset))
+        Ok(furthest)
     }
 
     /// The files that had this name before and are still there under another.
