@@ -147,16 +147,13 @@ impl Source for FileSource {
             loop {
                 sleep_until(self.next_look).await;
                 let now = Instant::now();
-                match self.step(move |reader| reader.step(room, now)).await? {
-                    nothing @ (Read::Idle | Read::Waiting) => {
-                        self.next_look = now + POLL;
-                        // What waits for something that cannot be looked at may wait for long.
-                        let is_waiting = matches!(nothing, Read::Waiting) && self.trouble.is_none();
-                        if now >= idle && !is_waiting {
-                            return Ok(Read::Idle);
-                        }
-                    }
-                    read => return Ok(read),
+                let read = self.step(move |reader| reader.step(room, now)).await?;
+                if !matches!(read, Read::Idle) {
+                    return Ok(read);
+                }
+                self.next_look = now + POLL;
+                if now >= idle {
+                    return Ok(Read::Idle);
                 }
             }
         }

@@ -34,10 +34,10 @@ pub(super) struct Followed {
     modified: i64,
     /// Since when it is gone and nobody writes to it.
     pub gone_since: Option<Instant>,
-    /// When it was read to its end first while it was gone, whoever wrote to it since.
-    pub caught_up: Option<Instant>,
     /// Whether what stands behind the last line feed was taken for a line: the file is gone, and its line feed will not come.
     pub ended: bool,
+    /// Whether its last position says that it is gone and nobody waits for it.
+    pub parted: bool,
 }
 
 impl Followed {
@@ -46,7 +46,6 @@ impl Followed {
         let name = seen.path.display().to_string();
         let said = |error: std::io::Error| cannot_read(&name, &error);
         let mut identity = Identity::of(&file, seen.kind.format).map_err(said)?;
-        let before = known.last(&name);
         let (base, given) = match known.progress(&file, identity.id(), seen.kind.format, all).map_err(said)? {
             Some(progress) if progress.mark.offset <= identity.size() => {
                 identity = progress.identity.renewed(&file, seen.kind.format).map_err(said)?;
@@ -55,7 +54,7 @@ impl Followed {
             Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
             None => {
                 let modified = identity.modified();
-                (before.map_or(modified, |before| before.base_behind(modified)), Mark::default())
+                (known.behind(&name).map_or(modified, |behind| modified.max(behind)), Mark::default())
             }
         };
         let content = Content::open_growing(&file, seen.kind, max_record, given)
@@ -74,8 +73,8 @@ impl Followed {
             given,
             drained: false,
             gone_since: None,
-            caught_up: None,
             ended: false,
+            parted: false,
         };
         followed.set_place(base);
         Ok(followed)
@@ -146,6 +145,7 @@ impl Followed {
         self.content.expect(size - read_to);
         let first = batch.len();
         self.drained = self.content.read(batch, &self.place, &mut self.given)?;
+        self.parted &= batch.len() == first;
         // Records that come now are known by what was read with them.
         let news = self.identity.note_read(&self.file, self.content.read_to()).map_err(|error| error.to_string())?;
         if news {

@@ -10,9 +10,9 @@ use super::followed::Followed;
 use super::sight::Sight;
 use crate::same_file::FileId;
 use crate::settings::source::FileFormat;
-use crate::source::Position;
 use crate::source::file::gone;
 use crate::source::file::identity::Progress;
+use crate::source::{Position, place};
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -20,6 +20,8 @@ pub(super) struct Known {
     files: BTreeMap<String, Vec<Progress>>,
     /// The names of the files with this number in their file system.
     names: HashMap<u64, BTreeSet<String>>,
+    /// By name: a version behind all records of the files that left it, those to come too.
+    ends: HashMap<String, i64>,
 }
 
 impl Known {
@@ -49,13 +51,19 @@ impl Known {
         }
     }
 
+    /// A version behind all records of the files that had this name.
+    pub fn behind(&self, name: &str) -> Option<i64> {
+        let last = self.last(name).map(|last| place::behind(last.base, last.mark.ordinal));
+        last.max(self.ends.get(name).copied())
+    }
+
     /// The file that gave records under this name last.
-    pub fn last(&self, name: &str) -> Option<&Progress> {
+    fn last(&self, name: &str) -> Option<&Progress> {
         self.files.get(name)?.first()
     }
 
-    /// How far this file was read, under whatever name: positions are committed in the order of reading, all or none of those before one,
-    /// so the one that is furthest counts.
+    /// How far this file was read, under whatever name. All positions are committed in the order of reading, so what the furthest of them
+    /// says is so, and the others say less.
     ///
     /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
     pub fn progress(&self, file: &File, id: FileId, format: FileFormat, all: &Sight) -> io::Result<Option<&Progress>> {
@@ -82,21 +90,28 @@ impl Known {
         self.files.get(name).into_iter().flatten().filter(still_there).cloned().collect()
     }
 
-    /// Remembers how far a file was read under the name it has, unless it gave nothing under it.
+    /// Remembers how far a file was read under the name it has, unless it gave nothing.
     pub fn leave(&mut self, file: &Followed) {
-        if file.given.offset == 0 {
-            return;
+        let size = file.file.metadata().map_or(file.size, |now| now.len());
+        if size > 0 {
+            // A line takes a byte at least.
+            let end = place::behind(file.place.base, file.given.ordinal.max(size));
+            let known = self.ends.entry(file.name().to_owned()).or_insert(end);
+            *known = end.max(*known);
         }
-        self.set(file.name(), std::iter::once(file.progress()).chain(file.earlier.iter().cloned()).collect());
+        if file.given.offset > 0 {
+            self.set(file.name(), std::iter::once(file.progress()).chain(file.earlier.iter().cloned()).collect());
+        }
     }
 
-    /// As [`Known::leave`], of a file that is gone and was read to its end: the position that says so.
-    pub fn part_with(&mut self, file: &Followed) -> Option<Position> {
+    /// As [`Known::leave`], of a file that is gone and was read to its end: the position that says so, if it is news.
+    pub fn part_with(&mut self, file: &mut Followed) -> Option<Position> {
         self.leave(file);
-        (file.given.offset > 0).then(|| self.let_go(file.name())).flatten()
+        let is_told = std::mem::replace(&mut file.parted, true) || file.given.offset == 0;
+        if is_told { None } else { self.let_go(file.name()) }
     }
 
-    /// Takes note that nobody waits for the last file of this name any more: the position that says so.
+    /// Notes that nobody waits any longer for the last file of this name, and gives the position that says so.
     pub fn let_go(&mut self, name: &str) -> Option<Position> {
         let (last, earlier) = self.files.get_mut(name)?.split_first_mut()?;
         last.gone = true;
@@ -109,7 +124,7 @@ impl Known {
         last.filter(|(_, last)| !all.may_have(last.identity.id()))
     }
 
-    /// Forgets names that no file has and none is followed under, of files that are gone, if they are too many: says which.
+    /// Forgets names of files that are gone, if there are too many, unless a file has them now or is followed under them. Says which.
     pub fn forget(&mut self, all: &Sight, followed: &[Followed]) -> Vec<String> {
         if self.files.len() <= gone::REMEMBERED {
             return Vec::new();
@@ -121,7 +136,10 @@ impl Known {
             taken.contains(name) || self.files[name].iter().any(|progress| all.may_have(progress.identity.id()))
         };
         let forgotten = gone::too_many(self.elsewhere(all).filter(|(name, _)| !is_needed(name)));
-        forgotten.iter().for_each(|name| self.remove(name));
+        for name in &forgotten {
+            self.remove(name);
+            self.ends.remove(name);
+        }
         forgotten
     }
 

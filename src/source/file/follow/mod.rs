@@ -1,19 +1,16 @@
 //! Files that are read on as they grow, through rotation.
 //!
 //! A file is known by its number in the file system and its beginning, and stays open when it is renamed or removed, so
-//! that its last lines are read. A name belongs to one file at a time: what appears under it is read when the file
-//! that had it is read to its end, and is held open until then, for it may be rotated away as well. A file that is gone and still
-//! written to gives its name up in the end, and is read on under one of its own. Positions carry what else had the name before,
-//! so that a restart knows those files too.
+//! that its last lines are read. A name belongs to one file at a time: each is called what it was seen as last, and one that is gone
+//! while another has its name now is called something of its own. Positions carry which files had the name before, so that a restart
+//! knows those too.
 
 mod descriptors;
 mod followed;
 mod known;
 mod sight;
-mod taken;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,11 +18,9 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub(super) use self::descriptors::Descriptors;
-use self::descriptors::Held;
 use self::followed::Followed;
 use self::known::Known;
 use self::sight::Sight;
-use self::taken::Taken;
 use super::scan::{Found, Seen, cannot_read, scan};
 use super::telling::{several, warn_of};
 use super::walk::may_hold_more;
@@ -37,9 +32,6 @@ use crate::source::{IDLE_WAIT, Position, Read, Room, SourceError};
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
 /// the last of them.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
-
-/// How long a file that is gone keeps its name from another since it was read to its end, if somebody writes on to it.
-pub(super) const NAME_HELD: Duration = Duration::from_secs(10);
 
 /// How often new and rotated files are looked for, which costs more than a look at those that are followed. A read that says that
 /// there is nothing has looked for new files too.
@@ -53,8 +45,6 @@ pub(super) struct Follow {
     settings: FileSettings,
     descriptors: Descriptors,
     files: Vec<Followed>,
-    /// Files whose name is not free yet, the oldest first.
-    waiting: Vec<Waiting>,
     /// The file that is read first in the next step, so that each has its turn.
     turn: usize,
     known: Known,
@@ -76,19 +66,12 @@ pub(super) struct Follow {
     forgotten: Vec<String>,
 }
 
-/// A file that is held open until it has its turn under the name that it was seen under.
-struct Waiting {
-    seen: Seen,
-    file: Held,
-}
-
 impl Follow {
     pub fn new(settings: FileSettings, descriptors: Descriptors) -> Self {
         Self {
             settings,
             descriptors,
             files: Vec::new(),
-            waiting: Vec::new(),
             turn: 0,
             known: Known::default(),
             problems: BTreeMap::new(),
@@ -129,8 +112,7 @@ impl Follow {
         if let Some(records) = batch.records() {
             return Read::Records(records);
         }
-        let nothing = if self.waiting.is_empty() { Read::Idle } else { Read::Waiting };
-        self.news_of_gone().unwrap_or(nothing)
+        self.news_of_gone().unwrap_or(Read::Idle)
     }
 
     /// What is to be told of files that are gone.
@@ -166,9 +148,7 @@ impl Follow {
 
     /// How many bytes are there and not given.
     pub fn remaining(&self) -> u64 {
-        let followed = self.files.iter().map(Followed::remaining);
-        let waiting = self.waiting.iter().map(|waiting| waiting.file.metadata().map_or(0, |now| now.len()));
-        followed.chain(waiting).sum()
+        self.files.iter().map(Followed::remaining).sum()
     }
 
     fn read(&mut self, batch: &mut Batch) {
@@ -220,16 +200,20 @@ impl Follow {
         }
         found.problems.into_iter().for_each(|(path, problem)| self.tell(&path, problem));
         self.pass_over(found.compressed);
-        let seen = Sight::of(found.files);
+        let seen = Sight::of(found.files, self.files.iter().map(|file| file.identity.id()));
         self.let_go(&seen, &found.blind, now);
         self.rename(&seen);
         let before = self.files.len();
-        let mut taken = Taken::by(&self.files);
-        self.follow_rotated(&seen, &found.blind, &mut taken);
+        let mut followed: HashSet<FileId> = self.files.iter().map(|file| file.identity.id()).collect();
         let refused = self.refused.take();
         for file in seen.files() {
-            if !taken.has(file) {
-                self.follow(file, &seen, &mut taken);
+            // One file may have several names.
+            if !followed.insert(file.id) {
+                continue;
+            }
+            match self.follow(file, &seen) {
+                Ok(opened) => self.files.extend(opened),
+                Err(reason) => self.tell(&file.path, reason),
             }
         }
         if let Some(problem) = self.too_many().filter(|_| refused.is_none()) {
@@ -256,141 +240,72 @@ impl Follow {
         self.compressed = compressed;
     }
 
-    /// Lets go of files that are gone and read to their end, and takes their name from those that somebody writes on to. What is in a
-    /// blind path may be there.
+    /// Lets go of files that are gone and read to their end. What is in a blind path may be there.
     fn let_go(&mut self, all: &Sight, blind: &[PathBuf], now: Instant) {
         for mut file in std::mem::take(&mut self.files) {
-            let here = all.of_file(file.identity.id()).next();
-            let may_be_there = is_within(&file.path, blind);
-            if here.is_some() {
-                (file.gone_since, file.caught_up) = (None, None);
-            } else if !may_be_there {
-                file.gone_since.get_or_insert(now);
-            }
-            file.size = here.map_or(file.size, |seen| seen.size);
-            let is_gone = here.is_none() && !may_be_there;
-            let is_over = is_gone && file.is_read_to_its_end();
-            // Of one that is written to fast, there is always more by now.
-            let was_over = is_gone && file.drained;
-            if was_over {
-                file.caught_up.get_or_insert(now);
-            }
-            let is_past = |since: Option<Instant>, time| since.is_some_and(|since| now.duration_since(since) >= time);
-            if is_over && is_past(file.gone_since, GRACE) {
-                // In a folder that cannot be looked into it may still be there, and its last line may go on.
-                let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-                let is_blind = || folder.read_dir().is_err_and(|error| may_hold_more(&error));
-                if file.ended || is_blind() {
-                    info!(file = file.name(), "a file is gone; it was read to its end");
-                    if file.ended {
-                        self.news.extend(self.known.part_with(&file))
-                    } else {
-                        self.known.leave(&file)
+            if let Some(here) = all.of_file(file.identity.id()).next() {
+                (file.gone_since, file.size) = (None, here.size);
+            } else if !is_within(&file.path, blind) {
+                let since = *file.gone_since.get_or_insert(now);
+                if now.duration_since(since) >= GRACE && file.is_read_to_its_end() {
+                    // In a folder that cannot be looked into it may still be there, and its last line may go on.
+                    let folder = file.path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+                    let is_blind = || folder.read_dir().is_err_and(|error| may_hold_more(&error));
+                    if file.ended || is_blind() {
+                        info!(file = file.name(), "a file is gone; it was read to its end");
+                        if file.ended {
+                            self.news.extend(self.known.part_with(&mut file));
+                        } else {
+                            self.known.leave(&file);
+                        }
+                        continue;
                     }
-                    continue;
+                    file.end();
                 }
-                file.end();
-            } else if was_over && is_past(file.caught_up, NAME_HELD) && self.is_wanted(&file.path, all) {
-                self.known.leave(&file);
-                let aside = name_when_gone(file.identity.id(), &file.path);
-                info!(from = file.name(), to = %aside.display(), "a file that is gone is written to, and another has its name now");
-                file.rename(aside, Vec::new());
             }
             self.files.push(file);
         }
     }
 
-    /// Whether a file is there under this name, or was and waits for it.
-    fn is_wanted(&self, path: &Path, all: &Sight) -> bool {
-        all.has_path(path) || self.waiting.iter().any(|waiting| waiting.seen.path == path)
-    }
-
-    /// Gives files that are read to their end the name they have now. One that keeps its name for now keeps the next one from taking it.
+    /// Gives each file the name that it is seen under. One that is seen nowhere keeps its own, unless another is seen under that.
     fn rename(&mut self, all: &Sight) {
-        let mut moves: BTreeMap<&Path, usize> = BTreeMap::new();
-        for (index, file) in self.files.iter().enumerate().filter(|(_, file)| file.drained) {
-            let here = all.of_file(file.identity.id()).max_by_key(|seen| seen.path == file.path);
-            moves.extend(here.filter(|here| here.path != file.path).map(|here| (&*here.path, index)));
+        let mut moves = Vec::new();
+        for (index, file) in self.files.iter_mut().enumerate() {
+            let id = file.identity.id();
+            let here = all.of_file(id).max_by_key(|seen| seen.path == file.path);
+            let to = match here {
+                Some(here) if here.path != file.path => here.path.clone(),
+                None if all.has_path(&file.path) => name_when_gone(id, &file.path),
+                _ => continue,
+            };
+            // All leave before one arrives: it is to know who had its name.
+            if file.gone_since.is_some() && file.remaining() == 0 && file.is_read_to_its_end() {
+                self.news.extend(self.known.part_with(file));
+            } else {
+                self.known.leave(file);
+            }
+            moves.push((index, to));
         }
-        if moves.is_empty() {
-            return;
-        }
-        let moving: HashSet<usize> = moves.values().copied().collect();
-        let mut stay: Vec<usize> = (0..self.files.len()).filter(|index| !moving.contains(index)).collect();
-        while let Some(index) = stay.pop() {
-            stay.extend(moves.remove(&*self.files[index].path));
-        }
-        // All leave before one arrives: it is to know who had its name.
-        moves.values().for_each(|index| self.known.leave(&self.files[*index]));
-        for (to, index) in moves {
+        for (index, to) in moves {
             let file = &mut self.files[index];
-            info!(from = file.name(), to = %to.display(), "a file was renamed");
+            info!(from = file.name(), to = %to.display(), "a file has another name now");
             let earlier = self.known.earlier(&to.display().to_string(), file.identity.id(), all);
-            file.rename(to.to_owned(), earlier);
+            file.rename(to, earlier);
         }
     }
 
-    /// Gives files that waited, and are there under no name any more, the one that they waited for, once it is free; or one of their own
-    /// where the file that had it has come back to it.
-    fn follow_rotated(&mut self, all: &Sight, blind: &[PathBuf], taken: &mut Taken) {
-        for Waiting { mut seen, file } in std::mem::take(&mut self.waiting) {
-            if is_within(&seen.path, blind) || all.of_file(seen.id).next().is_some() {
-                self.waiting.push(Waiting { seen, file });
-                continue;
-            }
-            if self.files.iter().any(|file| file.path == seen.path && all.has(file.identity.id(), &seen.path)) {
-                seen.path = name_when_gone(seen.id, &seen.path);
-            }
-            self.follow_open(&seen, file, all, taken);
-        }
-    }
-
-    /// Opens a file that is not followed yet.
-    fn follow(&mut self, seen: &Seen, all: &Sight, taken: &mut Taken) {
-        let held = self.waiting.iter().position(|waiting| waiting.seen.id == seen.id);
-        let file = match held {
-            // It may have another name by now.
-            Some(index) if self.waiting[index].seen.path != seen.path => self.waiting.remove(index).file,
-            Some(index) if self.is_free(&seen.path, index, taken) => self.waiting.remove(index).file,
-            Some(_) => return,
-            None => match self.open_file(&seen.path) {
-                Ok(Some((id, file))) if id == seen.id => file,
-                // Rotated between the scan and now: the next scan sees it as it is.
-                Ok(Some(_)) => return,
-                Ok(None) => {
-                    let (count, _) = self.refused.get_or_insert_with(|| (0, seen.path.clone()));
-                    *count += 1;
-                    return;
-                }
-                Err(error) => return self.tell(&seen.path, cannot_read(&seen.path.display().to_string(), &error)),
-            },
+    /// Opens a file that is not followed yet, unless too many are.
+    fn follow(&mut self, seen: &Seen, all: &Sight) -> Result<Option<Followed>, String> {
+        let said = |error| cannot_read(&seen.path.display().to_string(), &error);
+        let Some(file) = self.descriptors.open(&seen.path).map_err(said)? else {
+            self.refused.get_or_insert_with(|| (0, seen.path.clone())).0 += 1;
+            return Ok(None);
         };
-        self.follow_open(seen, file, all, taken);
-    }
-
-    /// A file and which one it is, unless too many are open.
-    fn open_file(&self, path: &Path) -> io::Result<Option<(FileId, Held)>> {
-        let Some(file) = self.descriptors.open(path)? else { return Ok(None) };
-        Ok(Some((FileId::of(&file.metadata()?), file)))
-    }
-
-    /// Whether a name is nobody's, nor waited for by the first so many that wait.
-    fn is_free(&self, path: &Path, waiting: usize, taken: &Taken) -> bool {
-        !taken.has_name(path) && self.waiting[..waiting].iter().all(|waiting| waiting.seen.path != path)
-    }
-
-    /// Follows an open file under the name that it was seen under, or lets it wait for it.
-    fn follow_open(&mut self, seen: &Seen, file: Held, all: &Sight, taken: &mut Taken) {
-        if !self.is_free(&seen.path, self.waiting.len(), taken) {
-            return self.waiting.push(Waiting { seen: seen.clone(), file });
+        // Rotated between the scan and now: the next scan sees it as it is.
+        if FileId::of(&file.metadata().map_err(said)?) != seen.id {
+            return Ok(None);
         }
-        match Followed::open(seen, file, &self.known, all, self.settings.max_record.as_usize()) {
-            Ok(file) => {
-                taken.add(&file);
-                self.files.push(file);
-            }
-            Err(reason) => self.tell(&seen.path, reason),
-        }
+        Followed::open(seen, file, &self.known, all, self.settings.max_record.as_usize()).map(Some)
     }
 
     fn tell(&mut self, path: &Path, problem: String) {
@@ -406,7 +321,7 @@ fn is_within(path: &Path, blind: &[PathBuf]) -> bool {
     blind.iter().any(|blind| path.starts_with(blind))
 }
 
-/// What a file that was seen under this path and is there no more is called: no other has this name while it is open.
+/// What a file is called that was seen under this path, where another is now: no other has this name while it is open.
 fn name_when_gone(id: FileId, path: &Path) -> PathBuf {
     PathBuf::from(format!("{} (gone, number {})", path.display(), id.inode))
 }
@@ -488,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_folder_that_is_always_blind_keeps_no_file_elsewhere_from_its_rotation() {
+    async fn a_folder_that_is_always_blind_keeps_no_file_elsewhere_open() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("app")).unwrap();
         let (log, old) = (folder.path().join("app/a.jsonl"), folder.path().join("old"));
@@ -505,15 +420,12 @@ mod tests {
         let elsewhere = folder.path().join("lost+found");
         look(&mut follow, &elsewhere);
         fs::rename(&log, old).unwrap();
-        fs::write(&log, "{}\n{}\n").unwrap();
-        let id = FileId::of(&log.metadata().unwrap());
-        let follows = |follow: &Follow| follow.files.iter().any(|file| file.identity.id() == id);
-        for (blind, expected) in [(Path::new(""), false), (&*elsewhere, true)] {
+        for (blind, expected) in [(Path::new(""), 1), (&*elsewhere, 0)] {
             for _ in 0..4 {
                 look(&mut follow, blind);
                 tokio::time::advance(GRACE).await;
             }
-            assert_eq!(follows(&follow), expected, "{}", blind.display());
+            assert_eq!(follow.files.len(), expected, "{}", blind.display());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! All files that a scan saw, found by which they are.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::same_file::FileId;
@@ -11,14 +12,16 @@ pub(super) struct Sight {
     files: Vec<Seen>,
     /// Indices of `files`, in the order of their numbers.
     by_number: Vec<usize>,
+    /// The numbers of files that are followed: a scan may miss one that is renamed just then.
+    followed: HashSet<u64>,
 }
 
 impl Sight {
-    /// These files, which are in the order of their paths.
-    pub fn of(files: Vec<Seen>) -> Self {
+    /// These files, which are in the order of their paths, while those are followed.
+    pub fn of(files: Vec<Seen>, followed: impl Iterator<Item = FileId>) -> Self {
         let mut by_number: Vec<usize> = (0..files.len()).collect();
         by_number.sort_by_key(|&index| files[index].id.inode);
-        Self { files, by_number }
+        Self { files, by_number, followed: followed.map(|id| id.inode).collect() }
     }
 
     /// All of them.
@@ -36,14 +39,9 @@ impl Sight {
         self.numbered(id.inode).filter(move |seen| seen.id == id)
     }
 
-    /// Whether this file was seen under this name.
-    pub fn has(&self, id: FileId, path: &Path) -> bool {
-        self.of_file(id).any(|seen| seen.path == path)
-    }
-
-    /// Whether a file was seen that [may be](FileId::may_be) this one.
+    /// Whether a file was seen, or is followed, that [may be](FileId::may_be) this one.
     pub fn may_have(&self, id: FileId) -> bool {
-        self.numbered(id.inode).any(|seen| id.may_be(seen.id))
+        self.followed.contains(&id.inode) || self.numbered(id.inode).next().is_some()
     }
 
     fn numbered(&self, number: u64) -> impl Iterator<Item = &Seen> {
