@@ -32,6 +32,48 @@ fn seen(records: &[Record]) -> Vec<(Vec<u8>, u64, u64, i128, bool)> {
     records.iter().map(seen).collect()
 }
 
+/// The rows of a text without a header line, each as its fields.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let mut reader = csv_core::ReaderBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
+    let (mut input, mut rows, mut fields) = (text.as_bytes(), Vec::new(), Vec::new());
+    let (mut field, mut length) = ([0; 1000], 0);
+    loop {
+        let (result, read, written) = reader.read_field(input, &mut field[length..]);
+        (input, length) = (&input[read..], length + written);
+        match result {
+            // The next call, with nothing, says that this is all.
+            csv_core::ReadFieldResult::InputEmpty => {}
+            csv_core::ReadFieldResult::Field { record_end } => {
+                fields.push(String::from_utf8(field[..std::mem::take(&mut length)].to_vec()).unwrap());
+                if record_end {
+                    rows.push(std::mem::take(&mut fields));
+                }
+            }
+            csv_core::ReadFieldResult::End => return rows,
+            csv_core::ReadFieldResult::OutputFull => panic!("no field is that long"),
+        }
+    }
+}
+
+/// These are the records of these rows. Some may be broken: too long, of another width, or never closed.
+fn assert_rows(records: &[Record], rows: &[Vec<String>]) {
+    assert_eq!(records.len(), rows.len());
+    for (record, fields) in records.iter().zip(rows) {
+        match (record.why_broken(), &fields[..]) {
+            (None, [one, two]) => {
+                let value: serde_json::Value = serde_json::from_slice(&record.payload).unwrap();
+                let value = |name: &str| value.get(name).map_or("", |value| value.as_str().unwrap()).to_owned();
+                assert_eq!([&value("one"), &value("two")], [one, two]);
+            }
+            (None, _) => panic!("{fields:?} is no row"),
+            (Some(reason), [one, two]) => {
+                assert!(one.len() + two.len() > 10 || reason.contains("never closed"), "{fields:?}: {reason}");
+            }
+            (Some(_), _) => {}
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -63,6 +105,8 @@ proptest! {
                 if ending == "jsonl" {
                     let expected = text.split('\n').filter(|line| !line.trim_ascii().is_empty()).count();
                     assert_eq!(whole.len(), expected);
+                } else if !text.contains('\r') {
+                    assert_rows(&whole, &rows(&text));
                 }
             }
         });
