@@ -34,9 +34,9 @@ pub enum SourceSettings {
 pub struct FileSettings {
     /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Endings: `.jsonl`, `.ndjson`,
     /// `.csv`, `.parquet`; `.gz` and `.zst` behind the first three (of `zstd --long`, windows of at most 128 MiB). Where `format` is
-    /// set, any ending will do. Hidden files are left out, of a folder and of what a glob matches unless its dot is written; so are
-    /// folders below a folder. `**` does not go through links to folders. Without `follow`, files are looked at once, when the process
-    /// starts, and must be complete then: write one under a hidden name and rename it.
+    /// set, any ending will do. Hidden files are left out unless a glob spells the dot. A folder is not searched below its first level.
+    /// `**` does not go through links to folders. Without `follow`, files are looked at once, when the process starts, and must be complete
+    /// then: write one under a hidden name and rename it.
     pub path: String,
     /// The format, for files whose ending does not tell; one that tells goes before it. When it is corrected, the files that
     /// were read as something else are read anew.

@@ -24,7 +24,7 @@ impl Batch {
             || (self.records.len() < self.room.records && self.bytes.saturating_add(length) <= self.room.bytes)
     }
 
-    /// Whether no record more can be added.
+    /// Whether no further record can be added.
     pub fn is_full(&self) -> bool {
         !self.fits(1)
     }
@@ -34,7 +34,7 @@ impl Batch {
         self.records.len()
     }
 
-    /// Says anew what the records from this one on are parts of.
+    /// Moves the records from this one on to another place.
     pub fn move_to(&mut self, first: usize, place: &Place) {
         for record in self.records.iter_mut().skip(first) {
             record.position.partition = Arc::clone(&place.partition);

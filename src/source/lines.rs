@@ -9,16 +9,16 @@ use memchr::{memchr, memchr_iter, memchr2};
 /// How much is read at once.
 pub(super) const CHUNK: usize = 1 << 20;
 
-/// Records share their buffer where they are at least one part in so many of it: one record keeps all of it in memory, and counts for
-/// no more than its own bytes.
+/// A record that keeps its whole buffer alive counts for its own bytes only. So records share a buffer only if together they are at
+/// least one part in so many of it.
 const SPARSE: usize = 8;
 
-/// How much is kept to show of bytes that are no record because they are too many.
+/// How much is kept, to be shown, of a record over the limit.
 pub(super) const KEPT: usize = 64 << 10;
 
-/// What to do about a record over the limit, of which a replay has the beginning only.
-pub(super) const READ_WHOLE: &str = "A replay has no more of it: raise `max_record` and have it read again, for which a source of files needs \
-                                     another name";
+/// What to do about a record over the limit, of which only the beginning is kept.
+pub(super) const READ_WHOLE: &str = "A replay has no more than these: raise `max_record` and read it again, for which a source of files must \
+                                     be given another name";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -125,7 +125,7 @@ pub(super) struct Cutter<R> {
     boundary: Boundary,
     max: usize,
     chunk: usize,
-    /// Whether one read is enough for a chunk, because the rest may be long in coming.
+    /// Whether what one read gives is enough, because more may be long in coming.
     live: bool,
     /// Whether the bytes behind the last line feed are a record when the input ends.
     whole: bool,
@@ -244,7 +244,7 @@ impl<R: Read> Cutter<R> {
     /// The next record that was read already.
     pub fn at_hand(&mut self) -> Option<Cut> {
         if self.held.is_empty() {
-            // Many short records were held; a file that is followed has its cutter for long.
+            // It may have held many short records, and a file that is followed keeps its cutter for long.
             self.held = VecDeque::new();
         }
         self.held.pop_front().or_else(|| self.cut_next())
@@ -350,7 +350,7 @@ impl<R: Read> Cutter<R> {
     fn too_long(&self, length: u64, kept: usize) -> String {
         let (what, hint) = match self.boundary {
             Boundary::Line => ("line", ""),
-            Boundary::Row(_) => ("row", ", or close the quotation mark it may have opened"),
+            Boundary::Row(_) => ("row", "; or close the quotation mark that it may have opened"),
         };
         format!(
             "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {kept} bytes are kept. {READ_WHOLE}{hint}",
@@ -358,7 +358,7 @@ impl<R: Read> Cutter<R> {
         )
     }
 
-    /// Lets go of the bytes of a record over the limit but its beginning.
+    /// Drops the bytes of a record over the limit, except its beginning.
     fn pass_over(&mut self) {
         let begun = &self.begun;
         let kept = begun.len().min(KEPT);
@@ -411,7 +411,7 @@ impl<R: Read> Cutter<R> {
             if self.begun.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(&self.begun) {
                 return;
             }
-            // The mark is none of the header line's, whose quotation mark opens a field only where the field begins.
+            // The mark is no part of the header line: a quotation mark opens a field only where the field begins.
             if self.begun.starts_with(BYTE_ORDER_MARK) {
                 self.searched = BYTE_ORDER_MARK.len();
             }

@@ -89,14 +89,14 @@ pub enum Read {
     /// No record, but news of where partitions stand, in the order of their records: each is committed when all that was given before
     /// is settled. Never empty.
     Positions(Vec<Position>),
-    /// These partitions are read by someone else from now on: what was given of them and is not settled is let go. Should one
-    /// come back, it is given again from its committed position.
+    /// These partitions are read by someone else from now on: what they gave and is not settled is let go. One that comes back is given
+    /// again from its committed position.
     Revoked(Vec<Arc<Partition>>),
-    /// The names of partitions that are gone for so long that their positions need not be kept: these are deleted, and the source is read
-    /// again at once. Each is said once, and before anything is given under its name again. A position of one that is still on its way is
-    /// kept again when it is committed; so say the name again when the source is opened with it and it is still gone.
+    /// The names of partitions whose positions need not be kept any longer: they are deleted, and the source is read again at once. Each is
+    /// said once, and before anything is given under its name again. A position that is still on its way is kept again when it is committed;
+    /// so the name is to be said again when the source is opened with it and the partition is still gone.
     Forgotten(Vec<String>),
-    /// Nothing now, and neither an end nor a failure yet: the source waits for what it lacks, or for others. Said now and then, so that it
+    /// Nothing now, but neither an end nor a failure: the source waits for something it lacks, or for others. Said now and then, so that it
     /// is asked what troubles it.
     Waiting,
     /// Nothing now, and more may come: the source waited as long as it found useful, mostly [`IDLE_WAIT`].
@@ -114,7 +114,7 @@ pub const IDLE_WAIT: Duration = Duration::from_millis(250);
 #[error("{0}")]
 pub struct SourceError(pub String);
 
-/// Of the sources that read the ledger.
+/// For sources that read the ledger.
 impl From<LedgerError> for SourceError {
     fn from(error: LedgerError) -> Self {
         Self(error.to_string())
@@ -139,7 +139,7 @@ pub trait Source: Send + 'static {
         async { Ok(()) }.boxed()
     }
 
-    /// Called about every second while nothing is read, for want of room, say: for what may be gone by the time there is.
+    /// Called about once a second while the source is not read, as when the window is full, so that it can secure what might be gone later.
     fn watch(&mut self) -> BoxFuture<'_, Result<(), SourceError>> {
         async { Ok(()) }.boxed()
     }

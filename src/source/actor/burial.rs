@@ -41,7 +41,7 @@ impl Burial {
         self.condemned.push((number, ground));
     }
 
-    /// Forgets what is not to be settled here any more.
+    /// Forgets what is no longer to be settled here.
     pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
         self.condemned.retain(|(number, _)| is_open(*number));
     }

@@ -85,7 +85,7 @@ impl Errand {
     async fn read(&mut self) -> Result<Found, SourceError> {
         loop {
             return Ok(match self.feed.source.read(self.room).await? {
-                // Before what is read next is on its way: it may be of a partition that has the name of one of these.
+                // Before anything more is read: it may come from a partition with one of these names.
                 Read::Forgotten(partitions) => {
                     let name = self.name.clone();
                     patiently(&self.ledger, move |ledger| ledger.forget_partitions(&name, &partitions)).await;

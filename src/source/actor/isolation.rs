@@ -12,8 +12,8 @@ pub(super) struct Isolation {
     turn: Turn,
 }
 
-/// The right to be the only suspect of all sources that is on its way: two could go into one write, and the innocent be taken for the
-/// guilty.
+/// The right to be the only suspect on its way, of all sources: two could end up in one write, and the innocent one be taken for the
+/// guilty one.
 #[derive(Default)]
 enum Turn {
     #[default]
@@ -66,14 +66,14 @@ impl Isolation {
         self.turn = Turn::None;
     }
 
-    /// A delivery is not on its way any more. If it travelled alone, its turn is over.
+    /// A delivery is no longer on its way. If it travelled alone, its turn is over.
     pub(super) fn end_turn(&mut self, number: u64) {
         if matches!(self.turn, Turn::Of { number: one, .. } if one == number) {
             self.turn = Turn::None;
         }
     }
 
-    /// Forgets suspects that are not to be delivered here any more. One that is on its way keeps its turn: it can harm others until it is
+    /// Forgets suspects that are no longer to be delivered here. One that is on its way keeps its turn: it can harm others until it is
     /// back.
     pub(super) fn retain(&mut self, is_open: impl Fn(u64) -> bool) {
         self.waiting.retain(|number| is_open(*number));

@@ -37,7 +37,7 @@ use settling::Commits;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
 
-/// So many reads in a row must fail before a run that waits for the sources' end takes it for the source's end.
+/// After so many failed reads in a row, a run that waits for its sources to end takes this one to have ended.
 pub(super) const FAILURES_UNTIL_END: u32 = 4;
 
 /// Makes the source anew; called at the start and after a panic of the ingestor.
@@ -145,7 +145,7 @@ impl Ingestor {
         self.show();
     }
 
-    /// Forgets what is not to be settled here any more.
+    /// Forgets what is no longer to be settled here.
     fn let_go(&mut self, partitions: &[Arc<Partition>]) {
         let losses = self.state.window.let_go(partitions);
         let state = &mut self.state;

@@ -1,5 +1,5 @@
-//! Reading: one read after the other while there is room, a look of the source after itself while there is none, and a pause when it
-//! fails.
+//! Reading: one read after another while there is room, a call of [`Source::watch`] now and then while there is none, and a pause after a
+//! failure.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::source::{Position, Record, Room, Source, SourceError};
 /// The most that is read at once, and sent as one message: enough to share the cost of a message, little enough to keep the stages busy
 /// side by side. What is delivered again goes by the number of records alone.
 pub(super) const READ: Room = Room { records: 1024, bytes: 1024 * 1024 };
-/// How often a source that is not read looks after itself.
+/// How often a source that is not read is watched.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 const READ_RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
@@ -34,7 +34,7 @@ pub(super) struct Reading {
     records: Vec<(Record, Said)>,
     /// Committed and not told to the source yet, or being told just now.
     pub(super) untold: Vec<Position>,
-    /// Whether it is going to look after itself, if it is not read until then.
+    /// Whether [`Source::watch`] is to be called, unless the source is being read then.
     is_watch_set: bool,
 }
 
@@ -80,7 +80,7 @@ impl Ingestor {
         is_open && !state.stopping && !state.closed && state.reading.end != End::Finished
     }
 
-    /// Lets the source look after itself while it is not read.
+    /// Has the source watched while it is not read.
     pub(super) fn watch(&mut self, ctx: &mut Context<Self>) {
         if self.state.reading.is_watch_set || !self.reads_on() {
             return;
@@ -155,7 +155,7 @@ impl Ingestor {
             _ if state.stopping => reading.feed = Some(feed),
             Ok(found) => {
                 reading.feed = Some(feed);
-                // While it waits, it may be for what it failed for.
+                // It may be waiting for the very thing it failed for.
                 if !matches!(found, Found::Waiting) {
                     reading.failing = None;
                 }

@@ -92,7 +92,7 @@ impl Ingestor {
         }));
     }
 
-    /// Tells the source what was committed, once it is not to read any more: a read tells it by itself.
+    /// Tells a source that is no longer read what was committed; one that is read is told with its next read.
     pub(super) fn tell_source(&mut self, ctx: &mut Context<Self>) {
         let reading = &mut self.state.reading;
         let reads_on = !self.state.stopping && reading.end != End::Finished;

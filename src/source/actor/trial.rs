@@ -38,7 +38,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// There is one suspect more; so many deliveries got through so far.
+    /// There is one more suspect; so many deliveries got through so far.
     pub fn suspect(&mut self, through: u64) {
         if self.suspects == 0 {
             *self = Self { through_before: through, through, ..Self::default() };

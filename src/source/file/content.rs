@@ -185,7 +185,7 @@ fn line_start(file: &File, mark: Mark) -> std::io::Result<Mark> {
         let from = end.saturating_sub(BLOCK);
         let block = identity::bytes(file, from, end - from)?;
         if (block.len() as u64) < end - from {
-            // It is shorter than what was read of it, which whoever reads on finds.
+            // It is shorter than what was read of it: reading on finds that out.
             return Ok(mark);
         }
         if let Some(found) = memrchr(b'\n', &block) {

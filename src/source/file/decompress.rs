@@ -32,7 +32,7 @@ impl Compression {
         }
     }
 
-    /// The bytes of the file as they were before. Damage shows as an error that is none of the operating system.
+    /// The bytes of the file as they were before. Damage shows as an error that does not come from the operating system.
     pub fn decompress(self, file: Arc<File>) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::None => Box::new(file),
@@ -46,7 +46,7 @@ impl Compression {
     }
 }
 
-/// A Zstandard file that says what to do when it is sound and not read all the same.
+/// A Zstandard file. Where it is sound and still not read, the error says what to do.
 struct Frames(zstd::Decoder<'static, BufReader<Arc<File>>>);
 
 impl Read for Frames {

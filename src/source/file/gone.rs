@@ -10,7 +10,7 @@ use super::identity::Progress;
 /// So many files that are gone are remembered.
 pub(super) const REMEMBERED: usize = 1000;
 
-/// The names to be forgotten, of these files that are gone: those that gave the oldest records.
+/// Which of these files that are gone are to be forgotten, by name: those with the oldest records.
 pub(super) fn too_many<'a>(gone: impl Iterator<Item = (&'a str, &'a Progress)>) -> Vec<String> {
     let mut gone: Vec<_> = gone.collect();
     gone.sort_by_key(|(_, progress)| Reverse(progress.end()));

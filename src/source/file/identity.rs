@@ -62,7 +62,7 @@ pub(super) struct Progress {
     /// Where to read on.
     #[serde(flatten)]
     pub mark: Mark,
-    /// Whether nobody waits for it any more: it was read to its end and seen to go, or was missed and told.
+    /// Whether nobody waits for it any longer: it was read to its end and seen to go, or it went unseen and that was told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
     /// Whether a file that is read once was read to its end, where its mark does not say so.
@@ -86,7 +86,7 @@ struct Detail {
 }
 
 impl Identity {
-    /// The identity of an open file as it is now, which is read as this.
+    /// The identity of an open file as it is now, read in this format.
     pub fn of(file: &File, format: FileFormat) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let head = bytes(file, 0, HEAD.min(metadata.len()))?;
@@ -103,7 +103,7 @@ impl Identity {
         })
     }
 
-    /// The identity of the file as it is now, of which the same was read.
+    /// The identity of the file as it is now, which was read as far as before.
     pub fn renewed(&self, file: &File, format: FileFormat) -> io::Result<Self> {
         Ok(Self { tail: self.tail.clone(), ..Self::of(file, format)? })
     }

@@ -71,7 +71,8 @@ impl Once {
         Ok(())
     }
 
-    /// Forgets files that are gone, if they are too many: not where nothing is, or something could not be looked at, for they may be there.
+    /// Forgets files that are gone, if there are too many of them. Where nothing was found, or something could not be looked at, they may
+    /// still be there.
     fn forget(&mut self) {
         if self.queue.is_empty() || !self.failed.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! Which paths a glob matches.
 //!
 //! As in a shell: `**` does not go through links to folders, which may lead in a circle, and a name that begins with a dot matches only
-//! where its dot is written.
+//! where the pattern spells the dot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -49,7 +49,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Whether a name is left out unless its dot is written: a file that is being written may have it until it is whole.
+/// Whether a name is left out unless a pattern spells its dot: a file may have such a name until all of it is written.
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
@@ -131,8 +131,8 @@ impl Walk {
     }
 }
 
-/// Whether there may be something at a path, or in a folder, that this came of a look at. What is not there, or gone meanwhile, holds
-/// nothing; nor does what a file took the place of.
+/// Whether a look that failed like this leaves open what is there. Not found means that nothing is there; so does a file where a folder
+/// was.
 pub(super) fn may_hold_more(error: &io::Error) -> bool {
     !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

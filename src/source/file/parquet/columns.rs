@@ -21,7 +21,7 @@ const MAX_FIXED: i32 = 64 << 10;
 /// What the columns are decoded as.
 ///
 /// # Errors
-/// Rows could be made of none of them, or of none as they are meant: the reason.
+/// No rows can be made of them, or none that say what the file means: the reason.
 pub(super) fn of(metadata: &ArrowReaderMetadata) -> Result<Fields, String> {
     let schema = metadata.parquet_schema();
     check_sizes(schema)?;

@@ -162,7 +162,7 @@ async fn an_open_quotation_mark_costs_one_record_and_no_memory() {
     assert_eq!((records.len(), records[1].payload.len()), (2, 64 << 10));
     let reason = records[1].why_broken().unwrap();
     assert!(
-        reason.contains("max_record") && reason.ends_with("close the quotation mark it may have opened"),
+        reason.contains("max_record") && reason.ends_with("close the quotation mark that it may have opened"),
         "{reason}"
     );
 }

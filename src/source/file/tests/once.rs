@@ -328,7 +328,7 @@ async fn a_long_line_is_one_broken_record_and_the_next_line_is_sound() {
         assert_eq!(records[1].payload.len(), length.min(64 << 10));
         let reason = records[1].why_broken().unwrap();
         assert!(reason.contains(&length.to_string()) && reason.contains("max_record"), "{reason}");
-        assert!(reason.contains("A replay has no more") && reason.ends_with("needs another name"), "{reason}");
+        assert!(reason.contains("A replay has no more") && reason.ends_with("be given another name"), "{reason}");
         assert_eq!((&records[2].payload[..], records[2].position.ordinal), (&b"{3}"[..], 3));
         let again = folder.read("a.jsonl", vec![committed(&records[1])]).await;
         assert_eq!(texts(&again), ["{3}"]);
