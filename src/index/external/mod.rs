@@ -30,7 +30,8 @@ use count::has_most;
 use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
-/// Points of one call that get [`pulse::CALL_MAY_TAKE`]: when all are refused, it takes two calls for each to find them one by one.
+/// For so many points of a call [`pulse::CALL_MAY_TAKE`] is enough, even if each must be found refused on its own, which takes two calls a
+/// point.
 const POINTS_IN_TIME: usize = 100;
 /// The longest pause that a system is given when it asks for one; then it is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -154,15 +155,16 @@ impl ExternalIndex {
             let outstanding = self.note(writes.clone()).await?;
             *turn = Turn { writes: Arc::downgrade(writes), outstanding, ..Turn::default() };
         }
-        // A system that lets in only so much at a time gets further with each attempt.
         if let Some(part) = next_part(&turn.outstanding, turn.done, self.part()) {
-            let outstanding = &turn.outstanding[part.clone()];
-            let refused = self.send(writes, outstanding).await?;
+            let refused = self.send(writes, &turn.outstanding[part.clone()]).await?;
+            // A withdrawal changes what the ledger holds: should it not come to its end, the next attempt notes everything anew.
+            let mut sent = std::mem::take(&mut *turn);
             self.withdraw(writes, &refused).await?;
-            let done = outstanding.iter().map(|outstanding| writes[outstanding.write].id.clone()).collect::<Vec<_>>();
+            let done: Vec<_> = sent.outstanding[part.clone()].iter().map(|of| writes[of.write].id.clone()).collect();
             self.ledger(move |ledger| ledger.finish_writes(&done)).await?;
-            turn.refused.extend(refused);
-            turn.done = part.end;
+            sent.refused.extend(refused);
+            sent.done = part.end;
+            *turn = sent;
         }
         Ok(if turn.done < turn.outstanding.len() {
             Progress::More
@@ -224,7 +226,8 @@ fn unnoted(place: &str) -> String {
     )
 }
 
-/// What is sent next of what is outstanding: documents with so many points, those that go among them.
+/// What is sent next of what is outstanding: documents with so many points, those that go among them. A system that lets in only so much
+/// at a time gets further with each attempt.
 fn next_part(outstanding: &[Outstanding], from: usize, most: usize) -> Option<Range<usize>> {
     let mut points = 0;
     let full = outstanding[from..].iter().position(|outstanding| {

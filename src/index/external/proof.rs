@@ -11,8 +11,8 @@ use crate::index::collection::{CollectionError, Point};
 
 use super::ExternalIndex;
 
-/// The document of the harmless point: as short as can be, for a collection of others may have room for short ids only. Should its ledger
-/// have such a document, its points are others all the same.
+/// The document of the harmless point: as short as can be, since a collection that somebody else made may have room for short ids only. If
+/// this ledger has a document of that name, its points have other ids.
 const HARMLESS: &str = "-";
 
 /// Whether a harmless point was taken since the writing began.
@@ -79,7 +79,7 @@ mod tests {
     use crate::index::{IndexError, RefusedWrite, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, Points};
-    use crate::testkit::fakes::{FakeCollection, write_all};
+    use crate::testkit::fakes::{FakeCollection, Fault, write_all};
 
     struct Stage {
         index: ExternalIndex,
@@ -103,12 +103,15 @@ mod tests {
             stage
         }
 
-        async fn write(&self, first: &str, second: &str) -> Result<Vec<RefusedWrite>, IndexError> {
-            let documents = ["a", "b"].map(|name| {
+        fn documents(first: &str, second: &str) -> [DocumentWrite; 2] {
+            ["a", "b"].map(|name| {
                 let of = |text: &str| here(&format!("{name} {text}"));
                 DocumentWrite { metadata: Some("{}".to_owned()), ..write(name, vec![of(first), of(second)]) }
-            });
-            write_all(&self.index, documents.into()).await
+            })
+        }
+
+        async fn write(&self, first: &str, second: &str) -> Result<Vec<RefusedWrite>, IndexError> {
+            write_all(&self.index, Self::documents(first, second).into()).await
         }
 
         /// The chunks that the collection holds.
@@ -167,5 +170,21 @@ mod tests {
             let probes = calls.iter().filter(|call| **call == format!("upsert {HARMLESS}/0")).count();
             assert_eq!(probes, 1, "once for all of them: {calls:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_whose_withdrawal_fails_is_forgotten_and_the_document_may_be_taken_at_the_next_attempt() {
+        let stage = Stage::new(false, |point| point.document.as_str() == "b").await;
+        let writes: Arc<[DocumentWrite]> = Stage::documents("three", "four").into();
+        // The probe comes and goes, and `a` is taken.
+        stage.collection.faults.order([Fault::None, Fault::None, Fault::None, Fault::Unavailable]);
+        let told = stage.index.write(writes.clone()).await;
+        assert!(matches!(told, Err(IndexError::Unavailable(_))), "{told:?}");
+        assert_eq!(stage.index.ledger.point_count().unwrap(), 2, "`b` is withdrawn");
+        *stage.collection.rule.lock() = |_| false;
+        assert_eq!(write_all(&stage.index, writes).await.unwrap(), []);
+        assert_eq!(stage.held(), ["a/0", "a/1", "b/0", "b/1"]);
+        assert_eq!(stage.index.ledger.point_count().unwrap(), 4);
+        assert_eq!(stage.index.ledger.last_unwritten().unwrap(), None);
     }
 }
