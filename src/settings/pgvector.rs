@@ -33,7 +33,7 @@ pub struct PgvectorSettings {
     pub metric: Metric,
     /// The most points in one statement: 1 to 10,000.
     pub batch: usize,
-    /// The most connections at once: 1 to 64.
+    /// The most connections at once for writing, and as many again for searching: 1 to 64.
     pub concurrency: usize,
     /// How long a statement may take, and a connection to open.
     pub timeout: Span,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -371,19 +371,84 @@ fn a_statement_that_the_server_gives_up_names_the_setting() {
     let Some(postgres) = server() else { return };
     block_on(async {
         postgres.collection("locked", DIMENSIONS, Metric::Cosine).establish().await.unwrap();
-        let mut config: tokio_postgres::Config = postgres.url.parse().unwrap();
-        let (client, connection) = config.password("secret").connect(tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        client.batch_execute("BEGIN; LOCK TABLE locked").await.unwrap();
+        let locked = Locked::table(postgres, "locked").await;
         let impatient = table(&postgres.url, "collection: locked, password: secret, timeout: 2s");
         let points = [point("a", 0, &json!({}), 1)];
         let told = impatient.upsert(&points).await;
         let Err(CollectionError::Unavailable { reason, .. }) = &told else { panic!("{told:?}") };
         assert!(reason.contains("statement timeout") && reason.contains("`index.timeout`"), "{reason}");
-        client.batch_execute("ROLLBACK").await.unwrap();
+        drop(locked);
         let patient = postgres.collection("locked", DIMENSIONS, Metric::Cosine);
         patient.upsert(&points).await.unwrap();
         assert_same(patient.fetch(&[points[0].id]).await.unwrap(), &[&points[0]]);
+    });
+}
+
+/// Has a table for itself: nobody else reads or writes it until it is dropped.
+struct Locked(tokio_postgres::Client);
+
+impl Locked {
+    async fn table(postgres: &Postgres, name: &str) -> Self {
+        let mut config: tokio_postgres::Config = postgres.url.parse().unwrap();
+        let (client, connection) = config.password("secret").connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(&format!("BEGIN; LOCK TABLE {name}")).await.unwrap();
+        Self(client)
+    }
+
+    /// Returns when as many connections wait for it. Panics long before any of them gives up.
+    async fn waited_for_by(&self, connections: i64) {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation IN
+                       (SELECT relation FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock')";
+        let since = Instant::now();
+        loop {
+            let found: i64 = self.0.query_one(waiting, &[]).await.unwrap().get(0);
+            if found == connections {
+                return;
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "{found} wait for it, and not {connections}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+const PATIENT: &str = "password: secret, concurrency: 1, timeout: 300s";
+
+#[test]
+fn searches_that_take_their_time_keep_no_write_waiting() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let table = table(&postgres.url, &format!("collection: searched, {PATIENT}"));
+        table.establish().await.unwrap();
+        let locked = Locked::table(postgres, "searched").await;
+        let points = [point("a", 0, &json!({}), 1)];
+        let search = table.nearest(Nearest { vector: &points[0].vector, filter: None, limit: 1 });
+        let both = async {
+            locked.waited_for_by(2).await;
+            drop(locked);
+        };
+        let (found, written, ()) = tokio::join!(search, table.upsert(&points), both);
+        assert!(found.unwrap().len() <= 1);
+        written.unwrap();
+    });
+}
+
+#[test]
+fn a_search_ends_in_the_server_too_when_nobody_waits_for_it_any_longer() {
+    let Some(postgres) = server() else { return };
+    block_on(async {
+        let table = table(&postgres.url, &format!("collection: left_alone, {PATIENT}"));
+        table.establish().await.unwrap();
+        let locked = Locked::table(postgres, "left_alone").await;
+        let vector = vector(1, DIMENSIONS);
+        let search = || table.nearest(Nearest { vector: &vector, filter: None, limit: 1 });
+        tokio::select! {
+            found = search() => panic!("{found:?}"),
+            () = locked.waited_for_by(1) => {}
+        }
+        locked.waited_for_by(0).await;
+        drop(locked);
+        assert_eq!(search().await, Ok(vec![]), "its place among the connections is free again");
     });
 }
 

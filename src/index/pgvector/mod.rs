@@ -37,6 +37,8 @@ pub struct PgvectorTable {
     place: String,
     schema: Schema,
     sessions: Sessions,
+    /// Connections of their own: slow searches keep no write waiting.
+    searching: Sessions,
     bulk: Bulk,
 }
 
@@ -44,7 +46,7 @@ impl PgvectorTable {
     /// The table that the settings name. Asks nobody. With errors for a configuration that cannot be used.
     pub fn new(settings: &PgvectorSettings, pipeline: &str, dimensions: usize) -> Result<Self, String> {
         let table = Table::named(settings.collection.as_deref().unwrap_or(pipeline))?;
-        let sessions = Sessions::new(settings)?;
+        let (sessions, searching) = (Sessions::new(settings)?, Sessions::new(settings)?);
         let place = format!("the table {table} of PostgreSQL at {}", sessions.address());
         let schema = Schema { table, dimensions, metric: settings.metric };
         let bulk = Bulk {
@@ -53,7 +55,7 @@ impl PgvectorTable {
             bytes_per_number: size_of::<f32>(),
             concurrency: settings.concurrency,
         };
-        Ok(Self { place, schema, sessions, bulk })
+        Ok(Self { place, schema, sessions, searching, bulk })
     }
 
     async fn execute(&self, sql: &str, parameters: Parameters<'_>) -> Result<u64, CollectionError> {
@@ -139,7 +141,7 @@ impl PgvectorTable {
         );
         let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&vector, &limit];
         parameters.extend(condition.parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)));
-        let mut session = self.sessions.session().await?;
+        let mut session = self.searching.session().await?;
         let mut rows = session.query(&sql, &parameters).await?;
         // The graph gives up after so many rows that do not count, for the filter or because they were deleted, and says nothing: only a
         // plan without it shows whether there are no more. Only graphs are searched by plain index scans here.

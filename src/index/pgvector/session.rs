@@ -1,4 +1,5 @@
-//! Connections: opened when they are needed, kept while they work, and dropped with the first error that is not the server's answer.
+//! Connections: opened when they are needed, kept while they work, and dropped with the first error that is not the server's answer, or
+//! with a statement that nobody waits for any longer.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -7,10 +8,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Row};
+use tokio_postgres::{CancelToken, Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::index::authorities;
@@ -33,7 +35,7 @@ pub(super) struct Sessions {
     config: Config,
     tls: MakeRustlsConnect,
     timeout: Duration,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Client>>,
 }
 
@@ -65,7 +67,7 @@ impl Sessions {
             config,
             tls: MakeRustlsConnect::new(tls(settings)?),
             timeout,
-            permits: Semaphore::new(settings.concurrency),
+            permits: Arc::new(Semaphore::new(settings.concurrency)),
             idle: Mutex::default(),
         })
     }
@@ -88,13 +90,13 @@ impl Sessions {
 
     /// A connection that nobody else uses meanwhile.
     pub(super) async fn session(&self) -> Result<Session<'_>, CollectionError> {
-        let permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        let permit = self.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
         let idle = self.idle.lock().pop().filter(|client| !client.is_closed());
         let client = match idle {
             Some(client) => client,
             None => timely("the attempt to connect", self.timeout, self.connect()).await??,
         };
-        Ok(Session { sessions: self, client: Some(client), _permit: permit })
+        Ok(Session { sessions: self, cancel: client.cancel_token(), client: Some(client), permit: Some(permit) })
     }
 
     async fn connect(&self) -> Result<Client, CollectionError> {
@@ -117,11 +119,14 @@ impl Sessions {
     }
 }
 
-/// A connection in use. It goes back when it is dropped between two statements; a statement that was given up takes it along.
+/// A connection in use. It goes back when it is dropped between two statements; a statement that was given up takes it along, and the
+/// server is told to end it.
 pub(super) struct Session<'a> {
     sessions: &'a Sessions,
+    /// Not while a statement is under way.
     client: Option<Client>,
-    _permit: SemaphorePermit<'a>,
+    cancel: CancelToken,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Session<'_> {
@@ -170,6 +175,20 @@ impl Session<'_> {
         Ok(done?)
     }
 
+    /// The server would go on with it, and keep the connection for that long.
+    fn end_statement(&mut self) {
+        let (cancel, tls, timeout) = (self.cancel.clone(), self.sessions.tls.clone(), self.sessions.timeout);
+        let permit = self.permit.take();
+        // Where there is none, it is ending, and the connection with it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                // A server that cannot be told ends it by itself, at its `statement_timeout`.
+                let _ = tokio::time::timeout(timeout, cancel.cancel_query(tls)).await;
+                drop(permit);
+            });
+        }
+    }
+
     fn take(&mut self) -> Result<Client, CollectionError> {
         let given_up =
             || CollectionError::Unavailable { reason: "the connection was given up".to_owned(), after: None };
@@ -185,8 +204,10 @@ impl Session<'_> {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take().filter(|client| !client.is_closed()) {
-            self.sessions.idle.lock().push(client);
+        match self.client.take() {
+            Some(client) if client.is_closed() => {}
+            Some(client) => self.sessions.idle.lock().push(client),
+            None => self.end_statement(),
         }
     }
 }
