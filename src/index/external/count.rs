@@ -31,7 +31,8 @@ impl ExternalIndex {
             _ => *last = Some((points, Instant::now())),
         }
         Err(IndexError::Unavailable(format!(
-            "it has counted {points} points so far, and {written} were written to it: asking again until the count grows no more"
+            "{}: it has counted {points} points so far, and {written} were written to it: asking again until the count grows no more",
+            self.collection.place()
         )))
     }
 }
@@ -107,7 +108,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_count_that_comes_late_is_believed_when_it_grows_no_more() {
         for (counts, filled_anew) in
-            [(&[9][..], false), (&[4, 5], false), (&[2, 3, 6], false), (&[1, 1], true), (&[1, 3, 3], true)]
+            [(&[9][..], false), (&[4, 5], false), (&[0, 3, 6], false), (&[0, 0], true), (&[1, 3, 3], true)]
         {
             let stage = Stage::new(None).await;
             let more = (1..10).map(|number| write(&format!("d{number}"), vec![here(&number.to_string())]));
@@ -115,7 +116,10 @@ mod tests {
             stage.collection.counts.lock().extend(counts);
             let index = stage.index(None);
             while let Err(error) = index.prepare().await {
-                assert!(matches!(error, IndexError::Unavailable(_)), "{error}");
+                assert!(
+                    matches!(&error, IndexError::Unavailable(text) if text.starts_with("the fake collection: it has counted")),
+                    "{error}"
+                );
                 tokio::time::sleep(COUNTED_AFTER).await;
             }
             assert_eq!(stage.ledger.last_unwritten().unwrap().is_some(), filled_anew, "{counts:?}");

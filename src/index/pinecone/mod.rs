@@ -131,10 +131,7 @@ impl PineconeIndex {
         let namespace = self.settings.namespace.as_str();
         // The default one has two names.
         let points = if namespace == "__default__" { of(namespace).max(of("")) } else { of(namespace) };
-        Ok(Some(match points {
-            0 => Established::Existing { points },
-            points => Established::Delayed { points },
-        }))
+        Ok(Some(Established::Delayed { points }))
     }
 
     /// The host of an index has the project in its name.
