@@ -167,23 +167,6 @@ pub fn done_but(refused: Vec<RefusedPoint>) -> Result<(), CollectionError> {
     if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }
 }
 
-/// What a search brings: where points of others were found, it is made `once_more` without them. A system that cannot leave them out, as
-/// where their field has no index, refuses that, or finds fewer of ours: then what was found is looked through.
-pub async fn without_others<T>(
-    found: Vec<Option<T>>,
-    once_more: impl Future<Output = Result<Vec<Option<T>>, CollectionError>>,
-) -> Result<Vec<Option<T>>, CollectionError> {
-    if found.iter().all(Option::is_some) {
-        return Ok(found);
-    }
-    let ours = |points: &[Option<T>]| points.iter().flatten().count();
-    match once_more.await {
-        Err(CollectionError::OneRefused(_)) => Ok(found),
-        Ok(fewer) if ours(&fewer) < ours(&found) => Ok(found),
-        once_more => once_more,
-    }
-}
-
 /// Why a call did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CollectionError {
@@ -256,32 +239,13 @@ pub trait Collection: Send + Sync + 'static {
     /// Removes points. Those that it does not hold are no error.
     fn delete<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<(), CollectionError>>;
 
-    /// The nearest points, best first; `None` for one of others, which says no document and chunk, where those are not left out. Fewer than
-    /// [`Nearest::limit`], with those, mean that there are no more. May miss a write that was answered a moment ago, where the system is so
-    /// made: its documentation here says so. A filter that the system cannot be told is refused with [`CollectionError::OneRefused`].
+    /// The nearest points, best first; `None` for one of others, which says no document and chunk. Fewer than [`Nearest::limit`], with
+    /// those, mean that there are no more. May miss a write that was answered a moment ago, where the system is so made: the comment of its
+    /// module says so. A filter that the system cannot be told is refused with [`CollectionError::OneRefused`].
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>>;
 
     /// The most points that [`Collection::nearest`] can return.
     fn most_neighbours(&self) -> usize {
         10_000
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_search_that_cannot_leave_out_points_of_others_keeps_what_was_found_with_them() {
-        let found = || vec![None, Some(1), None];
-        let refused = CollectionError::OneRefused("the field has no index".into());
-        assert_eq!(without_others(found(), async { Err(refused) }).await, Ok(found()));
-        assert_eq!(without_others(found(), async { Ok(vec![]) }).await, Ok(found()));
-        let ours = vec![Some(1), Some(2)];
-        assert_eq!(without_others(found(), async { Ok(ours.clone()) }).await, Ok(ours.clone()));
-        let down = CollectionError::Fatal("the key is wrong".into());
-        assert_eq!(without_others(found(), async { Err(down.clone()) }).await, Err(down));
-        let not_asked = std::future::pending();
-        assert_eq!(without_others(ours.clone(), not_asked).await, Ok(ours), "there are none of others");
     }
 }

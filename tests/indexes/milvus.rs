@@ -272,13 +272,6 @@ fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly
     sifted::a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly(lite);
 }
 
-#[test]
-fn more_points_of_others_than_one_search_looks_at_hide_none_of_ours() {
-    let Some(lite) = server() else { return };
-    let untold = json!({"not": {"n": {"exists": true}}});
-    sifted::more_points_of_others_than_one_search_looks_at_hide_none_of_ours(lite, &untold);
-}
-
 /// `vectide check --connect` looks, and changes nothing.
 #[test]
 fn whoever_looks_at_a_released_collection_does_not_load_it() {

@@ -177,13 +177,6 @@ fn a_filter_that_matches_too_few_of_too_many_is_refused_and_not_answered_wrongly
 }
 
 #[test]
-fn more_points_of_others_than_one_search_looks_at_hide_none_of_ours() {
-    let Some(stand_in) = server() else { return };
-    let untold = json!({"not": {"n": {"exists": true}}});
-    sifted::more_points_of_others_than_one_search_looks_at_hide_none_of_ours(stand_in, &untold);
-}
-
-#[test]
 fn killed_again_and_again_it_ends_in_step_and_pays_again_only_for_what_was_on_its_way() {
     let Some(mut server) = Server::start("qdrant.sh") else { return };
     let backend = StandIn::at(&server.address);

@@ -8,8 +8,6 @@ use serde_json::Number;
 
 use crate::index::filter::{Bound, Condition, Field, MAX_EXACT, Range, Scalar, Test, Values};
 
-use super::schema::{CHUNK, DOCUMENT};
-
 /// Holds for no point: none has an empty id.
 const NEVER: &str = r#"id == """#;
 
@@ -37,12 +35,6 @@ pub fn wide(condition: &Condition) -> Option<String> {
             })
         }
     }
-}
-
-/// An expression for what this one is for, or for everything when it is empty, and that is a chunk of a document: rows of others are none.
-pub fn of_documents(expression: &str) -> String {
-    let is_chunk = format!(r#"{DOCUMENT} != "" and {CHUNK} >= 0"#);
-    if expression.is_empty() { is_chunk } else { format!("({expression}) and {is_chunk}") }
 }
 
 fn joined(expressions: &[String], by: &str) -> Option<String> {

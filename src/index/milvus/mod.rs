@@ -281,7 +281,7 @@ impl Milvus {
         output: &[&str],
         most: usize,
     ) -> Result<(Vec<Option<Neighbour>>, Found), CollectionError> {
-        let mut question = Search {
+        let question = Search {
             database: self.database.clone(),
             collection: self.collection.clone(),
             filter: filter.to_owned(),
@@ -298,16 +298,6 @@ impl Milvus {
             queries: 1,
             consistency: Consistency::Bounded.into(),
         };
-        let found = self.found(question.clone()).await?;
-        if found.0.iter().all(Option::is_some) {
-            return Ok(found);
-        }
-        // Told only where there are rows of others: it has Milvus look at more of each row that it passes.
-        question.filter = filter::of_documents(filter);
-        self.found(question).await
-    }
-
-    async fn found(&self, question: Search) -> Result<(Vec<Option<Neighbour>>, Found), CollectionError> {
         let found = self.ask::<SearchResults>(method!("Search"), question).await?.found.unwrap_or_default();
         Ok((self.neighbours(&found)?, found))
     }

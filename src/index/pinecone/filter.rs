@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::index::collection::reserved::DOCUMENT;
 use crate::index::filter::Bound;
 use crate::index::typed::{Field, Test, Typed, Values};
 
@@ -20,15 +19,6 @@ pub fn translate(typed: &Typed) -> Result<Value, String> {
         Typed::Is(field, test) => is(field, test)?,
         Typed::Not(field, test) => is_not(field, test)?,
     })
-}
-
-/// The filter for what this one is for, or for everything without one, and that has a document: records of others have none.
-pub fn of_documents(filter: Option<Value>) -> Value {
-    let has_one = json!({ DOCUMENT: { "$exists": true } });
-    match filter {
-        Some(filter) => json!({ "$and": [filter, has_one] }),
-        None => has_one,
-    }
 }
 
 fn is(field: &Field, test: &Test) -> Result<Value, String> {

@@ -26,9 +26,7 @@ use uuid::Uuid;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
-use super::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting, without_others,
-};
+use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting};
 use super::http::{json, parse};
 use super::typed::{Fields, Sought};
 use api::Api;
@@ -186,24 +184,14 @@ impl PineconeIndex {
             Sought::Nothing => return Ok(Vec::new()),
             Sought::Where(typed) => Some(filter::translate(&typed).map_err(CollectionError::OneRefused)?),
         };
-        let mut query = wire::Query {
+        let query = wire::Query {
             vector: nearest.vector,
             top_k: nearest.limit.min(MAX_NEIGHBOURS),
             filter,
             include_metadata: true,
             namespace: &self.settings.namespace,
         };
-        let found = self.query(&query).await?;
-        // Told only where there are records of others: most namespaces are searched as well without.
-        let once_more = async {
-            query.filter = Some(filter::of_documents(query.filter));
-            self.query(&query).await
-        };
-        without_others(found, once_more).await
-    }
-
-    async fn query(&self, query: &wire::Query<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
-        match self.api.ask::<wire::Matches>(Method::POST, "query", Some(query)).await {
+        match self.api.ask::<wire::Matches>(Method::POST, "query", Some(&query)).await {
             Ok(found) => Ok(found.matches.iter().map(|found| self.neighbour(found)).collect()),
             Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => Ok(Vec::new()),
             Err(error) => Err(error),

@@ -5,7 +5,6 @@
 
 use serde_json::Number;
 
-use crate::index::collection::reserved::DOCUMENT;
 use crate::index::filter::{self, Bound, Field, MAX_EXACT, Scalar, Test, Values};
 
 use super::messages::{Condition, FieldCondition, Filter, Ids, IsEmpty, Match, OneCondition, OneMatch, Range, Texts};
@@ -19,16 +18,6 @@ pub fn wide(condition: &filter::Condition) -> Option<Filter> {
         Some(OneCondition::Filter(filter)) => filter,
         _ => Filter { must: vec![condition], ..Filter::default() },
     })
-}
-
-/// A filter that holds for what this one holds for, if there is one, and that has a document: points of others have none.
-pub fn of_documents(filter: Option<Filter>) -> Filter {
-    let lacking = OneCondition::IsEmpty(IsEmpty { key: DOCUMENT.to_owned() });
-    Filter {
-        must: filter.map(|filter| Condition { one: Some(OneCondition::Filter(filter)) }).into_iter().collect(),
-        must_not: vec![Condition { one: Some(lacking) }],
-        ..Filter::default()
-    }
 }
 
 /// A condition that holds at least where the given one does.

@@ -26,7 +26,6 @@ use crate::settings::qdrant::QdrantSettings;
 use super::collection::reserved::{CHUNK, DOCUMENT};
 use super::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
-    without_others,
 };
 use super::grpc::Client;
 use super::sift::Sift;
@@ -219,23 +218,13 @@ impl Qdrant {
         with_payload: With,
         most: usize,
     ) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {
-        let mut question = QueryPoints {
+        let question = QueryPoints {
             collection: self.collection.clone(),
             query: Some(Query { nearest: Some(VectorInput { dense: Some(Dense { data: query.to_vec() }) }) }),
             filter,
             limit: Some(most as u64),
             with_payload: Some(with_payload),
         };
-        let found = self.scored(question.clone()).await?;
-        // Told only where there are points of others: it has Qdrant read the payload of each point that it passes.
-        let once_more = async {
-            question.filter = Some(filter::of_documents(question.filter));
-            self.scored(question).await
-        };
-        without_others(found, once_more).await
-    }
-
-    async fn scored(&self, question: QueryPoints) -> Result<Vec<Option<(Neighbour, Value)>>, CollectionError> {
         let found = self.ask::<QueryAnswer>("/qdrant.Points/Query", question).await?.points;
         let each = found.into_iter().map(|Scored { id, payload, score }| {
             let (document, chunk, metadata) = payload::read(payload)?;

@@ -339,29 +339,3 @@ impl Backend for Played {
 }
 
 vectide::collection_contract!(played);
-
-#[test]
-fn more_points_of_others_than_one_search_looks_at_hide_none_of_ours() {
-    let Some(played) = played() else { return };
-    let priced = json!({"price": 1});
-    sifted::more_points_of_others_than_one_search_looks_at_hide_none_of_ours(played, &priced);
-}
-
-#[tokio::test]
-async fn records_of_others_are_filtered_out_only_where_there_are_some() {
-    let stub = Stub::start();
-    let index = index(&stub, "");
-    index.establish().await.unwrap();
-    let ours = point("a", 0, &json!({}), 1);
-    index.upsert(std::slice::from_ref(&ours)).await.unwrap();
-    let search = async || {
-        let before = stub.requests().len();
-        let found = index.nearest(Nearest { vector: &ours.vector, filter: None, limit: 9 }).await.unwrap();
-        assert!(matches!(&found[..], [Some(found)] if found.id == ours.id), "{found:?}");
-        let filter = |request: &Request| serde_json::from_slice::<Value>(&request.body).unwrap()["filter"].clone();
-        stub.requests()[before..].iter().map(filter).collect::<Vec<_>>()
-    };
-    assert_eq!(search().await, [Value::Null]);
-    stub.hold("products", &point("theirs", 0, &json!({"price": 1}), 2));
-    assert_eq!(search().await, [Value::Null, json!({"vectide_document": {"$exists": true}})]);
-}
