@@ -1,14 +1,16 @@
 //! A client for systems with an HTTP interface that speaks JSON: one call, one answer.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::http_client::{self, Answer, SettingNames};
+use crate::http_client::{self, Answer, SettingNames, retry_after, shown};
+use crate::settings::Secret;
 
 use super::authorities;
 use super::collection::CollectionError;
@@ -123,6 +125,36 @@ pub fn parse<A: DeserializeOwned>(body: &[u8]) -> Result<A, CollectionError> {
     serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))
 }
 
+/// What an answer means that is an error, wherever the system in question gives its status no meaning of its own. `system` is its name;
+/// where it is, the collection's place says before every error.
+pub fn judge(answer: &Answer, system: &str, key: Option<&Secret>, now: SystemTime) -> CollectionError {
+    let (status, said) = (answer.status, said(answer, key));
+    match status.as_u16() {
+        400 | 413 | 422 => CollectionError::OneRefused(format!("{system} refused it: {said}")),
+        // Servers repeat keys in their words, which are left out.
+        401 => CollectionError::Fatal(format!("HTTP {status}: the key is missing or wrong; check `index.api_key`")),
+        403 => CollectionError::Fatal(format!(
+            "{system} does not let this key do it; give it the right to read and write the collection: {said}"
+        )),
+        404 => CollectionError::Missing(format!("{system} does not have it: {said}")),
+        408 | 409 | 425 | 429 | 500.. => {
+            CollectionError::Unavailable { reason: said, after: retry_after(&answer.headers, now) }
+        }
+        _ => CollectionError::Fatal(format!("{said}; this does not answer like {system}: check `index.url`")),
+    }
+}
+
+/// The status and the server's own words, where systems have them, or whatever it sent.
+pub fn said(answer: &Answer, key: Option<&Secret>) -> String {
+    let Answer { status, body, .. } = answer;
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = ["/error/message", "/error/0/message", "/message"].iter().find_map(|at| json.pointer(at)?.as_str());
+    match shown(message.unwrap_or(&String::from_utf8_lossy(body)), key) {
+        words if words.is_empty() => format!("HTTP {status}"),
+        words => format!("HTTP {status}: {words}"),
+    }
+}
+
 /// That an answer is not what it should be.
 pub fn unreadable(why: &str) -> CollectionError {
     CollectionError::Unavailable { reason: format!("its answer cannot be read: {why}"), after: None }
@@ -130,10 +162,50 @@ pub fn unreadable(why: &str) -> CollectionError {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::StatusCode;
+
     use super::*;
 
     fn client(url: &str) -> Result<Client, String> {
         Client::new(url, "write it like this", None, HeaderMap::new(), Duration::from_secs(5), 1)
+    }
+
+    #[test]
+    fn a_status_is_judged_by_what_helps_and_a_key_is_not_repeated() {
+        let key = Secret::new("hunter2");
+        let judged = |status: u16, body: &str| {
+            let (status, mut headers) = (StatusCode::from_u16(status).unwrap(), HeaderMap::new());
+            headers.insert("retry-after", HeaderValue::from_static("7"));
+            let answer = Answer { status, headers, body: body.into() };
+            judge(&answer, "Weaviate", Some(&key), SystemTime::UNIX_EPOCH)
+        };
+        for (status, body, kind, words) in [
+            (400, r#"{"code": 3, "message": "Metadata size is 41000 bytes"}"#, "refused", "41000 bytes"),
+            (413, "", "refused", "413"),
+            (422, r#"{"error": [{"message": "no hunter2\nhere"}]}"#, "refused", "Weaviate refused it: HTTP 422"),
+            (401, r#"{"error": {"message": "Invalid API Key hunter2"}}"#, "fatal", "index.api_key"),
+            (403, r#"{"error": {"message": "not for hunter2"}}"#, "fatal", "not for ***"),
+            (404, "", "missing", "404"),
+            (429, "slow down", "unavailable", "slow down"),
+            (500, "", "unavailable", "500"),
+            (503, "<html>", "unavailable", "<html>"),
+            (599, "{}", "unavailable", "599"),
+            (302, "", "fatal", "index.url"),
+        ] {
+            let error = judged(status, body);
+            let found = match &error {
+                CollectionError::OneRefused(_) => "refused",
+                CollectionError::Fatal(_) => "fatal",
+                CollectionError::Missing(_) => "missing",
+                CollectionError::Unavailable { after, .. } => {
+                    assert_eq!(*after, Some(Duration::from_secs(7)));
+                    "unavailable"
+                }
+                _ => panic!("{error:?}"),
+            };
+            assert_eq!(found, kind, "{status}");
+            assert!(error.to_string().contains(words) && !error.to_string().contains("hunter2"), "{status}: {error}");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::collection::CollectionError;
 use super::super::http::{self, json, parse, unreadable};
-use super::{verdict, wire};
+use super::wire;
 use crate::http_client::Answer;
 use crate::settings::Secret;
 use crate::settings::pinecone::PineconeSettings;
@@ -56,7 +56,7 @@ impl Api {
     ) -> Result<Answer, CollectionError> {
         let answer = self.http.call(method, url, body).await.inspect_err(|_| self.forget_host())?;
         if !answer.status.is_success() {
-            return Err(verdict::judge(&answer, &self.key, SystemTime::now()));
+            return Err(judge(&answer, &self.key));
         }
         Ok(answer)
     }
@@ -109,6 +109,37 @@ impl Api {
             Ok(answer) => parse(&answer.body).map(Some),
             Err(CollectionError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// What an answer means that is an error.
+fn judge(answer: &Answer, key: &Secret) -> CollectionError {
+    let hint = match answer.status.as_u16() {
+        402 => "the account must be paid for",
+        403 => "the key may not do this, or a quota is used up: check both in the console",
+        _ => return http::judge(answer, "Pinecone", Some(key), SystemTime::now()),
+    };
+    CollectionError::Fatal(format!("{}; {hint}", http::said(answer, Some(key))))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn an_account_that_is_not_paid_for_or_has_no_quota_left_is_told_as_that() {
+        let key = Secret::new("pc-secret");
+        for (status, hint) in [(402, "paid for"), (403, "a quota is used up")] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = br#"{"error": {"message": "not for pc-secret"}}"#.to_vec();
+            let told = judge(&Answer { status, headers: HeaderMap::new(), body }, &key);
+            assert!(
+                matches!(&told, CollectionError::Fatal(text) if text.contains("not for ***") && text.contains(hint)),
+                "{told:?}"
+            );
         }
     }
 }

@@ -12,7 +12,6 @@ mod filter;
 mod inspect;
 mod names;
 mod record;
-mod verdict;
 mod wire;
 
 use std::time::Duration;

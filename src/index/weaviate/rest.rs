@@ -11,8 +11,6 @@ use crate::index::http::{self, json, parse};
 use crate::settings::Secret;
 use crate::settings::weaviate::WeaviateSettings;
 
-use super::verdict;
-
 pub struct Rest {
     pub http: http::Client,
     key: Option<Secret>,
@@ -42,7 +40,7 @@ impl Rest {
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, CollectionError> {
         let answer = self.http.call(method, self.http.at(&format!("v1/{path}")), body.map(json)).await?;
         if !answer.status.is_success() {
-            return Err(verdict::judge_rest(&answer, self.key.as_ref(), SystemTime::now()));
+            return Err(http::judge(&answer, "Weaviate", self.key.as_ref(), SystemTime::now()));
         }
         parse(&answer.body)
     }

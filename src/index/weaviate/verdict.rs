@@ -1,43 +1,13 @@
-//! What Weaviate's answers mean, by REST and by gRPC, which has few codes and many words.
+//! What Weaviate's answers mean, of GraphQL and of gRPC, which has few codes and many words.
 
-use std::time::SystemTime;
-
-use reqwest::StatusCode;
 use serde_json::Value;
 use tonic::Status;
 
-use crate::http_client::{Answer, retry_after, shown};
+use crate::http_client::shown;
 use crate::index::collection::CollectionError;
 use crate::index::grpc;
-use crate::settings::Secret;
 
 use super::messages::{BatchDeleteReply, BatchError, BatchObjectsReply};
-
-/// What an answer by REST means that is an error.
-pub fn judge_rest(answer: &Answer, key: Option<&Secret>, now: SystemTime) -> CollectionError {
-    let status = answer.status;
-    let said = said(status, &answer.body, key);
-    match status.as_u16() {
-        401 => CollectionError::Fatal(format!("HTTP {status}: the key is missing or wrong; check `index.api_key`")),
-        403 => CollectionError::Fatal(format!("{said}; give the key the right to read and write the class")),
-        404 => CollectionError::Missing(format!("it is not there: {said}")),
-        400 | 413 | 422 => CollectionError::OneRefused(format!("Weaviate refused it: {said}")),
-        408 | 409 | 425 | 429 | 500.. => {
-            CollectionError::Unavailable { reason: said, after: retry_after(&answer.headers, now) }
-        }
-        _ => CollectionError::Fatal(format!("{said}; this does not answer like Weaviate: check `index.url`")),
-    }
-}
-
-/// The status and the server's own words: `{"error": [{"message"}]}`, or `{"message"}`.
-fn said(status: StatusCode, body: &[u8], key: Option<&Secret>) -> String {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let message = json.pointer("/error/0/message").or(json.get("message")).and_then(Value::as_str);
-    match message.map(|message| shown(message, key)) {
-        Some(words) if !words.is_empty() => format!("HTTP {status}: {words}"),
-        _ => format!("HTTP {status}"),
-    }
-}
 
 /// How many objects of the class were counted by GraphQL; `None` where it is switched off, which is told with 422, or kept from us, by a
 /// proxy, say. Nothing but the count needs it, and a wrong key was told by the calls before.
@@ -123,33 +93,16 @@ fn has_one_of(error: &str, signs: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
+    use reqwest::StatusCode;
     use reqwest::header::HeaderMap;
     use serde_json::json;
 
-    use super::*;
+    use crate::http_client::Answer;
+    use crate::index::http;
 
-    #[test]
-    fn every_status_has_its_meaning() {
-        let judged = |status: u16, body: Value| {
-            let mut headers = HeaderMap::new();
-            headers.insert("retry-after", "7".parse().unwrap());
-            let answer =
-                Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: body.to_string().into_bytes() };
-            judge_rest(&answer, Some(&Secret::new("hunter2")), SystemTime::UNIX_EPOCH)
-        };
-        let words = json!({"error": [{"message": "no hunter2\nhere"}]});
-        assert!(matches!(judged(401, words.clone()), CollectionError::Fatal(text) if text.contains("index.api_key")));
-        assert!(matches!(judged(403, words.clone()), CollectionError::Fatal(text) if text.contains("no *** here")));
-        assert!(matches!(judged(404, json!({})), CollectionError::Missing(_)));
-        assert!(matches!(judged(422, words), CollectionError::OneRefused(text) if text.contains("no *** here")));
-        assert!(matches!(judged(302, json!({})), CollectionError::Fatal(text) if text.contains("index.url")));
-        for status in [429, 500, 502, 503, 504] {
-            let CollectionError::Unavailable { reason, after } = judged(status, json!({"message": "busy"})) else {
-                panic!()
-            };
-            assert!(reason.contains("busy") && after.is_some_and(|after| after.as_secs() == 7));
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_count_that_is_kept_from_us_stops_nothing() {
@@ -159,7 +112,7 @@ mod tests {
                 headers: HeaderMap::new(),
                 body: b"no".to_vec(),
             };
-            let told = Err(judge_rest(&answer, None, SystemTime::UNIX_EPOCH));
+            let told = Err(http::judge(&answer, "Weaviate", None, SystemTime::UNIX_EPOCH));
             assert_eq!(counted(told, "C"), Ok(None), "{status}");
         }
     }
