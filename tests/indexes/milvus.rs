@@ -12,6 +12,10 @@ use vectide::index::collection::{CollectionError, Established, Nearest, Point};
 use vectide::index::grpc::Client;
 use vectide::index::inspect::Inspect;
 use vectide::index::milvus::Milvus;
+use vectide::index::milvus::messages::{
+    CollectionSchema, Column, CreateCollection, DataType, FieldData, FieldSchema, Floats, Jsons, KeyValue, Longs,
+    Named, Scalar, Scalars, Strings, Upsert, Vectors,
+};
 use vectide::settings::Secret;
 use vectide::settings::Span;
 use vectide::settings::index::Metric;
@@ -50,114 +54,9 @@ fn settings(url: &str, name: &str) -> MilvusSettings {
     }
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Named {
-    #[prost(string, tag = "3")]
-    collection: String,
+fn named(collection: &str) -> Named {
+    Named { collection: collection.to_owned(), ..Named::default() }
 }
-
-#[derive(Clone, PartialEq, Message)]
-struct CreateCollection {
-    #[prost(string, tag = "3")]
-    collection: String,
-    #[prost(bytes = "vec", tag = "4")]
-    schema: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Schema {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(message, repeated, tag = "4")]
-    fields: Vec<Field>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Field {
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(bool, tag = "3")]
-    is_primary_key: bool,
-    #[prost(int32, tag = "5")]
-    data_type: i32,
-    #[prost(message, repeated, tag = "6")]
-    params: Vec<Param>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Param {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Upsert {
-    #[prost(string, tag = "3")]
-    collection: String,
-    #[prost(message, repeated, tag = "5")]
-    columns: Vec<Column>,
-    #[prost(uint32, tag = "7")]
-    rows: u32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Column {
-    #[prost(int32, tag = "1")]
-    data_type: i32,
-    #[prost(string, tag = "2")]
-    name: String,
-    #[prost(message, optional, tag = "3")]
-    scalars: Option<Scalars>,
-    #[prost(message, optional, tag = "4")]
-    vectors: Option<Vectors>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Scalars {
-    #[prost(message, optional, tag = "3")]
-    longs: Option<Longs>,
-    #[prost(message, optional, tag = "6")]
-    texts: Option<Texts>,
-    #[prost(message, optional, tag = "9")]
-    jsons: Option<Jsons>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Longs {
-    #[prost(int64, repeated, tag = "1")]
-    data: Vec<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Texts {
-    #[prost(string, repeated, tag = "1")]
-    data: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Jsons {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    data: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Vectors {
-    #[prost(int64, tag = "1")]
-    dimensions: i64,
-    #[prost(message, optional, tag = "2")]
-    floats: Option<Floats>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Floats {
-    #[prost(float, repeated, tag = "1")]
-    data: Vec<f32>,
-}
-
-/// The numbers of INT64, VARCHAR, JSON and FLOAT_VECTOR.
-const TYPES: [i32; 4] = [5, 21, 23, 101];
 
 impl Lite {
     async fn ask(&self, method: &'static str, question: impl Message + 'static) {
@@ -167,25 +66,22 @@ impl Lite {
 
     /// Makes a collection as Vectide does, but for documents whose ids have at most so many letters.
     async fn make_with_ids_of(&self, name: &str, letters: usize) {
-        let [int64, varchar, json, float_vector] = TYPES;
-        let field = |name: &str, data_type, param: Option<(&str, usize)>| Field {
+        let field = |name: &str, data_type: DataType, param: Option<(&str, usize)>| FieldSchema {
             name: name.to_owned(),
             is_primary_key: name == "id",
-            data_type,
-            params: param
-                .map(|(key, value)| Param { key: key.to_owned(), value: value.to_string() })
-                .into_iter()
-                .collect(),
+            data_type: data_type.into(),
+            type_params: param.map(|(key, value)| KeyValue::new(key, value)).into_iter().collect(),
+            auto_id: false,
         };
         let fields = vec![
-            field("id", varchar, Some(("max_length", 36))),
-            field("vector", float_vector, Some(("dim", DIMENSIONS))),
-            field("document", varchar, Some(("max_length", letters))),
-            field("chunk", int64, None),
-            field("metadata", json, None),
+            field("id", DataType::VarChar, Some(("max_length", 36))),
+            field("vector", DataType::FloatVector, Some(("dim", DIMENSIONS))),
+            field("document", DataType::VarChar, Some(("max_length", letters))),
+            field("chunk", DataType::Int64, None),
+            field("metadata", DataType::Json, None),
         ];
-        let schema = Schema { name: name.to_owned(), fields }.encode_to_vec();
-        let question = CreateCollection { collection: name.to_owned(), schema };
+        let schema = CollectionSchema { name: name.to_owned(), fields }.encode_to_vec();
+        let question = CreateCollection { collection: name.to_owned(), schema, ..CreateCollection::default() };
         self.ask("/milvus.proto.milvus.MilvusService/CreateCollection", question).await;
     }
 }
@@ -229,36 +125,33 @@ impl Backend for Lite {
     }
 
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
-        let [int64, varchar, json, float_vector] = TYPES;
-        let column = |name: &str, data_type, scalars| Column {
-            data_type,
+        let column = |name: &str, data_type: DataType, column| FieldData {
+            data_type: data_type.into(),
             name: name.to_owned(),
-            scalars: Some(scalars),
-            vectors: None,
+            column: Some(column),
         };
-        let texts = |text: fn(&Point) -> String| Scalars {
-            texts: Some(Texts { data: points.iter().map(text).collect() }),
-            ..Scalars::default()
-        };
-        let longs = Longs { data: vec![-1; points.len()] };
-        let jsons = Jsons { data: points.iter().map(|point| point.metadata.as_bytes().to_vec()).collect() };
+        let scalars = |data| Column::Scalars(Scalars { data: Some(data) });
+        let texts =
+            |text: fn(&Point) -> String| scalars(Scalar::Strings(Strings { data: points.iter().map(text).collect() }));
+        let chunks = Longs { data: vec![-1; points.len()] };
+        let metadata = Jsons { data: points.iter().map(|point| point.metadata.as_bytes().to_vec()).collect() };
         let numbers = points.iter().flat_map(|point| point.vector.to_vec()).collect();
         let vectors = Vectors { dimensions: DIMENSIONS as i64, floats: Some(Floats { data: numbers }) };
         let columns = vec![
-            column("id", varchar, texts(|point| point.id.to_string())),
-            Column { data_type: float_vector, name: "vector".to_owned(), scalars: None, vectors: Some(vectors) },
-            column("document", varchar, texts(|_| String::new())),
-            column("chunk", int64, Scalars { longs: Some(longs), ..Scalars::default() }),
-            column("metadata", json, Scalars { jsons: Some(jsons), ..Scalars::default() }),
+            column("id", DataType::VarChar, texts(|point| point.id.to_string())),
+            column("vector", DataType::FloatVector, Column::Vectors(vectors)),
+            column("document", DataType::VarChar, texts(|_| String::new())),
+            column("chunk", DataType::Int64, scalars(Scalar::Longs(chunks))),
+            column("metadata", DataType::Json, scalars(Scalar::Jsons(metadata))),
         ];
-        let question = Upsert { collection: name.to_owned(), columns, rows: points.len() as u32 };
+        let rows = points.len() as u32;
+        let question = Upsert { collection: name.to_owned(), columns, rows, ..Upsert::default() };
         self.ask("/milvus.proto.milvus.MilvusService/Upsert", question).boxed()
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
         async move {
-            let question = Named { collection: name.to_owned() };
-            self.ask("/milvus.proto.milvus.MilvusService/DropCollection", question).await;
+            self.ask("/milvus.proto.milvus.MilvusService/DropCollection", named(name)).await;
         }
         .boxed()
     }
@@ -283,7 +176,7 @@ fn whoever_looks_at_a_released_collection_does_not_load_it() {
         let points = [point("a", 0, &json!({}), 1), point("b", 0, &json!({}), 2)];
         collection.upsert(&points).await.unwrap();
         assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 2 })));
-        lite.ask("/milvus.proto.milvus.MilvusService/ReleaseCollection", Named { collection: name }).await;
+        lite.ask("/milvus.proto.milvus.MilvusService/ReleaseCollection", named(&name)).await;
         // Unlike a full Milvus, it counts what is not loaded.
         assert_eq!(collection.look().await, Ok(Some(Established::Existing { points: 2 })));
         let search = || collection.nearest(Nearest { vector: &points[0].vector, filter: None, limit: 1 });

@@ -12,6 +12,7 @@ use vectide::index::collection::{Collection, CollectionError, Point};
 use vectide::index::grpc::Client;
 use vectide::index::inspect::Inspect;
 use vectide::index::qdrant::Qdrant;
+use vectide::index::qdrant::messages::{self, Id, Kind, PointId, PointStruct, Upsert, Vector, Vectors};
 use vectide::settings::Secret;
 use vectide::settings::Span;
 use vectide::settings::index::Metric;
@@ -56,51 +57,6 @@ struct DropCollection {
     collection: String,
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Upsert {
-    #[prost(string, tag = "1")]
-    collection: String,
-    #[prost(bool, tag = "2")]
-    wait: bool,
-    #[prost(message, repeated, tag = "3")]
-    points: Vec<Foreign>,
-}
-
-/// A point of others, which has whole numbers alone as metadata.
-#[derive(Clone, PartialEq, Message)]
-struct Foreign {
-    #[prost(message, optional, tag = "1")]
-    id: Option<Id>,
-    #[prost(btree_map = "string, message", tag = "3")]
-    payload: BTreeMap<String, Integer>,
-    #[prost(message, optional, tag = "4")]
-    vectors: Option<Vectors>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Id {
-    #[prost(string, tag = "2")]
-    uuid: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Integer {
-    #[prost(int64, optional, tag = "3")]
-    integer: Option<i64>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Vectors {
-    #[prost(message, optional, tag = "1")]
-    unnamed: Option<Unnamed>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Unnamed {
-    #[prost(float, repeated, tag = "1")]
-    numbers: Vec<f32>,
-}
-
 impl Subject for StandIn {
     fn place(&self, name: &str, metric: Metric) -> Place {
         Place::Collection(self.collection(name, DIMENSIONS, metric))
@@ -140,14 +96,15 @@ impl Backend for StandIn {
     }
 
     fn write_foreign<'a>(&'a self, name: &'a str, points: &'a [Point]) -> BoxFuture<'a, ()> {
-        let foreign = |point: &Point| Foreign {
-            id: Some(Id { uuid: point.id.to_string() }),
+        let whole = |number: i64| messages::Value { kind: Some(Kind::Integer(number)) };
+        let foreign = |point: &Point| PointStruct {
+            id: Some(PointId { id: Some(Id::Uuid(point.id.to_string())) }),
             payload: serde_json::from_str::<BTreeMap<String, i64>>(&point.metadata)
                 .unwrap()
                 .into_iter()
-                .map(|(field, integer)| (field, Integer { integer: Some(integer) }))
+                .map(|(field, number)| (field, whole(number)))
                 .collect(),
-            vectors: Some(Vectors { unnamed: Some(Unnamed { numbers: point.vector.to_vec() }) }),
+            vectors: Some(Vectors { unnamed: Some(Vector { data: point.vector.to_vec(), dense: None }) }),
         };
         let points = points.iter().map(foreign).collect();
         async move {

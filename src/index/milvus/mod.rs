@@ -6,7 +6,11 @@
 mod filter;
 #[cfg(feature = "testkit")]
 mod inspect;
+#[cfg(not(feature = "testkit"))]
 mod messages;
+#[cfg(feature = "testkit")]
+#[doc(hidden)]
+pub mod messages;
 mod rows;
 mod schema;
 mod verdict;
