@@ -1,46 +1,21 @@
 //! What is there of points that were written.
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 use vectide::index::Filter;
 use vectide::index::collection::{CollectionError, Nearest, Neighbour, Point};
 use vectide::index::distance::Scorer;
 use vectide::index::inspect::Inspect;
 use vectide::settings::index::Metric;
-use vectide::testkit::index_contract::points::{DIMENSIONS, point, vector};
+use vectide::testkit::index_contract::points::point;
 
-/// Of the points that are asked for, these are there, as they were written but for the last digit of a vector.
-pub async fn assert_holds(index: &dyn Inspect, asked: &[Point], expected: &[&Point]) {
-    let ids: Vec<Uuid> = asked.iter().map(|point| point.id).collect();
-    let mut found = index.fetch(&ids).await.unwrap();
-    found.sort_unstable_by_key(|point| point.id);
-    let mut expected: Vec<Point> = expected.iter().map(|point| (*point).clone()).collect();
-    expected.sort_unstable_by_key(|point| point.id);
-    let near = |a: &Point, b: &Point| a.vector.iter().zip(&*b.vector).all(|(a, b)| (a - b).abs() < 1e-5);
-    let same = |a: &Point, b: &Point| near(a, b) && Point { vector: b.vector.clone(), ..a.clone() } == *b;
-    let all =
-        found.len() == expected.len() && found.iter().zip(&expected).all(|(found, expected)| same(found, expected));
-    assert!(all, "{found:?}\n{expected:?}");
+/// What is there of these points.
+pub async fn fetched(index: &dyn Inspect, points: &[Point]) -> Vec<Point> {
+    index.fetch(&points.iter().map(|point| point.id).collect::<Vec<_>>()).await.unwrap()
 }
 
 /// The nearest points of a collection that has none of others.
 pub async fn near(index: &dyn Inspect, nearest: Nearest<'_>) -> Result<Vec<Neighbour>, CollectionError> {
     Ok(index.nearest(nearest).await?.into_iter().map(|found| found.expect("it is a point of ours")).collect())
-}
-
-/// The nearest of these points, which are all that the collection has, are those of an exact search, with its scores.
-pub async fn assert_scores(index: &dyn Inspect, metric: Metric, points: &[Point]) {
-    let vector = vector(1_000_000, DIMENSIONS);
-    let scorer = Scorer::new(metric, &vector);
-    let mut expected: Vec<(f32, &str)> =
-        points.iter().map(|point| (scorer.score(&point.vector), point.document.as_str())).collect();
-    expected.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let found = near(index, Nearest { vector: &vector, filter: None, limit: 10 }).await.unwrap();
-    assert_eq!(found.len(), 10);
-    for (found, (score, document)) in found.iter().zip(expected) {
-        assert_eq!(found.document.as_str(), document, "{metric:?}");
-        assert!((found.score - score).abs() < 1e-4, "{metric:?}: {} {score}", found.score);
-    }
 }
 
 /// Of these points, which are all that the collection has, by cosine those come that the filter matches; says how many.

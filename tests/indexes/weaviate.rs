@@ -1,14 +1,13 @@
 //! Weaviate 1.38, the real server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use uuid::Uuid;
 use vectide::index::Filter;
 use vectide::index::collection::{Collection, CollectionError, Established, Nearest, Point, PointMetadata};
 use vectide::index::inspect::Inspect;
@@ -17,12 +16,12 @@ use vectide::settings::index::Metric;
 use vectide::testkit::index_contract::points::{DIMENSIONS, metadata_of, point, vector};
 use vectide::testkit::index_contract::relay::with_port;
 use vectide::testkit::index_contract::shop::Place;
-use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey};
+use vectide::testkit::index_contract::{Backend, Subject, WRONG_KEY, WrongKey, assert_same};
 
 use crate::contracts::{Contract, Contracts};
 use crate::http::{Request, reply, serve};
 use crate::killed;
-use crate::points::{assert_filtered, assert_holds, assert_scores, near, products};
+use crate::points::{assert_filtered, fetched, near, products};
 use crate::server::{Server, Shared};
 
 const FIELDS: &str = "{ category: text, brand: text, price: number, stock: number, sale: boolean, tags: 'text[]', sizes: 'number[]', added: text }";
@@ -70,54 +69,19 @@ async fn direct(addresses: &Addresses, method: &str, path: &str, body: Value) ->
 }
 
 #[tokio::test]
-async fn a_class_is_made_once_and_what_does_not_fit_is_refused() {
+async fn a_class_whose_properties_are_others_does_not_fit() {
     let Some(addresses) = addresses() else { return };
     let name = fresh();
-    let class = |more: &str, dimensions| class_of(addresses, &format!("collection: {name}, {more}"), dimensions);
-    let own = class("", DIMENSIONS);
-    assert_eq!(own.look().await, Ok(None));
-    assert_eq!(own.establish().await, Ok(Established::Created));
-    assert_eq!(own.establish().await, Ok(Established::Existing { points: 0 }));
-    own.upsert(&[point("a", 0, &json!({}), 1), point("b", 0, &json!({}), 1)]).await.unwrap();
-    assert_eq!(own.look().await, Ok(Some(Established::Existing { points: 2 })));
+    let class = |more: &str| class_of(addresses, &format!("collection: {name}, {more}"), DIMENSIONS);
+    class("").establish().await.unwrap();
     for (other, named) in [
-        (class("", 17), ["16", "17"]),
-        (class("metric: l2", DIMENSIONS), ["cosine", "l2"]),
-        (class("metadata: { price: text }", DIMENSIONS), ["number", "text"]),
-        (class("metadata: { colour: text }", DIMENSIONS), ["`colour`", "index.collection"]),
+        (class("metadata: { price: text }"), ["number", "text"]),
+        (class("metadata: { colour: text }"), ["`colour`", "index.collection"]),
     ] {
         let error = other.establish().await.unwrap_err();
         let CollectionError::Unfit(text) = &error else { panic!("{error:?}") };
         assert!(named.iter().all(|part| text.contains(part)), "{text}");
         assert_eq!(other.look().await, Err(error));
-    }
-}
-
-#[tokio::test]
-async fn points_come_back_as_they_were_and_are_replaced_whole() {
-    let Some(addresses) = addresses() else { return };
-    let class = established(addresses, "").await;
-    let ids = ["'; DROP TABLE x; --", "a\"b\\c", "\u{1F45F} shoe", "ü/é?#%", "\u{202E}right", "plain"];
-    let metadata = [
-        json!({}),
-        json!({"text": "it's \"quoted\" \\ \n\t", "empty": "", "emoji": "\u{1F9E6}\u{200D}", "long": "x".repeat(100_000), "nul": "\u{0}"}),
-        json!({"whole": 9_007_199_254_740_993_i64, "max": u64::MAX, "min": i64::MIN, "fraction": 0.1, "date": "2026-11-25T10:00:00Z"}),
-        json!({"nested": {"deep": [1, {"x": null}]}, "null": null, "mixed": [1, "a", null], "sizes": [38, 39.5], "tags": []}),
-        json!({"price": 3, "tags": ["b'c", null, "", "\u{1F45F}"], "brand": null, "category": "", "sale": false}),
-        json!({"price": -0.0, "stock": 1e-300, "sizes": [1e300, -7], "added": "2026-11-25T10:00:00Z", "id": 5}),
-    ];
-    let points: Vec<Point> =
-        ids.iter().zip(&metadata).zip(1..).map(|((id, metadata), seed)| point(id, 2, metadata, seed)).collect();
-    class.upsert(&points).await.unwrap();
-    assert_holds(&class, &points, &points.iter().collect::<Vec<_>>()).await;
-    let new = Point { vector: vector(99, DIMENSIONS), metadata: "{\"stock\":1}".into(), ..points[4].clone() };
-    for _ in 0..2 {
-        class.upsert(std::slice::from_ref(&new)).await.unwrap();
-        assert_holds(&class, &points[4..5], &[&new]).await;
-    }
-    for _ in 0..2 {
-        class.delete(&[points[0].id, Uuid::nil(), new.id]).await.unwrap();
-        assert_holds(&class, &points, &[&points[1], &points[2], &points[3], &points[5]]).await;
     }
 }
 
@@ -132,12 +96,8 @@ async fn metadata_change_without_the_vector_and_what_is_absent_is_named() {
     let changes =
         [metadata_of(&after[0]), metadata_of(&point("absent", 0, &json!({"price": 9}), 0)), metadata_of(&after[1])];
     assert_eq!(class.set_metadata(&changes).await, Ok(vec![1]));
-    assert_holds(
-        &class,
-        &[before.to_vec(), vec![point("absent", 0, &json!({}), 0)]].concat(),
-        &[&after[0], &after[1], &before[2]],
-    )
-    .await;
+    let asked = [before.to_vec(), vec![point("absent", 0, &json!({}), 0)]].concat();
+    assert_same(fetched(&class, &asked).await, &[&after[0], &after[1], &before[2]]);
     for (json, expected) in [
         (json!({"category": "old"}), vec!["c"]),
         (json!({"brand": "new"}), vec!["a", "b"]),
@@ -177,7 +137,7 @@ async fn a_refused_point_is_named_and_its_mates_go_in() {
         refused[0].reason.contains("`price` is \"cheap\"") && refused[1].reason.contains("white space"),
         "{refused:?}"
     );
-    assert_holds(&class, &points, &[&points[0], &points[4]]).await;
+    assert_same(fetched(&class, &points).await, &[&points[0], &points[4]]);
 }
 
 /// The server reports such an object as failed, and keeps it: searches would fail from then on.
@@ -189,7 +149,7 @@ async fn a_vector_of_another_length_leaves_nothing_behind() {
     let points = [point("a", 0, &json!({"stock": 1}), 1), short, point("b", 0, &json!({"stock": 1}), 2)];
     let Err(CollectionError::Refused(refused)) = class.upsert(&points).await else { panic!() };
     assert!(refused.len() == 1 && refused[0].index == 1, "{refused:?}");
-    assert_holds(&class, &points, &[&points[0], &points[2]]).await;
+    assert_same(fetched(&class, &points).await, &[&points[0], &points[2]]);
     let filter = Filter::from_json(&json!({"stock": 1})).unwrap();
     let found = class.nearest(Nearest { vector: &points[0].vector, filter: Some(&filter), limit: 9 }).await.unwrap();
     assert_eq!(found.len(), 2);
@@ -301,33 +261,6 @@ async fn filters_find_what_they_match() {
     assert!(some > 25, "most filters find some and not all: {some}");
 }
 
-#[tokio::test]
-async fn scores_are_those_of_an_exact_search() {
-    let Some(addresses) = addresses() else { return };
-    for (name, metric) in [("cosine", Metric::Cosine), ("dot", Metric::Dot), ("l2", Metric::L2)] {
-        let class = established(addresses, &format!("metric: {name}")).await;
-        let products = products(300);
-        class.upsert(&products).await.unwrap();
-        assert_scores(&class, metric, &products).await;
-    }
-}
-
-#[tokio::test]
-async fn ten_thousand_points_go_in() {
-    let Some(addresses) = addresses() else { return };
-    let class = established(addresses, "batch: 1000").await;
-    let points: Vec<Point> =
-        (0..10_000).map(|number| point(&format!("d{number}"), 0, &json!({"stock": number}), number)).collect();
-    for points in points.chunks(class.bulk().points) {
-        class.upsert(points).await.unwrap();
-    }
-    assert_eq!(class.look().await, Ok(Some(Established::Existing { points: 10_000 })));
-    let ids: Vec<Uuid> = points.iter().map(|point| point.id).collect();
-    assert_eq!(class.fetch(&ids).await.unwrap().len(), 10_000);
-    class.delete(&ids).await.unwrap();
-    assert_eq!(class.look().await, Ok(Some(Established::Existing { points: 0 })));
-}
-
 /// What goes by REST is allowed by the contract, and what the contract forbids is found.
 #[tokio::test]
 async fn every_request_is_one_of_the_published_contract() {
@@ -363,43 +296,6 @@ async fn every_request_is_one_of_the_published_contract() {
     }
     let wrong = Request { body: br#"{"class": 5}"#.to_vec(), ..requests[1].clone() };
     assert!(violations(&wrong).is_some(), "the contract is asked at all");
-}
-
-/// Each takes a call of its own, and the index sends several bulks at once.
-#[tokio::test]
-async fn no_more_metadata_change_at_once_than_the_configuration_says() {
-    const MOST: usize = 2;
-    let (made, under_way) = (Mutex::new(None), Arc::new((Mutex::new(0), Condvar::new())));
-    let most = Arc::new(AtomicUsize::new(0));
-    let seen = most.clone();
-    let address = serve(move |request| match request.method.as_str() {
-        "POST" => {
-            *made.lock().unwrap() = serde_json::from_slice::<Value>(&request.body).ok();
-            reply(200, json!({}))
-        }
-        "PATCH" => {
-            let (count, more) = &*under_way;
-            let mut now = count.lock().unwrap();
-            *now += 1;
-            seen.fetch_max(*now, Ordering::SeqCst);
-            more.notify_all();
-            // One too many would come by then.
-            let waited = more.wait_timeout_while(now, Duration::from_millis(50), |now| *now <= MOST);
-            *waited.unwrap().0 -= 1;
-            reply(204, Value::Null)
-        }
-        _ => made.lock().unwrap().clone().map_or(reply(404, Value::Null), |class| reply(200, class)),
-    });
-    let addresses = (format!("http://{address}"), "http://127.0.0.1:1".to_owned());
-    let class = class_of(&addresses, &format!("concurrency: {MOST}"), DIMENSIONS);
-    class.establish().await.unwrap();
-    let changes: Vec<PointMetadata> = (0..8).map(|chunk| metadata_of(&point("a", chunk, &json!({}), 1))).collect();
-    let bulks = changes.chunks(4).map(|bulk| class.set_metadata(bulk));
-    for done in futures_util::future::join_all(bulks).await {
-        assert_eq!(done, Ok(vec![]));
-    }
-    let most = most.load(Ordering::SeqCst);
-    assert!(most <= MOST, "{most} at once");
 }
 
 /// The contract of all indexes.

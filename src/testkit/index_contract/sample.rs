@@ -7,19 +7,33 @@ use crate::index::collection::Point;
 
 /// Documents whose ids and metadata are as odd as they get. Those that a backend cannot hold are refused by themselves.
 pub fn awkward() -> Vec<Point> {
-    let ids = ["'; DROP TABLE x; --", "a\"b\\c", "\u{1F45F} shoe", "with space", "ü/é?#%", "\u{202E}right"];
+    let ids = [
+        "'; DROP TABLE x; --",
+        "a\"b\\c",
+        "\u{1F45F} shoe",
+        "with space",
+        "ü/é?#%",
+        "\u{202E}right",
+        "-",
+        "0:1",
+        "..",
+        "plain",
+    ];
     let long = "l".repeat(400);
     let metadata = [
         json!({}),
         json!({"text": "it's \"quoted\" \\ back\nline\ttab", "empty": "", "emoji": "\u{1F9E6}\u{200D}", "long": "x".repeat(10_000)}),
         json!({"whole": 9_007_199_254_740_993_i64, "negative": -3, "fraction": 0.1, "small": 1e-7, "zero": 0}),
         json!({"yes": true, "no": false, "date": "2026-11-25T10:00:00Z", "digits": "007"}),
-        json!({"tags": ["a", "b'c", "\u{1F45F}"]}),
+        json!({"price": 3, "tags": ["a", "b'c", null, "", "\u{1F45F}"], "brand": null, "category": "", "sale": false}),
         json!({"key with space": 1, "schlüssel": "ß"}),
         json!({"nested": {"deep": [1, {"x": null}]}, "null": null, "mixed": [1, "a", true, null], "sizes": [38, 39.5]}),
         json!({"max": u64::MAX, "min": i64::MIN}),
+        json!({"nul": "\u{0}"}),
+        json!({"long": "x".repeat(100_000)}),
+        json!({"price": -0.0, "stock": 1e-300, "sizes": [1e300, -7]}),
     ];
-    let ids = ids.into_iter().chain([long.as_str(), "plain"]);
+    let ids = ids.into_iter().chain([long.as_str()]);
     ids.zip(&metadata).zip(1..).map(|((id, metadata), seed)| point(id, 0, metadata, seed)).collect()
 }
 
