@@ -16,9 +16,6 @@ use crate::telemetry::figures::counted;
 
 use super::filter::Filter;
 
-/// How long a question may take where nobody says it.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Names of fields that are Vectide's own, where a system keeps them beside the user's.
 pub mod reserved {
     /// What all of them begin with.
@@ -212,9 +209,7 @@ pub trait Collection: Send + Sync + 'static {
     fn bulk(&self) -> Bulk;
 
     /// How long one question to the system may take; what takes longer is given up, and is [`CollectionError::Unavailable`].
-    fn timeout(&self) -> Duration {
-        DEFAULT_TIMEOUT
-    }
+    fn timeout(&self) -> Duration;
 
     /// Makes the collection when it is not there, with the right metric, dimension and types; else checks it. Cheap when all is
     /// there: it is called at every start, and again when it was found [`CollectionError::Missing`].

@@ -196,6 +196,10 @@ impl Collection for FakeCollection {
         self.bulk
     }
 
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     fn establish(&self) -> BoxFuture<'_, Result<Established, CollectionError>> {
         async {
             if self.unreachable.load(Ordering::SeqCst) {

@@ -131,6 +131,14 @@ impl Collection for Dying {
         self.inner.place()
     }
 
+    fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
+        self.inner.mark()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.inner.timeout()
+    }
+
     fn bulk(&self) -> Bulk {
         // One point a call: a step for each.
         Bulk { points: 1, concurrency: 1, ..self.inner.bulk() }
@@ -158,6 +166,10 @@ impl Collection for Dying {
 
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         self.inner.nearest(nearest)
+    }
+
+    fn most_neighbours(&self) -> usize {
+        self.inner.most_neighbours()
     }
 }
 
