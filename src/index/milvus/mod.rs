@@ -71,10 +71,7 @@ impl Milvus {
                 .into());
         }
         let key = Secret::given("index.api_key", settings.api_key.as_ref(), settings.api_key_file.as_deref())?;
-        let header = key.map(|key| {
-            let encoded = base64_simd::STANDARD.encode_to_string(key.reveal());
-            ("authorization", Secret::new(encoded))
-        });
+        let header = key.as_ref().map(authorization);
         let client = Client::new(&settings.url, settings.ca_file.as_deref(), header, settings.timeout.as_duration())?;
         let database = settings.database.clone().unwrap_or_default();
         let within = if database.is_empty() { String::new() } else { format!("database `{database}`, ") };
@@ -367,6 +364,11 @@ impl Collection for Milvus {
     }
 }
 
+/// The header that has the key in it: a token, or `user:password`.
+fn authorization(key: &Secret) -> (&'static str, Secret) {
+    ("authorization", Secret::new(base64_simd::STANDARD.encode_to_string(key.reveal())))
+}
+
 /// An answer to a search that has not all that was asked for.
 fn incomplete() -> CollectionError {
     CollectionError::Unavailable { reason: "its answer to a search has not all that was asked for".into(), after: None }
@@ -385,4 +387,15 @@ fn placeholders(query: &[f32]) -> Vec<u8> {
         values: vec![vector::to_bytes(query)],
     };
     Placeholders { placeholders: vec![placeholder] }.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_goes_as_base64() {
+        let (name, value) = authorization(&Secret::new("root:Milvus"));
+        assert_eq!((name, value.reveal()), ("authorization", "cm9vdDpNaWx2dXM="));
+    }
 }
