@@ -125,7 +125,8 @@ pub trait VectorIndex: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The nearest documents, best first. Sees every write that was answered.
+    /// The nearest documents, best first. Sees every write that was answered, at once, but for Milvus (after seconds at most) and Pinecone
+    /// (after a while).
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>>;
 
     /// About how many of its points are not in its search graph yet, if it has one. They are searched all the same, one by one. Never

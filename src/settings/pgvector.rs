@@ -26,7 +26,7 @@ pub struct PgvectorSettings {
     /// on TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// The table, with its schema where it is not `public`. Default: the pipeline's name.
+    /// The table; as `schema.table` where the user's search path does not lead to it. Default: the pipeline's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
     /// How nearness is measured.

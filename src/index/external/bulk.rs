@@ -7,7 +7,8 @@ use crate::index::collection::{Bulk, CollectionError, RefusedPoint};
 /// What a point takes beside its vector and its metadata: its id, the document's id, the names of the fields.
 const POINT_OVERHEAD: usize = 128;
 
-/// Cuts what is to be sent into calls: each as large as it may be, in order. `sizes`: bytes of metadata, and numbers of the vector.
+/// Cuts what is to be sent into calls: each as large as it may be, in order. `size` says of an item how many bytes of metadata it has, and
+/// how many numbers of a vector.
 pub(super) fn cut<T>(items: Vec<T>, bulk: Bulk, size: impl Fn(&T) -> (usize, usize)) -> Vec<Vec<T>> {
     let mut calls = Vec::new();
     let (mut call, mut bytes) = (Vec::new(), 0);

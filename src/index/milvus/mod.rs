@@ -2,6 +2,8 @@
 //!
 //! A point is a row: its `id` as text, its `vector`, its `document` and `chunk`, and all its `metadata` in one JSON column. Milvus cannot
 //! change a row without its vector (newer servers only read it back by themselves), so new metadata is written with the whole point.
+//!
+//! Searches ask with bounded staleness: they may miss what was written in the last seconds.
 
 mod filter;
 #[cfg(feature = "testkit")]

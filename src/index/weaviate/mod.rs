@@ -3,8 +3,8 @@
 //! One object a point. Fields that `index.metadata` declares are properties, for filters; all metadata are kept as one text beside them.
 //!
 //! Weaviate makes a class by itself when it is written to and is not there, with another metric and other types. So it is looked at before
-//! every write. It may also keep an object that it reports as failed for its vector's length, which breaks searches from then on: such ones
-//! are deleted.
+//! every write. It may also keep an object that it reports as failed for its vector's length, which breaks searches from then on: such
+//! objects are deleted.
 
 mod filter;
 #[cfg(feature = "testkit")]
