@@ -12,7 +12,7 @@ use vectide::index::collection::{Collection, CollectionError, Point};
 use vectide::index::grpc::Client;
 use vectide::index::inspect::Inspect;
 use vectide::index::qdrant::Qdrant;
-use vectide::index::qdrant::messages::{self, Id, Kind, PointId, PointStruct, Upsert, Vector, Vectors};
+use vectide::index::qdrant::messages::{self, Dense, Id, Kind, PointId, PointStruct, Upsert, Vector, Vectors};
 use vectide::settings::Secret;
 use vectide::settings::Span;
 use vectide::settings::index::Metric;
@@ -104,7 +104,7 @@ impl Backend for StandIn {
                 .into_iter()
                 .map(|(field, number)| (field, whole(number)))
                 .collect(),
-            vectors: Some(Vectors { unnamed: Some(Vector { data: point.vector.to_vec(), dense: None }) }),
+            vectors: Some(Vectors { unnamed: Some(Vector { dense: Some(Dense { data: point.vector.to_vec() }) }) }),
         };
         let points = points.iter().map(foreign).collect();
         async move {

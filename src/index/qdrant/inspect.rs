@@ -39,13 +39,13 @@ impl Inspect for Qdrant {
 }
 
 fn point_of(found: Retrieved) -> Option<Point> {
-    let vector = found.vectors?.unnamed?;
+    let vector = found.vectors?.unnamed?.dense?;
     let (document, chunk, metadata) = payload::read(found.payload)?;
     Some(Point {
         id: uuid(found.id.as_ref()?)?,
         document,
         chunk,
         metadata: metadata.to_string().into(),
-        vector: vector.dense.map_or(vector.data, |dense| dense.data).into(),
+        vector: vector.data.into(),
     })
 }

@@ -64,11 +64,8 @@ pub struct Dense {
     pub data: Vec<f32>,
 }
 
-/// Servers before 1.13 answer with `data`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Vector {
-    #[prost(float, repeated, tag = "1")]
-    pub data: Vec<f32>,
     #[prost(message, optional, tag = "101")]
     pub dense: Option<Dense>,
 }

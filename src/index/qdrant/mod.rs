@@ -312,5 +312,5 @@ fn selector(ids: &[Uuid]) -> Selector {
 }
 
 fn vectors(vector: &[f32]) -> Vectors {
-    Vectors { unnamed: Some(Vector { data: Vec::new(), dense: Some(Dense { data: vector.to_vec() }) }) }
+    Vectors { unnamed: Some(Vector { dense: Some(Dense { data: vector.to_vec() }) }) }
 }
