@@ -7,8 +7,7 @@
 //! is tried again, and if it passes, the batch is halved. A lone text is rejected when it is refused once, or fails five times in a row
 //! within some minutes, each time right after the harmless one passed. Its batch mates do not wait for that: it comes after them.
 //!
-//! What only a person can mend for every call (a wrong key, no credit) is tried on, slowly. It halves a batch too when it comes right after
-//! the harmless text passed, but is never proof against a text: one that is alone is tried on after all others.
+//! What only a person can mend (a wrong key, no credit) holds all calls until it is mended, and is never held against a text.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -93,17 +92,6 @@ enum Part {
     Halve,
     /// A lone text that seems to be the cause: it takes minutes to be certain. The provider asked not to be sent it before this time.
     Suspect(Instant),
-    /// A lone text that fails as if every call did, and why, while others succeed.
-    Postponed(String),
-}
-
-/// A part of a batch that is to be sent.
-struct Piece {
-    texts: Range<usize>,
-    /// How often it was postponed.
-    postponed: u32,
-    /// How many calls of all had succeeded before the batch, or when it was postponed.
-    before: u64,
 }
 
 impl Caller<'_> {
@@ -115,73 +103,47 @@ impl Caller<'_> {
         texts: &[Arc<str>],
         mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
-        let before = self.status.successes();
-        let first = |texts| Piece { texts, postponed: 0, before };
-        let mut pieces = VecDeque::from([first(0..texts.len())]);
+        let whole = 0..texts.len();
+        let mut parts = VecDeque::from([whole]);
         // Whichever may be sent next is the first.
-        let mut later = BTreeMap::<(Instant, usize), Piece>::new();
-        // Whether a text that was postponed has its vector now: so may all others.
-        let mut mended = false;
+        let mut suspects = BTreeMap::<(Instant, usize), Range<usize>>::new();
         loop {
-            let piece = match pieces.pop_front() {
-                Some(piece) => piece,
+            let part = match parts.pop_front() {
+                Some(part) => part,
                 None => {
-                    let Some(((not_before, _), piece)) = later.pop_first() else { return };
-                    if piece.postponed == 0 {
-                        tokio::time::sleep_until(not_before).await;
-                    } else if !mended {
-                        tokio::time::sleep_until(not_before).await;
-                        self.limiter.try_on().await;
-                    }
-                    piece
+                    let Some(((not_before, _), part)) = suspects.pop_first() else { return };
+                    tokio::time::sleep_until(not_before).await;
+                    part
                 }
             };
-            let part = piece.texts.clone();
-            let results = match self.embed_part(&texts[part.clone()], &piece, pieces.is_empty()).await {
-                Part::Done(results) => results,
+            match self.embed_part(&texts[part.clone()], parts.is_empty()).await {
+                Part::Done(results) => settled(part, results).await,
                 Part::Halve => {
                     let middle = part.start + part.len() / 2;
-                    pieces.push_front(first(middle..part.end));
-                    pieces.push_front(first(part.start..middle));
-                    continue;
+                    parts.push_front(middle..part.end);
+                    parts.push_front(part.start..middle);
                 }
                 Part::Suspect(not_before) => {
-                    later.insert((not_before, part.start), piece);
-                    continue;
+                    suspects.insert((not_before, part.start), part);
                 }
-                Part::Postponed(reason) => {
-                    // Once a batch: it names no text, and an account that is all but empty fails with every one.
-                    if piece.postponed == 0 && later.values().all(|other| other.postponed == 0) {
-                        tracing::warn!(
-                            reason,
-                            "the embedding provider fails with one text as if with all; trying it on, slowly"
-                        );
-                    }
-                    mended = false;
-                    let (postponed, before) = (piece.postponed + 1, self.status.successes());
-                    let not_before = Instant::now() + SLOW_RETRY.delay(postponed, fastrand::f64());
-                    later.insert((not_before, part.start), Piece { texts: part, postponed, before });
-                    continue;
-                }
-            };
-            mended |= piece.postponed > 0 && results.iter().all(Result::is_ok);
-            settled(part, results).await;
+            }
         }
     }
 
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
     /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
-    /// is not the `last` piece but suspects, no other waits while that is found out.
-    async fn embed_part(&self, texts: &[Arc<str>], piece: &Piece, last: bool) -> Part {
+    /// is not the `last` part but suspects, no other waits while that is found out.
+    async fn embed_part(&self, texts: &[Arc<str>], last: bool) -> Part {
         let lone = texts.len() == 1;
-        let guilty = |reason: String| if lone { Part::Done(vec![Err(reason)]) } else { Part::Halve };
-        let mut failures = Failures::since(piece.before);
+        let rejected = |reason: String| Part::Done(vec![Err(reason)]);
+        let mut failures = Failures::since(self.status.successes());
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
         loop {
             let failure = match self.call(texts).await {
                 Ok(embeddings) => return Part::Done(embeddings.vectors),
-                Err(ProviderError::Refused(reason)) if proven || !lone => return guilty(reason),
+                Err(ProviderError::Refused(_)) if !lone => return Part::Halve,
+                Err(ProviderError::Refused(reason)) if proven => return rejected(reason),
                 Err(failure) => failure,
             };
             failures.one_more(self.status.successes());
@@ -193,33 +155,14 @@ impl Caller<'_> {
                 ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
-                ProviderError::Fatal(reason) if was_proven || piece.postponed > 0 => {
-                    if was_proven || failures.among_successes {
-                        self.status.failed(&reason);
-                    } else {
-                        self.status.needs_a_person(&reason);
-                    }
-                    return if lone { Part::Postponed(reason) } else { Part::Halve };
-                }
-                failure @ ProviderError::Fatal(_) => {
-                    // Where others succeed, there is nothing to wait for.
-                    if !failures.among_successes {
-                        self.wait_after(failure, &mut failures).await;
-                    }
-                    proven = self.harmless_passes(1, &mut failures).await;
-                    continue;
-                }
                 failure => {
                     self.wait_after(failure, &mut failures).await;
                     continue;
                 }
             };
-            if was_proven && !lone {
-                return Part::Halve;
-            }
             strikes += u32::from(was_proven);
             if strikes == STRIKES {
-                return guilty(format!("the provider fails with this text and with no other: {reason}"));
+                return rejected(format!("the provider fails with this text and with no other: {reason}"));
             }
             if strikes > 0 && !last {
                 return Part::Suspect(Instant::now() + asked_for);
@@ -247,7 +190,7 @@ impl Caller<'_> {
                     passed += 1;
                     continue;
                 }
-                Err(ProviderError::Refused(reason)) => ProviderError::Fatal(format!(
+                Err(ProviderError::Refused(reason)) => ProviderError::Forbidden(format!(
                     "the provider refuses even the text `{harmless}`, so the fault is in the settings: check \
                      `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
                 )),
@@ -256,8 +199,7 @@ impl Caller<'_> {
             failures.one_more(self.status.successes());
             let busy = matches!(failure, ProviderError::Retry { pause: true, .. });
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
-            let to_all =
-                matches!(failure, ProviderError::Forbidden(_) | ProviderError::Fatal(_)) && !failures.among_successes;
+            let to_all = !matches!(failure, ProviderError::Retry { .. }) && !failures.among_successes;
             self.wait_after(failure, failures).await;
             undisturbed &= busy;
             if !busy && !to_all {
@@ -331,15 +273,14 @@ impl Caller<'_> {
                     () = self.status.succeeds_after(failures.successes), if !failures.among_successes => {}
                 }
             }
-            ProviderError::Forbidden(reason) | ProviderError::Fatal(reason) | ProviderError::Refused(reason) => {
-                let delay = SLOW_RETRY.delay(failures.count, fastrand::f64());
-                if failures.among_successes {
-                    self.status.failed(&reason);
-                    tokio::time::sleep(delay).await;
-                } else {
-                    self.status.needs_a_person(&reason);
-                    self.limiter.pause(delay);
-                }
+            // One of several servers says so, and others do not.
+            ProviderError::Forbidden(reason) if failures.among_successes => {
+                self.status.failed(&reason);
+                tokio::time::sleep(SLOW_RETRY.delay(failures.count, fastrand::f64())).await;
+            }
+            failure => {
+                self.status.needs_a_person(&failure.to_string());
+                self.limiter.pause(SLOW_RETRY.delay(failures.count, fastrand::f64()));
             }
         }
     }

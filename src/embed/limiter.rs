@@ -14,9 +14,6 @@ const RESUMING: Duration = Duration::from_secs(2);
 /// The longest gap between two calls while resuming.
 const RESUMING_GAP: Duration = Duration::from_millis(125);
 
-/// Between two texts that are tried on.
-const TRIED_APART: Duration = Duration::from_secs(5);
-
 /// Lets calls out in the order they came, as the limits and pauses allow. Shared by every call for documents to one provider.
 #[derive(Debug)]
 pub struct Limiter {
@@ -24,23 +21,21 @@ pub struct Limiter {
     gate: Arc<Mutex<Gate>>,
     /// Whoever holds this is next; tokio's mutex hands it on in order of arrival.
     turn: tokio::sync::Mutex<()>,
-    /// When the next text may be tried on; whoever holds it tries that one.
-    next_try: tokio::sync::Mutex<Instant>,
 }
 
 impl Limiter {
     /// For an account with these limits.
     pub fn new(limits: RateLimitSettings) -> Self {
-        Self::with_queue(Instant::now(), Arc::new(Mutex::new(Gate::new(limits))))
+        Self {
+            start: Instant::now(),
+            gate: Arc::new(Mutex::new(Gate::new(limits))),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
-    /// The same limits with a queue of its own, for the calls of one generation: who waits on a thread that hangs keeps its turn for ever.
+    /// The same limits with a queue of its own, for the calls of one generation: a call on a thread that hangs keeps its turn for ever.
     pub fn with_own_queue(&self) -> Self {
-        Self::with_queue(self.start, self.gate.clone())
-    }
-
-    fn with_queue(start: Instant, gate: Arc<Mutex<Gate>>) -> Self {
-        Self { start, gate, turn: tokio::sync::Mutex::default(), next_try: tokio::sync::Mutex::new(start) }
+        Self { start: self.start, gate: self.gate.clone(), turn: tokio::sync::Mutex::default() }
     }
 
     /// Waits until a call with so many tokens may go out, and takes them from the limits. Dropping the future takes nothing.
@@ -52,14 +47,6 @@ impl Limiter {
             // A pause may be lengthened meanwhile, so the gate is asked again.
             tokio::time::sleep(wait).await;
         }
-    }
-
-    /// Waits until a text may be tried on that fails as if every call did: one at a time, of all callers, for an account that is all but
-    /// empty would fail with each. Dropping the future takes no try from the others.
-    pub async fn try_on(&self) {
-        let mut next_try = self.next_try.lock().await;
-        tokio::time::sleep_until(*next_try).await;
-        *next_try = Instant::now() + TRIED_APART;
     }
 
     /// Corrects the limits after a call: it was let out with `estimated` tokens and charged `charged`.
@@ -292,21 +279,6 @@ mod tests {
         let began = Instant::now();
         limiter.acquire(1).await;
         assert!(began.elapsed() <= S(1), "the abandoned call took nothing");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_text_that_gives_up_waiting_for_its_try_does_not_hold_the_others() {
-        let limiter = Limiter::new(limits(None, None));
-        limiter.try_on().await;
-        let began = Instant::now();
-        for _ in 0..100 {
-            assert!(limiter.try_on().now_or_never().is_none());
-        }
-        for n in 1..=3 {
-            limiter.try_on().await;
-            assert!(began.elapsed() <= n * TRIED_APART + Duration::from_millis(10), "{:?}", began.elapsed());
-            assert!(began.elapsed() >= n * TRIED_APART);
-        }
     }
 
     #[tokio::test(start_paused = true)]

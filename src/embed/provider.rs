@@ -42,9 +42,8 @@ pub enum ProviderError {
     /// front of the provider, a firewall say, takes offence at a text of this call. Says what happened and what to do about it.
     #[error("{0}")]
     Forbidden(String),
-    /// No call will succeed until a person acts (401, 402, an unknown model): the pipeline pauses and tries again slowly. Unless a harmless
-    /// text passes: then it is so of a text of this call (no credit for so many tokens), which is tried on and never rejected for it. Says
-    /// what happened and what to do about it.
+    /// No call will succeed until a person acts (401, 402, an unknown model): all calls wait, and are tried again slowly. Says what
+    /// happened and what to do about it.
     #[error("{0}")]
     Fatal(String),
 }

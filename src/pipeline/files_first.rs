@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::settings::{Settings, SourceSettings};
 use crate::telemetry::sources::{SourceBoard, SourceState};
 
-/// For so long nothing may come of the files that are waited for: one text in them that cannot be paid for may take for ever.
+/// For so long nothing may come of the files that are waited for: an account without credit may hold them up for ever.
 const FILES_TAKE: Duration = Duration::from_secs(300);
 
 /// Whether a file that has an end is read, or what it gave is not settled yet. What has no end is not waited for, nor what does not get on.
@@ -60,7 +60,7 @@ mod tests {
             assert!(waits());
         }
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(!waits(), "one text may take for ever");
+        assert!(!waits(), "it may take for ever");
         other.set_window(0, 0, None);
         assert!(waits());
         assert!(!while_they_get_on(board, vec![])());

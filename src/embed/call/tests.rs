@@ -279,7 +279,7 @@ async fn texts_are_in_doubt_at_once_or_soon_and_never_for_what_is_asked_of_all()
         (forbidden, Some(1)),
         (|| retry(false, None), Some(3)),
         (|| retry(true, None), None),
-        (|| fatal("wrong key"), Some(1)),
+        (|| fatal("wrong key"), None),
     ];
     for (failure, expected) in failures {
         let provider = Scripted::new(move |number, texts| if number < 20 { failure() } else { done(texts) });
@@ -379,71 +379,6 @@ async fn two_servers_that_take_turns_one_of_which_fails_cost_no_text() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_only_a_person_can_mend_for_one_text_holds_no_other() {
-    let provider = Scripted::new(|_, texts| match &*texts[0] {
-        "dear" => fatal("no credit for so many tokens"),
-        _ => done(texts),
-    });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-    let others = async {
-        for _ in 0..1000 {
-            let since = Instant::now();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            provider.embed_with(&limiter, &status, &["another"]).await;
-            assert!(since.elapsed() < Duration::from_secs(1), "{:?}", since.elapsed());
-        }
-    };
-    let dear = async {
-        tokio::time::sleep(Duration::from_millis(35)).await;
-        provider.embed_with(&limiter, &status, &["dear"]).await
-    };
-    tokio::select! {
-        vectors = dear => panic!("it waits: {vectors:?}"),
-        () = others => {}
-    }
-}
-
-/// An account that can pay for short texts and not for a long one.
-#[tokio::test(start_paused = true)]
-async fn what_only_a_person_can_mend_for_one_text_costs_its_batch_no_vector_and_is_tried_on() {
-    for others_come in [false, true] {
-        let provider = Scripted::new(|_, texts| {
-            let is_dear = texts.iter().any(|text| &**text == "dear");
-            if is_dear { fatal("no credit for so many tokens") } else { done(texts) }
-        });
-        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-        let texts: Vec<Arc<str>> = ["a", "bb", "dear", "dddd", "eeeee"].map(Arc::from).into();
-        let settled = RefCell::new(Vec::new());
-        let note = async |part: Range<usize>, results: Vec<Result<Vector, String>>| {
-            assert!(results.iter().all(Result::is_ok));
-            settled.borrow_mut().extend(part);
-        };
-        let caller = provider.caller(&limiter, &status, &|_| {});
-        let others = async {
-            loop {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                provider.embed_with(&limiter, &status, &["another"]).await;
-            }
-        };
-        tokio::select! {
-            () = caller.embed(&texts, note) => panic!("it waits"),
-            () = others, if others_come => {}
-            () = tokio::time::sleep(Duration::from_secs(3600)) => {}
-        }
-        let mut settled = settled.into_inner();
-        settled.sort_unstable();
-        assert_eq!(settled, [0, 1, 3, 4]);
-        let told = if others_come { HealthState::Ok } else { HealthState::Unhealthy };
-        assert_eq!(status.health().state, told, "where nothing else is done, it shows");
-        let calls = provider.calls.lock().unwrap();
-        let tries = calls.iter().rev().filter(|(_, texts)| texts.iter().any(|text| &**text == "dear"));
-        let tries: Vec<Instant> = tries.map(|(at, _)| *at).take(2).collect();
-        assert!(tries[0].elapsed() <= Duration::from_secs(61), "it is tried on");
-        assert!(tries[0] - tries[1] >= Duration::from_secs(5), "and not at once");
-    }
-}
-
 /// The account's limit is met all day, and the provider does not say how long to wait.
 #[tokio::test(start_paused = true)]
 async fn no_batch_is_halved_for_others_that_take_the_minute() {
@@ -482,32 +417,8 @@ async fn no_batch_is_halved_for_a_storm_that_ends() {
         let batches = (0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "bb", "ccc", "dddd"]));
         futures_util::future::join_all(batches).await;
         let calls = provider.calls.lock().unwrap();
-        assert!(calls.iter().all(|(_, texts)| texts.len() == 4 || is_harmless(texts)));
-        let harmless = calls.iter().filter(|(at, texts)| is_harmless(texts) && began + Duration::from_secs(600) <= *at);
-        assert!(harmless.count() <= 8, "one a batch");
+        assert!(calls.iter().all(|(_, texts)| texts.len() == 4));
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_several_texts_that_fail_as_if_all_did_none_waits_for_another() {
-    let began = Instant::now();
-    let provider = Scripted::new(move |_, texts| {
-        let has = |wanted: &str| texts.iter().any(|text| &**text == wanted);
-        let is_late = began.elapsed() < Duration::from_secs(600);
-        if has("dear") || has("later") && is_late { fatal("no credit for so many tokens") } else { done(texts) }
-    });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-    let texts: Vec<Arc<str>> = ["a", "dear", "later", "eeeee"].map(Arc::from).into();
-    let settled = RefCell::new(Vec::new());
-    let note = async |part: Range<usize>, _| settled.borrow_mut().extend(part);
-    let caller = provider.caller(&limiter, &status, &|_| {});
-    let hours = Duration::from_secs(4 * 3600);
-    tokio::time::timeout(hours, caller.embed(&texts, note)).await.expect_err("it waits for one");
-    let mut settled = settled.into_inner();
-    settled.sort_unstable();
-    assert_eq!(settled, [0, 2, 3]);
-    let harmless = provider.calls.lock().unwrap().iter().filter(|(_, texts)| is_harmless(texts)).count();
-    assert!(harmless < 10, "what is known is not asked for again: {harmless}");
 }
 
 /// As a server that is overloaded for a moment does after an outage.
@@ -528,29 +439,6 @@ async fn how_often_a_call_failed_holds_no_other_up_when_all_are_asked_to_wait() 
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     };
     tokio::join!(provider.embed_with(&limiter, &status, &["first"]), late);
-}
-
-/// An account that is all but empty: what it can still pay for is the harmless text.
-#[tokio::test(start_paused = true)]
-async fn an_account_that_can_pay_for_next_to_nothing_is_not_flooded_and_it_shows() {
-    let provider = Scripted::new(|_, texts| if is_harmless(texts) { done(texts) } else { fatal("no credit left") });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-    let texts: Vec<Arc<str>> = (0..64).map(|number| Arc::from(format!("text {number}"))).collect();
-    let caller = provider.caller(&limiter, &status, &|_| {});
-    let hour = Duration::from_secs(3600);
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.reopen().unwrap()).finish();
-    let listening = tracing::subscriber::set_default(subscriber);
-    tokio::time::timeout(hour, caller.embed(&texts, async |_, _| {})).await.expect_err("all texts wait");
-    drop(listening);
-    let said = std::fs::read_to_string(log).unwrap();
-    assert_eq!(said.matches("fails with one text as if with all").count(), 1, "{said}");
-    let since = Instant::now() - Duration::from_secs(1800);
-    let calls = provider.calls.lock().unwrap();
-    let late = calls.iter().filter(|(at, _)| *at > since).count();
-    assert!((300..=360).contains(&late), "one every five seconds: {late}");
-    assert!(calls.iter().all(|(at, texts)| *at <= since || !is_harmless(texts)), "nothing is paid for it");
-    assert_eq!(status.health().state, HealthState::Unhealthy);
 }
 
 /// Calls that were turned away count as well, and nothing says how long to wait.
@@ -575,41 +463,6 @@ async fn a_storm_that_every_call_feeds_ends() {
     tokio::time::timeout(Duration::from_secs(3600), callers).await.map(drop).expect_err("they go on");
     let embedded = embedded.into_inner();
     assert!(embedded > 250, "{embedded}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_postponed_is_embedded_at_once_when_the_account_is_topped_up() {
-    let began = Instant::now();
-    let topped_up = began + Duration::from_secs(300);
-    let provider = Scripted::new(move |_, texts| {
-        let is_paid = is_harmless(texts) || Instant::now() >= topped_up;
-        if is_paid { done(texts) } else { fatal("no credit left") }
-    });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-    let texts: Vec<String> = (0..64).map(|number| format!("text {number}")).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let batches = (0..4).map(|_| provider.embed_with(&limiter, &status, &texts));
-    assert!(futures_util::future::join_all(batches).await.concat().iter().all(Result::is_ok));
-    let took = topped_up.elapsed();
-    assert!(took < Duration::from_secs(90), "{took:?}");
-    assert_eq!(status.health().state, HealthState::Ok);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_text_that_is_refused_in_the_end_tells_nothing_of_those_that_cannot_be_paid_for() {
-    let began = Instant::now();
-    let provider = Scripted::new(move |_, texts| match &*texts[0] {
-        _ if is_harmless(texts) => done(texts),
-        "bad" if began.elapsed() > Duration::from_secs(100) => refused("bad text"),
-        _ if began.elapsed() < Duration::from_secs(600) => fatal("no credit left"),
-        _ => done(texts),
-    });
-    assert_eq!(provider.embed_all(&["bad", "good"]).await, [Err("bad text".into()), Ok(vector("good"))]);
-    let calls = provider.calls.lock().unwrap();
-    let of = |text: &'static str| calls.iter().filter(move |(_, texts)| *texts[0] == *text).map(|(at, _)| *at);
-    let rejected = of("bad").next_back().unwrap();
-    let next = of("good").find(|at| *at > rejected).unwrap();
-    assert!(next - rejected > Duration::from_secs(4), "it is tried in its turn: {:?}", next - rejected);
 }
 
 #[tokio::test(start_paused = true)]
@@ -788,7 +641,7 @@ async fn a_slip_in_what_is_charged_holds_nobody_back_for_days() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
+async fn what_needs_a_person_holds_all_calls_and_is_tried_slowly_until_it_is_repaired() {
     let provider = Scripted::new(|number, texts| match number {
         0..20 => fatal("wrong key"),
         _ => done(texts),
@@ -796,17 +649,42 @@ async fn what_needs_a_person_is_tried_slowly_until_it_is_repaired() {
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
     let watch = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(status.health().reason.as_deref(), Some("wrong key"));
+        let ComponentHealth { state, reason, .. } = status.health();
+        assert_eq!((state, reason.as_deref()), (HealthState::Unhealthy, Some("wrong key")));
+        provider.embed_with(&limiter, &status, &["another"]).await
     };
-    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), watch);
-    assert_eq!(vectors, [Ok(vector("a"))]);
+    let (vectors, others) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+    assert_eq!((vectors, others), (vec![Ok(vector("a")), Ok(vector("bb"))], vec![Ok(vector("another"))]));
     assert_eq!(status.health().state, HealthState::Ok);
     let calls = provider.calls.lock().unwrap();
-    let (repaired, after) = calls.split_at(21);
-    assert!(repaired.windows(2).all(|pair| pair[1].0 - pair[0].0 >= Duration::from_secs(5)));
-    assert!(repaired.windows(2).all(|pair| pair[1].0 - pair[0].0 <= Duration::from_secs(66)));
-    assert!(repaired[1..].iter().all(|(_, texts)| is_harmless(texts)), "nothing else is sent meanwhile");
-    assert_eq!(after.len(), 1, "and the text once it is repaired");
+    assert_eq!(calls.len(), 20 + 2, "no batch is halved for it");
+    let apart = |pair: &[Instant]| pair[1] - pair[0];
+    let of_all: Vec<Instant> = calls[..21].iter().map(|(at, _)| *at).collect();
+    assert!(of_all.windows(2).all(|pair| apart(pair) <= Duration::from_secs(66)));
+    let of_one: Vec<Instant> = calls[..21].iter().filter(|(_, texts)| texts.len() == 2).map(|(at, _)| *at).collect();
+    assert!(of_one.windows(2).all(|pair| apart(pair) >= Duration::from_secs(5)));
+}
+
+/// An account that can pay for short texts and not for a long one.
+#[tokio::test(start_paused = true)]
+async fn what_needs_a_person_for_one_text_holds_all_calls_too_and_rejects_nothing() {
+    let topped_up = Instant::now() + Duration::from_secs(600);
+    let provider = Scripted::new(move |_, texts| {
+        let is_dear = texts.iter().any(|text| &**text == "dear");
+        if is_dear && Instant::now() < topped_up { fatal("no credit for so many tokens") } else { done(texts) }
+    });
+    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let other = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(status.health().state, HealthState::Unhealthy);
+        let began = Instant::now();
+        provider.embed_with(&limiter, &status, &["another"]).await;
+        assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
+    };
+    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "dear"]), other);
+    assert_eq!(vectors, [Ok(vector("a")), Ok(vector("dear"))]);
+    let calls = provider.calls.lock().unwrap();
+    assert!(calls.iter().all(|(_, texts)| texts.len() == 2 || &*texts[0] == "another"), "nor is the batch halved");
 }
 
 #[tokio::test(start_paused = true)]
@@ -834,8 +712,7 @@ async fn every_call_is_told_with_its_latency_and_charge() {
     provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
     let calls = calls.into_inner();
     let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.texts, call.tokens)).collect();
-    // The harmless text comes before the last.
-    assert_eq!(ended, [("retry", 2, 0), ("retry", 2, 0), ("fatal", 2, 0), ("ok", 1, 7), ("ok", 2, 7)]);
+    assert_eq!(ended, [("retry", 2, 0), ("retry", 2, 0), ("fatal", 2, 0), ("ok", 2, 7)]);
     assert!(calls.iter().all(|call| call.latency.as_millis() / 10 == 3));
 }
 

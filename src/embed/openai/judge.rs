@@ -62,7 +62,6 @@ pub fn judge(
         // Providers repeat keys in the message, masked or not: it is left out.
         401 => ProviderError::Fatal(format!("HTTP {status}: the key is missing or wrong; {}", endpoint.key_advice)),
         402 => fatal("the account has no credit left"),
-        // Of a long text alone, when a short one can still be paid.
         403 if complaint.lacks_balance() => fatal("the account has no credit left"),
         403 => {
             forbidden("the key may not use this model or endpoint; check `embedding.model` and the rights of the key")
