@@ -250,9 +250,6 @@ impl Caller<'_> {
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
     async fn wait_after(&self, failure: ProviderError, failures: &mut Failures) {
-        if failures.is_to_be_told() {
-            tracing::warn!(reason = %failure, "a call to the embedding provider fails again and again while others succeed; trying it on");
-        }
         match failure {
             ProviderError::Retry { reason, after, pause } => {
                 self.status.failed(&reason);

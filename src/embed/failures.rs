@@ -1,16 +1,11 @@
 //! What the failures of one call in a row tell: whether the provider seems to be down.
 
-/// A call that fails so often while others succeed is told.
-const TOLD_AFTER: u32 = 5;
-
 /// The failures of one call in a row.
 #[derive(Debug)]
 pub struct Failures {
     pub count: u32,
     /// How many of them in a row, up to the last, were told to hold for all.
     pauses: u32,
-    /// After how many of them it waited while others succeeded.
-    waits_among_successes: u32,
     /// How many calls of all had succeeded when it failed last, or when it began.
     pub successes: u64,
     /// Whether others succeeded between its last two failures; else the provider seems to be down. What fails among successes has its
@@ -21,13 +16,7 @@ pub struct Failures {
 impl Failures {
     /// None yet, of a call that begins when so many calls of all have succeeded.
     pub fn since(successes: u64) -> Self {
-        Self { count: 0, pauses: 0, waits_among_successes: 0, successes, among_successes: false }
-    }
-
-    /// It waits after the last one; answers whether that happens so often while others succeed that it is to be told, once.
-    pub fn is_to_be_told(&mut self) -> bool {
-        self.waits_among_successes += u32::from(self.among_successes);
-        self.among_successes && self.waits_among_successes == TOLD_AFTER
+        Self { count: 0, pauses: 0, successes, among_successes: false }
     }
 
     /// Whether the last one was told to hold for all; answers how many were in a row, as far as that concerns others.
@@ -56,16 +45,5 @@ mod tests {
             failures.one_more(successes);
             assert_eq!((failures.among_successes, failures.count), (among, number));
         }
-    }
-
-    #[test]
-    fn a_call_is_told_once_however_long_the_others_failed_too() {
-        let mut failures = Failures::since(0);
-        let told = [0, 0, 0, 0, 0, 0, 1, 2, 3, 3, 4, 5, 6, 6, 7].map(|successes| {
-            failures.one_more(successes);
-            failures.is_to_be_told()
-        });
-        assert_eq!(told.iter().position(|told| *told), Some(11), "at the fifth among successes");
-        assert_eq!(told.iter().filter(|told| **told).count(), 1);
     }
 }
