@@ -34,8 +34,9 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_s
 const SLOW_RETRY: Backoff =
     Backoff::new(Duration::from_secs(10), Duration::from_secs(60)).at_least(Duration::from_secs(5));
 
-/// So many failures of one call in a row cast doubt on its texts: some servers answer 500 to one certain text for ever, or time out on a
-/// batch that is too large for them. What is refused or forbidden does so at once: no repetition tells whether it is so for all.
+/// So many failures of one call cast doubt on its texts: some servers answer 500 to one certain text for ever, or time out on a batch that
+/// is too large for them. What all are asked to wait for does not count. What is refused or forbidden does so at once: no repetition tells
+/// whether it is so for all.
 const DOUBT_AFTER: u32 = 3;
 
 /// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
@@ -146,17 +147,17 @@ impl Caller<'_> {
                 Err(ProviderError::Refused(reason)) if proven => return rejected(reason),
                 Err(failure) => failure,
             };
-            failures.one_more(self.status.successes());
+            failures.one_more(&failure, self.status.successes());
             let was_proven = std::mem::take(&mut proven);
             let (reason, asked_for, apart) = match failure {
                 ProviderError::Refused(reason) | ProviderError::Forbidden(reason) => {
                     (reason, Duration::ZERO, FORBIDDEN_APART)
                 }
-                ProviderError::Retry { reason, after, pause: false } if failures.count >= DOUBT_AFTER => {
+                ProviderError::Retry { reason, after, pause: false } if failures.own >= DOUBT_AFTER => {
                     (reason, after.unwrap_or_default(), FAILURES_APART)
                 }
                 failure => {
-                    self.wait_after(failure, &mut failures).await;
+                    self.wait_after(failure, &failures).await;
                     continue;
                 }
             };
@@ -196,7 +197,7 @@ impl Caller<'_> {
                 )),
                 Err(failure) => failure,
             };
-            failures.one_more(self.status.successes());
+            failures.one_more(&failure, self.status.successes());
             let busy = matches!(failure, ProviderError::Retry { pause: true, .. });
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
             let to_all = !matches!(failure, ProviderError::Retry { .. }) && !failures.among_successes;
@@ -249,17 +250,16 @@ impl Caller<'_> {
 
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
-    async fn wait_after(&self, failure: ProviderError, failures: &mut Failures) {
+    async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
         match failure {
             ProviderError::Retry { reason, after, pause } => {
                 self.status.failed(&reason);
                 let asked_for = after.unwrap_or_default();
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
-                let pauses = failures.asked_to_pause(pause);
                 if pause {
-                    // What was no want of the provider's time is no concern of the others, nor is what this call alone meets.
-                    self.limiter.pause(asked_for.max(RETRY.delay(pauses, fastrand::f64())));
+                    // Failures of another kind are no concern of the others, nor is what this call alone meets.
+                    self.limiter.pause(asked_for.max(RETRY.delay(failures.of_all(), fastrand::f64())));
                     self.status.asked_to_pause(&reason, asked_for);
                 }
                 tokio::time::sleep(asked_for).await;
