@@ -22,33 +22,16 @@ impl Accounts {
 
     /// For the calls of a batch of these texts.
     pub(super) fn of(&self, batch: &[PendingText]) -> BatchAccounts<'_> {
-        let mut shares = Vec::new();
-        for reason in Reason::ALL {
-            let mut share = Share { reason, texts: 0, bytes: 0 };
-            for text in batch.iter().filter(|text| text.reason == reason) {
-                share.texts += 1;
-                share.bytes += text.text.len().max(1) as u64;
-            }
-            if share.texts > 0 {
-                shares.push(share);
-            }
-        }
-        BatchAccounts { accounts: self, shares }
+        let entry = |pending: &PendingText| (pending.reason, pending.text.len().max(1) as u64);
+        BatchAccounts { accounts: self, texts: batch.iter().map(entry).collect() }
     }
 }
 
 /// Counts the calls of one batch.
 pub(super) struct BatchAccounts<'a> {
     accounts: &'a Accounts,
-    shares: Vec<Share>,
-}
-
-/// What of a batch is for one reason.
-#[derive(Debug)]
-struct Share {
-    reason: Reason,
-    texts: u64,
-    bytes: u64,
+    /// Of each text, why it is paid and how many bytes it has.
+    texts: Vec<(Reason, u64)>,
 }
 
 impl BatchAccounts<'_> {
@@ -60,12 +43,14 @@ impl BatchAccounts<'_> {
         if call.status != RequestStatus::Ok {
             return;
         }
-        let texts = split(call.texts as u64, self.shares.iter().map(|share| share.texts));
-        let tokens = split(call.tokens, self.shares.iter().map(|share| share.bytes));
-        for (share, (texts, tokens)) in self.shares.iter().zip(texts.zip(tokens)) {
-            accounts.metrics.texts.of(share.reason).inc_by(texts);
-            accounts.metrics.tokens.of(share.reason).inc_by(tokens);
-            accounts.metrics.money.of(share.reason).inc_by(tokens as f64 * accounts.price_per_token);
+        let part = &self.texts[call.made_for];
+        let of = |reason| part.iter().filter(move |text| text.0 == reason);
+        let texts = split(call.texts as u64, Reason::ALL.into_iter().map(|reason| of(reason).count() as u64));
+        let tokens = split(call.tokens, Reason::ALL.into_iter().map(|reason| of(reason).map(|text| text.1).sum()));
+        for (reason, (texts, tokens)) in Reason::ALL.into_iter().zip(texts.zip(tokens)) {
+            accounts.metrics.texts.of(reason).inc_by(texts);
+            accounts.metrics.tokens.of(reason).inc_by(tokens);
+            accounts.metrics.money.of(reason).inc_by(tokens as f64 * accounts.price_per_token);
         }
     }
 }
@@ -98,18 +83,30 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_divided_by_their_number_and_tokens_by_their_length() {
+    fn texts_are_divided_by_their_number_and_tokens_by_their_length_among_those_that_a_call_was_made_for() {
         let metrics = Arc::new(Metrics::new());
         let accounts = Accounts::new(metrics.clone(), "model", 1e6);
-        let shares = vec![
-            Share { reason: Reason::New, texts: 1, bytes: 9_000 },
-            Share { reason: Reason::Changed, texts: 9, bytes: 900 },
-        ];
-        let call = FinishedCall { status: RequestStatus::Ok, latency: Duration::ZERO, texts: 10, tokens: 2_200 };
-        BatchAccounts { accounts: &accounts, shares }.finished(call);
-        let paid = [Reason::New, Reason::Changed].map(|reason| {
-            (metrics.texts.of(reason).get(), metrics.tokens.of(reason).get(), metrics.money.of(reason).get())
-        });
-        assert_eq!(paid, [(1, 2_000, 2_000.0), (9, 200, 200.0)]);
+        let mut texts = vec![(Reason::Changed, 100); 9];
+        texts.push((Reason::New, 9_000));
+        let batch = BatchAccounts { accounts: &accounts, texts };
+        let call = |texts, made_for, tokens| {
+            batch.finished(FinishedCall {
+                status: RequestStatus::Ok,
+                latency: Duration::ZERO,
+                texts,
+                made_for,
+                tokens,
+            });
+            [Reason::New, Reason::Changed].map(|reason| {
+                (metrics.texts.of(reason).get(), metrics.tokens.of(reason).get(), metrics.money.of(reason).get())
+            })
+        };
+        assert_eq!(call(5, 0..5, 30), [(0, 0, 0.0), (5, 30, 30.0)]);
+        assert_eq!(call(5, 5..10, 2_000), [(1, 1_914, 1_914.0), (9, 116, 116.0)]);
+        assert_eq!(
+            call(1, 9..10, 4),
+            [(2, 1_918, 1_918.0), (9, 116, 116.0)],
+            "a harmless text, while the last is in doubt"
+        );
     }
 }

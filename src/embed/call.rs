@@ -56,14 +56,16 @@ pub fn harmless() -> Arc<str> {
 }
 
 /// How one call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinishedCall {
     /// What came of it.
     pub status: RequestStatus,
     /// From the request to the judged answer; the wait for the limiter is not in it.
     pub latency: Duration,
-    /// The texts in the call.
+    /// How many texts were in the call.
     pub texts: usize,
+    /// Which texts of the batch it was made for: those that were in it, or those that are in doubt while a harmless one was.
+    pub made_for: Range<usize>,
     /// The tokens that were charged: as the provider says, else estimated; 0 when no vectors came.
     pub tokens: u64,
 }
@@ -117,7 +119,7 @@ impl Caller<'_> {
                     part
                 }
             };
-            match self.embed_part(&texts[part.clone()], parts.is_empty()).await {
+            match self.embed_part(texts, &part, parts.is_empty()).await {
                 Part::Done(results) => settled(part, results).await,
                 Part::Halve => {
                     let middle = part.start + part.len() / 2;
@@ -134,14 +136,14 @@ impl Caller<'_> {
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
     /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
     /// is not the `last` part but suspects, no other waits while that is found out.
-    async fn embed_part(&self, texts: &[Arc<str>], last: bool) -> Part {
-        let lone = texts.len() == 1;
+    async fn embed_part(&self, texts: &[Arc<str>], part: &Range<usize>, last: bool) -> Part {
+        let lone = part.len() == 1;
         let rejected = |reason: String| Part::Done(vec![Err(reason)]);
         let mut failures = Failures::since(self.status.successes());
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
         loop {
-            let failure = match self.call(texts).await {
+            let failure = match self.call(&texts[part.clone()], part).await {
                 Ok(embeddings) => return Part::Done(embeddings.vectors),
                 Err(ProviderError::Refused(_)) if !lone => return Part::Halve,
                 Err(ProviderError::Refused(reason)) if proven => return rejected(reason),
@@ -171,7 +173,7 @@ impl Caller<'_> {
             let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
             tokio::time::sleep(apart.max(asked_for)).await;
             // Once more each time: of two servers that take turns, one of which fails, the text would meet that one again and again.
-            proven = self.harmless_passes(strikes + 1, &mut failures).await;
+            proven = self.harmless_passes(strikes + 1, part, &mut failures).await;
             if proven && !lone {
                 return Part::Halve;
             }
@@ -181,12 +183,12 @@ impl Caller<'_> {
         }
     }
 
-    /// Whether a harmless text passes, so many times in a row. If not, waits as that demands.
-    async fn harmless_passes(&self, times: u32, failures: &mut Failures) -> bool {
+    /// Whether a harmless text passes, so many times in a row, while this part is in doubt. If not, waits as that demands.
+    async fn harmless_passes(&self, times: u32, part: &Range<usize>, failures: &mut Failures) -> bool {
         let (mut undisturbed, mut passed) = (true, 0);
         while passed < times {
             let harmless = harmless();
-            let failure = match self.call(std::slice::from_ref(&harmless)).await {
+            let failure = match self.call(std::slice::from_ref(&harmless), part).await {
                 Ok(_) => {
                     passed += 1;
                     continue;
@@ -210,8 +212,8 @@ impl Caller<'_> {
         undisturbed
     }
 
-    /// One call, when the limits allow it.
-    async fn call(&self, texts: &[Arc<str>]) -> Result<Embeddings, ProviderError> {
+    /// One call, when the limits allow it, for this part of the batch.
+    async fn call(&self, texts: &[Arc<str>], part: &Range<usize>) -> Result<Embeddings, ProviderError> {
         debug_assert!(texts.len() <= self.provider.max_items(), "a batch is no larger than a call");
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = self.estimator.tokens(bytes);
@@ -244,7 +246,8 @@ impl Caller<'_> {
         if status == RequestStatus::Ok {
             self.status.succeeded();
         }
-        (self.finished)(FinishedCall { status, latency: began.elapsed(), texts: texts.len(), tokens });
+        let (latency, made_for) = (began.elapsed(), part.clone());
+        (self.finished)(FinishedCall { status, latency, texts: texts.len(), made_for, tokens });
         answer
     }
 
