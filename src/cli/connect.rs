@@ -146,7 +146,7 @@ async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result
                 };
                 return Ok(format!("{}; this try took {}{cost}", provider.space(), counted(tokens, "token")));
             }
-            Some(Err(reason)) => reason,
+            Some(Err(reason)) => reason.to_string(),
             None => "it answered without a vector".to_owned(),
         },
         Err(error) => error.to_string(),

@@ -155,7 +155,7 @@ mod tests {
     use crate::ledger::testing::open;
     use crate::settings::embedding::RateLimitSettings;
     use crate::telemetry::Metrics;
-    use crate::testkit::fakes::{FakeProvider, Fault};
+    use crate::testkit::fakes::{Answer, FakeProvider, Fault};
     use crate::testkit::world::Receipts;
     use crate::testkit::{Probe, World};
 
@@ -228,6 +228,18 @@ mod tests {
             let verdicts: Vec<_> = stage.receipts.all().into_iter().flatten().collect();
             let rejected = Verdict::Rejected("the fake refuses a text".into());
             assert_eq!(verdicts, [Verdict::Indexed, rejected, Verdict::Indexed, Verdict::Indexed]);
+        });
+    }
+
+    #[test]
+    fn of_an_answer_with_a_vector_that_cannot_be_used_that_text_alone_is_sent_again() {
+        World::run(1, async |world| {
+            let stage = Stage::new(&world, FakeProvider::default());
+            stage.provider.faults.order([Fault::Answers(Answer::Zeros)]);
+            stage.send(&["a", "b", "c"]).await;
+            stage.settle(2).await;
+            assert_eq!(stage.provider.calls(), [vec!["a", "b", "c"], vec!["a"]]);
+            assert_eq!(stage.receipts.all(), vec![Some(Verdict::Indexed); 3]);
         });
     }
 

@@ -24,7 +24,7 @@ use crate::telemetry::RequestStatus;
 
 use super::failures::Failures;
 use super::limiter::Limiter;
-use super::provider::{Embeddings, InputType, Provider, ProviderError};
+use super::provider::{Embeddings, InputType, NoVector, Provider, ProviderError};
 use super::status::ProviderStatus;
 
 /// Between tries of what failed for now.
@@ -90,7 +90,7 @@ pub struct Caller<'a> {
 
 /// How a part of a batch ended.
 enum Part {
-    Done(Vec<Result<Vector, String>>),
+    Done(Vec<Result<Vector, NoVector>>),
     /// The cause of its failures is in its texts, and there are several.
     Halve,
     /// A lone text that seems to be the cause: it takes minutes to be certain. The provider asked not to be sent it before this time.
@@ -120,7 +120,20 @@ impl Caller<'_> {
                 }
             };
             match self.embed_part(texts, &part, parts.is_empty()).await {
-                Part::Done(results) => settled(part, results).await,
+                Part::Done(vectors) => {
+                    let mut next = part.start;
+                    for run in vectors.chunk_by(|one, other| is_unusable(one) == is_unusable(other)) {
+                        let part = next..next + run.len();
+                        next = part.end;
+                        if run.iter().any(is_unusable) {
+                            tracing::debug!(answered = ?run, "vectors cannot be used; asking for them again");
+                            parts.push_back(part);
+                        } else {
+                            let results = run.iter().cloned().map(|vector| vector.map_err(|reason| reason.to_string()));
+                            settled(part, results.collect()).await;
+                        }
+                    }
+                }
                 Part::Halve => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front(middle..part.end);
@@ -138,7 +151,7 @@ impl Caller<'_> {
     /// is not the `last` part but suspects, no other waits while that is found out.
     async fn embed_part(&self, texts: &[Arc<str>], part: &Range<usize>, last: bool) -> Part {
         let lone = part.len() == 1;
-        let rejected = |reason: String| Part::Done(vec![Err(reason)]);
+        let rejected = |reason: String| Part::Done(vec![Err(NoVector::Never(reason))]);
         let mut failures = Failures::since(self.status.successes());
         // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
         let (mut proven, mut strikes) = (false, 0);
@@ -224,13 +237,18 @@ impl Caller<'_> {
             return std::future::pending().await;
         };
         let began = Instant::now();
-        let mut answer = self.provider.embed(texts.to_vec(), InputType::Document).await;
+        let answer = self.provider.embed(texts.to_vec(), InputType::Document).await;
         drop(ongoing);
-        if let Ok(Embeddings { vectors, .. }) = &answer
-            && vectors.len() != texts.len()
-        {
-            answer = Err(ProviderError::retry(format!("{} vectors came for {} texts", vectors.len(), texts.len())));
-        }
+        let answer = answer.and_then(|embeddings| match &*embeddings.vectors {
+            vectors if vectors.len() != texts.len() => {
+                Err(ProviderError::retry(format!("{} vectors came for {} texts", vectors.len(), texts.len())))
+            }
+            // Then the call brought nothing, and is tried again with pauses.
+            vectors @ [Err(reason), ..] if vectors.iter().all(is_unusable) => {
+                Err(ProviderError::retry(reason.to_string()))
+            }
+            _ => Ok(embeddings),
+        });
         let tokens = match &answer {
             Ok(Embeddings { tokens: Some(charged), .. }) => {
                 // One slip must not hold back all calls for days.
@@ -284,6 +302,10 @@ impl Caller<'_> {
             }
         }
     }
+}
+
+fn is_unusable(vector: &Result<Vector, NoVector>) -> bool {
+    matches!(vector, Err(NoVector::ThisTime(_)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::actor::guard;
 use crate::actor::offload::{Panic, try_on_core};
 use crate::document::Vector;
 
-use super::provider::{Embeddings, ProviderError};
+use super::provider::{Embeddings, NoVector, ProviderError};
 
 /// Computes a batch off the arbiter. `embed` turns one text into its vector and a number of tokens.
 pub async fn compute(
@@ -16,7 +16,7 @@ pub async fn compute(
     let computed = try_on_core(move || {
         let mut tokens = 0;
         let vectors = texts.iter().map(|text| {
-            let (vector, count) = embed(text)?;
+            let (vector, count) = embed(text).map_err(NoVector::Never)?;
             tokens += count;
             Ok(vector)
         });

@@ -17,7 +17,7 @@ pub mod space;
 pub mod status;
 pub mod wordpiece;
 
-pub use provider::{Embeddings, InputType, Provider, ProviderError};
+pub use provider::{Embeddings, InputType, NoVector, Provider, ProviderError};
 pub use space::Space;
 
 use std::sync::Arc;

@@ -66,11 +66,22 @@ impl From<&Result<Embeddings, ProviderError>> for RequestStatus {
     }
 }
 
+/// Why a call that succeeded has no vector of one of its texts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoVector {
+    /// It will never have one (no known token: see the built-in model).
+    #[error("{0}")]
+    Never(String),
+    /// What came for it, beside vectors of others, cannot be used (nothing but zeros): that text alone is sent again.
+    #[error("{0}")]
+    ThisTime(String),
+}
+
 /// A call's checked vectors.
 #[derive(Debug)]
 pub struct Embeddings {
-    /// For every text in order, its vector, or why this one text has none (no known token: see the built-in model).
-    pub vectors: Vec<Result<Vector, String>>,
+    /// For every text in order, its vector, or why it has none.
+    pub vectors: Vec<Result<Vector, NoVector>>,
     /// Tokens that the provider says it charged, where it says so.
     pub tokens: Option<u64>,
 }

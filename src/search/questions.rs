@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::dedup::VectorCache;
 use crate::document::Vector;
 use crate::document::fingerprint::{Fingerprint, Fingerprinter};
-use crate::embed::provider::{Provider, ProviderError};
+use crate::embed::provider::{NoVector, Provider, ProviderError};
 use crate::embed::status::ProviderStatus;
 use crate::memory::{Patience, Pool, Taken};
 use crate::settings::ByteSize;
@@ -122,10 +122,12 @@ impl Questions {
                     self.doubt.answered();
                     return match embeddings.vectors.into_iter().next() {
                         Some(Ok(vector)) => Ok(vector),
-                        Some(Err(reason)) => {
+                        Some(Err(NoVector::Never(reason))) => {
                             Err(SearchError::Invalid(format!("the text cannot be embedded: {reason}")))
                         }
-                        None => Err(SearchError::unavailable("the provider answered without a vector")),
+                        Some(Err(NoVector::ThisTime(_))) | None => {
+                            Err(SearchError::unavailable("the provider answered without a vector"))
+                        }
                     };
                 }
                 Err(ProviderError::Refused(reason)) => {

@@ -194,7 +194,7 @@ mod tests {
     use serde_json::json;
 
     use super::super::testing::{Ground, Setup};
-    use crate::embed::provider::{Embeddings, ProviderError};
+    use crate::embed::provider::{Embeddings, NoVector, ProviderError};
     use crate::index::IndexError;
 
     #[actix_rt::test]
@@ -321,7 +321,7 @@ mod tests {
         let soon = Some(Duration::from_millis(1));
         ground.provider.answer(vec![retry(soon), retry(soon)]);
         assert_eq!(ground.get("/v1/search?text=a").await.status, StatusCode::OK);
-        let none = Embeddings { vectors: vec![Err("no known word".into())], tokens: None };
+        let none = Embeddings { vectors: vec![Err(NoVector::Never("no known word".into()))], tokens: None };
         for (answers, status, reason) in [
             (vec![retry(soon), retry(soon), retry(soon)], StatusCode::SERVICE_UNAVAILABLE, "too many requests"),
             (vec![retry(Some(Duration::from_secs(60)))], StatusCode::SERVICE_UNAVAILABLE, "too many requests"),

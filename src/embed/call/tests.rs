@@ -576,6 +576,29 @@ async fn mates_go_first(after: Option<Duration>) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_text_whose_vector_can_never_be_used_costs_its_batch_mates_nothing() {
+    let provider = Scripted::new(|_, texts| {
+        let vectors = texts.iter().map(|text| match &**text {
+            "poison" => Err(NoVector::ThisTime("it is all zeros".into())),
+            text => Ok(vector(text)),
+        });
+        Ok(Embeddings { vectors: vectors.collect(), tokens: None })
+    });
+    let texts: Vec<String> = (0..100).map(|number| format!("text {number}")).collect();
+    let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    texts[41..43].fill("poison");
+    let vectors = provider.embed_all(&texts).await;
+    let embedded = provider.embedded.lock().unwrap();
+    for (text, vector) in texts.iter().zip(vectors) {
+        if *text == "poison" {
+            assert!(vector.unwrap_err().contains("it is all zeros"));
+        } else {
+            assert_eq!((vector, embedded[*text]), (Ok(self::vector(text)), 1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn halving_rejects_the_guilty_alone() {
     let texts: Vec<String> = (0..100).map(|n| format!("text {n}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();

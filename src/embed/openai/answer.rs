@@ -15,8 +15,8 @@ use super::outline::Outline;
 /// Some servers on Windows begin every text with it.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What was wrong with a body.
-#[derive(Debug, PartialEq, Eq)]
+/// What was wrong with a body, or with one vector.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// Another try may do better.
     Garbled(String),
@@ -24,10 +24,12 @@ pub enum Fault {
     Dimensions(usize),
 }
 
-/// The checked vectors in the order of the texts, and the tokens that were charged.
+/// What was read of a body.
 #[derive(Debug, PartialEq)]
 pub struct Answer {
-    pub vectors: Vec<Vector>,
+    /// In the order of the texts; at least one of them is there, and of the others what is wrong with them.
+    pub vectors: Vec<Result<Vector, String>>,
+    /// Those that were charged.
     pub tokens: Option<u64>,
 }
 
@@ -94,11 +96,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
     }
 }
 
-/// Reads the body of an answer to `count` texts, in the pieces in which it came. Every text has exactly one vector, of `dimensions`
-/// finite numbers that are not all zero.
+/// Reads the body of an answer to `count` texts, in the pieces in which it came. Every text has exactly one vector, and what can be used is
+/// one of `dimensions` finite numbers that are not all zero.
 ///
 /// # Errors
-/// The first fault that was found.
+/// What is wrong with the body, or with all of its vectors.
 pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, Fault> {
     let outline = Outline::of(body);
     let json = outline.json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&outline.json).trim_ascii_start();
@@ -106,15 +108,14 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     if body.data.len() != count {
         return Err(Fault::Garbled(format!("{} vectors came for {count} texts", body.data.len())));
     }
-    let mut vectors: Vec<Option<Vector>> = vec![None; count];
-    let mut other_length = None;
+    let mut vectors = vec![None; count];
     let mut bytes = Vec::with_capacity(4 * dimensions);
     for (position, item) in body.data.into_iter().enumerate() {
         let index = item.index.unwrap_or(position);
         let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
         let slot =
             slot.ok_or_else(|| Fault::Garbled(format!("the answer has the index {index} twice or out of range")))?;
-        let vector = match &item.embedding {
+        *slot = Some(match &item.embedding {
             Numbers::Base64(text) => {
                 let taken = if let Cow::Borrowed(text) = text { outline.taken(text) } else { None };
                 decode(taken.map_or(text.as_bytes(), |taken| taken), index, dimensions, &mut bytes)
@@ -122,22 +123,23 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
             Numbers::Array(numbers) => {
                 check(numbers.iter().copied(), index, dimensions).map(|()| numbers.as_slice().into())
             }
-        };
-        match vector {
-            Ok(vector) => *slot = Some(vector),
-            Err(Fault::Dimensions(came)) => other_length = Some((index, came)),
-            Err(fault) => return Err(fault),
-        }
+        });
     }
-    let vectors: Vec<Vector> = vectors.into_iter().flatten().collect();
-    match other_length {
-        None => Ok(Answer { vectors, tokens: body.usage.and_then(tokens) }),
-        // Beside vectors of the right length it is the text's fault, or the server's, and no wrong setting. Nor is one without numbers.
-        Some((index, came)) if !vectors.is_empty() || came == 0 => {
-            Err(Fault::Garbled(format!("vector {index} has {came} numbers instead of {dimensions}")))
-        }
-        Some((_, came)) => Err(Fault::Dimensions(came)),
+    let vectors: Vec<Result<Vector, Fault>> = vectors.into_iter().flatten().collect();
+    if !vectors.iter().any(Result::is_ok) {
+        // Beside one that is garbled, another length is no wrong setting.
+        let faults = vectors.into_iter().filter_map(Result::err);
+        let worst = faults.min_by_key(|fault| matches!(fault, Fault::Dimensions(_)));
+        return Err(worst.unwrap_or_else(|| Fault::Garbled("there are no vectors in it".into())));
     }
+    // Nor is it beside vectors of the right length: it is the text's fault, or the server's.
+    let said = |(index, vector): (usize, Result<Vector, Fault>)| {
+        vector.map_err(|fault| match fault {
+            Fault::Garbled(reason) => reason,
+            Fault::Dimensions(came) => format!("vector {index} has {came} numbers instead of {dimensions}"),
+        })
+    };
+    Ok(Answer { vectors: vectors.into_iter().enumerate().map(said).collect(), tokens: body.usage.and_then(tokens) })
 }
 
 /// The tokens that were charged, where the usage tells them. No text has none: 0 says that nobody counted.
@@ -185,8 +187,10 @@ fn decode(base64: &[u8], index: usize, dimensions: usize, bytes: &mut Vec<u8>) -
 /// Refuses a vector of another length, and one that has no direction.
 fn check(numbers: impl ExactSizeIterator<Item = f32>, index: usize, dimensions: usize) -> Result<(), Fault> {
     const INFINITY: u32 = f32::INFINITY.to_bits();
-    if numbers.len() != dimensions {
-        return Err(Fault::Dimensions(numbers.len()));
+    match numbers.len() {
+        0 => return Err(Fault::Garbled(format!("vector {index} has no numbers"))),
+        came if came != dimensions => return Err(Fault::Dimensions(came)),
+        _ => {}
     }
     // On the bits, which the compiler can do for several numbers at a time.
     let (mut not_finite, mut not_zero) = (false, 0);
@@ -230,18 +234,19 @@ mod tests {
             2,
         );
         let answer = answer.unwrap();
-        assert_eq!(answer.vectors, [Vector::from([1.0, 2.0]), Vector::from([3.0, -0.25])]);
+        assert_eq!(answer.vectors, [Ok(Vector::from([1.0, 2.0])), Ok(Vector::from([3.0, -0.25]))]);
         assert_eq!(answer.tokens, Some(8));
         let bare = read_json(json!({ "data": [{ "embedding": [1, 0] }, { "embedding": [0, 1] }] }), 2).unwrap();
-        assert_eq!((bare.vectors[1][1], bare.tokens), (1.0, None), "without index and usage");
+        assert_eq!((bare.vectors[1].as_ref().unwrap()[1], bare.tokens), (1.0, None), "without index and usage");
         let marked = format!("\u{feff}{}", json!({ "data": [{ "embedding": [1, 2] }] }));
-        assert_eq!(read(&[marked.into()], 1, 2).unwrap().vectors, [Vector::from([1.0, 2.0])]);
+        assert_eq!(read(&[marked.into()], 1, 2).unwrap().vectors, [Ok(Vector::from([1.0, 2.0]))]);
         let unpadded = json!({ "data": [{ "embedding": base64_of(&[1.0, 2.0]).trim_end_matches('=') }] });
-        assert_eq!(read_json(unpadded, 1).unwrap().vectors, [Vector::from([1.0, 2.0])]);
+        assert_eq!(read_json(unpadded, 1).unwrap().vectors, [Ok(Vector::from([1.0, 2.0]))]);
         let escaped = base64_of(&[f32::from_bits(0x3fff_ffff); 2]).replace('/', "\\/");
         assert!(escaped.contains('\\'));
         let escaped = format!(r#"{{"data":[{{"embedding":"{escaped}"}}]}}"#);
-        assert_eq!(read(&[escaped.into()], 1, 2).unwrap().vectors[0][0].to_bits(), 0x3fff_ffff);
+        let vectors = read(&[escaped.into()], 1, 2).unwrap().vectors;
+        assert_eq!(vectors[0].as_ref().unwrap()[0].to_bits(), 0x3fff_ffff);
     }
 
     #[test]
@@ -272,10 +277,28 @@ mod tests {
             assert!(reason.contains("not what `/embeddings` gives") && reason.contains(words), "{reason}");
         }
         assert_eq!(read_json(one(json!([1, 2, 3])), 1), Err(Fault::Dimensions(3)));
-        let empty = Fault::Garbled("vector 0 has 0 numbers instead of 2".into());
+        let empty = Fault::Garbled("vector 0 has no numbers".into());
         assert_eq!(read_json(one(json!("")), 1), Err(empty), "which is no number of dimensions to set");
-        let two = json!({ "data": [{ "embedding": [1, 2, 3] }, { "embedding": [1, 2] }] });
-        assert_eq!(read_json(two, 2), Err(Fault::Garbled("vector 0 has 3 numbers instead of 2".into())));
+        let two = json!({ "data": [{ "embedding": [1, 2, 3] }, { "embedding": [0, 0] }] });
+        assert_eq!(read_json(two, 2), Err(Fault::Garbled("vector 1 is all zeros".into())), "nor is it beside this");
+    }
+
+    #[test]
+    fn beside_what_cannot_be_used_the_other_vectors_of_an_answer_are_taken() {
+        let data = [json!([1, 2, 3]), json!([0, 0]), json!([1, 2]), json!(""), json!("?!")];
+        let data = data.map(|embedding| json!({ "embedding": embedding }));
+        let vectors = read_json(json!({ "data": data }), 5).unwrap().vectors;
+        let said = |vector: Result<Vector, String>| vector.map(|vector| vector.to_vec());
+        assert_eq!(
+            vectors.into_iter().map(said).collect::<Vec<_>>(),
+            [
+                Err("vector 0 has 3 numbers instead of 2".into()),
+                Err("vector 1 is all zeros".into()),
+                Ok(vec![1.0, 2.0]),
+                Err("vector 3 has no numbers".into()),
+                Err("vector 4 is not base64".into()),
+            ]
+        );
     }
 
     #[test]
@@ -301,7 +324,7 @@ mod tests {
         fn vectors_survive_base64_bit_by_bit(numbers in prop::collection::vec(prop::num::f32::NORMAL, 1..50)) {
             let body = json!({ "data": [{ "index": 0, "embedding": base64_of(&numbers) }] }).to_string();
             let answer = read(&[body.into()], 1, numbers.len()).unwrap();
-            prop_assert_eq!(&*answer.vectors[0], &numbers[..]);
+            prop_assert_eq!(&**answer.vectors[0].as_ref().unwrap(), &numbers[..]);
         }
     }
 }

@@ -7,11 +7,11 @@ use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
 use serde_json::Value;
 
-use crate::embed::provider::{Embeddings, ProviderError};
+use crate::embed::provider::{Embeddings, NoVector, ProviderError};
 use crate::http_client::{retry_after, shown};
 use crate::settings::embedding::EncodingFormat;
 
-use super::answer::{self, Fault};
+use super::answer::{self, Answer, Fault};
 use super::endpoint::Endpoint;
 
 /// The most that is read of an answer that is an error.
@@ -86,7 +86,10 @@ fn public(url: &Url) -> Option<String> {
 
 fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Result<Embeddings, ProviderError> {
     match answer::read(body, count, endpoint.dimensions) {
-        Ok(answer) => Ok(Embeddings { vectors: answer.vectors.into_iter().map(Ok).collect(), tokens: answer.tokens }),
+        Ok(Answer { vectors, tokens }) => {
+            let vectors = vectors.into_iter().map(|vector| vector.map_err(NoVector::ThisTime));
+            Ok(Embeddings { vectors: vectors.collect(), tokens })
+        }
         // Of the harmless text as well, when it is the setting that is wrong.
         Err(Fault::Dimensions(came)) => Err(ProviderError::Forbidden(format!(
             "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or {}",

@@ -56,7 +56,7 @@ pub enum Answer {
     NotANumber,
     /// A number beyond all bounds.
     Infinite,
-    /// A vector of nothing but zeros.
+    /// A vector of nothing but zeros, for the first text.
     Zeros,
 }
 
@@ -176,13 +176,19 @@ impl FakeProvider {
     }
 
     fn answer(&self, texts: Vec<Arc<str>>) -> Result<Embeddings, ProviderError> {
+        let vectors = texts.iter().map(|text| Ok(Self::vector(text))).collect();
+        self.paid_for(texts, Embeddings { vectors, tokens: None })
+    }
+
+    /// Counts the texts that have a vector now, unless the call is refused.
+    fn paid_for(&self, texts: Vec<Arc<str>>, embeddings: Embeddings) -> Result<Embeddings, ProviderError> {
         if texts.iter().any(|text| self.refused.contains(&**text)) {
             return Err(ProviderError::Refused("the fake refuses a text".into()));
         }
-        let vectors = texts.iter().map(|text| Ok(Self::vector(text))).collect();
         let mut paid = self.paid.lock();
-        texts.into_iter().for_each(|text| *paid.entry(text).or_default() += 1);
-        Ok(Embeddings { vectors, tokens: None })
+        let came = texts.into_iter().zip(&embeddings.vectors).filter(|(_, vector)| vector.is_ok());
+        came.for_each(|(text, _)| *paid.entry(text).or_default() += 1);
+        Ok(embeddings)
     }
 }
 
@@ -213,7 +219,9 @@ impl Provider for FakeProvider {
                 _ if crashes => panic!("the fake provider crashes on this text"),
                 Fault::Unavailable => Answer::Status(500).judged(&texts, &self.endpoint),
                 Fault::TooMany => Answer::Status(429).judged(&texts, &self.endpoint),
-                Fault::Answers(answer) => answer.judged(&texts, &self.endpoint),
+                Fault::Answers(answer) => {
+                    answer.judged(&texts, &self.endpoint).and_then(|embeddings| self.paid_for(texts, embeddings))
+                }
                 Fault::TimesOut => {
                     tokio::time::sleep(SLOW).await;
                     Err(ProviderError::retry("the fake is told to be late"))
