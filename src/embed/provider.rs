@@ -60,8 +60,9 @@ impl From<&Result<Embeddings, ProviderError>> for RequestStatus {
         match answer {
             Ok(_) => Self::Ok,
             Err(ProviderError::Retry { .. }) => Self::Retry,
-            Err(ProviderError::Refused(_)) => Self::Refused,
-            Err(ProviderError::Fatal(_) | ProviderError::Forbidden(_)) => Self::Fatal,
+            // Of one text, a firewall may say so every day. What is forbidden to all shows on the health page.
+            Err(ProviderError::Refused(_) | ProviderError::Forbidden(_)) => Self::Refused,
+            Err(ProviderError::Fatal(_)) => Self::Fatal,
         }
     }
 }

@@ -102,7 +102,7 @@ labels! {
         Ok = "ok",
         /// With "not now": it is tried again.
         Retry = "retry",
-        /// With a refusal of something in the batch: it is split.
+        /// With a refusal of something in the call, or of what may be in it: it is split.
         Refused = "refused",
         /// With an error that needs a person.
         Fatal = "fatal",

@@ -740,6 +740,7 @@ async fn every_call_is_told_with_its_latency_and_charge() {
         0 => retry(true, None),
         1 => retry(false, None),
         2 => fatal("wrong key"),
+        3 => forbidden(),
         _ => done(texts),
     });
     let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
@@ -747,8 +748,11 @@ async fn every_call_is_told_with_its_latency_and_charge() {
     let note = |call| calls.borrow_mut().push(call);
     provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
     let calls = calls.into_inner();
-    let ended: Vec<_> = calls.iter().map(|call| (call.status.as_str(), call.texts, call.tokens)).collect();
-    assert_eq!(ended, [("retry", 2, 0), ("retry", 2, 0), ("fatal", 2, 0), ("ok", 2, 7)]);
+    let told = |call: &FinishedCall| (call.status.as_str(), call.texts, call.made_for.clone(), call.tokens);
+    let failed = ["retry", "retry", "fatal", "refused"].map(|status| (status, 2, 0..2, 0));
+    // The first that succeeds is that with the harmless text.
+    let succeeded = [0..2, 0..1, 1..2].map(|made_for| ("ok", 1, made_for, 7));
+    assert_eq!(calls.iter().map(told).collect::<Vec<_>>(), [&failed[..], &succeeded[..]].concat());
     assert!(calls.iter().all(|call| call.latency.as_millis() / 10 == 3));
 }
 
