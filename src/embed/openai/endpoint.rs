@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use reqwest::Url;
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use crate::http_client;
 use crate::settings::Secret;
@@ -24,8 +24,8 @@ pub struct Endpoint {
     pub send_dimensions: bool,
     /// In which form every call asks for vectors.
     pub encoding_format: EncodingFormat,
-    /// What says who calls: a header with the key.
-    pub authorization: Option<HeaderValue>,
+    /// What says who calls: the header with the key.
+    pub key: Option<(HeaderName, HeaderValue)>,
     /// What a person is to do about a key that is refused.
     pub key_advice: &'static str,
     /// What no reason may show, should the server repeat it: the key, and what stands in the query of the address.
@@ -63,11 +63,9 @@ impl Endpoint {
                     .into(),
             );
         }
-        let authorization = api_key
-            .as_ref()
-            .map(|key| http_client::secret_header(&format!("Bearer {}", key.reveal()), "embedding.api_key"));
         check_limits(settings)?;
         let url = embeddings_url(base_url)?;
+        let key = api_key.as_ref().map(|key| key_header(key, &url)).transpose()?;
         Ok(Self {
             secrets: api_key.iter().cloned().chain(in_query(&url)).collect(),
             url,
@@ -75,7 +73,7 @@ impl Endpoint {
             dimensions,
             send_dimensions: settings.send_dimensions.unwrap_or(own.is_some_and(|own| own != dimensions)),
             encoding_format: settings.encoding_format,
-            authorization: authorization.transpose()?,
+            key,
             key_advice: match settings.api_key_file {
                 Some(_) => "write the right one to the file of `embedding.api_key_file`, which is read again",
                 None => "check `embedding.api_key`, and start again with the right one",
@@ -128,17 +126,28 @@ fn embeddings_url(base_url: &str) -> Result<Url, String> {
     Ok(url)
 }
 
+/// The header with the key. At an address with a version, Azure takes a bearer token for that of somebody who signed in.
+fn key_header(key: &Secret, url: &Url) -> Result<(HeaderName, HeaderValue), String> {
+    let is_azure = url.query_pairs().any(|(name, _)| name == AZURE_VERSION);
+    let (name, value) = if is_azure {
+        (HeaderName::from_static("api-key"), key.reveal().to_owned())
+    } else {
+        (AUTHORIZATION, format!("Bearer {}", key.reveal()))
+    };
+    Ok((name, http_client::secret_header(&value, "embedding.api_key")?))
+}
+
 /// Shorter values in a query are no secrets, but words of every answer: a region, a language.
 const SHORTEST_SECRET: usize = 8;
 
-/// What every address of Azure has, and what its answers speak of when it is wrong.
-const NO_SECRET: &str = "api-version";
+/// What the address of every deployment at Azure has. It is no secret: answers speak of it when it is wrong.
+const AZURE_VERSION: &str = "api-version";
 
 /// The values in an address's query that may be secrets, as they stand there and as they are meant.
 fn in_query(url: &Url) -> impl Iterator<Item = Secret> {
     let written = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let written = written.map(|(name, value)| (name.into(), value.into()));
-    let may_be_secret = |(name, value): &(Cow<str>, Cow<str>)| name != NO_SECRET && value.len() >= SHORTEST_SECRET;
+    let may_be_secret = |(name, value): &(Cow<str>, Cow<str>)| name != AZURE_VERSION && value.len() >= SHORTEST_SECRET;
     written.chain(url.query_pairs()).filter(may_be_secret).map(|(_, value)| Secret::new(value))
 }
 
@@ -185,15 +194,23 @@ mod tests {
     fn an_unknown_model_needs_its_dimensions() {
         let other = endpoint("{ base_url: 'http://localhost:8000/v1/', model: bge-m3, dimensions: 1024 }").unwrap();
         assert_eq!(other.url.as_str(), "http://localhost:8000/v1/embeddings");
-        assert!(!other.send_dimensions && !other.counts_tokens && other.authorization.is_none());
+        assert!(!other.send_dimensions && !other.counts_tokens && other.key.is_none());
         let whole = endpoint("{ base_url: 'http://x/v1/embeddings/', model: m, dimensions: 1 }").unwrap();
         assert_eq!(whole.url.as_str(), "http://x/v1/embeddings");
         let other =
             endpoint("{ base_url: 'http://x', model: bge-m3, dimensions: 1024, send_dimensions: true }").unwrap();
         assert!(other.send_dimensions);
-        let azure =
-            endpoint("{ base_url: 'https://x.example/openai/deployments/d?api-version=1', preset: openai-small }");
-        assert_eq!(azure.unwrap().url.as_str(), "https://x.example/openai/deployments/d/embeddings?api-version=1");
+    }
+
+    #[test]
+    fn azure_has_its_version_in_the_address_and_the_key_in_a_header_of_its_own() {
+        let at =
+            |base_url| endpoint(&format!("{{ base_url: '{base_url}', preset: openai-small, api_key: k }}")).unwrap();
+        let deployment = at("https://x.example/openai/deployments/d?api-version=1");
+        assert_eq!(deployment.url.as_str(), "https://x.example/openai/deployments/d/embeddings?api-version=1");
+        assert_eq!(deployment.key, Some((HeaderName::from_static("api-key"), HeaderValue::from_static("k"))));
+        let unversioned = at("https://x.example/openai/v1");
+        assert_eq!(unversioned.key, Some((AUTHORIZATION, HeaderValue::from_static("Bearer k"))));
     }
 
     #[test]
@@ -243,7 +260,7 @@ mod tests {
         std::fs::write(file.path(), "\u{feff}sk-secret \n").unwrap();
         let endpoint =
             endpoint(&format!("{{ preset: openai-small, api_key_file: {} }}", file.path().display())).unwrap();
-        assert_eq!(endpoint.authorization.as_ref().unwrap(), "Bearer sk-secret");
+        assert_eq!(endpoint.key.as_ref().unwrap().1, "Bearer sk-secret");
         assert!(!format!("{endpoint:?}").contains("sk-secret"));
     }
 }

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 
@@ -109,7 +109,7 @@ impl Openai {
         // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
         let request = try_on_core(move || request(&texts, &endpoint)).await.map_err(interrupted)?;
         let lost = |error| ProviderError::retry(no_answer(error, SETTINGS));
-        let response = self.send(request.into(), current.authorization.clone()).await.map_err(lost)?;
+        let response = self.send(request.into(), &current).await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = body(response, self.most(status, count), SETTINGS).await.map_err(ProviderError::retry)?;
         let endpoint = current.clone();
@@ -135,17 +135,17 @@ impl Openai {
         if let Ok(Ok(now)) = try_on_blocking_thread(move || Endpoint::new(&settings)).await {
             *self.current.lock() = Arc::new(now);
         }
-        self.current.lock().authorization != refused.authorization
+        self.current.lock().key != refused.key
     }
 
     /// Sends a call, and waits for its answer to begin.
     ///
     /// A connection that was kept may be closed by the server while a call is on its way, which says nothing about the texts: what does is
     /// whether they break a connection of their own. So after a call that broke the next one, mostly the same again, has its own.
-    async fn send(&self, body: Bytes, authorization: Option<HeaderValue>) -> reqwest::Result<Response> {
+    async fn send(&self, body: Bytes, endpoint: &Endpoint) -> reqwest::Result<Response> {
         let client = if self.broke.swap(false, Ordering::Relaxed) { &self.without_pool } else { &self.client };
-        let post = client.post(self.endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
-        let post = authorization.into_iter().fold(post, |post, key| post.header(AUTHORIZATION, key));
+        let post = client.post(endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        let post = endpoint.key.iter().fold(post, |post, (name, key)| post.header(name, key));
         let sent = post.send().await;
         if sent.as_ref().is_err_and(|error| !error.is_connect() && !error.is_timeout()) {
             self.broke.store(true, Ordering::Relaxed);
