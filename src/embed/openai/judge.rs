@@ -57,8 +57,7 @@ pub fn judge(
             Some(hint) => forbidden(hint),
             None => refused(),
         },
-        // llama.cpp's server, of a text that is longer than its batch.
-        500 if complaint.message.contains("too large to process") => refused(),
+        500 if complaint.names_a_text() => refused(),
         // Providers repeat keys in the message, masked or not: it is left out.
         401 => ProviderError::Fatal(format!("HTTP {status}: the key is missing or wrong; {}", endpoint.key_advice)),
         402 => fatal("the account has no credit left"),
@@ -172,6 +171,12 @@ impl Complaint {
         let no_base64 = endpoint.encoding_format == EncodingFormat::Base64 && self.message.contains("encoding_format");
         let wrong_dimensions = endpoint.send_dimensions && DIMENSIONS.iter().any(|word| self.message.contains(word));
         no_base64.then_some(NO_BASE64).or(wrong_dimensions.then_some(WRONG_DIMENSIONS))
+    }
+
+    /// Whether it tells of a text, though it is called an error of the server: that of llama.cpp of one that is longer than its batch, and
+    /// Ollama of one for which its model gives no numbers.
+    fn names_a_text(&self) -> bool {
+        self.message.contains("too large to process") || self.message.contains("unsupported value: NaN")
     }
 
     /// Whether it tells, in words alone, that the account cannot pay.
@@ -297,6 +302,12 @@ mod tests {
                 error("", "server_error", "", "input (802 tokens) is too large to process."),
                 "refused",
                 "802 tokens",
+            ),
+            (
+                500,
+                error("", "api_error", "", "failed to encode response: json: unsupported value: NaN"),
+                "refused",
+                "unsupported value",
             ),
             (502, none(), "retry", "502"),
             (499, none(), "retry", "499"),
