@@ -9,14 +9,12 @@ mod outline;
 pub(crate) mod presets;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, StatusCode};
 use serde::Serialize;
 
 use crate::actor::offload::{Panic, try_on_blocking_thread, try_on_core};
@@ -41,15 +39,15 @@ const MAX_ANSWER: usize = 64 << 20;
 /// The bytes a number takes in a JSON array at most, spaces and line ends included: base64 takes less than six.
 const BYTES_A_NUMBER: usize = 32;
 
+/// How long an idle connection is kept: less than the five seconds after which servers in Python and Node close it, and break a call that
+/// is sent at that moment.
+const KEPT: Duration = Duration::from_secs(4);
+
 const SETTINGS: SettingNames = SettingNames { timeout: "embedding.timeout", url: "embedding.base_url" };
 
 /// The provider: one pool of connections to one endpoint.
 pub struct Openai {
     client: Client,
-    /// Opens a connection for each call, and keeps none.
-    without_pool: Client,
-    /// Whether a connection broke under a call, and none was made without the pool since.
-    broke: AtomicBool,
     endpoint: Arc<Endpoint>,
     /// The same with the key that calls carry: one that stands in a file is read again when it is refused.
     current: Mutex<Arc<Endpoint>>,
@@ -92,9 +90,7 @@ impl Openai {
         };
         let endpoint = Arc::new(endpoint);
         Ok(Self {
-            client: client(settings, settings.concurrency)?,
-            without_pool: client(settings, 0)?,
-            broke: AtomicBool::new(false),
+            client: client(settings)?,
             current: Mutex::new(endpoint.clone()),
             endpoint,
             settings: settings.clone(),
@@ -109,7 +105,9 @@ impl Openai {
         // A batch may hold megabytes, and its answer does: writing and reading them is work for another core.
         let request = try_on_core(move || request(&texts, &endpoint)).await.map_err(interrupted)?;
         let lost = |error| ProviderError::retry(no_answer(error, SETTINGS));
-        let response = self.send(request.into(), &current).await.map_err(lost)?;
+        let post = self.client.post(current.url.clone()).header(CONTENT_TYPE, "application/json").body(request);
+        let post = current.key.iter().fold(post, |post, (name, key)| post.header(name, key));
+        let response = post.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = body(response, self.most(status, count), SETTINGS).await.map_err(ProviderError::retry)?;
         let endpoint = current.clone();
@@ -136,21 +134,6 @@ impl Openai {
             *self.current.lock() = Arc::new(now);
         }
         self.current.lock().key != refused.key
-    }
-
-    /// Sends a call, and waits for its answer to begin.
-    ///
-    /// A connection that was kept may be closed by the server while a call is on its way, which says nothing about the texts: what does is
-    /// whether they break a connection of their own. So after a call that broke the next one, mostly the same again, has its own.
-    async fn send(&self, body: Bytes, endpoint: &Endpoint) -> reqwest::Result<Response> {
-        let client = if self.broke.swap(false, Ordering::Relaxed) { &self.without_pool } else { &self.client };
-        let post = client.post(endpoint.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
-        let post = endpoint.key.iter().fold(post, |post, (name, key)| post.header(name, key));
-        let sent = post.send().await;
-        if sent.as_ref().is_err_and(|error| !error.is_connect() && !error.is_timeout()) {
-            self.broke.store(true, Ordering::Relaxed);
-        }
-        sent
     }
 
     /// The most bytes that are read of an answer.
@@ -189,13 +172,13 @@ impl Provider for Openai {
     }
 }
 
-/// A client that keeps so many connections that are idle.
-fn client(settings: &OpenaiSettings, kept: usize) -> Result<Client, String> {
+fn client(settings: &OpenaiSettings) -> Result<Client, String> {
     http_client::builder()
         .default_headers(headers(settings)?)
         .connect_timeout(settings.connect_timeout.as_duration())
         .timeout(settings.timeout.as_duration())
-        .pool_max_idle_per_host(kept)
+        .pool_max_idle_per_host(settings.concurrency)
+        .pool_idle_timeout(KEPT)
         .build()
         .map_err(|error| format!("embedding: cannot prepare connections: {}", http_client::causes(error)))
 }

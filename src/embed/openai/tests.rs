@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -208,49 +208,6 @@ async fn what_breaks_on_the_way_is_tried_again() {
     let answer = embed(&nobody.provider("model: m, dimensions: 2"), &["a"]).await;
     let Err(ProviderError::Retry { reason, .. }) = answer else { panic!("{answer:?}") };
     assert!(reason.contains("embedding.base_url"), "{reason}");
-}
-
-#[tokio::test]
-async fn a_kept_connection_that_is_lost_says_nothing_about_the_text_on_it() {
-    const KEPT: usize = 4;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let lost: Arc<Mutex<usize>> = Arc::default();
-    let count = Arc::clone(&lost);
-    let together = Arc::new(Barrier::new(KEPT));
-    std::thread::spawn(move || {
-        for number in 0.. {
-            let Ok((mut stream, _)) = listener.accept() else { return };
-            let (count, together) = (Arc::clone(&count), Arc::clone(&together));
-            // The first request on a connection is answered, the next is not.
-            std::thread::spawn(move || {
-                read_request(&mut stream);
-                if number < KEPT {
-                    together.wait();
-                }
-                let answer = r#"{"data":[{"embedding":[1,0]}]}"#;
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
-                stream.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).unwrap();
-                *count.lock().unwrap() += usize::from(stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0));
-            });
-        }
-    });
-    let server = Server { address, requests: Arc::default() };
-    let provider = server.provider("model: m, dimensions: 2");
-    let at_once = futures_util::future::join_all((0..KEPT).map(|_| embed(&provider, &["a"]))).await;
-    at_once.into_iter().for_each(|answer| assert_eq!(vectors(answer).0, [[1.0, 0.0]]));
-    for _ in 0..10 {
-        let mut answer = embed(&provider, &["a"]).await;
-        if let Err(ProviderError::Retry { pause: false, .. }) = answer {
-            answer = embed(&provider, &["a"]).await;
-        }
-        assert_eq!(
-            vectors(answer).0,
-            [[1.0, 0.0]],
-            "it fails once at most, and only a third failure in a row casts doubt on it"
-        );
-    }
-    assert_ne!(*lost.lock().unwrap(), 0, "else this shows nothing");
 }
 
 #[tokio::test]
