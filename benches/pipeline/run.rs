@@ -124,10 +124,6 @@ impl Provider for Timed {
         self.inner.space()
     }
 
-    fn model(&self) -> &str {
-        self.inner.model()
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         Box::pin(async move {
             let since = Instant::now();

@@ -151,7 +151,7 @@ async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result
         },
         Err(error) => error.to_string(),
     };
-    Err(format!("{}: {reason}", provider.model()))
+    Err(format!("{}: {reason}", provider.space().name()))
 }
 
 /// The ledger, where there is one.

@@ -53,10 +53,6 @@ impl Provider for Builtin {
         &self.space
     }
 
-    fn model(&self) -> &str {
-        NAME
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         let model = self.model;
         Box::pin(local::compute(texts, |text| model.embed(text)))
@@ -70,16 +66,8 @@ impl Provider for Builtin {
         Pieces(self.model).count(text) > 0
     }
 
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         1024
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

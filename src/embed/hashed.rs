@@ -53,10 +53,6 @@ impl Provider for Hashed {
         &self.space
     }
 
-    fn model(&self) -> &str {
-        NAME
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         let dimensions = self.space.dimensions;
         Box::pin(local::compute(texts, move |text| embed(text, dimensions)))
@@ -66,16 +62,8 @@ impl Provider for Hashed {
         text.contains(char::is_alphanumeric)
     }
 
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         1024
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

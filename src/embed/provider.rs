@@ -92,9 +92,6 @@ pub trait Provider: Send + Sync + 'static {
     /// What makes this provider's vectors comparable.
     fn space(&self) -> &Space;
 
-    /// The name of the model for metrics and logs.
-    fn model(&self) -> &str;
-
     /// Embeds the texts in one call, no retry. The future must not block its thread: local models compute through `actor::offload`.
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>>;
 
@@ -109,12 +106,16 @@ pub trait Provider: Send + Sync + 'static {
         true
     }
 
-    /// The most tokens that one text may have; `None` when there is no limit.
-    fn max_text_tokens(&self) -> Option<usize>;
+    /// The most tokens that one text may have, where there is a limit.
+    fn max_text_tokens(&self) -> Option<usize> {
+        None
+    }
 
     /// The most texts that one call may have: no batch has more.
     fn max_items(&self) -> usize;
 
-    /// What a million tokens cost, in US dollars; 0 for a local model.
-    fn price_per_million_tokens(&self) -> f64;
+    /// What a million tokens cost, in US dollars.
+    fn price_per_million_tokens(&self) -> f64 {
+        0.0
+    }
 }

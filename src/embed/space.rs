@@ -9,11 +9,16 @@ pub struct Space {
     pub model: String,
     /// What tells versions of one model apart, where that is known: a hash of a local table, else empty.
     pub revision: String,
-    /// Numbers a vector.
+    /// Numbers in a vector.
     pub dimensions: usize,
 }
 
 impl Space {
+    /// The model's name without the provider's kind, for metrics and logs.
+    pub fn name(&self) -> &str {
+        self.model.split_once('/').map_or(&self.model, |(_, name)| name)
+    }
+
     /// The text that stands for the space in fingerprints.
     pub fn key(&self) -> String {
         format!("{}@{}#{}", self.model, self.revision, self.dimensions)

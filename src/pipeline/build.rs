@@ -106,7 +106,7 @@ pub(super) fn build_within(
         underway: pulse.underway.clone(),
         // The provider gives a call up by itself after this time.
         may_take: r.settings.embedding.timeout() + pulse::CALL_MAY_TAKE,
-        accounts: Accounts::new(r.metrics.clone(), r.provider.model(), price),
+        accounts: Accounts::new(r.metrics.clone(), r.provider.space().name(), price),
         ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
         writer: writer.clone(),
     });

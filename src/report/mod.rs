@@ -68,7 +68,7 @@ impl Report {
             sources: self.sources.snapshot(),
             actors: self.actors.snapshot(),
             provider: Some(ProviderStats {
-                model: self.provider.model().to_owned(),
+                model: space.name().to_owned(),
                 dimensions: space.dimensions,
                 health: self.health.of(Component::Provider),
             }),

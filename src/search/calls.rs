@@ -24,7 +24,7 @@ impl Calls {
     pub fn new(provider: Arc<dyn Provider>, metrics: &Metrics) -> Self {
         Self {
             metrics: metrics.searches.clone(),
-            requests: metrics.requests(provider.model()),
+            requests: metrics.requests(provider.space().name()),
             latency: metrics.embedding_latency.clone(),
             provider,
         }

@@ -177,7 +177,7 @@ mod tests {
         let searches = &metrics.searches;
         assert_eq!((searches.texts.get(), searches.tokens.get()), (1, 3));
         assert!(searches.money.get() > 0.0);
-        let requests = metrics.requests(provider.model());
+        let requests = metrics.requests(provider.space().name());
         assert_eq!([RequestStatus::Retry, RequestStatus::Ok].map(|status| requests.of(status).get()), [1, 1]);
         assert_eq!((metrics.embedding_latency.get_sample_count(), metrics.texts.sum()), (2, 0));
     }

@@ -54,10 +54,6 @@ impl Provider for ScriptedProvider {
         &self.space
     }
 
-    fn model(&self) -> &str {
-        "fake"
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         assert_eq!(input, InputType::Query);
         // Whoever probes after a failure does so at a time of its own, and takes no answer that is for somebody else.
@@ -67,16 +63,8 @@ impl Provider for ScriptedProvider {
         async move { next.unwrap_or(Ok(Embeddings { vectors, tokens: None })) }.boxed()
     }
 
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         1
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

@@ -125,10 +125,6 @@ impl Provider for Scripted {
         &self.space
     }
 
-    fn model(&self) -> &str {
-        "scripted"
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             let number = self.calls();
@@ -143,16 +139,8 @@ impl Provider for Scripted {
         })
     }
 
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
-    }
-
     fn max_items(&self) -> usize {
         1000
-    }
-
-    fn price_per_million_tokens(&self) -> f64 {
-        0.0
     }
 }
 

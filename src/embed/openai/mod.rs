@@ -147,10 +147,6 @@ impl Provider for Openai {
         &self.space
     }
 
-    fn model(&self) -> &str {
-        &self.endpoint.model
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         Box::pin(self.call(texts))
     }

@@ -203,10 +203,6 @@ impl Provider for FakeProvider {
         &self.space
     }
 
-    fn model(&self) -> &str {
-        "fake"
-    }
-
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         async move {
             let _under_way = self.at_once.enter();
@@ -241,10 +237,6 @@ impl Provider for FakeProvider {
             }
         }
         .boxed()
-    }
-
-    fn max_text_tokens(&self) -> Option<usize> {
-        None
     }
 
     fn max_items(&self) -> usize {
