@@ -1,4 +1,4 @@
-//! One set of actors on an arbiter of its own, so that it can be dropped as a whole: its state, its tasks, its mailboxes.
+//! One set of actors on an arbiter of its own, so that it ends as a whole: its state, its tasks, its mailboxes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,12 +16,14 @@ use crate::actor::GiveUp;
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
 use crate::source::actor::Rest;
 
-/// How long the end of a generation waits for its threads. One that waits for standard input never ends.
+/// How long the end of a generation waits for its threads. One that is blocked reading standard input never ends.
 const ENDING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
-/// See the module.
+/// See the module. Dropped, it ends every actor at once: what was not settled will be delivered again by the next generation or the next
+/// start.
 pub struct Generation {
     arbiter: Arbiter,
+    _stops: Stops,
     sources: Sources,
     failures: mpsc::UnboundedReceiver<Failure>,
     pulse: Arc<Pulse>,
@@ -47,9 +49,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What goes on although its generation was ended, and may yet change what the next one writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeftBehind(pub Call);
+/// Ends the arbiter when it is dropped, which an [`Arbiter`] itself does not.
+struct Stops(ArbiterHandle);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        // False when it has ended before.
+        self.0.stop();
+    }
+}
 
 impl Generation {
     /// Starts the actors, on a thread of their own, and looks after them every so often from another.
@@ -71,6 +79,7 @@ impl Generation {
         let monitoring = monitor(pulse.clone(), ledger.clone(), look_every, stalled);
         let _monitoring = monitoring.map_err(|error| format!("no thread could be started: {error}"))?;
         let arbiter = Arbiter::new();
+        let _stops = Stops(arbiter.handle());
         let (started, start) = oneshot::channel();
         let (resources, beating) = (resources.clone(), pulse.clone());
         arbiter.spawn_fn(move || {
@@ -80,7 +89,7 @@ impl Generation {
         });
         let sources =
             start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;
-        Ok(Self { arbiter, sources, failures, pulse, ledger, _monitoring })
+        Ok(Self { arbiter, _stops, sources, failures, pulse, ledger, _monitoring })
     }
 
     /// Waits until no source has anything left to do: nothing to read, and everything settled and committed. Answers what is
@@ -105,19 +114,12 @@ impl Generation {
         self.sources.stop_reading();
     }
 
-    /// What the actors run on, to end it while [`Generation::end_wholly`] waits.
-    pub fn arbiter(&self) -> ArbiterHandle {
-        self.arbiter.handle()
-    }
-
-    /// Ends every actor at once. What was not settled will be delivered again by the next generation or the next start.
-    pub fn end(self) {
-        self.arbiter.stop();
-    }
-
     /// Ends every actor and waits until nothing of the generation runs any more: a write that is still under way would else take
     /// back what the next generation writes. A thread that hangs cannot be ended: it is left behind, unless it holds such a write.
-    pub async fn end_wholly(self, failure: &Failure) -> Result<(), LeftBehind> {
+    ///
+    /// # Errors
+    /// That write, which may yet change what the next generation writes.
+    pub async fn end_wholly(self, failure: &Failure) -> Result<(), Call> {
         self.pulse.underway.close();
         if *failure != Failure::Stalled(Stall::Arbiter) {
             // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the
@@ -147,7 +149,7 @@ impl Generation {
         let still = self.ledger.calls();
         let of_ledger = of_ledger.into_iter().filter(|call| still.contains(call));
         match of_actors.into_iter().chain(of_ledger).find(|(_, call)| call.writes) {
-            Some((_, call)) => Err(LeftBehind(call)),
+            Some((_, call)) => Err(call),
             None => {
                 tracing::warn!(
                     waited_seconds = ENDING.as_secs(),
@@ -185,6 +187,7 @@ mod tests {
     use crate::actor::pulse;
     use crate::document::fingerprint::Fingerprinter;
     use crate::embed::Provider;
+    use crate::pipeline::supervisor::{RunOptions, supervise_sources};
     use crate::testkit::fakes::{self, FakeProvider, Script};
 
     /// After each of these the arbiter still runs.
@@ -202,6 +205,31 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         generation
+    }
+
+    #[actix::test]
+    async fn a_run_that_nobody_waits_for_any_more_ends_with_its_actors() {
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let holders = Arc::strong_count(&resources.metrics);
+        let script = Script::with([r#"{"op":"put","id":"a","v":1,"text":"text a"}"#], 1, false);
+        let sources = async || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
+        let options = RunOptions { until_idle: false, grace: Duration::ZERO, look_every: pulse::EVERY };
+        let begun = async {
+            while index.writes().is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            ending = supervise_sources(&resources, sources, options, std::future::pending()) => panic!("{ending:?}"),
+            () = begun => assert!(Arc::strong_count(&resources.metrics) > holders),
+        }
+        let ended = async {
+            while Arc::strong_count(&resources.metrics) > holders {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("its actors end");
     }
 
     #[actix::test]

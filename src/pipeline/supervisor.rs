@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Resources;
 use super::build::NamedSource;
 use super::files_first::while_files_are_read;
-use super::generation::{Failure, Generation, LeftBehind};
+use super::generation::{Failure, Generation};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
 use crate::ledger::Ledger;
@@ -31,7 +31,7 @@ pub struct RunOptions {
     pub until_idle: bool,
     /// How long a stop waits for what is on its way.
     pub grace: Duration,
-    /// How often it is looked for what hangs, and how often the actors' thread beats: [`pulse::EVERY`](crate::actor::pulse::EVERY).
+    /// How often to look for what hangs, and how often the actors' thread beats: [`pulse::EVERY`](crate::actor::pulse::EVERY).
     pub look_every: Duration,
 }
 
@@ -50,13 +50,20 @@ pub enum Ending {
     Hangs(String),
 }
 
-/// Runs the pipeline. `stop` completes when someone asks it to end.
+/// Runs the pipeline. `stop` completes when someone asks it to end. Dropped before it ends, it takes its actors with it at once, and what
+/// was not settled is delivered again by the next run.
+///
+/// # Panics
+/// Outside an `actix::System`, which its actors' thread belongs to.
 pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: impl Future<Output = ()>) -> Ending {
     supervise_sources(resources, async || sources(resources).await, options, stop).await
 }
 
 /// As [`supervise`], with the sources that every generation is to read: those of [`sources`], and any of one's own beside them. Each
 /// needs a name that stays, by which its positions are kept, and that no other has.
+///
+/// # Panics
+/// As [`supervise`].
 pub async fn supervise_sources(
     resources: &Arc<Resources>,
     sources: impl AsyncFn() -> Result<Vec<NamedSource>, String>,
@@ -135,14 +142,10 @@ async fn lives(
     tokio::select! {
         biased;
         failing = rest, if options.until_idle => {
-            generation.end();
             Err(if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) })
         }
         () = stop => Err(wind_down(resources, generation, options).await),
-        damage = resources.ledger.damaged() => {
-            generation.end();
-            Err(Ending::Failed(damage.to_string()))
-        }
+        damage = resources.ledger.damaged() => Err(Ending::Failed(damage.to_string())),
         failure = generation.failure() => Ok((generation, failure)),
     }
 }
@@ -155,15 +158,11 @@ async fn end_failed(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Ending> {
     resources.health.starting(Component::Pipeline, failure.to_string());
-    let arbiter = generation.arbiter();
     let ended = tokio::select! {
         ended = generation.end_wholly(failure) => ended,
-        () = stop => {
-            arbiter.stop();
-            return Err(Ending::WorkLeft);
-        }
+        () = stop => return Err(Ending::WorkLeft),
     };
-    if let Err(LeftBehind(Call { of, to, .. })) = ended {
+    if let Err(Call { of, to, .. }) = ended {
         return Err(Ending::Hangs(format!(
             "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
              at the disk and at what answers there, and start again; nothing is lost"
@@ -186,7 +185,7 @@ async fn wind_down(resources: &Resources, mut generation: Generation, options: R
     }
     generation.stop_reading();
     let rest = generation.rest();
-    let ending = tokio::select! {
+    tokio::select! {
         // What fails may rest, with its work undone.
         biased;
         failure = generation.failure() => {
@@ -196,9 +195,7 @@ async fn wind_down(resources: &Resources, mut generation: Generation, options: R
         damage = resources.ledger.damaged() => Ending::Failed(damage.to_string()),
         _ = rest => stopped(options),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
-    };
-    generation.end();
-    ending
+    }
 }
 
 /// The configured sources, and Vectide's own: without those, no dead letter is replayed, and a document that the index lacks stays away.
