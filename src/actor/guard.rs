@@ -2,7 +2,6 @@
 //!
 //! `actix::Supervisor` does neither: it restarts on `stop()` only, at once and without limit, and a panic ends the actor with its mailbox.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +15,7 @@ use actix::prelude::*;
 use tokio::time::{Instant, Sleep};
 
 use super::backoff::Backoff;
+use super::panic::message;
 
 /// How many restarts are allowed within [`BUDGET_PERIOD`]; one more panic and the actor is given up.
 pub(crate) const BUDGET: usize = 5;
@@ -115,12 +115,6 @@ impl<A: Supervised + Actor<Context = Context<A>>> Future for Guard<A> {
             }
         }
     }
-}
-
-/// What a panic said.
-pub fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 #[cfg(test)]

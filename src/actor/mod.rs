@@ -10,6 +10,7 @@ mod cores;
 pub mod guard;
 pub mod offload;
 pub mod outlet;
+pub mod panic;
 pub mod pulse;
 
 use std::sync::Arc;

@@ -1,6 +1,5 @@
 //! Work that must not run on an arbiter: blocking I/O, and CPU work of more than a millisecond.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -8,14 +7,12 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::cores::Cores;
+use super::panic::Panic;
 
 thread_local! {
-    /// An arbiter has its own: who waits for a core waits for work of its own runtime.
+    /// An arbiter has its own: whoever waits for a core waits for work of its own runtime.
     static CORES: Arc<Cores> = Arc::new(Cores::new(std::thread::available_parallelism().map_or(1, usize::from)));
 }
-
-/// What a piece of work panicked with.
-pub type Panic = Box<dyn Any + Send>;
 
 /// Runs blocking work, such as I/O, on a thread of its own. A panic in it goes on in the caller.
 pub async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -69,7 +66,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::actor::guard::message;
+    use crate::actor::panic::message;
 
     #[tokio::test]
     async fn no_more_runs_at_once_than_there_are_cores_and_a_panic_gives_its_core_back() {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::actor::guard;
-use crate::actor::offload::{Panic, try_on_core};
+use crate::actor::offload::try_on_core;
+use crate::actor::panic::{Panic, message};
 use crate::document::Vector;
 
 use super::provider::{Embeddings, NoVector, ProviderError};
@@ -23,6 +23,6 @@ pub async fn compute(
         Embeddings { vectors: vectors.collect(), tokens: Some(tokens) }
     });
     // The model has a fault that a certain text shows: the caller finds out which.
-    let crashed = |panic: Panic| ProviderError::retry(format!("the computation crashed: {}", guard::message(&*panic)));
+    let crashed = |panic: Panic| ProviderError::retry(format!("the computation crashed: {}", message(&*panic)));
     computed.await.map_err(crashed)
 }

@@ -218,10 +218,11 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::actor::panic::message;
 
     fn complaint(test: impl AsyncFnOnce(World)) -> String {
         let panic = catch_unwind(AssertUnwindSafe(|| World::run(1, test))).expect_err("the world must complain");
-        guard::message(&*panic)
+        message(&*panic)
     }
 
     #[test]

@@ -17,7 +17,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, StatusCode};
 use serde::Serialize;
 
-use crate::actor::offload::{Panic, try_on_blocking_thread, try_on_core};
+use crate::actor::offload::{try_on_blocking_thread, try_on_core};
+use crate::actor::panic::Panic;
 use crate::document::chunk::Tokenizer;
 use crate::http_client::{self, SettingNames, body, no_answer};
 use crate::settings::embedding::{EncodingFormat, OpenaiSettings};

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::feed::Feed;
-use crate::actor::guard;
 use crate::actor::offload::on_core;
+use crate::actor::panic::message;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::document::{Change, Operation, RecordDigest};
 use crate::ledger::Ledger;
@@ -158,6 +158,6 @@ pub(super) fn map(mapper: &Mapper, record: &Record) -> Result<Mapped, Refusal> {
         Form::Change(change) => Ok(Mapped::Change(change.clone())),
         // One record that crashes the mapper must not keep its neighbours from being read.
         Form::Json => catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version)))
-            .unwrap_or_else(|panic| refused(format!("reading the record crashed: {}", guard::message(&*panic)))),
+            .unwrap_or_else(|panic| refused(format!("reading the record crashed: {}", message(&*panic)))),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::actor::guard::message;
 use crate::actor::offload::try_on_blocking_thread;
+use crate::actor::panic::message;
 use crate::ledger::{JournalEntry, Ledger};
 
 /// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.

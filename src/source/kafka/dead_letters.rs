@@ -12,8 +12,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rdkafka::util::Timeout;
 
 use super::offsets;
-use crate::actor::guard::message;
 use crate::actor::offload::try_on_blocking_thread;
+use crate::actor::panic::message;
 use crate::ledger::Letter;
 use crate::settings::source::KafkaSettings;
 
