@@ -111,8 +111,7 @@ fn files(folders: &[&str]) -> Vec<(String, String)> {
 /// Every product file: no tests, no test kit.
 fn product() -> Vec<(String, String)> {
     let test = |name: &str| {
-        ["/tests", "/testing", "/testkit/"].iter().any(|part| name.contains(part))
-            || ["/hostile.rs", "/stalls.rs", "/fault_points.rs"].iter().any(|end| name.ends_with(end))
+        ["/tests", "/testing", "/testkit/"].iter().any(|part| name.contains(part)) || name.ends_with("/hostile.rs")
     };
     files(&["src"]).into_iter().filter(|(name, _)| !test(name)).collect()
 }

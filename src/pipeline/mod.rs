@@ -4,15 +4,11 @@
 //! [`supervisor`] rebuilds it from committed positions when it fails, and ends it when there is nothing left to do.
 
 pub mod build;
-#[cfg(test)]
-mod fault_points;
 mod files_first;
 pub mod generation;
 mod monitor;
 pub mod news;
 pub mod resources;
-#[cfg(test)]
-mod stalls;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;

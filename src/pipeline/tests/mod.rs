@@ -2,7 +2,9 @@
 
 mod backpressure;
 mod external;
+mod fault_points;
 mod simulation;
+mod stalls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

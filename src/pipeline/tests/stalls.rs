@@ -9,15 +9,13 @@ use futures_util::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
 
-use super::Resources;
-use super::build::NamedSource;
-use super::monitor::monitor;
-use super::supervisor::{Ending, RunOptions, supervise_sources};
 use crate::actor::offload::on_blocking_thread;
 use crate::actor::pulse::{self, Call, Pulse};
 use crate::document::DocumentId;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
 use crate::ledger::DocumentWrite;
+use crate::pipeline::monitor::monitor;
+use crate::pipeline::{Ending, NamedSource, Resources, RunOptions, supervise_sources};
 use crate::source::actor::MakeSource;
 use crate::source::{Position, Read, Room, Source, SourceError};
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Script};

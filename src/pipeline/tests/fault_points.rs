@@ -8,10 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::build::{NamedSource, build};
-use super::generation::at_rest;
 use crate::actor::pulse::Pulse;
 use crate::document::DocumentId;
+use crate::pipeline::build::{NamedSource, build};
+use crate::pipeline::generation::at_rest;
 use crate::telemetry::actors::ActorState;
 use crate::telemetry::health::{Component, HealthState};
 use crate::testkit::World;
