@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::index::{Collection, ExternalIndex};
 use crate::pipeline::Resources;
+use crate::settings::Settings;
 
 pub use collection::FakeCollection;
 pub use faults::{AtOnce, Fault, Faults, SLOW};
@@ -39,12 +40,16 @@ embedding: { provider: openai, preset: openai-small, concurrency: 4 }
 index: { type: discard }
 "#;
 
+fn settings(folder: &Path) -> Settings {
+    let mut settings: Settings = serde_yaml::from_str(SETTINGS).expect("these settings are right");
+    settings.state.path = folder.to_owned();
+    settings
+}
+
 /// What a pipeline rests on, with its ledger in this folder and fakes for all that lies outside.
 pub async fn resources(folder: &Path, provider: Arc<FakeProvider>) -> (Arc<Resources>, Arc<FakeIndex>) {
-    let mut settings: crate::settings::Settings = serde_yaml::from_str(SETTINGS).expect("these settings are right");
-    settings.state.path = folder.to_owned();
-    let opened =
-        Resources::open_with(settings, provider, crate::index::build).await.expect("these resources can be opened");
+    let opened = Resources::open_with(settings(folder), provider, crate::index::build);
+    let opened = opened.await.expect("these resources can be opened");
     let index = Arc::new(FakeIndex::new(opened.ledger.clone()));
     (Arc::new(Resources { index: index.clone(), ..opened }), index)
 }
@@ -55,8 +60,7 @@ pub async fn resources_over(
     provider: Arc<FakeProvider>,
     collection: Arc<dyn Collection>,
 ) -> Arc<Resources> {
-    let mut settings: crate::settings::Settings = serde_yaml::from_str(SETTINGS).expect("these settings are right");
-    settings.state.path = folder.to_owned();
+    let mut settings = settings(folder);
     settings.index =
         serde_yaml::from_str("{ type: pgvector, url: 'postgres://nowhere' }").expect("these settings are right");
     let opened = Resources::open_with(settings, provider, |settings, ledger, dimensions| {
