@@ -44,7 +44,7 @@ impl Cores {
     }
 }
 
-/// Who holds a core.
+/// A thread that holds a core.
 struct Worker {
     cores: Arc<Cores>,
     ended: bool,

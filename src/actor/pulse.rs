@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 pub const EVERY: Duration = Duration::from_secs(1);
 /// An arbiter that does not beat for so long runs no more: its handlers take less than a millisecond.
 pub const SILENCE: Duration = Duration::from_secs(30);
-/// So long a write or a read of one call may take. The slowest disk needs seconds for it.
+/// How long one call, a read or a write, may take. The slowest disk needs seconds for it.
 pub const CALL_MAY_TAKE: Duration = Duration::from_secs(300);
 
 /// A call that must end.

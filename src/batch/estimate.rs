@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Tokens a byte before any answer came: English has about a token for every four bytes, and a guess that is a little too high
+/// Tokens per byte until the first answer: English has about a token for every four bytes, and a guess that is a little too high
 /// stays within a quota.
 const FIRST_RATIO: f64 = 0.3;
 

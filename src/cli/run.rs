@@ -168,7 +168,7 @@ fn outlive_file_limit() -> std::io::Result<()> {
     Ok(())
 }
 
-/// How often it is looked for what hangs. Built with `testkit`, a variable makes it more often: what hangs is found after a number of
+/// How often to look for what hangs. Built with `testkit`, a variable makes it more often: what hangs is found after a number of
 /// looks, and a test of the process cannot wait for minutes.
 fn look_every() -> Duration {
     let for_tests = std::env::var("VECTIDE_LOOK_EVERY_MS").ok().filter(|_| cfg!(feature = "testkit"));

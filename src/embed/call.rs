@@ -46,7 +46,7 @@ const STRIKES: u32 = 5;
 /// after the first: three minutes in which the provider does only small work are no proof.
 const FAILURES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(120));
 
-/// Between them, where it is told to be forbidden: who looks at texts does not do so by how busy it is.
+/// Between them, where it is said to be forbidden: whatever looks at texts does so however busy the provider is.
 const FORBIDDEN_APART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers

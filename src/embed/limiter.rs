@@ -1,4 +1,4 @@
-//! When the next call may go out: the account's limits a minute, and the pause that a provider asked for.
+//! When the next call may go out: the account's limits per minute, and the pause that a provider asked for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_on_a_thread_that_hangs_holds_up_nobody_of_the_next_generation() {
+    async fn whoever_waits_on_a_thread_that_hangs_holds_up_nobody_of_the_next_generation() {
         let limiter = Limiter::new(limits(None, Some(60)));
         limiter.acquire(60).await;
         let hung = limiter.with_own_queue();

@@ -54,7 +54,7 @@ impl ProviderStatus {
     /// Waits until more calls than these gave vectors.
     pub async fn succeeds_after(&self, successes: u64) {
         let more = self.successes.subscribe().wait_for(|now| *now > successes).await.is_ok();
-        debug_assert!(more, "who waits holds the other end");
+        debug_assert!(more, "whoever waits holds the other end");
     }
 
     /// A call gave vectors. That ends no pause: it may have been under way before. All else that was wrong is mended.

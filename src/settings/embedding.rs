@@ -50,7 +50,7 @@ impl Default for HashedSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct OpenaiSettings {
-    /// Known values for `base_url`, `model`, `dimensions`, limits and price: `openai-small`, `openai-large`, `holysheep-small`,
+    /// Known values for `base_url`, `model`, `dimensions`, `max_text_tokens` and price: `openai-small`, `openai-large`, `holysheep-small`,
     /// `holysheep-large`. A key that is set beside it takes precedence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,

@@ -13,7 +13,7 @@ const MARK: u8 = b'@';
 /// Longer strings are taken out, in bytes.
 const SHORT: usize = 64;
 
-/// JSON in which each long string is replaced by a short one, and the strings themselves. What is not JSON stays none.
+/// JSON in which each long string is replaced by a short one, and the strings themselves. What is not JSON is not made JSON.
 pub struct Outline {
     /// The JSON.
     pub json: Vec<u8>,

@@ -7,7 +7,7 @@ use crate::settings::nearest::list;
 pub struct Model {
     /// As the endpoint knows it.
     pub name: &'static str,
-    /// Numbers a vector when no call says otherwise.
+    /// Numbers in a vector when no call says otherwise.
     pub dimensions: usize,
     /// The most tokens in one text, counted with OpenAI's `cl100k_base`.
     pub max_text_tokens: usize,

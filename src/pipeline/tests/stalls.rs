@@ -23,7 +23,7 @@ use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Script};
 /// Each look stands for a second: an arbiter may be silent for half a second, and a call may take 4.5.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
-/// Lets the first who comes hang until it is opened, and all others pass.
+/// Lets the first that comes hang until it is opened, and all others pass.
 #[derive(Default)]
 struct Gate(Mutex<(bool, bool)>, Condvar);
 
