@@ -183,11 +183,12 @@ pub async fn at_rest(mut sources: Vec<watch::Receiver<Rest>>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::actor::pulse;
     use crate::document::fingerprint::Fingerprinter;
     use crate::embed::Provider;
-    use crate::pipeline::supervisor::{RunOptions, supervise_sources};
     use crate::testkit::fakes::{self, FakeProvider, Script};
 
     /// After each of these the arbiter still runs.
@@ -207,29 +208,16 @@ mod tests {
         generation
     }
 
-    #[actix::test]
-    async fn a_run_that_nobody_waits_for_any_more_ends_with_its_actors() {
-        let folder = tempfile::tempdir().unwrap();
-        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
-        let holders = Arc::strong_count(&resources.metrics);
-        let script = Script::with([r#"{"op":"put","id":"a","v":1,"text":"text a"}"#], 1, false);
-        let sources = async || Ok(vec![NamedSource { name: "script".into(), make: script.make() }]);
-        let options = RunOptions { until_idle: false, grace: Duration::ZERO, look_every: pulse::EVERY };
-        let begun = async {
-            while index.writes().is_empty() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::select! {
-            ending = supervise_sources(&resources, sources, options, std::future::pending()) => panic!("{ending:?}"),
-            () = begun => assert!(Arc::strong_count(&resources.metrics) > holders),
-        }
-        let ended = async {
-            while Arc::strong_count(&resources.metrics) > holders {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("its actors end");
+    #[test]
+    fn a_source_that_turned_busy_while_another_was_waited_for_is_waited_for_too() {
+        let ((one, first), (other, second)) = (watch::channel(Rest::Quiet), watch::channel(Rest::Busy));
+        let mut rest = Box::pin(at_rest(vec![first, second]));
+        assert_eq!(rest.as_mut().now_or_never(), None);
+        one.send_replace(Rest::Busy);
+        other.send_replace(Rest::Quiet);
+        assert_eq!(rest.as_mut().now_or_never(), None, "it waits for the second, and then for the first again");
+        one.send_replace(Rest::Failing("it is broken".to_owned()));
+        assert_eq!(rest.now_or_never(), Some(vec!["it is broken".to_owned()]));
     }
 
     #[actix::test]

@@ -126,7 +126,7 @@ pub fn attack(target: &str, check: impl Fn(&[u8])) {
 
 fn run(target: &str, which: &str, input: &[u8], check: &impl Fn(&[u8])) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(input))) {
-        let file = std::env::temp_dir().join(format!("vectide-hostile-{target}"));
+        let file = kept_of(target);
         let kept = match fs::write(&file, input) {
             Ok(()) => format!("its input is {}: add it to tests/hostile/corpus/{target}", file.display()),
             Err(error) => format!("its input could not be kept: {error}"),
@@ -134,6 +134,11 @@ fn run(target: &str, which: &str, input: &[u8], check: &impl Fn(&[u8])) {
         eprintln!("target {target}, {which}; {kept}");
         resume_unwind(panic);
     }
+}
+
+/// Where the input is kept that this process failed with. Others of the same tests may run beside it.
+fn kept_of(target: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("vectide-hostile-{target}-{}", std::process::id()))
 }
 
 /// The files of a target by name, in the order of their names.
@@ -266,7 +271,8 @@ mod tests {
     fn what_a_check_finds_is_kept_and_the_check_fails() {
         let failed = catch_unwind(|| attack("record", |input| assert!(input.len() < 10_000)));
         assert!(failed.is_err());
-        let kept = fs::read(std::env::temp_dir().join("vectide-hostile-record")).unwrap();
+        let kept = fs::read(kept_of("record")).unwrap();
         assert!(kept.len() >= 10_000);
+        fs::remove_file(kept_of("record")).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! The whole graph on virtual time, over a real ledger.
 
 mod backpressure;
+mod endings;
 mod external;
 mod fault_points;
 mod simulation;
