@@ -1,5 +1,6 @@
 //! The client's thread. It polls without end, also while nothing is taken from it, so that the group never puts it out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::handover::AT_ONCE;
 use super::offsets;
 use super::record::{Attributes, record};
 use super::state::Shared;
+use crate::actor::guard::message;
 use crate::settings::source::KafkaSettings;
 use crate::source::Partition;
 use crate::source::batch::Batch;
@@ -39,18 +41,27 @@ pub(super) fn start(
     client: Client,
 ) -> std::io::Result<()> {
     let name = format!("kafka {}", shared.name);
-    std::thread::Builder::new().name(name).spawn(move || {
-        let ended = run(&settings, &attributes, &shared);
-        drop(client);
-        shared.tell(|state| {
-            state.assigned.clear();
-            state.joined = false;
-            if let Err(reason) = ended {
-                state.ended = Some(reason);
-            }
-        });
-    })?;
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || to_its_end(&shared, client, || run(&settings, &attributes, &shared)))?;
     Ok(())
+}
+
+/// Runs a client, and says why it ended.
+pub(super) fn to_its_end(shared: &Shared, client: Client, run: impl FnOnce() -> Result<(), String>) {
+    // Without this the source would wait for a thread that is gone.
+    let ended = catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| Err(format!("the client met an error inside Vectide: {}", message(&*panic))));
+    drop(client);
+    // One that cannot go on does not give its partitions back.
+    let left: Vec<String> = shared.state().assigned.keys().cloned().collect();
+    shared.let_go(&left);
+    shared.tell(|state| {
+        state.joined = false;
+        if let Err(reason) = ended {
+            state.ended = Some(reason);
+        }
+    });
 }
 
 fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) -> Result<(), String> {

@@ -56,23 +56,8 @@ impl Context {
             // Where it fails, the group's offset is behind. Whoever has the partition next mostly asks its ledger, and not the group.
             let _ = self.commit_now(consumer);
         }
-        let mut gone = Vec::new();
-        {
-            let mut state = self.state();
-            state.joined &= !lost;
-            for name in &names {
-                if let Some(assigned) = state.assigned.remove(name) {
-                    self.metrics.forget_lag(&self.name, name);
-                    gone.push(assigned.partition);
-                }
-            }
-            state.caught_up = false;
-            state.assigned_since = Some(Instant::now());
-        }
-        if !gone.is_empty() {
-            tracing::info!(source = &*self.name, partitions = names.join(", "), "partitions were taken away");
-            self.handover.revoke(gone);
-        }
+        self.state().joined &= !lost;
+        self.let_go(&names);
     }
 }
 

@@ -271,6 +271,26 @@ impl Shared {
         });
     }
 
+    /// These partitions are no longer this process's: what is held of them is let go.
+    pub(super) fn let_go(&self, names: &[String]) {
+        let mut gone = Vec::new();
+        {
+            let mut state = self.state();
+            for name in names {
+                if let Some(assigned) = state.assigned.remove(name) {
+                    self.metrics.forget_lag(&self.name, name);
+                    gone.push(assigned.partition);
+                }
+            }
+            state.caught_up = false;
+            state.assigned_since = Some(Instant::now());
+        }
+        if !gone.is_empty() {
+            tracing::info!(source = &*self.name, partitions = names.join(", "), "partitions were taken away");
+            self.handover.revoke(gone);
+        }
+    }
+
     /// Records of this topic come. Those that were fetched before it was refused come before each partition's refusal.
     pub(super) fn is_let_in(&self, topic: &str) {
         if !self.state().refused.as_ref().is_some_and(|refused| refused.suspects.contains(topic)) {

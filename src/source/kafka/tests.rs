@@ -97,6 +97,24 @@ async fn a_client_that_failed_is_gone_before_the_next_begins_and_no_record_is_lo
 }
 
 #[tokio::test]
+async fn a_client_that_panics_says_so_as_any_end_is_said_and_leaves_no_record_behind() {
+    let broker = Broker::new();
+    let (mut source, clients) = source(&broker, "");
+    // What a client would do is done here.
+    source.running = true;
+    Context(source.shared.clone()).assigned(vec!["t[0]".to_owned()]);
+    let position = position(&source, 1);
+    let record = Record::new(bytes::Bytes::new(), position.clone(), crate::document::Version::default());
+    source.shared.handover.push(vec![record]);
+    client::to_its_end(&source.shared, clients.enter(), || panic!("told to"));
+    assert!(clients.ended(Duration::ZERO).await);
+    let read = source.read(ROOM).await.unwrap();
+    assert!(matches!(&read, Read::Revoked(gone) if Arc::ptr_eq(&gone[0], &position.partition)), "{read:?}");
+    let error = source.read(ROOM).await.unwrap_err().to_string();
+    assert!(error.contains("told to") && !source.running, "{error}");
+}
+
+#[tokio::test]
 async fn nothing_is_handed_over_before_the_group_knows_where_latest_begins() {
     let broker = Broker::new();
     let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
