@@ -4,6 +4,7 @@
 //! with `$`, where the configuration uses them. They are put into the bytes, so that a dead letter that is replayed still has them.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,22 +39,31 @@ impl Attributes {
     }
 
     fn of(&self, message: &impl Message) -> Map<String, Value> {
-        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(Value::from);
         let value = |name: &str| match name {
             "$key" => message.key().and_then(text),
             "$topic" => Some(message.topic().into()),
             "$partition" => Some(message.partition().into()),
             "$offset" => Some(message.offset().into()),
             "$timestamp" => message.timestamp().to_millis().map(Value::from),
-            "$headers" => {
-                let headers = message.headers().into_iter().flat_map(Headers::iter);
-                let readable = headers.filter_map(|header| Some((header.key.to_owned(), text(header.value?)?)));
-                Some(Value::Object(readable.collect()))
-            }
+            "$headers" => Some(Value::Object(message.headers().map(readable).unwrap_or_default())),
             _ => None,
         };
         self.0.iter().filter_map(|name| Some((name.clone(), value(name)?))).collect()
     }
+}
+
+fn text(bytes: &[u8]) -> Option<Value> {
+    std::str::from_utf8(bytes).ok().map(Value::from)
+}
+
+/// The headers whose name and value are text.
+fn readable(headers: &impl Headers) -> Map<String, Value> {
+    let header = |number| {
+        // The client panics at a name that is not UTF-8, and has no other way to ask for it.
+        let header = catch_unwind(AssertUnwindSafe(|| headers.get(number))).ok()?;
+        Some((header.key.to_owned(), text(header.value?)?))
+    };
+    (0..headers.count()).filter_map(header).collect()
 }
 
 /// Makes the record of a message of this partition.
@@ -188,7 +198,25 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_that_of_times_and_then_of_offsets() {
+    fn a_header_whose_name_is_no_text_is_missing_and_no_other_is() {
+        struct Broken;
+
+        impl Headers for Broken {
+            fn count(&self) -> usize {
+                3
+            }
+
+            fn try_get(&self, number: usize) -> Option<Header<'_, &[u8]>> {
+                let key = std::str::from_utf8([b"tenant", b"gr\xf6sse" as &[u8], b"shop"].get(number)?).unwrap();
+                Some(Header { key, value: Some(b"acme") })
+            }
+        }
+
+        assert_eq!(Value::Object(readable(&Broken)), json!({ "tenant": "acme", "shop": "acme" }));
+    }
+
+    #[test]
+    fn within_a_partition_the_order_is_that_of_times_and_then_of_offsets() {
         let version =
             |time, offset| of(&message(Some("k"), Some("{}"), time, offset), "{ id: id, text: '{{ t }}' }").0.version;
         assert!(version(Some(5), 7) < version(Some(5), 8));
