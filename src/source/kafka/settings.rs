@@ -190,6 +190,8 @@ pub(super) fn producer(settings: &KafkaSettings) -> Result<ClientConfig, (String
     for (name, value) in &settings.settings {
         config.set(name, value);
     }
+    // They would gather in memory until the next dead letter.
+    config.set(STATISTICS, "0");
     Ok(config)
 }
 
@@ -336,6 +338,13 @@ mod tests {
                 "{found:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_producer_of_dead_letters_gathers_no_statistics() {
+        let passed = settings("settings: { linger.ms: '7', statistics.interval.ms: '500' }");
+        let config = producer(&passed).unwrap();
+        assert_eq!((config.get("linger.ms"), config.get("statistics.interval.ms")), (Some("7"), Some("0")));
     }
 
     #[test]
