@@ -16,6 +16,7 @@ use crate::actor::offload::try_on_blocking_thread;
 use crate::actor::panic::message;
 use crate::ledger::Letter;
 use crate::settings::source::KafkaSettings;
+use crate::source::clients::Clients;
 
 /// How long the broker may take to acknowledge.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,6 +26,7 @@ pub(super) struct DeadLetterTopic {
     settings: KafkaSettings,
     topic: String,
     source: Arc<str>,
+    clients: Clients,
     /// Made with the first letter.
     producer: Mutex<Option<BaseProducer<Failures>>>,
 }
@@ -54,8 +56,8 @@ impl ProducerContext for Failures {
 }
 
 impl DeadLetterTopic {
-    pub(super) fn new(settings: KafkaSettings, topic: String, source: Arc<str>) -> Self {
-        Self { settings, topic, source, producer: Mutex::default() }
+    pub(super) fn new(settings: KafkaSettings, topic: String, source: Arc<str>, clients: Clients) -> Self {
+        Self { settings, topic, source, clients, producer: Mutex::default() }
     }
 
     /// Sends copies and waits for them to arrive. What fails is logged: the letters are safe in the ledger.
@@ -79,13 +81,7 @@ impl DeadLetterTopic {
         let mut held = self.producer.lock();
         let producer = match held.take() {
             Some(producer) => producer,
-            None => {
-                let mut config = super::settings::producer(&self.settings).map_err(|(_, problem)| problem)?;
-                config.set("message.timeout.ms", (PATIENCE.as_millis() / 2).to_string()).set("acks", "all");
-                // A topic that is not there is no topic that comes soon.
-                config.set("topic.metadata.propagation.max.ms", "5000");
-                config.create_with_context(Failures::default()).map_err(|error| error.to_string())?
-            }
+            None => self.producer()?,
         };
         let mut refused = None;
         for letter in letters {
@@ -100,6 +96,29 @@ impl DeadLetterTopic {
         *held = Some(producer);
         failed.or(refused).map_or(arrived, Err)
     }
+
+    fn producer(&self) -> Result<BaseProducer<Failures>, String> {
+        let mut config = super::settings::producer(&self.settings).map_err(|(_, problem)| problem)?;
+        config.set("message.timeout.ms", (PATIENCE.as_millis() / 2).to_string()).set("acks", "all");
+        // A topic that is not there is no topic that comes soon.
+        config.set("topic.metadata.propagation.max.ms", "5000");
+        config.create_with_context(Failures::default()).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for DeadLetterTopic {
+    /// On a thread of its own: the end of a producer waits for librdkafka's threads, one of which may be asking a name server that is away.
+    fn drop(&mut self) {
+        let Some(producer) = self.producer.get_mut().take() else { return };
+        let client = self.clients.enter();
+        let end = move || {
+            drop(producer);
+            drop(client);
+        };
+        if let Err(error) = std::thread::Builder::new().name(format!("kafka {}", self.topic)).spawn(end) {
+            tracing::debug!(%error, "there is no thread to end the producer of dead letters on");
+        }
+    }
 }
 
 /// Why, and where it came from.
@@ -112,4 +131,34 @@ fn headers(letter: &Letter) -> OwnedHeaders {
         .insert(Header { key: "vectide-source-topic", value: Some(topic) })
         .insert(Header { key: "vectide-source-partition", value: Some(&number.to_string()) })
         .insert(Header { key: "vectide-source-offset", value: Some(offset) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_producer_ends_on_a_thread_of_its_own_that_is_waited_for() {
+        let settings = serde_yaml::from_str("{ brokers: ['127.0.0.1:1'], topics: [t], group: g }").unwrap();
+        let clients = Clients::default();
+        let topic = DeadLetterTopic::new(settings, "dead".to_owned(), "events".into(), clients.clone());
+        let producer = topic.producer().unwrap();
+        producer.send(BaseRecord::<(), str>::to("dead").payload("{}")).unwrap();
+        let failures = producer.context().clone();
+        *topic.producer.lock() = Some(producer);
+        {
+            // The producer ends when it has said that the letter was not sent.
+            let _held = failures.0.lock();
+            let (tell, told) = mpsc::channel();
+            std::thread::spawn(move || {
+                drop(topic);
+                let _ = tell.send(());
+            });
+            told.recv_timeout(PATIENCE).expect("whoever drops it waits for its end");
+        }
+        assert!(clients.ended(PATIENCE).await);
+        assert!(failures.0.lock().is_some(), "it ended before");
+    }
 }

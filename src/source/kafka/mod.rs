@@ -56,7 +56,7 @@ pub struct Desk {
     pub attributes: Attributes,
     /// Shows the lag of each partition.
     pub metrics: Arc<Metrics>,
-    /// Where the client's thread is counted.
+    /// Where the threads of its clients are counted.
     pub clients: Clients,
 }
 
@@ -78,8 +78,8 @@ impl KafkaSource {
     /// A source with these settings.
     pub fn new(settings: &KafkaSettings, desk: &Desk) -> Self {
         let dead_letters = settings.dead_letter_topic.as_ref().map(|topic| {
-            let topic = DeadLetterTopic::new(settings.clone(), topic.clone(), desk.name.clone());
-            Arc::new(topic)
+            let (source, clients) = (desk.name.clone(), desk.clients.clone());
+            Arc::new(DeadLetterTopic::new(settings.clone(), topic.clone(), source, clients))
         });
         let shared = Shared {
             name: desk.name.clone(),
