@@ -75,7 +75,8 @@ pub(super) fn record(
 ) -> Record {
     let offset = message.offset().unsigned_abs();
     let position = Position { partition: partition.clone(), offset: offset + 1, ordinal: offset };
-    // Messages of one millisecond keep their order by offset, at the price of a nanosecond each.
+    // Messages of one millisecond keep their order by offset, at the price of a nanosecond for each that the partition ever had. A
+    // remainder of the offset would turn two messages around wherever it starts again.
     let millis = message.timestamp().to_millis().unwrap_or(0);
     let version = Version::from_nanos(i128::from(millis) * 1_000_000 + i128::from(offset));
     match message.payload() {
@@ -219,10 +220,16 @@ mod tests {
     fn within_a_partition_the_order_is_that_of_times_and_then_of_offsets() {
         let version =
             |time, offset| of(&message(Some("k"), Some("{}"), time, offset), "{ id: id, text: '{{ t }}' }").0.version;
-        assert!(version(Some(5), 7) < version(Some(5), 8));
-        assert!(version(Some(5), 999_999) < version(Some(5), 1_000_000));
-        assert!(version(Some(5), 8) < version(Some(6), 9));
-        assert!(version(None, 8) < version(None, 9));
+        for first in [7, 999_999, 5_000_000_000] {
+            assert!(version(Some(5), first) < version(Some(5), first + 1));
+            assert!(version(Some(5), first) < version(Some(6), first + 1));
+            assert!(version(Some(6), first) > version(Some(5), first + 1), "the clock was set back");
+            assert!(version(None, first) < version(None, first + 1));
+        }
+        assert!(
+            version(Some(5), 5_000_000_000) > version(Some(5_004), 0),
+            "of another partition, which is 5 seconds behind"
+        );
     }
 
     #[test]
