@@ -105,8 +105,9 @@ fn since(
             let mut one = TopicPartitionList::new();
             one.add_partition(part.topic(), part.partition());
             // What came between the two answers is found now.
-            let again = ask(one)?.elements().first().map(TopicPartitionListElem::offset);
-            part.set_offset(again.filter(|offset| *offset != Offset::End).unwrap_or(Offset::Offset(end)))?;
+            let again = ask(one)?;
+            let found = again.elements().first().map(|part| part.error().map(|()| part.offset())).transpose()?;
+            part.set_offset(found.filter(|offset| *offset != Offset::End).unwrap_or(Offset::Offset(end)))?;
         }
     }
     Ok(fresh)
