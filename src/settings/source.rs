@@ -108,7 +108,9 @@ pub struct KafkaSettings {
     /// The consumer group. Each pipeline needs one of its own.
     pub group: String,
     /// Where a partition is read from that the ledger holds no position of: `earliest`, `latest`, or a time like
-    /// `2026-02-03T04:05:06Z`. With `latest` the group's offset goes first, and a partition that comes later is read from its beginning.
+    /// `2026-02-03T04:05:06Z`. With `latest` the group's offset takes precedence, and a partition that comes later is read from its
+    /// beginning. With a time that is not reached yet, reading begins at the end that a partition has at the start, and so with records
+    /// that are older than that time.
     #[serde(default)]
     pub start: Start,
     /// Encrypted connections; absent: they are not encrypted. Needs a Vectide that was built with `--features kafka-tls`.

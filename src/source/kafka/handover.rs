@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 use crate::source::batch::Batch;
 use crate::source::{Partition, Read, Record, Room};
 
-/// How much is handed over at once, one record more or less.
+/// How much is handed over at once, and of bytes one record more.
 pub(super) const AT_ONCE: Room = Room { records: 256, bytes: 1 << 20 };
-/// How much may wait here until nothing more is to be handed over: 4,096 records and 8 MiB with the last hand-over.
+/// How much may wait here until nothing more is to be handed over: with the last hand-over 4,096 records, and 8 MiB and one record.
 const LIMIT: Room = Room { records: 4_096 - AT_ONCE.records, bytes: (8 << 20) - AT_ONCE.bytes };
 
 /// See the module.

@@ -41,10 +41,11 @@ use handover::Handover;
 use state::{Shared, State};
 use subscription::Subscription;
 
-/// So long something must be wrong until a read says that it fails: a broker that restarts is no end of a source.
+/// How long something must be wrong before a read fails: a broker that restarts is no end of a source.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So long a part of it must be unreadable, while nothing comes of the rest, until that is taken for its end: as long as if reads failed.
+/// How long part of the source may stay unreadable, with nothing coming from the rest, before a read reports its end: as long as a source
+/// of which every read fails.
 const PATIENCE_WITH_A_PART: Duration = PATIENCE.saturating_mul(FAILURES_UNTIL_END);
 
 /// What a source of Kafka needs beside its settings.

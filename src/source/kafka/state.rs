@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// What is read and how far, and what is wrong.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) assigned: BTreeMap<String, Assigned>,
@@ -39,7 +40,7 @@ pub(super) struct State {
     pub(super) offsets: Offsets,
     /// Whether every assigned partition was read to its end, as of the last statistics.
     pub(super) caught_up: bool,
-    /// Partitions of which `start: latest` has found out where it begins, and the group does not know it yet. They pause until it does.
+    /// Partitions whose beginning by `start: latest` is known here and not yet committed to the group. They stay paused until it is.
     pub(super) begins: BTreeSet<String>,
     /// Why the group could not be told.
     pub(super) untold: Option<String>,
@@ -94,7 +95,8 @@ pub(super) struct CutOff {
 /// The group or a topic cannot be read.
 pub(super) struct Refused {
     reason: String,
-    /// The topics of which it may be one, where it is one: librdkafka does not say which.
+    /// The topics of which one is refused: librdkafka does not say which. None where it is the group, or a topic of which nothing is
+    /// assigned; then it stands until the next assignment.
     suspects: BTreeSet<String>,
 }
 
@@ -152,7 +154,7 @@ impl State {
         self.refused = Some(Refused { reason, suspects });
     }
 
-    /// Notes that this record is handed over, unless its partition is this process's no more. Whether it may be.
+    /// Notes that this record is handed over, unless its partition is no longer this process's. Returns whether it may be.
     pub(super) fn hand_over(&mut self, record: &Record) -> bool {
         let Position { partition, offset, .. } = &record.position;
         let assigned = self.assigned.get_mut(&partition.name);
@@ -168,14 +170,14 @@ impl State {
         list(self.assigned.keys().filter(|name| self.begins.contains(*name)))
     }
 
-    /// The group knows where these begin. Those of them that are to be resumed: what is held goes on when there is room.
+    /// The group knows where these begin. Returns those to resume: not those that are held, which go on when there is room.
     pub(super) fn begun(&mut self, beginning: &TopicPartitionList) -> TopicPartitionList {
         let names: Vec<String> = names(beginning).collect();
         self.begins.retain(|name| !names.contains(name));
         list(names.iter().filter(|name| self.assigned.get(*name).is_some_and(|assigned| !assigned.is_held)))
     }
 
-    /// Holds all partitions for want of room. Those that are to be paused: a rebalance brings such that are not held.
+    /// Holds all partitions for want of room. Returns those to pause: the ones that were not held already.
     pub(super) fn hold(&mut self) -> TopicPartitionList {
         let loose = self.assigned.iter_mut().filter(|(_, assigned)| !assigned.is_held);
         list(loose.map(|(name, assigned)| {
@@ -184,8 +186,8 @@ impl State {
         }))
     }
 
-    /// Lets go on what is held. Those that are to be resumed: not what came since, as to resume what does not pause rewinds it, nor what
-    /// has not begun.
+    /// Lets held partitions go on. Returns those to resume: not those assigned since, because resuming a partition that is not paused
+    /// rewinds it, and not those that still wait for their beginning.
     pub(super) fn release(&mut self) -> TopicPartitionList {
         let held = self.assigned.iter_mut().filter(|(_, assigned)| assigned.is_held);
         let released = held.map(|(name, assigned)| {
