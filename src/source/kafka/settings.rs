@@ -125,30 +125,30 @@ pub fn problems(settings: &KafkaSettings) -> Vec<(String, String)> {
         }
     }
     if problems.is_empty() {
-        // Some settings are looked at only together, when there is a client. It takes a twentieth of a second.
-        let together = !settings.settings.is_empty();
-        let tried = trial(settings).map(|config| {
-            if together {
-                config.create_with_context::<_, BaseConsumer<_>>(Silent).map(drop)
-            } else {
-                config.create_native_config().map(drop)
-            }
-        });
-        match tried {
-            Err((key, text)) => problems.push((key, text)),
-            Ok(Err(KafkaError::ClientConfig(_, what, name, _))) => {
-                problems.push((format!("settings/{name}"), format!("librdkafka refuses it: {what}")));
-            }
-            Ok(Err(error)) => problems.push(("settings".to_owned(), error.to_string())),
-            Ok(Ok(())) => {}
-        }
-    }
-    if problems.is_empty()
-        && let Some(pattern) = refused_pattern(settings)
-    {
-        problems.push(("topics".to_owned(), format!("`{pattern}` is no regular expression")));
+        problems.extend(refusal(settings).err());
     }
     problems
+}
+
+/// Has librdkafka look at the settings. The error names its key.
+fn refusal(settings: &KafkaSettings) -> Result<(), (String, String)> {
+    let config = trial(settings)?;
+    let refused = |error| match error {
+        KafkaError::ClientConfig(_, what, name, _) => {
+            (format!("settings/{name}"), format!("librdkafka refuses it: {what}"))
+        }
+        error => ("settings".to_owned(), error.to_string()),
+    };
+    let mut patterns = settings.topics.iter().filter(|topic| topic.starts_with('^')).peekable();
+    // Patterns, and some settings together, are looked at only by a client. It takes a twentieth of a second.
+    if settings.settings.is_empty() && patterns.peek().is_none() {
+        return config.create_native_config().map(drop).map_err(refused);
+    }
+    let consumer: BaseConsumer<_> = config.create_with_context(Silent).map_err(refused)?;
+    match patterns.find(|pattern| consumer.subscribe(&[pattern.as_str()]).is_err()) {
+        Some(pattern) => Err(("topics".to_owned(), format!("`{pattern}` is no regular expression"))),
+        None => Ok(()),
+    }
 }
 
 /// The settings of a consumer that reaches no broker.
@@ -156,14 +156,6 @@ fn trial(settings: &KafkaSettings) -> Result<ClientConfig, (String, String)> {
     let mut config = consumer(settings)?;
     config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "vectide-check");
     Ok(config)
-}
-
-/// The first pattern among the topics that librdkafka does not take.
-fn refused_pattern(settings: &KafkaSettings) -> Option<&str> {
-    let mut patterns = settings.topics.iter().filter(|topic| topic.starts_with('^')).peekable();
-    patterns.peek()?;
-    let consumer: BaseConsumer<_> = trial(settings).ok()?.create_with_context(Silent).ok()?;
-    patterns.find(|pattern| consumer.subscribe(&[pattern.as_str()]).is_err()).map(String::as_str)
 }
 
 /// The settings of a consumer. The error names its key.
