@@ -8,12 +8,16 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaErrorCode, RDKafkaRespErr};
+use tokio::time::timeout;
 
 use super::context::Context;
 use super::*;
 use crate::source::{Partition, Record, Room};
 
 const ROOM: Room = Room { records: 1000, bytes: 1 << 20 };
+
+/// How long anything may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 struct Broker(MockCluster<'static, DefaultProducerContext>);
 
@@ -65,11 +69,25 @@ fn read_to(end: i64) -> Statistics {
 
 /// The next records, or the first error.
 async fn next(source: &mut KafkaSource) -> Result<Vec<Record>, SourceError> {
-    loop {
-        if let Read::Records(records) = source.read(ROOM).await? {
-            return Ok(records);
+    let reads = async {
+        loop {
+            if let Read::Records(records) = source.read(ROOM).await? {
+                return Ok(records);
+            }
         }
-    }
+    };
+    timeout(LIMIT, reads).await.expect("no record comes")
+}
+
+/// Reads until this is so. What is read meanwhile is of no interest.
+async fn read_until(what: &str, source: &mut KafkaSource, is_so: impl Fn(&State) -> bool) {
+    let shared = source.shared.clone();
+    let reads = async {
+        while !is_so(&shared.state()) {
+            let _ = source.read(ROOM).await;
+        }
+    };
+    timeout(LIMIT, reads).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test]
@@ -87,10 +105,8 @@ async fn a_client_that_failed_is_gone_before_the_next_begins_and_no_record_is_lo
         assert!(error.contains("where to begin"), "{error}");
     }
     assert!(clients.ended(Duration::ZERO).await, "it goes on beside the next one");
-    while source.shared.state().assigned.is_empty() {
-        // It is wrong until the next one has partitions.
-        let _ = source.read(ROOM).await;
-    }
+    // It is wrong until the next one has partitions.
+    read_until("the next one has partitions", &mut source, |state| !state.assigned.is_empty()).await;
     assert_eq!(source.shared.state().trouble(), None);
     broker.produce("{1}");
     assert_eq!(next(&mut source).await.unwrap()[0].payload, "{1}");
@@ -122,10 +138,8 @@ async fn nothing_is_handed_over_before_the_group_knows_where_latest_begins() {
     let session = "settings: { session.timeout.ms: '8000' }";
     let (mut source, clients) = source(&broker, &format!("start: latest, commit_interval: 1h, {session}"));
     source.open(Vec::new()).await.unwrap();
-    let trouble = || source.shared.state().trouble().cloned();
-    while !trouble().is_some_and(|reason| reason.contains("take down where to begin")) {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let is_told = |state: &State| state.trouble().is_some_and(|reason| reason.contains("take down where to begin"));
+    read_until("that the group could not be told is said", &mut source, is_told).await;
     broker.produce("{1}");
     assert_eq!(next(&mut source).await.unwrap()[0].payload, "{1}");
     assert_eq!(source.shared.state().uncommitted().count(), 0);
@@ -179,13 +193,11 @@ async fn a_topic_that_was_made_since_is_read_from_its_beginning_by_latest_too() 
         "start: latest, settings: { topic.metadata.refresh.interval.ms: '100', heartbeat.interval.ms: '100', session.timeout.ms: '8000' }",
     );
     source.open(Vec::new()).await.unwrap();
-    while source.shared.state().first_there.is_none() || source.shared.state().assigned.is_empty() {
-        let _ = source.read(ROOM).await;
-    }
+    let is_known = |state: &State| state.first_there.is_some() && !state.assigned.is_empty();
+    read_until("the first topic is known", &mut source, is_known).await;
     broker.0.create_topic("u", 1, 1).unwrap();
-    while source.shared.state().offsets.settled("u[0]").is_none() || source.shared.state().uncommitted().count() > 0 {
-        let _ = source.read(ROOM).await;
-    }
+    let begins = |state: &State| state.offsets.settled("u[0]").is_some() && state.uncommitted().count() == 0;
+    read_until("the group knows where the new one begins", &mut source, begins).await;
     // For whoever reads it next: it may be another process, or this one after its end.
     assert!(source.shared.state().begins.is_empty(), "the group knows where it begins");
     broker.produce_to("u", "{2}");
