@@ -181,7 +181,7 @@ impl Searcher {
     async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {
         let ledger = self.ledger.clone();
         let held = move || held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys));
-        Ok(mean(&on_blocking_thread(held).await?))
+        on_blocking_thread(move || held().map(|vectors| mean(&vectors))).await
     }
 }
 
