@@ -63,7 +63,7 @@ impl AnswerArgs {
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     block_on(async {
         let (searcher, ledger) = searcher(&settings)?;
-        let answer = searcher.search(&args.text, args.answer.options(), async { Ok(()) }).await.map(|(hits, ())| hits);
+        let answer = searcher.search(&args.text, args.answer.options()).await;
         show(answer, &args.answer, &settings, &ledger)
     })
 }

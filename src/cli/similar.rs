@@ -22,7 +22,7 @@ pub struct Args {
 pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     block_on(async {
         let (searcher, ledger) = searcher(&settings)?;
-        let answer = searcher.similar(args.id, args.answer.options(), async { Ok(()) }).await.map(|(hits, ())| hits);
+        let answer = searcher.similar(args.id, args.answer.options()).await;
         search::show(answer, &args.answer, &settings, &ledger)
     })
 }

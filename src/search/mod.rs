@@ -4,7 +4,6 @@ mod calls;
 mod probe;
 mod questions;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -117,83 +116,105 @@ impl Searcher {
         }
     }
 
-    /// The documents nearest to a text, best first. `room` is waited for when there is a question to the index, and what it gives comes
-    /// with the answer.
-    pub async fn search<R>(
-        &self,
-        text: &str,
-        options: SearchOptions,
-        room: impl Future<Output = Result<R, SearchError>>,
-    ) -> Result<(Vec<Hit>, R), SearchError> {
-        self.counted(async {
+    /// The documents nearest to a text, best first.
+    pub async fn search(&self, text: &str, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
+        self.question(text).await?.put(options).await
+    }
+
+    /// The documents nearest to a document, best first and without itself.
+    pub async fn similar(&self, id: DocumentId, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
+        self.nearest_to(id).await?.put(options).await
+    }
+
+    /// What is nearest to a text?
+    pub async fn question(&self, text: &str) -> Result<Question<'_>, SearchError> {
+        self.asking(None, async {
             if text.trim().is_empty() {
                 return Err(SearchError::Invalid("the text to search for is empty".to_owned()));
             }
             // Nothing is paid for a question that has no answer.
             self.index.can_search()?;
-            let vector = self.questions.vector_of(text).await?;
-            let room = room.await?;
-            Ok((self.find(vector, options, None).await?, room))
+            self.questions.vector_of(text).await
         })
         .await
     }
 
-    /// The documents nearest to a document, best first and without itself. Of several chunks, their mean is asked for. `room`: as for
-    /// [`Self::search`].
-    pub async fn similar<R>(
-        &self,
-        id: DocumentId,
-        options: SearchOptions,
-        room: impl Future<Output = Result<R, SearchError>>,
-    ) -> Result<(Vec<Hit>, R), SearchError> {
-        self.counted(async {
+    /// What is nearest to a document, itself left out? Of several chunks, their mean is asked for.
+    pub async fn nearest_to(&self, id: DocumentId) -> Result<Question<'_>, SearchError> {
+        self.asking(Some(id.clone()), async {
             self.index.can_search()?;
-            let vector = self.vector_of(id.clone()).await?;
-            let room = room.await?;
-            Ok((self.find(vector, options, Some(id)).await?, room))
+            let ledger = self.ledger.clone();
+            let held = move || held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys));
+            on_blocking_thread(move || held().map(|vectors| mean(&vectors))).await
         })
         .await
     }
 
-    async fn counted<A>(&self, search: impl Future<Output = Result<A, SearchError>>) -> Result<A, SearchError> {
-        let began = Instant::now();
-        let mut counted = Counted { metrics: &self.metrics, outcome: SearchOutcome::Abandoned };
-        let answer = search.await;
-        counted.outcome = answer.as_ref().map_or_else(SearchError::outcome, |_| SearchOutcome::Answered);
-        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
-        answer
-    }
-
-    async fn find(
+    async fn asking(
         &self,
-        vector: Vector,
-        options: SearchOptions,
         except: Option<DocumentId>,
-    ) -> Result<Vec<Hit>, SearchError> {
+        vector: impl Future<Output = Result<Vector, SearchError>>,
+    ) -> Result<Question<'_>, SearchError> {
+        let mut search = Counted::new(&self.metrics);
+        match vector.await {
+            Ok(vector) => Ok(Question { searcher: self, vector, except, search }),
+            Err(error) => Err(search.failed(error)),
+        }
+    }
+}
+
+/// A question whose vector is known, to be put to the index.
+pub struct Question<'a> {
+    searcher: &'a Searcher,
+    vector: Vector,
+    except: Option<DocumentId>,
+    search: Counted<'a>,
+}
+
+impl Question<'_> {
+    /// Puts it to the index. What is found comes best first.
+    pub async fn put(self, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
+        let Self { searcher, vector, except, mut search } = self;
         let SearchOptions { k, filter, with_vectors } = options;
-        let filter = filter.map(|filter| filter.for_metadata(&self.metadata));
-        let mut hits = self.index.search(Query { vector, k, filter, except, with_vectors }).await?;
+        let filter = filter.map(|filter| filter.for_metadata(&searcher.metadata));
+        let found = searcher.index.search(Query { vector, k, filter, except, with_vectors }).await;
+        let mut hits = found.map_err(|error| search.failed(error.into()))?;
         // What is at no distance has the score -0.0, which reads as if it were less than that of an exact match. This makes it 0.0.
         hits.iter_mut().for_each(|hit| hit.score += 0.0);
+        search.outcome = SearchOutcome::Answered;
         Ok(hits)
     }
 
-    async fn vector_of(&self, id: DocumentId) -> Result<Vector, SearchError> {
-        let ledger = self.ledger.clone();
-        let held = move || held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys));
-        on_blocking_thread(move || held().map(|vectors| mean(&vectors))).await
+    /// Why it is not put.
+    pub fn failed(&mut self, error: SearchError) -> SearchError {
+        self.search.failed(error)
     }
 }
 
 /// Counts a search when it ends, as it also does when nobody waits for its answer any more, or when it panics.
 struct Counted<'a> {
     metrics: &'a SearchMetrics,
+    began: Instant,
     outcome: SearchOutcome,
+}
+
+impl<'a> Counted<'a> {
+    fn new(metrics: &'a SearchMetrics) -> Self {
+        Self { metrics, began: Instant::now(), outcome: SearchOutcome::Abandoned }
+    }
+
+    fn failed(&mut self, error: SearchError) -> SearchError {
+        self.outcome = error.outcome();
+        error
+    }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let outcome = if std::thread::panicking() { SearchOutcome::Unavailable } else { self.outcome };
+        if outcome != SearchOutcome::Abandoned {
+            self.metrics.seconds.observe(self.began.elapsed().as_secs_f64());
+        }
         self.metrics.outcomes.of(outcome).inc();
     }
 }
@@ -287,7 +308,7 @@ mod tests {
         let provider = Arc::new(FakeProvider::default());
         let searcher = Searcher::new(provider, None, Arc::new(index), ledger, Arc::default(), &Metrics::new());
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
-        let (hits, ()) = searcher.similar(DocumentId::new("a").unwrap(), options, async { Ok(()) }).await.unwrap();
+        let hits = searcher.similar(DocumentId::new("a").unwrap(), options).await.unwrap();
         assert_eq!((hits[0].id.as_str(), format!("{:?}", hits[0].score)), ("b", "0.0".to_owned()));
     }
 
@@ -301,32 +322,25 @@ mod tests {
         let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
         provider.faults.order([Fault::Unavailable]);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
-        tokio::time::timeout(Duration::from_millis(1), searcher.search("dry feet", options, async { Ok(()) }))
-            .await
-            .unwrap_err();
+        tokio::time::timeout(Duration::from_millis(1), searcher.search("dry feet", options)).await.unwrap_err();
         assert_eq!(metrics.searches.outcomes.of(SearchOutcome::Abandoned).get(), 1);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_room_for_an_answer_is_taken_while_the_provider_is_asked() {
+    async fn a_question_that_is_not_put_is_counted_by_why_it_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let provider = Arc::new(FakeProvider::default());
         let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
+        let metrics = Metrics::new();
         let (index, ledger) = (resources.index.clone(), resources.ledger.clone());
-        let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &Metrics::new());
-        provider.faults.order([Fault::Unavailable]);
-        let options = SearchOptions { k: 1, filter: None, with_vectors: false };
-        let asked = Cell::new(false);
-        let room = async {
-            asked.set(true);
-            Ok(())
-        };
-        let search = searcher.search("dry feet", options, room);
-        tokio::pin!(search);
-        tokio::time::timeout(Duration::from_millis(1), &mut search).await.unwrap_err();
-        assert!(!asked.get(), "it waits to ask the provider again");
-        search.await.expect_err("the fake cannot search");
-        assert!(asked.get());
+        let searcher = Searcher::new(provider, None, index, ledger, Arc::default(), &metrics);
+        let mut question = searcher.question("dry feet").await.unwrap();
+        question.failed(SearchError::unavailable("no room"));
+        drop(question);
+        drop(searcher.question("dry feet").await.unwrap());
+        let outcomes = [SearchOutcome::Unavailable, SearchOutcome::Abandoned];
+        assert_eq!(outcomes.map(|outcome| metrics.searches.outcomes.of(outcome).get()), [1, 1]);
+        assert_eq!(metrics.searches.seconds.get_sample_count(), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -340,8 +354,8 @@ mod tests {
         let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
         let options = SearchOptions { k: 1, filter: None, with_vectors: false };
         let errors = [
-            searcher.search("dry feet", options.clone(), async { Ok(()) }).await.unwrap_err(),
-            searcher.similar(DocumentId::new("d").unwrap(), options, async { Ok(()) }).await.unwrap_err(),
+            searcher.search("dry feet", options.clone()).await.unwrap_err(),
+            searcher.similar(DocumentId::new("d").unwrap(), options).await.unwrap_err(),
         ];
         assert!(errors.iter().all(|error| error.to_string().contains("keeps nothing")), "{errors:?}");
         assert!(provider.calls().is_empty());

@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::actor::offload::on_core;
 use crate::document::{DocumentId, decode};
 use crate::index::{Filter, Hit};
-use crate::search::{MAX_K, SearchError, SearchOptions};
+use crate::search::{MAX_K, Question, SearchOptions};
 use crate::view::HitsView;
 
-use super::answer::{Reserved, as_json};
+use super::answer::as_json;
 use super::error::ApiError;
 use super::shared::Shared;
 
@@ -127,28 +127,19 @@ pub async fn similar(
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
     let (id, options) = (DocumentId::new(&id)?, options(k, filter, vectors)?);
-    let room = expect(&shared, &options);
-    let (hits, reserved) = shared.context.searcher.similar(id, options, room).await?;
-    answer(&shared, hits, reserved).await
+    answer(&shared, shared.context.searcher.nearest_to(id).await?, options).await
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    let room = expect(shared, &options);
-    let (hits, reserved) = shared.context.searcher.search(text, options, room).await?;
-    answer(shared, hits, reserved).await
+    answer(shared, shared.context.searcher.question(text).await?, options).await
 }
 
-/// Room for what may be found.
-fn expect<'a>(
-    shared: &'a Shared,
-    options: &SearchOptions,
-) -> impl Future<Output = Result<Reserved, SearchError>> + use<'a> {
+/// Puts the question once there is room for what may be found.
+async fn answer(shared: &Shared, mut question: Question<'_>, options: SearchOptions) -> Result<HttpResponse, ApiError> {
     let dimensions = if options.with_vectors { shared.context.report.provider.space().dimensions as u64 } else { 0 };
-    let bytes = options.k as u64 * (HIT + NUMBER * dimensions);
-    async move { Ok(shared.answers.expect(bytes).await?) }
-}
-
-async fn answer(shared: &Shared, hits: Vec<Hit>, mut reserved: Reserved) -> Result<HttpResponse, ApiError> {
+    let room = shared.answers.expect(options.k as u64 * (HIT + NUMBER * dimensions)).await;
+    let mut reserved = room.map_err(|no_room| question.failed(no_room.into()))?;
+    let hits = question.put(options).await?;
     shared.answers.hold(&mut reserved, hits.iter().map(bytes).sum())?;
     // A thousand hits with their vectors take tens of milliseconds to write down. What is reserved goes where they go: the caller may be
     // gone before they are.
