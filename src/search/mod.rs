@@ -52,7 +52,7 @@ pub enum SearchError {
     Unavailable {
         /// What happened and what to do.
         reason: String,
-        /// When to ask again, where that is known.
+        /// When to ask again, where that is known. Over HTTP it is whole seconds, rounded up.
         retry_after: Option<Duration>,
     },
 }

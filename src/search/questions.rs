@@ -74,7 +74,7 @@ impl Questions {
         if let Some(vector) = self.remembered.get(&fingerprint) {
             return Ok(vector);
         }
-        // Who joins others weighs nothing: the question is there once, and who asks has its text anyway.
+        // Joining a question already under way takes no room: it is held once, and the caller holds its own text.
         let joined = self.asked.lock().get(&fingerprint).cloned();
         if let Some(answer) = joined {
             return answer.await;

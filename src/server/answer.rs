@@ -53,7 +53,8 @@ impl Answers {
         Ok(reserved)
     }
 
-    /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free: it is there.
+    /// What was found takes so many bytes until it is written down. What was not foreseen of it must be free at once: it is in memory
+    /// already, so waiting for room would save nothing.
     pub(super) fn hold(&self, reserved: &mut Reserved, bytes: u64) -> Result<(), NoRoom> {
         let bytes = counted(bytes);
         if self.foreseen.try_grow(&mut reserved.foreseen, bytes).is_ok() {
@@ -63,7 +64,8 @@ impl Answers {
         self.beyond.try_grow(&mut reserved.beyond, beyond)
     }
 
-    /// An answer of JSON. What it takes beyond what was expected must be free: it is there, and many must not wait with what they hold.
+    /// An answer of JSON. What it takes beyond what was expected must be free at once: it is in memory already, and many must not wait with
+    /// what they hold.
     pub(super) fn json(&self, json: Bytes, mut reserved: Reserved) -> Result<Parts, NoRoom> {
         let bytes = counted(json.len() as u64);
         reserved.foreseen.shrink(bytes);
