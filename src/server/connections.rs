@@ -2,8 +2,8 @@
 //! an answer.
 //!
 //! actix-web's own server, when it stops, drops what it accepted and has not begun to serve, and what the system accepted in its name:
-//! those callers see a reset, and cannot know whether they were heard. Here the system is first told to take no more in, then what it
-//! took in is served, and only then the socket is closed.
+//! those callers see a reset, and cannot know whether they were heard. Here what the system took in is served until there is nothing left,
+//! and only then the socket is closed. A caller who connects in the instant between the two is the only one whose connection is reset.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
@@ -126,10 +126,6 @@ impl Connections {
     /// Takes no more connections in, and waits until those that were have ended, for some seconds at most.
     pub(super) async fn close(self) {
         let Self { socket, phase, room, workers } = self;
-        if let Err(error) = turn_away(&socket) {
-            // Some kernels let only administrators do so, and nobody is to be alarmed at every end for a caller that may be.
-            tracing::debug!(%error, "a caller that connects at this moment may see its connection reset");
-        }
         // The workers have the same socket under other handles: it is closed when the last of them took in what was waiting.
         drop(socket);
         phase.send_replace(Phase::Closing);
@@ -229,38 +225,8 @@ fn concerns_one(error: &io::Error) -> bool {
     )
 }
 
-/// Lets the system take in no more connections for this socket, while it keeps those that it took in. Whoever asks for one is not answered,
-/// asks again after a second, and then finds the next process or nobody.
-#[cfg(target_os = "linux")]
-fn turn_away(socket: &Socket) -> io::Result<()> {
-    use socket2::SockFilter;
-
-    // A Berkeley packet filter over the segments that come to the socket, each from its TCP header on.
-    const LOAD_BYTE: u16 = 0x30;
-    const AND: u16 = 0x54;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    const FLAGS: u32 = 13;
-    const SYN: u32 = 0x02;
-    const ACK: u32 = 0x10;
-    socket.attach_filter(&[
-        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
-        SockFilter::new(AND, 0, 0, SYN | ACK),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ])
-}
-
-/// Elsewhere there is no such thing: a caller whose connection the system takes in after a worker looked for the last time sees it reset.
-#[cfg(not(target_os = "linux"))]
-fn turn_away(_: &Socket) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::net::TcpStream;
 
     use actix_service::fn_service;
@@ -283,29 +249,5 @@ mod tests {
         let _caller = TcpStream::connect(connections.address().unwrap()).unwrap();
         assert_eq!(told.recv().await, Some(true));
         connections.close().await;
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_socket_that_turns_callers_away_keeps_those_that_were_taken_in() {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        socket.listen(BACKLOG).unwrap();
-        let address = socket.local_addr().unwrap().as_socket().unwrap();
-        let taken_in = [TcpStream::connect(address).unwrap(), TcpStream::connect(address).unwrap()];
-        match turn_away(&socket) {
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                return eprintln!("skipped: this kernel lets only administrators turn callers away ({error})");
-            }
-            turned => turned.unwrap(),
-        }
-        let late = TcpStream::connect_timeout(&address, Duration::from_millis(100)).unwrap_err();
-        assert_eq!(late.kind(), ErrorKind::TimedOut);
-        socket.set_nonblocking(true).unwrap();
-        for mut caller in taken_in {
-            socket.accept().unwrap().0.send(b"x").unwrap();
-            caller.read_exact(&mut [0]).unwrap();
-        }
-        assert_eq!(socket.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     }
 }

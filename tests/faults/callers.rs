@@ -51,7 +51,8 @@ struct Process {
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Whoever reaches it is answered, up to its end.
+    /// Whoever reaches it is answered, up to its end. A connection that is opened in the instant it stops listening may be reset before
+    /// any request over it is read.
     Orderly,
     /// In the middle of anything.
     Sudden,
@@ -61,6 +62,8 @@ pub enum End {
 enum Unanswered {
     /// Nobody listens.
     Refused,
+    /// A new connection was reset, and nothing had come over it: nobody took it in.
+    Reset,
     /// The connection ended before an answer came over it, for this reason.
     Lost(io::Error),
 }
@@ -152,8 +155,9 @@ impl Desk {
                 state.calling -= 1;
                 match answer {
                     Ok(status) => *state.answers.entry(status).or_default() += 1,
-                    Err(Unanswered::Refused) if state.process.ends.is_some() => {}
+                    Err(Unanswered::Refused | Unanswered::Reset) if state.process.ends.is_some() => {}
                     Err(Unanswered::Refused) => state.unanswered.push("refused".to_owned()),
+                    Err(Unanswered::Reset) => state.unanswered.push("reset".to_owned()),
                     Err(Unanswered::Lost(_)) if state.process.ends == Some(End::Sudden) => {}
                     Err(Unanswered::Lost(error)) => state.unanswered.push(error.to_string()),
                 }
@@ -185,7 +189,9 @@ impl Desk {
 /// the answer was its last.
 fn post(address: SocketAddr, events: &str, kept: &mut Option<BufReader<TcpStream>>) -> Result<u16, Unanswered> {
     let reaches = |kept: &BufReader<TcpStream>| kept.get_ref().peer_addr().is_ok_and(|peer| peer == address);
-    let mut connection = match kept.take().filter(reaches) {
+    let kept_one = kept.take().filter(reaches);
+    let is_new = kept_one.is_none();
+    let mut connection = match kept_one {
         Some(connection) => connection,
         None => match TcpStream::connect(address) {
             Ok(stream) => BufReader::new(stream),
@@ -193,17 +199,27 @@ fn post(address: SocketAddr, events: &str, kept: &mut Option<BufReader<TcpStream
             Err(error) => return Err(Unanswered::Lost(error)),
         },
     };
-    let (status, is_last) = exchange(&mut connection, events).map_err(Unanswered::Lost)?;
+    begin(&mut connection, events).map_err(|error| match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe if is_new => Unanswered::Reset,
+        _ => Unanswered::Lost(error),
+    })?;
+    let (status, is_last) = answer(&mut connection).map_err(Unanswered::Lost)?;
     *kept = Some(connection).filter(|_| !is_last);
     Ok(status)
 }
 
-/// Posts over this connection. Answers the status, and whether nothing follows it.
-fn exchange(connection: &mut BufReader<TcpStream>, events: &str) -> io::Result<(u16, bool)> {
+/// Posts over this connection, and waits until an answer begins.
+fn begin(connection: &mut BufReader<TcpStream>, events: &str) -> io::Result<()> {
     let stream = connection.get_mut();
     stream.set_read_timeout(Some(HANGS))?;
     let length = events.len();
     write!(stream, "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{events}")?;
+    connection.fill_buf()?;
+    Ok(())
+}
+
+/// The status of the answer that comes over this connection, and whether nothing follows it.
+fn answer(connection: &mut BufReader<TcpStream>) -> io::Result<(u16, bool)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if connection.read_line(&mut head)? == 0 {
