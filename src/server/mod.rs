@@ -352,7 +352,7 @@ mod tests {
                 (answers.matches("HTTP/1.1 200").count(), began.elapsed())
             };
             let (_, (answers, took)) = tokio::join!(connection, caller);
-            assert!(answers == 20 && took <= Duration::from_secs(30), "{case}: {answers}, {took:?}");
+            assert!(answers == 20 && took <= Duration::from_secs(16), "{case}: {answers}, {took:?}");
         }
     }
 

@@ -28,24 +28,18 @@ pub(super) struct Timeouts<S> {
     at_work: AtWork,
     /// Runs while a write waits.
     write: Option<Pin<Box<Sleep>>>,
-    rest: Option<Rest>,
-}
-
-/// Looks again and again whether a request is or was at work.
-struct Rest {
-    look: Pin<Box<Sleep>>,
-    /// How many requests had ended at the last look.
-    ended: u64,
+    /// Runs until it may have rested long enough.
+    rest: Pin<Box<Sleep>>,
 }
 
 /// The requests of a connection that are at work. Clones share them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct AtWork(Rc<Requests>);
 
-#[derive(Default)]
 struct Requests {
-    begun: Cell<u64>,
-    ended: Cell<u64>,
+    now: Cell<usize>,
+    /// When the last one ended, or anything that was to be written of one.
+    last: Cell<Instant>,
 }
 
 /// A request at work, until it is dropped.
@@ -54,14 +48,15 @@ pub(super) struct Working(Rc<Requests>);
 impl AtWork {
     /// A request begins its work, which ends when its answer was handed over or is dropped.
     pub(super) fn begin(&self) -> Working {
-        self.0.begun.set(self.0.begun.get() + 1);
+        self.0.now.update(|now| now + 1);
         Working(self.0.clone())
     }
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.ended.set(self.0.ended.get() + 1);
+        self.0.now.update(|now| now - 1);
+        self.0.last.set(Instant::now());
     }
 }
 
@@ -91,7 +86,8 @@ impl MessageBody for Watched {
 
 impl<S> Timeouts<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, at_work: AtWork::default(), write: None, rest: None }
+        let requests = Requests { now: Cell::new(0), last: Cell::new(Instant::now()) };
+        Self { stream, at_work: AtWork(Rc::new(requests)), write: None, rest: Box::pin(sleep(REST)) }
     }
 
     /// Where requests of this connection say that they are at work.
@@ -99,17 +95,16 @@ impl<S> Timeouts<S> {
         self.at_work.clone()
     }
 
-    /// Whether there was no request at work since the last look, nor anything to be written of one.
-    fn rests(&mut self, cx: &mut Context<'_>) -> bool {
-        let Requests { begun, ended } = &*self.at_work.0;
-        let (begun, ended) = (begun.get(), ended.get());
-        let rest = self.rest.get_or_insert_with(|| Rest { look: Box::pin(sleep(REST)), ended });
-        while rest.look.as_mut().poll(cx).is_ready() {
-            if begun == ended && ended == rest.ended && self.write.is_none() {
+    /// Whether for so long there was no request at work, nor anything to be written of one.
+    fn has_rested(&mut self, cx: &mut Context<'_>) -> bool {
+        let Requests { now, last } = &*self.at_work.0;
+        while self.rest.as_mut().poll(cx).is_ready() {
+            let is_at_work = now.get() > 0 || self.write.is_some();
+            let until = if is_at_work { Instant::now() } else { last.get() } + REST;
+            if until <= Instant::now() {
                 return true;
             }
-            rest.ended = ended;
-            rest.look.as_mut().reset(Instant::now() + REST);
+            self.rest.as_mut().reset(until);
         }
         false
     }
@@ -117,9 +112,11 @@ impl<S> Timeouts<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timeouts<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { stream, write, .. } = &mut *self;
+        let Self { stream, at_work, write, .. } = &mut *self;
         if let Poll::Ready(written) = Pin::new(stream).poll_write(cx, bytes) {
-            *write = None;
+            if write.take().is_some() {
+                at_work.0.last.set(Instant::now());
+            }
             return Poll::Ready(written);
         }
         ready!(write.get_or_insert_with(|| Box::pin(sleep(WRITE))).as_mut().poll(cx));
@@ -137,7 +134,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timeouts<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Timeouts<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.rests(cx) {
+        if self.has_rested(cx) {
             return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "no request comes")));
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
@@ -194,15 +191,16 @@ mod tests {
             };
             read(&mut stream, REST * 10 - REST / 5).await.unwrap();
             drop(working);
-            read(&mut stream, REST / 2).await.expect("a request was at work at the last look");
+            read(&mut stream, REST - REST / 5).await.expect("a request was at work less long ago");
             for _ in 0..10 {
                 drop(at_work.begin());
                 read(&mut stream, REST / 2).await.unwrap();
             }
+            drop(at_work.begin());
             let began = Instant::now();
             let error = read(&mut stream, REST * 10).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
-            assert!(began.elapsed() <= REST * 2, "{:?}", began.elapsed());
+            assert!((REST..REST + REST / 100).contains(&began.elapsed()), "{:?}", began.elapsed());
             drop(stream);
         };
         tokio::join!(brings, reads);
