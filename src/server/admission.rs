@@ -6,6 +6,7 @@ use actix_web::http::header::{HOST, HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError};
+use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
 
@@ -30,7 +31,7 @@ fn check(request: &ServiceRequest) -> Result<(), ApiError> {
     }
     // What is decoded later has replacement characters where bytes are no text: another id than the caller has.
     for (what, part) in [("path", request.uri().path()), ("query string", request.query_string())] {
-        if !is_text(part) {
+        if percent_decode_str(part).decode_utf8().is_err() {
             let reason =
                 format!("the {what} is no UTF-8 once it is decoded; encode the bytes of UTF-8, as `%C3%A9` for é");
             return Err(ApiError::bad_request(reason));
@@ -42,20 +43,6 @@ fn check(request: &ServiceRequest) -> Result<(), ApiError> {
         return Err(ApiError::new(StatusCode::FORBIDDEN, reason));
     }
     Ok(())
-}
-
-/// Whether what is percent-encoded here is UTF-8.
-fn is_text(encoded: &str) -> bool {
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let [first, behind @ ..] = rest {
-        let digit = |place: usize| behind.get(place).and_then(|digit| char::from(*digit).to_digit(16));
-        let byte =
-            if *first == b'%' { digit(0).zip(digit(1)).map(|(high, low)| (high * 16 + low) as u8) } else { None };
-        decoded.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
-    }
-    std::str::from_utf8(&decoded).is_ok()
 }
 
 /// A browser sends some requests of any page without asking first whether it may, and tells where the page is from. Programs tell nothing.
