@@ -1,7 +1,6 @@
 //! Takes events in: durable before it answers, bounded, and many requests to a transaction.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -115,7 +114,8 @@ impl Intake {
         if self.progress.closed.load(Ordering::Acquire) {
             Err(IntakeError::Closed)
         } else {
-            Ok(self.progress.tally.lock().unsettled.back().filter(|left| !left.is_empty()).map_or(0, |left| left.end))
+            let unsettled = &self.progress.tally.lock().unsettled;
+            Ok(if unsettled.is_empty() { 0 } else { unsettled.end })
         }
     }
 
@@ -132,7 +132,7 @@ impl Intake {
 
     /// Events accepted, or about to be, and not yet settled.
     pub fn pending(&self) -> usize {
-        self.progress.tally.lock().pending
+        self.progress.tally.lock().pending()
     }
 
     /// Takes nothing more in. What was accepted stays accepted.
@@ -164,22 +164,30 @@ pub(super) struct Progress {
     closed: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
-    /// Events that take up room: those about to be written and those in `unsettled`.
-    pending: usize,
-    /// Numbers of entries that are written and not settled. Neighbours are joined, so there is rarely more than one range.
-    unsettled: VecDeque<Range<u64>>,
+    /// Events about to be written.
+    arriving: usize,
+    /// The numbers of the entries that are written and not settled. (Entries of another source may have numbers among those that an
+    /// earlier run left: they count until they are passed.)
+    unsettled: Range<u64>,
+}
+
+impl Tally {
+    /// Events that take up room.
+    fn pending(&self) -> usize {
+        let unsettled = usize::try_from(self.unsettled.end - self.unsettled.start).unwrap_or(usize::MAX);
+        self.arriving.saturating_add(unsettled)
+    }
 }
 
 impl Progress {
     fn with(left: Range<u64>) -> Self {
-        let pending = usize::try_from(left.end - left.start).unwrap_or(usize::MAX);
         Self {
             written: watch::Sender::new(left.end),
             settled: watch::Sender::new(0),
             closed: AtomicBool::new(false),
-            tally: Mutex::new(Tally { pending, unsettled: VecDeque::from([left]) }),
+            tally: Mutex::new(Tally { arriving: 0, unsettled: left }),
         }
     }
 
@@ -191,18 +199,8 @@ impl Progress {
     /// Takes note that every entry before this number is settled.
     pub(super) fn settle(&self, before: u64) {
         let mut tally = self.tally.lock();
-        while let Some(range) = tally.unsettled.front_mut()
-            && range.start < before
-        {
-            let end = range.end.min(before);
-            let count = usize::try_from(end - range.start).unwrap_or(usize::MAX);
-            range.start = end;
-            let empty = range.is_empty();
-            tally.pending = tally.pending.saturating_sub(count);
-            if empty {
-                tally.unsettled.pop_front();
-            }
-        }
+        let Range { start, end } = tally.unsettled;
+        tally.unsettled.start = before.clamp(start, end);
         // Before the tally is free: what is written by now and not noted yet is settled all the same.
         self.settled.send_if_modified(|settled| std::mem::replace(settled, before.max(*settled)) < before);
     }
@@ -215,33 +213,30 @@ impl Progress {
             return Err(IntakeError::TooMany { events, limit });
         }
         let mut tally = self.tally.lock();
-        match tally.pending.saturating_add(events) {
-            sum if sum > limit => Err(IntakeError::Full { pending: tally.pending, limit, retry_after: RETRY_AFTER }),
-            sum => {
-                tally.pending = sum;
-                Ok(())
-            }
+        let pending = tally.pending();
+        if pending.saturating_add(events) > limit {
+            return Err(IntakeError::Full { pending, limit, retry_after: RETRY_AFTER });
         }
+        tally.arriving += events;
+        Ok(())
     }
 
+    /// These events are not written after all.
     fn release(&self, events: usize) {
-        let mut tally = self.tally.lock();
-        tally.pending = tally.pending.saturating_sub(events);
+        self.tally.lock().arriving -= events;
     }
 
-    fn wrote(&self, range: Range<u64>) {
+    /// These events are written, with these numbers.
+    fn wrote(&self, events: usize, numbers: Range<u64>) {
         let mut tally = self.tally.lock();
-        // The source reads the journal, and may have settled entries before they are noted here.
-        let start = range.start.max(*self.settled.borrow()).min(range.end);
-        let settled = usize::try_from(start - range.start).unwrap_or(usize::MAX);
-        tally.pending = tally.pending.saturating_sub(settled);
-        match tally.unsettled.back_mut() {
-            Some(last) if last.end == start => last.end = range.end,
-            _ if start < range.end => tally.unsettled.push_back(start..range.end),
-            _ => {}
+        tally.arriving -= events;
+        if tally.unsettled.is_empty() {
+            // The source reads the journal, and may have settled entries before they are noted here.
+            tally.unsettled.start = numbers.start.max(*self.settled.borrow()).min(numbers.end);
         }
+        tally.unsettled.end = numbers.end;
         drop(tally);
-        self.written.send_replace(range.end);
+        self.written.send_replace(numbers.end);
     }
 }
 
@@ -290,9 +285,9 @@ impl Writer {
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();
         match self.append(events).await {
-            Ok(range) => {
-                let mut start = range.start;
-                self.progress.wrote(range);
+            Ok(numbers) => {
+                let mut start = numbers.start;
+                self.progress.wrote(total, numbers);
                 for (waiting, count) in group.into_iter().zip(counts) {
                     let end = start + count as u64;
                     // A caller that went away does not want the answer; its events are accepted all the same.
@@ -384,16 +379,16 @@ mod tests {
         let progress = intake.progress();
         progress.reserve(5, 10).unwrap();
         progress.settle(3);
-        progress.wrote(1..6);
+        progress.wrote(5, 1..6);
         assert_eq!(intake.pending(), 3);
         progress.settle(6);
         assert_eq!(intake.pending(), 0);
         progress.reserve(2, 10).unwrap();
         progress.settle(8);
-        progress.wrote(6..8);
+        progress.wrote(2, 6..8);
         assert_eq!(intake.pending(), 0);
         progress.reserve(1, 10).unwrap();
-        progress.wrote(8..9);
+        progress.wrote(1, 8..9);
         assert_eq!(intake.pending(), 1);
     }
 
