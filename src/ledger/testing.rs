@@ -75,6 +75,17 @@ impl Ledger {
         self.limit_pages(i64::from(u32::MAX) - 1);
     }
 
+    /// Nothing can be written until this is dropped.
+    pub(crate) fn hold(&self) -> impl Drop {
+        self.access.writer().unwrap().lock()
+    }
+
+    /// What the journal of a source holds.
+    pub(crate) fn journal_of(&self, source: &str) -> Vec<String> {
+        let entries = self.journal(source, 0, usize::MAX, usize::MAX).unwrap();
+        entries.into_iter().map(|entry| String::from_utf8(entry.payload).unwrap()).collect()
+    }
+
     /// From now on its file may have so many pages, or as many as it has; says how many.
     pub(super) fn limit_pages(&self, pages: i64) -> i64 {
         // A panic in the middle of a change leaves it whole.

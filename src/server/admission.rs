@@ -88,7 +88,7 @@ mod tests {
             assert_eq!(answer.status.as_u16(), status, "{uri}");
             assert!(status != 400 || answer.error().contains("no UTF-8"), "{uri}: {}", answer.error());
         }
-        assert_eq!(ground.journal.payloads().len(), 1);
+        assert_eq!(ground.journal().len(), 1);
     }
 
     #[actix_rt::test]
@@ -116,6 +116,6 @@ mod tests {
             }
             assert_eq!(ground.send(event().uri("/v1/search?text=a")).await.status, StatusCode::OK, "{headers:?}");
         }
-        assert_eq!(ground.journal.payloads().len(), 2 * 4);
+        assert_eq!(ground.journal().len(), 2 * 4);
     }
 }

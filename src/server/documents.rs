@@ -139,8 +139,7 @@ mod tests {
         let answer = ground.request(Method::DELETE, "/v1/documents/p1?version=2024-11-23T08:40:34Z").await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         let removals: Vec<_> = ground
-            .journal
-            .payloads()
+            .journal()
             .iter()
             .map(|payload| Removal::from_payload(payload.as_bytes()).expect("a removal"))
             .collect();
@@ -161,7 +160,7 @@ mod tests {
         let ground = Ground::new(Setup::default()).await;
         let before = now_nanos();
         assert_eq!(ground.request(Method::DELETE, "/v1/documents/p1").await.status, StatusCode::ACCEPTED);
-        let removal = Removal::from_payload(ground.journal.payloads()[0].as_bytes()).unwrap();
+        let removal = Removal::from_payload(ground.journal()[0].as_bytes()).unwrap();
         let Reach::UpTo(version) = removal.reach else { panic!("{removal:?}") };
         assert!((before.into()..=now_nanos().into()).contains(&version.as_nanos()), "{version}");
     }
@@ -173,7 +172,7 @@ mod tests {
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         ground.hold("p1", 7_000_000_000, &["Boots"]);
         assert_eq!(ground.request(Method::DELETE, "/v1/documents/p1").await.status, StatusCode::ACCEPTED);
-        let removal = Removal::from_payload(ground.journal.payloads()[0].as_bytes()).unwrap();
+        let removal = Removal::from_payload(ground.journal()[0].as_bytes()).unwrap();
         assert_eq!(removal.reach, Reach::UpTo(Version::from_nanos(7_000_000_000)));
     }
 }

@@ -151,6 +151,7 @@ mod tests {
 
     use super::super::testing::{Ground, Setup};
     use super::*;
+    use crate::testkit::faults::{Strike, arm};
 
     fn gzip(plain: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 1})));
         let answer = ground.post("/v1/events", "[{\"id\":2}, {\"id\":3}]").await;
         assert_eq!((answer.status, answer.json()), (StatusCode::ACCEPTED, json!({"accepted": 2})));
-        assert_eq!(ground.journal.payloads(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
+        assert_eq!(ground.journal(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":3}"]);
         assert_eq!(ground.post("/v1/events", "[]").await.json(), json!({"accepted": 0}));
     }
 
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!((&json["accepted"], &json["rejected"]), (&json!(3), &json!(1)));
         assert_eq!(json["errors"][0]["line"], 3);
         assert!(answer.error().contains("line 3"), "{}", answer.error());
-        assert_eq!(ground.journal.payloads(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":4}"]);
+        assert_eq!(ground.journal(), ["{\"id\":1}", "{\"id\":2}", "{\"id\":4}"]);
     }
 
     #[actix_rt::test]
@@ -194,7 +195,7 @@ mod tests {
                 answer.error()
             );
         }
-        assert!(ground.journal.payloads().is_empty());
+        assert!(ground.journal().is_empty());
     }
 
     #[actix_rt::test]
@@ -204,7 +205,7 @@ mod tests {
             TestRequest::post().uri("/v1/events").insert_header((CONTENT_TYPE, "Application/X-NDJSON; charset=utf-8"));
         let answer = ground.send(request.set_payload("[{\"id\":1}]\n{\"id\":2}")).await;
         assert_eq!((answer.status, &answer.json()["errors"][0]["line"]), (StatusCode::BAD_REQUEST, &json!(1)));
-        assert_eq!(ground.journal.payloads(), ["{\"id\":2}"]);
+        assert_eq!(ground.journal(), ["{\"id\":2}"]);
     }
 
     #[actix_rt::test]
@@ -235,7 +236,7 @@ mod tests {
             let understood = answer.headers.get("accept-encoding").map(String::as_str);
             assert_eq!(understood, (status == StatusCode::UNSUPPORTED_MEDIA_TYPE).then_some("gzip"));
         }
-        assert_eq!(ground.journal.payloads().len(), 4);
+        assert_eq!(ground.journal().len(), 4);
     }
 
     #[actix_rt::test]
@@ -255,25 +256,25 @@ mod tests {
     async fn events_take_their_memory_until_they_are_written_though_their_caller_is_gone() {
         let ground = Ground::new(Setup::default()).await;
         let room = ground.room();
-        ground.journal.hold(true);
+        let held = ground.ledger.hold();
         tokio::select! {
             biased;
             answer = ground.post("/v1/events", "{}") => panic!("{}", answer.status),
             () = async { while ground.intake.pending() < 1 { tokio::task::yield_now().await } } => {}
         }
         assert!(ground.room() < room);
-        ground.journal.hold(false);
+        drop(held);
         while ground.room() < room {
             tokio::task::yield_now().await;
         }
-        assert_eq!(ground.journal.payloads(), ["{}"]);
+        assert_eq!(ground.journal(), ["{}"]);
     }
 
     #[actix_rt::test]
     async fn waiting_answers_200_once_everything_is_settled() {
         let ground = Ground::new(Setup::default()).await;
         let (answer, ()) = tokio::join!(ground.post("/v1/events?wait=indexed", "{}\n{}"), async {
-            while ground.journal.payloads().len() < 2 {
+            while ground.journal().len() < 2 {
                 tokio::task::yield_now().await;
             }
             ground.settle_all().await;
@@ -317,10 +318,10 @@ mod tests {
     #[actix_rt::test]
     async fn what_cannot_be_written_down_is_not_accepted() {
         let ground = Ground::new(Setup::default()).await;
-        ground.journal.fail(Some("cannot append to the journal: the disk is full; make room on the disk"));
+        arm("before the ledger commits", Strike::Fail, 0, 1);
         let answer = ground.post("/v1/events", "{}").await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(answer.error().contains("the disk is full"));
+        assert!(answer.error().contains("disk is full"), "{}", answer.error());
         ground.intake.close();
         assert_eq!(ground.post("/v1/events", "{}").await.status, StatusCode::SERVICE_UNAVAILABLE);
     }

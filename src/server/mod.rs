@@ -240,7 +240,7 @@ mod tests {
     #[actix_rt::test]
     async fn a_server_listens_until_it_is_stopped() {
         let ground = Ground::new(Setup::default()).await;
-        let journal = ground.journal.clone();
+        let ledger = ground.ledger.clone();
         let (context, _folder) = ground.into_context();
         let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
         let address = server.address;
@@ -248,7 +248,7 @@ mod tests {
         let request = "POST /v1/events HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 8\r\n\r\n{\"id\":1}";
         let answer = talk(address, request).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 202 Accepted") && answer.ends_with("{\"accepted\":1}"), "{answer}");
-        assert_eq!(journal.payloads(), ["{\"id\":1}"]);
+        assert_eq!(ledger.journal_of("api"), ["{\"id\":1}"]);
         server.stop().await;
         assert!(talk(address, request).await.is_err());
     }
@@ -256,7 +256,7 @@ mod tests {
     #[actix_rt::test]
     async fn who_asks_for_another_protocol_is_answered_in_this_one_and_told_that_the_connection_ends() {
         let ground = Ground::new(Setup::default()).await;
-        let journal = ground.journal.clone();
+        let ledger = ground.ledger.clone();
         let (context, _folder) = ground.into_context();
         let server = start(context, &settings("127.0.0.1:0".parse().unwrap())).unwrap();
         // As Java sends it with the first request of every connection.
@@ -271,7 +271,7 @@ mod tests {
         let answer = talk(server.address, web_socket).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 Bad Request") && answer.contains("no WebSocket"), "{answer}");
         assert!(answer.contains("\nconnection: close\r\n"), "{answer}");
-        assert_eq!(journal.payloads(), ["{\"id\":1}"]);
+        assert_eq!(ledger.journal_of("api"), ["{\"id\":1}"]);
         server.stop().await;
     }
 

@@ -1,4 +1,4 @@
-//! A server whose provider, index and journal a test holds in its hands.
+//! A server whose provider, index and ledger a test holds in its hands.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,6 @@ use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
 use crate::settings::{ByteSize, ServerSettings, Span};
 use crate::source::Source;
-use crate::source::http::journal::memory::MemoryJournal;
 use crate::source::http::{HttpSource, Intake};
 use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
@@ -103,7 +102,6 @@ impl VectorIndex for RecordingIndex {
 
 /// All that a server stands on.
 pub(super) struct Ground {
-    pub(super) journal: Arc<MemoryJournal>,
     pub(super) intake: Intake,
     pub(super) provider: Arc<ScriptedProvider>,
     pub(super) index: Arc<RecordingIndex>,
@@ -156,8 +154,7 @@ impl Ground {
     pub(super) async fn new(setup: Setup) -> Self {
         let (folder, ledger) = testing::open();
         let ledger = Arc::new(ledger);
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = Intake::open(journal.clone(), "api", setup.max_pending).await.unwrap();
+        let intake = Intake::open(ledger.clone(), "api", setup.max_pending).await.unwrap();
         let space = Space { model: "fake".into(), revision: String::new(), dimensions: 2 };
         let provider = Arc::new(ScriptedProvider { space, answers: Mutex::default() });
         let index = Arc::new(RecordingIndex::default());
@@ -191,7 +188,7 @@ impl Ground {
         };
         let (ending, phase) = watch::channel(Phase::Serving);
         let shared = Data::new(Shared::new(context, settings, phase));
-        Self { ending, journal, intake, provider, index, ledger, health, actors, shared, _folder: folder }
+        Self { ending, intake, provider, index, ledger, health, actors, shared, _folder: folder }
     }
 
     pub(super) async fn send(&self, request: TestRequest) -> Answer {
@@ -224,6 +221,11 @@ impl Ground {
     /// The memory that is free for bodies of events.
     pub(super) fn room(&self) -> usize {
         self.shared.event_bodies.room()
+    }
+
+    /// What was accepted and is still in the journal.
+    pub(super) fn journal(&self) -> Vec<String> {
+        self.ledger.journal_of("api")
     }
 
     /// What the pipeline would do: read everything and settle it.

@@ -11,9 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
-use super::journal::{Journal, in_journal};
+use super::journal::Journal;
 use crate::actor::backoff::Backoff;
-use crate::ledger::now_nanos;
+use crate::ledger::Ledger;
 
 /// How long a caller is asked to stay away when there is no room. Room comes back as fast as events are settled, so longer
 /// would leave the pipeline idle.
@@ -58,8 +58,7 @@ pub enum IntakeError {
 /// Where events are handed in. Clones share one window.
 #[derive(Clone)]
 pub struct Intake {
-    journal: Arc<dyn Journal>,
-    source: Arc<str>,
+    journal: Journal,
     max_pending: usize,
     progress: Arc<Progress>,
     waiting: mpsc::UnboundedSender<Waiting>,
@@ -76,15 +75,13 @@ struct Waiting {
 impl Intake {
     /// Opens the journal of a source: what lies in it from an earlier run counts as accepted. Must be called on a tokio runtime;
     /// the task that writes ends when the last clone is dropped.
-    pub async fn open(journal: Arc<dyn Journal>, source: &str, max_pending: usize) -> Result<Self, String> {
-        let source: Arc<str> = Arc::from(source);
-        let (from, name) = (journal.clone(), source.clone());
-        let left = in_journal(move || from.unsettled(&name)).await?;
-        let progress = Arc::new(Progress::with(left));
+    pub async fn open(ledger: Arc<Ledger>, source: &str, max_pending: usize) -> Result<Self, String> {
+        let journal = Journal::new(ledger, source);
+        let progress = Arc::new(Progress::with(journal.unsettled().await?));
         let (waiting, requests) = mpsc::unbounded_channel();
-        let writer = Writer { journal: journal.clone(), source: source.clone(), progress: progress.clone() };
+        let writer = Writer { journal: journal.clone(), progress: progress.clone() };
         tokio::spawn(writer.run(requests));
-        Ok(Self { journal, source, max_pending, progress, waiting })
+        Ok(Self { journal, max_pending, progress, waiting })
     }
 
     /// Writes events down and answers their numbers once they are on the disk. Requests that come at the same time share a
@@ -140,12 +137,8 @@ impl Intake {
         self.progress.closed.store(true, Ordering::Release);
     }
 
-    pub(super) fn journal(&self) -> &Arc<dyn Journal> {
+    pub(super) fn journal(&self) -> &Journal {
         &self.journal
-    }
-
-    pub(super) fn source(&self) -> &Arc<str> {
-        &self.source
     }
 
     pub(super) fn progress(&self) -> &Arc<Progress> {
@@ -242,8 +235,7 @@ impl Progress {
 
 /// Writes what waits, one transaction at a time. While one is on its way to the disk, the next collects.
 struct Writer {
-    journal: Arc<dyn Journal>,
-    source: Arc<str>,
+    journal: Journal,
     progress: Arc<Progress>,
 }
 
@@ -263,20 +255,11 @@ impl Writer {
                     failures = if fails { failures + 1 } else { 0 };
                 }
                 () = sleep(PROBE.delay(failures, fastrand::f64())), if fails => {
-                    fails = self.append(Vec::new()).await.is_err();
+                    fails = self.journal.append(Vec::new()).await.is_err();
                     failures += u32::from(fails);
                 }
             }
         }
-    }
-
-    async fn append(&self, events: Vec<Vec<Bytes>>) -> Result<Range<u64>, String> {
-        let (journal, source, now) = (self.journal.clone(), self.source.clone(), now_nanos());
-        let append = move || {
-            let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
-            journal.append(&source, &payloads, now)
-        };
-        in_journal(append).await
     }
 
     /// Whether it was written.
@@ -284,7 +267,7 @@ impl Writer {
         let events: Vec<Vec<Bytes>> = group.iter_mut().map(|waiting| std::mem::take(&mut waiting.events)).collect();
         let counts: Vec<usize> = events.iter().map(Vec::len).collect();
         let total: usize = counts.iter().sum();
-        match self.append(events).await {
+        match self.journal.append(events).await {
             Ok(numbers) => {
                 let mut start = numbers.start;
                 self.progress.wrote(total, numbers);
@@ -309,11 +292,20 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::journal::memory::MemoryJournal;
-    use super::*;
+    use tempfile::TempDir;
 
-    async fn intake(journal: &Arc<MemoryJournal>, max_pending: usize) -> Intake {
-        Intake::open(journal.clone(), "api", max_pending).await.unwrap()
+    use super::*;
+    use crate::ledger::testing;
+    use crate::testkit::faults::{Strike, arm, disarm};
+
+    /// Where a transaction of the ledger may fail.
+    const COMMITS: &str = "before the ledger commits";
+
+    /// The ledger is in a folder that goes when it is dropped.
+    async fn intake(max_pending: usize) -> (Intake, Arc<Ledger>, TempDir) {
+        let (folder, ledger) = testing::open();
+        let ledger = Arc::new(ledger);
+        (Intake::open(ledger.clone(), "api", max_pending).await.unwrap(), ledger, folder)
     }
 
     fn events<const N: usize>(events: [&'static str; N]) -> Vec<Bytes> {
@@ -322,19 +314,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_answered_is_written_down_in_order() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 10).await;
+        let (intake, ledger, _folder) = intake(10).await;
         assert_eq!(intake.accept(events(["a", "b"])).await, Ok(1..3));
         assert_eq!(intake.accept(events(["c"])).await, Ok(3..4));
-        assert_eq!(journal.payloads(), ["a", "b", "c"]);
+        assert_eq!(ledger.journal_of("api"), ["a", "b", "c"]);
         assert_eq!(intake.pending(), 3);
     }
 
     #[tokio::test]
     async fn requests_that_come_while_one_is_written_share_the_next_transaction() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 1_000).await;
-        journal.hold(true);
+        let (intake, ledger, _folder) = intake(1_000).await;
+        let held = ledger.hold();
+        arm(COMMITS, Strike::Fail, 2, usize::MAX);
         let requests: Vec<_> = (0..200)
             .map(|_| {
                 let intake = intake.clone();
@@ -344,7 +335,7 @@ mod tests {
         while intake.pending() < 400 {
             tokio::task::yield_now().await;
         }
-        journal.hold(false);
+        drop(held);
         let mut ranges = Vec::new();
         for request in requests {
             ranges.push(request.await.unwrap().unwrap());
@@ -352,14 +343,13 @@ mod tests {
         ranges.sort_by_key(|range| range.start);
         let expected: Vec<_> = (0..200).map(|number| 1 + 2 * number..3 + 2 * number).collect();
         assert_eq!(ranges, expected, "every request has numbers of its own");
-        assert_eq!(journal.payloads().len(), 400);
-        assert!(journal.transactions() <= 2, "{} transactions", journal.transactions());
+        assert_eq!(ledger.journal_of("api").len(), 400);
+        assert_eq!(disarm(), 0, "two transactions are enough");
     }
 
     #[tokio::test]
     async fn there_is_room_again_once_events_are_settled() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 3).await;
+        let (intake, _ledger, _folder) = intake(3).await;
         let too_many = intake.accept(events(["a", "b", "c", "d"])).await;
         assert_eq!(too_many, Err(IntakeError::TooMany { events: 4, limit: 3 }));
         intake.accept(events(["a", "b"])).await.unwrap();
@@ -375,7 +365,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_settled_before_it_is_noted_as_written_takes_no_room() {
-        let intake = intake(&Arc::new(MemoryJournal::default()), 10).await;
+        let (intake, _ledger, _folder) = intake(10).await;
         let progress = intake.progress();
         progress.reserve(5, 10).unwrap();
         progress.settle(3);
@@ -394,36 +384,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_is_told_and_takes_no_room() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 1).await;
-        journal.fail(Some("no space left"));
-        assert_eq!(intake.accept(events(["a"])).await, Err(IntakeError::Journal("no space left".into())));
-        journal.fail(None);
+        let (intake, _ledger, _folder) = intake(1).await;
+        arm(COMMITS, Strike::Fail, 0, 1);
+        let told = intake.accept(events(["a"])).await;
+        assert!(matches!(&told, Err(IntakeError::Journal(reason)) if reason.contains("disk is full")), "{told:?}");
         assert_eq!(intake.accept(events(["a"])).await, Ok(1..2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_failure_it_is_tried_until_something_can_be_written_though_nobody_sends_anything() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 1).await;
-        journal.fail(Some("no space left"));
+        let (intake, ledger, _folder) = intake(1).await;
+        arm(COMMITS, Strike::Fail, 0, 4);
         intake.accept(events(["a"])).await.unwrap_err();
-        while journal.transactions() < 4 {
-            sleep(Duration::from_millis(100)).await;
-        }
-        journal.fail(None);
         sleep(Duration::from_secs(60)).await;
-        let tried = journal.transactions();
+        assert_eq!(disarm(), 4);
+        arm(COMMITS, Strike::Fail, 0, usize::MAX);
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(journal.transactions(), tried, "once something can be written, that is known");
-        assert!(journal.payloads().is_empty());
+        assert_eq!(disarm(), 0, "once something can be written, that is known");
+        assert!(ledger.journal_of("api").is_empty());
     }
 
     #[tokio::test]
     async fn a_caller_that_goes_away_leaves_its_events_accepted_and_no_room_lost() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 2).await;
-        journal.hold(true);
+        let (intake, ledger, _folder) = intake(2).await;
+        let held = ledger.hold();
         let gone = tokio::spawn({
             let intake = intake.clone();
             async move { intake.accept(events(["a"])).await }
@@ -433,19 +417,19 @@ mod tests {
         }
         gone.abort();
         assert!(gone.await.unwrap_err().is_cancelled());
-        journal.hold(false);
+        drop(held);
         assert_eq!(intake.accept(events(["b"])).await, Ok(2..3));
-        assert_eq!(journal.payloads(), ["a", "b"]);
+        assert_eq!(ledger.journal_of("api"), ["a", "b"]);
         intake.progress().settle(3);
         assert_eq!(intake.pending(), 0);
     }
 
     #[tokio::test]
     async fn what_an_earlier_run_left_takes_room_until_it_is_settled() {
-        let journal = Arc::new(MemoryJournal::default());
-        intake(&journal, 5).await.accept(events(["a", "b", "c"])).await.unwrap();
-        journal.trim("api", 2).unwrap();
-        let intake = intake(&journal, 3).await;
+        let (before, ledger, _folder) = intake(5).await;
+        before.accept(events(["a", "b", "c"])).await.unwrap();
+        ledger.trim_journal("api", 2).unwrap();
+        let intake = Intake::open(ledger, "api", 3).await.unwrap();
         assert_eq!(intake.pending(), 2);
         assert_eq!(intake.accept(events(["d"])).await, Ok(4..5));
         intake.progress().settle(4);
@@ -454,7 +438,7 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_ends_when_every_event_of_the_request_is_settled() {
-        let intake = intake(&Arc::new(MemoryJournal::default()), 5).await;
+        let (intake, _ledger, _folder) = intake(5).await;
         let range = intake.accept(events(["a", "b"])).await.unwrap();
         let mut waiting = polled(intake.settled(range.end));
         assert!(!waiting());
@@ -466,11 +450,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_intake_takes_nothing_more() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = intake(&journal, 5).await;
+        let (intake, ledger, _folder) = intake(5).await;
         intake.close();
         assert_eq!(intake.clone().accept(events(["a"])).await, Err(IntakeError::Closed));
-        assert!(journal.payloads().is_empty());
+        assert!(ledger.journal_of("api").is_empty());
     }
 
     /// Polls a future when called and tells whether it is done.

@@ -1,141 +1,61 @@
-//! What an intake needs of the ledger, and no more, so that it can be tested with a disk that is full.
+//! The journal of one source in the ledger, called where it may block.
 
 use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::actor::offload::try_on_blocking_thread;
 use crate::actor::panic::message;
-use crate::ledger::{JournalEntry, Ledger};
+use crate::ledger::{JournalEntry, Ledger, LedgerError, now_nanos};
+use crate::source::Room;
 
-/// Keeps events from their arrival until they are settled. Calls block; errors say what happened and what to do.
-pub trait Journal: Send + Sync + 'static {
-    /// Appends in one durable transaction, at this Unix time in nanoseconds; answers the numbers, in the order given and without gaps. Of
-    /// no payloads it answers all the same whether something can be written.
-    fn append(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String>;
-
-    /// Entries from a number on, in order.
-    fn read(&self, source: &str, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<JournalEntry>, String>;
-
-    /// Drops the entries before a number.
-    fn trim(&self, source: &str, before: u64) -> Result<(), String>;
-
-    /// The numbers of the entries that are not settled; those that are may be there for a while.
-    fn unsettled(&self, source: &str) -> Result<Range<u64>, String>;
+/// See the module. Errors say what happened and what to do.
+#[derive(Clone)]
+pub(super) struct Journal {
+    ledger: Arc<Ledger>,
+    source: Arc<str>,
 }
 
-impl Journal for Ledger {
-    fn append(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String> {
-        self.append_journal(source, payloads, now).map_err(|error| error.to_string())
+impl Journal {
+    pub(super) fn new(ledger: Arc<Ledger>, source: &str) -> Self {
+        Self { ledger, source: Arc::from(source) }
     }
 
-    fn read(&self, source: &str, from: u64, max_records: usize, max_bytes: usize) -> Result<Vec<JournalEntry>, String> {
-        self.journal(source, from, max_records, max_bytes).map_err(|error| error.to_string())
-    }
-
-    fn trim(&self, source: &str, before: u64) -> Result<(), String> {
-        self.trim_journal(source, before).map_err(|error| error.to_string())
-    }
-
-    fn unsettled(&self, source: &str) -> Result<Range<u64>, String> {
-        self.unsettled_journal(source).map_err(|error| error.to_string())
-    }
-}
-
-/// Runs a call to the journal where it may block. A panic in it is an error like any other.
-pub(super) async fn in_journal<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    try_on_blocking_thread(call)
+    /// As [`Ledger::append_journal`], at this moment.
+    pub(super) async fn append(&self, events: Vec<Vec<Bytes>>) -> Result<Range<u64>, String> {
+        let now = now_nanos();
+        self.call(move |ledger, source| {
+            let payloads: Vec<&[u8]> = events.iter().flatten().map(|event| &event[..]).collect();
+            ledger.append_journal(source, &payloads, now)
+        })
         .await
-        .unwrap_or_else(|panic| Err(format!("the journal could not be used: {}", message(&*panic))))
-}
-
-/// A journal in memory that can be full, that can be held, and that counts its transactions.
-#[cfg(test)]
-pub(crate) mod memory {
-    use std::sync::{Condvar, Mutex};
-
-    use super::*;
-    use crate::document::Version;
-
-    #[derive(Default)]
-    pub(crate) struct MemoryJournal {
-        state: Mutex<State>,
-        released: Condvar,
     }
 
-    #[derive(Default)]
-    struct State {
-        entries: Vec<JournalEntry>,
-        last: u64,
-        transactions: usize,
-        failure: Option<String>,
-        held: bool,
+    /// As [`Ledger::journal`].
+    pub(super) async fn read(&self, from: u64, room: Room) -> Result<Vec<JournalEntry>, String> {
+        self.call(move |ledger, source| ledger.journal(source, from, room.records, room.bytes)).await
     }
 
-    impl MemoryJournal {
-        pub(crate) fn payloads(&self) -> Vec<String> {
-            let state = self.state.lock().unwrap();
-            state.entries.iter().map(|entry| String::from_utf8(entry.payload.clone()).unwrap()).collect()
-        }
-
-        pub(crate) fn transactions(&self) -> usize {
-            self.state.lock().unwrap().transactions
-        }
-
-        pub(crate) fn fail(&self, reason: Option<&str>) {
-            self.state.lock().unwrap().failure = reason.map(str::to_owned);
-        }
-
-        /// While held, a transaction does not end.
-        pub(crate) fn hold(&self, held: bool) {
-            self.state.lock().unwrap().held = held;
-            self.released.notify_all();
-        }
+    /// As [`Ledger::trim_journal`].
+    pub(super) async fn trim(&self, before: u64) -> Result<(), String> {
+        self.call(move |ledger, source| ledger.trim_journal(source, before)).await
     }
 
-    impl Journal for MemoryJournal {
-        fn append(&self, _source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, String> {
-            let mut state = self.state.lock().unwrap();
-            state.transactions += 1;
-            let mut state = self.released.wait_while(state, |state| state.held).unwrap();
-            if let Some(failure) = &state.failure {
-                return Err(failure.clone());
-            }
-            let start = state.last + 1;
-            for payload in payloads {
-                state.last += 1;
-                let seq = state.last;
-                let order = Version::from_nanos(i128::from(now) + i128::from(seq));
-                state.entries.push(JournalEntry { seq, order, payload: payload.to_vec() });
-            }
-            Ok(start..state.last + 1)
-        }
+    /// As [`Ledger::unsettled_journal`].
+    pub(super) async fn unsettled(&self) -> Result<Range<u64>, String> {
+        self.call(Ledger::unsettled_journal).await
+    }
 
-        fn read(
-            &self,
-            _source: &str,
-            from: u64,
-            max_records: usize,
-            max_bytes: usize,
-        ) -> Result<Vec<JournalEntry>, String> {
-            let state = self.state.lock().unwrap();
-            let mut bytes = 0;
-            let from = state.entries.iter().filter(|entry| entry.seq >= from).take(max_records);
-            let fits = from.enumerate().take_while(|(number, entry)| {
-                bytes += entry.payload.len();
-                *number == 0 || bytes <= max_bytes
-            });
-            Ok(fits.map(|(_, entry)| entry.clone()).collect())
-        }
-
-        fn trim(&self, _source: &str, before: u64) -> Result<(), String> {
-            self.state.lock().unwrap().entries.retain(|entry| entry.seq >= before);
-            Ok(())
-        }
-
-        fn unsettled(&self, _source: &str) -> Result<Range<u64>, String> {
-            let state = self.state.lock().unwrap();
-            Ok(state.entries.first().map_or(0..0, |first| first.seq..state.last + 1))
+    /// A panic is an error like any other.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Ledger, &str) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, String> {
+        let Self { ledger, source } = self.clone();
+        match try_on_blocking_thread(move || call(&ledger, &source)).await {
+            Ok(done) => done.map_err(|error| error.to_string()),
+            Err(panic) => Err(format!("the journal could not be used: {}", message(&*panic))),
         }
     }
 }

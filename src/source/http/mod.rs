@@ -4,7 +4,7 @@
 //! what was settled, so a crash between the answer and the index costs nothing but time.
 
 mod intake;
-pub mod journal;
+mod journal;
 mod removal;
 
 use std::sync::Arc;
@@ -19,11 +19,10 @@ use crate::ledger::journal::PARTITION;
 use super::{IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source, SourceError};
 
 pub use intake::{Intake, IntakeError};
-pub use journal::Journal;
 pub use removal::{Reach, Removal};
 
 use intake::Progress;
-use journal::in_journal;
+use journal::Journal;
 
 /// How many settled entries may lie in the journal before they are dropped: dropping is a transaction of its own.
 const TRIM_EVERY: u64 = 1_000;
@@ -33,8 +32,7 @@ const TRIM_BYTES: usize = 16 << 20;
 
 /// Reads what an [`Intake`] accepted.
 pub struct HttpSource {
-    journal: Arc<dyn Journal>,
-    source: Arc<str>,
+    journal: Journal,
     progress: Arc<Progress>,
     written: watch::Receiver<u64>,
     partition: Arc<Partition>,
@@ -54,7 +52,6 @@ impl HttpSource {
         let progress = intake.progress().clone();
         Self {
             journal: intake.journal().clone(),
-            source: intake.source().clone(),
             written: progress.written(),
             progress,
             partition: Arc::new(Partition { name: PARTITION.to_owned(), detail: String::new() }),
@@ -66,8 +63,7 @@ impl HttpSource {
     }
 
     async fn trim(&mut self, before: u64) -> Result<(), SourceError> {
-        let (journal, source) = (self.journal.clone(), self.source.clone());
-        in_journal(move || journal.trim(&source, before)).await.map_err(SourceError)?;
+        self.journal.trim(before).await.map_err(SourceError)?;
         (self.trimmed, self.untrimmed) = (before, 0);
         Ok(())
     }
@@ -89,9 +85,7 @@ impl HttpSource {
                 return Ok(Read::Idle);
             }
         }
-        let (journal, source, from) = (self.journal.clone(), self.source.clone(), self.next);
-        let entries =
-            in_journal(move || journal.read(&source, from, room.records, room.bytes)).await.map_err(SourceError)?;
+        let entries = self.journal.read(self.next, room).await.map_err(SourceError)?;
         let Some(last) = entries.last() else {
             self.caught_up = true;
             return Ok(Read::Idle);
@@ -134,13 +128,20 @@ impl Source for HttpSource {
 
 #[cfg(test)]
 mod tests {
-    use super::journal::memory::MemoryJournal;
+    use tempfile::TempDir;
+
     use super::*;
     use crate::document::{DocumentId, Operation};
-    use crate::ledger::testing::{open_with, options};
+    use crate::ledger::Ledger;
+    use crate::ledger::testing::{open, open_with, options};
     use crate::source::Form;
 
     const ROOM: Room = Room { records: 100, bytes: 1 << 20 };
+
+    fn ledger() -> (TempDir, Arc<Ledger>) {
+        let (folder, ledger) = open();
+        (folder, Arc::new(ledger))
+    }
 
     async fn accept(intake: &Intake, events: &[&str]) {
         intake.accept(events.iter().map(|event| Bytes::from((*event).to_owned())).collect()).await.unwrap();
@@ -166,8 +167,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn gives_what_was_accepted_in_order_and_as_much_as_there_is_room_for() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
         assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
@@ -183,7 +184,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_waits_wakes_when_something_is_accepted() {
-        let intake = Intake::open(Arc::new(MemoryJournal::default()), "api", 10).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger, "api", 10).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
         assert!(matches!(source.read(ROOM).await, Ok(Read::Idle)));
@@ -193,8 +195,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn large_entries_that_are_settled_do_not_lie_there_for_long() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
         let large = "x".repeat(TRIM_BYTES / 4);
@@ -202,14 +204,14 @@ mod tests {
             accept(&intake, &[&large]).await;
             let records = records(&mut source, Room { records: 1, bytes: 1 }).await;
             commit(&mut source, &records[0]).await;
-            assert_eq!(journal.payloads().len(), number % 4);
+            assert_eq!(ledger.journal_of("api").len(), number % 4);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn positions_of_another_source_that_had_the_name_are_not_its_own() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = Intake::open(journal.clone(), "events", 10).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger, "events", 10).await.unwrap();
         accept(&intake, &["1"]).await;
         let mut source = HttpSource::new(&intake);
         let of_file = |name: &str| {
@@ -222,8 +224,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_a_crash_it_goes_on_behind_what_was_committed_and_drops_that() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
         accept(&intake, &["1", "2", "3"]).await;
@@ -231,12 +233,12 @@ mod tests {
         let positions = vec![before[0].position.clone()];
         drop((source, intake));
 
-        let intake = Intake::open(journal.clone(), "api", 10).await.unwrap();
+        let intake = Intake::open(ledger.clone(), "api", 10).await.unwrap();
         assert_eq!(intake.pending(), 3);
         let mut source = HttpSource::new(&intake);
         source.open(positions).await.unwrap();
         assert_eq!(intake.pending(), 2, "the committed one takes no room");
-        assert_eq!(journal.payloads(), ["2", "3"]);
+        assert_eq!(ledger.journal_of("api"), ["2", "3"]);
         let again = records(&mut source, ROOM).await;
         assert_eq!(payloads(&again), [b"2", b"3"]);
         assert_eq!(again[0].version, before[1].version, "a redelivery is no newer than the first delivery");
@@ -244,23 +246,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_commit_makes_room_ends_waiting_and_now_and_then_shortens_the_journal() {
-        let journal = Arc::new(MemoryJournal::default());
-        let intake = Intake::open(journal.clone(), "api", 2_000).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger.clone(), "api", 2_000).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
         accept(&intake, &["{}"; 1_500]).await;
         let all = records(&mut source, Room { records: 2_000, ..ROOM }).await;
         commit(&mut source, &all[9]).await;
         intake.settled(11).await;
-        assert_eq!((intake.pending(), journal.payloads().len()), (1_490, 1_500));
+        assert_eq!((intake.pending(), ledger.journal_of("api").len()), (1_490, 1_500));
         commit(&mut source, &all[1_499]).await;
         intake.settled(1_501).await;
-        assert_eq!((intake.pending(), journal.payloads().len()), (0, 0));
+        assert_eq!((intake.pending(), ledger.journal_of("api").len()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_removal_is_a_change_that_needs_no_mapping() {
-        let intake = Intake::open(Arc::new(MemoryJournal::default()), "api", 10).await.unwrap();
+        let (_folder, ledger) = ledger();
+        let intake = Intake::open(ledger, "api", 10).await.unwrap();
         let mut source = HttpSource::new(&intake);
         source.open(Vec::new()).await.unwrap();
         let removal = Removal { id: DocumentId::new("p1").unwrap(), reach: Reach::Before(None) };
