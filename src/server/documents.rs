@@ -13,8 +13,8 @@ use crate::view::DocumentView;
 
 use super::answer::{Reserved, as_json};
 use super::error::{ApiError, blocking};
-use super::events::{Wait, wait};
 use super::shared::Shared;
+use super::wait::{Wait, wait};
 
 /// How a document is deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

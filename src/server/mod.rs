@@ -23,6 +23,7 @@ mod stats;
 #[cfg(test)]
 mod testing;
 mod timeouts;
+mod wait;
 
 use std::io;
 use std::net::SocketAddr;
