@@ -15,7 +15,7 @@ use super::handover::AT_ONCE;
 use super::offsets;
 use super::record::{Attributes, record};
 use super::state::Shared;
-use crate::actor::guard::message;
+use crate::actor::panic::message;
 use crate::settings::source::KafkaSettings;
 use crate::source::Partition;
 use crate::source::batch::Batch;
