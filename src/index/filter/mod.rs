@@ -16,7 +16,8 @@
 //! Texts compare by their characters' code points, so RFC 3339 times of one offset and one precision compare as times.
 //! A field that is a list matches when any of its elements does. A key that starts with `/` is a JSON pointer into
 //! nested metadata: `{"/maker/country": "SE"}`; it also reaches a field that is called `and`: `{"/and": 1}`. A number
-//! never equals a text, and a field that the document has not is neither equal to anything nor in any range.
+//! never equals a text, and a field that the document has not is neither equal to anything nor in any range. One that is `null` is the
+//! same as none.
 
 mod read;
 
@@ -49,11 +50,11 @@ pub enum Condition {
 
 /// Where in the metadata to look.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Field {
-    /// A key of the metadata.
-    Name(String),
-    /// A JSON pointer, which starts with `/`.
-    Pointer(String),
+pub struct Field {
+    /// As the filter names it, to show.
+    pub written: String,
+    /// The keys on the way to it, the outermost first. Inside a list, one is a place, from 0.
+    pub path: Vec<String>,
 }
 
 /// What a field must be.
@@ -116,8 +117,9 @@ impl Filter {
         read::read(json).map(Self)
     }
 
-    /// The same for metadata that were configured under these names. Metadata stand under their names, so one that is named by a pointer
-    /// into the record, `/product/brand`, is a single key of theirs, and what lies inside it is `/product/brand/country`.
+    /// This filter, with its pointers resolved against the names listed in `document.metadata`. Metadata stand under their names, so one
+    /// that is named by a pointer into the record, `/product/brand`, is a single key of theirs, and what lies inside it is
+    /// `/product/brand/country`.
     pub fn for_metadata(self, names: &[String]) -> Self {
         Self(self.0.for_metadata(names))
     }
@@ -155,45 +157,47 @@ impl Condition {
 }
 
 impl Field {
-    fn named(key: &str) -> Self {
-        if key.starts_with('/') { Self::Pointer(key.to_owned()) } else { Self::Name(key.to_owned()) }
+    fn named(written: &str) -> Self {
+        let path = match written.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').map(pointer_key).collect(),
+            None => vec![written.to_owned()],
+        };
+        Self { written: written.to_owned(), path }
     }
 
-    fn for_metadata(self, names: &[String]) -> Self {
-        let Self::Pointer(pointer) = &self else { return self };
+    fn for_metadata(mut self, names: &[String]) -> Self {
         let within = |name: &&String| {
-            let rest = pointer.strip_prefix(name.as_str());
+            let rest = self.written.strip_prefix(name.as_str());
             name.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        match names.iter().filter(within).max_by_key(|name| name.len()) {
-            Some(name) if name == pointer => Self::Name(pointer.clone()),
-            Some(name) => {
-                let key = name.replace('~', "~0").replace('/', "~1");
-                Self::Pointer(format!("/{key}{}", &pointer[name.len()..]))
-            }
-            None => self,
+        if let Some(name) = names.iter().filter(within).max_by_key(|name| name.len()) {
+            let keys = name.matches('/').count();
+            self.path.splice(..keys, [name.clone()]);
         }
+        self
     }
 
-    /// Its keys, the outermost first. `None` where only the metadata could tell: a number in a pointer may be a key or a place in a list.
-    pub fn keys(&self) -> Option<Vec<String>> {
-        match self {
-            Self::Name(name) => Some(vec![name.clone()]),
-            Self::Pointer(pointer) => {
-                let keys = pointer.split('/').skip(1).map(pointer_key);
-                keys.map(|key| (!key.bytes().all(|byte| byte.is_ascii_digit())).then_some(key)).collect()
-            }
-        }
+    /// Its path, if it consists of keys. `None` where only the metadata could tell: a number may be a key or a place in a list.
+    pub fn keys(&self) -> Option<&[String]> {
+        // The metadata themselves are no list.
+        let may_be_place = |key: &String| key.bytes().all(|byte| byte.is_ascii_digit());
+        (!self.path.iter().skip(1).any(may_be_place)).then_some(&self.path)
     }
 
     /// The field's value; `null` is the same as no field.
     fn of<'a>(&self, metadata: &'a Value) -> Option<&'a Value> {
-        let value = match self {
-            Self::Name(name) => metadata.get(name),
-            Self::Pointer(pointer) => metadata.pointer(pointer),
+        let inside = |value: &'a Value, key: &String| match value {
+            Value::Object(fields) => fields.get(key),
+            Value::Array(elements) => elements.get(place(key)?),
+            _ => None,
         };
-        value.filter(|value| !value.is_null())
+        self.path.iter().try_fold(metadata, inside).filter(|value| !value.is_null())
     }
+}
+
+/// A place in a list, as RFC 6901 writes it: without a sign, and without zeros in front.
+fn place(key: &str) -> Option<usize> {
+    key.parse().ok().filter(|place: &usize| place.to_string() == key)
 }
 
 impl Test {
@@ -360,6 +364,9 @@ mod tests {
             (json!({"/maker/a~1b": 1}), true),
             (json!({"maker": "SE"}), false),
             (json!({"/sizes/0": 38}), true),
+            (json!({"/sizes/00": 38}), false),
+            (json!({"/sizes/+1": 39}), false),
+            (json!({"/sizes/3": {"exists": false}}), true),
             (json!({"/and": 7}), true),
             (json!({"and": [{"category": "shoes"}, {"stock": 4}]}), false),
             (json!({"or": [{"category": "boots"}, {"stock": 3}]}), true),
@@ -400,9 +407,9 @@ mod tests {
 
     #[test]
     fn a_field_has_keys_unless_a_number_may_be_one_or_a_place() {
-        let keys = |field: &str| Field::named(field).keys();
+        let keys = |field: &str| Field::named(field).keys().map(<[String]>::to_vec);
         assert_eq!(keys("a/b.c"), Some(vec!["a/b.c".to_owned()]));
-        assert_eq!(keys("0"), Some(vec!["0".to_owned()]));
+        assert_eq!((keys("0"), keys("/0")), (Some(vec!["0".to_owned()]), keys("0")));
         assert_eq!(keys("/maker/a~1b~0/c"), Some(vec!["maker".to_owned(), "a/b~".to_owned(), "c".to_owned()]));
         assert_eq!((keys("/sizes/0"), keys("/a//b")), (None, None));
     }

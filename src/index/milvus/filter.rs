@@ -60,7 +60,7 @@ fn path(field: &Field) -> Option<String> {
         if key.is_empty() || key.contains(|character: char| matches!(character, '"' | '\\') || character.is_control()) {
             return None;
         }
-        path.push_str(&format!("[{}]", quoted(&key)?));
+        path.push_str(&format!("[{}]", quoted(key)?));
     }
     Some(path)
 }

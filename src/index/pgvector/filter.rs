@@ -6,7 +6,6 @@
 use serde_json::{Map, Number, Value, json};
 use tokio_postgres::types::ToSql;
 
-use crate::document::pointer_key;
 use crate::index::filter::{Bound, Condition, Field, Filter, Range, Scalar, Test, Values};
 
 /// The only character that PostgreSQL's texts cannot hold, neither those of its rows nor those of a statement.
@@ -42,8 +41,10 @@ impl Translation {
             Condition::All(all) => self.joined(all, " AND ", "true"),
             Condition::Any(any) => self.joined(any, " OR ", "false"),
             Condition::Not(not) => format!("NOT ({})", self.condition(not)),
-            Condition::Field(Field::Name(name), Test::OneOf(values)) => self.contains(name, values),
-            Condition::Field(field, Test::OneOf(values)) => self.one_of(field, values),
+            Condition::Field(field, Test::OneOf(values)) => match &field.path[..] {
+                [name] => self.contains(name, values),
+                _ => self.one_of(field, values),
+            },
             Condition::Field(field, Test::Within(range)) => self.within(field, range),
             Condition::Field(field, Test::Exists(wanted)) => {
                 let value = self.value(field);
@@ -64,15 +65,12 @@ impl Translation {
 
     /// The field's value; null when it is not there.
     fn value(&mut self, field: &Field) -> String {
-        let path: Vec<String> = match field {
-            Field::Name(name) => vec![name.clone()],
-            Field::Pointer(pointer) => pointer.split('/').skip(1).map(pointer_key).collect(),
-        };
+        let path = &field.path;
         if path.iter().any(|key| key.contains(NUL)) {
             return "NULL::jsonb".to_owned();
         }
         let only_keys: Vec<usize> = (1..path.len()).filter(|place| is_place_to_postgres_alone(&path[*place])).collect();
-        let path = self.parameter(path);
+        let path = self.parameter(path.clone());
         if only_keys.is_empty() {
             return format!("(metadata #> {path}::text[])");
         }

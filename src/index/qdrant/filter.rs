@@ -133,10 +133,10 @@ fn in_range(key: &str, lower: Option<(f64, bool)>, upper: Option<(f64, bool)>) -
 
 /// The field as a path; `None` where Qdrant would read the name in another way.
 fn path(field: &Field) -> Option<String> {
-    let keys = field.keys()?.into_iter().map(|key| {
+    let keys = field.keys()?.iter().map(|key| {
         let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         let unclear = key.is_empty() || key.contains('"');
-        (!unclear).then(|| if plain { key } else { format!("\"{key}\"") })
+        (!unclear).then(|| if plain { key.clone() } else { format!("\"{key}\"") })
     });
     Some(keys.collect::<Option<Vec<_>>>()?.join("."))
 }

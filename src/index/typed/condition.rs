@@ -71,12 +71,12 @@ impl Fields {
         conditions.iter().map(|condition| self.condition(condition, wanted)).collect()
     }
 
-    fn single(&self, name: &filter::Field, test: &filter::Test, wanted: bool) -> Result<Sought<'_>, String> {
-        let field = self.named(name).ok_or_else(|| {
-            let (filter::Field::Name(name) | filter::Field::Pointer(name)) = name;
+    fn single(&self, field: &filter::Field, test: &filter::Test, wanted: bool) -> Result<Sought<'_>, String> {
+        let field = self.named(field).ok_or_else(|| {
             format!(
-                "the filter names the field `{name}`, which is not declared: this index filters by the fields that `index.metadata` lists \
-                 with their types, like `index: {{ metadata: {{ category: text }} }}`"
+                "the filter names the field `{}`, which is not declared: this index filters by the fields that `index.metadata` lists with their \
+                 types, like `index: {{ metadata: {{ category: text }} }}`",
+                field.written
             )
         })?;
         let (test, wanted) = match test {
@@ -241,8 +241,15 @@ mod tests {
             panic!()
         };
         assert!(matches!(&both[..], [Typed::Not(a, _), Typed::Is(b, Test::There)] if a.name == "a" && b.name == "b"));
-        let error = fields.filter(Some(&Filter::from_json(&json!({"not": {"colour": "x"}})).unwrap())).unwrap_err();
-        assert!(error.contains("`colour`") && error.contains("index.metadata"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_declared_is_refused_by_the_name_that_was_written() {
+        for written in ["colour", "/maker/colour", "/maker"] {
+            let filter = Filter::from_json(&json!({"not": {written: "red"}})).unwrap();
+            let error = fields().filter(Some(&filter.for_metadata(&["/maker".to_owned()]))).unwrap_err();
+            assert!(error.contains(&format!("`{written}`")) && error.contains("index.metadata"), "{error}");
+        }
     }
 
     fn number() -> impl Strategy<Value = Value> {

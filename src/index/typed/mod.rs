@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-use crate::document::pointer_key;
 use crate::settings::field_kind::FieldKind;
 
 use super::filter;
@@ -72,11 +71,11 @@ impl Fields {
     }
 
     fn named(&self, field: &filter::Field) -> Option<&Field> {
-        let (filter::Field::Name(name) | filter::Field::Pointer(name)) = field;
+        let name = field.written.as_str();
         // `/and` reaches the field `and`.
         let plain = || name.strip_prefix('/').filter(|name| !name.contains(['/', '~']));
         let named = |name: &str| self.0.iter().find(|field| field.name == name);
-        named(name).or_else(|| plain().and_then(named)).or_else(|| named(&into_the_record(name)?))
+        named(name).or_else(|| plain().and_then(named))
     }
 }
 
@@ -90,12 +89,6 @@ fn value<'a>(metadata: &'a Value, name: &str) -> Option<&'a Value> {
     let fields = metadata.as_object()?;
     let inside = || fields.iter().filter_map(within).min_by_key(|(rest, _)| *rest).map(|(_, value)| value);
     fields.get(name).or_else(inside).or_else(|| metadata.pointer(name))
-}
-
-/// The pointer into the record of one into metadata whose first key is such a pointer itself: `/~1maker/country` is `/maker/country`.
-fn into_the_record(pointer: &str) -> Option<String> {
-    let (key, rest) = pointer.strip_prefix("/~1")?.split_once('/')?;
-    Some(format!("/{}/{rest}", pointer_key(key)))
 }
 
 impl Field {
