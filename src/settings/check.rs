@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 
 use crate::batch::plan::PRIORITIES;
+use crate::document::FieldName;
 use crate::document::chunk::Chunker;
 use crate::document::template::Template;
-use crate::document::{FieldName, pointer_key};
 use crate::embed::Provider;
 use crate::embed::openai::{Openai, presets};
 use crate::index::collection::reserved;
@@ -417,7 +417,7 @@ impl Checker {
         }
         let listed = || settings.document.metadata.iter().map(String::as_str);
         let declared = settings.index.declared_metadata().into_iter().flat_map(BTreeMap::keys).map(String::as_str);
-        let missing: Vec<&str> = declared.filter(|name| !listed().any(|listed| reaches(name, listed))).collect();
+        let missing: Vec<&str> = declared.filter(|name| !listed().any(|listed| listed == *name)).collect();
         let hint = match missing[..] {
             [] => return,
             [name] => nearest(name, listed()).map(|near| format!("did you mean `{near}`?")),
@@ -443,14 +443,6 @@ impl Checker {
             self.note(place, "must end before `/embeddings`, without `#`");
         }
     }
-}
-
-/// Whether a name means what stands under a listed one in the metadata, or a part of it: those that are pointers into the record stand
-/// under the whole pointer.
-fn reaches(name: &str, listed: &str) -> bool {
-    let is_inside = || listed.starts_with('/') && name.strip_prefix(listed).is_some_and(|rest| rest.starts_with('/'));
-    let first = || name.strip_prefix('/')?.split('/').next().map(pointer_key);
-    name == listed || is_inside() || first().is_some_and(|key| key == listed)
 }
 
 /// A path without what leads nowhere, so that two ways to write one are the same.
