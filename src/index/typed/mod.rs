@@ -80,30 +80,28 @@ impl Field {
             Value::Array(elements) if self.kind.is_list() => elements.as_slice(),
             one => std::slice::from_ref(one),
         };
-        let elements = elements.iter().filter(|element| !element.is_null());
+        let there = elements.iter().filter(|element| !element.is_null());
         let read = match self.kind {
             FieldKind::Text | FieldKind::Texts => {
-                elements.map(|element| element.as_str().map(str::to_owned)).collect::<Option<_>>().map(Values::Texts)
+                there.map(|element| element.as_str().map(str::to_owned)).collect::<Option<_>>().map(Values::Texts)
             }
             FieldKind::Number | FieldKind::Numbers => {
-                elements.map(|element| exact(element.as_number()?)).collect::<Option<_>>().map(Values::Numbers)
+                there.map(|element| exact(element.as_number()?)).collect::<Option<_>>().map(Values::Numbers)
             }
             FieldKind::Boolean | FieldKind::Booleans => {
-                elements.map(Value::as_bool).collect::<Option<_>>().map(Values::Booleans)
+                there.map(Value::as_bool).collect::<Option<_>>().map(Values::Booleans)
             }
         };
         read.ok_or_else(|| {
-            format!(
-                "its metadata `{}` is {}, and `index.metadata` says that it is {}{}",
-                self.name,
-                shown(value),
-                self.kind,
-                if value.is_number() && self.kind == FieldKind::Number {
-                    ", which must be less than 2^53 when it is whole"
-                } else {
-                    ""
-                }
-            )
+            let is_inexact = |element: &Value| element.as_number().is_some_and(|number| exact(number).is_none());
+            let holds_numbers = matches!(self.kind, FieldKind::Number | FieldKind::Numbers);
+            let limit = if holds_numbers && elements.iter().any(is_inexact) {
+                "; whole numbers must lie between -2^53 and 2^53"
+            } else {
+                ""
+            };
+            let (name, kind) = (&self.name, self.kind);
+            format!("its metadata `{name}` is {}, and `index.metadata` says that it is {kind}{limit}", shown(value))
         })
     }
 }
@@ -190,15 +188,19 @@ mod tests {
             (json!({"a": 1}), "`a` is 1, and `index.metadata` says that it is text"),
             (json!({"a": ["x"]}), "`a` is [\"x\"]"),
             (json!({"b": "cheap"}), "`b` is \"cheap\""),
-            (json!({"b": 9_007_199_254_740_992_u64}), "2^53"),
-            (json!({"b": i64::MIN}), "2^53"),
+            (json!({"b": 9_007_199_254_740_992_u64}), "number; whole numbers must lie between -2^53 and 2^53"),
+            (json!({"b": i64::MIN}), "number; whole numbers must lie"),
+            (json!({"e": 9_007_199_254_740_993_u64}), "number[]; whole numbers must lie"),
+            (json!({"e": [1, -9_007_199_254_740_993_i64]}), "number[]; whole numbers must lie"),
             (json!({"c": 0}), "`c` is 0"),
             (json!({"d": ["x", {}]}), "`d` is [\"x\",{}]"),
             (json!({"a": {"long": "ü".repeat(100)}}), "ü…"),
         ] {
-            let error = fields("{ a: text, b: number, c: boolean, d: 'text[]' }").of(&metadata).unwrap_err();
+            let fields = fields("{ a: text, b: number, c: boolean, d: 'text[]', e: 'number[]' }");
+            let error = fields.of(&metadata).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
+        assert!(!fields("a: text").of(&json!({"a": u64::MAX})).unwrap_err().contains("2^53"));
         assert!(fields("b: number").of(&json!({"b": 9_007_199_254_740_991_u64})).is_ok());
         assert!(fields("b: number").of(&json!({"b": 1e300})).is_ok());
     }
