@@ -61,6 +61,7 @@ mod http_client;
 pub mod index;
 pub mod ledger;
 mod memory;
+mod open_files;
 pub mod pipeline;
 pub mod report;
 mod same_file;

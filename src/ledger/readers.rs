@@ -27,6 +27,11 @@ impl Readers {
         self.idle.lock().push(connection);
     }
 
+    #[cfg(test)]
+    pub(super) fn drop_idle(&self) {
+        self.idle.lock().clear();
+    }
+
     /// Lends a connection to `work`.
     pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let idle = self.idle.lock().pop();

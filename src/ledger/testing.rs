@@ -64,6 +64,16 @@ impl Ledger {
         other
     }
 
+    /// What is read next is read from this, until [`Ledger::drop_readers`].
+    pub(crate) fn read_from(&self, reader: Connection) {
+        self.readers.keep(reader);
+    }
+
+    /// What is read next is read from its file again.
+    pub(crate) fn drop_readers(&self) {
+        self.readers.drop_idle();
+    }
+
     /// From now on its file may not grow: SQLite says what it says of a full disk. A change that finds room in the file still succeeds.
     pub(crate) fn fill_disk(&self) {
         // No fewer pages than there are, so it stops where it is.

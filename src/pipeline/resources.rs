@@ -17,6 +17,7 @@ use crate::embed::status::ProviderStatus;
 use crate::index::space::{self, SpaceError};
 use crate::index::{IndexError, VectorIndex};
 use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Points};
+use crate::open_files;
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::Surroundings;
@@ -125,6 +126,8 @@ impl Resources {
         provider: Arc<dyn Provider>,
         index: impl FnOnce(&Settings, Arc<Ledger>, usize) -> Result<Arc<dyn VectorIndex>, IndexError>,
     ) -> Result<Self, StartError> {
+        // Those of callers, of sources and of the ledger add up.
+        open_files::allow_all();
         let mapper = Mapper::new(&settings.document).map_err(StartError::Configuration)?;
         let template = Template::new(&settings.document).map_err(StartError::Configuration)?;
         let chunker = Chunker::new(&settings.chunking, provider.tokenizer(), provider.max_text_tokens());

@@ -10,7 +10,7 @@ use parking_lot::RwLockWriteGuard;
 use tracing::{debug, error, info, warn};
 
 use crate::document::Vector;
-use crate::ledger::PointKey;
+use crate::ledger::{LedgerErrorKind, PointKey};
 use crate::telemetry::figures::counted;
 
 use super::graph::Graph;
@@ -213,10 +213,11 @@ impl Core {
         Ok(points.len())
     }
 
-    /// The next points of the ledger; nothing when it cannot be read for now, and is to be asked again.
-    pub(super) fn page(&self, after: PointKey) -> Result<Option<Vec<(PointKey, Vector)>>, String> {
+    /// The next points of the ledger; nothing when it cannot be read for now, and is to be asked again. Whatever it meets may pass, such as
+    /// a lack of open files, but damage, which ends the process.
+    fn page(&self, after: PointKey) -> Result<Option<Vec<(PointKey, Vector)>>, String> {
         match self.ledger.points_after(after, PAGE) {
-            Err(error) if error.is_temporary() => {
+            Err(error) if error.kind() != LedgerErrorKind::Corrupt => {
                 debug!(%error, "the search graph waits for the ledger");
                 std::thread::sleep(ASK_AGAIN);
                 Ok(None)

@@ -8,12 +8,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use crate::open_files;
+
 /// Files that are followed may have one out of so many descriptors.
 const SHARE: usize = 2;
-
-/// What a process may have where the system does not say: no system gives less.
-#[cfg(not(target_os = "linux"))]
-const LEAST: usize = 256;
 
 /// Opens files, no more than so many at a time. Clones share the count.
 #[derive(Clone)]
@@ -33,9 +31,9 @@ pub(super) struct Held {
 struct Counted(Arc<Count>);
 
 impl Descriptors {
-    /// Those of all sources of this process. The first call has the system allow as many as it ever would.
+    /// Those of all sources of this process.
     pub fn of_process() -> Self {
-        static ALL: LazyLock<Descriptors> = LazyLock::new(|| Descriptors::at_most(raised_limit() / SHARE));
+        static ALL: LazyLock<Descriptors> = LazyLock::new(|| Descriptors::at_most(open_files::most() / SHARE));
         ALL.clone()
     }
 
@@ -71,23 +69,4 @@ impl Drop for Counted {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// How many descriptors this process may have, after it asked for as many as its administrator allows: what is set at first, mostly
-/// 1,024, is meant for programs that cannot deal with more.
-#[cfg(target_os = "linux")]
-fn raised_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    if let Err(error) = &raised {
-        tracing::debug!(%error, "the number of files that may be open cannot be raised");
-    }
-    let limit = if raised.is_ok() { maximum } else { current };
-    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn raised_limit() -> usize {
-    LEAST
 }
