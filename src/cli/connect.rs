@@ -133,7 +133,8 @@ fn writable(folder: &Path) -> Result<String, String> {
 }
 
 async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result<String, String> {
-    let reason = match provider.embed(vec![Arc::from(SAMPLE)], InputType::Query).await {
+    let answer = provider.embed(vec![Arc::from(SAMPLE)], InputType::Query).await;
+    let reason = match answer.and_then(|embeddings| embeddings.checked(1)) {
         Ok(answer) => match answer.vectors.into_iter().next() {
             Some(Ok(_)) => {
                 let price = provider.price_per_million_tokens();

@@ -1,9 +1,25 @@
 //! An embedding.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// The numbers of one embedding, shared and never changed: as many `f32` as the space has dimensions.
 pub type Vector = Arc<[f32]>;
+
+/// Squares of lengths with which every index can reckon: products of two such lengths, and their squares, are numbers that an `f32` holds.
+const USABLE_SQUARES: RangeInclusive<f32> = 1e-30..=1e30;
+
+/// Whether its numbers are finite and not all zero, and its length is from 1e-15 to 1e15. No model gives any other.
+pub fn is_usable(vector: &[f32]) -> bool {
+    // Sums of their own, so that the compiler can add several at a time.
+    let mut sums = [0.0_f32; 16];
+    let (chunks, rest) = vector.as_chunks::<16>();
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x * x);
+    }
+    let square = sums.iter().sum::<f32>() + rest.iter().map(|x| x * x).sum::<f32>();
+    USABLE_SQUARES.contains(&square)
+}
 
 /// The Euclidean length, however small or large the numbers are.
 pub fn length(vector: &[f32]) -> f64 {
@@ -35,6 +51,28 @@ pub fn from_bytes(bytes: &[u8]) -> Option<Vector> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vector_is_usable_when_it_is_neither_absurdly_short_nor_long_nor_without_numbers() {
+        for (number, usable) in [
+            (0.0, false),
+            (1e-17, false),
+            (1e-14, true),
+            (-1.0, true),
+            (1e14, true),
+            (1e16, false),
+            (f32::INFINITY, false),
+            (f32::NAN, false),
+        ] {
+            for dimensions in [1, 16, 50] {
+                for place in [0, dimensions - 1] {
+                    let mut vector = vec![0.0; dimensions];
+                    vector[place] = number;
+                    assert_eq!(is_usable(&vector), usable, "{number} at {place} of {dimensions}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_vector_with_a_length_is_brought_to_length_1() {

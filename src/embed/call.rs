@@ -24,7 +24,7 @@ use crate::telemetry::RequestStatus;
 
 use super::failures::Failures;
 use super::limiter::Limiter;
-use super::provider::{Embeddings, InputType, NoVector, Provider, ProviderError};
+use super::provider::{Embeddings, InputType, NoVector, Provider, ProviderError, is_unusable};
 use super::status::ProviderStatus;
 
 /// Between tries of what failed for now.
@@ -239,16 +239,7 @@ impl Caller<'_> {
         let began = Instant::now();
         let answer = self.provider.embed(texts.to_vec(), InputType::Document).await;
         drop(ongoing);
-        let answer = answer.and_then(|embeddings| match &*embeddings.vectors {
-            vectors if vectors.len() != texts.len() => {
-                Err(ProviderError::retry(format!("{} vectors came for {} texts", vectors.len(), texts.len())))
-            }
-            // Then the call brought nothing, and is tried again with pauses.
-            vectors @ [Err(reason), ..] if vectors.iter().all(is_unusable) => {
-                Err(ProviderError::retry(reason.to_string()))
-            }
-            _ => Ok(embeddings),
-        });
+        let answer = answer.and_then(|embeddings| embeddings.checked(texts.len()));
         let tokens = match &answer {
             Ok(Embeddings { tokens: Some(charged), .. }) => {
                 // One slip must not hold back all calls for days.
@@ -302,10 +293,6 @@ impl Caller<'_> {
             }
         }
     }
-}
-
-fn is_unusable(vector: &Result<Vector, NoVector>) -> bool {
-    matches!(vector, Err(NoVector::ThisTime(_)))
 }
 
 #[cfg(test)]

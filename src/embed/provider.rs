@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use crate::document::Vector;
 use crate::document::chunk::Tokenizer;
+use crate::document::{Vector, vector};
 use crate::telemetry::RequestStatus;
 
 use super::space::Space;
@@ -78,7 +78,7 @@ pub enum NoVector {
     ThisTime(String),
 }
 
-/// A call's checked vectors.
+/// A call's vectors.
 #[derive(Debug)]
 pub struct Embeddings {
     /// For every text in order, its vector, or why it has none.
@@ -87,12 +87,44 @@ pub struct Embeddings {
     pub tokens: Option<u64>,
 }
 
+impl Embeddings {
+    /// What every provider is held to, and what every index rests on: a vector for each of so many texts, and each of them
+    /// [usable](vector::is_usable). One that is not becomes [`NoVector::ThisTime`].
+    ///
+    /// # Errors
+    /// There are more or fewer vectors, or none can be used: the call brought nothing, and is to be tried again.
+    pub fn checked(mut self, texts: usize) -> Result<Self, ProviderError> {
+        let came = self.vectors.len();
+        if came != texts {
+            return Err(ProviderError::retry(format!("{came} vectors came for {texts} texts")));
+        }
+        for vector in &mut self.vectors {
+            if let Ok(numbers) = vector
+                && !vector::is_usable(numbers)
+            {
+                let length = vector::length(numbers);
+                *vector = Err(NoVector::ThisTime(format!("its vector has a length of {length:e}, which no model gives")));
+            }
+        }
+        match &*self.vectors {
+            vectors @ [Err(reason), ..] if vectors.iter().all(is_unusable) => Err(ProviderError::retry(reason.to_string())),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Whether what came for a text cannot be used.
+pub(super) fn is_unusable(vector: &Result<Vector, NoVector>) -> bool {
+    matches!(vector, Err(NoVector::ThisTime(_)))
+}
+
 /// Turns texts into vectors.
 pub trait Provider: Send + Sync + 'static {
     /// What makes this provider's vectors comparable.
     fn space(&self) -> &Space;
 
-    /// Embeds the texts in one call, no retry. The future must not block its thread: local models compute through `actor::offload`.
+    /// Embeds the texts in one call, no retry. Whoever calls it [checks](Embeddings::checked) what came. The future must not block its
+    /// thread: local models compute through `actor::offload`.
     fn embed(&self, texts: Vec<Arc<str>>, input: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>>;
 
     /// Counts the model's own tokens, where its tokenizer is known.

@@ -33,6 +33,7 @@ impl Calls {
     pub async fn embed(&self, text: &Arc<str>) -> Result<Embeddings, ProviderError> {
         let began = Instant::now();
         let answer = self.provider.embed(vec![text.clone()], InputType::Query).await;
+        let answer = answer.and_then(|embeddings| embeddings.checked(1));
         self.latency.observe(began.elapsed().as_secs_f64());
         self.requests.of(RequestStatus::from(&answer)).inc();
         if let Ok(embeddings) = &answer {

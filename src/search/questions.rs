@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::memory::PATIENCE;
     use crate::telemetry::RequestStatus;
-    use crate::testkit::fakes::{FakeProvider, Fault};
+    use crate::testkit::fakes::{Answer, FakeProvider, Fault};
 
     #[tokio::test(start_paused = true)]
     async fn a_question_is_paid_for_and_counted_once_while_it_is_remembered() {
@@ -180,6 +180,15 @@ mod tests {
         let requests = metrics.requests(provider.space().name());
         assert_eq!([RequestStatus::Retry, RequestStatus::Ok].map(|status| requests.of(status).get()), [1, 1]);
         assert_eq!((metrics.embedding_latency.get_sample_count(), metrics.texts.sum()), (2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_whose_vector_no_index_can_reckon_with_is_asked_again() {
+        let (provider, metrics) = (Arc::new(FakeProvider::default()), Metrics::new());
+        let questions = Questions::new(provider.clone(), None, &metrics);
+        provider.faults.order([Fault::Answers(Answer::Tiny)]);
+        assert_eq!(questions.vector_of("dry feet").await.unwrap(), FakeProvider::vector("dry feet"));
+        assert_eq!(provider.calls().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

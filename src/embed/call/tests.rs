@@ -511,6 +511,18 @@ async fn a_wrong_number_of_vectors_is_never_taken() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vector_that_no_index_can_reckon_with_is_never_taken() {
+    for number in [0.0, 1e-20, 1e20, f32::NAN, f32::INFINITY] {
+        let provider = Scripted::new(move |call, texts| match call {
+            0 => Ok(Embeddings { vectors: vec![Ok(Arc::from([number]))], tokens: None }),
+            _ => done(texts),
+        });
+        assert_eq!(provider.embed_all(&["a"]).await, [Ok(vector("a"))], "{number}");
+        assert_eq!(provider.calls(), 2, "{number}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_call_brings_is_settled_before_the_next_is_made() {
     let provider = Scripted::refusing(&["poison"]);
     let texts: [Arc<str>; 4] = ["a".into(), "bb".into(), "poison".into(), "dddd".into()];

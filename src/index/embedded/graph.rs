@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ops::RangeInclusive;
 
 use foldhash::fast::RandomState;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
@@ -27,8 +26,6 @@ const EXPANSION_SEARCH: usize = 512;
 /// Half the memory of 32-bit floats and the same range. What it loses in precision is made good by scoring the best
 /// candidates again with the ledger's vectors.
 const SCALAR: ScalarKind = ScalarKind::BF16;
-/// Lengths of which products and squares are within the range of 32-bit floats.
-const SAFE: RangeInclusive<f64> = 1e-15..=1e15;
 /// The room made when a graph gets its first point; doubled whenever it is full.
 const FIRST_CAPACITY: usize = 1024;
 
@@ -64,21 +61,14 @@ impl Shape {
         Ok(index)
     }
 
-    /// What the graph has of a vector. A length that it cannot reckon with is brought to the nearest that it can.
+    /// What the graph has of a vector.
     fn prepare(self, vector: &[f32]) -> Cow<'_, [f32]> {
-        let length = vector::length(vector);
-        let scaled = |wanted: f64| {
-            let scale = wanted / length;
-            Cow::Owned(vector.iter().map(|x| (f64::from(*x) * scale) as f32).collect())
-        };
         match self.metric {
             Metric::Cosine => {
                 let mut unit = vector.to_vec();
                 vector::normalise(&mut unit);
                 Cow::Owned(unit)
             }
-            Metric::Dot if length > 0.0 && length < *SAFE.start() => scaled(*SAFE.start()),
-            Metric::Dot | Metric::L2 if length > *SAFE.end() => scaled(*SAFE.end()),
             Metric::Dot | Metric::L2 => Cow::Borrowed(vector),
         }
     }

@@ -237,29 +237,6 @@ fn with_odd_ones(clusters: &mut Clusters, count: usize, every: usize, scale: f32
     documents
 }
 
-#[tokio::test(start_paused = true)]
-async fn vectors_of_hardly_any_or_huge_length_keep_no_others_from_being_found() {
-    for (metric, scale) in [
-        (Metric::Cosine, 1e-41),
-        (Metric::Cosine, 1e37),
-        (Metric::Dot, 1e-41),
-        (Metric::Dot, 1e37),
-        (Metric::L2, 1e-41),
-        (Metric::L2, 1e37),
-    ] {
-        let mut clusters = Clusters::new(20, 32);
-        let mut world = World::new(metric, 32);
-        for documents in with_odd_ones(&mut clusters, 1_500, 50, scale).chunks(250) {
-            world.put(documents.to_vec()).await;
-        }
-        world.settle().await;
-        let others = |query| Query { filter: filter(json!({"odd": false})), ..query };
-        let queries: Vec<Query> = clusters.queries(10, 10).into_iter().map(others).collect();
-        let recall = world.recall(&queries).await;
-        assert!(recall >= 0.98, "{metric:?}, {scale}: recall {recall}");
-    }
-}
-
 /// With links by the inner product, the long ones would be in the links of all others, and hide these.
 #[tokio::test(start_paused = true)]
 async fn with_the_inner_product_long_vectors_are_found_and_hide_no_others() {

@@ -58,11 +58,13 @@ pub enum Answer {
     Infinite,
     /// A vector of nothing but zeros, for the first text.
     Zeros,
+    /// A vector of hardly any length.
+    Tiny,
 }
 
 impl Answer {
     /// All that are no status.
-    pub const BROKEN: [Self; 9] = [
+    pub const BROKEN: [Self; 10] = [
         Self::Page,
         Self::CutOff,
         Self::TooFew,
@@ -72,6 +74,7 @@ impl Answer {
         Self::NotANumber,
         Self::Infinite,
         Self::Zeros,
+        Self::Tiny,
     ];
 
     fn judged(self, texts: &[Arc<str>], endpoint: &openai::Endpoint) -> Result<Embeddings, ProviderError> {
@@ -91,6 +94,7 @@ impl Answer {
             Self::NotANumber => rows[0] = "[1.0, NaN, 3.0, 4.0]".into(),
             Self::Infinite => rows[0] = "[1.0, 1e999, 3.0, 4.0]".into(),
             Self::Zeros => rows[0] = "[0.0, 0.0, 0.0, 0.0]".into(),
+            Self::Tiny => rows[0] = "[1e-20, 0.0, 0.0, 0.0]".into(),
             Self::CutOff | Self::Repeated => {}
         }
         let numbered = rows.iter().enumerate().map(|(number, row)| {
