@@ -425,10 +425,6 @@ mod tests {
         fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
             self.0.search(query)
         }
-
-        fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-            self.0.close()
-        }
     }
 
     #[test]

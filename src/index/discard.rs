@@ -40,10 +40,6 @@ impl VectorIndex for DiscardIndex {
     fn search(&self, _: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
         async { self.can_search().map(|()| Vec::new()) }.boxed()
     }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        async { Ok(()) }.boxed()
-    }
 }
 
 #[cfg(test)]

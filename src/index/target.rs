@@ -135,8 +135,10 @@ pub trait VectorIndex: Send + Sync + 'static {
         0
     }
 
-    /// Saves what is derived, so that the next start is fast. Called at a graceful end.
-    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>>;
+    /// Saves what is derived, if anything is, so that the next start is fast. Called at a graceful end.
+    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
+        async { Ok(()) }.boxed()
+    }
 }
 
 /// Whether an index of vectors of so many numbers can take all that is new in these writes. Every [`VectorIndex`] asks before it writes.

@@ -94,10 +94,6 @@ impl VectorIndex for RecordingIndex {
         };
         async move { failure.map_or(Ok(vec![hit]), Err) }.boxed()
     }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        async { Ok(()) }.boxed()
-    }
 }
 
 /// All that a server stands on.

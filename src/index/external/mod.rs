@@ -256,8 +256,4 @@ impl VectorIndex for ExternalIndex {
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
         self.find(query).boxed()
     }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        async { Ok(()) }.boxed()
-    }
 }

@@ -80,10 +80,6 @@ impl VectorIndex for HangingIndex {
     fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
         self.0.search(query)
     }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        self.0.close()
-    }
 }
 
 struct Pipeline {

@@ -177,8 +177,4 @@ impl VectorIndex for FakeIndex {
     fn search(&self, _: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
         async { Err(IndexError::Fatal("the fake cannot search".into())) }.boxed()
     }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
-        async { Ok(()) }.boxed()
-    }
 }
