@@ -11,8 +11,8 @@ use crate::index::distance::Scorer;
 use crate::ledger::PointKey;
 use crate::settings::index::Metric;
 
-use super::exact::{Scored, TopK};
 use super::long::Lengths;
+use super::top_k::{Scored, TopK};
 use super::twins::{Likeness, Twins};
 
 // Chosen with `cargo bench --bench search`.

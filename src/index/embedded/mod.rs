@@ -11,7 +11,6 @@
 //! Keys of points grow and are never used again, so nothing in the graph is ever wrong, only dead. Dead points are
 //! left out of searches, and a graph with too many of them is replaced. Points with one vector share a node of the graph.
 
-mod exact;
 mod file;
 mod graph;
 mod grow;
@@ -19,6 +18,7 @@ mod long;
 mod search;
 #[cfg(test)]
 mod tests;
+mod top_k;
 mod twins;
 
 use std::collections::{HashSet, VecDeque};

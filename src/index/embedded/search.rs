@@ -13,7 +13,7 @@ use crate::index::target::{check_vector, parse_metadata};
 use crate::index::{Filter, Hit, IndexError, Query};
 use crate::ledger::{LedgerError, PointKey, PointOwner};
 
-use super::exact::{Scored, TopK};
+use super::top_k::{Scored, TopK};
 use super::{Core, Tail};
 
 /// Candidates of an ordinary search, at least: what recall is made of.

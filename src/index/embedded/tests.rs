@@ -684,10 +684,10 @@ async fn a_search_begins_anew_when_points_join_the_tail_that_it_has_scanned() {
     let core = Arc::clone(&world.index.core);
     core.growing.send_replace(true);
     world.put(clusters.documents(50..100)).await;
-    let (query, scored) = (clusters.queries(1, 10).remove(0), || exact::TopK::new(200));
+    let (query, scored) = (clusters.queries(1, 10).remove(0), || top_k::TopK::new(200));
     let scorer = Scorer::new(Metric::Cosine, &query.vector);
     let search = search::Search { core: &core, query: &query, scorer: &scorer, still: false };
-    let moved = |tail, nearest: &mut exact::TopK| match search.look_into_memory(tail, nearest) {
+    let moved = |tail, nearest: &mut top_k::TopK| match search.look_into_memory(tail, nearest) {
         Ok(()) => false,
         Err(search::Miss::Moved) => true,
         Err(search::Miss::Error(error)) => panic!("{error}"),
