@@ -71,9 +71,10 @@ impl Core {
     /// Starts growing, unless it goes on or there is nothing to do.
     pub(super) fn grow_in_background(self: &Arc<Self>) {
         let start = {
+            let dead = self.dead.read();
             // Whoever stops growing decides so while it holds this.
             let waiting = self.waiting.lock();
-            let work = !waiting.segments.is_empty() || waiting.tail.is_some() || self.has_too_many_dead();
+            let work = !waiting.segments.is_empty() || waiting.tail.is_some() || self.are_too_many(&dead);
             work && !waiting.closed && !waiting.broken && !self.growing.send_replace(true)
         };
         if start {
@@ -141,6 +142,7 @@ impl Core {
     /// Decides, and ends growing when there is nothing left: both under the lock, so that a write sees one or the
     /// other. New points and what is behind them take turns.
     fn next_step(&self, growth: &Growth) -> Step {
+        let dead = self.dead.read();
         let waiting = self.waiting.lock();
         if !waiting.closed {
             let segment = waiting.segments.front().map(Arc::clone);
@@ -150,7 +152,7 @@ impl Core {
             if let Some(tail) = waiting.tail {
                 return Step::CatchUp(tail);
             }
-            if growth.replacement.is_some() || self.has_too_many_dead() {
+            if growth.replacement.is_some() || self.are_too_many(&dead) {
                 return Step::Replace;
             }
             if let Some(segment) = segment {
@@ -175,11 +177,10 @@ impl Core {
         }
         self.waiting_bytes.send_modify(|bytes| *bytes -= segment.bytes);
         if !left_out.is_empty() {
-            self.forget_dead(|dead| {
-                for key in &left_out {
-                    dead.remove(key);
-                }
-            });
+            let mut dead = self.dead.write();
+            for key in &left_out {
+                dead.remove(key);
+            }
         }
         Ok(segment.points.len())
     }
@@ -247,19 +248,13 @@ impl Core {
 
     /// Nothing that is neither in the graph nor on its way there has to be known as dead.
     fn forget_dead_outside_graph(&self) {
-        let covered = self.graph.read().covered;
-        self.forget_dead(|dead| dead.retain(|key| *key > covered || self.graph.read().contains(*key)));
-    }
-
-    fn forget_dead(&self, forget: impl FnOnce(&mut HashSet<PointKey>)) {
         let mut dead = self.dead.write();
-        forget(&mut dead);
-        self.dead_points.store(dead.len(), Relaxed);
+        let graph = self.graph.read();
+        dead.retain(|key| *key > graph.covered || graph.contains(*key));
     }
 
-    pub(super) fn has_too_many_dead(&self) -> bool {
-        let dead = self.dead_points.load(Relaxed);
-        dead >= DEAD_POINTS && dead * 10 > self.graph.read().points().len() * DEAD_OF_TEN
+    pub(super) fn are_too_many(&self, dead: &HashSet<PointKey>) -> bool {
+        dead.len() >= DEAD_POINTS && dead.len() * 10 > self.graph.read().points().len() * DEAD_OF_TEN
     }
 
     /// Takes the next page of living points into the replacement, and puts it in place once it has all that the graph
@@ -271,7 +266,7 @@ impl Core {
         let Replacement { mut graph, after, takes_long } = match replacement.take() {
             Some(begun) => begun,
             None => {
-                let gone = counted(self.dead_points.load(Relaxed) as u64, "point");
+                let gone = counted(self.dead.read().len() as u64, "point");
                 let takes_long = self.graph.read().points().len() >= SAVE_POINTS;
                 if takes_long {
                     info!("replacing the search graph: {gone} in it are gone");

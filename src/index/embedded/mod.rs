@@ -24,7 +24,7 @@ mod twins;
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -82,8 +82,6 @@ struct Core {
     untold: AtomicBool,
     /// Points that are gone, and may still be in the graph or waiting for it.
     dead: RwLock<HashSet<PointKey>>,
-    /// How many, to be read under any lock.
-    dead_points: AtomicUsize,
     waiting: Mutex<Waiting>,
     graph: RwLock<Graph>,
     /// [`MAX_WAITING`].
@@ -237,7 +235,6 @@ impl Core {
             home: None,
             publishing: Mutex::new(last),
             untold: AtomicBool::new(false),
-            dead_points: AtomicUsize::new(dead.len()),
             dead: RwLock::new(dead),
             waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
             graph: RwLock::new(graph),
@@ -317,9 +314,7 @@ impl Core {
             removed.retain(|key| graph.contains(*key));
         }
         if !removed.is_empty() {
-            let mut dead = self.dead.write();
-            dead.extend(&removed);
-            self.dead_points.store(dead.len(), Relaxed);
+            self.dead.write().extend(&removed);
         }
         *newest = last.unwrap_or(*newest);
         self.points.fetch_add(new, Relaxed);

@@ -807,7 +807,7 @@ async fn writes_without_a_pause_leave_the_graph_near_the_size_of_what_is_alive()
         assert!(points < 2 * ALIVE, "{points} points in the graph, {ALIVE} of them alive, after {written} writes");
         if points < before {
             replaced += 1;
-            assert!(!core.has_too_many_dead(), "the one that was put in place has to be replaced at once");
+            assert!(!core.are_too_many(&core.dead.read()), "the one that was put in place has to be replaced at once");
         }
         before = points;
     }
@@ -831,7 +831,7 @@ async fn new_points_wait_for_a_page_of_what_a_start_left_behind_and_no_more() {
         world.put(clusters.documents(first..first + 100)).await;
     }
     // However many are gone: what is behind comes before a new graph.
-    assert!(core.has_too_many_dead());
+    assert!(core.are_too_many(&core.dead.read()));
     let mut growth = grow::Growth::default();
     for turn in 1..=15 {
         assert!(core.advance(&mut growth).unwrap());
