@@ -47,6 +47,9 @@ pub use target::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 /// The index that the configuration asks for, to write to and to search; only to search where the ledger was opened to be read. What it
 /// derives from the ledger it may keep in `settings.state.path`; vectors have `dimensions` numbers. Blocks, and asks no other system; to
 /// be called inside a Tokio runtime, where the index runs its own work.
+///
+/// # Errors
+/// What is wrong with the configuration, or why the ledger cannot be read or the graph's folder used.
 pub fn build(settings: &Settings, ledger: Arc<Ledger>, dimensions: usize) -> Result<Arc<dyn VectorIndex>, IndexError> {
     Ok(match &settings.index {
         IndexSettings::Embedded(embedded) => {
@@ -82,20 +85,14 @@ pub fn collection(settings: &Settings, dimensions: usize) -> Result<Arc<dyn Coll
         IndexSettings::Pinecone(pinecone) => Arc::new(pinecone::PineconeIndex::new(pinecone, pipeline, dimensions)?),
         #[cfg(feature = "weaviate")]
         IndexSettings::Weaviate(weaviate) => Arc::new(weaviate::WeaviateClass::new(weaviate, pipeline, dimensions)?),
-        #[cfg(not(feature = "pgvector"))]
-        IndexSettings::Pgvector(_) => return Err(left_out("pgvector")),
-        #[cfg(not(feature = "milvus"))]
-        IndexSettings::Milvus(_) => return Err(left_out("milvus")),
-        #[cfg(not(feature = "qdrant"))]
-        IndexSettings::Qdrant(_) => return Err(left_out("qdrant")),
-        #[cfg(not(feature = "weaviate"))]
-        IndexSettings::Weaviate(_) => return Err(left_out("weaviate")),
+        #[allow(unreachable_patterns, reason = "with all features")]
+        other => {
+            let feature = other.kind();
+            return Err(format!(
+                "index.type: this vectide was built without `{feature}`: build it with `--features {feature}`"
+            ));
+        }
     })
-}
-
-#[allow(dead_code, reason = "not with all features")]
-fn left_out(feature: &str) -> String {
-    format!("index.type: this vectide was built without `{feature}`: build it with `--features {feature}`")
 }
 
 impl From<LedgerError> for IndexError {
