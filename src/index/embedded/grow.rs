@@ -1,6 +1,7 @@
 //! Growing the graph behind the writes, on a blocking thread: at most one at a time.
 
 use std::collections::HashSet;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -290,10 +291,11 @@ impl Core {
             return Ok(points.len());
         }
         graph.cover(covered);
-        {
+        // Dropped at the end: nobody waits until gigabytes are given back.
+        let _old = {
             let _publishing = self.publishing.lock();
-            *self.graph.write() = graph;
-        }
+            mem::replace(&mut *self.graph.write(), graph)
+        };
         self.forget_dead_outside_graph();
         if takes_long {
             info!("the search graph was replaced");
