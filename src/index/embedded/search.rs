@@ -62,18 +62,16 @@ pub(super) fn search(core: &Core, query: &Query) -> Result<Vec<Hit>, IndexError>
     }
     core.learn()?;
     let scorer = Scorer::new(core.shape.metric, &query.vector);
-    for _ in 0..TRIES {
-        match (Search { core, query, scorer: &scorer, still: false }).run() {
+    let mut tries = 0;
+    loop {
+        // Nothing moves while nothing is published.
+        let still = tries == TRIES;
+        let _publishing = still.then(|| core.publishing.lock());
+        match (Search { core, query, scorer: &scorer, still }).run() {
             Ok(hits) => return Ok(hits),
             Err(Miss::Error(error)) => return Err(error),
-            Err(Miss::Moved) => {}
+            Err(Miss::Moved) => tries += 1,
         }
-    }
-    let _still = core.publishing.lock();
-    match (Search { core, query, scorer: &scorer, still: true }).run() {
-        Ok(hits) => Ok(hits),
-        Err(Miss::Error(error)) => Err(error),
-        Err(Miss::Moved) => unreachable!("nothing moves while nothing is published"),
     }
 }
 
