@@ -24,7 +24,7 @@ const MAGIC: &[u8; 8] = b"VctdGrph";
 /// Grows whenever a graph that an older Vectide saved must not be used: another layout, scalar or metric.
 const VERSION: u32 = 4;
 const FOOTER_BYTES: usize = 68;
-const POINT_BYTES: u64 = 24;
+const POINT_BYTES: usize = 24;
 /// How often to read what is in the place of a file that was replaced while it was read.
 const TRIES: usize = 3;
 /// Read at once.
@@ -224,7 +224,7 @@ fn check(file: &mut File) -> io::Result<(Footer, Vec<Point>)> {
     file.seek(SeekFrom::Start(before_footer))?;
     file.read_exact(&mut bytes)?;
     let (footer, checksum) = Footer::from_bytes(&bytes).map_err(io::Error::other)?;
-    let points = footer.points.checked_mul(POINT_BYTES);
+    let points = footer.points.checked_mul(POINT_BYTES as u64);
     if points.and_then(|points| points.checked_add(footer.body)) != Some(before_footer) {
         return Err(io::Error::other("it is cut off"));
     }
@@ -238,13 +238,15 @@ fn check(file: &mut File) -> io::Result<(Footer, Vec<Point>)> {
     if found.finalize() != checksum {
         return Err(io::Error::other("it is damaged: its checksum is wrong"));
     }
-    let numbers: Vec<u64> = points.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number)).collect();
-    let point = |[key, likeness, length]: &[u64; 3]| Point {
-        key: *key,
-        likeness: Likeness(*likeness),
-        length: f64::from_bits(*length),
+    let point = |bytes: &[u8; POINT_BYTES]| {
+        let numbers = bytes.as_chunks().0;
+        Point {
+            key: PointKey::from_le_bytes(numbers[0]),
+            likeness: Likeness(u64::from_le_bytes(numbers[1])),
+            length: f64::from_le_bytes(numbers[2]),
+        }
     };
-    Ok((footer, numbers.as_chunks().0.iter().map(point).collect()))
+    Ok((footer, points.as_chunks().0.iter().map(point).collect()))
 }
 
 fn feed(checksum: &mut crc32fast::Hasher, file: &mut File, length: u64) -> io::Result<()> {
