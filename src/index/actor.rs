@@ -84,11 +84,11 @@ impl IndexWriter {
                         drop(credits);
                     });
                 }
+                Err(IndexError::Lost(reason)) => give_up(reason),
                 // Dropped unsettled, the changes are delivered again and planned on what is held now.
-                Err(Undone::Stale(reason)) => {
-                    tracing::warn!(reason, "a write was planned on what is no longer so; planning it again")
+                Err(reason) => {
+                    tracing::warn!(%reason, "a write was planned on what is no longer so; planning it again")
                 }
-                Err(Undone::Lost(reason)) => give_up(reason),
             }
         };
         // A task of its own: a panic loses what this write holds, and not what waits for the next one.
@@ -115,14 +115,6 @@ impl IndexWriter {
     }
 }
 
-/// Why a write must be planned again.
-enum Undone {
-    /// On what is held now.
-    Stale(String),
-    /// With everything else: the index has nothing any more.
-    Lost(String),
-}
-
 fn settle(mut settlements: Vec<Settlement>, refused: Vec<RefusedWrite>) {
     for RefusedWrite { write, reason } in refused {
         settlements[write].reject(&reason);
@@ -132,19 +124,21 @@ fn settle(mut settlements: Vec<Settlement>, refused: Vec<RefusedWrite>) {
 
 /// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. `on_failure` is
 /// called at the first failure; it must not block.
+///
+/// # Errors
+/// [`IndexError::Stale`] and [`IndexError::Lost`]: the writes must be planned again.
 async fn write_patiently(
     index: &dyn VectorIndex,
     health: &Health,
     underway: &Arc<Underway>,
     writes: &Arc<[DocumentWrite]>,
     on_failure: impl Fn(),
-) -> Result<Vec<RefusedWrite>, Undone> {
+) -> Result<Vec<RefusedWrite>, IndexError> {
     let mut failures = 0;
     let done = loop {
         let error = match try_write(index, underway, writes.clone()).await {
             Ok(done) => break done,
-            Err(IndexError::Stale(reason)) => return Err(Undone::Stale(reason)),
-            Err(IndexError::Lost(reason)) => return Err(Undone::Lost(reason)),
+            Err(error @ (IndexError::Stale(_) | IndexError::Lost(_))) => return Err(error),
             Err(error) => error,
         };
         failures += 1;
