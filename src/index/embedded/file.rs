@@ -9,12 +9,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use usearch::Index;
-
 use crate::ledger::PointKey;
-use crate::same_file::is_at;
 use crate::settings::index::Metric;
 
 use super::graph::{Graph, Point, Shape};
@@ -25,8 +23,6 @@ const MAGIC: &[u8; 8] = b"VctdGrph";
 const VERSION: u32 = 4;
 const FOOTER_BYTES: usize = 68;
 const POINT_BYTES: usize = 24;
-/// How often to read what is in the place of a file that was replaced while it was read.
-const TRIES: usize = 3;
 /// Read at once.
 const BLOCK: usize = 256 * 1024;
 
@@ -170,40 +166,15 @@ fn write(graph: &Graph, ledger: LedgerMark, path: &Path) -> Result<(), String> {
 /// # Errors
 /// Why it cannot be used, as the end of a sentence about the file.
 pub(super) fn load(path: &Path, shape: Shape, ledger: LedgerMark, access: Access) -> Result<Option<Graph>, String> {
-    load_by(path, shape, ledger, |index, path| {
-        let read = if access == Access::Change { index.load(path) } else { index.view(path) };
-        read.map_err(|error| error.to_string())
-    })
-}
-
-/// usearch opens the file by its name, which the process that writes may have given to another file since this one was checked.
-pub(super) fn load_by(
-    path: &Path,
-    shape: Shape,
-    ledger: LedgerMark,
-    mut fill: impl FnMut(&Index, &str) -> Result<(), String>,
-) -> Result<Option<Graph>, String> {
-    let name = text_of(path)?;
-    for _ in 0..TRIES {
-        // Held open, so that no other file gets its number.
-        let mut file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(|error| error.to_string())?,
-        };
-        let graph = restore(&mut file, shape, ledger, |index| fill(index, name));
-        if is_at(&file, path) {
-            return graph.map(Some);
-        }
+    match File::open(path) {
+        Ok(mut file) => read(&mut file, shape, ledger, access).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
-    Err("another is put in its place whenever it is read".to_owned())
 }
 
-fn restore(
-    file: &mut File,
-    shape: Shape,
-    ledger: LedgerMark,
-    fill: impl FnOnce(&Index) -> Result<(), String>,
-) -> Result<Graph, String> {
+/// The graph in this file, whichever has its place by now: the process that writes may put a newer one there at any time.
+pub(super) fn read(file: &mut File, shape: Shape, ledger: LedgerMark, access: Access) -> Result<Graph, String> {
     let (footer, points) = check(file).map_err(|error| error.to_string())?;
     if footer.ledger != ledger {
         return Err("it belongs to another ledger".to_owned());
@@ -211,7 +182,16 @@ fn restore(
     if (footer.metric, footer.dimensions) != (number_of(shape.metric), shape.dimensions as u64) {
         return Err("it was made for another metric or number of dimensions".to_owned());
     }
-    Graph::restore(shape, points, footer.covered, fill)
+    let graph = Graph::new(shape)?;
+    // usearch opens files by name: this one stands for the very file that was checked. Not every system then begins at its start.
+    let name = format!("/dev/fd/{}", file.as_raw_fd());
+    file.rewind().map_err(|error| error.to_string())?;
+    let filled = match access {
+        Access::Change => graph.index().load(&name),
+        Access::Search => graph.index().view(&name),
+    };
+    filled.map_err(|error| error.to_string())?;
+    graph.restored(points, footer.covered)
 }
 
 /// Reads the whole file and compares its checksum.

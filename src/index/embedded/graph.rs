@@ -133,27 +133,20 @@ impl Graph {
         })
     }
 
-    /// A graph from a file of usearch that was checked: `fill` reads it into the empty one it is given.
-    pub(super) fn restore(
-        shape: Shape,
-        points: Vec<Point>,
-        covered: PointKey,
-        fill: impl FnOnce(&Index) -> Result<(), String>,
-    ) -> Result<Self, String> {
-        let mut graph = Self { covered, ..Self::new(shape)? };
-        fill(&graph.index)?;
-        points.into_iter().for_each(|point| graph.take_in(point));
-        graph.changed = false;
-        let index = &graph.index;
-        if index.size() != graph.twins.nodes()
-            || index.dimensions() != shape.dimensions
+    /// The graph as it was saved: into this new one, usearch has read a file that was checked. These are its points.
+    pub(super) fn restored(mut self, points: Vec<Point>, covered: PointKey) -> Result<Self, String> {
+        points.into_iter().for_each(|point| self.take_in(point));
+        (self.covered, self.changed) = (covered, false);
+        let index = &self.index;
+        if index.size() != self.twins.nodes()
+            || index.dimensions() != self.shape.dimensions
             || index.scalar_kind() != SCALAR
         {
             return Err("it holds another graph than it says".to_owned());
         }
         index.change_expansion_add(EXPANSION_ADD);
         index.change_expansion_search(expansion(index.size()));
-        Ok(graph)
+        Ok(self)
     }
 
     /// Notes up to where it has every point.
