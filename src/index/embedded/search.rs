@@ -22,8 +22,8 @@ const WIDTH: usize = 128;
 const FILTERED_WIDTH: usize = 512;
 /// Candidates per document wanted: several chunks of one document may be near.
 const PER_DOCUMENT: usize = 4;
-/// A candidate costs about as much as so many documents that are only held against a filter. So from this part of all
-/// points on, it is cheaper to look at every document.
+/// Looking up a candidate costs about as much as testing this many documents against a filter. So from this part of all points on, it is
+/// cheaper to look at every document.
 const SCAN_PART: usize = 8;
 /// Candidates that are always few enough.
 const ALWAYS_FEW: usize = 2_048;
@@ -94,6 +94,14 @@ pub(super) struct Found {
 
 impl Search<'_> {
     fn run(&self) -> Result<Vec<Hit>, Miss> {
+        match self.among_the_nearest()? {
+            Some(hits) => Ok(hits),
+            None => self.every_document(),
+        }
+    }
+
+    /// The answer, if so many of the nearest points count that it is cheaper to look for more of those than at every document.
+    pub(super) fn among_the_nearest(&self) -> Result<Option<Vec<Hit>>, Miss> {
         let k = self.query.k;
         let few = ALWAYS_FEW.max(self.core.points.load(Relaxed) as usize / SCAN_PART);
         let least = if self.query.filter.is_some() { FILTERED_WIDTH } else { WIDTH };
@@ -102,17 +110,16 @@ impl Search<'_> {
             let (candidates, all) = self.candidates(width)?;
             let hits = self.hits(&candidates)?;
             if hits.len() >= k {
-                return Ok(self.best(hits));
+                return Ok(Some(self.best(hits)));
             }
             if all {
                 break;
             }
-            // As if the next candidates count as often as these, with half as many again for luck; none is taken for
-            // half a one.
+            // Assumes that the next candidates match as often as these did, and asks for half as many again. No hit counts as half a hit.
             let enough = (width * k).saturating_mul(3) / (2 * hits.len()).max(1);
             width = enough.max(width * 2);
         }
-        self.every_document()
+        Ok(None)
     }
 
     /// The nearest points, nearest first, and whether there are no more.
