@@ -70,6 +70,19 @@ impl World {
         self.truth.extend(documents.into_iter().map(|(id, metadata, vectors)| (id, (metadata, vectors))));
     }
 
+    /// Gives a document other metadata, and leaves it so many of its chunks.
+    async fn keep(&mut self, id: &str, metadata: Value, chunks: usize) {
+        let Some(document) = self.truth.get_mut(id) else { return };
+        document.0 = metadata.clone();
+        document.1.truncate(chunks);
+        let ledger = &self.index.core.ledger;
+        let held = ledger.documents(&[DocumentId::new(id).unwrap()]).unwrap().remove(0).unwrap().chunks;
+        let kept = held.into_iter().take(chunks);
+        let kept = kept.map(|held| ChunkWrite { fingerprint: held.fingerprint, vector: VectorSource::Held(held.key) });
+        let write = DocumentWrite { chunks: kept.collect(), ..write_of(id, Some(&metadata), &[]) };
+        self.index.write([write].into()).await.unwrap();
+    }
+
     async fn remove(&mut self, id: &str) {
         self.index.write([write_of(id, None, &[])].into()).await.unwrap();
         self.truth.remove(id);
@@ -386,10 +399,7 @@ async fn a_document_that_no_longer_matches_once_it_is_looked_up_takes_no_place_o
     let scorer = Scorer::new(Metric::L2, &query.vector);
     let search = search::Search { core: &core, query: &query, scorer: &scorer, still: false };
     let nearest = search.nearest_of_all().unwrap();
-    let held = core.ledger.documents(&[DocumentId::new("d0").unwrap()]).unwrap().remove(0).unwrap().chunks.remove(0);
-    let keep = ChunkWrite { fingerprint: held.fingerprint, vector: VectorSource::Held(held.key) };
-    let write = DocumentWrite { chunks: vec![keep], ..write_of("d0", Some(&json!({"n": 1})), &[]) };
-    world.index.write([write].into()).await.unwrap();
+    world.keep("d0", json!({"n": 1}), 1).await;
     let mut found: Vec<String> = search.hits(&nearest).unwrap().into_keys().map(|id| id.to_string()).collect();
     found.sort();
     assert_eq!(found, ["d1", "d2"]);
@@ -470,18 +480,11 @@ async fn deletes_metadata_and_chunks() {
     assert_eq!(hits[0].score, 0.0);
 
     // Metadata alone, then a chunk less, then the document.
-    let held = world.index.core.ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap().remove(0).unwrap().chunks;
-    let keep = |number: usize| ChunkWrite {
-        fingerprint: held[number].fingerprint,
-        vector: VectorSource::Held(held[number].key),
-    };
     let colour = json!({"colour": "blue"});
-    let write = DocumentWrite { chunks: vec![keep(0), keep(1)], ..write_of("a", Some(&colour), &[]) };
-    world.index.write([write].into()).await.unwrap();
+    world.keep("a", colour.clone(), 2).await;
     let blue = Query { filter: filter(colour.clone()), ..near.clone() };
     assert_eq!(world.found(&blue).await, [("a".to_owned(), 0.0, 1)]);
-    let write = DocumentWrite { chunks: vec![keep(0)], ..write_of("a", Some(&colour), &[]) };
-    world.index.write([write].into()).await.unwrap();
+    world.keep("a", colour, 1).await;
     assert_eq!(world.found(&blue).await, [("a".to_owned(), -10.0, 0)]);
     world.remove("a").await;
     assert_eq!(world.found(&blue).await, []);
@@ -1065,16 +1068,25 @@ async fn vectors_of_another_length_are_refused() {
 #[derive(Debug, Clone)]
 enum Act {
     Put(u8, u8, Vec<[i8; 2]>),
+    /// Other metadata, and so many chunks.
+    Keep(u8, u8, usize),
     Remove(u8),
     Search([i8; 2], usize, u8),
+    /// Until the graph has every point.
+    Settle,
+    /// With a graceful end, or without.
+    Restart(bool),
 }
 
 fn act() -> impl Strategy<Value = Act> {
     let point = || proptest::array::uniform2(-9_i8..9);
     prop_oneof![
         3 => (0..12_u8, 0..3_u8, proptest::collection::vec(point(), 1..4)).prop_map(|(id, m, v)| Act::Put(id, m, v)),
+        1 => (0..12_u8, 0..3_u8, 1..4_usize).prop_map(|(id, m, chunks)| Act::Keep(id, m, chunks)),
         1 => (0..12_u8).prop_map(Act::Remove),
-        3 => (point(), 1..6_usize, 0..4_u8).prop_map(|(at, k, m)| Act::Search(at, k, m)),
+        4 => (point(), 1..6_usize, 0..4_u8).prop_map(|(at, k, m)| Act::Search(at, k, m)),
+        1 => Just(Act::Settle),
+        1 => any::<bool>().prop_map(Act::Restart),
     ]
 }
 
@@ -1098,7 +1110,10 @@ proptest! {
                         let vectors = at.iter().map(vector).collect();
                         world.put(vec![(id.to_string(), json!({"kind": kind}), vectors)]).await;
                     }
+                    Act::Keep(id, kind, chunks) => world.keep(&id.to_string(), json!({"kind": kind}), *chunks).await,
                     Act::Remove(id) => world.remove(&id.to_string()).await,
+                    Act::Settle => world.settle().await,
+                    Act::Restart(close) => world = world.restart(*close, |_| {}).await,
                     Act::Search(at, k, kind) => {
                         let filter = (*kind < 3).then(|| filter(json!({"kind": kind})).unwrap());
                         let query = Query { filter, ..query(&vector(at), *k) };
