@@ -15,6 +15,7 @@ mod file;
 mod graph;
 mod grow;
 mod long;
+mod publish;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -36,14 +37,14 @@ use tracing::warn;
 
 use crate::actor::offload::on_blocking_thread;
 use crate::document::Vector;
-use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
+use crate::ledger::{DocumentWrite, Ledger, PointKey};
 use crate::settings::index::Metric;
 
-use super::target::check_vectors;
 use super::{Hit, IndexError, Progress, Query, VectorIndex};
 
 use file::{Access, LedgerMark};
 use graph::{Graph, Shape};
+use publish::dead_in;
 
 /// The graph's file in the index's folder.
 const FILE: &str = "graph.usearch";
@@ -51,13 +52,9 @@ const FILE: &str = "graph.usearch";
 const MARK: &str = "index.mark";
 /// Bytes of vectors that may wait for the graph: scanning them all costs a search a few milliseconds.
 const MAX_WAITING: usize = 16 * 1024 * 1024;
-/// What a waiting point takes beside its numbers.
-const POINT_OVERHEAD: usize = 48;
 /// How long a graceful end waits for the points in memory to get into the graph. Those that do not are taken from the
 /// ledger at the next start.
 const CLOSING: Duration = Duration::from_secs(5);
-/// Keys read at once to compare the graph with the ledger.
-const KEY_PAGE: usize = 65_536;
 
 /// Vectors in the ledger, with a graph for fast search.
 pub struct EmbeddedIndex {
@@ -94,15 +91,6 @@ struct Core {
     points: AtomicU64,
     /// About how many of them are not in the graph.
     waiting_points: AtomicU64,
-}
-
-/// A write of which memory was not told yet. Dropped by an error or a panic, it says that memory may have been left behind.
-struct Untold<'a>(&'a AtomicBool);
-
-impl Drop for Untold<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 /// What the graph has not got yet.
@@ -245,112 +233,6 @@ impl Core {
             waiting_points: AtomicU64::new(points.saturating_sub(alive)),
         })
     }
-
-    /// Commits the writes and tells memory.
-    fn write(&self, writes: &[DocumentWrite]) -> Result<(), IndexError> {
-        check_vectors(writes, self.shape.dimensions)?;
-        let mut newest = self.publishing.lock();
-        self.learn_untold(&mut newest)?;
-        let untold = Untold(&self.untold);
-        let written = self.ledger.write(writes)?;
-        fault_point!("points committed");
-        let vector = |(key, write, chunk): &(PointKey, usize, usize)| match &writes[*write].chunks[*chunk].vector {
-            VectorSource::Here(vector) => Some((*key, Arc::clone(vector))),
-            VectorSource::Held(_) => None,
-        };
-        let points = written.added.iter().filter_map(vector).collect();
-        self.publish(&mut newest, points, written.removed);
-        std::mem::forget(untold);
-        Ok(())
-    }
-
-    /// Learns from the ledger what a write left untold that ended between its commit and memory, if there may be such a one.
-    fn learn(&self) -> Result<(), IndexError> {
-        if self.untold.load(Relaxed) { self.learn_untold(&mut self.publishing.lock()) } else { Ok(()) }
-    }
-
-    fn learn_untold(&self, newest: &mut PointKey) -> Result<(), IndexError> {
-        if !self.untold.load(Relaxed) {
-            return Ok(());
-        }
-        let (last, points) = (self.ledger.last_point_key()?, self.ledger.point_count()?);
-        if (*newest, self.points.load(Relaxed)) != (last, points) {
-            warn!("learning from the ledger what a write that failed had committed");
-            let new = self.ledger.points_after(*newest, usize::MAX)?;
-            // What waited when the segments were taken is in them, or in the graph by now, or in both.
-            let segments: Vec<_> = self.waiting.lock().segments.iter().map(Arc::clone).collect();
-            let mut keys: Vec<PointKey> = self.graph.read().keys().collect();
-            keys.extend(segments.iter().flat_map(|segment| &segment.points).map(|(key, _)| *key));
-            let gone = dead_among(keys, &self.ledger)?.difference(&self.dead.read()).copied().collect();
-            self.publish(newest, new, gone);
-            // Of points in the tail that are gone nobody had to be told.
-            *newest = last;
-            self.points.store(points, Relaxed);
-        }
-        self.untold.store(false, Relaxed);
-        Ok(())
-    }
-
-    /// The new points before the dead ones: a search that no longer sees the old point of a document sees its new one. That all are told
-    /// of is said last, so that a panic on the way leaves memory behind.
-    fn publish(&self, newest: &mut PointKey, added: Vec<(PointKey, Vector)>, mut removed: Vec<PointKey>) {
-        let (new, gone) = (added.len() as u64, removed.len() as u64);
-        let last = added.last().map(|(last, _)| *last);
-        self.waiting_points.fetch_add(new, Relaxed);
-        if let Some(last) = last {
-            let mut waiting = self.waiting.lock();
-            if waiting.broken {
-                let after = self.graph.read().covered;
-                waiting.tail.get_or_insert(Tail { after, end: 0 }).end = last;
-            } else {
-                let bytes = added.len() * (self.shape.dimensions * size_of::<f32>() + POINT_OVERHEAD);
-                waiting.segments.push_back(Arc::new(Segment { points: added, bytes }));
-                self.waiting_bytes.send_modify(|waiting| *waiting += bytes);
-            }
-        }
-        if self.waiting.lock().broken {
-            // Nothing else gets into the graph, and nobody would forget them.
-            let graph = self.graph.read();
-            removed.retain(|key| graph.contains(*key));
-        }
-        if !removed.is_empty() {
-            self.dead.write().extend(&removed);
-        }
-        *newest = last.unwrap_or(*newest);
-        self.points.fetch_add(new, Relaxed);
-        self.points.fetch_sub(gone, Relaxed);
-    }
-}
-
-/// The points of the graph that the ledger no longer has.
-fn dead_in(graph: &Graph, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
-    dead_among(graph.keys().collect(), ledger)
-}
-
-/// Those of these keys, of which any may be there twice, that the ledger no longer has.
-fn dead_among(mut keys: Vec<PointKey>, ledger: &Ledger) -> Result<HashSet<PointKey>, IndexError> {
-    keys.sort_unstable();
-    keys.dedup();
-    let mut dead = HashSet::new();
-    let mut unseen = keys.as_slice();
-    let mut after = 0;
-    while !unseen.is_empty() {
-        let page = ledger.point_keys_after(after, KEY_PAGE)?;
-        for alive in &page {
-            let before = unseen.partition_point(|key| key < alive);
-            dead.extend(&unseen[..before]);
-            unseen = &unseen[before..];
-            unseen = unseen.strip_prefix(&[*alive]).unwrap_or(unseen);
-        }
-        match page.last() {
-            Some(last) => after = *last,
-            None => {
-                dead.extend(unseen);
-                break;
-            }
-        }
-    }
-    Ok(dead)
 }
 
 fn unusable(error: &str) -> IndexError {

@@ -17,10 +17,11 @@ use crate::document::{DocumentId, Version};
 use crate::index::Filter;
 use crate::index::distance::Scorer;
 use crate::ledger::testing::options;
-use crate::ledger::{ChunkWrite, Moot};
+use crate::ledger::{ChunkWrite, Moot, VectorSource};
 
 use crate::testkit::faults::{self, Strike};
 
+use super::publish::dead_among;
 use super::*;
 
 /// An index in a folder of its own, and what it should hold: metadata and the vectors of the chunks, by document.
