@@ -35,7 +35,7 @@ pub struct Query {
 pub struct Hit {
     /// The document.
     pub id: DocumentId,
-    /// Nearness: larger is nearer. Cosine and dot: the product; L2: the negative distance.
+    /// Nearness: larger is nearer. The cosine, from -1 to 1; the inner product; or with L2 the negative distance.
     pub score: f32,
     /// The document's metadata, a JSON object.
     pub metadata: Value,
@@ -110,9 +110,13 @@ pub trait VectorIndex: Send + Sync + 'static {
         async {}.boxed()
     }
 
-    /// Makes the index and the ledger hold what is written, durably, or a part of it: each part is watched for itself. It is the index that
-    /// calls [`Ledger::write`](crate::ledger::Ledger::write), which answers what points came and went. A future that is
-    /// dropped goes on, if at all, on a blocking thread of its runtime: who waits for the runtime's end waits for the write.
+    /// Makes the index and the ledger hold what is written, durably, or part of it; the time limit applies to each part. It is the index
+    /// that calls [`Ledger::write`](crate::ledger::Ledger::write), which answers what points came and went. A future that is dropped goes
+    /// on, if at all, on a blocking thread of its runtime: whoever waits for the runtime's end waits for the write.
+    ///
+    /// # Errors
+    /// After [`IndexError::Stale`] these documents are planned again; after [`IndexError::Lost`] all actors are built anew, and every
+    /// document is. After any other error, one that a person must mend included, the same writes are given again for as long as it takes.
     fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>>;
 
     /// After how long a call to write hangs.
@@ -141,7 +145,10 @@ pub trait VectorIndex: Send + Sync + 'static {
     }
 }
 
-/// Whether an index of vectors of so many numbers can take all that is new in these writes. Every [`VectorIndex`] asks before it writes.
+/// Whether all new vectors of these writes have `dimensions` finite numbers. An index that keeps vectors asks before it writes.
+///
+/// # Errors
+/// [`IndexError::Fatal`], which names the document.
 pub fn check_vectors(writes: &[DocumentWrite], dimensions: usize) -> Result<(), IndexError> {
     for write in writes {
         for chunk in &write.chunks {
@@ -153,7 +160,7 @@ pub fn check_vectors(writes: &[DocumentWrite], dimensions: usize) -> Result<(), 
     Ok(())
 }
 
-/// As [`check_vectors`], for one, such as that of a query. `of` names it.
+/// As [`check_vectors`], for one, such as that of a query. `of` names it in the error.
 pub fn check_vector(vector: &[f32], dimensions: usize, of: impl FnOnce() -> String) -> Result<(), IndexError> {
     let found = vector.len();
     let wrong = if found != dimensions {

@@ -72,7 +72,7 @@ struct Core {
     shape: Shape,
     /// Where the graph is saved, and the mark of its ledger. Absent when the index only reads.
     home: Option<(PathBuf, LedgerMark)>,
-    /// The newest key that memory knows of. Held from before a commit until memory tells of it, and while the graph is
+    /// The newest key that memory knows of. Held from before a commit until memory knows of it, and while the graph is
     /// given up or replaced, or has the whole tail.
     publishing: Mutex<PointKey>,
     /// Whether a write ended without saying so: it may be committed, and memory not know of it.
@@ -123,8 +123,11 @@ impl EmbeddedIndex {
     /// read: beside a process that writes or without one, and what that process writes later is found too. The graph is
     /// kept in `folder`, which exists.
     ///
-    /// Blocks while it reads the graph, or checks it: who only searches does so where it lies on the disk. To be called inside
-    /// a Tokio runtime that outlives the index, on whose blocking threads the graph catches up with the ledger.
+    /// Blocks while it reads the whole file of the graph: to load it, or, when opened to search, to check it before it is mapped. To be
+    /// called inside a Tokio runtime that outlives the index, on whose blocking threads the graph catches up with the ledger.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, or there is a graph that must not be believed and cannot be removed.
     pub fn open(ledger: Arc<Ledger>, folder: &Path, metric: Metric, dimensions: usize) -> Result<Self, IndexError> {
         let (shape, path) = (shape(metric, dimensions), folder.join(FILE));
         if ledger.is_open_to_write() {

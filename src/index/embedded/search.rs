@@ -148,7 +148,7 @@ impl Search<'_> {
                     nearest.offer(Scored { score: self.scorer.score(vector), key: *key });
                 }
             }
-            // Whatever commit was seen there is told of in memory before memory is looked at.
+            // Before memory is looked at, it knows of whatever commit was seen there.
             if !self.still {
                 drop(self.core.publishing.lock());
             }
