@@ -4,8 +4,8 @@
 //!
 //! What does not apply to the embedded one is asked of collections alone, in `collection`: it cannot be unreachable, slow, dropped or
 //! refuse a key. Another metric or another number of dimensions makes its graph anew, or is refused by the ledger:
-//! `src/index/embedded/tests.rs`, `src/index/space.rs`. Kills in the middle of its writes are in `tests/faults/crash.rs`, panics between
-//! its commit and its graph in `src/index/embedded/tests.rs`.
+//! `src/index/embedded/tests/files.rs`, `src/index/space.rs`. Kills in the middle of its writes are in `tests/faults/crash.rs`, panics
+//! between its commit and its graph in `src/index/embedded/tests/untold.rs`.
 
 use std::collections::BTreeMap;
 
