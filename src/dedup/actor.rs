@@ -92,15 +92,16 @@ impl Desk {
         }
     }
 
-    /// Plans as many as may be in memory at once, and gives the others back.
+    /// Plans as many as may be in memory at once, with all that they need, and gives the others back.
     async fn plan(&self, mut groups: Vec<Group>) -> (Planned, Vec<Group>) {
         let ids: Arc<[_]> = groups.iter().map(|group| group.claim.id().clone()).collect();
         let most = self.planner.budget.step();
         let held = patiently(&self.ledger, move |ledger| ledger.documents_within(&ids, most)).await;
-        let left = groups.split_off(held.len());
+        let unread = groups.split_off(held.len());
         fault_point!("before planning");
         let planner = self.planner.clone();
-        let planned = on_core(move || planner.plan(groups, held)).await;
+        let (planned, mut left) = on_core(move || planner.plan(groups, held)).await;
+        left.extend(unread);
         if planned.texts.is_empty() {
             return (planned, left);
         }

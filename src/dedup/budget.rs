@@ -1,5 +1,5 @@
 //! What large documents may take between their plan and the index. The window of their source bounds records; but a record of a few bytes
-//! may bring a whole document back from the ledger, and the text that is made of it.
+//! may bring a whole document back from the ledger, with the texts that are made of it and their vectors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use tokio::sync::Notify;
 /// Documents of fewer bytes are bounded well enough by their number, and are not counted.
 const SMALL: usize = 4096;
 
-/// So many bytes of planned documents. Nobody who holds some of it waits for more, so all of it comes back.
+/// How many bytes planned documents may take. Whoever holds some of it never waits for more, so all of it comes back.
 pub struct Budget {
     most: usize,
     taken: AtomicUsize,
     room: Notify,
 }
 
-/// What one document takes of the budget, until it is dropped.
+/// What one document takes of the budget; dropped, it comes back.
 pub struct Share {
     budget: Arc<Budget>,
     bytes: usize,
@@ -28,12 +28,12 @@ impl Budget {
         Self { most, taken: AtomicUsize::new(0), room: Notify::new() }
     }
 
-    /// What is to be planned at once: with a share of the budget, so that it is exceeded by little.
+    /// How many bytes to plan at once: an eighth of the budget, which bounds how far it can be overrun.
     pub fn step(&self) -> usize {
         self.most / 8
     }
 
-    /// Waits until not all of it is taken.
+    /// Waits until some of it is free.
     pub async fn room(&self) {
         loop {
             let mut room = std::pin::pin!(self.room.notified());
@@ -46,7 +46,7 @@ impl Budget {
         }
     }
 
-    /// Takes so many bytes, there or not: what was planned is in memory already. Nothing for a small document.
+    /// Takes these bytes, whether or not there is room: what was planned is in memory already. Nothing for a small document.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
         (bytes >= SMALL).then(|| {
             self.taken.fetch_add(bytes, Ordering::SeqCst);

@@ -1,9 +1,9 @@
-//! What is done about the [difference](super::diff) between what the index should hold and what it holds: those whose documents lack
-//! nothing are told so, and what lacks a vector is looked for.
+//! What is done about the [difference](super::diff) between what the index should hold and what it holds: changes to documents that lack
+//! nothing are settled, and the vectors that are lacking are looked for.
 //!
 //! Order of questions for each chunk: does the index hold this text for this document? is the text in flight? is its vector in memory,
-//! then in the ledger? Else it is sent. To ask for flights first spares all but one of those who want a text the other questions, and
-//! leaves no moment in which two of them could find nothing and both send it.
+//! then in the ledger? Else it is sent. Asking for flights first means that only one of several documents with the same text asks the
+//! other questions, and leaves no moment in which two of them could find nothing and both send it.
 
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct Planner {
     pub flights: Arc<Flights>,
     /// Where planned documents take their share of memory.
     pub budget: Arc<Budget>,
+    /// Bytes of one vector.
+    pub vector_bytes: usize,
     /// Counts cache hits.
     pub metrics: Arc<Metrics>,
 }
@@ -41,27 +43,36 @@ pub struct Planned {
 
 impl Planner {
     /// Compares each group with what the ledger holds of its document, and looks for what is lacking among flights and in memory. Groups
-    /// that change nothing are settled here.
-    pub fn plan(&self, groups: Vec<Group>, held: Vec<Option<HeldDocument>>) -> Planned {
+    /// that change nothing are settled here. Ends with the document that exceeds the [step](Budget::step) of the budget, and gives the
+    /// groups behind it back.
+    pub fn plan(&self, groups: Vec<Group>, held: Vec<Option<HeldDocument>>) -> (Planned, Vec<Group>) {
         let mut planned = Planned::default();
-        for (group, held) in groups.into_iter().zip(held) {
+        let mut bytes = 0;
+        let mut groups = groups.into_iter().zip(held);
+        while bytes <= self.budget.step()
+            && let Some((group, held)) = groups.next()
+        {
             let Diff { need, kept } = diff(&self.renderer, group, held);
             self.metrics.cache_hits.of(CacheTier::Index).inc_by(kept as u64);
             match need {
                 Need::Nothing(settlement) => settlement.settle(),
                 Need::Write(mut work) => {
-                    work.settlement.claim.share = self.budget.take(work.write.document.len());
+                    let all = work.write.document.len();
+                    work.settlement.claim.share = self.budget.take(all);
+                    bytes += all;
                     planned.ready.push(work);
                 }
                 Need::Vectors(mut wanting) => {
-                    let texts: usize = wanting.texts.iter().map(|(_, _, text)| text.len()).sum();
+                    let lacking: usize = wanting.texts.iter().map(|(_, _, text)| text.len() + self.vector_bytes).sum();
                     let work = &mut wanting.draft.work;
-                    work.settlement.claim.share = self.budget.take(work.write.document.len() + texts);
+                    let all = work.write.document.len() + lacking;
+                    work.settlement.claim.share = self.budget.take(all);
+                    bytes += all;
                     self.board(wanting, &mut planned);
                 }
             }
         }
-        planned
+        (planned, groups.map(|(group, _)| group).collect())
     }
 
     /// Joins flights for what a document lacks. For those that it leads it looks into memory.

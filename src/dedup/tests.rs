@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Planner, Texts, Work, Works};
 use crate::actor::Outlet;
 use crate::delivery::Verdict;
+use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};
 use crate::document::{DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
@@ -19,7 +20,7 @@ use crate::testkit::fakes::{self, FakeIndex, FakeProvider};
 use crate::testkit::world::Receipts;
 use crate::testkit::{Probe, World};
 
-/// Room for so many bytes of large documents.
+/// Bytes that large documents may take.
 const BUDGET: usize = 80_000;
 
 /// The stage with its neighbours.
@@ -37,11 +38,16 @@ struct Stage {
 
 impl Stage {
     async fn new(world: &World) -> Self {
+        Self::with_vectors_of(world, 16).await
+    }
+
+    /// The stage as it is when a vector takes this many bytes.
+    async fn with_vectors_of(world: &World, vector_bytes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
         let (batcher, to_batcher) = world.probe("batcher", 4);
         let (writer, to_writer) = world.probe("writer", 4);
-        let planner = Planner { budget: Arc::new(Budget::new(BUDGET)), ..planner(&resources) };
+        let planner = Planner { budget: Arc::new(Budget::new(BUDGET)), vector_bytes, ..planner(&resources) };
         let flights = planner.flights.clone();
         let deduplicator = Deduplicator::new(resources.ledger.clone(), Arc::new(planner), to_batcher, to_writer);
         let claims = deduplicator.claims().clone();
@@ -81,6 +87,38 @@ impl Stage {
 
     async fn works(&self) -> Vec<Work> {
         self.writer.next().await.0.0
+    }
+
+    /// All works that come before everything waits.
+    async fn all_works(&self, world: &World) -> Vec<Work> {
+        let mut works = Vec::new();
+        loop {
+            world.rest().await;
+            match self.writer.len() {
+                0 => return works,
+                messages => works.extend(self.writer.settled(messages).await.into_iter().flat_map(|works| works.0)),
+            }
+        }
+    }
+
+    /// All texts that come before everything waits.
+    async fn all_texts(&self, world: &World) -> Vec<PendingText> {
+        let mut texts = Vec::new();
+        loop {
+            world.rest().await;
+            match self.batcher.len() {
+                0 => return texts,
+                messages => texts.extend(self.batcher.settled(messages).await.into_iter().flat_map(|texts| texts.0)),
+            }
+        }
+    }
+
+    /// Writes what waits in the writer, and all that comes on account of that.
+    async fn write_all(&self, world: &World, mut works: Vec<Work>) {
+        while !works.is_empty() {
+            self.write(works).await;
+            works = self.all_works(world).await;
+        }
     }
 
     /// As the embedder does.
@@ -247,16 +285,15 @@ fn a_document_keeps_the_name_of_the_record_that_made_it_what_it_is() {
 fn many_documents_that_become_free_at_once_are_planned_together() {
     World::run(1, async |world| {
         let stage = Stage::new(&world).await;
-        let events = |version| {
-            (0..100).map(|n| put(&format!("d{n}"), version, &format!("{n} at {version}"))).collect::<Vec<_>>()
-        };
+        let events =
+            |version| (0..50).map(|n| put(&format!("d{n}"), version, &format!("{n} at {version}"))).collect::<Vec<_>>();
         stage.send(&events(1)).await;
         let works: Vec<_> = stage.texts().await.into_iter().flat_map(|text| stage.land(text)).collect();
         stage.send(&events(2)).await;
         world.rest().await;
         stage.write(works).await;
         let again = stage.texts().await;
-        assert_eq!(again.len(), 100, "one message, not one a document");
+        assert_eq!(again.len(), 50, "one message, not one per document");
         stage.write(again.into_iter().flat_map(|text| stage.land(text)).collect()).await;
     });
 }
@@ -281,34 +318,66 @@ fn large_documents_are_planned_as_far_as_there_is_room_for_them_and_go_on_with_t
         // Of a few bytes each, and in one message.
         let patches = (0..ALL).map(|number| json!({ "op": "patch", "id": id(number), "v": 2, "tag": "sale" }));
         stage.send(&patches.collect::<Vec<_>>()).await;
-        let arrived = async || {
-            let mut works = Vec::new();
-            loop {
-                world.rest().await;
-                match stage.writer.len() {
-                    0 => return works,
-                    messages => {
-                        works.extend(stage.writer.settled(messages).await.into_iter().flat_map(|works| works.0))
-                    }
-                }
-            }
-        };
-        let mut works = arrived().await;
+        let mut works = stage.all_works(&world).await;
         assert_eq!(works.len(), ROOM);
         let rest = works.split_off(3);
         stage.write(works).await;
-        let more = arrived().await;
+        let more = stage.all_works(&world).await;
         assert_eq!(more.len(), 3, "as many as were written");
-        stage.write(rest).await;
-        stage.write(more).await;
-        stage.write(arrived().await).await;
-        stage.write(arrived().await).await;
+        stage.write_all(&world, [rest, more].into_iter().flatten().collect()).await;
+        assert!(stage.receipts.all().iter().all(|verdict| *verdict == Some(Verdict::Indexed)));
+    });
+}
+
+#[test]
+fn the_texts_of_new_documents_are_planned_as_far_as_there_is_room_for_them() {
+    const ALL: usize = 20;
+    const ROOM: usize = 8;
+    // Each document has it twice: as a field, and as what is embedded.
+    const BYTES: usize = BUDGET / ROOM / 2;
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let text =
+            |number: usize| (0..BYTES / 8).map(|word| format!("{number:02}-{word:04}")).collect::<Vec<_>>().join(" ");
+        stage.send(&(0..ALL).map(|number| put(&format!("d{number}"), 1, &text(number))).collect::<Vec<_>>()).await;
+        let texts = stage.all_texts(&world).await;
+        assert_eq!(texts.len(), ROOM * texts[0].texts_of_document);
+        let landed = |texts: Vec<PendingText>| texts.into_iter().flat_map(|text| stage.land(text)).collect::<Vec<_>>();
+        let mut works = landed(texts);
+        while !works.is_empty() {
+            stage.write(works).await;
+            works = landed(stage.all_texts(&world).await);
+        }
+        assert!(stage.receipts.all().iter().all(|verdict| *verdict == Some(Verdict::Indexed)));
+    });
+}
+
+#[test]
+fn vectors_that_the_ledger_has_are_read_as_far_as_there_is_room_for_them_and_a_few_at_a_time() {
+    const ALL: usize = 20;
+    const ROOM: usize = 8;
+    World::run(1, async |world| {
+        // So large that an eighth of the budget has room for one.
+        let stage = Stage::with_vectors_of(&world, BUDGET / ROOM).await;
+        let text = |number: usize| format!("text {number}");
+        let fingerprints = Fingerprinter::new(&stage.resources.provider.space().key());
+        let stored = (0..ALL).map(|number| (fingerprints.of(&text(number)), FakeProvider::vector(&text(number))));
+        stage.resources.ledger.keep_vectors(&stored.collect::<Vec<_>>()).unwrap();
+        stage.send(&(0..ALL).map(|number| put(&format!("d{number}"), 1, &text(number))).collect::<Vec<_>>()).await;
+        world.rest().await;
+        let first = stage.works().await;
+        assert_eq!(first.len(), 1, "not all that there is room for at once");
+        let mut works = stage.all_works(&world).await;
+        works.extend(first);
+        assert_eq!(works.len(), ROOM);
+        stage.write_all(&world, works).await;
         assert!(stage.receipts.all().iter().all(|verdict| *verdict == Some(Verdict::Indexed)));
     });
 }
 
 #[test]
 fn equal_texts_share_one_flight_and_finish_both_documents() {
+        assert!(stage.batcher.is_empty(), "nothing is paid for again");
     World::run(1, async |world| {
         let stage = Stage::new(&world).await;
         stage.send(&[put("a", 1, "same"), put("b", 1, "same")]).await;

@@ -26,7 +26,7 @@ const PLANNING: usize = 2;
 const BATCHING: usize = 4;
 /// Messages of finished work that wait for or are in a write.
 pub(super) const WRITING: usize = 32;
-/// Bytes of large documents on their way from their plan to the index, with their texts.
+/// Bytes of large documents on their way from their plan to the index, with the texts that they lack and the vectors of these.
 const PLANNED: usize = 64 * 1024 * 1024;
 /// What each source may have on its way.
 pub(super) const WINDOW: Room = Room { records: 10_000, bytes: 64 * 1024 * 1024 };
@@ -159,6 +159,7 @@ pub(crate) fn planner(r: &Resources) -> Planner {
         renderer: Renderer { template: r.template.clone(), chunker: r.chunker.clone(), fingerprints },
         flights: Arc::new(Flights::new(r.metrics.embedding_queue.clone(), r.cache.clone(), r.settings.dedup.persist)),
         budget: Arc::new(Budget::new(PLANNED)),
+        vector_bytes: r.provider.space().dimensions * size_of::<f32>(),
         metrics: r.metrics.clone(),
     }
 }
