@@ -1,7 +1,7 @@
 //! Keeps the write-ahead log short.
 //!
-//! SQLite copies the log into the database every so often, but starts it anew only at a moment when nobody reads from it. Under
-//! searches without a pause that moment may never come, so beyond a bound it is waited for.
+//! SQLite copies the log into the database every so often, but starts it anew only at a moment when nobody reads from it. While searches
+//! come without a pause that moment may never come, so beyond a bound it is waited for.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) fn path(database: &Path) -> PathBuf {
     log.into()
 }
 
-/// How long readers may hold up a write for it. Searches take milliseconds; a person's open transaction may take hours.
+/// How long a write waits for readers to let that happen. Searches take milliseconds; a person's open transaction may take hours.
 const WAIT: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -38,18 +38,23 @@ impl LogBound {
     /// Called after a commit, on the connection that made it.
     pub(super) fn keep(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let bytes = fs::metadata(&self.log).map_or(0, |log| log.len());
+        if bytes < self.bound {
+            // SQLite has started it anew by itself.
+            self.next = self.bound;
+        }
         if bytes < self.next {
             return Ok(());
         }
+        // When it fails it is not tried after every commit, each of which would wait for it.
+        self.next = bytes + self.bound;
         connection.busy_timeout(WAIT)?;
         let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
         connection.busy_timeout(BUSY)?;
-        self.next = if busy? {
+        if busy? {
             tracing::warn!(log = %self.log.display(), bytes, "the log of the ledger grows: a reader keeps a transaction open");
-            bytes + self.bound
         } else {
-            self.bound
-        };
+            self.next = self.bound;
+        }
         Ok(())
     }
 }
@@ -82,5 +87,20 @@ mod tests {
         fill("b");
         assert!(size() < 2 * bound, "{}", size());
         assert_eq!(ledger.counts().unwrap().documents, 80);
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_a_bound_later_and_at_the_bound_once_sqlite_has_started_the_log_anew() {
+        const BOUND: u64 = 1000;
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut kept = LogBound { log: log.clone(), bound: BOUND, next: BOUND };
+        let connection = Connection::open(folder.path().join("database")).unwrap();
+        // In a transaction SQLite refuses to shorten the log.
+        connection.execute_batch("PRAGMA journal_mode = wal; BEGIN IMMEDIATE; CREATE TABLE a (b)").unwrap();
+        for (bytes, tried) in [(10_000, true), (10_999, false), (11_000, true), (999, false), (1_000, true)] {
+            fs::File::create(&log).unwrap().set_len(bytes).unwrap();
+            assert_eq!(kept.keep(&connection).is_err(), tried, "{bytes} bytes");
+        }
     }
 }
