@@ -1,6 +1,6 @@
 //! What a source has delivered and not yet seen settled: bounded, and the measure of what may be committed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,7 +14,8 @@ use crate::document::{Operation, Version};
 pub struct Delivery {
     /// Kept so that it can be delivered again or dead-lettered as the source gave it.
     pub record: Record,
-    /// What it does to its document and the version it carries; `None` when that was not found out.
+    /// What it does to its document and at which version, which for a record that said nothing new is that of the source's own order;
+    /// `None` when that was not found out.
     pub change: Option<(Operation, Version)>,
     /// When it was admitted.
     pub since: Instant,
@@ -29,7 +30,7 @@ pub struct Delivery {
 enum Fate {
     Open,
     Settled,
-    /// Its partition is someone else's: its position is not committed.
+    /// Its partition is read by someone else now: its position is not committed.
     LetGo,
 }
 
@@ -47,8 +48,9 @@ pub struct Window {
     /// What all of them weigh.
     bytes: usize,
     travelling: usize,
-    /// The newest settled position of each partition that was not taken yet.
-    settled: Vec<Position>,
+    /// The newest settled position of each partition that was not taken yet. By name: a file that was replaced starts over under the same
+    /// one, and the ledger keeps one position per name.
+    settled: BTreeMap<String, Position>,
 }
 
 impl Window {
@@ -62,7 +64,7 @@ impl Window {
             abandoned: HashMap::new(),
             bytes: 0,
             travelling: 0,
-            settled: Vec::new(),
+            settled: BTreeMap::new(),
         }
     }
 
@@ -138,8 +140,8 @@ impl Window {
         true
     }
 
-    /// Lets go of everything that these partitions gave: nobody waits for it, and no position of it is committed beyond what is settled
-    /// without a gap. It takes room only while its receipt is under way. Returns the losses of each that was open.
+    /// Lets go of everything that these partitions gave: it is no longer waited for, and no position of it is committed beyond what is
+    /// settled without a gap. It takes room only while its receipt is under way. Returns the losses of each that was open.
     pub fn let_go(&mut self, partitions: &[Arc<Partition>]) -> Vec<u32> {
         let mut losses = Vec::new();
         for delivery in &mut self.deliveries {
@@ -172,18 +174,17 @@ impl Window {
     }
 
     fn pass(&mut self, position: Position) {
-        // Few partitions are in a window at once and neighbours mostly share one, so the search from the end finds it at once. By name: a
-        // file that was replaced starts over under the same one, and the ledger keeps one position a name.
-        let same = |a: &Arc<Partition>, b: &Arc<Partition>| Arc::ptr_eq(a, b) || a.name == b.name;
-        match self.settled.iter_mut().rev().find(|held| same(&held.partition, &position.partition)) {
+        match self.settled.get_mut(&position.partition.name) {
             Some(held) => *held = position,
-            None => self.settled.push(position),
+            None => {
+                self.settled.insert(position.partition.name.clone(), position);
+            }
         }
     }
 
-    /// The positions up to which everything is settled, newest per partition, since the last call: these may be committed.
+    /// The positions up to which everything is settled, the newest of each partition, since the last call: these may be committed.
     pub fn take_settled(&mut self) -> Vec<Position> {
-        std::mem::take(&mut self.settled)
+        std::mem::take(&mut self.settled).into_values().collect()
     }
 
     /// Whether there are positions to commit.
@@ -309,6 +310,20 @@ mod tests {
         let again = admit(&mut window, record(&partition("gone"), 2));
         window.settle(again);
         assert_eq!(window.take_settled()[0].offset, 2);
+    }
+
+    #[test]
+    fn a_window_of_many_partitions_passes_them_all_at_once() {
+        // Compared with each other they would take minutes.
+        const FILES: u64 = 200_000;
+        let mut window = Window::new(Room { records: FILES as usize, bytes: usize::MAX });
+        for file in 0..FILES {
+            admit(&mut window, record(&partition(&format!("a folder of many files/{file}")), 1));
+        }
+        for number in (0..FILES).rev() {
+            window.settle(number);
+        }
+        assert_eq!(window.take_settled().len(), FILES as usize);
     }
 
     #[test]
