@@ -34,6 +34,19 @@ pub(super) type Mark = [u8; 16];
 /// What is wrong with the file, as the end of a sentence about it.
 pub(super) type Wrong = &'static str;
 
+/// Why the file cannot be used.
+#[derive(Debug)]
+pub(super) enum SlotError {
+    Io(io::Error),
+    Wrong(Wrong),
+}
+
+impl From<io::Error> for SlotError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 const CUT_OFF: Wrong = "is cut off";
 
 /// Where the vector of a text lies.
@@ -74,20 +87,19 @@ impl SlotFile {
     }
 
     /// Opens the file of the ledger with this mark.
-    pub(super) fn open(path: &Path, mark: Mark, to_write: bool) -> io::Result<Result<Self, Wrong>> {
-        let file = match OpenOptions::new().read(true).write(to_write).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err("is missing")),
-            Err(error) => return Err(error),
-        };
+    pub(super) fn open(path: &Path, mark: Mark, to_write: bool) -> Result<Self, SlotError> {
+        let file = OpenOptions::new().read(true).write(to_write).open(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => SlotError::Wrong("is missing"),
+            _ => SlotError::Io(error),
+        })?;
         let mut header = [0; HEADER_BYTES];
-        match file.read_exact_at(&mut header, 0) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(Err(CUT_OFF)),
-            Err(error) => return Err(error),
-        }
+        file.read_exact_at(&mut header, 0).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => SlotError::Wrong(CUT_OFF),
+            _ => SlotError::Io(error),
+        })?;
         let id = FileId::of(&file.metadata()?);
-        Ok(dimensions_of(&header, mark).map(|dimensions| Self { file, id, mark, dimensions }))
+        let dimensions = dimensions_of(&header, mark).map_err(SlotError::Wrong)?;
+        Ok(Self { file, id, mark, dimensions })
     }
 
     /// Which file it is.
@@ -104,9 +116,9 @@ impl SlotFile {
         self.dimensions
     }
 
-    /// Whether the file is long enough for the slots before this one.
-    pub(super) fn reaches(&self, end: Slot) -> io::Result<Result<(), Wrong>> {
-        Ok(if self.file.metadata()?.len() < self.offset(end) { Err(CUT_OFF) } else { Ok(()) })
+    /// Refuses a file that is too short for the slots before this one.
+    pub(super) fn check_reaches(&self, end: Slot) -> Result<(), SlotError> {
+        if self.file.metadata()?.len() < self.offset(end) { Err(SlotError::Wrong(CUT_OFF)) } else { Ok(()) }
     }
 
     /// The vectors at these places, in their order. Slots that lie side by side are read at once.
@@ -200,7 +212,7 @@ pub(super) struct SlotWriter {
 }
 
 impl SlotWriter {
-    /// For about so many slots.
+    /// For about this many slots.
     pub(super) fn new(file: Arc<SlotFile>, slots: usize) -> Self {
         let at_once = (BLOCK / file.slot_bytes()).min(slots).max(1);
         let block = Vec::with_capacity(at_once * file.slot_bytes());
@@ -288,7 +300,7 @@ mod tests {
             let slots: Vec<Slot> = held.keys().copied().collect();
             let asked: Vec<Slot> = asked.iter().map(|index| *index.get(&slots)).collect();
             let places: Vec<Place> = asked.iter().map(|slot| place(*slot, "text")).collect();
-            let file = SlotFile::open(&path, MARK, false).unwrap().unwrap();
+            let file = SlotFile::open(&path, MARK, false).unwrap();
             let bits = |vector: &Vector| vector.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
             for (slot, vector) in asked.iter().zip(file.read(&places).unwrap()) {
                 prop_assert_eq!(bits(&vector.unwrap()), bits(&held[slot]));
@@ -315,26 +327,30 @@ mod tests {
         let read = file.read(&[place(3, "b"), place(2, "torn"), place(1, "a")]).unwrap();
         assert_eq!((read[0].clone(), read[2].clone()), (Ok([1.0, 3.0].into()), Ok([1.0, 1.0].into())));
         assert!(read[1].is_err());
-        assert_eq!((file.reaches(4).unwrap(), file.reaches(5).unwrap()), (Ok(()), Err(CUT_OFF)));
+        file.check_reaches(4).unwrap();
+        assert!(matches!(file.check_reaches(5), Err(SlotError::Wrong(CUT_OFF))));
     }
 
     #[test]
     fn a_file_that_is_no_file_of_these_vectors_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vectors");
-        assert_eq!(SlotFile::open(&path, MARK, false).unwrap().unwrap_err(), "is missing");
+        let wrong = |mark| match SlotFile::open(&path, mark, false) {
+            Err(SlotError::Wrong(wrong)) => wrong,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wrong(MARK), "is missing");
         drop(SlotFile::create(&path, MARK, 2).unwrap());
-        assert_eq!(SlotFile::open(&path, MARK, true).unwrap().unwrap().dimensions(), 2);
-        assert_eq!(SlotFile::open(&path, [8; 16], false).unwrap().unwrap_err(), "belongs to another ledger");
+        assert_eq!(SlotFile::open(&path, MARK, true).unwrap().dimensions(), 2);
+        assert_eq!(wrong([8; 16]), "belongs to another ledger");
         let sound = fs::read(&path).unwrap();
         for (place, expected) in [(0, "no file of vectors"), (8, "format"), (12, "is damaged"), (35, "is damaged")] {
             let mut spoilt = sound.clone();
             spoilt[place] ^= 1;
             fs::write(&path, spoilt).unwrap();
-            let wrong = SlotFile::open(&path, MARK, false).unwrap().unwrap_err();
-            assert!(wrong.contains(expected), "{place}: {wrong}");
+            assert!(wrong(MARK).contains(expected), "{place}: {}", wrong(MARK));
         }
         fs::write(&path, &sound[..35]).unwrap();
-        assert_eq!(SlotFile::open(&path, MARK, false).unwrap().unwrap_err(), CUT_OFF);
+        assert_eq!(wrong(MARK), CUT_OFF);
     }
 }

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::error::{LedgerErrorKind, Trouble};
-use super::slots::{Mark, Slot, SlotFile, Wrong};
+use super::slots::{Mark, Slot, SlotError, SlotFile, Wrong};
 
 pub(super) const FILE: &str = "vectors.bin";
 
@@ -29,7 +29,7 @@ impl VectorFile {
         &self.path
     }
 
-    /// Whether the file is no longer where it was opened. Who only reads may have one that the process that writes began anew.
+    /// Whether the file is no longer where it was opened. A reader may still have the old file open after the writer has begun a new one.
     pub(super) fn is_gone(&self) -> bool {
         let is_gone = |file: Arc<SlotFile>| {
             if self.to_write { file.id().is_gone_from(&self.path) } else { matches!(self.path.try_exists(), Ok(false)) }
@@ -54,30 +54,28 @@ impl VectorFile {
     }
 
     /// The file with this mark.
-    pub(super) fn with_mark(&self, mark: Mark) -> Result<Result<Arc<SlotFile>, Wrong>, Trouble> {
+    pub(super) fn with_mark(&self, mark: Mark) -> Result<Arc<SlotFile>, SlotError> {
         if let Some(file) = self.opened().filter(|file| file.mark() == mark) {
-            return Ok(Ok(file));
+            return Ok(file);
         }
-        let file = SlotFile::open(&self.path, mark, self.to_write).map_err(|error| self.failed(error))?;
-        Ok(file.map(|file| self.keep(file)))
+        Ok(self.keep(SlotFile::open(&self.path, mark, self.to_write)?))
     }
 
     /// Begins the file anew.
-    pub(super) fn create(&self, mark: Mark, dimensions: usize) -> Result<Arc<SlotFile>, Trouble> {
-        let file = SlotFile::create(&self.path, mark, dimensions).map_err(|error| self.failed(error))?;
-        Ok(self.keep(file))
+    pub(super) fn create(&self, mark: Mark, dimensions: usize) -> Result<Arc<SlotFile>, SlotError> {
+        Ok(self.keep(SlotFile::create(&self.path, mark, dimensions)?))
     }
 
-    /// Whether the file holds what the database says.
-    pub(super) fn check(&self, recorded: &Recorded) -> Result<Result<(), Wrong>, Trouble> {
-        match self.with_mark(recorded.mark)? {
-            Ok(file) => file.reaches(recorded.next).map_err(|error| self.failed(error)),
-            Err(wrong) => Ok(Err(wrong)),
+    /// Refuses a file that does not hold what the database says.
+    pub(super) fn check(&self, recorded: &Recorded) -> Result<(), SlotError> {
+        self.with_mark(recorded.mark)?.check_reaches(recorded.next)
+    }
+
+    pub(super) fn explain(&self, error: impl Into<SlotError>) -> Trouble {
+        match error.into() {
+            SlotError::Io(error) => Trouble::Io(self.path.clone(), error),
+            SlotError::Wrong(wrong) => self.damaged(wrong),
         }
-    }
-
-    pub(super) fn failed(&self, error: std::io::Error) -> Trouble {
-        Trouble::Io(self.path.clone(), error)
     }
 
     pub(super) fn damaged(&self, wrong: Wrong) -> Trouble {

@@ -21,7 +21,7 @@ pub(super) struct VectorKeeper<'c> {
     insert: CachedStatement<'c>,
     drop_unused: CachedStatement<'c>,
     recorded: Option<Recorded>,
-    /// At most so many vectors are new.
+    /// How many vectors are new at most.
     new: usize,
     /// Made for the first new vector.
     writer: Option<SlotWriter>,
@@ -78,7 +78,7 @@ impl<'c> VectorKeeper<'c> {
         self.insert.execute(params![place.slot.cast_signed(), text.as_bytes(), segment::key(segment, prefix)])?;
         self.bloom.add(prefix, segment);
         let put = self.writer(vector.len())?.put(place, vector);
-        put.map_err(|error| self.file.failed(error))?;
+        put.map_err(|error| self.file.explain(error))?;
         match &mut self.recorded {
             Some(recorded) if free.is_none() => recorded.next += 1,
             _ => self.taken += 1,
@@ -91,14 +91,14 @@ impl<'c> VectorKeeper<'c> {
             Some(writer) => writer,
             None => {
                 let file = match &self.recorded {
-                    Some(recorded) => self.file.with_mark(recorded.mark)?.map_err(|wrong| self.file.damaged(wrong))?,
+                    Some(recorded) => self.file.with_mark(recorded.mark),
                     None => {
                         let mark = fastrand::u128(..).to_le_bytes();
                         self.recorded = Some(Recorded { mark, next: 1 });
-                        self.file.create(mark, dimensions)?
+                        self.file.create(mark, dimensions)
                     }
                 };
-                SlotWriter::new(file, self.new)
+                SlotWriter::new(file.map_err(|error| self.file.explain(error))?, self.new)
             }
         };
         let held = writer.file().dimensions();
@@ -123,7 +123,7 @@ impl<'c> VectorKeeper<'c> {
     /// To be called before the commit: answers once the new vectors are on the disk.
     pub(super) fn finish(self) -> Result<(), Trouble> {
         if let (Some(writer), Some(recorded)) = (self.writer, &self.recorded) {
-            writer.finish().map_err(|error| self.file.failed(error))?;
+            writer.finish().map_err(|error| self.file.explain(error))?;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO vector_file VALUES (1, ?1, ?2)")?
                 .execute(params![recorded.mark, recorded.next.cast_signed()])?;

@@ -17,7 +17,7 @@ use crate::document::{Fingerprint, Vector};
 use super::error::{LedgerError, Trouble};
 use super::places::{FIND, fill_filter, find, segments};
 use super::segment;
-use super::slots::{Place, Wrong};
+use super::slots::{Place, SlotError, Wrong};
 use super::vector_file::{Recorded, recorded};
 use super::vector_keeper::VectorKeeper;
 use super::{HeldChunk, Ledger};
@@ -114,9 +114,10 @@ impl Ledger {
         let Some(recorded) = recorded.filter(|_| !known.is_empty()) else {
             return Ok(vec![Ok(None); places.len()]);
         };
-        let read = match self.vectors.with_mark(recorded.mark)? {
-            Ok(file) => file.read(&known).map_err(|error| self.vectors.failed(error))?,
-            Err(wrong) => vec![Err(wrong); known.len()],
+        let read = match self.vectors.with_mark(recorded.mark) {
+            Ok(file) => file.read(&known).map_err(|error| self.vectors.explain(error))?,
+            Err(SlotError::Wrong(wrong)) => vec![Err(wrong); known.len()],
+            Err(error) => return Err(self.vectors.explain(error)),
         };
         let mut read = read.into_iter();
         Ok(places.iter().map(|place| place.and_then(|_| read.next()).transpose()).collect())
@@ -126,7 +127,7 @@ impl Ledger {
     pub(super) fn check_vectors(&self) -> Result<(), LedgerError> {
         let doing = "open the ledger";
         self.read(doing, |connection| match recorded(connection)? {
-            Some(recorded) => self.vectors.check(&recorded)?.map_err(|wrong| self.vectors.damaged(wrong)),
+            Some(recorded) => self.vectors.check(&recorded).map_err(|error| self.vectors.explain(error)),
             None => Ok(()),
         })
     }
@@ -175,7 +176,7 @@ impl Ledger {
     fn forget_other_lengths(&self, dimensions: usize) -> Result<(), LedgerError> {
         self.change("forget vectors of another length", |transaction| {
             let Some(recorded) = recorded(transaction)? else { return Ok(()) };
-            let file = self.vectors.with_mark(recorded.mark)?.map_err(|wrong| self.vectors.damaged(wrong))?;
+            let file = self.vectors.with_mark(recorded.mark).map_err(|error| self.vectors.explain(error))?;
             let used: bool = transaction.query_row("SELECT EXISTS (SELECT 1 FROM points)", [], |row| row.get(0))?;
             if file.dimensions() != dimensions && !used {
                 forget_all(transaction)?;
