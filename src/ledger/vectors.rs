@@ -7,7 +7,6 @@
 //! A reader looks a slot up and then reads it, and meanwhile it may be freed and used again. The tag and the checksum tell, and
 //! then the reader looks it up anew.
 
-use std::cell::Cell;
 use std::slice;
 
 use rusqlite::{CachedStatement, Connection};
@@ -30,34 +29,16 @@ impl Ledger {
     pub fn vectors(&self, fingerprints: &[Fingerprint]) -> Result<Vec<Option<Vector>>, LedgerError> {
         let doing = "look up vectors";
         let Some(bloom) = self.access.bloom() else {
-            return self.vectors_without_filter(doing, fingerprints);
+            // Whoever only reads has no filter, and looks into all segments.
+            let end = self.read(doing, |connection| Ok(segments(connection)?))?;
+            return self.look_up_vectors(doing, fingerprints, FIND, |select, text| find(select, text, 0..end));
         };
-        if fingerprints.iter().all(|text| bloom.segments(segment::prefix(text)).is_empty()) {
+        let may_be_kept = |text: &Fingerprint| bloom.segments(segment::prefix(text));
+        if fingerprints.iter().all(|text| may_be_kept(text).is_empty()) {
             return Ok(vec![None; fingerprints.len()]);
         }
-        self.look_up_vectors(doing, fingerprints, FIND, |select, text| {
-            // Asked of what is seen now: a text that has moved since is where the filter says by now.
-            let segments = bloom.segments(segment::prefix(text));
-            if segments.is_empty() {
-                return Ok(None);
-            }
-            find(select, text, segments)
-        })
-    }
-
-    /// Looks into all segments, and first into the one where the last text was: texts that are asked for together mostly came together.
-    fn vectors_without_filter(
-        &self,
-        doing: &'static str,
-        fingerprints: &[Fingerprint],
-    ) -> Result<Vec<Option<Vector>>, LedgerError> {
-        let end = self.read(doing, |connection| Ok(segments(connection)?))?;
-        let last = Cell::new(0);
-        self.look_up_vectors(doing, fingerprints, FIND, |select, text| {
-            let found = find(select, text, (last.get()..end).chain(0..last.get()))?;
-            last.set(found.map_or(last.get(), |place| segment::of(place.slot)));
-            Ok(found)
-        })
+        // The filter is asked again, of what is seen then: a text that has moved since is where it says by then.
+        self.look_up_vectors(doing, fingerprints, FIND, |select, text| find(select, text, may_be_kept(text)))
     }
 
     /// The vectors of chunks that documents hold, in their order; `None` for one that is not kept, or no longer held.
@@ -216,6 +197,7 @@ fn forget_all(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::fs;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
