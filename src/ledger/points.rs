@@ -113,7 +113,7 @@ impl Ledger {
 pub(super) fn forget_index(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "UPDATE documents SET metadata = NULL, record = NULL, chunks = x'' WHERE metadata IS NOT NULL;
-         UPDATE counts SET writes = writes + 1, indexed = 0, points = 0;",
+         UPDATE counts SET indexed = 0, points = 0;",
     )?;
     // Whatever becomes of this process, they are planned again, also when the next one has the index of before.
     forget_setting(connection, PLAN)

@@ -33,7 +33,7 @@ CREATE TABLE free_slots (
     slot INTEGER PRIMARY KEY
 ) STRICT;
 
--- What the index searches: one row a chunk.
+-- What the index searches: one row per chunk.
 CREATE TABLE points (
     key      INTEGER PRIMARY KEY,        -- never used again
     document INTEGER NOT NULL,           -- documents.id
@@ -51,13 +51,12 @@ CREATE TABLE unwritten (
 -- One row. Kept in the transaction of each write, so that nobody has to count.
 CREATE TABLE counts (
     only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
-    writes     INTEGER NOT NULL,         -- transactions that changed documents: grows when the index may have changed
     next_point INTEGER NOT NULL,         -- the key of the next point
     documents  INTEGER NOT NULL,         -- rows of documents
     indexed    INTEGER NOT NULL,         -- of these in the index
     points     INTEGER NOT NULL          -- points in the index, in this file or in another system
 ) STRICT;
-INSERT INTO counts VALUES (1, 0, 1, 0, 0, 0);
+INSERT INTO counts VALUES (1, 1, 0, 0, 0);
 
 -- How far each source is settled: reading goes on from here.
 CREATE TABLE positions (
@@ -96,7 +95,6 @@ CREATE TABLE journal (
     at      INTEGER NOT NULL,            -- Unix milliseconds, without the `seq` nanoseconds that its order has on top
     payload BLOB NOT NULL
 ) STRICT;
-CREATE INDEX journal_source ON journal (source);
 
 -- What the pipeline was built with, to notice when that changes.
 CREATE TABLE settings (

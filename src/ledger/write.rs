@@ -380,8 +380,7 @@ impl<'t> Writing<'t> {
         self.vectors.finish()?;
         fault_point!("vectors written"?);
         let mut update = self.transaction.prepare_cached(
-            "UPDATE counts SET writes = writes + 1, next_point = ?1, documents = documents + ?2, indexed = indexed + ?3,
-             points = points + ?4",
+            "UPDATE counts SET next_point = ?1, documents = documents + ?2, indexed = indexed + ?3, points = points + ?4",
         )?;
         update.execute(params![self.next_point.cast_signed(), self.documents, self.indexed, self.points])?;
         Ok(self.written)

@@ -19,7 +19,7 @@ const EVENTS: usize = 1500;
 enum Moment {
     /// While calls are out that nobody answers: once so many texts more were sent.
     Sent(usize),
-    /// While a run gets all it asks for: after so many writes more.
+    /// While a run gets all it asks for: after so many points more.
     Written(u64),
     /// So long after the start.
     After(Duration),
@@ -29,15 +29,15 @@ impl Moment {
     fn any(random: &mut fastrand::Rng) -> Self {
         match random.u32(..3) {
             0 => Self::Sent(random.usize(1..150)),
-            1 => Self::Written(random.u64(1..20)),
+            1 => Self::Written(random.u64(1..150)),
             _ => Self::After(Duration::from_millis(random.u64(..500))),
         }
     }
 
     /// Starts a process and waits for the moment, or until there is nothing left to tell.
     fn of_a_run(self, telling: &mut Telling, provider: &Provider) -> Running {
-        let writes = |telling: &Telling| telling.pipeline.number("SELECT writes FROM counts").unwrap_or(0);
-        let (sent, written) = (provider.sent().len(), writes(telling));
+        let points = |telling: &Telling| telling.pipeline.number("SELECT next_point FROM counts").unwrap_or(1);
+        let (sent, written) = (provider.sent().len(), points(telling));
         if let Self::Sent(more) = self {
             provider.close_at(sent + more);
         }
@@ -46,7 +46,7 @@ impl Moment {
         run.wait_until(&format!("{self:?}"), || {
             let come = match self {
                 Self::Sent(more) => provider.sent().len() >= sent + more,
-                Self::Written(more) => writes(telling) >= written + more,
+                Self::Written(more) => points(telling) >= written + more,
                 Self::After(time) => start.elapsed() >= time,
             };
             come || telling.is_over()
