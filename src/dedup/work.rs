@@ -30,7 +30,8 @@ pub struct Settlement {
 impl Work {
     /// The document cannot be embedded: its state is kept, it leaves the index, and its changes are rejected.
     pub(super) fn rejected(mut self, reason: &str) -> Self {
-        self.write = DocumentWrite { record: None, clears: None, metadata: None, ..self.write };
+        let DocumentWrite { id, document, chunks, .. } = self.write;
+        self.write = DocumentWrite::out_of_index(id, document, chunks);
         self.settlement.verdict = Verdict::Rejected(reason.into());
         self
     }

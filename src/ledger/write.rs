@@ -34,6 +34,13 @@ pub struct DocumentWrite {
     pub chunks: Vec<ChunkWrite>,
 }
 
+impl DocumentWrite {
+    /// For a document that cannot be in the index: what was said of it is kept, and the vectors of the chunks that were paid for.
+    pub fn out_of_index(id: DocumentId, document: String, chunks: Vec<ChunkWrite>) -> Self {
+        Self { id, document, record: None, clears: None, metadata: None, chunks }
+    }
+}
+
 /// One chunk of a [`DocumentWrite`].
 #[derive(Debug, Clone)]
 pub struct ChunkWrite {

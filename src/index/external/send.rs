@@ -79,14 +79,7 @@ impl ExternalIndex {
         }
         let out = refused.iter().map(|RefusedWrite { write, .. }| {
             let DocumentWrite { id, document, .. } = &writes[*write];
-            DocumentWrite {
-                id: id.clone(),
-                document: document.clone(),
-                record: None,
-                clears: None,
-                metadata: None,
-                chunks: Vec::new(),
-            }
+            DocumentWrite::out_of_index(id.clone(), document.clone(), Vec::new())
         });
         let out: Arc<[DocumentWrite]> = out.collect();
         let outstanding = self.note(out.clone()).await?;
