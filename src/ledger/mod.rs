@@ -55,7 +55,7 @@ pub use packed::HeldChunk;
 pub use points::{PointKey, PointOwner};
 pub use taken::TakenRecord;
 pub use totals::Totals;
-pub use write::{ChunkWrite, DocumentWrite, Outstanding, VectorSource, Written};
+pub use write::{ChunkWrite, DocumentWrite, NewPoint, Outstanding, VectorSource, Written};
 
 use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use crate::same_file::FileId;

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::document::DocumentId;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
-    use crate::ledger::{DocumentWrite, Points};
+    use crate::ledger::{DocumentWrite, NewPoint, Points};
 
     fn kind(result: Result<Ledger, LedgerError>) -> (LedgerErrorKind, String) {
         let error = result.unwrap_err();
@@ -339,11 +339,8 @@ mod tests {
         let held = ledger.documents(&[DocumentId::new("a").unwrap()]).unwrap().remove(0).unwrap();
         assert_eq!((held.metadata, held.chunks), (None, vec![]));
         assert_eq!(ledger.points_after(0, 9).unwrap(), []);
-        assert_eq!(
-            ledger.write(&[write("a", vec![here("one")])]).unwrap().added,
-            [(2, 0, 0)],
-            "keys are not used again"
-        );
+        let added = ledger.write(&[write("a", vec![here("one")])]).unwrap().added;
+        assert_eq!(added, [NewPoint { key: 2, write: 0, chunk: 0 }], "keys are not used again");
     }
 
     #[test]
@@ -375,6 +372,6 @@ mod tests {
         assert_eq!((error.kind(), error.is_temporary()), (LedgerErrorKind::Full, true), "{error}");
         assert_eq!(ledger.counts().unwrap().documents, 1, "all or nothing");
         ledger.limit_pages(10_000);
-        assert_eq!(ledger.write(&[large]).unwrap().added, [(2, 0, 0)]);
+        assert_eq!(ledger.write(&[large]).unwrap().added, [NewPoint { key: 2, write: 0, chunk: 0 }]);
     }
 }

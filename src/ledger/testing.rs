@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::{DocumentId, Fingerprint, Vector, Version};
 
-use super::{ChunkWrite, DocumentWrite, Ledger, LedgerError, LedgerOptions, Moot, Points, VectorSource};
+use super::{ChunkWrite, DocumentWrite, Ledger, LedgerError, LedgerOptions, Moot, PointKey, Points, VectorSource};
 
 pub(crate) fn options() -> LedgerOptions {
     LedgerOptions { pipeline: "test".to_owned(), persist_vectors: true, points: Points::Here }
@@ -39,6 +39,25 @@ pub(super) fn vector(text: &str) -> Vector {
 /// A chunk with a vector that has to be kept.
 pub(crate) fn here(text: &str) -> ChunkWrite {
     ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Here(vector(text)) }
+}
+
+/// A chunk that keeps its point.
+pub(super) fn held(text: &str, key: PointKey) -> ChunkWrite {
+    ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) }
+}
+
+/// Chunks of numbered texts for a document. Each keeps a point that the document holds of its text, if it is to and there is one left.
+pub(super) fn chunks_of(ledger: &Ledger, id: &str, texts: &[(usize, bool)]) -> Vec<ChunkWrite> {
+    let before = ledger.documents(&[DocumentId::new(id).unwrap()]).unwrap().remove(0);
+    let mut free = before.map_or(vec![], |before| before.chunks);
+    let chunk = |(text, keeps): &(usize, bool)| {
+        let text = format!("text {text}");
+        match free.iter().position(|held| *keeps && held.fingerprint == fingerprint(&text)) {
+            Some(place) => held(&text, free.remove(place).key),
+            None => here(&text),
+        }
+    };
+    texts.iter().map(chunk).collect()
 }
 
 /// A document of these chunks; not in the index when there are none.

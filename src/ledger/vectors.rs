@@ -210,7 +210,7 @@ mod tests {
     use crate::ledger::settings::PLAN;
     use crate::ledger::testing::{copy, fingerprint, here, open, open_with, options, vector, write};
     use crate::ledger::vector_file::FILE;
-    use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, Points, VectorSource, Written};
+    use crate::ledger::{ChunkWrite, LedgerErrorKind, LedgerOptions, NewPoint, Points, VectorSource, Written};
     use crate::same_file::FileId;
 
     const LEDGER: &[&str] = &["ledger.sqlite", "ledger.sqlite-wal"];
@@ -302,7 +302,7 @@ mod tests {
         let discard = LedgerOptions { persist_vectors: false, points: Points::Nowhere, ..options() };
         let ledger = open_with(&folder, discard);
         let written = ledger.write(&[write("a", vec![here("one")])]).unwrap();
-        assert_eq!(written.added, [(1, 0, 0)]);
+        assert_eq!(written.added, [NewPoint { key: 1, write: 0, chunk: 0 }]);
         assert_eq!(texts(&ledger), [false, false]);
         let held = ledger.documents(&[write("a", vec![]).id]).unwrap().remove(0).unwrap();
         assert_eq!(held.chunks[0].fingerprint, fingerprint("one"));
@@ -557,10 +557,8 @@ mod tests {
         assert_eq!(ledger.write(&[write("before", vec![])]).unwrap().removed, [1], "what needs no vector is written");
         ledger.vectors.exchange(sound);
         assert_eq!(texts(&ledger), [true, false], "all or nothing");
-        assert_eq!(
-            ledger.write(&next).unwrap(),
-            Written { added: vec![(2, 0, 0)], removed: vec![], ..Written::default() }
-        );
+        let added = vec![NewPoint { key: 2, write: 0, chunk: 0 }];
+        assert_eq!(ledger.write(&next).unwrap(), Written { added, ..Written::default() });
         assert_eq!(texts(&ledger), [true, true]);
     }
 

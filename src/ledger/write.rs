@@ -72,12 +72,23 @@ pub enum VectorSource {
 /// What a write did to the points.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Written {
-    /// New points: key, index into the writes, chunk number. Ascending by key.
-    pub added: Vec<(PointKey, usize, usize)>,
+    /// New points, ascending by key.
+    pub added: Vec<NewPoint>,
     /// Points that are gone.
     pub removed: Vec<PointKey>,
     /// With [`Points::Elsewhere`](super::Points::Elsewhere): what the other system lacks now. Noted until [`Ledger::finish_writes`].
     pub outstanding: Vec<Outstanding>,
+}
+
+/// A point that a write added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewPoint {
+    /// Its name.
+    pub key: PointKey,
+    /// Index into the writes.
+    pub write: usize,
+    /// Index into the chunks of that write.
+    pub chunk: usize,
 }
 
 /// What another system lacks of one document.
@@ -364,7 +375,7 @@ impl<'t> Writing<'t> {
                             self.insert_point.execute(params![key, row, place, vector.cast_signed()])?;
                         }
                     }
-                    self.written.added.push((chunk.key, index, number));
+                    self.written.added.push(NewPoint { key: chunk.key, write: index, chunk: number });
                 }
             }
         }
@@ -402,29 +413,26 @@ mod tests {
 
     use super::*;
     use crate::ledger::Points;
-    use crate::ledger::testing::{fingerprint, here, open, open_with, options, vector, write};
+    use crate::ledger::testing::{chunks_of, fingerprint, held, here, open, open_with, options, vector, write};
 
-    fn held(text: &str, key: PointKey) -> ChunkWrite {
-        ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) }
+    fn new((key, write, chunk): (PointKey, usize, usize)) -> NewPoint {
+        NewPoint { key, write, chunk }
     }
 
     #[test]
     fn adds_keeps_moves_and_removes_points() {
         let (_folder, ledger) = open();
         let first = ledger.write(&[write("a", vec![here("one"), here("two")]), write("b", vec![here("one")])]).unwrap();
-        assert_eq!(
-            first,
-            Written { added: vec![(1, 0, 0), (2, 0, 1), (3, 1, 0)], removed: vec![], ..Written::default() }
-        );
+        assert_eq!(first, Written { added: [(1, 0, 0), (2, 0, 1), (3, 1, 0)].map(new).to_vec(), ..Written::default() });
 
         let second = ledger.write(&[write("a", vec![here("new"), held("one", 1)])]).unwrap();
-        assert_eq!(second, Written { added: vec![(4, 0, 0)], removed: vec![2], ..Written::default() });
+        assert_eq!(second, Written { added: vec![new((4, 0, 0))], removed: vec![2], ..Written::default() });
         let owners = ledger.resolve(&[4, 1, 2]).unwrap();
         let chunks: Vec<_> = owners.iter().map(|owner| owner.as_ref().map(|owner| owner.chunk)).collect();
         assert_eq!(chunks, [Some(0), Some(1), None]);
 
         let third = ledger.write(&[write("a", vec![])]).unwrap();
-        assert_eq!(third, Written { added: vec![], removed: vec![4, 1], ..Written::default() });
+        assert_eq!(third, Written { removed: vec![4, 1], ..Written::default() });
         assert_eq!(ledger.points_after(0, 10).unwrap(), [(3, vector("one"))]);
     }
 
@@ -432,7 +440,7 @@ mod tests {
     fn a_repeated_write_changes_nothing_and_the_later_of_two_counts() {
         let (_folder, ledger) = open();
         let twice = [write("a", vec![here("old")]), write("a", vec![here("one"), here("one")])];
-        assert_eq!(ledger.write(&twice).unwrap().added, [(1, 1, 0), (2, 1, 1)]);
+        assert_eq!(ledger.write(&twice).unwrap().added, [(1, 1, 0), (2, 1, 1)].map(new));
         assert_eq!(ledger.write(&twice).unwrap(), Written::default());
         assert_eq!(ledger.vectors(&[fingerprint("old")]).unwrap(), [None]);
     }
@@ -518,16 +526,7 @@ mod tests {
                 let mut writes = Vec::new();
                 for (document, texts) in batch {
                     let id = format!("document {document}");
-                    let before = ledger.documents(&[write(&id, vec![]).id]).unwrap().remove(0);
-                    let mut free = before.map_or(vec![], |before| before.chunks);
-                    let chunks = texts.iter().map(|(text, keep)| {
-                        let text = format!("text {text}");
-                        match free.iter().position(|held| *keep && held.fingerprint == fingerprint(&text)) {
-                            Some(place) => held(&text, free.remove(place).key),
-                            None => here(&text),
-                        }
-                    });
-                    let write = write(&id, chunks.collect());
+                    let write = write(&id, chunks_of(&ledger, &id, &texts));
                     model.insert(id, write.chunks.iter().map(|chunk| chunk.fingerprint).collect());
                     writes.push(write);
                 }

@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::document::Vector;
 use crate::index::IndexError;
 use crate::index::target::check_vectors;
-use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
+use crate::ledger::{DocumentWrite, Ledger, NewPoint, PointKey, VectorSource};
 
 use super::graph::Graph;
 use super::{Core, Segment, Tail};
@@ -37,8 +37,8 @@ impl Core {
         let untold = Untold(&self.untold);
         let written = self.ledger.write(writes)?;
         fault_point!("points committed");
-        let vector = |(key, write, chunk): &(PointKey, usize, usize)| match &writes[*write].chunks[*chunk].vector {
-            VectorSource::Here(vector) => Some((*key, Arc::clone(vector))),
+        let vector = |new: &NewPoint| match &writes[new.write].chunks[new.chunk].vector {
+            VectorSource::Here(vector) => Some((new.key, Arc::clone(vector))),
             VectorSource::Held(_) => None,
         };
         let points = written.added.iter().filter_map(vector).collect();

@@ -14,7 +14,7 @@ use super::{AtOnce, Fault, Faults, SLOW};
 use crate::actor::offload::on_blocking_thread;
 use crate::document::{DocumentId, Vector};
 use crate::index::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
-use crate::ledger::{DocumentWrite, Ledger, PointKey, VectorSource};
+use crate::ledger::{DocumentWrite, Ledger, NewPoint, PointKey, VectorSource};
 
 /// Writes to an index until all is written, and answers what was refused.
 pub async fn write_all(index: &dyn VectorIndex, writes: Arc<[DocumentWrite]>) -> Result<Vec<RefusedWrite>, IndexError> {
@@ -156,7 +156,7 @@ impl FakeIndex {
         let written = written?;
         let mut points = self.points.lock();
         written.removed.iter().for_each(|key| drop(points.remove(key)));
-        for (key, write, chunk) in written.added {
+        for NewPoint { key, write, chunk } in written.added {
             if let VectorSource::Here(vector) = &writes[write].chunks[chunk].vector {
                 points.insert(key, vector.clone());
             }
