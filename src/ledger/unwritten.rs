@@ -110,9 +110,14 @@ pub(super) fn forget_collection(connection: &Connection) -> rusqlite::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::ledger::testing::{fingerprint, here, open_with, options, write};
-    use crate::ledger::{ChunkWrite, LedgerOptions, Outstanding, Points, VectorSource};
+    use crate::ledger::testing::{chunks_of, held, here, open_with, options, write};
+    use crate::ledger::{DocumentWrite, LedgerOptions, Outstanding, Points};
 
     fn external() -> LedgerOptions {
         LedgerOptions { points: Points::Elsewhere, ..options() }
@@ -145,7 +150,6 @@ mod tests {
     fn only_what_the_other_system_lacks_is_outstanding() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = open_with(&folder, external());
-        let held = |text: &str, key| ChunkWrite { fingerprint: fingerprint(text), vector: VectorSource::Held(key) };
         ledger.write(&[write("a", vec![here("one"), here("two")])]).unwrap();
         ledger.finish_writes(&[id("a")]).unwrap();
 
@@ -212,5 +216,66 @@ mod tests {
         assert_eq!(ledger.written_points().unwrap(), 2);
         ledger.set_collection("another", None).unwrap();
         assert_eq!(ledger.written_points().unwrap(), 0);
+    }
+
+    /// How many points are noted of a document.
+    fn noted(ledger: &Ledger, id: &DocumentId) -> usize {
+        let sql = "SELECT points FROM unwritten JOIN documents ON documents.id = unwritten.document WHERE name = ?1";
+        let points =
+            |connection: &Connection| Ok(connection.query_row(sql, [id.as_str()], |row| row.get::<_, u32>(0))?);
+        ledger.read("look", points).unwrap() as usize
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whatever is written, and however far what is outstanding gets each time: a document without a note is there as it is here, and
+        /// no point of one with a note is forgotten.
+        #[test]
+        fn what_the_other_system_holds_is_what_is_held_here_or_noted(
+            batches in vec(vec((0..3_usize, vec((0..4_usize, any::<bool>()), 0..4), 0..2_u8, 0..4_u8), 1..4), 1..8),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let ledger = open_with(&folder, external());
+            // By document and chunk number: the text and the metadata.
+            let mut there = HashMap::<_, BTreeMap<_, _>>::new();
+            for batch in batches {
+                let (mut writes, mut fates) = (Vec::new(), Vec::new());
+                for (document, texts, price, fate) in batch {
+                    let id = format!("document {document}");
+                    let write = write(&id, chunks_of(&ledger, &id, &texts));
+                    writes.push(DocumentWrite { metadata: write.metadata.map(|_| price.to_string()), ..write });
+                    fates.push(fate);
+                }
+                for Outstanding { write, points, metadata, has } in ledger.write(&writes).unwrap().outstanding {
+                    let (DocumentWrite { id, metadata: text, chunks, .. }, fate) = (&writes[write], fates[write]);
+                    let point = |chunk: usize| (chunks[chunk].fingerprint, text.clone());
+                    let there = there.entry(id.clone()).or_default();
+                    if fate > 0 {
+                        for chunk in (0..has.len()).filter(|chunk| metadata || !has[*chunk]) {
+                            let before = there.insert(chunk, point(chunk));
+                            let text = before.map(|(fingerprint, _)| fingerprint);
+                            prop_assert!(!has[chunk] || text == Some(chunks[chunk].fingerprint), "it is not there");
+                        }
+                    }
+                    if fate > 1 {
+                        (has.len()..points).for_each(|chunk| drop(there.remove(&chunk)));
+                    }
+                    if fate > 2 {
+                        ledger.finish_writes(std::slice::from_ref(id)).unwrap();
+                    }
+                }
+                for (id, here) in ledger.scan_documents(None, 100, usize::MAX).unwrap() {
+                    let there = there.entry(id.clone()).or_default();
+                    if here.unwritten {
+                        let noted = noted(&ledger, &id);
+                        prop_assert!(there.keys().all(|chunk| *chunk < noted), "{id}: {noted} are noted");
+                        continue;
+                    }
+                    let here = here.chunks.iter().map(|chunk| (chunk.fingerprint, here.metadata.clone()));
+                    prop_assert_eq!(&*there, &here.enumerate().collect(), "{}", id);
+                }
+            }
+        }
     }
 }
