@@ -152,8 +152,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether there is something to forget is asked again where nobody else can write: another call may have made way, and written,
-    /// since the question.
+    /// Asks again whether there is something to forget, now that nobody else can write: another call may have made way, and written, since
+    /// the question was asked first.
     fn forget_other_lengths(&self, dimensions: usize) -> Result<(), LedgerError> {
         self.change("forget vectors of another length", |transaction| {
             let Some(recorded) = recorded(transaction)? else { return Ok(()) };
@@ -200,7 +200,6 @@ mod tests {
     use std::cell::Cell;
     use std::fs;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     use futures_util::FutureExt;
@@ -489,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_vectors_that_was_begun_anew_is_not_gone_for_who_reads_it() {
+    fn a_file_of_vectors_that_was_begun_anew_is_not_gone_for_its_readers() {
         let (folder, ledger) = open();
         ledger.write(&[write("a", vec![here("one")])]).unwrap();
         let reader = Ledger::open_to_read(folder.path()).unwrap();
@@ -524,7 +523,7 @@ mod tests {
     }
 
     #[test]
-    fn who_makes_way_second_forgets_nothing_that_came_meanwhile() {
+    fn whoever_makes_way_second_forgets_nothing_that_came_meanwhile() {
         let (_folder, ledger) = open();
         ledger.keep_vectors(&[(fingerprint("one"), vector("one"))]).unwrap();
         let short: Vector = [1.0, 2.0].into();
@@ -564,7 +563,7 @@ mod tests {
 
     #[test]
     fn readers_beside_a_writer_that_uses_slots_again_never_see_a_wrong_vector() {
-        const ROUNDS: usize = 150;
+        const LOOKS: usize = 50;
         let folder = tempfile::tempdir().unwrap();
         let writer = open_with(&folder, forgetful());
         let pinned: Vec<String> = (0..8).map(|number| format!("pinned {number}")).collect();
@@ -577,10 +576,9 @@ mod tests {
         let first = pinned.iter().zip(changed(0)).flat_map(|(text, changed)| [changed, write(text, vec![here(text)])]);
         writer.write(&first.collect::<Vec<_>>()).unwrap();
         let pinned_keys: Vec<_> = (1..=8).map(|number| number * 2).collect();
-        let done = AtomicBool::new(false);
         let reader = Ledger::open_to_read(folder.path()).unwrap();
         let look = |ledger: &Ledger| {
-            while !done.load(Ordering::Relaxed) {
+            for _ in 0..LOOKS {
                 let texts: Vec<String> =
                     (0..3).flat_map(|round| (0..8).map(move |number| other(round, number))).collect();
                 let fingerprints: Vec<_> = texts.iter().map(|text| fingerprint(text)).collect();
@@ -601,10 +599,12 @@ mod tests {
         };
         thread::scope(|scope| {
             let readers = [&writer, &reader].map(|ledger| scope.spawn(move || look(ledger)));
-            for round in 1..ROUNDS {
+            for round in 1.. {
                 writer.write(&changed(round)).unwrap();
+                if readers.iter().all(|reader| reader.is_finished()) {
+                    break;
+                }
             }
-            done.store(true, Ordering::Relaxed);
             readers.into_iter().for_each(|reader| reader.join().unwrap());
         });
         let next: i64 =
