@@ -1,6 +1,6 @@
 //! What the ledger holds of documents.
 
-use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::document::{Document, DocumentId};
 
@@ -67,20 +67,13 @@ fn held(id: &DocumentId, row: &Row<'_>) -> Result<HeldDocument, Trouble> {
 
 /// What is held of one document, inside a change of the ledger.
 pub(super) fn look_up(connection: &Connection, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
-    found(&mut *connection.prepare_cached(BY_NAME)?, id)
-}
-
-fn found(by_name: &mut Statement<'_>, id: &DocumentId) -> Result<Option<HeldDocument>, Trouble> {
-    by_name.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose()
+    connection.prepare_cached(BY_NAME)?.query([id.as_str()])?.next()?.map(|row| held(id, row)).transpose()
 }
 
 impl Ledger {
     /// What is held of these documents, in their order; `None` for one that no change ever named.
     pub fn documents(&self, ids: &[DocumentId]) -> Result<Vec<Option<HeldDocument>>, LedgerError> {
-        self.read("look up documents", |connection| {
-            let mut by_name = connection.prepare_cached(BY_NAME)?;
-            ids.iter().map(|id| found(&mut by_name, id)).collect()
-        })
+        self.documents_within(ids, usize::MAX)
     }
 
     /// As [`Ledger::documents`], but only what the index holds of them: nothing of what was said of them is read.
@@ -93,8 +86,8 @@ impl Ledger {
         })
     }
 
-    /// As [`Ledger::documents`], but ends early with what is held of the next one when it were more than `max_bytes` together, unless the
-    /// first alone is larger.
+    /// As [`Ledger::documents`], but stops before the document with which what was said of them would be more than `max_bytes` together. The
+    /// first is given in any case.
     pub fn documents_within(
         &self,
         ids: &[DocumentId],
@@ -111,8 +104,8 @@ impl Ledger {
         })
     }
 
-    /// The documents after this one in the order of their ids (bytewise), at most `max`, and no more than `max_bytes` together with the
-    /// vectors of their chunks, unless the first alone is larger. Deleted ones are among them.
+    /// The documents after this one in the order of their ids (bytewise): at most `max`, and no more than `max_bytes` of them and the vectors
+    /// of their chunks. The first is given in any case. Deleted ones are among them.
     pub fn scan_documents(
         &self,
         after: Option<&DocumentId>,
@@ -135,8 +128,8 @@ impl Ledger {
         })
     }
 
-    /// The documents that are in the index or have any field, as [`Ledger::scan_documents`]: of each only its name and how many bytes are
-    /// kept of what was said of it, no more than `max_bytes` together, unless the first alone is larger.
+    /// The documents that are in the index or have any field, as [`Ledger::scan_documents`], but of each only its id and how many bytes are
+    /// kept of what was said of it (JSON): at most `max`, and no more than `max_bytes` of these. The first is given in any case.
     pub fn list_documents(
         &self,
         after: Option<&DocumentId>,
