@@ -56,12 +56,7 @@ impl LedgerError {
 
     /// What the file system said about the ledger's folder or one of its files.
     pub(super) fn from_io(doing: &str, path: &Path, error: &io::Error) -> Self {
-        let (kind, advice) = Self::advice(error);
-        Self::new(kind, format!("cannot {doing} {}: {error}; {advice}", path.display()))
-    }
-
-    fn advice(error: &io::Error) -> (LedgerErrorKind, &'static str) {
-        match error.kind() {
+        let (kind, advice) = match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 (LedgerErrorKind::Other, "make the folder writable for this user, or set `state.path` to one that is")
             }
@@ -71,7 +66,8 @@ impl LedgerError {
                 (LedgerErrorKind::Other, "a file is in the way: set `state.path` to a folder")
             }
             _ => (LedgerErrorKind::Other, "check the folder and its disk"),
-        }
+        };
+        Self::new(kind, format!("cannot {doing} {}: {error}; {advice}", path.display()))
     }
 }
 
@@ -103,11 +99,7 @@ impl Trouble {
         let file = file.display();
         let error = match self {
             Self::Sqlite(error) => error,
-            Self::Io(path, error) => {
-                let (kind, advice) = LedgerError::advice(&error);
-                let path = path.display();
-                return LedgerError::new(kind, format!("cannot {doing} in {file}: {path}: {error}; {advice}"));
-            }
+            Self::Io(path, error) => return LedgerError::from_io(&format!("{doing} in {file}:"), &path, &error),
             Self::Known(kind, message) => {
                 return LedgerError::new(kind, format!("cannot {doing} in {file}: {message}"));
             }
