@@ -34,7 +34,7 @@
 //! # Where to start reading
 //!
 //! 1. [`pipeline::build`]: the graph, wired in one function.
-//! 2. [`document::merge`]: how changes in any order become one document; [`dedup::diff`]: what such a document needs done.
+//! 2. [`document::merge`]: how changes in any order become one document; `dedup::diff`: what such a document needs done.
 //! 3. [`delivery`] and [`source::actor`]: what "nothing lost" rests on.
 //! 4. [`actor`]: the pieces that actix lacks.
 //! 5. [`ledger`], with `src/ledger/schema.sql`: what is kept, and where.

@@ -1,6 +1,6 @@
 //! Deciding what changed, and what must be paid for.
 //!
-//! The `actor` claims the documents of what is `incoming` so that at most one plan per document is in flight, [`diff`] finds the
+//! The `actor` claims the documents of what is `incoming` so that at most one plan per document is in flight, `diff` finds the
 //! difference between what the index should hold and what it holds, `plan` acts on it. A document that lacks vectors is a `draft` until
 //! its texts, which are `pending`, have landed; then it is `work` for the index writer. `cache` and `flight` keep a text from being
 //! embedded twice, and `budget` bounds what large documents take meanwhile.
@@ -9,7 +9,7 @@ mod actor;
 mod budget;
 mod cache;
 mod claim;
-pub mod diff;
+mod diff;
 mod draft;
 mod flight;
 mod incoming;

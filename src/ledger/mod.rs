@@ -31,7 +31,7 @@ mod taken;
 #[cfg(test)]
 pub(crate) mod testing;
 mod totals;
-pub mod unwritten;
+mod unwritten;
 mod vector_file;
 mod vector_keeper;
 mod vectors;

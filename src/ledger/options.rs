@@ -25,7 +25,7 @@ pub enum Points {
     Nowhere,
     /// In the ledger.
     Here,
-    /// In the ledger, and by another system as well: see [`super::unwritten`].
+    /// In the ledger, and by another system as well: see `src/ledger/unwritten.rs`.
     Elsewhere,
 }
 
