@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 pub enum Verdict {
     /// The index holds what it said.
     Indexed,
-    /// It is kept, and its document is in the index no more than before: it has no text yet, or is deleted.
+    /// It is kept, and its document is not in the index: it lacks a field of its text, or there was nothing to delete.
     Stored,
     /// It changed nothing.
     Unchanged,
