@@ -52,6 +52,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_number_that_is_a_time_of_2001_or_later_stands_for_one() {
+        const BORDER: i128 = 1_000_000_000_000_000_000;
+        let at = |nanos| UNIX_EPOCH + Duration::from_nanos(nanos);
+        for (nanos, time) in [
+            (BORDER - 1, None),
+            (BORDER, Some(at(1_000_000_000_000_000_000))),
+            (BORDER + 1, Some(at(1_000_000_000_000_000_001))),
+            (-BORDER, None),
+            (i128::from(u64::MAX) + 1, None),
+        ] {
+            assert_eq!(Version::from_nanos(nanos).time(), time, "{nanos}");
+        }
+    }
+
+    #[test]
     fn is_shown_as_the_number_that_the_event_carried() {
         for (nanos, shown) in [(7_000_000_000, "7"), (1_500_000_000, "1.5"), (-250_000_000, "-0.25"), (0, "0")] {
             assert_eq!(Version::from_nanos(nanos).to_string(), shown);
