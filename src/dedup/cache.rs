@@ -14,7 +14,7 @@ use crate::settings::ByteSize;
 /// What an entry costs beside its numbers: key, pointers, moka's own books. Measured on moka 0.12 as about 200 bytes.
 const ENTRY_OVERHEAD: usize = 200;
 
-/// Entries that there is room for ahead, 16 bytes each.
+/// The most entries that room is made for ahead, 16 bytes each.
 const MOST_PLACES: usize = 1 << 18;
 
 /// Recently used vectors, and those that were lost on their way to the ledger.
@@ -22,14 +22,14 @@ const MOST_PLACES: usize = 1 << 18;
 pub struct VectorCache {
     /// Weighed in bytes.
     recent: Cache<Fingerprint, Vector, RandomState>,
-    /// Not weighed: what bounded them on their way does so here, because what is lost is delivered again and takes them along.
+    /// Not weighed: what is lost is delivered again and takes them along, so what bounded them on their way does so here.
     lost: Cache<Fingerprint, Vector, RandomState>,
-    /// Whether one ever was: moka notes each question, also one for what is not there.
+    /// Whether any vector ever was lost: moka notes each question, even one for what is not there.
     any_lost: Arc<AtomicBool>,
 }
 
 impl VectorCache {
-    /// A cache of so many bytes for vectors of so many numbers, which leave this long after they were last used.
+    /// A cache of `max_memory` for vectors of `dimensions` numbers each, which leave when they were not used for `ttl`.
     pub fn new(max_memory: ByteSize, ttl: Duration, dimensions: usize) -> Self {
         let entries = max_memory.as_usize() / (dimensions * size_of::<f32>() + ENTRY_OVERHEAD);
         let recent = Cache::builder()

@@ -41,9 +41,9 @@ pub struct Group {
     pub claim: Claim,
     /// The changes, joined.
     pub delta: Document,
-    /// One receipt a change.
+    /// One receipt per change.
     pub receipts: Vec<Receipt>,
-    /// The newest of the records that the changes were read from, with its version, where it is known.
+    /// The newest of the records that the changes were read from, where any is known, with the version of its change.
     pub record: Option<(Version, TakenRecord)>,
     /// The highest lane that any of the changes asks for.
     pub priority: u8,

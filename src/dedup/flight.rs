@@ -36,8 +36,8 @@ enum Stage {
     Landed(Weak<Arrival>, Vector),
 }
 
-/// A vector on its way to the ledger, wherever it came from. When nobody brings it there any more, it is lost unless one of them settled
-/// it, and the cache keeps it for those that are delivered again.
+/// A vector on its way to the ledger, wherever it came from, shared by the works that bring it there. When the last of them is dropped and
+/// none was settled, it is lost, and the cache keeps it for those that are delivered again.
 pub struct Arrival {
     fingerprint: Fingerprint,
     pub(super) vector: Vector,
@@ -62,8 +62,8 @@ impl Flights {
 
     /// Asks for the vector of a text for one chunk of a draft.
     ///
-    /// Who leads looks into the cache and the ledger *after* this: a vector is there before its text is no longer on its way, so one that
-    /// has just been written is found.
+    /// Whoever leads looks into the cache and the ledger *after* this: a vector is there before its text is no longer on its way, so one
+    /// that has just been written is found.
     pub fn board(self: &Arc<Self>, fingerprint: Fingerprint, draft: SharedDraft, chunk: usize) -> Boarding {
         let mut stages = self.stages.lock();
         let arrival = match stages.get_mut(&fingerprint) {
@@ -105,7 +105,7 @@ impl Arrival {
         self.settle(self.flights.persisted);
     }
 
-    /// What it was for is refused. Many of them must not take more room than there is.
+    /// What it was for is refused. It has no more room than others have: many may be refused.
     pub(super) fn refused(&self) {
         self.settle(false);
     }
@@ -119,7 +119,7 @@ impl Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        // Into the cache first: who no longer finds it on its way looks there.
+        // Into the cache first: whoever no longer finds it on its way looks there.
         if !self.settled.load(Ordering::Relaxed) {
             self.flights.cache.insert_lost(self.fingerprint, self.vector.clone());
         }
@@ -136,7 +136,7 @@ impl Drop for Arrival {
 pub struct Flight {
     fingerprint: Fingerprint,
     flights: Arc<Flights>,
-    /// Then it is dropped without a trace: the same text may be on its way again.
+    /// Set by `end`; the drop that follows must not touch the stages, where the same text may be on its way again.
     ended: bool,
 }
 
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_when_the_last_holder_of_a_vector_has_just_ended_gets_it_all_the_same() {
+    fn a_document_that_comes_when_the_last_holder_of_a_vector_has_just_ended_gets_it_all_the_same() {
         let setup = Setup::new();
         let vector: Vector = Arc::from([1.0]);
         setup.flights.stages.lock().insert(setup.name, Stage::Landed(Weak::new(), vector.clone()));

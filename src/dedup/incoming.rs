@@ -18,7 +18,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// The record that it was read from, with its version.
+    /// The record that it was read from, with the version of the change.
     pub(super) fn record(&self) -> Option<(Version, TakenRecord)> {
         let Change { version, operation, .. } = self.change;
         self.digest.map(|digest| (version, TakenRecord { digest, operation }))

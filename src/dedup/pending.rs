@@ -20,7 +20,7 @@ pub struct PendingText {
     pub reason: Reason,
     /// How many texts its document waits for, this one among them.
     pub texts_of_document: usize,
-    /// Who waits for it.
+    /// Brings its vector to the documents that wait for it.
     pub flight: Flight,
 }
 
@@ -34,7 +34,7 @@ mod tests {
     use crate::document::fingerprint::Fingerprinter;
 
     impl PendingText {
-        /// The texts of a new document, one a chunk, none of which is on its way yet.
+        /// The texts of a new document, one per chunk, none of which is on its way yet.
         pub(crate) fn of_document(
             texts: &[&str],
             flights: &Arc<Flights>,

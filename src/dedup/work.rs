@@ -1,4 +1,4 @@
-//! Finished work on one document, and who is told when it is written.
+//! Finished work on one document, and whom to tell when it is written.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use super::flight::Arrival;
 use crate::delivery::{Receipt, Verdict};
 use crate::ledger::DocumentWrite;
 
-/// What is to be written for one document, and who waits for it.
+/// What is to be written for one document, and whom to tell then.
 pub struct Work {
     /// What the index and the ledger shall hold.
     pub write: DocumentWrite,
-    /// Who is told when they do.
+    /// Whom to tell when they do.
     pub settlement: Settlement,
 }
 
-/// Who is told what when a write is done.
+/// What is told to whom when a write is done.
 pub struct Settlement {
     /// What the receipts are told.
     pub verdict: Verdict,
-    /// One for every change in the write.
+    /// One for each change in the write.
     pub receipts: Vec<Receipt>,
     /// The vectors in the write that the index does not hold yet.
     pub arrivals: Vec<Arc<Arrival>>,

@@ -15,7 +15,7 @@ pub enum Verdict {
     Unchanged,
     /// A newer version was there before it.
     Superseded,
-    /// It can never be indexed, for this reason: it belongs into the dead letters.
+    /// It can never be indexed, for this reason: it belongs in the dead letters.
     Rejected(Arc<str>),
     /// Nobody settled it: it must be delivered again.
     Lost,

@@ -1,4 +1,4 @@
-//! What a source gives: bytes with the place they came from, so many at once.
+//! What a source gives: bytes with the place they came from, as many at once as there is room for.
 
 use std::fmt;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ pub struct Record {
     pub payload: Bytes,
     /// What form the payload has.
     pub form: Form,
-    /// What it takes of a window's bytes while it is on its way: the length of its payload, unless the source knows what comes of it to
-    /// be larger.
+    /// How many of a window's bytes it takes while it is on its way: the length of its payload, unless the source knows that what comes of
+    /// it is larger.
     pub weight: usize,
     /// Where reading goes on after it.
     pub position: Position,
@@ -87,9 +87,9 @@ pub struct Origin {
 }
 
 impl Record {
-    /// A record that says nothing of a document, so that it is compared with the index all the same. It weighs what is held of the
-    /// document, so many bytes. Its dead letter, if it becomes one, is found again by the document, and not by its place in a list that
-    /// will be another one next time.
+    /// A record that says nothing of a document, but has it compared with the index. `weight` is how many bytes are held of the document.
+    /// Its dead letter, if it becomes one, is found again by the document, and not by its place in a list that will be another one next
+    /// time.
     pub fn look_again(id: DocumentId, weight: usize, position: Position) -> Self {
         let origin = Some(Origin { source: position.partition.name.clone(), position: id.to_string() });
         let version = Version::OLDEST;

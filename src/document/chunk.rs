@@ -61,7 +61,7 @@ impl Measure {
         }
     }
 
-    /// The longest text that needs no counting to be known to fit: a token stands for at least one byte.
+    /// A text of no more bytes fits, and need not be counted: a token stands for at least one byte.
     fn surely_fits(&self, max_tokens: usize) -> usize {
         let bytes = if self.tokenizer.is_some() { 1 } else { BYTES_PER_TOKEN };
         max_tokens.saturating_mul(bytes)
@@ -142,7 +142,7 @@ impl Chunker {
         if with_words.is_empty() { chunks } else { with_words }
     }
 
-    /// Looks at `window` bytes of it at once, and then at as many as it takes.
+    /// Looks at `window` bytes of the text at once, and at more of them where that is not enough for a chunk.
     fn cut_long<'a>(&self, text: &'a str, mut window: usize) -> Vec<&'a str> {
         let usual = self.max_tokens.saturating_mul(BYTES_PER_TOKEN);
         let mut chunks = Vec::new();
@@ -151,7 +151,7 @@ impl Chunker {
             let rest = &text[start..];
             let end = rest.floor_char_boundary(window);
             let mut cut = self.splitter.cut(&rest[..end]);
-            // So few tokens that all of it is one chunk, which must not end where the window does, inside a word perhaps.
+            // It has so few tokens that all of it is one chunk, which must not end where the window does, perhaps inside a word.
             if end < rest.len() && cut.len() == 1 {
                 window = window.saturating_mul(2);
                 continue;

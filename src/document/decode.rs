@@ -1,4 +1,4 @@
-//! Bytes to fields: one strict JSON object a record.
+//! Bytes to fields: one strict JSON object per record.
 //!
 //! Stricter than most readers where leniency hides a broken producer: a key that appears twice has no defined value, so the
 //! record is refused instead of keeping one of them.
@@ -38,7 +38,7 @@ pub fn strict<'de, D: Deserializer<'de>>(json: D) -> Result<Value, D::Error> {
     Any { depth: 0, values: &Cell::new(0) }.deserialize(json)
 }
 
-/// As [`strict`], of a text that holds nothing else.
+/// As [`strict`], for a text that holds nothing else.
 pub fn strict_text(text: &str) -> Result<Value, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
     let value = strict(&mut json)?;

@@ -1,4 +1,4 @@
-//! The name of a record: what tells it from every other, without decoding it.
+//! The name of a record: what tells it from every other record without decoding either.
 
 use std::fmt;
 

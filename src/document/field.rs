@@ -78,12 +78,12 @@ impl FieldName {
 
     /// Takes the value out of a record, `null` too.
     pub fn take(&self, fields: &mut Fields) -> Option<Value> {
-        // What stands behind it in a list keeps its place.
+        // Whatever stands behind it in a list keeps its place.
         let in_list = |fields: &mut Fields| fields.get_mut(&self.key)?.pointer_mut(&self.rest).map(Value::take);
         self.remove(fields, &self.rest).or_else(|| in_list(fields))
     }
 
-    /// Takes the objects out of a record that were around the value and have nothing left.
+    /// Takes out of a record the objects that were around the value and are empty now.
     pub fn prune(&self, fields: &mut Fields) {
         let mut path = self.rest.as_str();
         while let Some((parent, _)) = path.rsplit_once('/') {

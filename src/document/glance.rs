@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-/// The text or the whole number at the end of these keys, as text: the first that there is. What comes behind it is not looked at, so
-/// the payload may turn out to be no record, or to have a key twice. Nothing in lists is found.
+/// The text or the whole number at the end of these keys, as text; if a key is there twice, the first. What comes behind it is not looked
+/// at, so the payload may turn out to be no record, or to have a key twice. Nothing is found inside lists.
 pub(super) fn glance(payload: &[u8], keys: &[String]) -> Option<String> {
     let mut found = None;
-    // To stop in the middle of an object is an error for the reader of JSON.
+    // The reader of JSON takes it for an error to stop in the middle of an object.
     let _ = Glance { keys, found: &mut found }.deserialize(&mut serde_json::Deserializer::from_slice(payload));
     found
 }

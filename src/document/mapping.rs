@@ -116,7 +116,7 @@ impl Mapper {
         self.digester.of(payload, self.version.is_none().then_some(order))
     }
 
-    /// The document that a record seems to name. Looks at little of it: it may turn out to be no record, or to name another.
+    /// The document that a record seems to name. Looks at little of it: it may turn out to be no record, or to name another document.
     pub fn glance(&self, payload: &[u8]) -> Option<String> {
         glance(payload, &self.keys)
     }
@@ -200,7 +200,7 @@ impl Kind {
             Err(error) => Err(format!("document.events.{name}.rename.{from}: {error}")),
         });
         let mut rename: Vec<(FieldName, String)> = rename.collect::<Result<_, _>>()?;
-        // What lies inside of another is taken out of it before that one is.
+        // A field that lies inside another is taken out of it before the other is taken out.
         rename.sort_by_key(|(from, _)| Reverse(from.keys().len()));
         let priority = u8::try_from(settings.priority).unwrap_or(u8::MAX);
         Ok(Some(Self { operation, priority, immediate: settings.immediate, rename }))
@@ -209,7 +209,7 @@ impl Kind {
     /// Moves fields to their new names, all at once: two may change places. A moved field replaces one that has its new name.
     fn rename(&self, fields: &mut Fields) {
         let taken: Vec<_> = self.rename.iter().filter_map(|(from, to)| Some((to, from.take(fields)?))).collect();
-        // In a patch, what is empty now would replace what the document has in its place.
+        // In a patch, an object that is empty now would replace what the document has in its place.
         if self.operation == Operation::Patch {
             self.rename.iter().for_each(|(from, _)| from.prune(fields));
         }

@@ -2,7 +2,7 @@
 //!
 //! Field by field, the newest version wins. `upsert(t, F)` also removes fields older than `t` that `F` does not name;
 //! `delete(t)` removes every field not newer than `t`; `patch(t, F)` sets fields and removes none. Of two values with one version
-//! the greater JSON text wins, everywhere the same; a text that goes on is greater than its beginning.
+//! the greater JSON text wins, the same one everywhere; a text is greater than any beginning of it.
 //!
 //! A change is itself a small [`Document`], and merging is the join of two documents: commutative, associative and
 //! idempotent. So changes may be joined before they meet what the ledger holds, in any grouping.
@@ -49,7 +49,7 @@ impl Field {
     }
 }
 
-/// Brings fields in their order. Costs one comparison a field where they are in order already, or are a few ordered lists in a row.
+/// Brings fields into their order. Costs one comparison per field where they are in order already, or are a few ordered lists in a row.
 fn sort(fields: &mut [Field]) {
     fields.sort_by(|a, b| a.name.cmp(&b.name));
 }
@@ -82,7 +82,7 @@ impl Document {
         if changed {
             self.fields.retain(|field| outlives(field.version, whole, deleted));
         }
-        // Both lists are sorted, so one walk along what is held finds the place of each field. New fields go to the end first.
+        // Both lists are sorted, so one walk along what is held finds the place of each field. New fields are put at the end at first.
         let held = self.fields.len();
         let mut at = 0;
         for field in other.fields {
@@ -126,12 +126,12 @@ impl Document {
         Some(&self.fields[found].value).filter(|value| !value.is_null())
     }
 
-    /// The newest upsert or deletion: what is older says nothing any more.
+    /// The newest upsert or deletion: what is older no longer says anything.
     pub fn replaced(&self) -> Option<Version> {
         self.whole.max(self.deleted)
     }
 
-    /// The newest version that wrote anything; zero for a document that nothing was ever written to.
+    /// The newest version that wrote anything; zero for a document to which nothing was ever written.
     pub fn newest(&self) -> Version {
         let fields = self.fields.iter().map(|field| field.version);
         fields.chain(self.whole).chain(self.deleted).max().unwrap_or_default()

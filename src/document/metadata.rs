@@ -54,7 +54,7 @@ impl Field {
     }
 }
 
-/// The number that a text is, with white space around it or without. `None` also for one that would be rounded to another whole number.
+/// The number that a text is, with or without white space around it. `None` also for one that would be rounded to another whole number.
 fn number(text: &str) -> Option<Number> {
     let text = text.trim();
     let whole = text.parse::<i64>().ok().map(Number::from);

@@ -15,8 +15,8 @@ use super::chunk::MAX_TEXT_BYTES;
 use super::metadata::Metadata;
 use crate::settings::DocumentSettings;
 
-/// What one rendering may cost: about an instruction a unit, and 64 bytes of text a unit. A loop in a loop over a long list of
-/// a record must end; no sensible template comes near it.
+/// What one rendering may cost: a unit is about one instruction, or 64 bytes of text. A loop within a loop over a long list of a record
+/// must end; no sensible template comes near it.
 const FUEL: u64 = 1_000_000;
 
 /// The name of the only template of the environment.
@@ -24,7 +24,7 @@ const TEXT: &str = "document.text";
 /// The filter that turns the name of a field into the field: any name, where a variable is a word. No variable can hide a filter, and
 /// no filter a variable.
 const FIELD: &str = "field";
-/// Stands before the name that [`FIELD`] looks up: with a space in it no variable and no function of a template is called so.
+/// Stands before the name that [`FIELD`] looks up: no variable and no function of a template has a name with a space in it.
 const ASKED: &str = "field ";
 /// What to do about a template that is broken, maybe by a name.
 const NAMES: &str =
@@ -35,8 +35,8 @@ const ADDED: &str = "the template is added when it is compiled";
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    /// Every word of the template, sorted: among them are the fields that it reads. Nothing else of a document is given to it. Absent when
-    /// one of them is [`FIELD`], which may be asked for any field.
+    /// Every word of the template, sorted: the fields that it reads are among them, and no others of a document are given to it. Absent
+    /// when one of the words is [`FIELD`], which may be asked for any field.
     words: Option<Vec<Arc<str>>>,
     metadata: Metadata,
 }

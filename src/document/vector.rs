@@ -37,7 +37,7 @@ pub fn normalise(vector: &mut [f32]) -> bool {
     true
 }
 
-/// The vector as little-endian bytes, four a number: how the ledger keeps it.
+/// The vector as little-endian bytes, four per number.
 pub fn to_bytes(vector: &[f32]) -> Vec<u8> {
     vector.iter().flat_map(|x| x.to_le_bytes()).collect()
 }

@@ -9,9 +9,9 @@ use super::field::{described, is_rounded, quoted};
 use crate::settings::document::VersionUnit;
 
 const BILLION: i128 = 1_000_000_000;
-/// Where nanoseconds since 1970 fit 64 bits no more: in April 2262.
+/// From here on nanoseconds since 1970 no longer fit 64 bits: in April 2262.
 const LATEST: i128 = i64::MAX as i128;
-/// From here on billionths do not fit 128 bits.
+/// From here on billionths no longer fit 128 bits.
 const LARGEST: f64 = i128::MAX as f64 / BILLION as f64;
 /// The start of 1900.
 const EARLIEST: i128 = -2_208_988_800 * BILLION;
@@ -86,7 +86,8 @@ fn number(billionths: i128, unit: VersionUnit) -> Result<i128, String> {
     let (_, name, per_second) =
         CLOCKS.into_iter().find(|(unit, ..)| *unit == clock).expect("every unit but auto and counter is in the table");
     match guess(billionths) {
-        // Between 2001 and 2128 in another unit is a far better reading than weeks around 1970 or ten thousands of years from it.
+        // A time between 2001 and 2128 in another unit is a far better reading than one within weeks of 1970, or tens of thousands of years
+        // from it.
         Some((looks, like, other)) if looks != clock && (BILLION..5 * BILLION).contains(&(nanos(other) / BILLION)) => {
             Err(format!("version {shown} looks like {like}, and document.version.unit is {name}"))
         }
@@ -139,7 +140,7 @@ fn decimal(text: &str) -> Option<i128> {
     Some(if negative { -billionths } else { billionths })
 }
 
-/// Whether it is a number, and beyond all that [`decimal`] takes.
+/// Whether it is a number that is too large for [`decimal`].
 fn is_large(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_digit()) && text.parse::<f64>().is_ok_and(|number| number.abs() >= LARGEST)
 }

@@ -19,7 +19,7 @@ pub(super) enum Access {
     Write {
         // Dropped in this order: the writer closes first and tidies the log away before the lock is let go.
         writer: Mutex<Writer>,
-        /// Knows of every vector, so nobody else may write one.
+        /// Knows every vector, so nobody else may write one.
         bloom: BloomFilter,
         _lock: FolderLock,
     },
@@ -48,7 +48,7 @@ impl Access {
         }
     }
 
-    /// Ends "it was opened to", for who wants more.
+    /// Completes the message "was opened to ... only".
     pub(super) fn purpose(&self) -> &'static str {
         match self {
             Self::Read => "read",

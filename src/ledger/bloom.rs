@@ -2,9 +2,9 @@
 //! nothing in an index of random keys costs as much as to find something.
 //!
 //! A Bloom filter for each segment, 64 of them side by side: one word of a row tells for 64 segments at once whether they have the bit
-//! of that row, and the words of a text's rows, put together by "and", leave the segments to look into ("bit-sliced signatures"). Two
-//! bytes a text. One segment in 400 is looked into in vain: one for every seven texts at a million of them, and more of them the more
-//! texts there are.
+//! of that row, and the words of a text's rows, put together by "and", leave the segments to look into ("bit-sliced signatures"). It takes
+//! two bytes per text. One segment in 400 is looked into in vain: with a million texts one for every seven that are asked for, and more of
+//! them the more texts there are.
 //!
 //! Nothing can be taken out of it. What was dropped goes when it is filled anew, in the transaction that finds it worn: with a million
 //! texts that takes a quarter of a second, once in more than a million new ones. Only where vectors go with their last document
@@ -62,7 +62,7 @@ impl BloomFilter {
         self.added.load(Ordering::Relaxed) > 2 * slots.max(1 << segment::SLOTS_LOG2)
     }
 
-    /// Puts another in its place, for all who ask from now on.
+    /// Puts another in its place for all later questions.
     pub(super) fn replace(&self, other: Self) {
         let planes = other.planes.into_inner();
         *self.planes.write() = planes;

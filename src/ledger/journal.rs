@@ -17,8 +17,8 @@ pub const PARTITION: &str = "journal";
 /// The newest time that an entry ever had. The entries themselves go.
 const NEWEST: &str = "journal.newest";
 
-/// Where what is settled of a source's journal ends, in a statement over `journal` with [`PARTITION`] as its first parameter. A file of
-/// that name, of a source of another type, has a detail.
+/// Where what is settled of a source's journal ends, in a statement over `journal` with [`PARTITION`] as its first parameter. (The position
+/// of a file of that name, of a source of another type, has a detail.)
 const SETTLED: &str = r#"coalesce((SELECT "offset" FROM positions
     WHERE positions.source = journal.source AND "partition" = ?1 AND detail = ''), 0)"#;
 
@@ -37,8 +37,8 @@ pub struct JournalEntry {
 }
 
 impl Ledger {
-    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given. Whether it
-    /// can shows in the health of the journal. Of no records, the time alone is written, to find that out.
+    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given. The health of
+    /// the journal shows whether that works. Given no records it writes the time alone, to find that out.
     pub fn append_journal(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, LedgerError> {
         let appended = self.append(source, payloads, now);
         match &appended {
@@ -77,8 +77,8 @@ impl Ledger {
         })
     }
 
-    /// The records from number `from` on, in order: at most `max_records`, and no more than `max_bytes` of payload unless the
-    /// first alone is larger.
+    /// The records from number `from` on, in order: at most `max_records`, and no more than `max_bytes` of payload. The first is given in
+    /// any case.
     pub fn journal(
         &self,
         source: &str,
@@ -132,7 +132,7 @@ impl Ledger {
     }
 }
 
-/// Drops what is settled, also of sources that are not there any more to do so. The process that trimmed last may have left some.
+/// Drops what is settled, also of sources that are no longer there to do so. The process that trimmed last may have left some.
 pub(super) fn drop_settled(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(&format!("DELETE FROM journal WHERE seq < {SETTLED}"), [PARTITION])?;
     Ok(())

@@ -161,7 +161,7 @@ impl Ledger {
         let _underway = self.begin(doing, false);
         self.readers
             .with(|connection| {
-                // One transaction for all statements of a call: a consistent view, and one lock instead of one a row.
+                // One transaction for all statements of a call: a consistent view, and one lock instead of one per row.
                 let transaction = connection.unchecked_transaction()?;
                 work(&transaction)
             })

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_after_none_finds_its_vectors_though_unused_ones_are_kept_no_more() {
+    fn an_index_after_none_finds_its_vectors_though_unused_ones_are_no_longer_kept() {
         let folder = tempfile::tempdir().unwrap();
         let only_used = || LedgerOptions { persist_vectors: false, ..options() };
         let discard = LedgerOptions { points: Points::Nowhere, ..options() };

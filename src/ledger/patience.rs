@@ -135,6 +135,6 @@ mod tests {
             () = others => {}
         }
         patiently(&ledger, |_| Ok(())).await;
-        assert_eq!(state(), HealthState::Ok, "who waited is gone");
+        assert_eq!(state(), HealthState::Ok, "whoever waited is gone");
     }
 }

@@ -27,7 +27,7 @@ impl Ledger {
         })
     }
 
-    /// Commits positions of a source: one a partition is kept, the last given.
+    /// Commits positions of a source: of each partition the last one given is kept.
     pub fn commit_positions(&self, source: &str, positions: &[Position]) -> Result<(), LedgerError> {
         if positions.is_empty() {
             return Ok(());
@@ -62,7 +62,7 @@ impl Ledger {
         })
     }
 
-    /// Forgets how far a source was settled: it is read from its start again.
+    /// Forgets how far a source was settled: it is read from its start again. For tests and benchmarks.
     pub fn forget_positions(&self, source: &str) -> Result<(), LedgerError> {
         self.change("forget positions", |transaction| {
             transaction.execute("DELETE FROM positions WHERE source = ?1", [source])?;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_one_position_a_partition_of_each_source() {
+    fn keeps_one_position_for_each_partition_of_each_source() {
         let (_folder, ledger) = open();
         let (big, small) = (u64::MAX, 8);
         ledger.commit_positions("files", &[position("b", "1", small), position("a", "1", 2)]).unwrap();

@@ -115,7 +115,7 @@ impl Ledger {
         entries.into_iter().map(|entry| String::from_utf8(entry.payload).unwrap()).collect()
     }
 
-    /// From now on its file may have so many pages, or as many as it has; says how many.
+    /// From now on its file may have this many pages, or as many as it has already; answers how many that is.
     pub(super) fn limit_pages(&self, pages: i64) -> i64 {
         // A panic in the middle of a change leaves it whole.
         let writer = self.access.writer().unwrap().lock();
@@ -136,7 +136,7 @@ impl Ledger {
         Ok(self.counts()?.dead_letters)
     }
 
-    /// As if so many records had been appended to the journal, and dropped. One must have been.
+    /// As if this many records had been appended to the journal, and dropped. One must have been.
     pub(crate) fn skip_journal_to(&self, number: u64) {
         let sql = "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'journal'";
         let skip = |transaction: &Transaction<'_>| Ok(transaction.execute(sql, [number.cast_signed()])?);

@@ -24,9 +24,9 @@ impl Ledger {
         self.options.is_external()
     }
 
-    /// The documents that the other system may lack, with a number above `after`, at most `max`; ascending by number, which means
-    /// nothing else. Each with how many bytes are kept of what was said of it: no more than `max_bytes` together, unless the first alone
-    /// is larger.
+    /// The documents that the other system may lack, with a number above `after`; ascending by number, which means nothing else. Each with
+    /// its number and how many bytes are kept of what was said of it (JSON): at most `max`, and no more than `max_bytes` of these. The first
+    /// is given in any case.
     pub fn unwritten_after(
         &self,
         after: i64,
@@ -67,7 +67,7 @@ impl Ledger {
         })
     }
 
-    /// How many points the collection must hold: those that are held here, but for those that it may not have yet.
+    /// How many points the collection must hold: those that are held here, without those that it may not have yet.
     pub fn written_points(&self) -> Result<u64, LedgerError> {
         self.read("count", |connection| {
             let sql = "SELECT max(0, points - (SELECT coalesce(sum(points), 0) FROM unwritten)) FROM counts";
@@ -83,8 +83,8 @@ impl Ledger {
         })
     }
 
-    /// From now on the collection at this place, and no other, has what is held here. So far it has nothing of it. The mark tells it
-    /// from another at the same place; there is none where the place says all.
+    /// From now on the collection at this place, and no other, is to have what is held here; so far it has nothing of it. The mark tells it
+    /// from another at the same place; `None` where the place alone does.
     pub fn set_collection(&self, place: &str, mark: Option<&str>) -> Result<(), LedgerError> {
         self.change("note the collection", |transaction| {
             transaction.execute(
@@ -101,7 +101,7 @@ impl Ledger {
     }
 }
 
-/// The index is not in another system any more. What is left there is not known from now on.
+/// The index is no longer in another system. What is left there is not known from now on.
 pub(super) fn forget_collection(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM unwritten", [])?;
     forget_setting(connection, COLLECTION)?;

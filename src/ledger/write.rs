@@ -22,7 +22,7 @@ pub struct DocumentWrite {
     pub id: DocumentId,
     /// [`Document::to_json`](crate::document::Document::to_json) of the merged state, made where there is time for it.
     pub document: String,
-    /// The record that made it so; `None` where several did, or an older one than some that it knows.
+    /// The newest record that it was made of; `None` where that is not known, or is older than what the document knew.
     pub record: Option<TakenRecord>,
     /// The dead letters of this document that it makes moot, and clears. `None` for a document that was rejected, which clears none: its
     /// own may be among them.
@@ -269,7 +269,8 @@ impl<'t> Writing<'t> {
         Ok(())
     }
 
-    /// Before the other system is written to, so that a crash in the middle leaves no point that nobody remembers.
+    /// Notes what the other system lacks before it is written to, so that a crash in the middle leaves no point there that is forgotten
+    /// here.
     fn note_outstanding(
         &mut self,
         write: usize,
@@ -506,7 +507,7 @@ mod tests {
                 }
             }
             let grown = pages(&ledger) - after_a_week;
-            assert!(grown < A_DAY as i64, "{fate}: {after_a_week} pages and {grown} more: a page for each document");
+            assert!(grown < A_DAY as i64, "{fate}: {after_a_week} pages and {grown} more: a page per document");
         }
     }
 
