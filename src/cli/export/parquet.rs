@@ -1,6 +1,6 @@
 //! Documents as the rows of a Parquet file.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow_json::ReaderBuilder;
@@ -66,19 +66,21 @@ pub fn write(pages: Pages<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<(
     let schema = Arc::new(parquet_to_arrow_schema(&schema, None)?);
     let compression = Compression::ZSTD(ZstdLevel::try_new(3)?);
     let properties = WriterProperties::builder().set_compression(compression).build();
-    let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties))?;
+    // As an error of the output, which is told as one.
+    let told = io::Error::other;
+    let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(told)?;
     let mut decoder = ReaderBuilder::new(schema).build_decoder()?;
     for page in pages {
         let rows = page?.into_iter().map(Row::new).collect::<Result<Vec<_>, _>>()?;
         decoder.serialize(&rows)?;
         if let Some(batch) = decoder.flush()? {
-            writer.write(&batch)?;
+            writer.write(&batch).map_err(told)?;
         }
         if writer.in_progress_size() > GROUP_BYTES {
-            writer.flush()?;
+            writer.flush().map_err(told)?;
         }
     }
-    writer.close()?;
+    writer.close().map_err(told)?;
     Ok(())
 }
 
