@@ -6,31 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use super::board::{Board, Handle};
 use super::calendar;
+use super::labels::labels;
 
-/// What an actor is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActorState {
-    /// At work, or waiting for some.
-    #[default]
-    Running,
-    /// It panicked and waits out a pause before it goes on.
-    Restarting,
-    /// It ended.
-    Stopped,
-}
-
-impl ActorState {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Running, Self::Restarting, Self::Stopped];
-
-    /// As it is written in statistics and in the metrics' `state` label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Restarting => "restarting",
-            Self::Stopped => "stopped",
-        }
+labels! {
+    /// What an actor is doing.
+    #[derive(Default)]
+    pub enum ActorState {
+        /// At work, or waiting for some.
+        #[default]
+        Running = "running",
+        /// It panicked and waits out a pause before it goes on.
+        Restarting = "restarting",
+        /// It ended.
+        Stopped = "stopped",
     }
 }
 
@@ -123,12 +111,5 @@ mod tests {
         board.all_stopped();
         assert!(board.snapshot().values().all(|status| status.state == ActorState::Stopped));
         assert_eq!(board.snapshot()["batcher"].restarts, 2);
-    }
-
-    #[test]
-    fn a_state_has_one_name_everywhere() {
-        for state in ActorState::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
-        }
     }
 }

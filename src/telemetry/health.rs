@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::calendar;
+use super::labels::labels;
 
 /// Something whose state decides whether the process is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub struct ComponentHealth {
     /// What is wrong and what to do, in a sentence. Holds no secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When it was last well: an RFC 3339 time in UTC. Absent while it is, and where it never was.
+    /// Since when it has not been well: an RFC 3339 time in UTC. Absent while it is well, and where it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
@@ -40,33 +41,21 @@ pub struct ComponentHealth {
 /// A component that nobody reported on.
 const WELL: ComponentHealth = ComponentHealth { state: HealthState::Ok, reason: None, since: None };
 
-/// How a component is doing, in one word. The order is from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthState {
-    /// At work.
-    Ok,
-    /// Not at work yet.
-    #[default]
-    Starting,
-    /// It does not work now and is tried again by itself.
-    Degraded,
-    /// It will not work until a person acts.
-    Unhealthy,
-    /// The process was told to end.
-    Stopping,
-}
-
-impl HealthState {
-    /// As it is written in statistics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Starting => "starting",
-            Self::Degraded => "degraded",
-            Self::Unhealthy => "unhealthy",
-            Self::Stopping => "stopping",
-        }
+labels! {
+    /// How a component is doing, in one word. The order is from best to worst.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum HealthState {
+        /// At work.
+        Ok = "ok",
+        /// Not at work yet.
+        #[default]
+        Starting = "starting",
+        /// It does not work now and is tried again by itself.
+        Degraded = "degraded",
+        /// It will not work until a person acts.
+        Unhealthy = "unhealthy",
+        /// The process was told to end.
+        Stopping = "stopping",
     }
 }
 

@@ -1,32 +1,32 @@
 //! The values that the labels of metrics take.
 
-use super::counters::Label;
+use serde::{Deserialize, Serialize};
 
-/// Makes the enum of a label from its values and their texts.
+/// Makes enums whose values have one name everywhere: as a metric's label, in JSON, and on a page.
 macro_rules! labels {
     ($(
         $(#[$doc:meta])*
         pub enum $label:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal,)+ }
     )+) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub enum $label {
-            $($(#[$value_doc])* $value,)+
+            $($(#[$value_doc])* #[serde(rename = $text)] $value,)+
         }
 
         impl $label {
             /// Every value.
             pub const ALL: [Self; [$($text),+].len()] = [$(Self::$value),+];
 
-            /// The label's value.
-            pub fn as_str(self) -> &'static str {
+            /// Its name.
+            pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$value => $text,)+
                 }
             }
         }
 
-        impl Label for $label {
+        impl $crate::telemetry::counters::Label for $label {
             const VALUES: &'static [Self] = &Self::ALL;
 
             fn text(self) -> &'static str {
@@ -39,6 +39,7 @@ macro_rules! labels {
         }
     )+};
 }
+pub(super) use labels;
 
 labels! {
     /// How one event was settled, and `Redelivered`, which settles nothing: the event is on its way once more.

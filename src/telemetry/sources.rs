@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::board::{Board, Handle};
+use super::labels::labels;
 
 /// What every ingestor tells.
 pub type SourceBoard = Board<SourceStatus>;
@@ -39,30 +40,19 @@ impl SourceStatus {
     }
 }
 
-/// What a source is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceState {
-    /// It reads, or its window is full.
-    #[default]
-    Reading,
-    /// It has nothing to read now; more may come.
-    Idle,
-    /// It has nothing more to read, ever.
-    Finished,
-    /// It cannot read and is tried again.
-    Failing,
-}
-
-impl SourceState {
-    /// As it is written in statistics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Reading => "reading",
-            Self::Idle => "idle",
-            Self::Finished => "finished",
-            Self::Failing => "failing",
-        }
+labels! {
+    /// What a source is doing.
+    #[derive(Default)]
+    pub enum SourceState {
+        /// It reads, or its window is full.
+        #[default]
+        Reading = "reading",
+        /// It has nothing to read now; more may come.
+        Idle = "idle",
+        /// It has nothing more to read, ever.
+        Finished = "finished",
+        /// It cannot read and is tried again.
+        Failing = "failing",
     }
 }
 
