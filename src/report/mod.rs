@@ -93,9 +93,6 @@ impl Report {
         ] {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
-        for (actor, status) in self.actors.snapshot() {
-            metrics.set_actor_state(&actor, status.state);
-        }
-        Ok(metrics.render())
+        Ok(metrics.render(&self.actors, &self.sources))
     }
 }

@@ -9,10 +9,11 @@ use prometheus::{
 
 use crate::document::Operation;
 
-use super::actors::ActorState;
+use super::actors::ActorBoard;
 use super::counters::{By, Label};
 use super::labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 use super::process::ProcessCollector;
+use super::sources::SourceBoard;
 
 /// Events by operation and outcome.
 #[derive(Clone)]
@@ -112,7 +113,6 @@ pub struct Metrics {
     requests: IntCounterVec,
     backpressure: CounterVec,
     restarts: IntCounterVec,
-    actor_state: IntGaugeVec,
     /// `vectide_rebuilds_total`: how often all actors were built anew.
     pub rebuilds: IntCounter,
     window_documents: IntGaugeVec,
@@ -138,61 +138,81 @@ impl Metrics {
     }
 
     fn build() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let r = &registry;
-        let events: IntCounterVec = counters(
-            r,
+        let r = Families(Registry::new());
+        let events: IntCounterVec = r.counters(
             "vectide_events_total",
             "Events by operation and how they were settled, and redeliveries.",
             &["operation", "outcome"],
         )?;
-        let texts = by(r, "vectide_texts_total", "Texts sent to the embedding provider, by why.", "reason")?;
-        let found = "Texts that needed no call, by where their vector was found.";
-        let cache_hits = by(r, "vectide_cache_hits_total", found, "tier")?;
-        r.register(Box::new(HitRatio::new(texts.clone(), cache_hits.clone())?))?;
-        r.register(Box::new(ProcessCollector::new()?))?;
-        let call = "Duration of one call to the embedding provider.";
-        let queue = "Texts that wait for a call to the embedding provider or are in one.";
-        let tokens = "Tokens sent to the embedding provider, by why.";
-        let money = "Money spent on embeddings in US dollars, by why.";
-        let fresh = "Time from an event in its source, or its arrival, until its document is searchable.";
-        let uncovered = "Chunks that the search graph does not cover yet; searches scan them.";
-        let requests = "Calls to the embedding provider by how they ended.";
-        let waited = "Time that senders waited for room, by edge.";
-        let state = "1 for the state that an actor is in, 0 for the others.";
-        let rebuilt = "How often all actors were built anew from committed positions.";
-        let read = "Documents read, from the oldest that is not settled on.";
-        let read_bytes = "Bytes of records read, from the oldest that is not settled on.";
-        let most_read = "The most documents that may be read and not yet settled.";
-        let unsettled = "Records of a partition that are not settled yet.";
+        let texts = r.by("vectide_texts_total", "Texts sent to the embedding provider, by why.", "reason")?;
+        let cache_hits =
+            r.by("vectide_cache_hits_total", "Texts that needed no call, by where their vector was found.", "tier")?;
+        r.0.register(Box::new(HitRatio::new(texts.clone(), cache_hits.clone())?))?;
+        r.0.register(Box::new(ProcessCollector::new()?))?;
         Ok(Self {
-            embedding_latency: histogram(r, "embedding_latency_seconds", call, &LATENCY_BUCKETS)?,
-            embedding_queue: gauge(r, "embedding_queue_size", queue)?,
+            embedding_latency: r.histogram(
+                "embedding_latency_seconds",
+                "Duration of one call to the embedding provider.",
+                &LATENCY_BUCKETS,
+            )?,
+            embedding_queue: r
+                .gauge("embedding_queue_size", "Texts that wait for a call to the embedding provider or are in one.")?,
             events: EventCounters(
                 OPERATIONS.map(|operation| {
                     By::new(|outcome| events.with_label_values(&[operation_label(operation), outcome]))
                 }),
             ),
             texts,
-            tokens: by(r, "vectide_tokens_total", tokens, "reason")?,
-            money: by(r, "vectide_money_dollars_total", money, "reason")?,
+            tokens: r.by("vectide_tokens_total", "Tokens sent to the embedding provider, by why.", "reason")?,
+            money: r.by("vectide_money_dollars_total", "Money spent on embeddings in US dollars, by why.", "reason")?,
             cache_hits,
-            searches: searches(r)?,
-            freshness: histogram(r, "vectide_freshness_seconds", fresh, &FRESHNESS_BUCKETS)?,
-            dead_letters: gauge(r, "vectide_dead_letters", "Records in the dead letters.")?,
-            documents: gauge(r, "vectide_documents", "Documents in the index.")?,
-            points: gauge(r, "vectide_points", "Chunks in the index.")?,
-            graph_lag: gauge(r, "vectide_graph_lag_points", uncovered)?,
-            requests: counters(r, "embedding_requests_total", requests, &["status", "model"])?,
-            backpressure: counters(r, "vectide_backpressure_seconds_total", waited, &["edge"])?,
-            restarts: counters(r, "vectide_restarts_total", "Restarts of actors after a panic.", &["actor"])?,
-            actor_state: gauges(r, "vectide_actor_state", state, &["actor", "state"])?,
-            rebuilds: counter(r, "vectide_rebuilds_total", rebuilt)?,
-            window_documents: gauges(r, "vectide_window_documents", read, &["source"])?,
-            window_bytes: gauges(r, "vectide_window_bytes", read_bytes, &["source"])?,
-            window_limit_documents: gauges(r, "vectide_window_limit_documents", most_read, &["source"])?,
-            source_lag: gauges(r, "vectide_source_lag", unsettled, &["source", "partition"])?,
-            registry,
+            searches: searches(&r)?,
+            freshness: r.histogram(
+                "vectide_freshness_seconds",
+                "Time from an event in its source, or its arrival, until its document is searchable.",
+                &FRESHNESS_BUCKETS,
+            )?,
+            dead_letters: r.gauge("vectide_dead_letters", "Records in the dead letters.")?,
+            documents: r.gauge("vectide_documents", "Documents in the index.")?,
+            points: r.gauge("vectide_points", "Chunks in the index.")?,
+            graph_lag: r.gauge(
+                "vectide_graph_lag_points",
+                "Chunks that the search graph does not cover yet; searches scan them.",
+            )?,
+            requests: r.counters(
+                "embedding_requests_total",
+                "Calls to the embedding provider by how they ended.",
+                &["status", "model"],
+            )?,
+            backpressure: r.counters(
+                "vectide_backpressure_seconds_total",
+                "Time that senders waited for room, by edge.",
+                &["edge"],
+            )?,
+            restarts: r.counters("vectide_restarts_total", "Restarts of actors after a panic.", &["actor"])?,
+            rebuilds: r
+                .counter("vectide_rebuilds_total", "How often all actors were built anew from committed positions.")?,
+            window_documents: r.gauges(
+                "vectide_window_documents",
+                "Documents read, from the oldest that is not settled on.",
+                &["source"],
+            )?,
+            window_bytes: r.gauges(
+                "vectide_window_bytes",
+                "Bytes of records read, from the oldest that is not settled on.",
+                &["source"],
+            )?,
+            window_limit_documents: r.gauges(
+                "vectide_window_limit_documents",
+                "The most documents that may be read and not yet settled.",
+                &["source"],
+            )?,
+            source_lag: r.gauges(
+                "vectide_source_lag",
+                "Records of a partition that are not settled yet.",
+                &["source", "partition"],
+            )?,
+            registry: r.0,
         })
     }
 
@@ -209,13 +229,6 @@ impl Metrics {
     /// `vectide_restarts_total` of one actor.
     pub fn restarts(&self, actor: &str) -> IntCounter {
         self.restarts.with_label_values(&[actor])
-    }
-
-    /// Sets `vectide_actor_state` of one actor.
-    pub fn set_actor_state(&self, actor: &str, state: ActorState) {
-        for each in ActorState::ALL {
-            self.actor_state.with_label_values(&[actor, each.as_str()]).set(i64::from(each == state));
-        }
     }
 
     /// The window of one source.
@@ -243,14 +256,32 @@ impl Metrics {
         hit_ratio(self.cache_hits.sum(), self.texts.sum())
     }
 
-    /// All metrics in the Prometheus text format.
-    pub fn render(&self) -> String {
+    /// All metrics in the Prometheus text format, and the states of these actors and sources.
+    pub fn render(&self, actors: &ActorBoard, sources: &SourceBoard) -> String {
+        let actors = actors.snapshot().into_iter().map(|(name, actor)| (name, actor.state));
+        let sources = sources.snapshot().into_iter().map(|(name, source)| (name, source.state));
+        let mut families = self.registry.gather();
+        families.extend(states("actor", actors));
+        families.extend(states("source", sources));
         let mut text = Vec::new();
         TextEncoder::new()
-            .encode(&self.registry.gather(), &mut text)
-            .expect("every family was registered with a name and a value, and memory takes all bytes");
+            .encode(&families, &mut text)
+            .expect("every family has a name and a value, and memory takes all bytes");
         String::from_utf8(text).expect("the encoder writes UTF-8 only")
     }
+}
+
+/// `vectide_actor_state` or `vectide_source_state`, made anew for every page: what is no longer there is not on it.
+fn states<L: Label>(of: &str, states: impl Iterator<Item = (String, L)>) -> Vec<MetricFamily> {
+    let page = Families(Registry::new());
+    let (name, help) = (format!("vectide_{of}_state"), format!("1 for the state that the {of} is in, 0 for the others."));
+    let gauges = page.gauges(&name, &help, &[of, "state"]).expect("names and labels are valid, as a test shows");
+    for (name, state) in states {
+        for each in L::VALUES {
+            gauges.with_label_values(&[name.as_str(), each.text()]).set(i64::from(each.place() == state.place()));
+        }
+    }
+    page.0.gather()
 }
 
 fn hit_ratio(hits: u64, sent: u64) -> f64 {
@@ -285,62 +316,74 @@ impl Collector for HitRatio {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+/// Makes metrics and enters them into a registry.
+struct Families(Registry);
+
+impl Families {
+    fn enter<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter<P: Atomic + 'static>(&self, name: &str, help: &str) -> prometheus::Result<GenericCounter<P>> {
+        self.enter(GenericCounter::new(name, help)?)
+    }
+
+    fn counters<P: Atomic + 'static>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<GenericCounterVec<P>> {
+        self.enter(GenericCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// Counters with one label.
+    fn by<L: Label, P: Atomic + 'static>(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+    ) -> prometheus::Result<By<L, GenericCounter<P>>> {
+        let counters = self.counters(name, help, &[label])?;
+        Ok(By::new(|value| counters.with_label_values(&[value])))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.enter(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.enter(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        self.enter(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+    }
 }
 
-fn counter<P: Atomic + 'static>(r: &Registry, name: &str, help: &str) -> prometheus::Result<GenericCounter<P>> {
-    register(r, GenericCounter::new(name, help)?)
-}
-
-fn counters<P: Atomic + 'static>(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<GenericCounterVec<P>> {
-    register(r, GenericCounterVec::new(Opts::new(name, help), labels)?)
-}
-
-/// Counters with one label.
-fn by<L: Label, P: Atomic + 'static>(
-    r: &Registry,
-    name: &str,
-    help: &str,
-    label: &str,
-) -> prometheus::Result<By<L, GenericCounter<P>>> {
-    let counters = counters(r, name, help, &[label])?;
-    Ok(By::new(|value| counters.with_label_values(&[value])))
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    register(r, IntGauge::new(name, help)?)
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-    register(r, IntGaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-fn histogram(r: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-    register(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
-}
-
-fn searches(r: &Registry) -> prometheus::Result<SearchMetrics> {
-    let answered = "Time from a search to its answer, the embedding of its text included.";
-    let money = "Money spent on embedding searches in US dollars.";
+fn searches(r: &Families) -> prometheus::Result<SearchMetrics> {
     Ok(SearchMetrics {
-        outcomes: by(r, "vectide_searches_total", "Searches by how they ended.", "outcome")?,
-        seconds: histogram(r, "vectide_search_seconds", answered, &SEARCH_BUCKETS)?,
-        texts: counter(r, "vectide_search_texts_total", "Texts of searches sent to the embedding provider.")?,
-        tokens: counter(r, "vectide_search_tokens_total", "Tokens of searches sent to the embedding provider.")?,
-        money: counter(r, "vectide_search_money_dollars_total", money)?,
+        outcomes: r.by("vectide_searches_total", "Searches by how they ended.", "outcome")?,
+        seconds: r.histogram(
+            "vectide_search_seconds",
+            "Time from a search to its answer, the embedding of its text included.",
+            &SEARCH_BUCKETS,
+        )?,
+        texts: r.counter("vectide_search_texts_total", "Texts of searches sent to the embedding provider.")?,
+        tokens: r.counter("vectide_search_tokens_total", "Tokens of searches sent to the embedding provider.")?,
+        money: r.counter("vectide_search_money_dollars_total", "Money spent on embedding searches in US dollars.")?,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::sources::SourceState;
+
+    fn page(metrics: &Metrics) -> String {
+        metrics.render(&ActorBoard::default(), &SourceBoard::default())
+    }
 
     #[test]
     fn every_label_leads_to_a_counter_of_its_own() {
@@ -354,7 +397,7 @@ mod tests {
         CacheTier::ALL.iter().for_each(|tier| metrics.cache_hits.of(*tier).inc());
         let requests = metrics.requests("a-model");
         RequestStatus::ALL.iter().for_each(|status| requests.of(*status).inc());
-        let text = metrics.render();
+        let text = page(&metrics);
         for operation in OPERATIONS.map(operation_label) {
             for outcome in Outcome::ALL.map(Outcome::as_str) {
                 let line = format!("vectide_events_total{{operation=\"{operation}\",outcome=\"{outcome}\"}} 1\n");
@@ -373,10 +416,10 @@ mod tests {
     #[test]
     fn the_hit_ratio_is_that_of_the_moment_it_is_asked_for() {
         let metrics = Metrics::new();
-        assert!(metrics.render().contains("embedding_cache_hit_ratio 0\n"));
+        assert!(page(&metrics).contains("embedding_cache_hit_ratio 0\n"));
         metrics.texts.of(Reason::New).inc_by(1);
         metrics.cache_hits.of(CacheTier::Memory).inc_by(3);
-        assert!(metrics.render().contains("embedding_cache_hit_ratio 0.75\n"));
+        assert!(page(&metrics).contains("embedding_cache_hit_ratio 0.75\n"));
         assert_eq!(metrics.cache_hit_ratio(), 0.75);
     }
 
@@ -384,21 +427,38 @@ mod tests {
     fn latency_has_the_promised_buckets() {
         let metrics = Metrics::new();
         metrics.embedding_latency.observe(0.03);
-        let text = metrics.render();
+        let text = page(&metrics);
         for (bound, count) in [("0.01", 0), ("0.025", 0), ("0.05", 1), ("0.1", 1), ("0.25", 1), ("0.5", 1), ("1", 1)] {
             assert!(text.contains(&format!("embedding_latency_seconds_bucket{{le=\"{bound}\"}} {count}\n")), "{bound}");
         }
     }
 
+    #[test]
+    fn each_source_is_in_one_of_its_states_until_it_is_no_longer_read() {
+        let (metrics, actors, sources) = (Metrics::new(), ActorBoard::default(), SourceBoard::default());
+        sources.register("events").failing("no such file");
+        sources.register("api").set_state(SourceState::Idle);
+        let lines = |text: String| -> Vec<String> {
+            text.lines().filter(|line| line.starts_with("vectide_source_state{")).map(str::to_owned).collect()
+        };
+        let told = lines(metrics.render(&actors, &sources));
+        assert_eq!(told.len(), 2 * SourceState::ALL.len());
+        let held: Vec<_> = told.iter().filter(|line| line.ends_with(" 1")).collect();
+        let state = |source, state| format!("vectide_source_state{{source=\"{source}\",state=\"{state}\"}} 1");
+        assert_eq!(held, [&state("api", "idle"), &state("events", "failing")]);
+        sources.keep(|name| name == "api");
+        assert_eq!(lines(metrics.render(&actors, &sources)).len(), SourceState::ALL.len());
+    }
+
     /// The rules of `promtool check metrics` that can be told from the text alone.
     #[test]
     fn names_follow_the_rules_of_prometheus() {
-        let text = crate::testkit::metrics::shown().render();
+        let text = crate::testkit::metrics::shown();
         let types: Vec<(&str, &str)> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
         // What the system tells of the process is not everywhere.
         let ours = types.iter().filter(|(name, _)| !name.starts_with("process_"));
-        assert_eq!(ours.count(), 27, "{types:?}");
+        assert_eq!(ours.count(), 28, "{types:?}");
         for (name, kind) in types {
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");

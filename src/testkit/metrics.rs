@@ -1,16 +1,17 @@
 //! Metrics as they are when every family shows itself.
 
-use crate::telemetry::Metrics;
-use crate::telemetry::actors::ActorState;
+use crate::telemetry::{ActorBoard, Metrics, SourceBoard};
 
-/// Families with labels of a run show themselves once a label has a value: here each has one.
-pub fn shown() -> Metrics {
+/// The page of metrics. Families with labels of a run show themselves once a label has a value: here each has one.
+pub fn shown() -> String {
     let metrics = Metrics::new();
     metrics.window("catalogue").documents.set(1);
     metrics.lag("events", "events[0]").set(1);
     metrics.backpressure("batcher").inc();
     metrics.restarts("batcher").inc();
-    metrics.set_actor_state("batcher", ActorState::Restarting);
     metrics.requests("a-model");
-    metrics
+    let (actors, sources) = (ActorBoard::default(), SourceBoard::default());
+    actors.register("batcher");
+    sources.register("catalogue");
+    metrics.render(&actors, &sources)
 }
