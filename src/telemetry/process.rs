@@ -1,28 +1,37 @@
-//! The start, the memory and the CPU time of this process, as Linux tells them. Other systems export none of it.
+//! The start, the memory, the CPU time and the open files of this process, as Linux tells them. Other systems export none of it.
 
+use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily};
 use prometheus::{Counter, Gauge};
 
-/// Clock ticks a second in `/proc/self/stat`. The kernel shows every program the same 100, whatever it uses inside.
+/// Clock ticks per second in `/proc/self/stat`. The kernel shows every program the same 100, whatever it uses inside.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What the process uses now.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Usage {
+struct Usage {
     /// Memory in RAM, bytes.
-    pub resident_bytes: f64,
+    resident_bytes: f64,
     /// CPU time of all threads since the start, seconds.
-    pub cpu_seconds: f64,
+    cpu_seconds: f64,
+    /// Open files, sockets among them.
+    open_files: f64,
+    /// The most it may have open.
+    most_files: f64,
 }
 
 /// Reads the usage; `None` where the system does not tell.
-pub fn usage() -> Option<Usage> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    Some(Usage { resident_bytes: resident_bytes(&status)?, cpu_seconds: cpu_seconds(&stat)? })
+fn usage() -> Option<Usage> {
+    let told = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
+    Some(Usage {
+        resident_bytes: resident_bytes(&told("status")?)?,
+        cpu_seconds: cpu_seconds(&told("stat")?)?,
+        open_files: fs::read_dir("/proc/self/fd").ok()?.count() as f64,
+        most_files: most_files(&told("limits")?)?,
+    })
 }
 
 fn resident_bytes(status: &str) -> Option<f64> {
@@ -40,10 +49,21 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
+/// Infinite where there is no limit.
+fn most_files(limits: &str) -> Option<f64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_ascii_whitespace().next()? {
+        "unlimited" => Some(f64::INFINITY),
+        limit => limit.parse().ok(),
+    }
+}
+
 /// Reads the usage whenever metrics are gathered.
 pub struct ProcessCollector {
     memory: Gauge,
     cpu: Counter,
+    open_files: Gauge,
+    most_files: Gauge,
     start: Gauge,
 }
 
@@ -58,25 +78,34 @@ impl ProcessCollector {
             start,
             memory: Gauge::new("process_resident_memory_bytes", "Memory of this process in RAM.")?,
             cpu: Counter::new("process_cpu_seconds_total", "CPU time that this process used, user and system.")?,
+            open_files: Gauge::new("process_open_fds", "Files and sockets that this process has open.")?,
+            most_files: Gauge::new("process_max_fds", "The most files and sockets that it may have open.")?,
         })
+    }
+
+    fn gauges(&self) -> [&Gauge; 4] {
+        [&self.memory, &self.open_files, &self.most_files, &self.start]
     }
 
     /// The counter itself counts nothing: of two that add to it at the same time, each would add what the other did.
     fn families(&self, usage: Usage) -> Vec<MetricFamily> {
         self.memory.set(usage.resident_bytes);
+        self.open_files.set(usage.open_files);
+        self.most_files.set(usage.most_files);
         let mut seconds = proto::Counter::default();
         seconds.set_value(usage.cpu_seconds);
         let mut cpu = self.cpu.collect();
         for metric in cpu.iter_mut().flat_map(MetricFamily::mut_metric) {
             metric.set_counter(seconds.clone());
         }
-        self.memory.collect().into_iter().chain(cpu).chain(self.start.collect()).collect()
+        cpu.extend(self.gauges().into_iter().flat_map(Collector::collect));
+        cpu
     }
 }
 
 impl Collector for ProcessCollector {
     fn desc(&self) -> Vec<&Desc> {
-        self.memory.desc().into_iter().chain(self.cpu.desc()).chain(self.start.desc()).collect()
+        self.gauges().into_iter().flat_map(Collector::desc).chain(self.cpu.desc()).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -105,7 +134,8 @@ mod tests {
     fn each_page_tells_the_cpu_time_that_was_read_for_it() {
         let collector = ProcessCollector::new().unwrap();
         let told = |cpu_seconds| {
-            let families = collector.families(Usage { resident_bytes: 1.0, cpu_seconds });
+            let usage = Usage { resident_bytes: 1.0, cpu_seconds, open_files: 3.0, most_files: 1024.0 };
+            let families = collector.families(usage);
             let cpu = families.into_iter().find(|family| family.name() == "process_cpu_seconds_total").unwrap();
             cpu.get_metric()[0].get_counter().get_value()
         };
@@ -113,9 +143,19 @@ mod tests {
         assert_eq!([told(2.0), told(1.5), told(2.5)], [2.0, 1.5, 2.5]);
     }
 
+    #[test]
+    fn the_limit_of_open_files_is_the_one_in_force() {
+        let limits =
+            |soft: &str| format!("Limit  Soft Limit  Hard Limit  Units\nMax open files  {soft}  524288  files\n");
+        assert_eq!(most_files(&limits("1024")), Some(1024.0));
+        assert_eq!(most_files(&limits("unlimited")), Some(f64::INFINITY));
+        assert_eq!(most_files(""), None);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
-    fn this_process_uses_memory() {
-        assert!(usage().expect("Linux tells").resident_bytes > 0.0);
+    fn this_process_uses_memory_and_files() {
+        let usage = usage().expect("Linux tells");
+        assert!(usage.resident_bytes > 0.0 && usage.open_files > 0.0 && usage.most_files >= usage.open_files);
     }
 }
