@@ -11,7 +11,7 @@ use crate::pipeline::Resources;
 use crate::telemetry::figures::{count, counted, money, span};
 use crate::telemetry::health::{Component, ComponentHealth, Health, HealthState};
 use crate::telemetry::sources::SourceState;
-use crate::telemetry::terminal::{printable, shortened, stderr_width};
+use crate::telemetry::terminal::{printable, shortened};
 use crate::telemetry::{CacheTier, Metrics, Outcome, SourceBoard, status_line};
 
 /// How often the line on a terminal is rewritten.
@@ -80,12 +80,12 @@ impl Progress {
     pub async fn run(&self) -> Infallible {
         let _erased = EraseOnDrop;
         let (mut meter, mut told) = (Meter::default(), Snapshot::default());
-        let every = if stderr_width().is_some() { REDRAW } else { LINE };
         loop {
-            tokio::time::sleep(every).await;
+            let terminal = status_line::terminal();
+            tokio::time::sleep(if terminal.is_some() { REDRAW } else { LINE }).await;
             let now = self.snapshot();
             let line = line(&now, meter.pace(&now));
-            match stderr_width() {
+            match terminal {
                 Some(width) => status_line::show(&shortened(&printable(&line), width.saturating_sub(1))),
                 None if now.is_news_after(&told) => {
                     tracing::info!("{line}");

@@ -8,6 +8,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 
 use super::status_line::Stderr;
+use super::terminal;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -56,7 +57,7 @@ pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError
     let always = format!("{SAID}=info").parse().expect("a target and a level are a directive");
     // A failed write is not told on standard error: that is where it failed, and telling would panic.
     let lines = fmt().with_env_filter(filter.add_directive(always)).with_writer(|| Stderr).log_internal_errors(false);
-    let plain = std::env::var_os("NO_COLOR").is_some() || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let plain = std::env::var_os("NO_COLOR").is_some() || terminal::is_dumb();
     let colours = io::stderr().is_terminal() && !plain;
     JSON.store(format == LogFormat::Json, Ordering::Relaxed);
     let started = match format {

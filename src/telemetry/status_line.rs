@@ -6,6 +6,8 @@ use std::io::{self, Write};
 
 use parking_lot::Mutex;
 
+use super::{logging, terminal};
+
 /// What stands in the last line of the terminal; empty: nothing. `None`: nothing will any more.
 static LINE: Mutex<Option<String>> = Mutex::new(Some(String::new()));
 
@@ -30,6 +32,16 @@ impl Write for Stderr {
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// The width of the terminal that a status line may be shown on; `None` where none is to be shown.
+pub fn terminal() -> Option<usize> {
+    shown_on(terminal::stderr_width(), logging::is_json(), terminal::is_dumb())
+}
+
+/// A line without an end would be the start of the next line of JSON, and stays for good where nothing can be erased.
+fn shown_on(width: Option<usize>, is_json: bool, is_dumb: bool) -> Option<usize> {
+    width.filter(|_| !is_json && !is_dumb)
 }
 
 /// Shows a status line in place of the one before; the empty text takes it away. It must be narrower than the terminal.
@@ -57,6 +69,18 @@ fn between(before: &str, lines: &[u8], after: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_line_is_shown_only_where_it_can_be_taken_away_and_is_not_among_json() {
+        for (width, is_json, is_dumb, shown) in [
+            (Some(80), false, false, Some(80)),
+            (Some(80), true, false, None),
+            (Some(80), false, true, None),
+            (None, false, false, None),
+        ] {
+            assert_eq!(shown_on(width, is_json, is_dumb), shown);
+        }
+    }
 
     #[test]
     fn lines_go_above_the_status_line() {

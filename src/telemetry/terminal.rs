@@ -19,10 +19,15 @@ pub fn width() -> usize {
     terminal_size_of(io::stdout()).map_or(NO_TERMINAL, |(Width(columns), _)| usize::from(columns))
 }
 
-/// The width of the terminal that standard error is; `None` when it is none.
+/// The width of the terminal that standard error is; `None` when it is not a terminal.
 pub fn stderr_width() -> Option<usize> {
     let told = || terminal_size_of(io::stderr()).map_or(UNTOLD, |(Width(columns), _)| usize::from(columns));
     io::stderr().is_terminal().then(told)
+}
+
+/// Whether the terminal has no colours, and cannot erase a line.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// The start of a text, at most `width` columns wide; `…` stands for what is left out.
