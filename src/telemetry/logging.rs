@@ -1,8 +1,11 @@
 //! Log lines, on standard error: standard output is for results.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::field::display;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
@@ -15,7 +18,7 @@ use super::terminal;
 pub enum LogFormat {
     /// With colours, for people.
     Pretty,
-    /// A JSON object a line, for machines; what is otherwise said beside the log is a line of it.
+    /// One JSON object per line, for machines; what is otherwise said beside the log is a line of it.
     Json,
     /// Pretty on a terminal, plain lines elsewhere.
     #[default]
@@ -50,7 +53,7 @@ pub fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Starts logging for the whole process. `filter` is a level for Vectide's own lines (other code then logs warnings only), or a
+/// Starts logging for the whole process, panics included. `filter` is a level for Vectide's own lines (other code then logs warnings only), or a
 /// filter as `tracing` has it. Without one: `info`.
 pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
     let filter = parse(filter.unwrap_or("info"))?;
@@ -65,7 +68,17 @@ pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError
         LogFormat::Pretty => lines.with_target(false).with_ansi(true).try_init(),
         LogFormat::Auto => lines.with_target(false).with_ansi(colours).try_init(),
     };
-    started.map_err(|_| LoggingError::Started)
+    started.map_err(|_| LoggingError::Started)?;
+    panic::set_hook(Box::new(tell_panic));
+    Ok(())
+}
+
+/// A panic as one line of the log, which no filter leaves out: its place is told nowhere else.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let words = panic.payload_as_str().unwrap_or("without a message");
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(&backtrace));
+    tracing::error!(target: SAID, place = panic.location().map(display), backtrace, "panic: {words}");
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
@@ -78,7 +91,7 @@ fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
     // `tracing` takes a word for the name of a crate, all of whose lines are wanted: a level with a typo would log nothing.
     let is_word = |part: &&str| !part.contains(['=', '[', '{']) && part.parse::<LevelFilter>().is_err();
     if let Some(word) = directives.split(',').map(str::trim).find(is_word) {
-        let reason = format!("`{word}` is no level");
+        let reason = format!("`{word}` is not a level");
         return Err(LoggingError::Filter { filter: filter.to_owned(), reason });
     }
     EnvFilter::builder()
