@@ -138,14 +138,14 @@ async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result
         Ok(answer) => match answer.vectors.into_iter().next() {
             Some(Ok(_)) => {
                 let price = provider.price_per_million_tokens();
-                let tokens = answer.tokens.unwrap_or(0);
                 let cost = match settings {
                     EmbeddingSettings::Openai(openai) if price == 0.0 && openai.price_per_million_tokens.is_none() => {
                         "; no price is known: set `embedding.price_per_million_tokens` to see costs".to_owned()
                     }
-                    _ => format!(" for {}", money(tokens as f64 * price / 1e6)),
+                    _ => format!(" for {}", money(answer.tokens.unwrap_or(0) as f64 * price / 1e6)),
                 };
-                return Ok(format!("{}; this try took {}{cost}", provider.space(), counted(tokens, "token")));
+                let spent = answer.tokens.map(|tokens| format!("; this try took {}{cost}", counted(tokens, "token")));
+                return Ok(format!("{}{}", provider.space(), spent.unwrap_or_default()));
             }
             Some(Err(reason)) => reason.to_string(),
             None => "it answered without a vector".to_owned(),

@@ -11,7 +11,7 @@ use crate::document::chunk::Tokenizer;
 use crate::document::vector::normalise;
 
 use super::local;
-use super::provider::{Embeddings, InputType, Provider, ProviderError};
+use super::provider::{Embeddings, InputType, NoVector, Provider, ProviderError};
 use super::space::Space;
 use super::wordpiece::Vocabulary;
 
@@ -55,7 +55,12 @@ impl Provider for Builtin {
 
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         let model = self.model;
-        Box::pin(local::compute(texts, |text| model.embed(text)))
+        Box::pin(async move {
+            let found = local::compute(texts, |text| model.embed(text)).await?;
+            let tokens = found.iter().flatten().map(|(_, pieces)| pieces).sum();
+            let vectors = found.into_iter().map(|found| found.map(|(vector, _)| vector).map_err(NoVector::Never)).collect();
+            Ok(Embeddings { vectors, tokens: Some(tokens) })
+        })
     }
 
     fn tokenizer(&self) -> Option<Arc<dyn Tokenizer>> {

@@ -15,7 +15,7 @@ use crate::document::vector::normalise;
 use crate::settings::embedding::HASHED_DIMENSIONS;
 
 use super::local;
-use super::provider::{Embeddings, InputType, Provider, ProviderError};
+use super::provider::{Embeddings, InputType, NoVector, Provider, ProviderError};
 use super::space::Space;
 
 const NAME: &str = "character-3-5-grams";
@@ -55,7 +55,11 @@ impl Provider for Hashed {
 
     fn embed(&self, texts: Vec<Arc<str>>, _: InputType) -> BoxFuture<'_, Result<Embeddings, ProviderError>> {
         let dimensions = self.space.dimensions;
-        Box::pin(local::compute(texts, move |text| embed(text, dimensions)))
+        Box::pin(async move {
+            let vectors = local::compute(texts, move |text| embed(text, dimensions).map_err(NoVector::Never)).await?;
+            // The estimate that stands in for a count is near what a model would charge; a count of words is not.
+            Ok(Embeddings { vectors, tokens: None })
+        })
     }
 
     fn has_words(&self, text: &str) -> bool {
@@ -67,9 +71,8 @@ impl Provider for Hashed {
     }
 }
 
-/// A text's vector and its number of words.
-fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
-    let (mut runs, words) = runs(text);
+fn embed(text: &str, dimensions: usize) -> Result<Vector, String> {
+    let mut runs = runs(text);
     runs.sort_unstable();
     let Some(first) = runs.first() else {
         return Err("this text has no letter and no digit".into());
@@ -86,11 +89,11 @@ fn embed(text: &str, dimensions: usize) -> Result<(Vector, u64), String> {
         // In few dimensions the runs of a short text may cancel each other out: then one of them stands for it.
         vector[place(*first)] = sign(*first);
     }
-    Ok((vector.into(), words))
+    Ok(vector.into())
 }
 
-/// The hash of every run of every word, and the number of words.
-fn runs(text: &str) -> (Vec<u64>, u64) {
+/// The hash of every run of every word.
+fn runs(text: &str) -> Vec<u64> {
     // One way to write each letter: `ủ` comes as one character, and as `u` with its mark behind it. A mark that joins no letter (the accent
     // in `за́мок`, the dot that is left of `İ`) must not part its word.
     let lower = if text.is_ascii() {
@@ -101,9 +104,8 @@ fn runs(text: &str) -> (Vec<u64>, u64) {
         lower.chars().filter(|c| c.is_alphanumeric() || !(is_combining_mark(*c) || is_format(*c))).collect()
     };
     let mut hashes = Vec::with_capacity(3 * lower.len());
-    let (mut word, mut words) = (Vec::new(), 0);
+    let mut word = Vec::new();
     for letters in lower.split(|c: char| !c.is_alphanumeric()).filter(|letters| !letters.is_empty()) {
-        words += 1;
         word.clear();
         word.push(EDGE);
         word.extend(letters.chars());
@@ -112,7 +114,7 @@ fn runs(text: &str) -> (Vec<u64>, u64) {
             hashes.extend(word.windows(length).map(hash));
         }
     }
-    (hashes, words)
+    hashes
 }
 
 /// Whether a character has no shape of its own, and says how others are joined or ordered: it vanishes without parting the word it is in.
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
 
     fn vector(text: &str) -> Vector {
-        embed(text, 512).unwrap().0
+        embed(text, 512).unwrap()
     }
 
     fn cosine(a: &str, b: &str) -> f32 {
@@ -158,9 +160,7 @@ mod tests {
     #[test]
     fn a_text_whose_runs_cancel_each_other_out_has_a_vector() {
         for text in ["d e", "e d"] {
-            let (vector, words) = embed(text, 16).unwrap();
-            assert_eq!(vector.iter().map(|x| x.abs()).sum::<f32>(), 1.0);
-            assert_eq!(words, 2);
+            assert_eq!(embed(text, 16).unwrap().iter().map(|x| x.abs()).sum::<f32>(), 1.0);
         }
         assert!(embed("-- !", 16).unwrap_err().contains("no letter"));
     }

@@ -4,24 +4,15 @@ use std::sync::Arc;
 
 use crate::actor::offload::try_on_core;
 use crate::actor::panic::{Panic, message};
-use crate::document::Vector;
 
-use super::provider::{Embeddings, NoVector, ProviderError};
+use super::provider::ProviderError;
 
-/// Computes a batch off the arbiter. `embed` turns one text into its vector and a number of tokens.
-pub async fn compute(
+/// Computes something of each text of a batch, off the arbiter.
+pub async fn compute<T: Send + 'static>(
     texts: Vec<Arc<str>>,
-    embed: impl Fn(&str) -> Result<(Vector, u64), String> + Send + 'static,
-) -> Result<Embeddings, ProviderError> {
-    let computed = try_on_core(move || {
-        let mut tokens = 0;
-        let vectors = texts.iter().map(|text| {
-            let (vector, count) = embed(text).map_err(NoVector::Never)?;
-            tokens += count;
-            Ok(vector)
-        });
-        Embeddings { vectors: vectors.collect(), tokens: Some(tokens) }
-    });
+    of: impl Fn(&str) -> T + Send + 'static,
+) -> Result<Vec<T>, ProviderError> {
+    let computed = try_on_core(move || texts.iter().map(|text| of(text)).collect());
     // The model has a fault that a certain text shows: the caller finds out which.
     let crashed = |panic: Panic| ProviderError::retry(format!("the computation crashed: {}", message(&*panic)));
     computed.await.map_err(crashed)
