@@ -19,6 +19,7 @@ use crate::report::summary::{Holdings, summary};
 use crate::server::{RunningServer, ServerContext};
 use crate::settings::Settings;
 use crate::source::http::Intake;
+use crate::telemetry::figures::bytes;
 
 /// How long the last calls to the ledger may take, if `shutdown.grace` is not longer. Then it hangs.
 const LAST_CALLS: Duration = Duration::from_secs(5);
@@ -108,7 +109,14 @@ async fn wind_up(
     let closed = match timeout(SILENCE, &mut closing).await {
         Ok(closed) => closed,
         Err(_) => {
-            tracing::info!("everything is settled; finishing the index");
+            match resources.index.unsaved_bytes() {
+                0 => tracing::info!("everything is settled; finishing the index"),
+                size => tracing::info!(
+                    "everything is settled; saving the search graph, {}. A kill now loses no data, but after the next start searches \
+                     are slow until the graph has caught up",
+                    bytes(size)
+                ),
+            }
             closing.await
         }
     };

@@ -139,6 +139,11 @@ pub trait VectorIndex: Send + Sync + 'static {
         0
     }
 
+    /// About how many bytes [`VectorIndex::close`] has to write.
+    fn unsaved_bytes(&self) -> u64 {
+        0
+    }
+
     /// Saves what is derived, if anything is, so that the next start is fast. Called at a graceful end.
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
         async { Ok(()) }.boxed()

@@ -285,6 +285,11 @@ impl VectorIndex for EmbeddedIndex {
         self.core.waiting_points.load(Relaxed)
     }
 
+    fn unsaved_bytes(&self) -> u64 {
+        let graph = self.core.graph.read();
+        if graph.changed && self.core.home.is_some() { graph.index().serialized_length() as u64 } else { 0 }
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), IndexError>> {
         Box::pin(async move {
             let mut growing = self.core.growing.subscribe();

@@ -62,7 +62,9 @@ async fn the_graph_is_saved_when_it_is_not_as_its_file_has_it_and_only_then() {
     assert!(same(&first, &file(&world)), "what is gone is only left out");
     world.put(clusters.documents(50..51)).await;
     world.settle().await;
+    assert!(world.index.unsaved_bytes() > 50 * 16 * 2, "the whole graph is written");
     world.index.close().await.unwrap();
+    assert_eq!(world.index.unsaved_bytes(), 0);
     let second = file(&world);
     assert!(!same(&first, &second), "a point is new");
     world.index.core.graph.write().cover(60);
