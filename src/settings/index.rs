@@ -41,8 +41,6 @@ pub enum IndexSettings {
 pub struct ExternalSettings {
     /// The most points in a call.
     pub batch: usize,
-    /// What that may be at most.
-    pub most_points: usize,
     /// The most calls at once.
     pub concurrency: usize,
     /// How long a call may take.
@@ -52,10 +50,9 @@ pub struct ExternalSettings {
 }
 
 macro_rules! external {
-    ($settings:expr, $most_points:expr) => {
+    ($settings:expr) => {
         Some(ExternalSettings {
             batch: $settings.batch,
-            most_points: $most_points,
             concurrency: $settings.concurrency,
             timeout: $settings.timeout,
             adopt: $settings.adopt,
@@ -81,11 +78,11 @@ impl IndexSettings {
     pub fn external(&self) -> Option<ExternalSettings> {
         match self {
             Self::Embedded(_) | Self::Discard(_) => None,
-            Self::Pgvector(settings) => external!(settings, 10_000),
-            Self::Milvus(settings) => external!(settings, 10_000),
-            Self::Qdrant(settings) => external!(settings, 10_000),
-            Self::Pinecone(settings) => external!(settings, 1_000),
-            Self::Weaviate(settings) => external!(settings, 10_000),
+            Self::Pgvector(settings) => external!(settings),
+            Self::Milvus(settings) => external!(settings),
+            Self::Qdrant(settings) => external!(settings),
+            Self::Pinecone(settings) => external!(settings),
+            Self::Weaviate(settings) => external!(settings),
         }
     }
 
