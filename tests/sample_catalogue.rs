@@ -1,6 +1,7 @@
 //! The sample under `assets/` is what its README says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -162,7 +163,9 @@ fn the_generator_writes_what_is_here() {
         Command::new("python3").args(arguments).current_dir(ROOT).output().ok()
     };
     if !python(&["-c", "import tomllib"]).is_some_and(|output| output.status.success()) {
-        eprintln!("no Python 3.11 here: the sample is not compared with what generates it");
+        // Not through `eprintln!`, which a passing test swallows.
+        writeln!(std::io::stderr(), "SKIPPED: without Python 3.11 the sample is not compared with what generates it")
+            .unwrap();
         return;
     }
     let checked = python(&["assets/generate.py", "--check"]).unwrap();
