@@ -12,7 +12,7 @@ fn root() -> &'static Path {
 fn pages() -> Vec<(PathBuf, String)> {
     let files = |folder| fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
     let docs = ["docs", "docs/indexes"].into_iter().flat_map(files).filter(|path| path.is_file());
-    let pages = docs.chain([root().join("README.md"), root().join("assets/README.md")]);
+    let pages = docs.chain(["README.md", "assets/README.md", "deploy/README.md"].map(|page| root().join(page)));
     pages.map(|page| (page.clone(), fs::read_to_string(page).unwrap())).collect()
 }
 
