@@ -30,19 +30,44 @@ sources:
 embedding: { provider: builtin }
 ```
 
-**Values from outside the file.** The environment goes before the file, and `--set` before both:
+**Values from outside the file.** The environment overrides the file, and `--set` overrides both:
 
-- `VECTIDE__BATCHING__MAX_ITEMS=50 vectide run`: two underscores lead one level down; capitals, dashes and dots in keys do not matter.
+- `VECTIDE__BATCHING__MAX_ITEMS=50 vectide run`: two underscores go one level down; capitals, dashes and dots in keys do not matter.
 - `vectide --set batching.max_items=50 run`, as often as needed; the last one wins.
 - Lists and groups are written as YAML: `--set 'document.metadata=[price, category]'`. They replace what was there.
 
-**Variables in texts.** `${NAME}` is replaced by the environment variable, which must be set; `${NAME:-default}` has a default for one
+**Variables in values.** `${NAME}` is replaced by the environment variable, which must be set; `${NAME:-default}` gives a default for one
 that is unset or empty; `$${` stands for `${`. Template expressions (`{{ }}`) are left alone.
 
-**Secrets**, keys and passwords, stand in the file, in a variable or in a file of their own. White space around them is cut.
+**Secrets**, that is keys and passwords, are given in the file, in a variable or in a file of their own. White space around them is removed.
 
-**Units.** A size is a number of bytes or written like `64KiB`, `256MiB`, `2GiB` (powers of 1024) or `1MB` (powers of 1000). A time
+**Units.** A size is a number of bytes, or written like `64KiB`, `256MiB`, `2GiB` (powers of 1024) or `1MB` (powers of 1000). A time
 needs its unit: `50ms`, `30s`, `5m`, `1h`, `7d`.
+
+## Templates
+
+`document.text` is a [minijinja](https://docs.rs/minijinja/latest/minijinja/syntax/) template over the fields of the document. What to
+know beyond that:
+
+- A field that the document lacks leaves it without a text: it waits in the ledger until the field arrives. For a field that may stay
+  missing, write `{{ description | default('') }}`.
+- A part of a missing field, `{{ description[:300] }}`, prints nothing and does not count as missing. To do more with it, write
+  `{{ (description | default(''))[:300] | upper }}`.
+- A default does not reach into an object that is missing as a whole: write `{{ (maker | default({})).name | default('') }}`.
+- Names consist of ASCII letters, digits and `_`. A field of any other name is `{{ "Product Title" | field }}`; `{{ product-title }}`
+  subtracts `title` from `product`.
+
+## Files
+
+What to know about `path` and `follow` of a source of type `file`:
+
+- With `format`, files may have any ending. Files of `zstd --long` may have windows of up to 128 MiB.
+- Hidden files are left out, unless a glob spells out their dot. So are folders below a folder. `**` does not go through links to folders.
+- Without `follow`, write a file under a hidden name and rename it, so that it is complete when it is read.
+- With `follow`, a file that is rotated away is read to its end; after a restart only if `path` matches its new name too (`app.log*`).
+- With `follow`, compressed files in a folder or of a glob are skipped, because what rotation compresses was read before. Older ones need a
+  source of their own.
+- With `follow`, what is after the last line feed is read once its own line feed arrives, or when the file is gone.
 "#;
 
 /// A configuration with nothing but what must be there, and all groups that may be. The provider and the index vary.
@@ -235,8 +260,9 @@ impl Default for Page {
     fn default() -> Self {
         let mut items = BTreeMap::new();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/settings");
-        for entry in std::fs::read_dir(folder).unwrap() {
-            read_items(&std::fs::read_to_string(entry.unwrap().path()).unwrap(), &mut items);
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        for file in files.filter(|path| path.is_file()) {
+            read_items(&std::fs::read_to_string(file).unwrap(), &mut items);
         }
         Self { items, text: INTRODUCTION.replace("REWRITE", REWRITE) }
     }
@@ -362,9 +388,9 @@ impl Page {
             "f64" => "number",
             "Span" => "time",
             "ByteSize" => "size",
-            "Vec<String>" => "list of texts",
+            "Vec<String>" => "list of text",
             "Start" => "`earliest`, `latest` or a time",
-            "BTreeMap<String, String>" => "texts by name",
+            "BTreeMap<String, String>" => "text by name",
             "BTreeMap<String, FieldKind>" => "types by name",
             "VersionSettings" => "text or group",
             map if map.starts_with("BTreeMap<") => "groups by name",

@@ -10,15 +10,15 @@ use super::units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchingSettings {
-    /// The most texts in a batch, 1 to 100,000. OpenAI's own 2,048 applies where that is lower. Set what a server of your own takes at
-    /// once: a batch that it refuses as too large is halved and sent again.
+    /// The most texts per batch, 1 to 100,000. OpenAI's own limit of 2,048 applies if it is lower. For your own server, set what it takes
+    /// at once: a batch that it rejects as too large is halved and sent again.
     pub max_items: usize,
-    /// The most tokens in a batch, estimated. A single text may exceed it and then goes alone. A lower
+    /// The most tokens per batch, estimated. A single text may exceed this and is then sent alone. A lower
     /// `embedding.rate_limit.tokens_per_minute` applies instead.
     pub max_tokens: usize,
-    /// The most bytes of text in a batch. A single text may exceed it and then goes alone.
+    /// The most bytes of text per batch. A single text may exceed this and is then sent alone.
     pub max_bytes: ByteSize,
-    /// The longest that a text waits for others to fill its batch.
+    /// How long a text waits, at most, for others to fill its batch.
     pub max_wait: Span,
 }
 

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkingSettings {
-    /// The most tokens a chunk has, in the model's own tokens where its tokenizer is known, else in bytes divided by four.
-    /// At least 8. A lower limit of the model itself applies instead.
+    /// The most tokens per chunk: the model's own tokens where its tokenizer is known, otherwise bytes divided by four. At least 8.
+    /// A lower limit of the model itself applies instead.
     pub max_tokens: usize,
-    /// How many tokens the end of a chunk shares with the start of the next. At most half of `max_tokens`, or of
-    /// the model's limit where that is lower.
+    /// How many tokens the end of a chunk shares with the start of the next: at most half of `max_tokens`, or of the model's limit if
+    /// that is lower.
     pub overlap: usize,
     /// Where a text may be cut: `plain` (paragraphs, sentences, words) or `markdown` (headings and blocks first).
     pub format: TextFormat,

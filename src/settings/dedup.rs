@@ -10,12 +10,12 @@ use super::units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupSettings {
-    /// How long a vector stays in memory after it was last used.
+    /// How long a vector stays in memory after its last use.
     pub ttl: Span,
     /// How much memory vectors may take; the least used are dropped first.
     pub max_memory: ByteSize,
-    /// Keep every vector in the ledger by its fingerprint, also when no document has that text any more, so that a text is paid for
-    /// once, ever. A vector takes four bytes per dimension on disk.
+    /// Keep every vector in the ledger by its text's fingerprint, even when no document has that text any longer, so that each text is paid
+    /// for once, ever. A vector takes four bytes per dimension on disk, and stays there: every text that was ever replaced leaves one.
     pub persist: bool,
 }
 

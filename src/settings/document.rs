@@ -13,29 +13,25 @@ use crate::document::Operation;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentSettings {
-    /// The field with the document's id: a text or a whole number.
+    /// The field with the document's id: text or a whole number.
     pub id: String,
     /// The field that orders changes, newest wins: `version: timestamp`, or `version: { field: timestamp, unit: milliseconds }`.
-    /// Absent: the source's own order, in which a file that was not read under its name before counts as of its modification time. Several
-    /// sources or files that write to the same documents need a version field.
+    /// Absent: the source's own order, in which a file new to Vectide is as new as its modification time. Documents that several sources or
+    /// files write to need a version field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionSettings>,
-    /// The minijinja template of the text that is embedded. A field that the document does not have makes "no text yet":
-    /// the document waits in the ledger. Use `{{ description | default('') }}` for a field that may be missing.
-    /// A part of a missing field, `{{ description[:300] }}`, prints nothing and is not missing; to do more with it write
-    /// `{{ (description | default(''))[:300] | upper }}`. Of an object that may be missing as a whole write
-    /// `{{ (maker | default({})).name | default('') }}`: a default does not reach into what is missing.
-    /// A name in it is ASCII letters, digits and `_`: a field of any other name is `{{ "Product Title" | field }}`. Written as a name,
-    /// `{{ product-title }}` subtracts `title` from `product`.
+    /// The minijinja template of the text that is embedded. A document that lacks one of its fields has no text yet, and waits in the
+    /// ledger; for a field that may be missing write `{{ description | default('') }}`. More under [Templates](#templates).
     pub text: String,
     /// The fields that the index stores beside the vector, for filters and results.
     #[serde(default)]
     pub metadata: Vec<String>,
-    /// Those of `metadata` that are numbers, also where records have them as texts, as all of CSV: `"12.50"` is stored as 12.5, and filters
-    /// compare it as a number. A text that is no number, such as `12,50`, is stored as it is. What the template sees stays a text.
+    /// Those fields of `metadata` that are numbers even where records hold them as text, as every CSV file does: `"12.50"` is stored as
+    /// 12.5, and filters compare it as a number. Text that is not a number, such as `12,50`, is stored as it is. The template still sees
+    /// the text.
     #[serde(default)]
     pub numbers: Vec<String>,
-    /// What to do by the kind of event. Absent: every record is an upsert.
+    /// What each kind of event does. Absent: every record is an upsert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventSettings>,
 }
@@ -70,11 +66,11 @@ pub struct VersionSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VersionUnit {
-    /// By its size: a Unix time in seconds, milliseconds, microseconds or nanoseconds, or a counter below 5,000,000,000.
-    /// A number that is none of these is dead-lettered: name the unit.
+    /// Decided by its size: a Unix time in seconds, milliseconds, microseconds or nanoseconds, or a counter below 5,000,000,000.
+    /// Any other number is dead-lettered: name the unit.
     #[default]
     Auto,
-    /// A counter: greater is newer. From 2^64 on, and below -2^63, it must be written as a text.
+    /// A counter: greater is newer. From 2^64 on, and below -2^63, it must be written as text.
     Counter,
     /// Unix time in seconds.
     Seconds,
@@ -118,7 +114,7 @@ impl<'de> Deserialize<'de> for VersionSettings {
     }
 }
 
-/// What to do by the kind of event: `field` and, beside it, one entry for every kind.
+/// What each kind of event does: `field` and, beside it, one entry per kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EventSettings {
     /// The field whose value names the kind of event. A record whose kind is not listed is dead-lettered.
@@ -162,14 +158,14 @@ impl<'de> Deserialize<'de> for EventSettings {
 pub struct EventKindSettings {
     /// `upsert` (the whole document), `patch` (some fields), `delete`, or `ignore` (settled as filtered).
     pub operation: EventOperation,
-    /// The lane its text waits in: 0 is ordinary, higher goes first. At most 9.
+    /// The lane in which its text waits: 0 is ordinary, higher goes first. At most 9.
     #[serde(default)]
     pub priority: usize,
     /// Send its text at once instead of waiting for a full batch.
     #[serde(default)]
     pub immediate: bool,
-    /// Fields of the event that are kept under another name: `{ new_price: price }`. A patch replaces a nested object as a whole: move
-    /// what it brings of one to names of their own. The id, the version and the kind are read under the names that the event has.
+    /// Fields of the event that are kept under another name: `{ new_price: price }`. A patch replaces a nested object as a whole; to change
+    /// a part of one, move that part to a name of its own. The id, the version and the kind are read under the event's own names.
     #[serde(default)]
     pub rename: BTreeMap<String, String>,
 }

@@ -57,25 +57,25 @@ pub struct OpenaiSettings {
     /// The address before `/embeddings`. Default: `https://api.openai.com/v1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
-    /// The model's name as the endpoint knows it. Needed without a preset.
+    /// The model's name as the endpoint knows it. Required without a preset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How many numbers a vector has; checked in every answer. Needed for a model that Vectide does not know: it knows
+    /// How many numbers a vector has; checked in every answer. Required unless Vectide knows the model: it knows
     /// `text-embedding-3-small`, `text-embedding-3-large` and `text-embedding-ada-002`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
-    /// Whether calls ask for `dimensions`. Default: when the model is one that Vectide knows, and its own number is another one. Set it to
-    /// `true` for another model that can give fewer.
+    /// Whether calls ask for `dimensions`. Default: only if Vectide knows the model, and `dimensions` is not the model's own number. Set it
+    /// to `true` for any other model that can return fewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_dimensions: Option<bool>,
-    /// In which form vectors are asked for; both are understood.
+    /// The form in which vectors are requested; both are understood in answers.
     #[serde(default)]
     pub encoding_format: EncodingFormat,
     /// The key, best written as `${OPENAI_API_KEY}`: its value comes from the environment and not from the file. It is sent as a bearer
     /// token, and as `api-key` where `base_url` has an `api-version`, as a deployment at Azure has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
-    /// A file that holds the key and nothing else, in place of `api_key`. It is read again when the key is refused.
+    /// A file that holds the key and nothing else, instead of `api_key`. It is read again when the key is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// Sent as `OpenAI-Organization`.
@@ -84,7 +84,7 @@ pub struct OpenaiSettings {
     /// Sent as `OpenAI-Project`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
-    /// The most calls at once for the texts of documents: 1 to 10,000. A search asks beside them, without waiting.
+    /// The most simultaneous calls for the texts of documents: 1 to 10,000. Searches are embedded beside them, without waiting.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
     /// How long a connection may take to open.
@@ -93,16 +93,16 @@ pub struct OpenaiSettings {
     /// How long a whole call may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// What the account allows; absent: the provider's own 429 is the only limit.
+    /// What the account allows. Absent: only the provider's own 429 limits calls.
     #[serde(default)]
     pub rate_limit: RateLimitSettings,
-    /// What a million tokens cost, in US dollars; for the reports only, which say $0.00 where it is neither set nor known. Known for the
-    /// models of the presets at their own address.
+    /// What a million tokens cost, in US dollars. Only reports use it, and say $0.00 if it is neither set nor known. It is known for the
+    /// models of the presets at their own addresses.
     /// HolySheep's is a placeholder, because its own pages contradict each other: set this to what your account says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
-    /// The most tokens that the model takes in one text; longer texts are cut into chunks. At least 8. Default:
-    /// 8191.
+    /// The most tokens that the model takes in one text; longer texts are cut into chunks. At least 8. Default: 8191, also for a model
+    /// that Vectide does not know: set it for your own server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text_tokens: Option<usize>,
 }
@@ -122,10 +122,10 @@ pub enum EncodingFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimitSettings {
-    /// The most calls a minute for the texts of documents. Searches are not counted.
+    /// The most calls per minute for the texts of documents. Searches are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests_per_minute: Option<u64>,
-    /// The most tokens a minute for the texts of documents. Searches are not counted.
+    /// The most tokens per minute for the texts of documents. Searches are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens_per_minute: Option<u64>,
 }

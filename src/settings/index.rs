@@ -18,11 +18,12 @@ use super::weaviate::WeaviateSettings;
 pub enum IndexSettings {
     /// In Vectide's own ledger, with a graph for fast search.
     Embedded(EmbeddedSettings),
-    /// Nowhere: for measurements, in a `state.path` of their own. Everything else happens, and texts are paid for. What a first run would
-    /// send without sending it: `vectide --set 'embedding={provider: hashed}' --set 'index={type: discard}' --set state.path=/tmp/estimate
-    /// --set server.listen=127.0.0.1:0 run --until-idle` tells texts and roughly their tokens, also beside a process that runs; remove the
-    /// folder before you ask again. A source of type `kafka` needs another `group` for it: in the same one it takes partitions away, and
-    /// moves the group's offsets.
+    /// Nowhere: for measurements, in a `state.path` of their own. Everything else happens, and texts are paid for. To learn what a first
+    /// run would send, without sending it: `vectide --set 'embedding={provider: hashed, dimensions: 16}' --set 'index={type: discard}'
+    /// --set state.path=/tmp/estimate --set server.listen=127.0.0.1:0 run --until-idle` prints the number of texts and about how many
+    /// tokens they have, even beside a running process. It takes as much disk as the records, and some hundred bytes for each; remove the
+    /// folder before you ask again. A source of type `kafka` needs another `group` for this, because in the same one it takes partitions
+    /// away and moves the group's offsets, and no `dead_letter_topic`, because bad records would be copied to it again.
     Discard(DiscardSettings),
     /// In a table of PostgreSQL with the extension pgvector.
     Pgvector(PgvectorSettings),
@@ -95,7 +96,7 @@ impl IndexSettings {
         }
     }
 
-    /// Whether metadata stand beside Vectide's own fields, so that none may be called as one of those.
+    /// Whether metadata are kept beside Vectide's own fields, so that none may have the name of one of those.
     pub fn keeps_metadata_flat(&self) -> bool {
         matches!(self, Self::Qdrant(_))
     }

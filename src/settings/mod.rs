@@ -60,8 +60,8 @@ pub struct Settings {
     pub pipeline: String,
     /// How records become documents.
     pub document: DocumentSettings,
-    /// Where records come from, by a name of your own: letters, digits, `-` and `_`, but for `dead-letters`, `replan` and `rewrite`, which
-    /// are Vectide's own. At most one `http` and one `stdin`.
+    /// Where records come from, by a name of your own: letters, digits, `-` and `_`, except `dead-letters`, `replan` and `rewrite`, which
+    /// Vectide uses itself. At most one `http` and one `stdin`.
     pub sources: BTreeMap<String, SourceSettings>,
     /// How long texts are cut.
     #[serde(default)]
@@ -83,7 +83,7 @@ pub struct Settings {
     /// How a run ends when it is told to stop.
     #[serde(default)]
     pub shutdown: ShutdownSettings,
-    /// The HTTP address for events, search, health and metrics; absent: none is opened.
+    /// The HTTP address for events, search, health and metrics. Absent: none is opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSettings>,
 }

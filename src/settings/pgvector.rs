@@ -13,16 +13,16 @@ use super::units::Span;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PgvectorSettings {
-    /// The database, as `postgres://user@host:5432/database` and without the password. `?sslmode=require` insists on TLS and `disable`
-    /// forbids it; by default it is used where the server offers it. Certificates are always verified.
+    /// The database, as `postgres://user@host:5432/database`, without the password. `?sslmode=require` insists on TLS and `disable` forbids
+    /// it; by default it is used if the server offers it. Certificates are always verified.
     pub url: String,
     /// The user's password, best written as `${PGPASSWORD}`: its value comes from the environment and not from the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// A file that holds the password and nothing else, in place of `password`.
+    /// A file that holds the password and nothing else, instead of `password`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority. Insists
+    /// The certificates of the authorities to trust, as PEM, instead of the system's: for a server with a private authority. Insists
     /// on TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -31,13 +31,13 @@ pub struct PgvectorSettings {
     pub collection: Option<String>,
     /// How nearness is measured.
     pub metric: Metric,
-    /// The most points in one statement: 1 to 10,000.
+    /// The most points per statement: 1 to 10,000.
     pub batch: usize,
-    /// The most connections at once for writing, and as many again for searching: 1 to 64.
+    /// The most simultaneous connections for writing, and as many again for searching: 1 to 64.
     pub concurrency: usize,
-    /// How long a statement may take, and a connection to open.
+    /// How long a statement may take, and how long a connection may take to open.
     pub timeout: Span,
-    /// Whether the table may hold rows already that this pipeline did not write. They stay, unless they have the same ids.
+    /// Whether the table may already hold rows that this pipeline did not write. They stay, unless they have the same ids.
     pub adopt: bool,
 }
 

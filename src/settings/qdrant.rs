@@ -13,9 +13,9 @@ use super::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QdrantSettings {
-    /// The address of the server's gRPC port. With `https` it is encrypted, and the server's certificate verified.
+    /// The address of the server's gRPC port. With `https` the connection is encrypted and the server's certificate verified.
     pub url: String,
-    /// The collection: made when it is not there. Default: the pipeline's name. Letters, digits, `-`, `_` and `.`.
+    /// The collection: created if it does not exist. Default: the pipeline's name. Letters, digits, `-`, `_` and `.`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collection: Option<String>,
     /// How nearness is measured.
@@ -23,20 +23,19 @@ pub struct QdrantSettings {
     /// The key, best written as `${QDRANT_API_KEY}`: its value comes from the environment and not from the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
-    /// A file that holds the key and nothing else, in place of `api_key`.
+    /// A file that holds the key and nothing else, instead of `api_key`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
-    /// The certificates of the authorities to trust, as PEM, in place of the system's: for a server with a private authority.
+    /// The certificates of the authorities to trust, as PEM, instead of the system's: for a server with a private authority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// How long a call may take.
     pub timeout: Span,
-    /// The most calls at once: 1 to 64.
+    /// The most simultaneous calls: 1 to 64.
     pub concurrency: usize,
-    /// The most points in a call: 1 to 10,000.
+    /// The most points per call: 1 to 10,000.
     pub batch: usize,
-    /// Whether a collection that holds points already may be taken over; else it is refused when they are not of this pipeline's
-    /// ledger.
+    /// Whether a collection that already holds points may be used; otherwise it is refused if they are not of this pipeline's ledger.
     pub adopt: bool,
 }
 

@@ -11,7 +11,7 @@ use super::units::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
-    /// IP address and port; a host's name is none. Vectide asks nobody for a password: keep it on `127.0.0.1` or behind a proxy.
+    /// IP address and port, not a host name. Vectide asks for no password: keep it on `127.0.0.1` or behind a proxy.
     #[serde(default = "default_listen", deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// The largest request body, after decompression; a larger one is answered 413.

@@ -10,9 +10,9 @@ use super::units::Span;
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownSettings {
-    /// How long SIGTERM or Ctrl-C waits until what was read is finished. What is left then is done by the next run. Requests that are
-    /// being answered, sources' servers and the index get some seconds more each, so whoever kills a process that does not end should wait
-    /// for half a minute longer.
+    /// How long SIGTERM or Ctrl-C waits for what was read to be finished. The next run does what is left. Requests under way, sources'
+    /// servers and the index each get some seconds more, and then the embedded index saves its graph. Before you kill a process that does
+    /// not end, wait half a minute longer than this, and a further second for every 100 MB of `graph.usearch`.
     pub grace: Span,
 }
 

@@ -32,21 +32,16 @@ pub enum SourceSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
-    /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Endings: `.jsonl`, `.ndjson`,
-    /// `.csv`, `.parquet`; `.gz` and `.zst` behind the first three (of `zstd --long`, windows of at most 128 MiB). Where `format` is
-    /// set, any ending will do. Hidden files are left out unless a glob spells the dot. A folder is not searched below its first level.
-    /// `**` does not go through links to folders. Without `follow`, files are looked at once, when the process starts, and must be complete
-    /// then: write one under a hidden name and rename it.
+    /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Known endings are `.jsonl`, `.ndjson`,
+    /// `.csv` and `.parquet`, and `.gz` or `.zst` after the first three. Without `follow`, files are read once per start and must be
+    /// complete then. More under [Files](#files).
     pub path: String,
-    /// The format, for files whose ending does not tell; one that tells goes before it. When it is corrected, the files that
-    /// were read as something else are read anew.
+    /// The format of files whose ending does not tell; an ending that does takes precedence. When this is corrected, the files that were
+    /// read as something else are read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
-    /// Go on when the end is reached: lines appended later and files that appear are read too. JSON lines and CSV without compression.
-    /// A file that is rotated away is read to its end, and after a restart only where `path` matches its new name too (`app.log*`).
-    /// Compressed files in a folder or of a glob are passed over, because what rotation compresses was read before; older ones
-    /// need a source of their own.
-    /// What stands behind the last line feed is read when its own comes, or when the file is gone.
+    /// Go on at the end: lines that are appended later and files that appear are read too. For JSON lines and CSV without compression. More
+    /// under [Files](#files).
     #[serde(default)]
     pub follow: bool,
     /// The longest line or row that is read; a longer one is dead-lettered.
@@ -58,14 +53,14 @@ pub struct FileSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Jsonl,
-    /// A header line, then rows, their values separated by commas; every value is a text, which filters compare as one unless
-    /// `document.numbers` lists it, and an empty one is a field that is not there.
+    /// A header line, then rows with values separated by commas. Every value is text, which filters compare as text unless
+    /// `document.numbers` lists the field; an empty value is a field that is missing.
     Csv,
-    /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not call a text are written in
-    /// hexadecimal, the keys of a map as texts, and an instant whose time zone has no known name in UTC. Columns of intervals are not
-    /// read. Needs a Vectide that was built with `--features parquet`.
+    /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not declare as text become
+    /// hexadecimal, the keys of a map become text, and a timestamp whose time zone has no known name is in UTC. Columns of intervals are
+    /// not read. Needs a build with `--features parquet`.
     Parquet,
 }
 
@@ -92,7 +87,7 @@ pub struct StdinSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// The most events that are accepted and not yet settled; more are answered 429.
+    /// The most events that may be accepted and not yet settled; further ones are answered 429.
     #[serde(default = "default_max_pending")]
     pub max_pending: usize,
 }
@@ -101,34 +96,33 @@ pub struct HttpSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaSettings {
-    /// The brokers to ask first, like `["localhost:9092"]`; they name the others.
+    /// The brokers to ask first, such as `["localhost:9092"]`; they name the others.
     pub brokers: Vec<String>,
-    /// The topics to read. One that starts with `^` is a regular expression, like `^shop-.*`.
+    /// The topics to read. One that starts with `^` is a regular expression, such as `^shop-.*`.
     pub topics: Vec<String>,
-    /// The consumer group. Each pipeline needs one of its own.
+    /// The consumer group. Each pipeline needs its own.
     pub group: String,
-    /// Where a partition is read from that the ledger holds no position of: `earliest`, `latest`, or a time like
-    /// `2026-02-03T04:05:06Z`. With `latest` the group's offset takes precedence, and a partition that comes later is read from its
-    /// beginning. With a time that is not reached yet, reading begins at the end that a partition has at the start, and so with records
-    /// that are older than that time.
+    /// Where to start reading a partition of which the ledger holds no position: `earliest`, `latest`, or a time such as
+    /// `2026-02-03T04:05:06Z`. With `latest` the group's offset takes precedence, and a partition that is added later is read from its
+    /// beginning. With a time in the future, reading begins at the present end of the partition, so with records older than that time.
     #[serde(default)]
     pub start: Start,
-    /// Encrypted connections; absent: they are not encrypted. Needs a Vectide that was built with `--features kafka-tls`.
+    /// Encrypted connections. Absent: they are not encrypted. Needs a build with `--features kafka-tls`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<KafkaTlsSettings>,
-    /// How to log in; absent: without.
+    /// How to log in. Absent: no login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sasl: Option<KafkaSaslSettings>,
-    /// How often the group's offsets are committed at the broker. They are for other programs to see; Vectide goes by its ledger.
+    /// How often the group's offsets are committed to the broker. They are for other programs to see; Vectide resumes from its ledger.
     #[serde(default = "default_commit_interval")]
     pub commit_interval: Span,
-    /// A topic that gets a copy of every dead letter of this source. Its headers name reason, topic, partition and offset.
+    /// A topic that gets a copy of every dead letter of this source, with headers that name the reason, topic, partition and offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_topic: Option<String>,
     /// The longest value that is read; a longer one is dead-lettered.
     #[serde(default = "default_max_record")]
     pub max_record: ByteSize,
-    /// Settings of librdkafka by their names, with values as texts: `{ fetch.min.bytes: "100000" }`.
+    /// Settings of librdkafka by their names, with values as text: `{ fetch.min.bytes: "100000" }`.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
 }
@@ -160,7 +154,7 @@ pub struct KafkaSaslSettings {
     /// The password, best written as `${KAFKA_PASSWORD}`: its value comes from the environment and not from the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// A file that holds the password and nothing else, in place of `password`.
+    /// A file that holds the password and nothing else, instead of `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
 }
@@ -169,12 +163,12 @@ pub struct KafkaSaslSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SaslMechanism {
-    /// It is sent as it is: use it with `tls`.
+    /// It is sent in the clear: use it with `tls`.
     #[default]
     Plain,
-    /// SCRAM-SHA-256. Needs a Vectide that was built with `--features kafka-tls`.
+    /// SCRAM-SHA-256. Needs a build with `--features kafka-tls`.
     ScramSha256,
-    /// SCRAM-SHA-512. Needs a Vectide that was built with `--features kafka-tls`.
+    /// SCRAM-SHA-512. Needs a build with `--features kafka-tls`.
     ScramSha512,
 }
 
@@ -184,7 +178,7 @@ pub enum Start {
     /// From its oldest record.
     #[default]
     Earliest,
-    /// From what comes from now on.
+    /// From what arrives from now on.
     Latest,
     /// From the first record of this time or later.
     At(OffsetDateTime),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateSettings {
-    /// The folder of the ledger and the index. One process at a time writes to it.
+    /// The folder of the ledger and the index. Only one process at a time writes to it.
     pub path: PathBuf,
 }
 

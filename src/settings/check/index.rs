@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use crate::document::pointer_key;
 use crate::index::collection::reserved;
 use crate::settings::nearest::{list, nearest};
 use crate::settings::problem::Place;
