@@ -20,7 +20,7 @@
 //!   +---------------------------------------------------------------------------------------------+
 //!   v                                                                                             |
 //! Ingestor --Changes--> Deduplicator --Texts--> Batcher --Batch--> Embedder --Works--> IndexWriter
-//! one a source          what changed?           lanes, limits     one task a call      index + ledger
+//! one per source        what changed?           lanes, limits     one task per call    index + ledger
 //!   |                      |                                                              ^
 //!   |                      +------------ Works: nothing to embed -------------------------+
 //!   +--> the ledger: committed positions, dead letters

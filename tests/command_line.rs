@@ -145,7 +145,7 @@ fn searches_find_by_meaning_and_by_likeness() {
     assert_eq!((&filtered["hits"][0]["id"], filtered["hits"].as_array().unwrap().len()), (&json!("p01"), 1));
     assert_eq!(filtered["hits"][0]["vector"].as_array().unwrap().len(), 128);
     assert_eq!(shop.json("search footwear --filter {\"price\":7000} --json"), json!({"hits": []}));
-    assert!(shop.done("search footwear --filter {\"price\":7000}").contains("no document passes the filter"));
+    assert!(shop.done("search footwear --filter {\"price\":7000}").contains("no document matches the filter"));
 
     let alike = shop.json("similar p16 -k 1 --json");
     assert_eq!(alike["hits"][0]["id"], "p17");
@@ -231,7 +231,7 @@ fn an_export_holds_every_document_with_fields_in_order() {
 #[test]
 fn a_format_that_this_build_cannot_write_is_refused() {
     let refused = Shop::new().call("export --format parquet");
-    assert!(refused.code == 70 && refused.err.contains("this Vectide was built without Parquet"), "{refused:?}");
+    assert!(refused.code == 70 && refused.err.contains("this build cannot write Parquet"), "{refused:?}");
 }
 
 #[cfg(feature = "parquet")]
@@ -272,14 +272,14 @@ fn dead_letters_are_listed_shown_replayed_and_dropped() {
     assert_eq!(shop.lines("dead-letters list --json").len(), 1);
     assert_eq!(shop.done("dead-letters drop --all").lines().count(), 1);
     assert_eq!(shop.done("dead-letters list --json"), "");
-    assert_eq!(shop.done("dead-letters list"), "there is no dead letter\n");
+    assert_eq!(shop.done("dead-letters list"), "there are no dead letters\n");
 }
 
 #[test]
 fn check_tries_what_a_run_needs_and_changes_nothing() {
     let shop = Shop::new();
     let fresh = shop.done("check --connect");
-    for said in ["config.yaml is right", "data will be made", "is about document `p01`", "nothing is indexed yet"] {
+    for said in ["config.yaml is valid", "data will be created", "is about document `p01`", "nothing is indexed yet"] {
         assert!(fresh.contains(said), "{said}: {fresh}");
     }
     assert!(!shop.folder().join("data").exists());
@@ -452,7 +452,7 @@ fn an_output_that_is_full_is_named() {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let output = shop.command(words).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
         let answer = Answer::of(output.unwrap());
-        let reason = "vectide: standard output cannot be written to: No space left on device (os error 28)\n";
+        let reason = "vectide: cannot write to standard output: No space left on device (os error 28)\n";
         assert_eq!((answer.code, answer.err.as_str()), (70, reason), "{words}");
     }
 }

@@ -84,19 +84,19 @@ server: { listen: "localhost" }
 "#;
     let told = problems(yaml);
     let expected = [
-        "pipeline: may hold letters, digits, `-` and `_` only, and at least one of them",
+        "pipeline: must be one or more letters, digits, `-` or `_`",
         "document.events.price_change.operaton: unknown key `operaton`; did you mean `operation`?",
         "document.events.price_change.priority: must be at most 9, not 12",
         "document.events.product_update.immediate: needs `true` or `false`, not the text `soon`",
-        "document.events.product_update.operation: unknown name `pach`; did you mean `patch`? (one of `upsert`, `patch`, `delete`, `ignore`)",
-        "document.metadata[1]: needs a text, not the number 7; put it in quotes",
-        "document.metadata[3]: needs a text, not a list",
-        "document.text: is no minijinja template: unexpected end of input, expected end of variable block",
+        "document.events.product_update.operation: unknown value `pach`; did you mean `patch`? (one of `upsert`, `patch`, `delete`, `ignore`)",
+        "document.metadata[1]: needs text, not the number 7; put it in quotes",
+        "document.metadata[3]: needs text, not a list",
+        "document.text: is not a valid minijinja template: unexpected end of input, expected end of variable block",
         "sources.catalogue.pth: unknown key `pth`; did you mean `path`?",
-        "sources.none: needs keys below it, first of all `type`, one of `file`, `stdin`, `http`, `kafka`",
+        "sources.none: needs keys below it, first of all `type`: one of `file`, `stdin`, `http`, `kafka`",
         "sources.old.type: unknown type `fil`; did you mean `file`? (one of `file`, `stdin`, `http`, `kafka`)",
         "chunking.overlap: is 100; at most half of the 100 tokens of a chunk may be shared",
-        "embedding.api_key_file: is set beside `api_key`; keep one of them",
+        "embedding.api_key_file: is set as well as `api_key`; keep one of the two",
         "embedding.base_url: must start with `http://` or `https://`",
         "embedding.concurrency: must be from 1 to 10000",
         "embedding.model: is missing: name the model, like `text-embedding-3-small`, or set `preset` to one of `openai-small`, `openai-large`, `holysheep-small`, `holysheep-large`",
@@ -154,7 +154,7 @@ fn one_mistake_gives_one_problem() {
         (with("chunking: { max_tokens: }"), "chunking.max_tokens: has no value; give it one or remove the key"),
         (
             with("chunking: { format: markdwn }"),
-            "chunking.format: unknown name `markdwn`; did you mean `markdown`? (one of `plain`, `markdown`)",
+            "chunking.format: unknown value `markdwn`; did you mean `markdown`? (one of `plain`, `markdown`)",
         ),
         (with("dedup: { ttl: 5 }"), "dedup.ttl: needs a time like `50ms`, `30s` or `1h`, not the number 5"),
         (with("dedup: { ttl: 0s }"), "dedup.ttl: must be longer than zero"),
@@ -163,7 +163,7 @@ fn one_mistake_gives_one_problem() {
         (with("batching: { max_items: 0 }"), "batching.max_items: must be from 1 to 100000"),
         (
             with("index: { type: embedded, metric: cosin }"),
-            "index.metric: unknown name `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
+            "index.metric: unknown value `cosin`; did you mean `cosine`? (one of `cosine`, `dot`, `l2`)",
         ),
         (
             with("index: { metric: dot }"),
@@ -186,7 +186,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             with("index: { type: qdrant, api_key: ' ' }"),
-            "index.api_key: it is empty; is the environment variable set? Leave it out where none is needed",
+            "index.api_key: it is empty; is the environment variable set? Leave it out if none is needed",
         ),
         (
             with("index: { type: qdrant, api_key: a, api_key_file: b }"),
@@ -194,7 +194,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             with("{ index: { type: qdrant }, document: { id: i, text: '{{ t }}', metadata: [price, vectide_chunk] } }"),
-            "document.metadata[1]: is a field of Vectide's own in this index; name another, or rename the field with `document.events`",
+            "document.metadata[1]: is a name that Vectide uses itself in this index; leave it out, or rename the field with `document.events`",
         ),
         (with("index: { type: milvus, batch: 0 }"), "index.batch: must be from 1 to 10000"),
         (
@@ -227,12 +227,12 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             pinecone("[price, 7]", "{ prce: number }"),
-            "document.metadata[1]: needs a text, not the number 7; put it in quotes",
+            "document.metadata[1]: needs text, not the number 7; put it in quotes",
         ),
         (with("state: { path: '' }"), "state.path: is empty; name a folder, like `data`"),
         (with("server: { max_body: 0 }"), "server.max_body: must be at least 1"),
-        (with("pipeline: 2024"), "pipeline: needs a text, not the number 2024; put it in quotes"),
-        (with("pipeline: true"), "pipeline: needs a text, not `true`; put it in quotes"),
+        (with("pipeline: 2024"), "pipeline: needs text, not the number 2024; put it in quotes"),
+        (with("pipeline: true"), "pipeline: needs text, not `true`; put it in quotes"),
         (MINIMAL.replace("pipeline", "pipelines"), "pipelines: unknown key `pipelines`; did you mean `pipeline`?"),
         (MINIMAL.replace("id:", "ids:"), "document.ids: unknown key `ids`; did you mean `id`?"),
         (
@@ -270,21 +270,21 @@ fn one_mistake_gives_one_problem() {
         (with("embedding: { provider: }"), "embedding.provider: is missing: one of `builtin`, `hashed`, `openai`"),
         (
             openai("preset: openai-smal, api_key: k"),
-            "embedding.preset: is no known preset; did you mean `openai-small`?",
+            "embedding.preset: is not a known preset; did you mean `openai-small`?",
         ),
         (
             openai("preset: openai-small"),
             "embedding.api_key: is missing: this provider needs a key; for example `api_key: ${OPENAI_API_KEY}`",
         ),
-        (openai("preset: openai-small, api_key: ' '"), "embedding.api_key: is empty; remove it where no key is needed"),
-        (openai("model: 5, api_key: k"), "embedding.model: needs a text, not the number 5; put it in quotes"),
+        (openai("preset: openai-small, api_key: ' '"), "embedding.api_key: is empty; remove it if no key is needed"),
+        (openai("model: 5, api_key: k"), "embedding.model: needs text, not the number 5; put it in quotes"),
         (
             openai("model: m, dimensions: 8, base_url: 'http://'"),
-            "embedding.base_url: is no address; write it like `https://api.openai.com/v1`",
+            "embedding.base_url: is not a valid address; write it like `https://api.openai.com/v1`",
         ),
         (
             openai("model: m, dimensions: 8, base_url: 'http://u:s3cret@h/v1'"),
-            "embedding.base_url: holds a user and a password; put the key into `api_key` instead",
+            "embedding.base_url: contains a user and a password; put the key into `api_key` instead",
         ),
         (
             openai("model: m, dimensions: 8, base_url: 'http://h/v1#s3cret'"),
@@ -309,7 +309,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             openai("model: m, dimensions: 8, base_url: 'http://h', api_key: 12345"),
-            "embedding.api_key: needs a text, not a value of another type; put it in quotes",
+            "embedding.api_key: needs text, not a value of another type; put it in quotes",
         ),
         (
             with("document: { id: a, text: same for all }"),
@@ -318,13 +318,16 @@ fn one_mistake_gives_one_problem() {
         (document("metadata: price"), "document.metadata: needs a list like `[a, b]`, not the text `price`"),
         (
             document("metadata: ['/a~2']"),
-            "document.metadata[0]: is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key",
+            "document.metadata[0]: is not a JSON pointer: write `~0` for `~` and `~1` for `/` inside a key",
         ),
         (
             document("metadata: ['']"),
             "document.metadata[0]: is empty; name a field, like `title`, or a nested one, like `/product/title`",
         ),
-        (document("metadata: [a, b, a]"), "document.metadata[2]: is the same as `document.metadata[0]`; keep one"),
+        (
+            document("metadata: [a, b, a]"),
+            "document.metadata[2]: repeats `document.metadata[0]`; remove one of the two",
+        ),
         (
             document("metadata: [price], numbers: [price, prise]"),
             "document.numbers[1]: is not in `document.metadata`; did you mean `price`?",
@@ -340,7 +343,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             document("version: { field: at, unit: second }"),
-            "document.version.unit: unknown name `second`; did you mean `seconds`? (one of `auto`, `counter`, `seconds`, `milliseconds`, `microseconds`, `nanoseconds`)",
+            "document.version.unit: unknown value `second`; did you mean `seconds`? (one of `auto`, `counter`, `seconds`, `milliseconds`, `microseconds`, `nanoseconds`)",
         ),
         (
             document("version: [at]"),
@@ -352,7 +355,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             document("events: { field: type }"),
-            "document.events: lists no kind of event, like `product_update: { operation: patch }`; remove it to take every record as an upsert",
+            "document.events: lists no kinds of event, such as `product_update: { operation: patch }`; remove it to treat every record as an upsert",
         ),
         (
             document("events: { field: type, a: { operation: patch, rename: { b: /c } } }"),
@@ -364,7 +367,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             document("events: { field: type, a: { operation: patch, rename: { b: d, c: d } } }"),
-            "document.events.a.rename.c: gets the same new name as `b`; give one another",
+            "document.events.a.rename.c: gets the same new name as `b`; give one of them another",
         ),
         (
             document("events: { field: type, a: patch }"),
@@ -372,21 +375,24 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             with("sources: {}"),
-            "sources: lists no source; add one, like `catalogue: { type: file, path: products.jsonl }`",
+            "sources: lists no sources; add one, like `catalogue: { type: file, path: products.jsonl }`",
         ),
         (with("sources: [a]"), "sources: needs a group of keys, one for each source: `catalogue: { type: file, .. }`"),
-        (sources("a b: { type: stdin }"), "sources.a b: a source's name may hold letters, digits, `-` and `_` only"),
+        (
+            sources("a b: { type: stdin }"),
+            "sources.a b: a source's name must be one or more letters, digits, `-` or `_`",
+        ),
         (
             sources("dead-letters: { type: stdin }"),
-            "sources.dead-letters: `dead-letters` is the name of a source of Vectide's own; choose another",
+            "sources.dead-letters: `dead-letters` is a name that Vectide uses itself; choose another",
         ),
         (
             sources("replan: { type: stdin }"),
-            "sources.replan: `replan` is the name of a source of Vectide's own; choose another",
+            "sources.replan: `replan` is a name that Vectide uses itself; choose another",
         ),
         (
             sources("a: { type: stdin }, b: { type: stdin }"),
-            "sources.b.type: a second source of type `stdin` beside `a`, but there is one standard input; remove one",
+            "sources.b.type: a second source of type `stdin` besides `a`, but there is only one standard input; remove one",
         ),
         (
             sources("a: { type: http }"),
@@ -394,11 +400,11 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             sources("a: { type: file, path: x }, b: { type: file, path: x }"),
-            "sources.b.path: is the path of `a` too, and would be read twice; remove one of the sources",
+            "sources.b.path: is also the path of `a`, and would be read twice; remove one of the sources",
         ),
         (
             sources("a: { type: file, path: data/x }, b: { type: file, path: ./data//x/ }"),
-            "sources.b.path: is the path of `a` too, and would be read twice; remove one of the sources",
+            "sources.b.path: is also the path of `a`, and would be read twice; remove one of the sources",
         ),
         (
             sources("a: { type: file, path: '' }"),
@@ -416,7 +422,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             sources("a: { type: file, path: 'x/***' }"),
-            "sources.a.path: is no glob: wildcards are either regular `*` or recursive `**` at character 5",
+            "sources.a.path: is not a valid glob: wildcards are either regular `*` or recursive `**` at character 5",
         ),
         (
             sources("a: { type: file, path: 'x/*.csv.gz', format: jsonl }"),
@@ -439,7 +445,7 @@ fn one_mistake_gives_one_problem() {
         #[cfg(not(feature = "parquet"))]
         (
             sources("a: { type: file, path: x.parquet }"),
-            "sources.a.path: this build reads no Parquet; build it with `--features parquet`",
+            "sources.a.path: this build cannot read Parquet; build it with `--features parquet`",
         ),
         #[cfg(feature = "kafka")]
         (
@@ -451,7 +457,7 @@ fn one_mistake_gives_one_problem() {
         #[cfg(not(feature = "kafka"))]
         (
             sources("a: { type: kafka, brokers: [b], topics: [t], group: g }"),
-            "sources.a.type: this build reads no Kafka; build it with `--features kafka`",
+            "sources.a.type: this build cannot read Kafka; build it with `--features kafka`",
         ),
         (
             sources("a: { type: kafka, brokers: [b], topics: [t], group: g, start: tomorrow }"),
@@ -460,7 +466,7 @@ fn one_mistake_gives_one_problem() {
         (sources("a: { type: file, path: x, max_record: 0 }"), "sources.a.max_record: must be at least 1"),
         (
             sources("a: { type: file, path: x, format: json }"),
-            "sources.a.format: unknown name `json`; did you mean `jsonl`? (one of `jsonl`, `csv`, `parquet`)",
+            "sources.a.format: unknown value `json`; did you mean `jsonl`? (one of `jsonl`, `csv`, `parquet`)",
         ),
     ] {
         let problems = problems(&yaml);
@@ -508,9 +514,9 @@ fn merge_keys_and_tags_are_understood_or_refused() {
     let yaml = with("x: 1").replace("x: 1", "batching: { <<: { max_items: 7 }, max_tokens: 9 }");
     assert_eq!(read(&yaml, &[], &[]).unwrap().batching.max_items, 7);
     let yaml = MINIMAL.replace("pipeline: products", "pipeline: !own products");
-    assert_eq!(problems(&yaml), ["pipeline: has a YAML tag, and none is known here; remove it"]);
+    assert_eq!(problems(&yaml), ["pipeline: has a YAML tag, which means nothing here; remove it"]);
     let yaml = with("x: 1").replace("x: 1", "dedup: { [a]: 1 }");
-    assert_eq!(problems(&yaml), ["dedup: a key is no text; put it in quotes"]);
+    assert_eq!(problems(&yaml), ["dedup: a key is not text; put it in quotes"]);
 }
 
 #[test]

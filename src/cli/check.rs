@@ -28,7 +28,7 @@ fn in_effect(settings: &Settings) -> anyhow::Result<Settings> {
     Ok(Settings { embedding, ..settings.clone() })
 }
 
-/// Says that the configuration is right; its problems were found by loading it. With `--connect`: a line for everything that was tried,
+/// Says that the configuration is valid; its problems were found by loading it. With `--connect`: a line for everything that was tried,
 /// which changes nothing and sends the provider one short text.
 pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut out = Lenient::on_stdout();
@@ -38,7 +38,7 @@ pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCo
     } else {
         let names: Vec<&str> = settings.sources.keys().map(String::as_str).collect();
         let file = file.display();
-        writeln!(out, "{file} is right: pipeline `{}`, sources: {}", settings.pipeline, names.join(", "))?;
+        writeln!(out, "{file} is valid: pipeline `{}`, sources: {}", settings.pipeline, names.join(", "))?;
     }
     let mut problems = 0;
     if args.connect {

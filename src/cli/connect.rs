@@ -43,15 +43,15 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
     for (name, source) in &settings.sources {
         let found = match source {
             SourceSettings::File(file) => first_record(FileSource::new(file), &mapper, &template).await,
-            SourceSettings::Stdin(_) => Ok("lines of standard input are read when it runs".to_owned()),
-            SourceSettings::Http(_) => Ok("events are taken at `POST /v1/events` when it runs".to_owned()),
+            SourceSettings::Stdin(_) => Ok("`vectide run` reads standard input".to_owned()),
+            SourceSettings::Http(_) => Ok("`vectide run` takes events at `POST /v1/events`".to_owned()),
             #[cfg(feature = "kafka")]
             SourceSettings::Kafka(kafka) => {
                 let kafka = kafka.clone();
                 crate::actor::offload::on_blocking_thread(move || crate::source::kafka::connect::topics(&kafka)).await
             }
             #[cfg(not(feature = "kafka"))]
-            SourceSettings::Kafka(_) => Err("this build reads no Kafka".to_owned()),
+            SourceSettings::Kafka(_) => Err("this build cannot read Kafka".to_owned()),
         };
         each(Tried { what: format!("source {name}"), found })?;
     }
@@ -80,10 +80,10 @@ async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Templa
     let room = Room { records: 1, bytes: 1 };
     let first = match source.read(room).await.map_err(told)? {
         Read::Finished | Read::Idle | Read::Waiting | Read::Positions(_) | Read::Revoked(_) | Read::Forgotten(_) => {
-            "no record yet".to_owned()
+            "no records yet".to_owned()
         }
         Read::Records(records) => match records.first() {
-            None => "no record yet".to_owned(),
+            None => "no records yet".to_owned(),
             Some(record) => match (record.why_broken(), mapper.map(&record.payload, record.version)) {
                 (Some(reason), _) => dead(&record.position, &reason),
                 (None, Err(refusal)) => dead(&record.position, &refusal),
@@ -105,7 +105,7 @@ async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Templa
 
 /// One broken record is no reason not to run.
 fn dead(position: &impl Display, reason: &impl Display) -> String {
-    format!("but the first record, {position}, would go to the dead letters: {reason}")
+    format!("the first record, {position}, would go to the dead letters: {reason}")
 }
 
 fn told(error: impl Display) -> String {
@@ -117,7 +117,7 @@ const PROBE_BYTES: usize = 64 << 10;
 
 /// Makes a file in the folder and takes it away. A folder that is not there yet is looked at where it would be made.
 fn writable(folder: &Path) -> Result<String, String> {
-    let exists = folder.try_exists().map_err(|error| format!("{} cannot be looked at: {error}", folder.display()))?;
+    let exists = folder.try_exists().map_err(|error| format!("cannot look at {}: {error}", folder.display()))?;
     let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
     let probe = nearest.join(format!(".vectide-check.{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).open(&probe);
@@ -126,9 +126,11 @@ fn writable(folder: &Path) -> Result<String, String> {
     let removed = fs::remove_file(&probe);
     written.and(removed).map_err(|error| {
         let nearest = nearest.display();
-        format!("{nearest} cannot be written to: {error}; make it writable for this user, or set `state.path` to another folder")
+        format!(
+            "cannot write to {nearest}: {error}; make it writable for this user, or set `state.path` to another folder"
+        )
     })?;
-    let made = if exists { "is writable" } else { "will be made" };
+    let made = if exists { "is writable" } else { "will be created" };
     Ok(format!("{} {made}", folder.display()))
 }
 
@@ -140,7 +142,7 @@ async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result
                 let price = provider.price_per_million_tokens();
                 let cost = match settings {
                     EmbeddingSettings::Openai(openai) if price == 0.0 && openai.price_per_million_tokens.is_none() => {
-                        "; no price is known: set `embedding.price_per_million_tokens` to see costs".to_owned()
+                        "; its price is not known: set `embedding.price_per_million_tokens` to see costs".to_owned()
                     }
                     _ => format!(" for {}", money(answer.tokens.unwrap_or(0) as f64 * price / 1e6)),
                 };
@@ -173,8 +175,8 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
     let collection = index::collection(settings, provider.space().dimensions)?;
     let place = collection.place();
     match collection.look().await.map_err(|error| format!("{place}: {error}"))? {
-        None => Ok(format!("{place} is not there yet: `vectide run` makes it")),
-        Some(found) if found.points() == 0 => Ok(format!("{place} is there and empty")),
+        None => Ok(format!("{place} does not exist yet: `vectide run` creates it")),
+        Some(found) if found.points() == 0 => Ok(format!("{place} exists and is empty")),
         Some(found) => {
             let mark = collection.mark().await.map_err(|error| format!("{place}: {error}"))?;
             let ours = ledger.map_or(Ok(false), |ledger| ledger.is_collection(place, mark.as_deref())).map_err(told)?;
@@ -189,7 +191,7 @@ async fn stands(settings: &Settings, provider: &dyn Provider) -> Result<String, 
 
 fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {
     let Some(ledger) = ledger(settings, provider)? else {
-        return Ok("nothing is indexed yet: `vectide run` makes it".to_owned());
+        return Ok("nothing is indexed yet: start with `vectide run`".to_owned());
     };
     index::build(settings, ledger.clone(), provider.space().dimensions).map_err(told)?;
     let counts = ledger.counts().map_err(told)?;
@@ -205,7 +207,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_not_made_by_looking() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("a/b");
-        assert_eq!(writable(&data), Ok(format!("{} will be made", data.display())));
+        assert_eq!(writable(&data), Ok(format!("{} will be created", data.display())));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         assert_eq!(writable(folder.path()), Ok(format!("{} is writable", folder.path().display())));
         let file = folder.path().join("file");
@@ -223,7 +225,7 @@ mod tests {
         let (mapper, template) = (Mapper::new(&document).unwrap(), Template::new(&document).unwrap());
         assert!(first_record(source(), &mapper, &template).await.unwrap_err().contains("there is no file"));
         for (content, said) in [
-            ("", "no record yet"),
+            ("", "no records yet"),
             ("{\"id\":\"p1\",\"t\":1}\n{}\n", "is about document `p1`, which has no text: its text lacks `more`"),
             ("{\"id\":\"p1\",\"t\":1,\"more\":2}\n{}\n", "is about document `p1`"),
             ("{\"name\":\"p1\"}\n", "would go to the dead letters"),

@@ -21,7 +21,7 @@ use crate::view::{DeadLetterView, VersionView};
 pub enum Args {
     /// List them, oldest first.
     List {
-        /// A line of JSON each: `{"id","source","position","reason","attempts","at"}`.
+        /// One line of JSON per dead letter: `{"id","source","position","reason","attempts","at"}`.
         #[arg(long)]
         json: bool,
     },
@@ -86,18 +86,18 @@ fn list(out: &mut impl Write, ledger: &Ledger, json: bool) -> anyhow::Result<Exi
         pages(ledger, |page| page.iter().try_for_each(|dead| print_json(out, &DeadLetterView::from(dead))))?;
         return Ok(ExitCode::from(exit::DONE));
     }
-    let (mut table, mut number) = (Table::new(["ID", "AT", "FROM~", "TRIED", "REASON~"]), 0);
+    let (mut table, mut number) = (Table::new(["ID", "AT", "FROM~", "ATTEMPTS", "REASON~"]), 0);
     pages(ledger, |page| {
         number += page.len() as u64;
         for dead in page {
             let DeadLetterView { id, source, position, reason, attempts, at } = dead.into();
-            let reason = if dead.replay { format!("(waits for its replay) {reason}") } else { reason };
+            let reason = if dead.replay { format!("(waiting for its replay) {reason}") } else { reason };
             table.row([id.to_string(), at, format!("{source}: {position}"), attempts.to_string(), reason]);
         }
         Ok(())
     })?;
     if number == 0 {
-        writeln!(out, "there is no dead letter")?;
+        writeln!(out, "there are no dead letters")?;
         return Ok(ExitCode::from(exit::DONE));
     }
     table.write(out, terminal::width())?;
@@ -120,7 +120,7 @@ struct Shown<'a> {
     replay: bool,
     /// The record as text.
     payload: Cow<'a, str>,
-    /// Whether the record holds bytes that are no text; they stand as `�`.
+    /// Whether the record holds bytes that are not text; they stand as `�`.
     payload_lossy: bool,
 }
 
@@ -156,16 +156,16 @@ fn show(out: &mut impl Write, ledger: &Ledger, id: i64, json: bool, settings: &S
         writeln!(out, "version   {version}")?;
     }
     if shown.replay {
-        writeln!(out, "replay    asked for; a running process or the next `vectide run` takes it")?;
+        writeln!(out, "replay    requested; a running process, or the next `vectide run`, does it")?;
     }
-    let lossy = if shown.payload_lossy { "; � stands for bytes that are no text" } else { "" };
+    let lossy = if shown.payload_lossy { "; � stands for bytes that are not text" } else { "" };
     writeln!(out, "record    {}{lossy}", counted(dead.letter.payload.len() as u64, "byte"))?;
     shown.payload.lines().try_for_each(|line| writeln!(out, "{}", printable(line)))?;
     Ok(ExitCode::from(exit::DONE))
 }
 
 fn unknown(id: i64) -> ExitCode {
-    let message = format_args!("there is no dead letter {id}; `vectide dead-letters list` shows those there are");
+    let message = format_args!("there is no dead letter {id}; `vectide dead-letters list` shows all of them");
     exit::failed(exit::NOT_FOUND, &message)
 }
 
@@ -184,13 +184,13 @@ fn replay(out: &mut impl Write, ledger: &Ledger, which: &Which) -> anyhow::Resul
         return Ok(unknown(id));
     }
     match ledger.request_replay((!which.all).then_some(&which.ids[..]))? {
-        0 if which.all => writeln!(out, "there is no dead letter that does not wait for its replay already")?,
-        0 => writeln!(out, "already asked for: a running process or the next `vectide run` takes them")?,
+        0 if which.all => writeln!(out, "every dead letter is already waiting for its replay")?,
+        0 => writeln!(out, "already requested; a running process, or the next `vectide run`, replays them")?,
         marked => {
             let marked = counted(marked as u64, "dead letter");
             writeln!(
                 out,
-                "{marked} to go through the pipeline again: a running process takes them within a second, otherwise the next `vectide run`"
+                "{marked} will go through the pipeline again: in a running process within a second, otherwise with the next `vectide run`"
             )?;
         }
     }
@@ -217,7 +217,7 @@ fn forget(out: &mut impl Write, ledger: &Ledger, which: &Which) -> anyhow::Resul
             drop_page(page)
         })?;
         if dropped == 0 {
-            writeln!(out, "there is no dead letter")?;
+            writeln!(out, "there are no dead letters")?;
         }
     } else {
         for id in &which.ids {

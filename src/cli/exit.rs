@@ -66,7 +66,7 @@ pub fn of_error(error: &anyhow::Error) -> ExitCode {
     };
     // Whatever else can fail to be written or read is named around the error.
     match error.chain().next().and_then(|outermost| outermost.downcast_ref::<io::Error>()) {
-        Some(_) => failed(code, &format_args!("standard output cannot be written to: {error:#}")),
+        Some(_) => failed(code, &format_args!("cannot write to standard output: {error:#}")),
         None => failed(code, &format_args!("{error:#}")),
     }
 }

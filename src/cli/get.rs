@@ -46,7 +46,7 @@ fn state(view: &DocumentView, document: &Document, settings: &Settings) -> anyho
         return Ok("in the index".to_owned());
     }
     if view.fields.is_empty() {
-        return Ok("deleted: it has no field left".to_owned());
+        return Ok("deleted: it has no fields left".to_owned());
     }
     let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
     let why = match template.why_no_text(document) {
@@ -63,7 +63,7 @@ fn write(out: &mut impl Write, document: &DocumentView, state: &str, width: usiz
     writeln!(out, "state     {state}")?;
     writeln!(out, "version   {version}")?;
     if let Some(deleted) = deleted {
-        writeln!(out, "deleted   at version {deleted}; what came later counts")?;
+        writeln!(out, "deleted   at version {deleted}; later changes count")?;
     }
     if *indexed {
         writeln!(out, "metadata  {}", printable(&metadata.to_string()))?;

@@ -16,7 +16,7 @@ pub const STARTER: &str = include_str!("init.yaml");
 /// The options of `init`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Write over a file that is there.
+    /// Overwrite an existing file.
     #[arg(long)]
     pub force: bool,
 }
@@ -27,12 +27,12 @@ pub fn run(args: Args, file: &Path) -> anyhow::Result<ExitCode> {
     let shown = file.display();
     let mut out = match OpenOptions::new().write(true).create_new(!force).create(force).truncate(force).open(file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            anyhow::bail!("{shown} is there already; `vectide init --force` writes over it")
+            anyhow::bail!("{shown} already exists; `vectide init --force` overwrites it")
         }
-        opened => opened.with_context(|| format!("{shown} cannot be written"))?,
+        opened => opened.with_context(|| format!("cannot write {shown}"))?,
     };
-    out.write_all(STARTER.as_bytes()).with_context(|| format!("{shown} cannot be written"))?;
-    writeln!(Lenient::on_stdout(), "{shown} is written; edit it, then try `vectide check` and `vectide run`")?;
+    out.write_all(STARTER.as_bytes()).with_context(|| format!("cannot write {shown}"))?;
+    writeln!(Lenient::on_stdout(), "wrote {shown}; edit it, then try `vectide check` and `vectide run`")?;
     Ok(ExitCode::from(exit::DONE))
 }
 

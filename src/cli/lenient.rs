@@ -25,7 +25,7 @@ impl<W: Write> Lenient<W> {
     fn lost(&mut self, error: &io::Error) {
         // A reader that went away has what it wanted.
         if error.kind() != io::ErrorKind::BrokenPipe && !std::mem::replace(&mut self.told, true) {
-            tracing::warn!(%error, "standard output cannot be written to: what is done is not all shown");
+            tracing::warn!(%error, "cannot write to standard output; the work goes on, but not all of it is shown");
         }
     }
 }

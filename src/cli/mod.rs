@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 //!
 //! Results go to standard output, everything else to standard error.
 
@@ -48,15 +48,15 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Bring the index in step with the sources, and keep it there.
+    /// Bring the index into step with the sources, and keep it there.
     Run(run::Args),
     /// Look for everything that is wrong with the configuration.
     Check(check::Args),
     /// Find documents by meaning.
     Search(search::Args),
-    /// Find documents that are like another.
+    /// Find documents similar to another.
     Similar(similar::Args),
-    /// Show what is held of a document.
+    /// Show a document as it is held.
     Get(get::Args),
     /// Show what was done and what it cost.
     Stats(stats::Args),
@@ -96,7 +96,7 @@ impl Arguments {
                 "`init` writes the same file whatever `--set` says; edit the file, or give `--set` to the commands that read it"
             }
             Command::Completions(_) if !set.is_empty() || config.is_some() => {
-                "`completions` reads no configuration; leave `--set` and `--config` out"
+                "`completions` does not read the configuration; leave out `--set` and `--config`"
             }
             _ => return Ok(()),
         };

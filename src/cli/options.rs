@@ -13,8 +13,8 @@ pub struct Options {
     /// The configuration [default: the environment variable VECTIDE_CONFIG, else config.yaml].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Sets a key of the configuration: `--set batching.max_items=50`. May be repeated; goes before VECTIDE__BATCHING__MAX_ITEMS
-    /// in the environment, which goes before the file.
+    /// Sets a key of the configuration: `--set batching.max_items=50`. May be repeated; overrides VECTIDE__BATCHING__MAX_ITEMS in
+    /// the environment, which overrides the file.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub set: Vec<String>,
     /// How log lines look; `auto` is `pretty` on a terminal and plain lines elsewhere [default: auto].

@@ -94,7 +94,7 @@ async fn wind_up(
     }
     let ending = and_accepted(ending, resources);
     if !resources.clients.ended(GOODBYE).await {
-        tracing::warn!("the client of a source does not end; its servers will miss it after a while");
+        tracing::warn!("the client of a source does not end; its servers will notice after a while");
     }
     let last_calls = async {
         totals.flush().await;
@@ -102,7 +102,7 @@ async fn wind_up(
     };
     if timeout(grace.max(LAST_CALLS), last_calls).await.is_err() {
         let calls = resources.ledger.underway().calls();
-        exit::said(&format!("the ledger hangs ({calls:?}); ending without it, nothing that was settled is lost\n"));
+        exit::said(&format!("the ledger hangs ({calls:?}); ending without it; nothing that was settled is lost\n"));
         at_once(&ending);
     }
     let mut closing = resources.index.close();

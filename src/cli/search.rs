@@ -46,7 +46,7 @@ pub struct AnswerArgs {
 }
 
 fn filter(text: &str) -> Result<Filter, String> {
-    let json = strict_text(text).map_err(|error| format!("this cannot be read: {error}"))?;
+    let json = strict_text(text).map_err(|error| format!("cannot read this: {error}"))?;
     match json {
         Value::Object(_) => Filter::from_json(&json),
         _ => Err("a filter is a JSON object like {\"category\": \"shoes\"}".to_owned()),
@@ -64,13 +64,14 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     block_on(async {
         let (searcher, ledger) = searcher(&settings)?;
         let answer = searcher.search(&args.text, args.answer.options()).await;
-        show(answer, &args.answer, &settings, &ledger)
+        show(answer, "the index answers with none of its documents", &args.answer, &settings, &ledger)
     })
 }
 
-/// Shows the answer to a search, or why there is none.
+/// Shows the answer to a search, or why there is none: `nothing` where every document counts.
 pub(super) fn show(
     answer: Result<Vec<Hit>, SearchError>,
+    nothing: &'static str,
     args: &AnswerArgs,
     settings: &Settings,
     ledger: &Ledger,
@@ -85,7 +86,7 @@ pub(super) fn show(
     if args.json {
         print_json(&mut out, &HitsView::from(hits))?;
     } else if hits.is_empty() {
-        writeln!(out, "nothing found: {}", why_nothing(args, ledger)?)?;
+        writeln!(out, "nothing found: {}", why_nothing(nothing, args, ledger)?)?;
     } else {
         table(&hits, &titles(&hits, settings, ledger)?).write(&mut out, terminal::width())?;
     }
@@ -93,11 +94,11 @@ pub(super) fn show(
     Ok(ExitCode::from(exit::DONE))
 }
 
-fn why_nothing(args: &AnswerArgs, ledger: &Ledger) -> anyhow::Result<&'static str> {
+fn why_nothing(nothing: &'static str, args: &AnswerArgs, ledger: &Ledger) -> anyhow::Result<&'static str> {
     Ok(match (ledger.counts()?.indexed, &args.filter) {
-        (0, _) => "the index holds no document yet",
-        (_, Some(_)) => "no document passes the filter",
-        (_, None) => "the index holds no other document",
+        (0, _) => "the index holds no documents yet",
+        (_, Some(_)) => "no document matches the filter",
+        (_, None) => nothing,
     })
 }
 

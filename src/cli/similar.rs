@@ -1,4 +1,4 @@
-//! `vectide similar`: finds documents that are like another.
+//! `vectide similar`: finds documents similar to another.
 
 use std::process::ExitCode;
 
@@ -23,6 +23,6 @@ pub fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     block_on(async {
         let (searcher, ledger) = searcher(&settings)?;
         let answer = searcher.similar(args.id, args.answer.options()).await;
-        search::show(answer, &args.answer, &settings, &ledger)
+        search::show(answer, "the index holds no other documents", &args.answer, &settings, &ledger)
     })
 }

@@ -104,7 +104,7 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
         table.row([name.to_owned(), of_run.unwrap_or_default(), in_all]);
     }
     if let Some(run) = run {
-        table.row(["events a second".to_owned(), count(run.events_per_second.round() as u64), String::new()]);
+        table.row(["events per second".to_owned(), count(run.events_per_second.round() as u64), String::new()]);
         table.row(["running for".to_owned(), span(Duration::from_secs_f64(run.uptime_seconds)), String::new()]);
     }
     table.write(out, terminal::width())?;
@@ -112,7 +112,7 @@ fn write(out: &mut impl Write, stats: &Stats) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out)?;
-    let mut table = Table::new(["SOURCE~", "STATE", "ON ITS WAY", "LEFT TO READ", "PROBLEM~"]);
+    let mut table = Table::new(["SOURCE~", "STATE", "IN FLIGHT", "LEFT TO READ", "PROBLEM~"]);
     for (name, source) in sources {
         let left = source.remaining_bytes.map(bytes).unwrap_or_default();
         let problem = source.problem().unwrap_or_default().to_owned();

@@ -34,7 +34,7 @@ impl FieldName {
             return Err("names no field: write a key such as `title`, or a pointer such as `/product/title`");
         }
         if name.starts_with('/') && name.split('~').skip(1).any(|after| !after.starts_with(['0', '1'])) {
-            return Err("is no JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
+            return Err("is not a JSON pointer: write `~0` for `~` and `~1` for `/` inside a key");
         }
         let (key, rest) = match name.strip_prefix('/') {
             None => (name.to_owned(), ""),
@@ -198,9 +198,9 @@ mod tests {
             ("//a", "names no field"),
             ("a\0", "NUL"),
             ("/a\0", "NUL"),
-            ("/a~", "no JSON pointer"),
-            ("/a~2", "no JSON pointer"),
-            ("/a~~0", "no JSON pointer"),
+            ("/a~", "not a JSON pointer"),
+            ("/a~2", "not a JSON pointer"),
+            ("/a~~0", "not a JSON pointer"),
         ] {
             let error = FieldName::new(name).unwrap_err();
             assert!(error.contains(reason), "{name}: {error} should say: {reason}");

@@ -125,7 +125,7 @@ fn compiled(text: &str) -> Result<Environment<'static>, String> {
         let line = error.line().filter(|_| text.contains('\n')).map(|line| format!(" in line {line}"));
         let why = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         let hint = if why.starts_with("unexpected end of input") { String::new() } else { format!("; {NAMES}") };
-        format!("is no minijinja template{}: {why}{hint}", line.unwrap_or_default())
+        format!("is not a valid minijinja template{}: {why}{hint}", line.unwrap_or_default())
     })?;
     environment.add_filter(FIELD, field);
     // A function of the template language that is never called is a field of that name.
@@ -409,7 +409,7 @@ mod tests {
             ("{{ 'a' | field('b') }}", &[], "document.text: too many arguments"),
             ("{{ 'a' | field(name='b') }}", &[], "document.text: too many arguments"),
             ("{{ field('a') }}", &[], "unknown function"),
-            ("{{ a", &[], "document.text: is no minijinja template: unexpected end of input"),
+            ("{{ a", &[], "document.text: is not a valid minijinja template: unexpected end of input"),
             ("same for all", &[], "document.text: uses no field"),
             ("{{ a | upppper }}", &[], "document.text: unknown filter"),
             ("{{ b }} {{ a.x | default('') | upppper }}", &[], "unknown filter"),

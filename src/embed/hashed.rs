@@ -35,7 +35,7 @@ pub struct Hashed {
 }
 
 impl Hashed {
-    /// With so many numbers in a vector: more keep more runs apart.
+    /// With so many numbers per vector: more keep more runs apart.
     ///
     /// # Errors
     /// When `dimensions` is not among [`HASHED_DIMENSIONS`]; names the setting.

@@ -59,7 +59,7 @@ pub struct Snapshot {
 /// How fast it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Pace {
-    /// Records settled a second.
+    /// Records settled per second.
     pub records: f64,
     /// Until everything is read.
     pub left: Option<Duration>,

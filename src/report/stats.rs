@@ -70,7 +70,7 @@ pub struct RunStats {
     pub process: u32,
     /// Texts sent to the provider.
     pub texts_sent: u64,
-    /// Tokens sent to the provider, by its own count where it tells one.
+    /// Tokens sent to the provider, by its own count where it gives one.
     pub tokens_sent: u64,
     /// Texts that needed no call.
     pub cache_hits: u64,
@@ -85,14 +85,14 @@ pub struct RunStats {
     /// How often all actors were built anew from committed positions.
     #[serde(default)]
     pub rebuilds: u64,
-    /// Events settled a second, over the whole run.
+    /// Events settled per second, over the whole run.
     pub events_per_second: f64,
-    /// How long the process runs.
+    /// How long the process has been running.
     pub uptime_seconds: f64,
 }
 
 impl RunStats {
-    /// Reads the counters of a process that runs for so long.
+    /// Reads the counters of a process that has been running for so long.
     pub fn read(metrics: &Metrics, uptime_seconds: f64) -> Self {
         let mut events_by: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
         for (operation, outcome, count) in metrics.events.counted() {
@@ -120,7 +120,7 @@ impl RunStats {
 pub struct ProviderStats {
     /// The model as metrics and logs call it.
     pub model: String,
-    /// Numbers a vector.
+    /// Numbers per vector.
     pub dimensions: usize,
     /// How it is doing.
     #[serde(flatten)]

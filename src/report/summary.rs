@@ -49,7 +49,7 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
         spent = format!("{spent}, {}, {}", counted(run.tokens, "token"), money(run.money));
     }
     lines.push(format!("Embedding: {spent}"));
-    let tiers = ["did not change", "in memory", "in the ledger", "on their way already"];
+    let tiers = ["unchanged", "in memory", "in the ledger", "equal to a text already being embedded"];
     let hits: Vec<String> = run
         .hits
         .iter()
@@ -71,7 +71,7 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
         lines.push(format!("Source `{}` cannot read: {}", printable(source), printable(reason)));
     }
     for (name, reason) in &run.awaited {
-        lines.push(format!("It waited for {name}: {}", printable(reason)));
+        lines.push(format!("Waited for {name}: {}", printable(reason)));
     }
     lines.join("\n") + "\n"
 }
@@ -79,11 +79,11 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
 fn how_it_ended(ending: &Ending, run: &Snapshot) -> String {
     let (time, settled) = (span(run.elapsed), run.settled());
     let done = match ending {
-        Ending::Done if settled == 0 => return format!("Done in {time}: no record was new"),
-        Ending::Stopped if settled == 0 => return format!("Stopped after {time}: no record came"),
+        Ending::Done if settled == 0 => return format!("Done in {time}: nothing new"),
+        Ending::Stopped if settled == 0 => return format!("Stopped after {time}: no records arrived"),
         Ending::Done => format!("Done in {time}"),
         Ending::Stopped => format!("Stopped after {time}"),
-        Ending::WorkLeft => format!("Stopped after {time}; what is left, the next `vectide run` does"),
+        Ending::WorkLeft => format!("Stopped after {time} with work left (the next `vectide run` does it)"),
         Ending::Failed(_) | Ending::Hangs(_) => format!("Failed after {time}"),
     };
     format!("{done}: {}", records(settled, run.elapsed))
@@ -94,7 +94,7 @@ fn outcomes(run: &Snapshot) -> impl Iterator<Item = String> {
     let kinds = [
         (Outcome::Indexed, "indexed"),
         (Outcome::Stored, "stored outside the index: their documents have no text, or are deleted"),
-        (Outcome::Unchanged, "unchanged: the index held what they say"),
+        (Outcome::Unchanged, "unchanged: the index already held what they say"),
         (Outcome::Superseded, "superseded by newer ones of the same document"),
         (Outcome::Filtered, "filtered out by the configuration"),
         (Outcome::DeadLettered, "dead-lettered"),
@@ -107,7 +107,7 @@ fn outcomes(run: &Snapshot) -> impl Iterator<Item = String> {
 
 fn records(settled: u64, time: Duration) -> String {
     if settled == 0 {
-        return "no record got through".to_owned();
+        return "no record was settled".to_owned();
     }
     let pace = settled as f64 / time.as_secs_f64().max(0.001);
     format!("{}, {}/s", counted(settled, "record"), count(pace.round() as u64))
@@ -134,14 +134,14 @@ mod tests {
 Done in 2.0 s: 2,235 records, 1,118/s
   1,980 indexed
      20 stored outside the index: their documents have no text, or are deleted
-    200 unchanged: the index held what they say
+    200 unchanged: the index already held what they say
      30 superseded by newer ones of the same document
       5 dead-lettered
 Embedding: 1,900 texts sent, 31,234 tokens, $1.50
-  123 texts needed no call: 100 did not change, 20 in memory, 3 in the ledger
+  123 texts needed no call: 100 unchanged, 20 in memory, 3 in the ledger
 Index: 1,990 documents in 2,010 chunks, 2.4 MB on disk
 Dead letters: 7; `vectide dead-letters list` shows them with their reasons
-It waited for the index: Qdrant at http://h:6334: no answer
+Waited for the index: Qdrant at http://h:6334: no answer
 ";
         assert_eq!(summary(&Ending::Done, &run, &holdings), expected);
     }
@@ -151,10 +151,13 @@ It waited for the index: Qdrant at http://h:6334: no answer
         let (run, holdings) = (Snapshot::default(), Holdings::default());
         let rest = "Embedding: 0 texts sent\nIndex: 0 documents in 0 chunks, 0 B on disk\n";
         for (ending, first) in [
-            (Ending::Done, "Done in 0 ms: no record was new"),
-            (Ending::Stopped, "Stopped after 0 ms: no record came"),
-            (Ending::WorkLeft, "Stopped after 0 ms; what is left, the next `vectide run` does: no record got through"),
-            (Ending::Failed("no disk".into()), "Failed after 0 ms: no record got through"),
+            (Ending::Done, "Done in 0 ms: nothing new"),
+            (Ending::Stopped, "Stopped after 0 ms: no records arrived"),
+            (
+                Ending::WorkLeft,
+                "Stopped after 0 ms with work left (the next `vectide run` does it): no record was settled",
+            ),
+            (Ending::Failed("no disk".into()), "Failed after 0 ms: no record was settled"),
         ] {
             assert_eq!(summary(&ending, &run, &holdings), format!("{first}\n{rest}"));
         }

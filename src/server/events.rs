@@ -70,7 +70,7 @@ pub async fn post(
     let settled = wait(intake, query.wait, end, &shared).await;
     if events.wrong > 0 {
         let (wrong, LineError { line, reason }) = (events.wrong, &events.errors[0]);
-        let error = format!("{accepted} events were accepted and {wrong} are wrong; line {line}: {reason}");
+        let error = format!("{accepted} accepted, {wrong} rejected; line {line}: {reason}");
         let note = settled.note();
         let answer = PartlyWrong { error, accepted, rejected: events.wrong, errors: events.errors, note };
         return Ok(HttpResponse::BadRequest().json(answer));
@@ -129,11 +129,7 @@ mod tests {
         for body in ["", "7", "{\"id\":1", "[{\"id\":1}", "[7]"] {
             let answer = ground.post("/v1/events", body).await;
             assert_eq!((answer.status, &answer.json()["accepted"]), (StatusCode::BAD_REQUEST, &json!(0)), "{body}");
-            assert!(
-                answer.error().starts_with("0 events were accepted and 1 are wrong; line 1: "),
-                "{}",
-                answer.error()
-            );
+            assert!(answer.error().starts_with("0 accepted, 1 rejected; line 1: "), "{}", answer.error());
         }
         assert!(ground.journal().is_empty());
     }

@@ -8,7 +8,7 @@ pub type Environment = BTreeMap<String, Option<String>>;
 /// Why a text cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
-    /// The variable is not there, and no default stands beside it.
+    /// The variable is not set, and has no default.
     #[error("the environment variable `{0}` is not set; set it, or give a default: `${{{0}:-value}}`")]
     Unset(String),
     /// The variable's value is not UTF-8.

@@ -31,7 +31,7 @@ pub fn layered(
             continue;
         };
         let Some(keys) = steps(keys, "__") else {
-            problems.push(Problem::new("", format!("{} leads more than {MAX_STEPS} levels down", variable(name))));
+            problems.push(Problem::new("", format!("{} goes more than {MAX_STEPS} levels deep", variable(name))));
             continue;
         };
         let keys = keys.iter().map(|key| key.to_lowercase()).collect();
@@ -44,7 +44,7 @@ pub fn layered(
             continue;
         };
         let Some(keys) = steps(key.trim(), ".") else {
-            problems.push(Problem::new("", format!("a key of `--set` leads more than {MAX_STEPS} levels down")));
+            problems.push(Problem::new("", format!("a key of `--set` goes more than {MAX_STEPS} levels deep")));
             continue;
         };
         let origin = format!("`--set {}`", key.trim());
@@ -83,7 +83,7 @@ impl Source for FileLayer {
         self.0.clone().into_table()
     }
 
-    /// As it is: keys with dots in them, like kinds of events, are no paths.
+    /// As it is: keys with dots in them, like kinds of events, are not paths.
     fn collect_to(&self, cache: &mut Value) -> Result<(), ConfigError> {
         *cache = self.0.clone();
         Ok(())
@@ -216,20 +216,20 @@ fn plain(value: serde_yaml::Value, place: &Place, problems: &mut Vec<Problem>) -
                     Yaml::Number(number) => number.to_string(),
                     Yaml::Bool(value) => value.to_string(),
                     _ => {
-                        problems.push(Problem::new(place.clone(), "a key is no text; put it in quotes"));
+                        problems.push(Problem::new(place.clone(), "a key is not text; put it in quotes"));
                         continue;
                     }
                 };
                 let place = place.key(&key);
                 let item = plain(item, &place, problems);
                 if table.insert(key, item).is_some() {
-                    problems.push(Problem::new(place, "is there twice; keep one"));
+                    problems.push(Problem::new(place, "appears twice; keep one"));
                 }
             }
             ValueKind::Table(table.into_iter().collect())
         }
         Yaml::Tagged(tagged) => {
-            problems.push(Problem::new(place.clone(), "has a YAML tag, and none is known here; remove it"));
+            problems.push(Problem::new(place.clone(), "has a YAML tag, which means nothing here; remove it"));
             return plain(tagged.value, place, problems);
         }
     };
@@ -298,7 +298,7 @@ mod tests {
         let mut problems = Vec::new();
         layered(serde_yaml::Mapping::new().into(), &environment, &[format!("{}=x", deep("."))], &mut problems);
         assert_eq!(problems.len(), 2);
-        assert!(problems.iter().all(|problem| problem.text.ends_with("leads more than 16 levels down")));
+        assert!(problems.iter().all(|problem| problem.text.ends_with("goes more than 16 levels deep")));
     }
 
     #[test]

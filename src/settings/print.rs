@@ -7,7 +7,7 @@ use super::expand::escape;
 
 /// The keys that hold an address. Some services take their key in its query string.
 const ADDRESSES: [&str; 2] = ["base_url", "url"];
-/// What a query string may say that is no secret.
+/// What a query string may say that is not secret.
 const PLAIN: [&str; 1] = ["sslmode"];
 
 /// The settings as YAML: defaults filled in, secrets and what query strings hold as `***`. Reading it again gives the same settings,

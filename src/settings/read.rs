@@ -90,7 +90,7 @@ impl Reader {
     ) -> Option<T> {
         let names = || forms.iter().map(|(name, _)| *name);
         let Kind::Map(_) = &node.kind else {
-            self.note(place.clone(), format!("needs keys below it, first of all `{tag}`, one of {}", list(names())));
+            self.note(place.clone(), format!("needs keys below it, first of all `{tag}`: one of {}", list(names())));
             return None;
         };
         let (name, origin) = match node.remove(&Place::root().key(tag)) {
@@ -166,10 +166,10 @@ fn in_words(fault: Fault, node: Option<&Node>) -> String {
             "has no value; give it one or remove the key".to_owned()
         }
         Fault::UnknownName { known, .. } if origin.is_some() => format!("needs one of {}", list(known.iter().copied())),
-        Fault::UnknownName { name, known } => unknown_name("name", &name, known.iter().copied()),
+        Fault::UnknownName { name, known } => unknown_name("value", &name, known.iter().copied()),
         Fault::Unfit { expected, .. } if origin.is_some() => format!("needs {expected}"),
         Fault::Unfit { found, expected } => {
-            let quotes = expected == "a text" && found.starts_with(['`', 't']) && !found.starts_with("the text");
+            let quotes = expected == "text" && found.starts_with(['`', 't']) && !found.starts_with("the text");
             let quotes = if quotes { "; put it in quotes" } else { "" };
             format!("needs {expected}, not {found}{quotes}")
         }

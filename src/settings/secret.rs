@@ -49,7 +49,7 @@ impl Secret {
         };
         if text.is_empty() {
             // An environment variable that is not set is the usual cause; the other side would only refuse it.
-            Err(format!("{place}: it is empty; is the environment variable set? Leave it out where none is needed"))
+            Err(format!("{place}: it is empty; is the environment variable set? Leave it out if none is needed"))
         } else {
             Ok(Some(Self(text)))
         }
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Secret {
             type Value = Secret;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("text")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {

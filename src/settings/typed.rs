@@ -45,7 +45,7 @@ impl fmt::Display for Fault {
         match self {
             Self::UnknownKey { key, .. } => write!(f, "unknown key `{key}`"),
             Self::Missing(key) => write!(f, "`{key}` is missing"),
-            Self::UnknownName { name, .. } => write!(f, "unknown name `{name}`"),
+            Self::UnknownName { name, .. } => write!(f, "unknown value `{name}`"),
             Self::Unfit { found, expected } => write!(f, "needs {expected}, not {found}"),
             Self::Other(text) => f.write_str(text),
         }
@@ -96,7 +96,7 @@ fn found_in_words(found: Unexpected<'_>) -> String {
 
 fn expected_in_words(expected: &str) -> String {
     match expected {
-        "a string" | "string" | "path string" => "a text",
+        "a string" | "string" | "path string" => "text",
         "a boolean" => "`true` or `false`",
         "u64" | "usize" => "a whole number, 0 or more",
         "f64" => "a number",

@@ -77,7 +77,7 @@ pub fn build(settings: &SourceSettings, around: Surroundings<'_>) -> Result<Make
             Arc::new(move || Box::new(kafka::KafkaSource::new(&settings, &desk)))
         }
         #[cfg(not(feature = "kafka"))]
-        SourceSettings::Kafka(_) => return Err("this build reads no Kafka".to_owned()),
+        SourceSettings::Kafka(_) => return Err("this build cannot read Kafka".to_owned()),
     })
 }
 

@@ -70,7 +70,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// The component works. Returns whether that is news, so that the caller writes one log line a change.
+    /// The component works. Returns whether that is news, so that the caller writes one log line per change.
     pub fn ok(&self, component: Component) -> bool {
         self.set(component, HealthState::Ok, None)
     }

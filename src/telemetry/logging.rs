@@ -53,8 +53,8 @@ pub fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Starts logging for the whole process, panics included. `filter` is a level for Vectide's own lines (other code then logs warnings only), or a
-/// filter as `tracing` has it. Without one: `info`.
+/// Starts logging for the whole process, panics included. `filter` is a level for Vectide's own lines (other code then logs warnings only),
+/// or a filter as `tracing` has it. Without one: `info`.
 pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError> {
     let filter = parse(filter.unwrap_or("info"))?;
     let always = format!("{SAID}=info").parse().expect("a target and a level are a directive");

@@ -81,7 +81,7 @@ fn a_wrong_key_is_found_before_the_first_run_and_no_key_is_shown() {
         assert!(well, "vectide {arguments:?}: {said}");
     }
     assert_eq!(shop.stats()["points"], 10);
-    let unpriced = "no price is known: set `embedding.price_per_million_tokens`";
+    let unpriced = "its price is not known: set `embedding.price_per_million_tokens`";
     for is_known in [false, true] {
         let (well, said) = attempt(&shop, &["check", "--connect"]);
         assert!(well && said.contains(unpriced) != is_known, "{said}");

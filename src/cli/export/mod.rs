@@ -57,7 +57,7 @@ impl ExportFormat {
             Self::Parquet => Ok(parquet::write),
             #[cfg(not(feature = "parquet"))]
             Self::Parquet => {
-                anyhow::bail!("this Vectide was built without Parquet: build it with the cargo feature `parquet`")
+                anyhow::bail!("this build cannot write Parquet; build it with `--features parquet`")
             }
         }
     }

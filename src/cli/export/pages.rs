@@ -53,8 +53,8 @@ impl<'a> Pages<'a> {
             return Ok(Some(documents));
         }
         bail!(
-            "the ledger does not keep the vectors: they are kept with `index.type: embedded` or `dedup.persist: true`; export without \
-             `--vectors`, or change the configuration and build the index anew"
+            "the ledger does not keep vectors unless `index.type` is `embedded` or `dedup.persist` is `true`; export without \
+             `--vectors`, or change the configuration and rebuild the index"
         )
     }
 }

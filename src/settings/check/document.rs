@@ -27,7 +27,7 @@ impl Checker {
             self.field(place.clone(), name);
             // Not the name itself: like any text, it may come from the environment.
             if let Some(first) = seen.insert(name, index) {
-                self.note(place, format!("is the same as `document.metadata[{first}]`; keep one"));
+                self.note(place, format!("repeats `document.metadata[{first}]`; remove one of the two"));
             }
         }
         for (index, name) in document.numbers.iter().enumerate() {
@@ -44,7 +44,7 @@ impl Checker {
             if events.kinds.is_empty() {
                 self.note(
                     place.clone(),
-                    "lists no kind of event, like `product_update: { operation: patch }`; remove it to take every record as an \
+                    "lists no kinds of event, such as `product_update: { operation: patch }`; remove it to treat every record as an \
                      upsert",
                 );
             }
@@ -69,7 +69,7 @@ impl Checker {
                 );
             }
             if let Some(other) = sources.insert(to, from) {
-                self.note(place, format!("gets the same new name as `{other}`; give one another"));
+                self.note(place, format!("gets the same new name as `{other}`; give one of them another"));
             }
         }
     }

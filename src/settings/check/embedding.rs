@@ -28,7 +28,7 @@ impl Checker {
         let place = Place::from("embedding");
         match &openai.preset {
             Some(preset) if presets::names().all(|name| name != preset) => {
-                let text = format!("is no known preset{}", suggestion(preset, presets::names()));
+                let text = format!("is not a known preset{}", suggestion(preset, presets::names()));
                 self.note(place.key("preset"), text);
             }
             None if openai.model.is_none() => {
@@ -51,7 +51,7 @@ impl Checker {
         }
         match (&openai.api_key, &openai.api_key_file) {
             (Some(_), Some(_)) => {
-                self.note(place.key("api_key_file"), "is set beside `api_key`; keep one of them");
+                self.note(place.key("api_key_file"), "is set as well as `api_key`; keep one of the two");
             }
             // An own server may need no key; the public ones do.
             (None, None) if openai.base_url.is_none() => {
@@ -61,7 +61,7 @@ impl Checker {
             _ => {}
         }
         if openai.api_key.as_ref().is_some_and(|key| key.reveal().trim().is_empty()) {
-            self.note(place.key("api_key"), "is empty; remove it where no key is needed");
+            self.note(place.key("api_key"), "is empty; remove it if no key is needed");
         }
         self.within("embedding.concurrency", openai.concurrency, 1..=MAX_CONCURRENCY);
         self.some_time("embedding.connect_timeout", openai.connect_timeout);
@@ -89,9 +89,9 @@ impl Checker {
         };
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if host.is_empty() || address.contains(char::is_whitespace) {
-            self.note(place, "is no address; write it like `https://api.openai.com/v1`");
+            self.note(place, "is not a valid address; write it like `https://api.openai.com/v1`");
         } else if host.contains('@') {
-            self.note(place, "holds a user and a password; put the key into `api_key` instead");
+            self.note(place, "contains a user and a password; put the key into `api_key` instead");
         } else if rest.contains('#') {
             self.note(place, "must end before `/embeddings`, without `#`");
         }

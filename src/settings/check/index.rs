@@ -32,7 +32,7 @@ impl Checker {
         for (index, name) in settings.document.metadata.iter().enumerate() {
             if RESERVED_METADATA.contains(&name.as_str()) {
                 let place = Place::from("document").key("metadata").index(index);
-                self.note(place, "is a field of Vectide's own in this index; name another, or rename the field with `document.events`");
+                self.note(place, "is a name that Vectide uses itself in this index; leave it out, or rename the field with `document.events`");
             }
         }
     }

@@ -23,7 +23,7 @@ const MAX_BATCH_ITEMS: usize = 100_000;
 pub fn check(settings: &Settings) -> Vec<Problem> {
     let mut checker = Checker { problems: Vec::new() };
     if !is_plain_name(&settings.pipeline) {
-        checker.note("pipeline", "may hold letters, digits, `-` and `_` only, and at least one of them");
+        checker.note("pipeline", "must be one or more letters, digits, `-` or `_`");
     }
     checker.document(&settings.document);
     checker.sources(settings);

@@ -20,7 +20,7 @@ impl Checker {
         if settings.sources.is_empty() {
             self.note(
                 place.clone(),
-                "lists no source; add one, like `catalogue: { type: file, path: products.jsonl }`",
+                "lists no sources; add one, like `catalogue: { type: file, path: products.jsonl }`",
             );
         }
         let mut paths: BTreeMap<PathBuf, &str> = BTreeMap::new();
@@ -28,10 +28,10 @@ impl Checker {
         for (name, source) in &settings.sources {
             let place = place.key(name);
             if !is_plain_name(name) {
-                self.note(place.clone(), "a source's name may hold letters, digits, `-` and `_` only");
+                self.note(place.clone(), "a source's name must be one or more letters, digits, `-` or `_`");
             }
             if RESERVED_SOURCES.contains(&name.as_str()) {
-                self.note(place.clone(), format!("`{name}` is the name of a source of Vectide's own; choose another"));
+                self.note(place.clone(), format!("`{name}` is a name that Vectide uses itself; choose another"));
             }
             match source {
                 SourceSettings::File(file) => {
@@ -39,18 +39,19 @@ impl Checker {
                     if !file.path.is_empty()
                         && let Some(other) = paths.insert(cleaned(&file.path), name)
                     {
-                        let text =
-                            format!("is the path of `{other}` too, and would be read twice; remove one of the sources");
+                        let text = format!(
+                            "is also the path of `{other}`, and would be read twice; remove one of the sources"
+                        );
                         self.note(place.key("path"), text);
                     }
                 }
                 SourceSettings::Stdin(it) => {
                     self.at_least_one(place.key("max_record"), it.max_record.as_u64());
-                    self.single(&place, "stdin", "there is one standard input", &mut stdin, name);
+                    self.single(&place, "stdin", "there is only one standard input", &mut stdin, name);
                 }
                 SourceSettings::Http(it) => {
                     self.at_least_one(place.key("max_pending"), it.max_pending);
-                    self.single(&place, "http", "there is one `POST /v1/events`", &mut http, name);
+                    self.single(&place, "http", "there is only one `POST /v1/events`", &mut http, name);
                     if settings.server.is_none() {
                         let text = format!(
                             "is missing: source `{name}` needs an address; for example `server: {{ listen: \"127.0.0.1:9090\" }}`"
@@ -66,7 +67,7 @@ impl Checker {
     fn single<'a>(&mut self, place: &Place, kind: &str, why: &str, first: &mut Option<&'a str>, name: &'a str) {
         match first {
             Some(first) => {
-                let text = format!("a second source of type `{kind}` beside `{first}`, but {why}; remove one");
+                let text = format!("a second source of type `{kind}` besides `{first}`, but {why}; remove one");
                 self.note(place.key("type"), text);
             }
             None => *first = Some(name),
@@ -81,7 +82,7 @@ impl Checker {
             return;
         }
         if let Err(error) = glob::Pattern::new(&file.path) {
-            self.note(path.clone(), format!("is no glob: {} at character {}", error.msg, error.pos + 1));
+            self.note(path.clone(), format!("is not a valid glob: {} at character {}", error.msg, error.pos + 1));
         }
         // The name of a folder tells nothing of the files in it.
         let name = Path::new(if file.path.ends_with('/') { "" } else { &file.path });
@@ -116,7 +117,7 @@ impl Checker {
             );
         }
         if parquet && !cfg!(feature = "parquet") {
-            self.note(path, "this build reads no Parquet; build it with `--features parquet`");
+            self.note(path, "this build cannot read Parquet; build it with `--features parquet`");
         }
     }
 
@@ -137,7 +138,7 @@ impl Checker {
         self.at_least_one(place.key("max_record"), kafka.max_record.as_u64());
         self.some_time(place.key("commit_interval"), kafka.commit_interval);
         #[cfg(not(feature = "kafka"))]
-        self.note(place.key("type"), "this build reads no Kafka; build it with `--features kafka`");
+        self.note(place.key("type"), "this build cannot read Kafka; build it with `--features kafka`");
         #[cfg(feature = "kafka")]
         for (key, text) in crate::source::kafka::settings::problems(kafka) {
             self.note(key.split('/').fold(place.clone(), |place, key| place.key(key)), text);

@@ -94,7 +94,7 @@ impl Content {
                     .into())
             }
             #[cfg(not(feature = "parquet"))]
-            FileFormat::Parquet => Err("this build reads no Parquet; build it with `--features parquet`".into()),
+            FileFormat::Parquet => Err("this build cannot read Parquet; build it with `--features parquet`".into()),
         }
     }
 
