@@ -1,18 +1,10 @@
 //! What a newcomer's first commands do.
 
-use crate::shop::{Shop, assert_same, catalogue, different_texts, text, truth_of_catalogue};
+use crate::shop::{Shop, assert_same, catalogue, different_texts, truth_of_catalogue};
 
 #[test]
 fn the_first_run_indexes_every_product() {
     assert_same(&Shop::opened().documents(), &truth_of_catalogue());
-}
-
-#[test]
-fn the_first_run_ends_with_a_summary() {
-    let output = Shop::new().attempt(&["run", "--until-idle"]);
-    let told = (text(&output.stdout) + &text(&output.stderr)).replace([',', '_'], "");
-    assert_eq!(output.status.code(), Some(0), "{told}");
-    assert!(told.contains("2000"), "the number of products is not told:\n{told}");
 }
 
 #[test]

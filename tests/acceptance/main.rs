@@ -7,6 +7,7 @@ mod first_run;
 mod interruption;
 mod llama_cpp;
 mod openai_server;
+mod pages;
 #[path = "../servers/ports.rs"]
 mod ports;
 mod shop;

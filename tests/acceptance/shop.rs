@@ -1,8 +1,9 @@
 //! The sample shop with a state folder of its own, driven through the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +42,13 @@ impl Shop {
         shop
     }
 
+    /// The same shop with a copy of what was in its state folder.
+    pub fn of_state(shop: &Self, copy: &Path) -> Self {
+        let mut settings = shop.settings.clone();
+        settings.push(format!("state.path={}", copy.display()));
+        Self { folder: tempfile::tempdir().unwrap(), sources: shop.sources.clone(), settings }
+    }
+
     /// From now on this file is read too.
     pub fn read(&mut self, source: &str, path: &Path) {
         self.sources[source] = json!({ "type": "file", "path": path });
@@ -73,22 +81,32 @@ impl Shop {
         self.folder.path().join("state")
     }
 
+    /// What stands before every command.
+    fn options(&self) -> Vec<String> {
+        let given =
+            ["state.path=".to_owned() + &self.state_folder().to_string_lossy(), format!("sources={}", self.sources)];
+        let settings = given.iter().chain(&self.settings).flat_map(|setting| ["--set", setting]);
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config.yaml");
+        ["--config", file].into_iter().chain(settings).map(str::to_owned).collect()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vectide"));
-        command.current_dir(env!("CARGO_MANIFEST_DIR"));
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("VECTIDE_") {
-                command.env_remove(name);
-            }
-        }
-        command.args(["--config", "config.yaml"]);
-        command.arg("--set").arg(format!("state.path={}", self.state_folder().display()));
-        command.arg("--set").arg(format!("sources={}", self.sources));
-        for setting in &self.settings {
-            command.args(["--set", setting]);
-        }
-        command.args(arguments);
+        at_home(&mut command).args(self.options()).args(arguments);
         command
+    }
+
+    /// Does what a page says in this folder, and gives its output. `vectide` is this shop's there.
+    pub fn follow_page(&self, script: &str, folder: &Path) -> Output {
+        let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+        let words: Vec<String> = self.options().iter().map(quoted).collect();
+        let program = self.folder.path().join("vectide");
+        let called = format!("#!/bin/sh\nexec '{}' {} \"$@\"\n", env!("CARGO_BIN_EXE_vectide"), words.join(" "));
+        fs::write(&program, called).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
+        let mut shell = Command::new("sh");
+        at_home(shell.args(["-euc", script]).env("PATH", path)).current_dir(folder).output().unwrap()
     }
 
     /// Does a command and gives its output, whatever its exit code.
@@ -161,6 +179,16 @@ impl Shop {
         let lines = self.vectide(&["dead-letters", "list", "--json"]);
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// Where the paths of the shipped configuration start, and nothing that is set outside.
+fn at_home(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("VECTIDE_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A run that goes on until it is told to stop.
