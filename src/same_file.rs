@@ -1,6 +1,6 @@
 //! Which file a name stands for, and whether that is still the file that was opened by it.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -38,10 +38,4 @@ impl FileId {
     pub fn may_be(self, other: Self) -> bool {
         self.inode == other.inode
     }
-}
-
-/// Whether the open file is at this path now, and no other that took its place.
-pub fn is_at(open: &File, path: &Path) -> bool {
-    let open = open.metadata().map(|metadata| FileId::of(&metadata));
-    open.is_ok_and(|open| FileId::at(path).is_ok_and(|there| there == open))
 }

@@ -58,7 +58,8 @@ impl Provider for Builtin {
         Box::pin(async move {
             let found = local::compute(texts, |text| model.embed(text)).await?;
             let tokens = found.iter().flatten().map(|(_, pieces)| pieces).sum();
-            let vectors = found.into_iter().map(|found| found.map(|(vector, _)| vector).map_err(NoVector::Never)).collect();
+            let vectors =
+                found.into_iter().map(|found| found.map(|(vector, _)| vector).map_err(NoVector::Never)).collect();
             Ok(Embeddings { vectors, tokens: Some(tokens) })
         })
     }

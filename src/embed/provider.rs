@@ -103,11 +103,14 @@ impl Embeddings {
                 && !vector::is_usable(numbers)
             {
                 let length = vector::length(numbers);
-                *vector = Err(NoVector::ThisTime(format!("its vector has a length of {length:e}, which no model gives")));
+                *vector =
+                    Err(NoVector::ThisTime(format!("its vector has a length of {length:e}, which no model gives")));
             }
         }
         match &*self.vectors {
-            vectors @ [Err(reason), ..] if vectors.iter().all(is_unusable) => Err(ProviderError::retry(reason.to_string())),
+            vectors @ [Err(reason), ..] if vectors.iter().all(is_unusable) => {
+                Err(ProviderError::retry(reason.to_string()))
+            }
             _ => Ok(self),
         }
     }

@@ -14,8 +14,8 @@ pub(super) const SCHEMA: i32 = 7;
 /// Most documents with their texts fit into a page several times. Pages of 8 KiB, measured with a million documents, made changes of random
 /// prices a twelfth slower and wrote half as much again; new documents in the order of their ids were 2 % faster.
 const PAGE_BYTES: i64 = 4096;
-/// When the write-ahead log has this many pages, it is copied into the database. Pages that were written several times are copied once, so a
-/// longer log is less work in all; it costs disk space, and time at the next start after a crash.
+/// When the write-ahead log has this many pages, it is copied into the database. Pages that were written several times are copied once, so
+/// a longer log is less work in all; it costs disk space, and time at the next start after a crash.
 const CHECKPOINT_PAGES: i64 = 8192;
 /// Beyond this many bytes the log is made to start anew.
 pub(super) const LOG_BOUND: u64 = 4 * CHECKPOINT_PAGES as u64 * PAGE_BYTES as u64;

@@ -86,8 +86,8 @@ impl Ledger {
         })
     }
 
-    /// As [`Ledger::documents`], but stops before the document with which what was said of them would be more than `max_bytes` together. The
-    /// first is given in any case.
+    /// As [`Ledger::documents`], but stops before the document with which what was said of them would be more than `max_bytes` together.
+    /// The first is given in any case.
     pub fn documents_within(
         &self,
         ids: &[DocumentId],
@@ -104,8 +104,8 @@ impl Ledger {
         })
     }
 
-    /// The documents after this one in the order of their ids (bytewise): at most `max`, and no more than `max_bytes` of them and the vectors
-    /// of their chunks. The first is given in any case. Deleted ones are among them.
+    /// The documents after this one in the order of their ids (bytewise): at most `max`, and no more than `max_bytes` of them and the
+    /// vectors of their chunks. The first is given in any case. Deleted ones are among them.
     pub fn scan_documents(
         &self,
         after: Option<&DocumentId>,

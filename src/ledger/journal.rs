@@ -37,8 +37,8 @@ pub struct JournalEntry {
 }
 
 impl Ledger {
-    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given. The health of
-    /// the journal shows whether that works. Given no records it writes the time alone, to find that out.
+    /// Appends records in one durable transaction, at this Unix time in nanoseconds; answers their numbers, in the order given. The health
+    /// of the journal shows whether that works. Given no records it writes the time alone, to find that out.
     pub fn append_journal(&self, source: &str, payloads: &[&[u8]], now: i64) -> Result<Range<u64>, LedgerError> {
         let appended = self.append(source, payloads, now);
         match &appended {

@@ -25,8 +25,8 @@ impl Ledger {
     }
 
     /// The documents that the other system may lack, with a number above `after`; ascending by number, which means nothing else. Each with
-    /// its number and how many bytes are kept of what was said of it (JSON): at most `max`, and no more than `max_bytes` of these. The first
-    /// is given in any case.
+    /// its number and how many bytes are kept of what was said of it (JSON): at most `max`, and no more than `max_bytes` of these. The
+    /// first is given in any case.
     pub fn unwritten_after(
         &self,
         after: i64,

@@ -274,7 +274,8 @@ impl Metrics {
 /// `vectide_actor_state` or `vectide_source_state`, made anew for every page: what is no longer there is not on it.
 fn states<L: Label>(of: &str, states: impl Iterator<Item = (String, L)>) -> Vec<MetricFamily> {
     let page = Families(Registry::new());
-    let (name, help) = (format!("vectide_{of}_state"), format!("1 for the state that the {of} is in, 0 for the others."));
+    let (name, help) =
+        (format!("vectide_{of}_state"), format!("1 for the state that the {of} is in, 0 for the others."));
     let gauges = page.gauges(&name, &help, &[of, "state"]).expect("names and labels are valid, as a test shows");
     for (name, state) in states {
         for each in L::VALUES {
