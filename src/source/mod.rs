@@ -93,8 +93,8 @@ pub enum Read {
     /// again from its committed position.
     Revoked(Vec<Arc<Partition>>),
     /// The names of partitions whose positions need not be kept any longer: they are deleted, and the source is read again at once. Each is
-    /// said once, and before anything is given under its name again. A position that is still on its way is kept again when it is committed;
-    /// so the name is to be said again when the source is opened with it and the partition is still gone.
+    /// said once, and before anything is given under its name again. A position that is still on its way is kept again when it is
+    /// committed; so the name is to be said again when the source is opened with it and the partition is still gone.
     Forgotten(Vec<String>),
     /// Nothing now, but neither an end nor a failure: the source waits for something it lacks, or for others. Said now and then, so that it
     /// is asked what troubles it.
