@@ -14,6 +14,7 @@ const CHILD: &str = "VECTIDE_TEST_PANICS";
 fn a_panic_is_one_line_of_the_log_with_its_place_whatever_is_filtered() {
     if env::var_os(CHILD).is_some() {
         logging::start(LogFormat::Json, Some("off")).unwrap();
+        assert!(logging::unless_it_panics(|| panic!("foreseen")).is_none());
         assert!(thread::spawn(|| panic!("these words")).join().is_err());
         return;
     }

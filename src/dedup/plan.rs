@@ -58,7 +58,9 @@ impl Planner {
                 Need::Nothing(settlement) => settlement.settle(),
                 Need::Write(mut work) => {
                     let all = work.write.document.len();
-                    work.settlement.claim.share = self.budget.take(all);
+                    // But for one vector, which is bounded by the number of documents: short ones that wait for a slow provider must not
+                    // keep others from being planned, which may go first or lack no text.
+                    work.settlement.claim.share = self.budget.take(all - self.vector_bytes);
                     bytes += all;
                     planned.ready.push(work);
                 }
@@ -66,7 +68,9 @@ impl Planner {
                     let lacking: usize = wanting.texts.iter().map(|(_, _, text)| text.len() + self.vector_bytes).sum();
                     let work = &mut wanting.draft.work;
                     let all = work.write.document.len() + lacking;
-                    work.settlement.claim.share = self.budget.take(all);
+                    // But for one vector, which is bounded by the number of documents: short ones that wait for a slow provider must not
+                    // keep others from being planned, which may go first or lack no text.
+                    work.settlement.claim.share = self.budget.take(all - self.vector_bytes);
                     bytes += all;
                     self.board(wanting, &mut planned);
                 }

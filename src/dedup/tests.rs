@@ -324,7 +324,7 @@ fn large_documents_are_planned_as_far_as_there_is_room_for_them_and_go_on_with_t
         let patches = (0..ALL).map(|number| json!({ "op": "patch", "id": id(number), "v": 2, "tag": "sale" }));
         stage.send(&patches.collect::<Vec<_>>()).await;
         let mut works = stage.all_works(&world).await;
-        assert_eq!(works.len(), ROOM);
+        assert_eq!(works.len(), ALL);
         let rest = works.split_off(3);
         stage.write(works).await;
         let more = stage.all_works(&world).await;
@@ -358,12 +358,11 @@ fn the_texts_of_new_documents_are_planned_as_far_as_there_is_room_for_them() {
 }
 
 #[test]
-fn vectors_that_the_ledger_has_are_read_as_far_as_there_is_room_for_them_and_a_few_at_a_time() {
+fn vectors_that_the_ledger_has_are_read_a_few_at_a_time() {
     const ALL: usize = 20;
-    const ROOM: usize = 8;
     World::run(1, async |world| {
         // So large that an eighth of the budget has room for one.
-        let stage = Stage::with_vectors_of(&world, BUDGET / ROOM).await;
+        let stage = Stage::with_vectors_of(&world, BUDGET / 8).await;
         let text = |number: usize| format!("text {number}");
         let fingerprints = Fingerprinter::new(&stage.resources.provider.space().key());
         let stored = (0..ALL).map(|number| (fingerprints.of(&text(number)), FakeProvider::vector(&text(number))));
@@ -371,13 +370,30 @@ fn vectors_that_the_ledger_has_are_read_as_far_as_there_is_room_for_them_and_a_f
         stage.send(&(0..ALL).map(|number| put(&format!("d{number}"), 1, &text(number))).collect::<Vec<_>>()).await;
         world.rest().await;
         let first = stage.works().await;
-        assert_eq!(first.len(), 1, "not all that there is room for at once");
+        assert_eq!(first.len(), 1, "all are read at once");
         let mut works = stage.all_works(&world).await;
         works.extend(first);
-        assert_eq!(works.len(), ROOM);
+        assert_eq!(works.len(), ALL);
         stage.write_all(&world, works).await;
         assert!(stage.receipts.all().iter().all(|verdict| *verdict == Some(Verdict::Indexed)));
         assert!(stage.batcher.is_empty(), "nothing is paid for again");
+    });
+}
+
+#[test]
+fn short_documents_that_wait_for_their_texts_keep_no_other_from_being_planned() {
+    const ALL: usize = 20;
+    World::run(1, async |world| {
+        // Together their vectors will take more than twice the budget.
+        let stage = Stage::with_vectors_of(&world, BUDGET / 8).await;
+        let many: Vec<_> = (0..ALL).map(|number| put(&format!("d{number}"), 1, &format!("text {number}"))).collect();
+        stage.send(&many).await;
+        let mut texts = stage.all_texts(&world).await;
+        assert_eq!(texts.len(), ALL);
+        stage.send(&[put("late", 1, "late")]).await;
+        texts.extend(stage.all_texts(&world).await);
+        assert_eq!(texts.len(), ALL + 1);
+        stage.write(texts.into_iter().flat_map(|text| stage.land(text)).collect()).await;
     });
 }
 

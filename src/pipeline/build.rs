@@ -26,7 +26,7 @@ const PLANNING: usize = 2;
 const BATCHING: usize = 4;
 /// Messages of finished work that wait for or are in a write.
 pub(super) const WRITING: usize = 32;
-/// Bytes of large documents on their way from their plan to the index, with the texts that they lack and the vectors of these.
+/// Bytes of large documents on their way from their plan to the index, with the texts that they lack and all but one of their vectors.
 const PLANNED: usize = 64 * 1024 * 1024;
 /// What each source may have on its way.
 pub(super) const WINDOW: Room = Room { records: 10_000, bytes: 64 * 1024 * 1024 };

@@ -1,8 +1,9 @@
 //! Log lines, on standard error: standard output is for results.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
 use std::io::{self, IsTerminal};
-use std::panic::{self, PanicHookInfo};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::display;
@@ -73,8 +74,24 @@ pub fn start(format: LogFormat, filter: Option<&str>) -> Result<(), LoggingError
     Ok(())
 }
 
+thread_local! {
+    /// Whether a panic of this thread is foreseen.
+    static FORESEEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What comes of this, or `None` when it panics, which is not logged: for code of others that has no other way to refuse.
+pub fn unless_it_panics<T>(work: impl FnOnce() -> T) -> Option<T> {
+    FORESEEN.set(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    FORESEEN.set(false);
+    done.ok()
+}
+
 /// A panic as one line of the log, which no filter leaves out: its place is told nowhere else.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
+    if FORESEEN.get() {
+        return;
+    }
     let words = panic.payload_as_str().unwrap_or("without a message");
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(&backtrace));

@@ -196,6 +196,7 @@ fn post(address: SocketAddr, events: &str, kept: &mut Option<BufReader<TcpStream
         None => match TcpStream::connect(address) {
             Ok(stream) => BufReader::new(stream),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Err(Unanswered::Refused),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Unanswered::Reset),
             Err(error) => return Err(Unanswered::Lost(error)),
         },
     };

@@ -4,7 +4,6 @@
 //! with `$`, where the configuration uses them. They are put into the bytes, so that a dead letter that is replayed still has them.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use crate::settings::DocumentSettings;
 use crate::source::http::{Reach, Removal};
 use crate::source::lines::KEPT;
 use crate::source::{Partition, Position, Record};
+use crate::telemetry::logging::unless_it_panics;
 
 /// Which of the names with `$` a configuration uses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ fn text(bytes: &[u8]) -> Option<Value> {
 fn readable(headers: &impl Headers) -> Map<String, Value> {
     let header = |number| {
         // The client panics at a name that is not UTF-8, and has no other way to ask for it.
-        let header = catch_unwind(AssertUnwindSafe(|| headers.get(number))).ok()?;
+        let header = unless_it_panics(|| headers.get(number))?;
         Some((header.key.to_owned(), text(header.value?)?))
     };
     (0..headers.count()).filter_map(header).collect()
