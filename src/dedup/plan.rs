@@ -58,9 +58,7 @@ impl Planner {
                 Need::Nothing(settlement) => settlement.settle(),
                 Need::Write(mut work) => {
                     let all = work.write.document.len();
-                    // But for one vector, which is bounded by the number of documents: short ones that wait for a slow provider must not
-                    // keep others from being planned, which may go first or lack no text.
-                    work.settlement.claim.share = self.budget.take(all - self.vector_bytes);
+                    work.settlement.claim.share = self.budget.take(all);
                     bytes += all;
                     planned.ready.push(work);
                 }

@@ -146,7 +146,6 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::embed::provider::Embeddings;
 
     fn vector(text: &str) -> Vector {
         MODEL.embed(text).unwrap().0

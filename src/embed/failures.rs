@@ -8,7 +8,7 @@ pub struct Failures {
     pub count: u32,
     /// How many of them were its own: not told to hold for all.
     pub own: u32,
-    /// How many of them in a row, up to the last, were told to hold for all.
+    /// How many of them in a row, up to the last, asked for a pause of all. What needs a person has pauses of its own.
     of_all: u32,
     /// How many calls of all had succeeded when it failed last, or when it began.
     pub successes: u64,
@@ -26,11 +26,10 @@ impl Failures {
     /// It failed once more, when so many calls of all had succeeded.
     pub fn one_more(&mut self, failure: &ProviderError, successes: u64) {
         self.count += 1;
-        if matches!(failure, ProviderError::Retry { pause: true, .. } | ProviderError::Fatal(_)) {
-            self.of_all += 1;
-        } else {
-            self.own += 1;
-            self.of_all = 0;
+        match failure {
+            ProviderError::Retry { pause: true, .. } => self.of_all += 1,
+            ProviderError::Fatal(_) => {}
+            _ => (self.own, self.of_all) = (self.own + 1, 0),
         }
         self.among_successes = self.successes != successes;
         self.successes = successes;

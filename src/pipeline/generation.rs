@@ -49,11 +49,12 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Ends the arbiter when it is dropped, which an [`Arbiter`] itself does not.
-struct Stops(ArbiterHandle);
+/// Ends the arbiter when it is dropped, which an [`Arbiter`] itself does not, and lets no call begin meanwhile.
+struct Stops(ArbiterHandle, Arc<Underway>);
 
 impl Drop for Stops {
     fn drop(&mut self) {
+        self.1.close();
         // False when it has ended before.
         self.0.stop();
     }
@@ -79,7 +80,7 @@ impl Generation {
         let monitoring = monitor(pulse.clone(), ledger.clone(), look_every, stalled);
         let _monitoring = monitoring.map_err(|error| format!("no thread could be started: {error}"))?;
         let arbiter = Arbiter::new();
-        let _stops = Stops(arbiter.handle());
+        let _stops = Stops(arbiter.handle(), pulse.underway.clone());
         let (started, start) = oneshot::channel();
         let (resources, beating) = (resources.clone(), pulse.clone());
         arbiter.spawn_fn(move || {

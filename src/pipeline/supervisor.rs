@@ -50,8 +50,9 @@ pub enum Ending {
     Hangs(String),
 }
 
-/// Runs the pipeline. `stop` completes when someone asks it to end. Dropped before it ends, it takes its actors with it at once, and what
-/// was not settled is delivered again by the next run.
+/// Runs the pipeline. `stop` completes when someone asks it to end. Dropped before it ends, it tells its actors to end at once, and what
+/// was not settled is delivered again by the next run. A write that is under way may still be done for a while, and the ledger stays locked
+/// for as long: to run again in the same process, use `stop`.
 ///
 /// # Panics
 /// Outside an `actix::System`, which its actors' thread belongs to.

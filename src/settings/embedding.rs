@@ -72,7 +72,8 @@ pub struct OpenaiSettings {
     #[serde(default)]
     pub encoding_format: EncodingFormat,
     /// The key, best written as `${OPENAI_API_KEY}`: its value comes from the environment and not from the file. It is sent as a bearer
-    /// token, and as `api-key` where `base_url` has an `api-version`, as a deployment at Azure has.
+    /// token. Where `base_url` has an `api-version`, as a deployment at Azure has, it is sent as `api-key` instead, unless it is a token of
+    /// Entra ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<Secret>,
     /// A file that holds the key and nothing else, instead of `api_key`. It is read again when the key is refused.

@@ -126,10 +126,11 @@ fn embeddings_url(base_url: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// The header with the key. At an address with a version, Azure takes a bearer token for that of somebody who signed in.
+/// The header with the key. At an address with a version, Azure takes a bearer token for that of somebody who signed in: a
+/// JSON Web Token.
 fn key_header(key: &Secret, url: &Url) -> Result<(HeaderName, HeaderValue), String> {
     let is_azure = url.query_pairs().any(|(name, _)| name == AZURE_VERSION);
-    let (name, value) = if is_azure {
+    let (name, value) = if is_azure && !key.reveal().starts_with(TOKEN) {
         (HeaderName::from_static("api-key"), key.reveal().to_owned())
     } else {
         (AUTHORIZATION, format!("Bearer {}", key.reveal()))
@@ -139,6 +140,9 @@ fn key_header(key: &Secret, url: &Url) -> Result<(HeaderName, HeaderValue), Stri
 
 /// Shorter values in a query are no secrets, but words of every answer: a region, a language.
 const SHORTEST_SECRET: usize = 8;
+
+/// How every JSON Web Token begins: `{"` in base64.
+const TOKEN: &str = "eyJ";
 
 /// What the address of every deployment at Azure has. It is no secret: answers speak of it when it is wrong.
 const AZURE_VERSION: &str = "api-version";
@@ -204,12 +208,15 @@ mod tests {
 
     #[test]
     fn azure_has_its_version_in_the_address_and_the_key_in_a_header_of_its_own() {
-        let at =
-            |base_url| endpoint(&format!("{{ base_url: '{base_url}', preset: openai-small, api_key: k }}")).unwrap();
-        let deployment = at("https://x.example/openai/deployments/d?api-version=1");
+        let at = |base_url, key| {
+            endpoint(&format!("{{ base_url: '{base_url}', preset: openai-small, api_key: {key} }}")).unwrap()
+        };
+        let deployment = at("https://x.example/openai/deployments/d?api-version=1", "k");
         assert_eq!(deployment.url.as_str(), "https://x.example/openai/deployments/d/embeddings?api-version=1");
         assert_eq!(deployment.key, Some((HeaderName::from_static("api-key"), HeaderValue::from_static("k"))));
-        let unversioned = at("https://x.example/openai/v1");
+        let signed_in = at("https://x.example/openai/deployments/d?api-version=1", "eyJ0");
+        assert_eq!(signed_in.key, Some((AUTHORIZATION, HeaderValue::from_static("Bearer eyJ0"))));
+        let unversioned = at("https://x.example/openai/v1", "k");
         assert_eq!(unversioned.key, Some((AUTHORIZATION, HeaderValue::from_static("Bearer k"))));
     }
 

@@ -1,10 +1,10 @@
-//! How a run ends that is not left to end by itself: it is dropped, or told to stop while something fails. In real time.
+//! How a run ends that is not left to end by itself: it is dropped, or told to stop after a failure. In real time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::actor::guard::BUDGET;
 use crate::actor::pulse;
@@ -18,17 +18,16 @@ const LONG: Duration = Duration::from_secs(60);
 struct Run {
     resources: Arc<Resources>,
     index: Arc<FakeIndex>,
-    provider: Arc<FakeProvider>,
     script: Script,
     _folder: TempDir,
 }
 
 impl Run {
     async fn new() -> Self {
-        let (folder, provider) = (tempfile::tempdir().unwrap(), Arc::new(FakeProvider::default()));
-        let (resources, index) = fakes::resources(folder.path(), provider.clone()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
         let script = Script::with([r#"{"op":"put","id":"a","v":1,"text":"text a"}"#], 1, false);
-        Self { resources, index, provider, script, _folder: folder }
+        Self { resources, index, script, _folder: folder }
     }
 
     async fn supervise(&self, stop: impl Future<Output = ()>) -> Ending {
@@ -70,21 +69,5 @@ async fn told_to_stop_between_two_generations_it_ends_with_work_left() {
     run.script.faults().order([Fault::PanicBefore; BUDGET + 1]);
     let ending = run.supervise(until(|| run.resources.metrics.rebuilds.get() > 0)).await;
     assert_eq!((ending, run.index.writes().len()), (Ending::WorkLeft, 0));
-    run.assert_the_next_run_does_the_rest().await;
-}
-
-#[actix::test]
-async fn what_fails_while_it_is_stopping_ends_it_at_once_with_work_left() {
-    let run = Run::new().await;
-    run.provider.block();
-    let began = Instant::now();
-    let stop = async {
-        until(|| !run.provider.calls().is_empty()).await;
-        run.index.faults.draw(1, 1.0, &[Fault::PanicBefore]);
-        run.provider.unblock();
-    };
-    assert_eq!(run.supervise(stop).await, Ending::WorkLeft);
-    assert!(began.elapsed() < LONG, "the grace is not waited for");
-    run.index.faults.stop();
     run.assert_the_next_run_does_the_rest().await;
 }

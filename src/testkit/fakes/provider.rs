@@ -12,8 +12,8 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::sync::watch;
 
 use super::{AtOnce, Fault, Faults, SLOW};
-use crate::document::Vector;
 use crate::document::fingerprint::Fingerprinter;
+use crate::document::{Vector, vector};
 use crate::embed::openai;
 use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use crate::embed::space::Space;
@@ -184,14 +184,17 @@ impl FakeProvider {
         self.paid_for(texts, Embeddings { vectors, tokens: None })
     }
 
-    /// Counts the texts that have a vector now, unless the call is refused.
+    /// Counts the texts that have a vector now that can be used, unless the call is refused.
     fn paid_for(&self, texts: Vec<Arc<str>>, embeddings: Embeddings) -> Result<Embeddings, ProviderError> {
         if texts.iter().any(|text| self.refused.contains(&**text)) {
             return Err(ProviderError::Refused("the fake refuses a text".into()));
         }
         let mut paid = self.paid.lock();
-        let came = texts.into_iter().zip(&embeddings.vectors).filter(|(_, vector)| vector.is_ok());
-        came.for_each(|(text, _)| *paid.entry(text).or_default() += 1);
+        for (text, came) in texts.into_iter().zip(&embeddings.vectors) {
+            if came.as_ref().is_ok_and(|numbers| vector::is_usable(numbers)) {
+                *paid.entry(text).or_default() += 1;
+            }
+        }
         Ok(embeddings)
     }
 }
