@@ -76,7 +76,7 @@ pub struct Neighbour {
     pub document: DocumentId,
     /// The number of the chunk in it.
     pub chunk: usize,
-    /// Nearness: larger is nearer. Cosine and dot: the product; L2: the negative distance.
+    /// Nearness: larger is nearer. The cosine, from -1 to 1; the inner product; or with L2 the negative distance.
     pub score: f32,
 }
 

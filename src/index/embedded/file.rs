@@ -190,7 +190,7 @@ pub(super) fn read(file: &mut File, shape: Shape, ledger: LedgerMark, access: Ac
         Access::Change => graph.index().load(&name),
         Access::Search => graph.index().view(&name),
     };
-    filled.map_err(|error| error.to_string())?;
+    filled.map_err(|error| format!("{name}: {error}"))?;
     graph.restored(points, footer.covered)
 }
 

@@ -220,11 +220,16 @@ impl Core {
     fn page(&self, after: PointKey) -> Result<Option<Vec<(PointKey, Vector)>>, String> {
         match self.ledger.points_after(after, PAGE) {
             Err(error) if error.kind() != LedgerErrorKind::Corrupt => {
-                debug!(%error, "the search graph waits for the ledger");
+                if !error.is_temporary() && !self.awaits_ledger.swap(true, Relaxed) {
+                    warn!(%error, "the search graph waits until the ledger can be read; searches get slower meanwhile");
+                }
                 std::thread::sleep(ASK_AGAIN);
                 Ok(None)
             }
-            answer => answer.map(Some).map_err(|error| error.to_string()),
+            answer => {
+                self.awaits_ledger.store(false, Relaxed);
+                answer.map(Some).map_err(|error| error.to_string())
+            }
         }
     }
 

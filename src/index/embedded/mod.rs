@@ -77,6 +77,8 @@ struct Core {
     publishing: Mutex<PointKey>,
     /// Whether a write ended without saying so: it may be committed, and memory not know of it.
     untold: AtomicBool,
+    /// Whether growing waits for a ledger that cannot be read for now, which was logged.
+    awaits_ledger: AtomicBool,
     /// Points that are gone, and may still be in the graph or waiting for it.
     dead: RwLock<HashSet<PointKey>>,
     waiting: Mutex<Waiting>,
@@ -226,6 +228,7 @@ impl Core {
             home: None,
             publishing: Mutex::new(last),
             untold: AtomicBool::new(false),
+            awaits_ledger: AtomicBool::new(false),
             dead: RwLock::new(dead),
             waiting: Mutex::new(Waiting { tail, ..Waiting::default() }),
             graph: RwLock::new(graph),

@@ -170,7 +170,9 @@ impl Field {
             let rest = self.written.strip_prefix(name.as_str());
             name.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if let Some(name) = names.iter().filter(within).max_by_key(|name| name.len()) {
+        let longest = names.iter().filter(within).max_by_key(|name| name.len());
+        // Unless that was done before.
+        if let Some(name) = longest.filter(|name| self.path.first() != Some(name)) {
             let keys = name.matches('/').count();
             self.path.splice(..keys, [name.clone()]);
         }
@@ -389,7 +391,11 @@ mod tests {
             "/product/brand": {"name": "acme"}, "/product/brand/since": 1900, "maker": {"country": "SE"}, "/product/a~b": 1,
             "/other": 1,
         });
-        let matches = |filter: Value| Filter::from_json(&filter).unwrap().for_metadata(&names).matches(&metadata);
+        let matches = |filter: Value| {
+            let resolved = Filter::from_json(&filter).unwrap().for_metadata(&names);
+            assert_eq!(resolved.clone().for_metadata(&names), resolved);
+            resolved.matches(&metadata)
+        };
         for filter in [
             json!({"/product/brand/name": "acme"}),
             json!({"/product/brand/since": 1900}),

@@ -96,7 +96,8 @@ fn in_folder(settings: &FileSettings, found: &mut Found) {
     for entry in entries {
         let path = match entry {
             Ok(entry) => entry.path(),
-            Err(error) => return found.cannot_look(folder, &error),
+            // What it gave before is not all.
+            Err(error) => return found.cannot_look_at(PathBuf::from(folder), &error),
         };
         if path.file_name().is_some_and(is_hidden) || Kind::of(&path, settings.format).is_none() {
             continue;

@@ -105,8 +105,8 @@ impl Followed {
         (self.ended, self.drained) = (true, false);
     }
 
-    /// Reads what is there, as far as there is room.
-    pub fn read(&mut self, batch: &mut Batch, max_record: usize) -> Result<(), String> {
+    /// Reads what is there, as far as there is room, and about `share` bytes beyond it.
+    pub fn read(&mut self, batch: &mut Batch, max_record: usize, share: u64) -> Result<(), String> {
         let metadata = self.file.metadata().map_err(|error| error.to_string())?;
         let (size, modified) = (metadata.len(), identity::modified(&metadata));
         self.size = size;
@@ -142,7 +142,7 @@ impl Followed {
             self.identity = self.identity.renewed(&self.file, self.kind.format).map_err(|error| error.to_string())?;
             self.set_place(self.place.base);
         }
-        self.content.expect(size - read_to);
+        self.content.expect((size - read_to).min(share));
         let first = batch.len();
         self.drained = self.content.read(batch, &self.place, &mut self.given)?;
         self.parted &= batch.len() == first;

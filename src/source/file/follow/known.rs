@@ -72,7 +72,9 @@ impl Known {
         for progress in names.filter_map(|name| self.files.get(name)).flatten() {
             let before = progress.identity.id();
             let is_elsewhere = || before != id && all.of_file(before).next().is_some();
-            let is_further = furthest.is_none_or(|furthest| progress.end() > furthest.end());
+            // Of a line half of which was given under one name, the whole one under the other counts.
+            let reached = |progress: &Progress| (progress.end(), progress.mark.offset);
+            let is_further = furthest.is_none_or(|furthest| reached(progress) > reached(furthest));
             // Cheapest first.
             if is_further && before.may_be(id) && !is_elsewhere() && progress.identity.is_same_file(file, format)? {
                 furthest = Some(progress);
@@ -95,10 +97,23 @@ impl Known {
         let size = file.file.metadata().map_or(file.size, |now| now.len());
         if size > 0 {
             // A line takes a byte at least.
-            let end = place::behind(file.place.base, file.given.ordinal.max(size));
-            let known = self.ends.entry(file.name().to_owned()).or_insert(end);
-            *known = end.max(*known);
+            self.note_end(file.name(), place::behind(file.place.base, file.given.ordinal.max(size)));
         }
+        self.keep(file);
+    }
+
+    /// As [`Known::leave`], of a file that cannot be read. It may be opened again at every look, which must not make it newer each time.
+    pub fn give_up(&mut self, file: &Followed) {
+        self.note_end(file.name(), file.place.base);
+        self.keep(file);
+    }
+
+    fn note_end(&mut self, name: &str, end: i64) {
+        let known = self.ends.entry(name.to_owned()).or_insert(end);
+        *known = end.max(*known);
+    }
+
+    fn keep(&mut self, file: &Followed) {
         if file.given.offset > 0 {
             self.set(file.name(), std::iter::once(file.progress()).chain(file.earlier.iter().cloned()).collect());
         }
@@ -126,7 +141,7 @@ impl Known {
 
     /// Forgets names of files that are gone, if there are too many, unless a file has them now or is followed under them. Says which.
     pub fn forget(&mut self, all: &Sight, followed: &[Followed]) -> Vec<String> {
-        if self.files.len() <= gone::REMEMBERED {
+        if self.files.len().max(self.ends.len()) <= gone::REMEMBERED {
             return Vec::new();
         }
         let there = all.files().iter().map(|seen| seen.path.display().to_string());
@@ -136,10 +151,8 @@ impl Known {
             taken.contains(name) || self.files[name].iter().any(|progress| all.may_have(progress.identity.id()))
         };
         let forgotten = gone::too_many(self.elsewhere(all).filter(|(name, _)| !is_needed(name)));
-        for name in &forgotten {
-            self.remove(name);
-            self.ends.remove(name);
-        }
+        forgotten.iter().for_each(|name| self.remove(name));
+        self.ends.retain(|name, _| self.files.contains_key(name) || taken.contains(name));
         forgotten
     }
 

@@ -27,6 +27,7 @@ use super::walk::may_hold_more;
 use crate::same_file::FileId;
 use crate::settings::source::FileSettings;
 use crate::source::batch::Batch;
+use crate::source::lines::CHUNK;
 use crate::source::{IDLE_WAIT, Position, Read, Room, SourceError};
 
 /// How long a file that is gone is watched for last lines of a writer that still has it open: since it was seen to be gone, and since
@@ -34,11 +35,12 @@ use crate::source::{IDLE_WAIT, Position, Read, Room, SourceError};
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// How often new and rotated files are looked for, which costs more than a look at those that are followed. A read that says that
-/// there is nothing has looked for new files too.
+/// there is nothing has looked for new files too, unless scans take long.
 const SCAN_EVERY: Duration = IDLE_WAIT;
 
-/// Where there are many files, a scan takes long: the next begins no sooner than so many times as long after it began.
+/// Where there are many files, a scan takes long: the next begins no sooner than so many times as long after it began, or this long.
 const REST: u32 = 10;
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// The files of one source, each followed.
 pub(super) struct Follow {
@@ -154,12 +156,15 @@ impl Follow {
     fn read(&mut self, batch: &mut Batch) {
         let count = self.files.len();
         let mut broken = Vec::new();
+        // What is read and not given stays in memory until the file has its turn again.
+        let behind = self.files.iter().filter(|file| !file.drained).count().max(1);
+        let share = (CHUNK / behind) as u64;
         for index in (0..count).map(|step| (self.turn + step) % count) {
             if batch.is_full() {
                 break;
             }
             let file = &mut self.files[index];
-            match file.read(batch, self.settings.max_record.as_usize()) {
+            match file.read(batch, self.settings.max_record.as_usize(), share) {
                 Err(reason) => broken.push((index, reason)),
                 // It is read on, and what is there under its name is told once.
                 Ok(()) if is_within(&file.path, &self.blind) => {}
@@ -172,13 +177,13 @@ impl Follow {
         for (index, reason) in broken {
             let file = self.files.remove(index);
             self.tell(&file.path, format!("`{}` cannot be read: {reason}", file.name()));
-            self.known.leave(&file);
+            self.known.give_up(&file);
         }
     }
 
     /// Whether the last scan is so long ago, or longer where it took long.
     fn has_rested(&self, least: Duration, now: Instant) -> bool {
-        self.scanned.is_none_or(|last| now.duration_since(last) >= least.max(self.took * REST))
+        self.scanned.is_none_or(|last| now.duration_since(last) >= least.max((self.took * REST).min(LONGEST_REST)))
     }
 
     /// Looks at what is there now; says whether a file more is followed.

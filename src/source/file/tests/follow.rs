@@ -725,3 +725,17 @@ async fn a_file_that_cannot_be_looked_at_is_told_while_it_is_read_on() {
         assert_eq!(source.trouble(), None, "{path}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_tried_again_and_again_gets_no_newer_by_that() {
+    let folder = Folder { format: None, ..Folder::followed() };
+    folder.write("a.jsonl", "{1}\n", 1);
+    folder.write("c.csv", "id,id\n", 1);
+    let mut source = folder.open("", vec![]).await;
+    for _ in 0..10 {
+        drain(&mut source).await.unwrap();
+    }
+    folder.write("c.csv", "id\n1\n", 1);
+    let records = drain(&mut source).await.unwrap();
+    assert_eq!(records[0].version.as_nanos(), 1_000_000_002);
+}
