@@ -448,7 +448,8 @@ fn for_machines_no_filter_leaves_out_how_it_ended() {
 #[test]
 fn an_output_that_is_full_is_named() {
     let shop = Shop::indexed();
-    for words in ["export", "check --print", "dead-letters list"] {
+    let parquet = cfg!(feature = "parquet").then_some("export --format parquet");
+    for words in ["export", "check --print", "dead-letters list"].into_iter().chain(parquet) {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let output = shop.command(words).stdout(full).stderr(Stdio::piped()).spawn().unwrap().wait_with_output();
         let answer = Answer::of(output.unwrap());

@@ -330,7 +330,7 @@ fn one_mistake_gives_one_problem() {
         ),
         (
             document("metadata: [price], numbers: [price, prise]"),
-            "document.numbers[1]: is not in `document.metadata`; did you mean `price`?",
+            "document.numbers[1]: is not in `document.metadata`; did you mean `document.metadata[0]`?",
         ),
         (document("numbers: [stock]"), "document.numbers[0]: is not in `document.metadata`; list it there too"),
         (

@@ -184,6 +184,7 @@ fn replay(out: &mut impl Write, ledger: &Ledger, which: &Which) -> anyhow::Resul
         return Ok(unknown(id));
     }
     match ledger.request_replay((!which.all).then_some(&which.ids[..]))? {
+        0 if which.all && ledger.counts()?.dead_letters == 0 => writeln!(out, "there are no dead letters")?,
         0 if which.all => writeln!(out, "every dead letter is already waiting for its replay")?,
         0 => writeln!(out, "already requested; a running process, or the next `vectide run`, replays them")?,
         marked => {

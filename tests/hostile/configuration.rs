@@ -13,7 +13,7 @@ const OF_THE_FILE: [&str; 5] = [
     "it needs keys at the top level",
     "a YAML merge",
     "the environment variable",
-    "a key is no text",
+    "a key is not text",
 ];
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_json::ReaderBuilder;
 use parquet::arrow::{ArrowWriter, parquet_to_arrow_schema};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::SchemaDescriptor;
@@ -66,8 +67,11 @@ pub fn write(pages: Pages<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<(
     let schema = Arc::new(parquet_to_arrow_schema(&schema, None)?);
     let compression = Compression::ZSTD(ZstdLevel::try_new(3)?);
     let properties = WriterProperties::builder().set_compression(compression).build();
-    // As an error of the output, which is told as one.
-    let told = io::Error::other;
+    // As the error of the output that it is.
+    let told = |error| match error {
+        ParquetError::External(cause) => cause.downcast().map_or_else(io::Error::other, |error| *error),
+        error => io::Error::other(error),
+    };
     let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(properties)).map_err(told)?;
     let mut decoder = ReaderBuilder::new(schema).build_decoder()?;
     for page in pages {

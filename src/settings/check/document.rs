@@ -32,9 +32,13 @@ impl Checker {
         }
         for (index, name) in document.numbers.iter().enumerate() {
             if !document.metadata.contains(name) {
-                let near = nearest(name, document.metadata.iter().map(String::as_str));
-                let hint =
-                    near.map_or_else(|| "list it there too".to_owned(), |near| format!("did you mean `{near}`?"));
+                let listed = || document.metadata.iter().map(String::as_str);
+                // Its place, not the name, as above.
+                let near = nearest(name, listed()).and_then(|near| listed().position(|listed| listed == near));
+                let hint = near.map_or_else(
+                    || "list it there too".to_owned(),
+                    |near| format!("did you mean `document.metadata[{near}]`?"),
+                );
                 self.note(place.key("numbers").index(index), format!("is not in `document.metadata`; {hint}"));
             }
         }
