@@ -63,7 +63,7 @@ fn when_its_time_is_over_it_ends_with_work_left_and_the_next_run_does_it() {
         telling.pipeline.set("shutdown.grace=200ms");
         let run = stopping(&mut telling, &provider);
         let ended = assert_ends(run, 3);
-        assert!(ended.said.contains("what is left"), "{}", ended.said);
+        assert!(ended.said.contains("with work left"), "{}", ended.said);
         provider.open();
         telling.assert_kept();
         telling.pipeline.set("shutdown.grace=1h");
@@ -179,7 +179,7 @@ fn told_to_stop_before_everything_is_read_a_run_until_idle_says_that_work_is_lef
 
 fn assert_stops_with_work_left(run: Running) {
     let ended = assert_ends(run, 3);
-    assert!(ended.said.contains("Stopped after") && ended.said.contains("what is left"), "{}", ended.said);
+    assert!(ended.said.contains("Stopped after") && ended.said.contains("with work left"), "{}", ended.said);
     assert!(!ended.said.contains("nothing new"), "{}", ended.said);
 }
 

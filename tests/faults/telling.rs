@@ -78,7 +78,7 @@ impl<'a> Telling<'a> {
         });
         assert_eq!(ended.code, Some(if left { 3 } else { 0 }), "{}", ended.said);
         assert!(ended.said.contains("Stopped after"), "{}", ended.said);
-        assert_eq!(ended.said.contains("what is left"), left, "{}", ended.said);
+        assert_eq!(ended.said.contains("with work left"), left, "{}", ended.said);
         ended
     }
 
