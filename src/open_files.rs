@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a process may have where the system does not say: no system gives less.
 #[cfg(not(target_os = "linux"))]
-const LEAST: usize = 256;
+const LEAST: u64 = 256;
 
 /// Has the system allow as many as its administrator lets it. What is set at first, mostly 1,024, is meant for programs that cannot deal
 /// with more.
@@ -21,16 +21,16 @@ pub(crate) fn allow_all() {
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn allow_all() {}
 
-/// How many may be open.
+/// How many may be open; `None`: any number.
 #[cfg(target_os = "linux")]
-pub(crate) fn most() -> usize {
-    getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+pub(crate) fn most() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 /// How many may be open.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn most() -> usize {
-    LEAST
+pub(crate) fn most() -> Option<u64> {
+    Some(LEAST)
 }
 
 #[cfg(test)]
@@ -49,6 +49,6 @@ mod tests {
         setrlimit(Resource::Nofile, Rlimit { current: Some(fewer), maximum }).unwrap();
         let folder = tempfile::tempdir().unwrap();
         fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
-        assert_eq!(getrlimit(Resource::Nofile).current, maximum);
+        assert_eq!((getrlimit(Resource::Nofile).current, most()), (maximum, maximum));
     }
 }

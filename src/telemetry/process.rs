@@ -7,6 +7,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily};
 use prometheus::{Counter, Gauge};
 
+use crate::open_files;
+
 /// Clock ticks per second in `/proc/self/stat`. The kernel shows every program the same 100, whatever it uses inside.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -19,7 +21,7 @@ struct Usage {
     cpu_seconds: f64,
     /// Open files, sockets among them.
     open_files: f64,
-    /// The most it may have open.
+    /// The most it may have open; infinite where there is no limit.
     most_files: f64,
 }
 
@@ -30,7 +32,7 @@ fn usage() -> Option<Usage> {
         resident_bytes: resident_bytes(&told("status")?)?,
         cpu_seconds: cpu_seconds(&told("stat")?)?,
         open_files: fs::read_dir("/proc/self/fd").ok()?.count() as f64,
-        most_files: most_files(&told("limits")?)?,
+        most_files: open_files::most().map_or(f64::INFINITY, |most| most as f64),
     })
 }
 
@@ -47,15 +49,6 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
     Some((user + system) / TICKS_PER_SECOND)
-}
-
-/// Infinite where there is no limit.
-fn most_files(limits: &str) -> Option<f64> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    match line.split_ascii_whitespace().next()? {
-        "unlimited" => Some(f64::INFINITY),
-        limit => limit.parse().ok(),
-    }
 }
 
 /// Reads the usage whenever metrics are gathered.
@@ -141,15 +134,6 @@ mod tests {
         };
         // The second was read before the first, and its page made later.
         assert_eq!([told(2.0), told(1.5), told(2.5)], [2.0, 1.5, 2.5]);
-    }
-
-    #[test]
-    fn the_limit_of_open_files_is_the_one_in_force() {
-        let limits =
-            |soft: &str| format!("Limit  Soft Limit  Hard Limit  Units\nMax open files  {soft}  524288  files\n");
-        assert_eq!(most_files(&limits("1024")), Some(1024.0));
-        assert_eq!(most_files(&limits("unlimited")), Some(f64::INFINITY));
-        assert_eq!(most_files(""), None);
     }
 
     #[cfg(target_os = "linux")]

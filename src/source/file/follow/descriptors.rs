@@ -36,7 +36,8 @@ impl Descriptors {
         static ALL: LazyLock<Descriptors> = LazyLock::new(|| {
             // `check --connect` opens no resources, which would have done it.
             open_files::allow_all();
-            Descriptors::at_most(open_files::most() / SHARE)
+            let most = open_files::most().and_then(|most| usize::try_from(most).ok());
+            Descriptors::at_most(most.unwrap_or(usize::MAX) / SHARE)
         });
         ALL.clone()
     }
