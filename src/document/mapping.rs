@@ -208,12 +208,12 @@ impl Kind {
 
     /// Moves fields to their new names, all at once: two may change places. A moved field replaces one that has its new name.
     fn rename(&self, fields: &mut Fields) {
-        let taken: Vec<_> = self.rename.iter().filter_map(|(from, to)| Some((to, from.take(fields)?))).collect();
-        // In a patch, an object that is empty now would replace what the document has in its place.
+        let taken: Vec<_> = self.rename.iter().filter_map(|(from, to)| Some((from, to, from.take(fields)?))).collect();
+        // In a patch, an object that is empty now would replace what the document has in its place. One that came empty is to replace it.
         if self.operation == Operation::Patch {
-            self.rename.iter().for_each(|(from, _)| from.prune(fields));
+            taken.iter().for_each(|(from, ..)| from.prune(fields));
         }
-        for (to, value) in taken {
+        for (_, to, value) in taken {
             fields.insert(to.clone(), value);
         }
     }
@@ -454,6 +454,8 @@ mod tests {
             assert_eq!(moved, [json!({"name": "n"}), json!(7), json!(8)]);
             assert_eq!(fields.get("product"), left.as_ref(), "an upsert is all that there is of the document");
         }
+        let emptied = json!({ "id": 1, "v": 2, "k": "p", "product": {} });
+        assert_eq!(change(&mapper, emptied).fields.get("product"), Some(&json!({})), "nothing was moved out of it");
     }
 
     #[test]
