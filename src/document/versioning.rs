@@ -9,7 +9,7 @@ use super::field::{described, is_rounded, quoted};
 use crate::settings::document::VersionUnit;
 
 const BILLION: i128 = 1_000_000_000;
-/// From here on nanoseconds since 1970 no longer fit 64 bits: in April 2262.
+/// April 2262, where nanoseconds since 1970 fill 64 bits: no version is that late but by mistake.
 const LATEST: i128 = i64::MAX as i128;
 /// From here on billionths no longer fit 128 bits.
 const LARGEST: f64 = i128::MAX as f64 / BILLION as f64;
@@ -67,7 +67,12 @@ fn time(text: &str, unit: VersionUnit) -> Result<Version, String> {
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
         format!("version {} is neither a number nor an RFC 3339 time such as 2026-02-03T04:05:06.789Z", quoted(text))
     })?;
-    Ok(Version::from_nanos(time.unix_timestamp_nanos()))
+    let nanos = time.unix_timestamp_nanos();
+    // What is beyond them stands for no time at all in most programs: a change with `9999-12-31` would win for ever.
+    if !(EARLIEST..=LATEST).contains(&nanos) {
+        return Err(format!("version {} is no time between the years 1900 and 2262", quoted(text)));
+    }
+    Ok(Version::from_nanos(nanos))
 }
 
 fn number(billionths: i128, unit: VersionUnit) -> Result<i128, String> {
@@ -193,6 +198,8 @@ mod tests {
             (json!(1_732_351_234_000_000_001_u64), Nanoseconds, NOW * BILLION + 1),
             (json!(12), Nanoseconds, 12),
             (json!("2024-11-23T08:40:34Z"), Milliseconds, NOW * BILLION),
+            (json!("1900-01-01T00:00:00Z"), Auto, EARLIEST),
+            (json!("2016-12-31T23:59:60Z"), Auto, 1_483_228_799 * BILLION + 999_999_999),
         ] {
             assert_eq!(read(&value, unit), Ok(Version::from_nanos(nanos)), "{value} {unit:?}");
         }
@@ -223,6 +230,8 @@ mod tests {
             (json!("infinity"), Auto, "neither a number"),
             (json!("99999999999999999999."), Counter, "is no number, and"),
             (json!("2024-11-23"), Auto, "neither a number nor an RFC 3339 time"),
+            (json!("9999-12-31T23:59:59Z"), Auto, "`9999-12-31T23:59:59Z` is no time between the years 1900 and 2262"),
+            (json!("0001-01-01T00:00:00Z"), Seconds, "is no time between the years 1900 and 2262"),
             (json!("x".repeat(1_000_000)), Auto, "(1000000 bytes) is neither"),
             (json!(""), Auto, "neither a number"),
             (json!("2024-11-23T08:40:34Z"), Counter, "is no number"),
