@@ -40,10 +40,10 @@ impl Estimator {
     }
 }
 
-/// The most tokens that texts of so many bytes in all can have: two a byte, and what a model may put around each. A provider that charges
-/// more has made a slip.
-pub fn most_tokens(bytes: usize, texts: usize) -> u64 {
-    (2 * bytes + 256 * texts) as u64
+/// What to believe of the tokens that a provider says it charged for texts of so many bytes in all: no more than two a byte, and what a
+/// model may put around each. More is a slip, which must not hold back all calls for days, nor be in the books.
+pub fn believed(charged: u64, bytes: usize, texts: usize) -> u64 {
+    charged.min((2 * bytes + 256 * texts) as u64)
 }
 
 fn estimate(ratio: f64, bytes: usize) -> u64 {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::{Call, Underway};
-use crate::batch::estimate::{Estimator, most_tokens};
+use crate::batch::estimate::{Estimator, believed};
 use crate::document::Vector;
 use crate::telemetry::RequestStatus;
 
@@ -242,8 +242,7 @@ impl Caller<'_> {
         let answer = answer.and_then(|embeddings| embeddings.checked(texts.len()));
         let tokens = match &answer {
             Ok(Embeddings { tokens: Some(charged), .. }) => {
-                // One slip must not hold back all calls for days.
-                let charged = (*charged).min(most_tokens(bytes, texts.len()));
+                let charged = believed(*charged, bytes, texts.len());
                 self.limiter.correct(estimated, charged);
                 self.estimator.learn(bytes, charged);
                 charged
