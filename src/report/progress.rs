@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::pipeline::Resources;
-use crate::telemetry::figures::{count, counted, money, span};
+use crate::telemetry::figures::{count, counted, money, rate, span};
 use crate::telemetry::health::{Component, ComponentHealth, Health, HealthState};
 use crate::telemetry::sources::SourceState;
 use crate::telemetry::terminal::{printable, shortened};
@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub money: f64,
     /// Texts that needed no call, as [`CacheTier::ALL`] orders them.
     pub hits: [u64; CacheTier::ALL.len()],
-    /// Bytes left to read; `None` when no source that still reads knows.
+    /// Bytes left to read or to settle, of the sources that have an end; `None` when there is none that is not finished.
     pub remaining: Option<u64>,
     /// Sources that cannot read: name and reason.
     pub failing: Vec<(String, String)>,
@@ -61,7 +61,7 @@ pub struct Snapshot {
 pub struct Pace {
     /// Records settled per second.
     pub records: f64,
-    /// Until everything is read.
+    /// Until everything is read and settled.
     pub left: Option<Duration>,
 }
 
@@ -106,6 +106,7 @@ impl Progress {
         }
         let sources = self.sources.snapshot();
         let reading = sources.values().filter(|source| source.state == SourceState::Reading);
+        let left = reading.filter_map(|source| Some(source.remaining_bytes? + source.window_bytes));
         let failing = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.reason.clone()?)));
         Snapshot {
             elapsed: self.started.elapsed(),
@@ -114,7 +115,7 @@ impl Progress {
             tokens: metrics.tokens.sum(),
             money: metrics.money.sum(),
             hits: CacheTier::ALL.map(|tier| metrics.cache_hits.of(tier).get()),
-            remaining: reading.filter_map(|source| source.remaining_bytes).reduce(|one, other| one + other),
+            remaining: left.reduce(|one, other| one + other),
             failing: failing.collect(),
             awaited: self.awaited(),
         }
@@ -197,7 +198,7 @@ impl Meter {
 pub fn line(now: &Snapshot, pace: Pace) -> String {
     let mut parts = vec![
         counted(now.settled(), "record"),
-        format!("{}/s", count(pace.records.round() as u64)),
+        rate(pace.records),
         format!("{} from cache", count(now.hits.iter().sum())),
         format!("{} sent", counted(now.texts, "text")),
     ];
@@ -247,6 +248,24 @@ mod tests {
             2.0,
             "before anything was measured: since the start"
         );
+    }
+
+    #[tokio::test]
+    async fn what_was_read_and_is_not_settled_is_left_too() {
+        let progress = Progress {
+            metrics: Arc::new(Metrics::new()),
+            sources: SourceBoard::default(),
+            health: Arc::default(),
+            started: Instant::now(),
+        };
+        assert_eq!(progress.snapshot().remaining, None);
+        let (file, api) = (progress.sources.register("file"), progress.sources.register("api"));
+        file.set_window(10, 5_000, Some(0));
+        api.set_window(7, 700, None);
+        assert_eq!(progress.snapshot().remaining, Some(5_000), "what has no end is in no forecast");
+        file.set_window(0, 0, Some(0));
+        file.set_state(SourceState::Finished);
+        assert_eq!(progress.snapshot().remaining, None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
 use crate::pipeline::{Ending, Resources};
 use crate::telemetry::Outcome;
-use crate::telemetry::figures::{bytes, count, counted, money, span};
+use crate::telemetry::figures::{bytes, count, counted, money, rate, span};
 use crate::telemetry::terminal::printable;
 
 use super::progress::Snapshot;
@@ -110,7 +110,7 @@ fn records(settled: u64, time: Duration) -> String {
         return "no record was settled".to_owned();
     }
     let pace = settled as f64 / time.as_secs_f64().max(0.001);
-    format!("{}, {}/s", counted(settled, "record"), count(pace.round() as u64))
+    format!("{}, {}", counted(settled, "record"), rate(pace))
 }
 
 #[cfg(test)]

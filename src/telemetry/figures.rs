@@ -21,10 +21,20 @@ pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", count(number))
 }
 
+/// How many per second: `1,235/s`, and below ten `0.3/s`.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        0.0 => "0/s".to_owned(),
+        0.0..9.95 => format!("{per_second:.1}/s"),
+        _ => format!("{}/s", count(per_second.round() as u64)),
+    }
+}
+
 /// US dollars: to the cent from a dollar on, else with two digits that say something.
 pub fn money(dollars: f64) -> String {
     if dollars == 0.0 || dollars >= 1.0 {
-        return format!("${dollars:.2}");
+        let cents = (dollars * 100.0).round() as u64;
+        return format!("${}.{:02}", count(cents / 100), cents % 100);
     }
     if dollars < 0.000_001 {
         return "less than $0.000001".to_owned();
@@ -77,9 +87,12 @@ mod tests {
             (0.012_3, "$0.012"),
             (0.5, "$0.50"),
             (1.0, "$1.00"),
-            (1_234.567, "$1234.57"),
+            (1_234.567, "$1,234.57"),
         ] {
             assert_eq!(money(dollars), text);
+        }
+        for (pace, text) in [(0.0, "0/s"), (0.3, "0.3/s"), (9.96, "10/s"), (1_234.5, "1,235/s")] {
+            assert_eq!(rate(pace), text);
         }
         for (ms, text) in [
             (0, "0 ms"),
