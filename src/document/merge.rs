@@ -373,7 +373,11 @@ mod tests {
             Just(json!(null)),
             Just(json!(1)),
             Just(json!(10)),
+            Just(json!(1.0)),
+            Just(json!(u64::MAX)),
             Just(json!("x")),
+            Just(json!("x y")),
+            Just(json!("x\"")),
             Just(json!([1, {"k": null}]))
         ];
         let fields = prop::collection::btree_map("[a-d]", value, 0..4);

@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use crate::telemetry::Reason;
     use crate::testkit::fakes::{self, FakeProvider};
+    use crate::testkit::faults::{Strike, arm};
 
     #[tokio::test]
     async fn what_is_written_while_nobody_waits_is_counted_once() {
@@ -86,5 +87,18 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(ledger.totals().unwrap().texts_sent, 5);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_is_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+        let mut keeper = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
+        arm("before the ledger commits", Strike::Fail, 0, 1);
+        resources.metrics.texts.of(Reason::New).inc_by(5);
+        keeper.flush().await;
+        assert_eq!(resources.ledger.totals().unwrap().texts_sent, 0, "the write failed");
+        keeper.flush().await;
+        assert_eq!(resources.ledger.totals().unwrap().texts_sent, 5);
     }
 }

@@ -23,7 +23,8 @@ pub struct DocumentSettings {
     /// The minijinja template of the text that is embedded. A document that lacks one of its fields has no text yet, and waits in the
     /// ledger; for a field that may be missing write `{{ description | default('') }}`. More under [Templates](#templates).
     pub text: String,
-    /// The fields that the index stores beside the vector, for filters and results.
+    /// The fields that the index stores beside the vector, for filters and results. Numbers are 64-bit integers or 64-bit floating-point
+    /// numbers: longer ones are rounded, unless records hold them as text.
     #[serde(default)]
     pub metadata: Vec<String>,
     /// Those fields of `metadata` that are numbers even where records hold them as text, as every CSV file does: `"12.50"` is stored as

@@ -106,7 +106,7 @@ pub struct Metrics {
     pub dead_letters: IntGauge,
     /// `vectide_documents`: documents in the index; set from the ledger whenever metrics are gathered.
     pub documents: IntGauge,
-    /// `vectide_points`: chunks in the index; set from the index whenever metrics are gathered.
+    /// `vectide_points`: chunks in the index; set from the ledger whenever metrics are gathered.
     pub points: IntGauge,
     /// `vectide_graph_lag_points`: points that the search graph does not cover yet and that are scanned.
     pub graph_lag: IntGauge,
