@@ -1,6 +1,7 @@
 //! Hears that the process is told to stop.
 
 use std::io;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::telemetry::status_line;
 
 /// What comes so soon after the first signal is the same one: `timeout` of coreutils sends its own to the process and to its group.
 const SAME: Duration = Duration::from_millis(100);
+/// How long the last words may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Whether the process was told to stop, from when this was made.
 #[derive(Debug)]
@@ -31,16 +34,19 @@ impl Stop {
         let listen = move || {
             runtime.block_on(async {
                 any(&mut terminate, &mut interrupt).await;
-                tracing::info!("told to stop");
                 tell.send_replace(true);
+                say(|| tracing::info!("told to stop"));
                 tokio::time::sleep(SAME).await;
                 while any(&mut terminate, &mut interrupt).now_or_never().is_some() {}
-                tracing::info!("a second signal ends the process at once");
+                say(|| tracing::info!("a second signal ends the process at once"));
                 any(&mut terminate, &mut interrupt).await;
             });
-            tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
-            // Nobody else takes the line of the progress away any more.
-            status_line::end();
+            let said = say(|| {
+                tracing::warn!("stopped at once by a second signal; what was not settled will be delivered again");
+                // Nobody else takes the line of the progress away any more.
+                status_line::end();
+            });
+            let _ = said.recv_timeout(LAST_WORDS);
             std::process::exit(i32::from(exit::WORK_LEFT));
         };
         thread::Builder::new().name("signals".to_owned()).spawn(listen)?;
@@ -54,6 +60,18 @@ impl Stop {
             std::future::pending().await
         }
     }
+}
+
+/// Says it on a thread of its own, and tells when it is said: a standard error that takes nothing (a terminal that was stopped, a full
+/// pipe) must not keep signals from being heard.
+fn say(words: impl FnOnce() + Send + 'static) -> mpsc::Receiver<()> {
+    let (said, hear) = mpsc::channel();
+    // Without a thread nothing is said.
+    let _ = thread::Builder::new().spawn(move || {
+        words();
+        let _ = said.send(());
+    });
+    hear
 }
 
 async fn any(one: &mut Signal, other: &mut Signal) {

@@ -89,6 +89,39 @@ fn told_to_stop_twice_it_ends_at_once_with_work_left_and_the_next_run_does_it() 
     }
 }
 
+/// As on a terminal that was stopped, or with a pipe whose reader was.
+#[cfg(target_os = "linux")]
+#[test]
+fn told_to_stop_twice_it_ends_though_nobody_takes_what_it_says() {
+    use std::fs::{File, read_to_string};
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut pipeline = Pipeline::new();
+    pipeline.set("sources={input: {type: stdin}}");
+    assert!(Command::new("mkfifo").arg(pipeline.path("full")).status().unwrap().success());
+    const NONBLOCKING: i32 = 0o4000;
+    let mut full =
+        File::options().read(true).write(true).custom_flags(NONBLOCKING).open(pipeline.path("full")).unwrap();
+    while full.write(&[b' '; 4096]).is_ok() {}
+    let vectide = pipeline.command(&["run"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"exec "$0" "$@" 2> full"#]).arg(vectide.get_program()).args(vectide.get_args());
+    shell.current_dir(pipeline.path("")).stdin(Stdio::piped());
+    let mut run = pipeline.spawn(shell);
+    let (status, id) = (format!("/proc/{}/status", run.id()), run.id().to_string());
+    run.wait_until("it listens for signals", || {
+        let status = read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        const TERM: u64 = 1 << 14;
+        u64::from_str_radix(caught.trim(), 16).unwrap() & TERM != 0
+    });
+    // Again and again, because it cannot say when it heard the first.
+    let again = "while kill -TERM $0 2> /dev/null; do sleep 0.2; done";
+    let mut signals = Command::new("sh").args(["-c", again, &id]).spawn().unwrap();
+    assert_ends(run, 3);
+    signals.wait().unwrap();
+}
+
 /// On a terminal, which `script` makes and keeps a copy of.
 #[cfg(target_os = "linux")]
 #[test]
