@@ -26,7 +26,8 @@ pub struct Batcher {
     estimator: Arc<Estimator>,
     /// Whether a task waits for room at the embedder.
     reserving: bool,
-    alarm: Option<(Instant, SpawnHandle)>,
+    /// When it will look again.
+    alarm: Option<Instant>,
 }
 
 impl Batcher {
@@ -60,18 +61,14 @@ impl Batcher {
     }
 
     fn wake_at(&mut self, due: Instant, ctx: &mut Context<Self>) {
-        match self.alarm {
-            Some((at, _)) if at <= due => return,
-            Some((_, alarm)) => {
-                ctx.cancel_future(alarm);
-            }
-            None => {}
+        if self.alarm.is_some_and(|at| at <= due) {
+            return;
         }
-        let alarm = ctx.spawn(tokio::time::sleep_until(due).into_actor(self).map(|(), batcher, ctx| {
+        self.alarm = Some(due);
+        ctx.spawn(tokio::time::sleep_until(due).into_actor(self).map(|(), batcher, ctx| {
             batcher.alarm = None;
             batcher.drive(ctx);
         }));
-        self.alarm = Some((due, alarm));
     }
 }
 
