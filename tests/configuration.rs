@@ -157,6 +157,19 @@ fn one_mistake_gives_one_problem() {
             "chunking.format: unknown value `markdwn`; did you mean `markdown`? (one of `plain`, `markdown`)",
         ),
         (with("dedup: { ttl: 5 }"), "dedup.ttl: needs a time like `50ms`, `30s` or `1h`, not the number 5"),
+        (with("batching: [7]"), "batching: needs a group of keys, not a list"),
+        (
+            with("embedding: { provider: openai, preset: openai-small, api_key: k, rate_limit: [1] }"),
+            "embedding.rate_limit: needs a group of keys, not a list",
+        ),
+        (
+            with("server: { listen: 9090 }"),
+            "server.listen: needs an IP address and port like `127.0.0.1:9090`, not the number 9090",
+        ),
+        (
+            MINIMAL.replace("builtin", "openai, model: m, api_key: 31415926535897932384626433"),
+            "embedding.api_key: the number at line 5 column 51 has more than 64 bits, or is none; if it is text, put it in quotes",
+        ),
         (with("dedup: { ttl: 0s }"), "dedup.ttl: must be longer than zero"),
         (with("dedup: { max_memory: lots }"), "dedup.max_memory: needs a size like `256MiB`, not the text `lots`"),
         (with("batching: { max_bytes: [1] }"), "batching.max_bytes: needs a size like `256MiB`, not a list"),

@@ -30,12 +30,14 @@ pub fn layered(
             problems.push(Problem::new("", format!("the environment variable `{name}` is not UTF-8")));
             continue;
         };
-        let Some(keys) = steps(keys, "__") else {
-            problems.push(Problem::new("", format!("{} goes more than {MAX_STEPS} levels deep", variable(name))));
-            continue;
-        };
-        let keys = keys.iter().map(|key| key.to_lowercase()).collect();
         let origin = variable(name);
+        let keys = match steps(keys, "__") {
+            Ok(keys) => keys.iter().map(|key| key.to_lowercase()).collect(),
+            Err(why) => {
+                problems.push(Problem::new("", format!("{origin} {why}")));
+                continue;
+            }
+        };
         builder = builder.add_source(Setting { keys, text: value.clone(), origin });
     }
     for written in overrides {
@@ -43,9 +45,12 @@ pub fn layered(
             problems.push(Problem::new("", "`--set` needs `key=value`, like `--set batching.max_items=50`"));
             continue;
         };
-        let Some(keys) = steps(key.trim(), ".") else {
-            problems.push(Problem::new("", format!("a key of `--set` goes more than {MAX_STEPS} levels deep")));
-            continue;
+        let keys = match steps(key.trim(), ".") {
+            Ok(keys) => keys,
+            Err(why) => {
+                problems.push(Problem::new("", format!("a key of `--set` {why}")));
+                continue;
+            }
         };
         let origin = format!("`--set {}`", key.trim());
         builder = builder.add_source(Setting { keys, text: value.to_owned(), origin });
@@ -59,10 +64,16 @@ pub fn layered(
     }
 }
 
-/// The keys of a path; `None` when it leads too deep.
-fn steps(path: &str, between: &str) -> Option<Vec<String>> {
+/// The keys of a path, or what is wrong with it.
+fn steps(path: &str, between: &str) -> Result<Vec<String>, String> {
     let steps: Vec<String> = path.split(between).take(MAX_STEPS + 1).map(str::to_owned).collect();
-    (steps.len() <= MAX_STEPS).then_some(steps)
+    if steps.len() > MAX_STEPS {
+        Err(format!("goes more than {MAX_STEPS} levels deep"))
+    } else if steps.iter().any(String::is_empty) {
+        Err(format!("has nothing on one side of a `{between}`"))
+    } else {
+        Ok(steps)
+    }
 }
 
 /// A YAML value that is known to be plain, as a tree.
@@ -289,6 +300,18 @@ mod tests {
         let item = |index| node.at(&Place::from("list").index(index)).map(|node| node.kind.clone());
         assert_eq!([item(0), item(1)], ["a", "c"].map(|text| Some(Kind::Text(text.into()))));
         assert_eq!(text(&node, &["plain", "below"]), "y");
+    }
+
+    #[test]
+    fn a_key_with_nothing_between_two_dots_is_a_problem() {
+        let environment = [(PREFIX.to_owned(), Some("x".to_owned()))].into();
+        let mut problems = Vec::new();
+        let overrides = [".=5", "batching..max_items=5", "batching.=5"].map(str::to_owned);
+        layered(serde_yaml::Mapping::new().into(), &environment, &overrides, &mut problems);
+        let told: Vec<&str> = problems.iter().map(|problem| problem.text.as_str()).collect();
+        let of_set = "a key of `--set` has nothing on one side of a `.`";
+        let of_environment = "the environment variable `VECTIDE__` has nothing on one side of a `__`";
+        assert_eq!(told, [of_environment, of_set, of_set, of_set]);
     }
 
     #[test]

@@ -121,7 +121,18 @@ fn broken_yaml(yaml: &str, words: &str) -> String {
     let starts = |line: &str| key.is_some_and(|key| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
     let twice = yaml.lines().enumerate().filter(|(_, line)| starts(line)).nth(1);
     let line = twice.map(|(index, _)| format!(" at line {}", index + 1)).unwrap_or_default();
-    format!("the YAML is broken: {words}{line}")
+    match without_value(words) {
+        Some(words) => words,
+        None => format!("the YAML is broken: {words}{line}"),
+    }
+}
+
+/// What to say instead where the parser's words hold a value, which may be a key or a password: it takes a long number for one that no
+/// number can hold, and believes a tag.
+fn without_value(words: &str) -> Option<String> {
+    let (before, rest) = words.split_once("invalid type: ").or_else(|| words.split_once("invalid value: "))?;
+    let place = rest.rfind(" at line ").map_or("", |at| &rest[at..]);
+    Some(format!("{before}the number{place} has more than 64 bits, or is none; if it is text, put it in quotes"))
 }
 
 fn covers(known: &Problem, found: &Problem) -> bool {

@@ -1,8 +1,9 @@
 //! The `server` section: the HTTP address.
 
+use std::fmt;
 use std::net::SocketAddr;
 
-use serde::de::{Deserializer, Error, Unexpected};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::units::{ByteSize, Span};
@@ -24,9 +25,21 @@ pub struct ServerSettings {
 
 /// By hand for the sake of the error: the standard one shows no example.
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse()
-        .map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &"an IP address and port like `127.0.0.1:9090`"))
+    struct Address;
+
+    impl Visitor<'_> for Address {
+        type Value = SocketAddr;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an IP address and port like `127.0.0.1:9090`")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<SocketAddr, E> {
+            text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_str(Address)
 }
 
 fn default_listen() -> SocketAddr {

@@ -185,13 +185,26 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
+    /// By serde alone a list would do, its elements taken for the keys in their order.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.kind {
+            Kind::List(_) => Err(de::Error::invalid_type(Unexpected::Seq, &visitor)),
+            kind => visit(kind, visitor),
+        }
+    }
+
     deserialize_scalar! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16
         deserialize_u32 deserialize_u64 deserialize_f32 deserialize_f64
     }
 
     serde::forward_to_deserialize_any! {
-        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        i128 u128 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
 
