@@ -44,11 +44,15 @@ pub enum Args {
 #[group(required = true, multiple = false)]
 pub struct Which {
     /// Their numbers, as `list` shows them.
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = number)]
     pub ids: Vec<i64>,
     /// All of them.
     #[arg(long)]
     pub all: bool,
+}
+
+fn number(text: &str) -> Result<i64, &'static str> {
+    text.parse().map_err(|_| "it must be a number as `vectide dead-letters list` shows it")
 }
 
 /// Dead letters read at once.

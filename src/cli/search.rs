@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::builder::RangedU64ValueParser;
 use serde_json::Value;
 
 use super::opened::{block_on, searcher};
@@ -32,7 +31,7 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 pub struct AnswerArgs {
     /// The most documents to show.
-    #[arg(short, value_name = "N", default_value = "10", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_K as u64))]
+    #[arg(short, value_name = "N", default_value = "10", value_parser = k)]
     pub k: usize,
     /// Which documents count, by their metadata: a JSON object like `{"category": "shoes"}`.
     #[arg(long, value_name = "JSON", value_parser = filter)]
@@ -43,6 +42,11 @@ pub struct AnswerArgs {
     /// Answer as JSON: `{"hits":[{"id","score","metadata","chunk"}]}`.
     #[arg(long)]
     pub json: bool,
+}
+
+fn k(text: &str) -> Result<usize, String> {
+    let k = text.parse().ok().filter(|k| (1..=MAX_K).contains(k));
+    k.ok_or_else(|| format!("it must be a whole number from 1 to {MAX_K}"))
 }
 
 fn filter(text: &str) -> Result<Filter, String> {

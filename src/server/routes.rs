@@ -65,7 +65,11 @@ async fn wrong_method(request: HttpRequest, allowed: String) -> HttpResponse {
 }
 
 fn wrong_query(error: &QueryPayloadError) -> ApiError {
-    ApiError::bad_request(format!("the query string is wrong: {error}"))
+    match error {
+        // Without the name of the library.
+        QueryPayloadError::Deserialize(error) => ApiError::bad_request(format!("the query string is wrong: {error}")),
+        error => ApiError::bad_request(format!("the query string is wrong: {error}")),
+    }
 }
 
 fn wrong_path(error: &PathError) -> ApiError {

@@ -1,5 +1,7 @@
 //! `/v1/search` and `/v1/documents/{id}/similar`.
 
+use std::fmt::Arguments;
+
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -25,6 +27,7 @@ const NUMBER: u64 = 4 + 12;
 #[serde(deny_unknown_fields)]
 pub struct SearchBody {
     /// What to search for.
+    #[serde(deserialize_with = "text")]
     pub text: String,
     /// How many documents to return at most.
     #[serde(default = "default_k", deserialize_with = "k")]
@@ -42,6 +45,7 @@ pub struct SearchBody {
 #[serde(deny_unknown_fields)]
 pub struct SearchQuery {
     /// What to search for.
+    #[serde(deserialize_with = "text")]
     pub text: String,
     /// How many documents to return at most.
     #[serde(default = "default_k", deserialize_with = "k")]
@@ -74,11 +78,15 @@ fn default_k() -> usize {
 }
 
 fn k<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
-    named("k", value)
+    read(value, format_args!("`k` must be a whole number from 1 to {MAX_K}"))
 }
 
 fn vectors<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
-    named("vectors", value)
+    read(value, format_args!("`vectors` must be `true` or `false`"))
+}
+
+fn text<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    read(value, format_args!("`text` must be a text"))
 }
 
 /// Of a key that appears twice only one condition would be looked at.
@@ -89,9 +97,9 @@ fn filter<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Value>, D::Error
     }
 }
 
-/// The error of a wrong value in a query string does not name it.
-fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(name: &str, value: D) -> Result<T, D::Error> {
-    T::deserialize(value).map_err(|error| D::Error::custom(format_args!("`{name}`: {error}")))
+/// Serde's own words are those of Rust, and name no key of a query string.
+fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D, needed: Arguments<'_>) -> Result<T, D::Error> {
+    T::deserialize(value).map_err(|_| D::Error::custom(needed))
 }
 
 /// `GET /v1/search`.
@@ -108,12 +116,13 @@ pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) 
     }
     let body = shared.search_bodies.read(&request, payload).await?;
     // By serde alone a list would do, its elements taken for the fields in their order.
-    if body.bytes.trim_ascii_start().first() != Some(&b'{') {
+    let json = body.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body.bytes);
+    if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::bad_request(
             "the body is no search: it must be a JSON object like {\"text\": \"boots\"}",
         ));
     }
-    let SearchBody { text, k, filter, vectors } = serde_json::from_slice(&body.bytes)
+    let SearchBody { text, k, filter, vectors } = serde_json::from_slice(json)
         .map_err(|error| ApiError::bad_request(format!("the body is no search: {error}")))?;
     search(&shared, &text, options(k, filter, vectors)?).await
 }
@@ -218,7 +227,7 @@ mod tests {
         let answer = ground.get("/v1/search?text=boots").await;
         assert_eq!(answer.json()["hits"][0].get("vector"), None);
         ground.get("/v1/search?text=boots&filter=null").await.json();
-        ground.post("/v1/search", r#"{"text":"boots","filter":null}"#).await.json();
+        ground.post("/v1/search", "\u{feff}{\"text\":\"boots\",\"filter\":null}").await.json();
         let queries = ground.index.queries.lock().unwrap();
         assert!(queries.len() == 3 && queries.iter().all(|query| query.k == 10 && query.filter.is_none()));
     }
@@ -231,8 +240,8 @@ mod tests {
             ("/v1/search?text=%20", "empty"),
             ("/v1/search?text=a&k=0", "from 1 to 1000"),
             ("/v1/search?text=a&k=1001", "from 1 to 1000"),
-            ("/v1/search?text=a&k=many", "`k`: invalid digit"),
-            ("/v1/search?text=a&vectors=1", "`vectors`: provided string was not `true` or `false`"),
+            ("/v1/search?text=a&k=many", "wrong: `k` must be a whole number from 1 to 1000"),
+            ("/v1/search?text=a&vectors=1", "`vectors` must be `true` or `false`"),
             ("/v1/search?text=a&limit=5", "unknown field `limit`"),
             ("/v1/search?text=a&filter=shoes", "`filter` cannot be read: expected value"),
             ("/v1/search?text=a&filter=7", "filter"),
@@ -249,6 +258,8 @@ mod tests {
         for (body, reason) in [
             ("{\"k\":1}", "missing field `text`"),
             (r#"{"text":"a","filter":{"not":{"price":1,"price":2}}}"#, "`filter`: the key `price` appears twice"),
+            (r#"{"text":1}"#, "`text` must be a text"),
+            (r#"{"text":"a","k":-1}"#, "`k` must be a whole number from 1 to 1000"),
             (r#"["shoes",1,null,false]"#, "must be a JSON object"),
             ("", "must be a JSON object"),
         ] {
