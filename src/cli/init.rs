@@ -27,12 +27,12 @@ pub fn run(args: Args, file: &Path) -> anyhow::Result<ExitCode> {
     let shown = file.display();
     let mut out = match OpenOptions::new().write(true).create_new(!force).create(force).truncate(force).open(file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            anyhow::bail!("{shown} already exists; `vectide init --force` overwrites it")
+            anyhow::bail!("{shown} already exists; to overwrite it, add `--force`")
         }
         opened => opened.with_context(|| format!("cannot write {shown}"))?,
     };
     out.write_all(STARTER.as_bytes()).with_context(|| format!("cannot write {shown}"))?;
-    writeln!(Lenient::on_stdout(), "wrote {shown}; edit it, then try `vectide check` and `vectide run`")?;
+    writeln!(Lenient::on_stdout(), "wrote {shown}; edit it, then try the commands `check` and `run` with it")?;
     Ok(ExitCode::from(exit::DONE))
 }
 
