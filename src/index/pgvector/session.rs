@@ -39,12 +39,23 @@ pub(super) struct Sessions {
     idle: Mutex<Vec<Client>>,
 }
 
+/// The parser's own error may show a part of the address.
+fn wrong_address(url: &str) -> &'static str {
+    match url.split_once('?') {
+        Some((address, query)) if Config::from_str(address).is_ok() => {
+            if query.contains("sslmode=verify-") {
+                "index.url: write `sslmode=require`; certificates are verified with it too"
+            } else {
+                "index.url: what stands behind the `?` is no parameter of a connection, or has a value that is not known"
+            }
+        }
+        _ => "index.url: is no address of a database; write it like `postgres://user@localhost:5432/products`",
+    }
+}
+
 impl Sessions {
     pub(super) fn new(settings: &PgvectorSettings) -> Result<Self, String> {
-        // The parser's own error may show a part of the address.
-        let mut config = Config::from_str(&settings.url).map_err(|_| {
-            "index.url: is no address of a database; write it like `postgres://user@localhost:5432/products`".to_owned()
-        })?;
+        let mut config = Config::from_str(&settings.url).map_err(|_| wrong_address(&settings.url).to_owned())?;
         if config.get_hosts().is_empty() {
             return Err("index.url: names no host; write it like `postgres://user@localhost:5432/products`".to_owned());
         }
@@ -228,4 +239,22 @@ fn tls(settings: &PgvectorSettings) -> Result<ClientConfig, String> {
         return Ok(builder.with_no_client_auth());
     };
     Ok(builder.with_root_certificates(authorities::read(file)?).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_told_without_it() {
+        for (url, words) in [
+            ("postgres://u:secret@h/d?sslmode=verify-full", "write `sslmode=require`"),
+            ("postgres://u:secret@h/d?pgbouncer=true", "behind the `?`"),
+            ("postgres//u:secret@h/d?pgbouncer=true", "no address"),
+            ("nonsense", "no address"),
+        ] {
+            let told = wrong_address(url);
+            assert!(Config::from_str(url).is_err() && told.contains(words), "{url}: {told}");
+        }
+    }
 }
