@@ -170,6 +170,8 @@ async fn end_failed(
         )));
     }
     resources.actors.all_stopped();
+    // Those of a thread that was left behind.
+    resources.clients.dismiss();
     Ok(())
 }
 

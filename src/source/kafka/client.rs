@@ -43,14 +43,14 @@ pub(super) fn start(
     let name = format!("kafka {}", shared.name);
     std::thread::Builder::new()
         .name(name)
-        .spawn(move || to_its_end(&shared, client, || run(&settings, &attributes, &shared)))?;
+        .spawn(move || to_its_end(&shared, client, |client| run(&settings, &attributes, &shared, client)))?;
     Ok(())
 }
 
 /// Runs a client, and says why it ended.
-pub(super) fn to_its_end(shared: &Shared, client: Client, run: impl FnOnce() -> Result<(), String>) {
+pub(super) fn to_its_end(shared: &Shared, client: Client, run: impl FnOnce(&Client) -> Result<(), String>) {
     // Without this the source would wait for a thread that is gone.
-    let ended = catch_unwind(AssertUnwindSafe(run))
+    let ended = catch_unwind(AssertUnwindSafe(|| run(&client)))
         .unwrap_or_else(|panic| Err(format!("the client met an error inside Vectide: {}", message(&*panic))));
     drop(client);
     // One that cannot go on does not give its partitions back.
@@ -64,7 +64,7 @@ pub(super) fn to_its_end(shared: &Shared, client: Client, run: impl FnOnce() -> 
     });
 }
 
-fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) -> Result<(), String> {
+fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>, client: &Client) -> Result<(), String> {
     let config = super::settings::consumer(settings).map_err(|(key, text)| format!("`{key}`: {text}"))?;
     let consumer: BaseConsumer<Context> =
         config.create_with_context(Context(shared.clone())).map_err(|error| error.to_string())?;
@@ -74,7 +74,8 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>) 
     loop {
         let (closing, failed) = {
             let state = shared.state();
-            (state.closing, state.failed.clone())
+            // Dismissed: else it would keep its partitions from the client of the next actors.
+            (state.closing || client.is_dismissed(), state.failed.clone())
         };
         if let Some(reason) = failed {
             return Err(reason);

@@ -122,12 +122,25 @@ async fn a_client_that_panics_says_so_as_any_end_is_said_and_leaves_no_record_be
     let position = position(&source, 1);
     let record = Record::new(bytes::Bytes::new(), position.clone(), crate::document::Version::default());
     source.shared.handover.push(vec![record]);
-    client::to_its_end(&source.shared, clients.enter(), || panic!("told to"));
+    client::to_its_end(&source.shared, clients.enter(), |_| panic!("told to"));
     assert!(clients.ended(Duration::ZERO).await);
     let read = source.read(ROOM).await.unwrap();
     assert!(matches!(&read, Read::Revoked(gone) if Arc::ptr_eq(&gone[0], &position.partition)), "{read:?}");
     let error = source.read(ROOM).await.unwrap_err().to_string();
     assert!(error.contains("told to") && !source.running, "{error}");
+}
+
+/// As of a source on a thread that hangs.
+#[tokio::test]
+async fn a_client_that_is_dismissed_leaves_its_group_though_its_source_is_there() {
+    let broker = Broker::new();
+    let (mut left_behind, clients) = source(&broker, "");
+    left_behind.open(Vec::new()).await.unwrap();
+    broker.produce("{1}");
+    next(&mut left_behind).await.unwrap();
+    clients.dismiss();
+    assert!(clients.ended(LIMIT).await);
+    assert!(left_behind.shared.state().assigned.is_empty());
 }
 
 #[tokio::test]
