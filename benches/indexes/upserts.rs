@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 use vectide::document::DocumentId;
-use vectide::index::collection::{Collection, Point};
+use vectide::index::external::collection::{Collection, Point};
 use vectide::settings;
 
 use crate::System;

@@ -1,22 +1,14 @@
 //! The index: where vectors are kept and searched.
 //!
-//! To add one that is in another system: implement [`Collection`] in a file beside these, add a variant to `settings::index` and an arm to
-//! [`collection()`].
+//! To add one that is in another system: implement [`Collection`] in a file or folder beside these, add a variant to `settings::index`
+//! and an arm to [`collection()`].
 
 pub mod actor;
-pub mod authorities;
-pub mod collection;
-mod concurrent;
 pub mod discard;
 pub mod distance;
 pub mod embedded;
 pub mod external;
 pub mod filter;
-#[cfg(feature = "grpc")]
-pub mod grpc;
-mod http;
-#[cfg(feature = "testkit")]
-pub mod inspect;
 #[cfg(feature = "milvus")]
 pub mod milvus;
 #[cfg(feature = "pgvector")]
@@ -24,11 +16,8 @@ pub mod pgvector;
 pub mod pinecone;
 #[cfg(feature = "qdrant")]
 pub mod qdrant;
-#[cfg(any(feature = "milvus", feature = "qdrant"))]
-mod sift;
 pub mod space;
 pub mod target;
-mod typed;
 #[cfg(feature = "weaviate")]
 pub mod weaviate;
 
@@ -37,10 +26,10 @@ use std::sync::Arc;
 use crate::ledger::{Ledger, LedgerError, LedgerErrorKind};
 use crate::settings::{IndexSettings, Settings};
 
-pub use collection::Collection;
 pub use discard::DiscardIndex;
 pub use embedded::EmbeddedIndex;
 pub use external::ExternalIndex;
+pub use external::collection::Collection;
 pub use filter::Filter;
 pub use target::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 

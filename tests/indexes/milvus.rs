@@ -8,9 +8,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use prost::Message;
 use serde_json::{Value, json};
-use vectide::index::collection::{CollectionError, Established, Nearest, Point};
-use vectide::index::grpc::Client;
-use vectide::index::inspect::Inspect;
+use vectide::index::external::collection::{CollectionError, Established, Nearest, Point};
+use vectide::index::external::grpc::Client;
+use vectide::index::external::inspect::Inspect;
 use vectide::index::milvus::Milvus;
 use vectide::index::milvus::messages::{
     CollectionSchema, Column, CreateCollection, DataType, FieldData, FieldSchema, Floats, Jsons, KeyValue, Longs,

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 use vectide::index::Filter;
-use vectide::index::collection::{CollectionError, Nearest, Neighbour, Point};
 use vectide::index::distance::Scorer;
-use vectide::index::inspect::Inspect;
+use vectide::index::external::collection::{CollectionError, Nearest, Neighbour, Point};
+use vectide::index::external::inspect::Inspect;
 use vectide::settings::index::Metric;
 use vectide::testkit::index_contract::points::point;
 

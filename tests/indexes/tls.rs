@@ -6,8 +6,8 @@ use std::path::Path;
 use futures_util::TryFutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use vectide::index::collection::{Collection, CollectionError, Established, Nearest};
-use vectide::index::inspect::Inspect;
+use vectide::index::external::collection::{Collection, CollectionError, Established, Nearest};
+use vectide::index::external::inspect::Inspect;
 use vectide::testkit::index_contract::points::{DIMENSIONS, point};
 use vectide::testkit::index_contract::{assert_same, block_on};
 

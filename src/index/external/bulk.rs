@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::index::collection::{Bulk, CollectionError, RefusedPoint};
+use super::collection::{Bulk, CollectionError, RefusedPoint};
 
 /// What a point takes beside its vector and its metadata: its id, the document's id, the names of the fields.
 const POINT_OVERHEAD: usize = 128;

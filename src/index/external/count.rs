@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::index::IndexError;
-use crate::index::collection::Established;
 
 use super::ExternalIndex;
+use super::collection::Established;
 
 /// How long a count that comes after the writes is given to grow. Systems that count so are behind by seconds.
 const COUNTED_AFTER: Duration = Duration::from_secs(120);

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::document::DocumentId;
-use crate::index::collection::{CollectionError, Nearest, Neighbour};
 use crate::index::target::parse_metadata;
 use crate::index::{Hit, IndexError, Query};
 use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
 
+use super::collection::{CollectionError, Nearest, Neighbour};
 use super::{ExternalIndex, PointIds};
 
 /// By how much more points are asked for, when too few documents were among them.
@@ -81,9 +81,9 @@ mod tests {
     use tempfile::TempDir;
 
     use crate::document::{DocumentId, Vector};
-    use crate::index::collection::Point;
     use crate::index::distance::Scorer;
     use crate::index::external::PointIds;
+    use crate::index::external::collection::Point;
     use crate::index::{Collection, ExternalIndex, Filter, Hit, IndexError, Query, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{DocumentWrite, LedgerOptions, Points, VectorSource};

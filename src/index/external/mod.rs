@@ -3,12 +3,35 @@
 //! The ledger is always ahead. It first takes what is to be written, and notes that the collection may lack it; then the collection is
 //! written to; then the note goes. So a crash leaves work to be done again, and never a point that nobody remembers. Vectors are kept in
 //! the ledger too: whatever the collection lacks is written again without embedding anything.
+//!
+//! What is where:
+//!
+//! 1. [`collection`]: what a system must be able to do. Whatever implements it is a client, in a folder beside this one.
+//! 2. What [`ExternalIndex`] does with any of them: `send` writes to it, in calls that `bulk` cuts and `concurrent` makes at once; `proof`
+//!    doubts what it refuses; `count` says whether it was emptied; `find` searches it.
+//! 3. What clients share: `http` and [`grpc`] to call a system, which trust [`authorities`]; `typed` for filters over declared fields, and
+//!    `sift` for filters that the system cannot be told.
+//! 4. What only tests ask of a client: [`inspect`].
+
+pub mod collection;
 
 mod bulk;
+pub(super) mod concurrent;
 mod count;
 mod find;
 mod proof;
 mod send;
+
+pub mod authorities;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+pub(super) mod http;
+#[cfg(any(feature = "milvus", feature = "qdrant"))]
+pub(super) mod sift;
+pub(super) mod typed;
+
+#[cfg(feature = "testkit")]
+pub mod inspect;
 
 use std::ops::Range;
 use std::path::Path;
@@ -25,9 +48,9 @@ use crate::document::DocumentId;
 use crate::ledger::patience::blocking;
 use crate::ledger::{DocumentWrite, Ledger, LedgerError, Outstanding};
 
+use collection::{Collection, CollectionError, Established};
 use count::has_most;
 
-use super::collection::{Collection, CollectionError, Established};
 use super::{Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 
 /// For so many points of a call [`pulse::CALL_MAY_TAKE`] is enough, even if each must be found refused on its own, which takes two calls a

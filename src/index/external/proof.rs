@@ -7,9 +7,9 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::document::DocumentId;
-use crate::index::collection::{CollectionError, Point};
 
 use super::ExternalIndex;
+use super::collection::{CollectionError, Point};
 
 /// The document of the harmless point: as short as can be, since a collection that somebody else made may have room for short ids only. If
 /// this ledger has a document of that name, its points have other ids.

@@ -8,8 +8,6 @@ use futures_util::FutureExt;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
-use crate::index::collection::{Point, PointMetadata};
-use crate::index::concurrent::concurrently;
 use crate::index::target::check_vectors;
 use crate::index::{IndexError, RefusedWrite};
 use crate::ledger::patience::blocking;
@@ -17,6 +15,8 @@ use crate::ledger::{DocumentWrite, Ledger, Outstanding, VectorSource};
 
 use super::ExternalIndex;
 use super::bulk::{cut, send_in_halves};
+use super::collection::{Point, PointMetadata};
+use super::concurrent::concurrently;
 use super::proof::Proof;
 
 /// One chunk that is to be sent.
@@ -186,8 +186,8 @@ mod tests {
 
     use super::*;
     use crate::actor::pulse;
-    use crate::index::collection::{Bulk, Collection};
-    use crate::index::{Progress, VectorIndex};
+    use crate::index::external::collection::Bulk;
+    use crate::index::{Collection, Progress, VectorIndex};
     use crate::ledger::testing::{DIMENSIONS, here, open_with, options, write};
     use crate::ledger::{ChunkWrite, LedgerOptions, Points};
     use crate::testkit::fakes::{FakeCollection, Fault, SLOW, write_all};

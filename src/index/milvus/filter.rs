@@ -2,7 +2,7 @@
 //!
 //! The language cannot say all of it, and its versions differ: whether `true` is 1, what a negation makes of a field that is not there,
 //! which element of a list lies in a range. So a condition becomes an expression that is at least as wide: it holds wherever the condition
-//! does. What it lets through beside that is sorted out by [`crate::index::sift`].
+//! does. What it lets through beside that is sorted out by [`crate::index::external::sift`].
 
 use serde_json::Number;
 

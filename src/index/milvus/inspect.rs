@@ -6,8 +6,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::document::DocumentId;
-use crate::index::collection::{CollectionError, Point};
-use crate::index::inspect::{Inspect, changed};
+use crate::index::external::collection::{CollectionError, Point};
+use crate::index::external::inspect::{Inspect, changed};
 
 use super::messages::{Column, FieldData, Vectors};
 use super::rows::{column, jsons, longs, strings};

@@ -30,9 +30,9 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::milvus::MilvusSettings;
 
-use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
-use super::grpc::{self, Client};
-use super::sift::Sift;
+use super::external::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
+use super::external::grpc::{self, Client};
+use super::external::sift::Sift;
 use messages::{
     Answer, CollectionSchema, Consistency, CreateCollection, CreateIndex, DataType, Delete, Description, Found,
     Indexes, KeyValue, Mutation, Named, Placeholder, Placeholders, Query, Rows, Search, SearchResults, Status, Upsert,

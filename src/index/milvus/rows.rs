@@ -1,6 +1,6 @@
 //! Points as the columns that Milvus takes, and the values of those that it gives.
 
-use crate::index::collection::Point;
+use crate::index::external::collection::Point;
 
 use super::messages::{Column, DataType, FieldData, Floats, Jsons, Longs, Scalar, Scalars, Strings, Vectors};
 use super::schema::{CHUNK, DOCUMENT, ID, METADATA, VECTOR};

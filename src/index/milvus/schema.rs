@@ -1,7 +1,7 @@
 //! What a collection of Vectide's looks like.
 
 use crate::document::change::MAX_ID_BYTES;
-use crate::index::collection::CollectionError;
+use crate::index::external::collection::CollectionError;
 use crate::settings::index::Metric;
 
 use super::messages::{self, CollectionSchema, DataType, FieldSchema, KeyValue};

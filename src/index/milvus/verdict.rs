@@ -1,6 +1,6 @@
 //! What Milvus' own codes mean.
 
-use crate::index::collection::CollectionError;
+use crate::index::external::collection::CollectionError;
 
 use super::messages::{Rows, Status};
 use super::rows::longs;

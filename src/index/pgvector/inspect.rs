@@ -9,8 +9,8 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::document::DocumentId;
-use crate::index::collection::{CollectionError, Point};
-use crate::index::inspect::{Inspect, changed};
+use crate::index::external::collection::{CollectionError, Point};
+use crate::index::external::inspect::{Inspect, changed};
 
 use super::PgvectorTable;
 

@@ -23,7 +23,7 @@ use crate::document::DocumentId;
 use crate::settings::index::Metric;
 use crate::settings::pgvector::PgvectorSettings;
 
-use super::collection::{
+use super::external::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
 };
 use schema::{Schema, Table};

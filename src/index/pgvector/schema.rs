@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::index::collection::{CollectionError, Established};
+use crate::index::external::collection::{CollectionError, Established};
 use crate::settings::index::Metric;
 
 use super::session::Session;

@@ -15,8 +15,8 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, Client, Config, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::index::authorities;
-use crate::index::collection::CollectionError;
+use crate::index::external::authorities;
+use crate::index::external::collection::CollectionError;
 use crate::settings::Secret;
 use crate::settings::pgvector::PgvectorSettings;
 

@@ -4,7 +4,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
 use crate::http_client::with_causes;
-use crate::index::collection::CollectionError;
+use crate::index::external::collection::CollectionError;
 
 impl From<Error> for CollectionError {
     fn from(error: Error) -> Self {

@@ -8,10 +8,10 @@ use reqwest::{Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::super::collection::CollectionError;
-use super::super::http::{self, json, parse, unreadable};
 use super::wire;
 use crate::http_client::Answer;
+use crate::index::external::collection::CollectionError;
+use crate::index::external::http::{self, json, parse, unreadable};
 use crate::settings::Secret;
 use crate::settings::pinecone::PineconeSettings;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::index::external::typed::{Field, Test, Typed, Values};
 use crate::index::filter::Bound;
-use crate::index::typed::{Field, Test, Typed, Values};
 
 use super::record::EMPTY;
 
@@ -99,7 +99,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use crate::index::Filter;
-    use crate::index::typed::{Fields, Sought};
+    use crate::index::external::typed::{Fields, Sought};
 
     use super::*;
 

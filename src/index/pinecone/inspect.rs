@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::index::collection::reserved::METADATA;
-use crate::index::collection::{CollectionError, Point};
-use crate::index::inspect::{Inspect, changed};
+use crate::index::external::collection::reserved::METADATA;
+use crate::index::external::collection::{CollectionError, Point};
+use crate::index::external::inspect::{Inspect, changed};
 
 use super::PineconeIndex;
 use super::record::chunk_of;

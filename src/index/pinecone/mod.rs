@@ -25,9 +25,11 @@ use uuid::Uuid;
 use crate::settings::index::Metric;
 use crate::settings::pinecone::PineconeSettings;
 
-use super::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting};
-use super::http::{json, parse};
-use super::typed::{Fields, Sought};
+use super::external::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, done_but, fitting,
+};
+use super::external::http::{json, parse};
+use super::external::typed::{Fields, Sought};
 use api::Api;
 use record::chunk_of;
 

@@ -1,6 +1,6 @@
 //! What an index and the fields of its records may be called.
 
-use crate::index::collection::reserved;
+use crate::index::external::collection::reserved;
 use crate::settings::field_kind::FieldKind;
 
 /// Whether an index can have this name.

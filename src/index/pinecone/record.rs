@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::document::DocumentId;
-use crate::index::collection::Point;
-use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
-use crate::index::typed::{Fields, Values};
+use crate::index::external::collection::Point;
+use crate::index::external::collection::reserved::{CHUNK, DOCUMENT, METADATA};
+use crate::index::external::typed::{Fields, Values};
 
 use super::{filter, wire};
 

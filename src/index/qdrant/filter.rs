@@ -1,7 +1,7 @@
 //! Filters in Qdrant's own terms, as far as they go.
 //!
 //! Qdrant has no ranges of texts and does not tell an empty list from a field that is not there. So a condition becomes one that is at
-//! least as wide; what it lets through beside that is sorted out by [`crate::index::sift`].
+//! least as wide; what it lets through beside that is sorted out by [`crate::index::external::sift`].
 
 use serde_json::Number;
 

@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::index::collection::{CollectionError, Point};
-use crate::index::inspect::{Inspect, changed};
+use crate::index::external::collection::{CollectionError, Point};
+use crate::index::external::inspect::{Inspect, changed};
 
 use super::messages::{Get, GetAnswer, Retrieved, With};
 use super::{Qdrant, id, payload, uuid};

@@ -27,12 +27,12 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::qdrant::QdrantSettings;
 
-use super::collection::reserved::{CHUNK, DOCUMENT};
-use super::collection::{
+use super::external::collection::reserved::{CHUNK, DOCUMENT};
+use super::external::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
 };
-use super::grpc::Client;
-use super::sift::Sift;
+use super::external::grpc::Client;
+use super::external::sift::Sift;
 use messages::{
     BatchAnswer, CollectionAnswer, Count, CountAnswer, CreateCollection, Delete, Dense, Distance, Filter, Get,
     GetAnswer, GetCollection, Id, Ids, Only, Operation, OverwritePayload, PointId, PointStruct, Query, QueryAnswer,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Number};
 
 use crate::document::DocumentId;
-use crate::index::collection::reserved::{CHUNK, DOCUMENT};
+use crate::index::external::collection::reserved::{CHUNK, DOCUMENT};
 
 use super::messages::{Kind, List, Object, Payload, Value};
 

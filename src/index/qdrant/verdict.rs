@@ -2,8 +2,8 @@
 
 use tonic::{Code, Status};
 
-use crate::index::collection::CollectionError;
-use crate::index::grpc;
+use crate::index::external::collection::CollectionError;
+use crate::index::external::grpc;
 
 use super::messages::{COMPLETED, Update};
 

@@ -3,8 +3,8 @@
 //! Its index of texts takes white space off their ends, and knows no empty text. So texts with white space at an end are never in it, and
 //! what a document has, and where it has an empty text, stands in a property of its own.
 
+use crate::index::external::typed::{Field, Test, Typed, Values};
 use crate::index::filter::Bound;
-use crate::index::typed::{Field, Test, Typed, Values};
 
 use super::messages::{Filters, Numbers, Operand, Operator, Target, Texts};
 
@@ -142,7 +142,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::index::Filter;
-    use crate::index::typed::{Fields, Sought};
+    use crate::index::external::typed::{Fields, Sought};
 
     use super::*;
 

@@ -5,9 +5,9 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::document::vector;
-use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
-use crate::index::collection::{CollectionError, Point};
-use crate::index::inspect::{Inspect, changed};
+use crate::index::external::collection::reserved::{CHUNK, DOCUMENT, METADATA};
+use crate::index::external::collection::{CollectionError, Point};
+use crate::index::external::inspect::{Inspect, changed};
 
 use super::messages::{Found, Search, SearchReply, WantedMetadata, WantedProperties};
 use super::{MAX_IDS, SEARCH, WeaviateClass, filter, of, text};

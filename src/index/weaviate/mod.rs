@@ -30,14 +30,14 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::weaviate::WeaviateSettings;
 
-use super::collection::reserved::{CHUNK, DOCUMENT};
-use super::collection::{
+use super::external::collection::reserved::{CHUNK, DOCUMENT};
+use super::external::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint, done_but,
     fitting,
 };
-use super::concurrent::concurrently;
-use super::grpc;
-use super::typed::{Fields, Sought};
+use super::external::concurrent::concurrently;
+use super::external::grpc;
+use super::external::typed::{Fields, Sought};
 use messages::{
     BatchDelete, BatchDeleteReply, BatchObjects, BatchObjectsReply, Found, NearVector, Search, SearchReply,
     WantedMetadata, WantedProperties,

@@ -1,6 +1,6 @@
 //! What a class and its properties may be called.
 
-use crate::index::collection::reserved;
+use crate::index::external::collection::reserved;
 
 /// The class of this name. Weaviate writes the first letter upper-case whatever it is given.
 ///

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use crate::document::vector;
-use crate::index::collection::Point;
-use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
-use crate::index::typed::{Fields, Values};
+use crate::index::external::collection::Point;
+use crate::index::external::collection::reserved::{CHUNK, DOCUMENT, METADATA};
+use crate::index::external::typed::{Fields, Values};
 
 use super::filter::{THERE, has_empty, is_padded};
 use super::messages::{

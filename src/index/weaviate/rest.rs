@@ -6,8 +6,8 @@ use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use serde_json::Value;
 
-use crate::index::collection::CollectionError;
-use crate::index::http::{self, json, parse};
+use crate::index::external::collection::CollectionError;
+use crate::index::external::http::{self, json, parse};
 use crate::settings::Secret;
 use crate::settings::weaviate::WeaviateSettings;
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::index::collection::reserved::{CHUNK, DOCUMENT, METADATA};
-use crate::index::typed::Fields;
+use crate::index::external::collection::reserved::{CHUNK, DOCUMENT, METADATA};
+use crate::index::external::typed::Fields;
 use crate::settings::field_kind::FieldKind;
 use crate::settings::index::Metric;
 

@@ -4,8 +4,8 @@ use serde_json::Value;
 use tonic::Status;
 
 use crate::http_client::shown;
-use crate::index::collection::CollectionError;
-use crate::index::grpc;
+use crate::index::external::collection::CollectionError;
+use crate::index::external::grpc;
 
 use super::messages::{BatchDeleteReply, BatchError, BatchObjectsReply};
 
@@ -100,7 +100,7 @@ mod tests {
     use serde_json::json;
 
     use crate::http_client::Answer;
-    use crate::index::http;
+    use crate::index::external::http;
 
     use super::*;
 

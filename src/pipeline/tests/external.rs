@@ -1,8 +1,8 @@
 //! The whole graph with an index in another system: streams, faults and kills that follow from a seed.
 
 use super::*;
-use crate::index::collection::Collection;
 use crate::index::external::PointIds;
+use crate::index::external::collection::Collection;
 use crate::index::{IndexError, Query};
 use crate::report::Report;
 use crate::report::progress::Progress;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use crate::index::collection::reserved;
+use crate::index::external::collection::reserved;
 use crate::settings::nearest::{list, nearest};
 use crate::settings::problem::Place;
 use crate::settings::{IndexSettings, Settings};

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Fault, Faults, SLOW};
-use crate::index::collection::{
+use crate::index::distance::Scorer;
+use crate::index::external::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint, done_but,
 };
-use crate::index::distance::Scorer;
 use crate::settings::index::Metric;
 
 /// Points in memory. Clones of its `Arc` are one collection; it outlives the processes that write to it.

@@ -15,12 +15,12 @@ use super::points::{DIMENSIONS, metadata_of, point, vector};
 use super::relay::Relay;
 use super::shop::{Place, Shop, truth, write};
 use super::{Backend, WRONG_KEY, WrongKey, assert_same, fresh};
-use crate::index::collection::{
-    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
-};
 use crate::index::distance::Scorer;
 use crate::index::external::PointIds;
-use crate::index::inspect::Inspect;
+use crate::index::external::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata,
+};
+use crate::index::external::inspect::Inspect;
 use crate::index::{Filter, IndexError};
 use crate::settings::index::Metric;
 

@@ -18,8 +18,8 @@ use super::sample::{
 use super::shop::{Shop, truth, write};
 use super::{Subject, fresh, parsed};
 use crate::document::{DocumentId, Fingerprint};
-use crate::index::collection::Point;
 use crate::index::distance::Scorer;
+use crate::index::external::collection::Point;
 use crate::index::{Filter, IndexError, Query};
 use crate::ledger::{ChunkWrite, DocumentWrite, VectorSource};
 use crate::settings::index::Metric;

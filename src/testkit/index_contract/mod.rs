@@ -27,8 +27,8 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use self::shop::Place;
-use crate::index::collection::Point;
-use crate::index::inspect::Inspect;
+use crate::index::external::collection::Point;
+use crate::index::external::inspect::Inspect;
 use crate::settings::index::Metric;
 
 /// An index that is tested.

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::document::{DocumentId, Vector};
-use crate::index::collection::{Point, PointMetadata};
 use crate::index::external::PointIds;
+use crate::index::external::collection::{Point, PointMetadata};
 
 /// Numbers in a vector.
 pub const DIMENSIONS: usize = 16;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::points::point;
-use crate::index::collection::Point;
+use crate::index::external::collection::Point;
 
 /// Documents whose ids and metadata are as odd as they get. Those that a backend cannot hold are refused by themselves.
 pub fn awkward() -> Vec<Point> {

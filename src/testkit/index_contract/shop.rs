@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::points::{DIMENSIONS, PIPELINE, point, vector};
 use super::{assert_same, parsed};
 use crate::document::{Document, DocumentId, Fingerprint, Vector, Version};
-use crate::index::collection::Point;
 use crate::index::external::PointIds;
-use crate::index::inspect::Inspect;
+use crate::index::external::collection::Point;
+use crate::index::external::inspect::Inspect;
 use crate::index::{ExternalIndex, Filter, Hit, IndexError, Progress, Query, RefusedWrite, VectorIndex};
 use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, LedgerErrorKind, LedgerOptions, Moot, Points, VectorSource};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value, json};
-use vectide::index::collection::Point;
+use vectide::index::external::collection::Point;
 
 use crate::http::{Reply, Request, reply, serve};
 

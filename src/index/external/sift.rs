@@ -4,8 +4,9 @@
 
 use serde_json::Value;
 
+use crate::index::Filter;
+
 use super::collection::{CollectionError, Neighbour};
-use super::filter::Filter;
 
 /// The most points that are looked at for one search.
 const MOST: usize = 16_384;

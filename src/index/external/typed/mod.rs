@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
+use crate::index::filter;
 use crate::settings::field_kind::FieldKind;
-
-use super::filter;
 
 pub use condition::{Sought, Test, Typed};
 

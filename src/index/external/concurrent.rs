@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 ///
 /// # Errors
 /// The first one.
-pub(super) async fn concurrently<T, E>(
+pub async fn concurrently<T, E>(
     calls: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>,
     limit: usize,
 ) -> Result<Vec<T>, E> {

@@ -1,10 +1,9 @@
 //! A filter over declared fields: with constants worked out, and `not` brought down to the single conditions.
 
-use crate::index::filter::{Bound, Condition, Filter, Range, Scalar};
+use crate::index::filter::{self, Bound, Condition, Filter, Range, Scalar};
 use crate::settings::field_kind::FieldKind;
 
 use super::{Field, Fields, Values, float};
-use crate::index::filter;
 
 /// Which documents a filter lets through.
 #[derive(Debug, PartialEq)]

@@ -14,6 +14,6 @@ pub trait Inspect: Collection {
 }
 
 /// That a point of this pipeline is not as it was written.
-pub(super) fn changed() -> CollectionError {
+pub fn changed() -> CollectionError {
     CollectionError::Fatal("it has a point that is not as it was written: another program changed it".to_owned())
 }

@@ -1,5 +1,5 @@
-//! A collection of points in another system, such as Qdrant or a PostgreSQL table. Implement [`Collection`] in a file or folder beside
-//! this one, add a variant to `settings::index` and an arm to [`super::collection()`].
+//! A collection of points in another system, such as Qdrant or a PostgreSQL table. Implement [`Collection`] in a file or folder of
+//! `index`, add a variant to `settings::index` and an arm to [`collection()`](crate::index::collection()).
 //!
 //! A collection decides nothing: [`super::ExternalIndex`] says what is to be written, in which order, and what to do when it fails.
 //! It never tries anything again by itself.
@@ -12,9 +12,8 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
+use crate::index::Filter;
 use crate::telemetry::figures::counted;
-
-use super::filter::Filter;
 
 /// Names of fields that are Vectide's own, where a system keeps them beside the user's.
 pub mod reserved {
