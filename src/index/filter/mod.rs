@@ -44,8 +44,8 @@ pub enum Condition {
     Any(Vec<Condition>),
     /// It does not hold.
     Not(Box<Condition>),
-    /// A field is as the test says. The test holds for a list when it holds for any of its elements.
-    Field(Field, Test),
+    /// The predicate holds for a field; for one that is a list, when it holds for any of its elements.
+    Field(Field, Predicate),
 }
 
 /// Where in the metadata to look.
@@ -59,7 +59,7 @@ pub struct Field {
 
 /// What a field must be.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Test {
+pub enum Predicate {
     /// One of these.
     OneOf(Values),
     /// In this range.
@@ -142,7 +142,7 @@ impl Condition {
             Self::All(conditions) => Self::All(all(conditions)),
             Self::Any(conditions) => Self::Any(all(conditions)),
             Self::Not(condition) => Self::Not(Box::new(condition.for_metadata(names))),
-            Self::Field(field, test) => Self::Field(field.for_metadata(names), test),
+            Self::Field(field, predicate) => Self::Field(field.for_metadata(names), predicate),
         }
     }
 
@@ -151,7 +151,7 @@ impl Condition {
             Self::All(conditions) => conditions.iter().all(|condition| condition.matches(metadata)),
             Self::Any(conditions) => conditions.iter().any(|condition| condition.matches(metadata)),
             Self::Not(condition) => !condition.matches(metadata),
-            Self::Field(field, test) => test.holds(field.of(metadata)),
+            Self::Field(field, predicate) => predicate.holds(field.of(metadata)),
         }
     }
 }
@@ -202,7 +202,7 @@ fn place(key: &str) -> Option<usize> {
     key.parse().ok().filter(|place: &usize| place.to_string() == key)
 }
 
-impl Test {
+impl Predicate {
     fn holds(&self, value: Option<&Value>) -> bool {
         let Some(value) = value else { return *self == Self::Exists(false) };
         let one = |value: &Value| match self {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Bound, Condition, Field, Range, Scalar, Test, Values};
+use super::{Bound, Condition, Field, Predicate, Range, Scalar, Values};
 
 /// How deep `and`, `or` and `not` may be nested. Each takes two of the levels that JSON may have (`decode::MAX_DEPTH`).
 const MAX_DEPTH: usize = 30;
@@ -65,7 +65,7 @@ impl Reader {
         path: &str,
         conditions: &mut Vec<Condition>,
     ) -> Result<(), String> {
-        let test = match json {
+        let predicate = match json {
             Value::Object(operators) => return self.operators(field, operators, path, conditions),
             Value::Null => {
                 return Err(format!("filter{path}: to find documents without it, say {{\"exists\": false}}"));
@@ -74,10 +74,10 @@ impl Reader {
             scalar => {
                 let mut values = Values::default();
                 values.add(scalar);
-                Test::OneOf(values)
+                Predicate::OneOf(values)
             }
         };
-        conditions.push(Condition::Field(field.clone(), test));
+        conditions.push(Condition::Field(field.clone(), predicate));
         Ok(())
     }
 
@@ -96,10 +96,10 @@ impl Reader {
         let mut range = Range::default();
         for (operator, value) in operators {
             let path = format!("{path}.{operator}");
-            let test = match operator.as_str() {
-                "in" => Test::OneOf(self.values_of(value, &path)?),
+            let predicate = match operator.as_str() {
+                "in" => Predicate::OneOf(self.values_of(value, &path)?),
                 "exists" => {
-                    Test::Exists(value.as_bool().ok_or_else(|| refuse(&path, value, "here stands true or false"))?)
+                    Predicate::Exists(value.as_bool().ok_or_else(|| refuse(&path, value, "here stands true or false"))?)
                 }
                 "gt" | "gte" | "lt" | "lte" => {
                     let at = Scalar::from_json(value)
@@ -112,14 +112,14 @@ impl Reader {
                 }
                 _ => return Err(format!("filter{path}: unknown; {OPERATORS}")),
             };
-            conditions.push(Condition::Field(field.clone(), test));
+            conditions.push(Condition::Field(field.clone(), predicate));
         }
         match (&range.lower, &range.upper) {
             (None, None) => return Ok(()),
             (Some(lower), Some(upper)) if std::mem::discriminant(&lower.at) != std::mem::discriminant(&upper.at) => {
                 return Err(format!("filter{path}: both bounds of a range must be numbers, or both texts"));
             }
-            _ => conditions.push(Condition::Field(field.clone(), Test::Within(range))),
+            _ => conditions.push(Condition::Field(field.clone(), Predicate::Within(range))),
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use serde_json::Number;
 
-use crate::index::filter::{Bound, Condition, Field, MAX_EXACT, Range, Scalar, Test, Values};
+use crate::index::filter::{Bound, Condition, Field, MAX_EXACT, Predicate, Range, Scalar, Values};
 
 /// Holds for no point: none has an empty id.
 const NEVER: &str = r#"id == """#;
@@ -23,15 +23,15 @@ pub fn wide(condition: &Condition) -> Option<String> {
             Some(joined(&each, " or ").unwrap_or_else(|| NEVER.to_owned()))
         }
         // Wider than the negation would have to be narrower than what is negated.
-        Condition::Not(_) | Condition::Field(_, Test::Exists(false)) => None,
-        Condition::Field(field, test) => {
+        Condition::Not(_) | Condition::Field(_, Predicate::Exists(false)) => None,
+        Condition::Field(field, predicate) => {
             let path = path(field)?;
             // Twice `not`: older servers take a bare `exists` for no boolean.
             let exists = format!("not (not exists {path})");
-            Some(match test {
-                Test::OneOf(values) => one_of(&path, values).unwrap_or(exists),
-                Test::Within(range) => within(&path, range).unwrap_or(exists),
-                Test::Exists(_) => exists,
+            Some(match predicate {
+                Predicate::OneOf(values) => one_of(&path, values).unwrap_or(exists),
+                Predicate::Within(range) => within(&path, range).unwrap_or(exists),
+                Predicate::Exists(_) => exists,
             })
         }
     }

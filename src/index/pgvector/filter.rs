@@ -6,7 +6,7 @@
 use serde_json::{Map, Number, Value, json};
 use tokio_postgres::types::ToSql;
 
-use crate::index::filter::{Bound, Condition, Field, Filter, Range, Scalar, Test, Values};
+use crate::index::filter::{Bound, Condition, Field, Filter, Predicate, Range, Scalar, Values};
 
 /// The only character that PostgreSQL's texts cannot hold, neither those of its rows nor those of a statement.
 const NUL: char = '\0';
@@ -41,12 +41,12 @@ impl Translation {
             Condition::All(all) => self.joined(all, " AND ", "true"),
             Condition::Any(any) => self.joined(any, " OR ", "false"),
             Condition::Not(not) => format!("NOT ({})", self.condition(not)),
-            Condition::Field(field, Test::OneOf(values)) => match &field.path[..] {
+            Condition::Field(field, Predicate::OneOf(values)) => match &field.path[..] {
                 [name] => self.contains(name, values),
                 _ => self.one_of(field, values),
             },
-            Condition::Field(field, Test::Within(range)) => self.within(field, range),
-            Condition::Field(field, Test::Exists(wanted)) => {
+            Condition::Field(field, Predicate::Within(range)) => self.within(field, range),
+            Condition::Field(field, Predicate::Exists(wanted)) => {
                 let value = self.value(field);
                 let operator = if *wanted { "<>" } else { "=" };
                 format!("coalesce(jsonb_typeof({value}), 'null') {operator} 'null'")

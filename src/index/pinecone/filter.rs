@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::index::external::typed::{Field, Test, Typed, Values};
+use crate::index::external::typed::{Comparison, Field, Typed, Values};
 use crate::index::filter::Bound;
 
 use super::record::EMPTY;
@@ -16,43 +16,43 @@ pub fn translate(typed: &Typed) -> Result<Value, String> {
     Ok(match typed {
         Typed::All(conditions) => json!({ "$and": all(conditions)? }),
         Typed::Any(conditions) => json!({ "$or": all(conditions)? }),
-        Typed::Is(field, test) => is(field, test)?,
-        Typed::Not(field, test) => is_not(field, test)?,
+        Typed::Is(field, comparison) => is(field, comparison)?,
+        Typed::Not(field, comparison) => is_not(field, comparison)?,
     })
 }
 
-fn is(field: &Field, test: &Test) -> Result<Value, String> {
+fn is(field: &Field, comparison: &Comparison) -> Result<Value, String> {
     let name = &field.name;
-    Ok(match test {
-        Test::OneOf(Values::Booleans(booleans)) => {
+    Ok(match comparison {
+        Comparison::OneOf(Values::Booleans(booleans)) => {
             json!({ "$or": booleans.iter().map(|boolean| json!({ name: { "$eq": boolean } })).collect::<Vec<_>>() })
         }
-        Test::OneOf(values) => json!({ name: { "$in": list(values) } }),
-        Test::Numbers(lower, upper) => {
+        Comparison::OneOf(values) => json!({ name: { "$in": list(values) } }),
+        Comparison::Numbers(lower, upper) => {
             let bounds = [end("$gt", lower), end("$lt", upper)].into_iter().flatten();
             json!({ name: bounds.collect::<serde_json::Map<_, _>>() })
         }
-        Test::Texts(..) => return Err(text_range(name)),
-        Test::There if field.kind.is_list() => {
+        Comparison::Texts(..) => return Err(text_range(name)),
+        Comparison::There if field.kind.is_list() => {
             json!({ "$or": [{ name: { "$exists": true } }, { empty(name): { "$exists": true } }] })
         }
-        Test::There => json!({ name: { "$exists": true } }),
+        Comparison::There => json!({ name: { "$exists": true } }),
     })
 }
 
-fn is_not(field: &Field, test: &Test) -> Result<Value, String> {
+fn is_not(field: &Field, comparison: &Comparison) -> Result<Value, String> {
     let name = &field.name;
     let lacking = json!({ name: { "$exists": false } });
-    Ok(match test {
-        Test::OneOf(Values::Booleans(booleans)) => {
+    Ok(match comparison {
+        Comparison::OneOf(Values::Booleans(booleans)) => {
             let mut any = vec![lacking];
             any.extend(
                 [true, false].into_iter().filter(|b| !booleans.contains(b)).map(|b| json!({ name: { "$eq": b } })),
             );
             json!({ "$or": any })
         }
-        Test::OneOf(values) => json!({ "$or": [lacking, { name: { "$nin": list(values) } }] }),
-        Test::Numbers(lower, upper) => {
+        Comparison::OneOf(values) => json!({ "$or": [lacking, { name: { "$nin": list(values) } }] }),
+        Comparison::Numbers(lower, upper) => {
             // Every value is a number, so what is not between is beside.
             let beside = |operator, bound: &Option<Bound<f64>>| {
                 let outside = bound.as_ref().map(|bound| Bound { at: bound.at, inclusive: !bound.inclusive });
@@ -62,9 +62,11 @@ fn is_not(field: &Field, test: &Test) -> Result<Value, String> {
             any.extend([beside("$lt", lower), beside("$gt", upper)].into_iter().flatten());
             json!({ "$or": any })
         }
-        Test::Texts(..) => return Err(text_range(name)),
-        Test::There if field.kind.is_list() => json!({ "$and": [lacking, { empty(name): { "$exists": false } }] }),
-        Test::There => lacking,
+        Comparison::Texts(..) => return Err(text_range(name)),
+        Comparison::There if field.kind.is_list() => {
+            json!({ "$and": [lacking, { empty(name): { "$exists": false } }] })
+        }
+        Comparison::There => lacking,
     })
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::Number;
 
-use crate::index::filter::{self, Bound, Field, MAX_EXACT, Scalar, Test, Values};
+use crate::index::filter::{self, Bound, Field, MAX_EXACT, Predicate, Scalar, Values};
 
 use super::messages::{Condition, FieldCondition, Filter, Ids, IsEmpty, Match, OneCondition, OneMatch, Range, Texts};
 
@@ -50,7 +50,9 @@ impl Wide {
                 Self { condition: None, exact: true } => Self::nowhere(),
                 Self { exact: false, .. } => Self::UNKNOWN,
             },
-            filter::Condition::Field(field, test) => path(field).map_or(Self::UNKNOWN, |key| Self::field(key, test)),
+            filter::Condition::Field(field, predicate) => {
+                path(field).map_or(Self::UNKNOWN, |key| Self::field(key, predicate))
+            }
         }
     }
 
@@ -76,16 +78,16 @@ impl Wide {
         }
     }
 
-    fn field(key: String, test: &Test) -> Self {
-        match test {
-            Test::OneOf(values) => Self::one_of(&key, values),
-            Test::Within(range) => match (range_of(range.lower.as_ref()), range_of(range.upper.as_ref())) {
+    fn field(key: String, predicate: &Predicate) -> Self {
+        match predicate {
+            Predicate::OneOf(values) => Self::one_of(&key, values),
+            Predicate::Within(range) => match (range_of(range.lower.as_ref()), range_of(range.upper.as_ref())) {
                 (Some(lower), Some(upper)) => Self::exactly(in_range(&key, lower, upper)),
                 _ => Self::UNKNOWN,
             },
-            Test::Exists(true) => Self::UNKNOWN,
+            Predicate::Exists(true) => Self::UNKNOWN,
             // It holds for an empty list too.
-            Test::Exists(false) => Self { exact: false, ..Self::exactly(OneCondition::IsEmpty(IsEmpty { key })) },
+            Predicate::Exists(false) => Self { exact: false, ..Self::exactly(OneCondition::IsEmpty(IsEmpty { key })) },
         }
     }
 

@@ -3,7 +3,7 @@
 //! Its index of texts takes white space off their ends, and knows no empty text. So texts with white space at an end are never in it, and
 //! what a document has, and where it has an empty text, stands in a property of its own.
 
-use crate::index::external::typed::{Field, Test, Typed, Values};
+use crate::index::external::typed::{Comparison, Field, Typed, Values};
 use crate::index::filter::Bound;
 
 use super::messages::{Filters, Numbers, Operand, Operator, Target, Texts};
@@ -30,8 +30,8 @@ pub fn translate(typed: &Typed) -> Result<Filters, String> {
     Ok(match typed {
         Typed::All(conditions) => joined(Operator::And, all(conditions)?),
         Typed::Any(conditions) => joined(Operator::Or, all(conditions)?),
-        Typed::Is(field, test) => is(field, test)?,
-        Typed::Not(field, test) => joined(Operator::Not, vec![is(field, test)?]),
+        Typed::Is(field, comparison) => is(field, comparison)?,
+        Typed::Not(field, comparison) => joined(Operator::Not, vec![is(field, comparison)?]),
     })
 }
 
@@ -40,12 +40,12 @@ pub fn ids(ids: impl Iterator<Item = String>) -> Filters {
     single("_id", Operator::ContainsAny, Operand::Texts(Texts { values: ids.collect() }))
 }
 
-fn is(field: &Field, test: &Test) -> Result<Filters, String> {
+fn is(field: &Field, comparison: &Comparison) -> Result<Filters, String> {
     let name = field.name.as_str();
     let of = |operator, operand| single(name, operator, operand);
-    Ok(match test {
-        Test::There => there(name.to_owned()),
-        Test::OneOf(Values::Texts(texts)) => {
+    Ok(match comparison {
+        Comparison::There => there(name.to_owned()),
+        Comparison::OneOf(Values::Texts(texts)) => {
             let indexed: Vec<String> =
                 texts.iter().filter(|text| !text.is_empty() && !is_padded(text)).cloned().collect();
             let empty = texts.iter().any(String::is_empty).then(|| there(has_empty(name)));
@@ -53,26 +53,26 @@ fn is(field: &Field, test: &Test) -> Result<Filters, String> {
                 (!indexed.is_empty()).then(|| of(Operator::ContainsAny, Operand::Texts(Texts { values: indexed })));
             any(indexed.into_iter().chain(empty).collect())
         }
-        Test::OneOf(Values::Numbers(numbers)) => {
+        Comparison::OneOf(Values::Numbers(numbers)) => {
             of(Operator::ContainsAny, Operand::Numbers(Numbers { values: numbers.clone() }))
         }
-        Test::OneOf(Values::Booleans(booleans)) => {
+        Comparison::OneOf(Values::Booleans(booleans)) => {
             any(booleans.iter().map(|boolean| of(Operator::Equal, Operand::Boolean(*boolean))).collect())
         }
-        Test::Numbers(Some(_), Some(_)) | Test::Texts(Some(_), Some(_)) if field.kind.is_list() => {
+        Comparison::Numbers(Some(_), Some(_)) | Comparison::Texts(Some(_), Some(_)) if field.kind.is_list() => {
             return Err(format!(
                 "the filter has a range with two ends over `{name}`, which is {}: Weaviate would look for an element above the one and another \
                  below the other; give one end, or declare the field without `[]`",
                 field.kind
             ));
         }
-        Test::Numbers(lower, upper) => {
+        Comparison::Numbers(lower, upper) => {
             let end = |bound: &Option<Bound<f64>>, operators| {
                 bound.as_ref().map(|bound| of(end(bound.inclusive, operators), Operand::Number(bound.at)))
             };
             both([end(lower, ABOVE), end(upper, BELOW)])
         }
-        Test::Texts(lower, upper) => texts_within(name, lower.as_ref(), upper.as_ref())?,
+        Comparison::Texts(lower, upper) => texts_within(name, lower.as_ref(), upper.as_ref())?,
     })
 }
 

@@ -23,22 +23,22 @@ pub enum Typed<'a> {
     All(Vec<Self>),
     /// At least one holds, of at least two.
     Any(Vec<Self>),
-    /// A field of a document is as the test says.
-    Is(&'a Field, Test),
-    /// It is not so, or the document lacks the field.
-    Not(&'a Field, Test),
+    /// The comparison holds for a field of the document.
+    Is(&'a Field, Comparison),
+    /// It does not hold, or the document lacks the field.
+    Not(&'a Field, Comparison),
 }
 
-/// What a field must be. A list is so when any of its elements is.
+/// What a field is compared with. It holds for a list when it holds for any of its elements.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Test {
+pub enum Comparison {
     /// One of these: at least one, ascending, of the field's type.
     OneOf(Values),
     /// A text between two bounds, of which at least one is set.
     Texts(Option<Bound<String>>, Option<Bound<String>>),
     /// A number between two bounds, of which at least one is set.
     Numbers(Option<Bound<f64>>, Option<Bound<f64>>),
-    /// The document has the field.
+    /// With nothing: it is enough that the document has the field.
     There,
 }
 
@@ -62,7 +62,7 @@ impl Fields {
             (Condition::Any(any), true) | (Condition::All(any), false) => {
                 Ok(joined(self.conditions(any, wanted)?, Sought::Everything, Sought::Nothing, Typed::Any))
             }
-            (Condition::Field(field, test), _) => self.single(field, test, wanted),
+            (Condition::Field(field, predicate), _) => self.single(field, predicate, wanted),
         }
     }
 
@@ -70,7 +70,7 @@ impl Fields {
         conditions.iter().map(|condition| self.condition(condition, wanted)).collect()
     }
 
-    fn single(&self, field: &filter::Field, test: &filter::Test, wanted: bool) -> Result<Sought<'_>, String> {
+    fn single(&self, field: &filter::Field, predicate: &filter::Predicate, wanted: bool) -> Result<Sought<'_>, String> {
         let field = self.named(field).ok_or_else(|| {
             format!(
                 "the filter names the field `{}`, which is not declared: this index filters by the fields that `index.metadata` lists with their \
@@ -78,14 +78,14 @@ impl Fields {
                 field.written
             )
         })?;
-        let (test, wanted) = match test {
-            filter::Test::OneOf(values) => (field.one_of(values), wanted),
-            filter::Test::Within(range) => (field.within(range), wanted),
-            filter::Test::Exists(exists) => (Some(Test::There), wanted == *exists),
+        let (comparison, wanted) = match predicate {
+            filter::Predicate::OneOf(values) => (field.one_of(values), wanted),
+            filter::Predicate::Within(range) => (field.within(range), wanted),
+            filter::Predicate::Exists(exists) => (Some(Comparison::There), wanted == *exists),
         };
-        Ok(match (test, wanted) {
-            (Some(test), true) => Sought::Where(Typed::Is(field, test)),
-            (Some(test), false) => Sought::Where(Typed::Not(field, test)),
+        Ok(match (comparison, wanted) {
+            (Some(comparison), true) => Sought::Where(Typed::Is(field, comparison)),
+            (Some(comparison), false) => Sought::Where(Typed::Not(field, comparison)),
             // A value of another type is in no document.
             (None, true) => Sought::Nothing,
             (None, false) => Sought::Everything,
@@ -114,7 +114,7 @@ fn joined<'a>(
 
 impl Field {
     /// `None` when no value of this type is among them.
-    fn one_of(&self, values: &filter::Values) -> Option<Test> {
+    fn one_of(&self, values: &filter::Values) -> Option<Comparison> {
         let values = match self.kind {
             FieldKind::Text | FieldKind::Texts => {
                 let mut texts: Vec<String> = values.texts.iter().cloned().collect();
@@ -135,25 +135,25 @@ impl Field {
                 Values::Booleans(booleans)
             }
         };
-        (!values.is_empty()).then_some(Test::OneOf(values))
+        (!values.is_empty()).then_some(Comparison::OneOf(values))
     }
 
     /// `None` when no value of this type is in it.
-    fn within(&self, range: &Range) -> Option<Test> {
+    fn within(&self, range: &Range) -> Option<Comparison> {
         match self.kind {
             FieldKind::Text | FieldKind::Texts => {
                 let text = |scalar: &Scalar| match scalar {
                     Scalar::Text(text) => Some(text.clone()),
                     Scalar::Number(_) => None,
                 };
-                Some(Test::Texts(typed(range.lower.as_ref(), text)?, typed(range.upper.as_ref(), text)?))
+                Some(Comparison::Texts(typed(range.lower.as_ref(), text)?, typed(range.upper.as_ref(), text)?))
             }
             FieldKind::Number | FieldKind::Numbers => {
                 let number = |scalar: &Scalar| match scalar {
                     Scalar::Number(number) => number.as_f64().map(float),
                     Scalar::Text(_) => None,
                 };
-                Some(Test::Numbers(typed(range.lower.as_ref(), number)?, typed(range.upper.as_ref(), number)?))
+                Some(Comparison::Numbers(typed(range.lower.as_ref(), number)?, typed(range.upper.as_ref(), number)?))
             }
             FieldKind::Boolean | FieldKind::Booleans => None,
         }
@@ -197,8 +197,8 @@ mod tests {
         match typed {
             Typed::All(all) => all.iter().all(|typed| holds(typed, has)),
             Typed::Any(any) => any.iter().any(|typed| holds(typed, has)),
-            Typed::Is(field, test) => of(field).is_some_and(|values| is(test, values)),
-            Typed::Not(field, test) => !of(field).is_some_and(|values| is(test, values)),
+            Typed::Is(field, comparison) => of(field).is_some_and(|values| is(comparison, values)),
+            Typed::Not(field, comparison) => !of(field).is_some_and(|values| is(comparison, values)),
         }
     }
 
@@ -207,19 +207,25 @@ mod tests {
             && upper.as_ref().is_none_or(|upper| *value < upper.at || upper.inclusive && *value == upper.at)
     }
 
-    fn is(test: &Test, values: &Values) -> bool {
-        match (test, values) {
-            (Test::There, _) => true,
-            (Test::OneOf(Values::Texts(wanted)), Values::Texts(texts)) => {
+    fn is(comparison: &Comparison, values: &Values) -> bool {
+        match (comparison, values) {
+            (Comparison::There, _) => true,
+            (Comparison::OneOf(Values::Texts(wanted)), Values::Texts(texts)) => {
                 texts.iter().any(|text| wanted.contains(text))
             }
-            (Test::OneOf(Values::Numbers(wanted)), Values::Numbers(numbers)) => {
+            (Comparison::OneOf(Values::Numbers(wanted)), Values::Numbers(numbers)) => {
                 numbers.iter().any(|n| wanted.contains(n))
             }
-            (Test::OneOf(Values::Booleans(wanted)), Values::Booleans(own)) => own.iter().any(|b| wanted.contains(b)),
-            (Test::Texts(lower, upper), Values::Texts(texts)) => texts.iter().any(|text| inside(text, lower, upper)),
-            (Test::Numbers(lower, upper), Values::Numbers(numbers)) => numbers.iter().any(|n| inside(n, lower, upper)),
-            _ => panic!("a test of another type than the field's: {test:?} {values:?}"),
+            (Comparison::OneOf(Values::Booleans(wanted)), Values::Booleans(own)) => {
+                own.iter().any(|b| wanted.contains(b))
+            }
+            (Comparison::Texts(lower, upper), Values::Texts(texts)) => {
+                texts.iter().any(|text| inside(text, lower, upper))
+            }
+            (Comparison::Numbers(lower, upper), Values::Numbers(numbers)) => {
+                numbers.iter().any(|n| inside(n, lower, upper))
+            }
+            _ => panic!("a comparison of another type than the field's: {comparison:?} {values:?}"),
         }
     }
 
@@ -239,7 +245,9 @@ mod tests {
         let Sought::Where(Typed::Any(both)) = typed(json!({"not": {"a": "x", "b": {"exists": false}}})) else {
             panic!()
         };
-        assert!(matches!(&both[..], [Typed::Not(a, _), Typed::Is(b, Test::There)] if a.name == "a" && b.name == "b"));
+        assert!(
+            matches!(&both[..], [Typed::Not(a, _), Typed::Is(b, Comparison::There)] if a.name == "a" && b.name == "b")
+        );
     }
 
     #[test]

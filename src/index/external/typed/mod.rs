@@ -13,7 +13,7 @@ use serde_json::{Number, Value};
 use crate::index::filter;
 use crate::settings::field_kind::FieldKind;
 
-pub use condition::{Sought, Test, Typed};
+pub use condition::{Comparison, Sought, Typed};
 
 /// The most characters of a value that an error shows.
 const MAX_SHOWN: usize = 60;
@@ -175,7 +175,7 @@ mod tests {
             assert!(filter.matches(&metadata), "{filter:?}");
             let sought = fields.filter(Some(&filter)).unwrap();
             assert!(
-                matches!(&sought, Sought::Where(Typed::Is(field, Test::OneOf(_))) if field.name == matches),
+                matches!(&sought, Sought::Where(Typed::Is(field, Comparison::OneOf(_))) if field.name == matches),
                 "{sought:?}"
             );
         }
