@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::document::{DocumentId, Vector};
 use crate::index::Filter;
+use crate::settings::index::Metric;
 use crate::telemetry::figures::counted;
 
 /// Names of fields that are Vectide's own, where a system keeps them beside the user's.
@@ -75,7 +76,8 @@ pub struct Neighbour {
     pub document: DocumentId,
     /// The number of the chunk in it.
     pub chunk: usize,
-    /// Nearness: larger is nearer. The cosine, from -1 to 1; the inner product; or with L2 the negative distance.
+    /// Nearness: larger is nearer. The cosine, which may lie a little beyond -1 and 1 as the system rounds; the inner product; or with L2
+    /// the negative distance.
     pub score: f32,
 }
 
@@ -203,6 +205,9 @@ pub trait Collection: Send + Sync + 'static {
     fn mark(&self) -> BoxFuture<'_, Result<Option<String>, CollectionError>> {
         async { Ok(None) }.boxed()
     }
+
+    /// How nearness is measured.
+    fn metric(&self) -> Metric;
 
     /// How much one call may carry.
     fn bulk(&self) -> Bulk;

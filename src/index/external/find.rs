@@ -8,6 +8,7 @@ use crate::index::target::parse_metadata;
 use crate::index::{Hit, IndexError, Query};
 use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
+use crate::settings::index::Metric;
 
 use super::collection::{CollectionError, Nearest, Neighbour};
 use super::{ExternalIndex, PointIds};
@@ -29,7 +30,11 @@ impl ExternalIndex {
                 found => found.map_err(|error| self.known(error))?,
             };
             let all = found.len() < limit || limit == most;
-            let found: Vec<Neighbour> = found.into_iter().flatten().collect();
+            let mut found: Vec<Neighbour> = found.into_iter().flatten().collect();
+            if self.collection.metric() == Metric::Cosine {
+                // Systems reckon with rounding: a text is as near as 1.0000001 to itself.
+                found.iter_mut().for_each(|point| point.score = point.score.clamp(-1.0, 1.0));
+            }
             let (asked, ids) = (Arc::clone(&query), self.ids);
             let hits = blocking(&self.ledger, move |ledger| hits(ledger, ids, found, &asked)).await?;
             if hits.len() == query.k || all {
@@ -98,9 +103,13 @@ mod tests {
 
     impl Stage {
         async fn new() -> Self {
+            Self::over(FakeCollection::default()).await
+        }
+
+        async fn over(collection: FakeCollection) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let ledger = Arc::new(open_with(&folder, LedgerOptions { points: Points::Elsewhere, ..options() }));
-            let collection = Arc::new(FakeCollection::default());
+            let collection = Arc::new(collection);
             let index = ExternalIndex::new(ledger, collection.clone(), "test", DIMENSIONS, false);
             index.prepare().await.unwrap();
             Self { index, collection, _folder: folder }
@@ -143,6 +152,28 @@ mod tests {
         assert_eq!(found(1).await.len(), 2);
         stage.write_to_the_ledger_alone(priced("a", 2)).await;
         assert_eq!((found(1).await, found(2).await), (vec!["b/0".to_owned()], vec![]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cosine_that_the_system_rounds_beyond_1_is_1_and_no_other_score_is_changed() {
+        let own = vector("a");
+        let product = Scorer::new(Metric::Dot, &own).score(&own);
+        for (metric, rounding, expected) in [
+            (Metric::Cosine, 1e-6, 1.0),
+            (Metric::Cosine, -2.001, -1.0),
+            (Metric::Cosine, -0.5, 0.5),
+            (Metric::Dot, 5.0, product + 5.0),
+            (Metric::L2, -5.0, -5.0),
+        ] {
+            let mut collection = FakeCollection::default();
+            (collection.metric, collection.rounding) = (metric, rounding);
+            let stage = Stage::over(collection).await;
+            write_all(&stage.index, [write("a", vec![here("a")])].into()).await.unwrap();
+            let query = Query { vector: own.clone(), k: 1, filter: None, except: None, with_vectors: false };
+            let hits = stage.index.search(query).await.unwrap();
+            assert!((hits[0].score - expected).abs() <= 1e-6, "{metric:?} {rounding}: {}", hits[0].score);
+            assert!(metric != Metric::Cosine || hits[0].score.abs() <= 1.0, "{metric:?} {rounding}: {}", hits[0].score);
+        }
     }
 
     #[tokio::test(start_paused = true)]

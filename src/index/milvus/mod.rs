@@ -337,6 +337,10 @@ impl Collection for Milvus {
         &self.place
     }
 
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
     fn bulk(&self) -> Bulk {
         self.bulk
     }

@@ -181,6 +181,10 @@ impl Collection for PgvectorTable {
         &self.place
     }
 
+    fn metric(&self) -> Metric {
+        self.schema.metric
+    }
+
     fn bulk(&self) -> Bulk {
         self.bulk
     }

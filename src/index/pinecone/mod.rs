@@ -224,6 +224,10 @@ impl Collection for PineconeIndex {
         &self.place
     }
 
+    fn metric(&self) -> Metric {
+        self.settings.metric
+    }
+
     fn bulk(&self) -> Bulk {
         Bulk {
             points: self.settings.batch.clamp(1, MAX_RECORDS),

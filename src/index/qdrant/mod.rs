@@ -251,6 +251,10 @@ impl Collection for Qdrant {
         &self.place
     }
 
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
     fn bulk(&self) -> Bulk {
         self.bulk
     }

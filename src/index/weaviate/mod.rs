@@ -287,6 +287,10 @@ impl Collection for WeaviateClass {
         &self.place
     }
 
+    fn metric(&self) -> Metric {
+        self.settings.metric
+    }
+
     fn bulk(&self) -> Bulk {
         Bulk {
             points: self.settings.batch,

@@ -21,6 +21,10 @@ use crate::settings::index::Metric;
 pub struct FakeCollection {
     /// What writing calls meet: one fault each.
     pub faults: Faults,
+    /// How nearness is measured.
+    pub metric: Metric,
+    /// What its arithmetic adds to each score.
+    pub rounding: f32,
     /// How much one call may carry.
     pub bulk: Bulk,
     /// What it has that others at its place have not.
@@ -56,6 +60,8 @@ impl Default for FakeCollection {
     fn default() -> Self {
         Self {
             faults: Faults::default(),
+            metric: Metric::default(),
+            rounding: 0.0,
             bulk: Bulk { points: 4, bytes: 1 << 20, bytes_per_number: 4, concurrency: 2 },
             mark: Mutex::default(),
             counts: Mutex::default(),
@@ -192,6 +198,10 @@ impl Collection for FakeCollection {
         async { Ok(self.mark.lock().map(str::to_owned)) }.boxed()
     }
 
+    fn metric(&self) -> Metric {
+        self.metric
+    }
+
     fn bulk(&self) -> Bulk {
         self.bulk
     }
@@ -267,14 +277,14 @@ impl Collection for FakeCollection {
     fn nearest<'a>(&'a self, nearest: Nearest<'a>) -> BoxFuture<'a, Result<Vec<Option<Neighbour>>, CollectionError>> {
         async move {
             self.turn_away()?;
-            let scorer = Scorer::new(Metric::Cosine, nearest.vector);
+            let scorer = Scorer::new(self.metric, nearest.vector);
             let counts = |point: &Point| {
                 let metadata = serde_json::from_str(&point.metadata).unwrap_or_default();
                 nearest.filter.is_none_or(|filter| filter.matches(&metadata))
             };
             let neighbour = |point: Point| Neighbour {
                 id: point.id,
-                score: scorer.score(&point.vector),
+                score: scorer.score(&point.vector) + self.rounding,
                 document: point.document,
                 chunk: point.chunk,
             };

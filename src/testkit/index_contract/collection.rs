@@ -139,6 +139,10 @@ impl Collection for Dying {
         self.inner.timeout()
     }
 
+    fn metric(&self) -> Metric {
+        self.inner.metric()
+    }
+
     fn bulk(&self) -> Bulk {
         // One point a call: a step for each.
         Bulk { points: 1, concurrency: 1, ..self.inner.bulk() }
