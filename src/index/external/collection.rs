@@ -194,7 +194,8 @@ pub enum CollectionError {
     Fatal(String),
 }
 
-/// See the module. Every write is idempotent and durable when it is answered; calls may run beside each other.
+/// See the module. Every write is idempotent and durable when it is answered; calls may run beside each other. A call that writes carries
+/// at least one point or id, and at most [`Collection::bulk`] of them.
 pub trait Collection: Send + Sync + 'static {
     /// Where it is, for people: the kind of system, the address without any secret, the name. Two collections that have the same are told
     /// apart by [`Collection::mark`].
@@ -222,7 +223,7 @@ pub trait Collection: Send + Sync + 'static {
     /// As [`Collection::establish`], but makes nothing and changes nothing: `None` when it is not there.
     fn look(&self) -> BoxFuture<'_, Result<Option<Established>, CollectionError>>;
 
-    /// Makes the collection hold these points; one that it has already is replaced whole. At most [`Collection::bulk`] of them.
+    /// Makes the collection hold these points; one that it has already is replaced whole.
     fn upsert<'a>(&'a self, points: &'a [Point]) -> BoxFuture<'a, Result<(), CollectionError>>;
 
     /// Replaces the metadata of points and leaves their vectors. Answers which of them (by their place in the call, ascending) were not

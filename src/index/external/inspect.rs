@@ -8,8 +8,8 @@ use super::collection::{Collection, CollectionError, Point};
 
 /// See the module.
 pub trait Inspect: Collection {
-    /// Those of these points that it holds, in any order. Sees every write that was answered, but for Pinecone's, which may miss it for a
-    /// while: the contract of collections asks a stub, and would have to wait for the service itself.
+    /// Those of these points that it holds, in any order. At most 100 are asked for at once. Sees every write that was answered, but for
+    /// Pinecone's, which may miss it for a while: the contract of collections asks a stub, and would have to wait for the service itself.
     fn fetch<'a>(&'a self, ids: &'a [Uuid]) -> BoxFuture<'a, Result<Vec<Point>, CollectionError>>;
 }
 

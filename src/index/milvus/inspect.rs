@@ -14,17 +14,10 @@ use super::rows::{column, jsons, longs, strings};
 use super::schema::{CHUNK, DOCUMENT, ID, METADATA, VECTOR};
 use super::{Milvus, among};
 
-/// The most rows that are asked for by id at once; each comes with its vector.
-const MAX_FETCHED: usize = 1_000;
-
 impl Milvus {
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_FETCHED) {
-            let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
-            points.extend(points_of(&found.columns, self.dimensions).ok_or_else(changed)?);
-        }
-        Ok(points)
+        let found = self.query(among(ids), &[ID, DOCUMENT, CHUNK, METADATA, VECTOR]).await?;
+        points_of(&found.columns, self.dimensions).ok_or_else(changed)
     }
 }
 

@@ -233,9 +233,6 @@ impl Milvus {
     }
 
     async fn try_upsert(&self, points: &[Point]) -> Result<(), CollectionError> {
-        if points.is_empty() {
-            return Ok(());
-        }
         let question = Upsert {
             database: self.database.clone(),
             collection: self.collection.clone(),
@@ -247,9 +244,6 @@ impl Milvus {
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
         let question =
             Delete { database: self.database.clone(), collection: self.collection.clone(), filter: among(ids) };
         self.ask::<Mutation>(method!("Delete"), question).await.map(drop)

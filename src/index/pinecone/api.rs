@@ -76,14 +76,24 @@ impl Api {
         parse(&answer?.body)
     }
 
+    /// As [`Api::ask`], about records: `None` when the index is there and the namespace is not, which has no records then.
+    pub(super) async fn ask_namespace<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Option<A>, CollectionError> {
+        match self.ask(method, path, body).await {
+            Err(CollectionError::Missing(_)) if self.describe().await?.is_some() => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     async fn host(&self) -> Result<Url, CollectionError> {
         if let Some(host) = self.host.lock().clone() {
             return Ok(host);
         }
-        match self.describe().await? {
-            Some(index) => self.locate(&index),
-            None => Err(CollectionError::Missing(format!("Pinecone has no index `{}`", self.index))),
-        }
+        self.locate(&self.described().await?)
     }
 
     /// Remembers where the index is. The API gives a bare name; the scheme is then that of the API.
@@ -110,6 +120,12 @@ impl Api {
             Err(CollectionError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// As [`Api::describe`], where there must be one.
+    pub(super) async fn described(&self) -> Result<wire::Index, CollectionError> {
+        let missing = || CollectionError::Missing(format!("Pinecone has no index `{}`", self.index));
+        self.describe().await?.ok_or_else(missing)
     }
 }
 

@@ -16,10 +16,7 @@ use crate::index::external::inspect::{Inspect, changed};
 use super::PineconeIndex;
 use super::record::chunk_of;
 
-/// The most ids in a fetch: they stand in the address.
-const MAX_FETCHED: usize = 100;
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Fetched {
     #[serde(default)]
     vectors: HashMap<String, Record>,
@@ -36,19 +33,11 @@ struct Record {
 
 impl PineconeIndex {
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_FETCHED) {
-            let mut path = format!("vectors/fetch?namespace={}", encoded(&self.settings.namespace));
-            ids.iter().for_each(|id| path.push_str(&format!("&ids={id}")));
-            let fetched = match self.api.ask::<Fetched>(Method::GET, &path, None::<&()>).await {
-                Ok(fetched) => fetched,
-                Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => continue,
-                Err(error) => return Err(error),
-            };
-            let read = fetched.vectors.into_values().map(|record| point_of(record).ok_or_else(changed));
-            points.extend(read.collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(points)
+        let mut path = format!("vectors/fetch?namespace={}", encoded(&self.settings.namespace));
+        ids.iter().for_each(|id| path.push_str(&format!("&ids={id}")));
+        let fetched: Option<Fetched> = self.api.ask_namespace(Method::GET, &path, None::<&()>).await?;
+        let records = fetched.unwrap_or_default().vectors.into_values();
+        records.map(|record| point_of(record).ok_or_else(changed)).collect()
     }
 }
 

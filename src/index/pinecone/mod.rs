@@ -135,10 +135,7 @@ impl PineconeIndex {
 
     /// The host of an index has the project in its name.
     async fn try_mark(&self) -> Result<Option<String>, CollectionError> {
-        match self.api.describe().await? {
-            Some(index) => Ok(Some(index.host)),
-            None => Err(CollectionError::Missing(format!("Pinecone has no index `{}`", self.name))),
-        }
+        self.api.described().await.map(|index| Some(index.host))
     }
 
     fn ready(&self, index: &wire::Index) -> Result<(), CollectionError> {
@@ -166,17 +163,9 @@ impl PineconeIndex {
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
-        for ids in ids.chunks(MAX_RECORDS) {
-            let delete =
-                wire::Delete { ids: ids.iter().map(Uuid::to_string).collect(), namespace: &self.settings.namespace };
-            match self.api.ask::<Value>(Method::POST, "vectors/delete", Some(&delete)).await {
-                // A namespace without records is not there, and then neither are these.
-                Ok(_) => {}
-                Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        let ids = ids.iter().map(Uuid::to_string).collect();
+        let delete = wire::Delete { ids, namespace: &self.settings.namespace };
+        self.api.ask_namespace::<Value>(Method::POST, "vectors/delete", Some(&delete)).await.map(drop)
     }
 
     async fn try_nearest(&self, nearest: Nearest<'_>) -> Result<Vec<Option<Neighbour>>, CollectionError> {
@@ -192,11 +181,8 @@ impl PineconeIndex {
             include_metadata: true,
             namespace: &self.settings.namespace,
         };
-        match self.api.ask::<wire::Matches>(Method::POST, "query", Some(&query)).await {
-            Ok(found) => Ok(found.matches.iter().map(|found| self.neighbour(found)).collect()),
-            Err(CollectionError::Missing(_)) if self.api.describe().await?.is_some() => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let found: Option<wire::Matches> = self.api.ask_namespace(Method::POST, "query", Some(&query)).await?;
+        Ok(found.unwrap_or_default().matches.iter().map(|found| self.neighbour(found)).collect())
     }
 
     fn neighbour(&self, found: &wire::Match) -> Option<Neighbour> {

@@ -91,7 +91,7 @@ pub struct Query<'a> {
     pub namespace: &'a str,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Matches {
     #[serde(default)]
     pub matches: Vec<Match>,

@@ -10,25 +10,17 @@ use crate::index::external::inspect::{Inspect, changed};
 use super::messages::{Get, GetAnswer, Retrieved, With};
 use super::{Qdrant, id, payload, uuid};
 
-/// The most points that are asked for by id at once; each comes with its vector.
-const MAX_FETCHED: usize = 1_000;
-
 impl Qdrant {
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_FETCHED) {
-            let all = Some(With { all: Some(true), only: None });
-            let question = Get {
-                collection: self.collection.clone(),
-                ids: ids.iter().map(id).collect(),
-                with_payload: all.clone(),
-                with_vectors: all,
-            };
-            let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
-            let read = found.into_iter().map(|point| point_of(point).ok_or_else(changed));
-            points.extend(read.collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(points)
+        let all = Some(With { all: Some(true), only: None });
+        let question = Get {
+            collection: self.collection.clone(),
+            ids: ids.iter().map(id).collect(),
+            with_payload: all.clone(),
+            with_vectors: all,
+        };
+        let found = self.ask::<GetAnswer>("/qdrant.Points/Get", question).await?.points;
+        found.into_iter().map(|point| point_of(point).ok_or_else(changed)).collect()
     }
 }
 

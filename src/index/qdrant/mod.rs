@@ -160,9 +160,6 @@ impl Qdrant {
 
     /// Qdrant refuses the payload of a point that it does not hold, so it is asked first which it holds.
     async fn try_set_metadata(&self, points: &[PointMetadata]) -> Result<Vec<usize>, CollectionError> {
-        if points.is_empty() {
-            return Ok(Vec::new());
-        }
         let question = Get {
             collection: self.collection.clone(),
             ids: points.iter().map(|point| id(&point.id)).collect(),
@@ -191,9 +188,6 @@ impl Qdrant {
     }
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
         let question = Delete { collection: self.collection.clone(), wait: true, points: Some(selector(ids)) };
         verdict::check_applied([self.ask::<WriteAnswer>("/qdrant.Points/Delete", question).await?.update])
     }

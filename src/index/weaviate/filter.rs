@@ -3,6 +3,8 @@
 //! Its index of texts takes white space off their ends, and knows no empty text. So texts with white space at an end are never in it, and
 //! what a document has, and where it has an empty text, stands in a property of its own.
 
+use uuid::Uuid;
+
 use crate::index::external::typed::{Comparison, Field, Typed, Values};
 use crate::index::filter::Bound;
 
@@ -36,8 +38,9 @@ pub fn translate(typed: &Typed) -> Result<Filters, String> {
 }
 
 /// One of these ids.
-pub fn ids(ids: impl Iterator<Item = String>) -> Filters {
-    single("_id", Operator::ContainsAny, Operand::Texts(Texts { values: ids.collect() }))
+pub fn ids(ids: &[Uuid]) -> Filters {
+    let values = ids.iter().map(Uuid::to_string).collect();
+    single("_id", Operator::ContainsAny, Operand::Texts(Texts { values }))
 }
 
 fn is(field: &Field, comparison: &Comparison) -> Result<Filters, String> {

@@ -10,25 +10,20 @@ use crate::index::external::collection::{CollectionError, Point};
 use crate::index::external::inspect::{Inspect, changed};
 
 use super::messages::{Found, Search, SearchReply, WantedMetadata, WantedProperties};
-use super::{MAX_IDS, SEARCH, WeaviateClass, filter, of, text};
+use super::{SEARCH, WeaviateClass, filter, of, text};
 
 impl WeaviateClass {
     async fn try_fetch(&self, ids: &[Uuid]) -> Result<Vec<Point>, CollectionError> {
-        let mut points = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(MAX_IDS) {
-            let names = [DOCUMENT, CHUNK, METADATA].map(str::to_owned).to_vec();
-            let search = Search {
-                properties: Some(WantedProperties { names }),
-                metadata: Some(WantedMetadata { uuid: true, vector: true, ..WantedMetadata::default() }),
-                limit: ids.len() as u32,
-                filters: Some(filter::ids(ids.iter().map(Uuid::to_string))),
-                ..self.search()
-            };
-            let reply: SearchReply = self.unary(SEARCH, search).await?;
-            let read = reply.results.iter().map(|found| point_of(found).ok_or_else(changed));
-            points.extend(read.collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(points)
+        let names = [DOCUMENT, CHUNK, METADATA].map(str::to_owned).to_vec();
+        let search = Search {
+            properties: Some(WantedProperties { names }),
+            metadata: Some(WantedMetadata { uuid: true, vector: true, ..WantedMetadata::default() }),
+            limit: ids.len() as u32,
+            filters: Some(filter::ids(ids)),
+            ..self.search()
+        };
+        let reply: SearchReply = self.unary(SEARCH, search).await?;
+        reply.results.iter().map(|found| point_of(found).ok_or_else(changed)).collect()
     }
 }
 

@@ -223,7 +223,7 @@ impl WeaviateClass {
 
     async fn try_delete(&self, ids: &[Uuid]) -> Result<(), CollectionError> {
         for ids in ids.chunks(MAX_IDS) {
-            let filters = Some(filter::ids(ids.iter().map(Uuid::to_string)));
+            let filters = Some(filter::ids(ids));
             let reply: BatchDeleteReply =
                 self.unary(BATCH_DELETE, BatchDelete { collection: self.class.clone(), filters }).await?;
             verdict::check_deleted(&reply)?;
