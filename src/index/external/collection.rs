@@ -160,6 +160,17 @@ pub fn fitting<'a, T>(
     (made, refused)
 }
 
+/// What a question about the collection was answered; `None` when it is not there.
+///
+/// # Errors
+/// All others.
+pub fn if_there<T>(answer: Result<T, CollectionError>) -> Result<Option<T>, CollectionError> {
+    match answer {
+        Err(CollectionError::Missing(_)) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// The end of a call that did all but these.
 pub fn done_but(refused: Vec<RefusedPoint>) -> Result<(), CollectionError> {
     if refused.is_empty() { Ok(()) } else { Err(CollectionError::Refused(refused)) }

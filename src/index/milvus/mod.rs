@@ -30,7 +30,9 @@ use crate::settings::Secret;
 use crate::settings::index::Metric;
 use crate::settings::milvus::MilvusSettings;
 
-use super::external::collection::{Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point};
+use super::external::collection::{
+    Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, if_there,
+};
 use super::external::grpc::{self, Client};
 use super::external::sift::Sift;
 use messages::{
@@ -119,11 +121,8 @@ impl Milvus {
     }
 
     async fn schema(&self) -> Result<Option<CollectionSchema>, CollectionError> {
-        match self.ask::<Description>(method!("DescribeCollection"), self.named()).await {
-            Ok(description) => Ok(Some(description.schema.unwrap_or_default())),
-            Err(CollectionError::Missing(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let described = self.ask::<Description>(method!("DescribeCollection"), self.named()).await;
+        Ok(if_there(described)?.map(|description| description.schema.unwrap_or_default()))
     }
 
     /// The metric of the vectors' index; `None` when there is no index yet.

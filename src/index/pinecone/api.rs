@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::wire;
 use crate::http_client::Answer;
-use crate::index::external::collection::CollectionError;
+use crate::index::external::collection::{CollectionError, if_there};
 use crate::index::external::http::{self, json, parse, unreadable};
 use crate::settings::Secret;
 use crate::settings::pinecone::PineconeSettings;
@@ -115,11 +115,8 @@ impl Api {
 
     /// The index as Pinecone has it; nothing when there is none.
     pub(super) async fn describe(&self) -> Result<Option<wire::Index>, CollectionError> {
-        match self.call(Method::GET, self.http.at(&format!("indexes/{}", self.index)), None).await {
-            Ok(answer) => parse(&answer.body).map(Some),
-            Err(CollectionError::Missing(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let answer = self.call(Method::GET, self.http.at(&format!("indexes/{}", self.index)), None).await;
+        if_there(answer)?.map(|answer| parse(&answer.body)).transpose()
     }
 
     /// As [`Api::describe`], where there must be one.

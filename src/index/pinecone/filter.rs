@@ -27,7 +27,7 @@ fn is(field: &Field, comparison: &Comparison) -> Result<Value, String> {
         Comparison::OneOf(Values::Booleans(booleans)) => {
             json!({ "$or": booleans.iter().map(|boolean| json!({ name: { "$eq": boolean } })).collect::<Vec<_>>() })
         }
-        Comparison::OneOf(values) => json!({ name: { "$in": list(values) } }),
+        Comparison::OneOf(values) => json!({ name: { "$in": values } }),
         Comparison::Numbers(lower, upper) => {
             let bounds = [end("$gt", lower), end("$lt", upper)].into_iter().flatten();
             json!({ name: bounds.collect::<serde_json::Map<_, _>>() })
@@ -51,7 +51,7 @@ fn is_not(field: &Field, comparison: &Comparison) -> Result<Value, String> {
             );
             json!({ "$or": any })
         }
-        Comparison::OneOf(values) => json!({ "$or": [lacking, { name: { "$nin": list(values) } }] }),
+        Comparison::OneOf(values) => json!({ "$or": [lacking, { name: { "$nin": values } }] }),
         Comparison::Numbers(lower, upper) => {
             // Every value is a number, so what is not between is beside.
             let beside = |operator, bound: &Option<Bound<f64>>| {
@@ -79,14 +79,6 @@ fn end(operator: &str, bound: &Option<Bound<f64>>) -> Option<(String, Value)> {
     let bound = bound.as_ref()?;
     let operator = if bound.inclusive { format!("{operator}e") } else { operator.to_owned() };
     Some((operator, bound.at.into()))
-}
-
-fn list(values: &Values) -> Value {
-    match values {
-        Values::Texts(texts) => json!(texts),
-        Values::Numbers(numbers) => json!(numbers),
-        Values::Booleans(booleans) => json!(booleans),
-    }
 }
 
 fn text_range(name: &str) -> String {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::document::DocumentId;
 use crate::index::external::collection::Point;
 use crate::index::external::collection::reserved::{CHUNK, DOCUMENT, METADATA};
-use crate::index::external::typed::{Fields, Values};
+use crate::index::external::typed::Fields;
 
 use super::{filter, wire};
 
@@ -19,20 +19,14 @@ const MAX_METADATA: usize = 40 << 10;
 /// # Errors
 /// Names what Pinecone cannot keep of it.
 pub fn of<'a>(point: &'a Point, fields: &Fields) -> Result<wire::Record<'a>, String> {
-    let parsed: Value =
-        serde_json::from_str(&point.metadata).map_err(|error| format!("its metadata are no JSON: {error}"))?;
     let mut metadata = Map::new();
-    for (field, values) in fields.of(&parsed)? {
-        let (name, value) = match values {
-            Values::Texts(texts) if field.kind.is_list() && texts.is_empty() => {
-                (filter::empty(&field.name), true.into())
-            }
-            Values::Texts(texts) if field.kind.is_list() => (field.name.clone(), texts.into()),
-            Values::Texts(mut texts) => (field.name.clone(), texts.pop().into()),
-            Values::Numbers(mut numbers) => (field.name.clone(), numbers.pop().into()),
-            Values::Booleans(mut booleans) => (field.name.clone(), booleans.pop().into()),
-        };
-        metadata.insert(name, value);
+    for (field, values) in fields.read(&point.metadata)? {
+        // Only a list has none.
+        if values.is_empty() {
+            metadata.insert(filter::empty(&field.name), true.into());
+        } else {
+            metadata.insert(field.name.clone(), values.to_json(field.kind.is_list()));
+        }
     }
     metadata.insert(DOCUMENT.into(), point.document.as_str().into());
     metadata.insert(CHUNK.into(), point.chunk.into());

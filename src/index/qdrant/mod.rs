@@ -30,6 +30,7 @@ use crate::settings::qdrant::QdrantSettings;
 use super::external::collection::reserved::{CHUNK, DOCUMENT};
 use super::external::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, done_but, fitting,
+    if_there,
 };
 use super::external::grpc::Client;
 use super::external::sift::Sift;
@@ -94,14 +95,11 @@ impl Qdrant {
 
     async fn params(&self) -> Result<Option<VectorsConfig>, CollectionError> {
         let question = GetCollection { collection: self.collection.clone() };
-        match self.ask::<CollectionAnswer>("/qdrant.Collections/Get", question).await {
-            Ok(answer) => {
-                let params = answer.info.and_then(|info| info.config).and_then(|config| config.params);
-                Ok(Some(params.and_then(|params| params.vectors).unwrap_or_default()))
-            }
-            Err(CollectionError::Missing(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some(answer) = if_there(self.ask::<CollectionAnswer>("/qdrant.Collections/Get", question).await)? else {
+            return Ok(None);
+        };
+        let params = answer.info.and_then(|info| info.config).and_then(|config| config.params);
+        Ok(Some(params.and_then(|params| params.vectors).unwrap_or_default()))
     }
 
     fn check(&self, found: &VectorsConfig) -> Result<(), CollectionError> {

@@ -33,7 +33,7 @@ use crate::settings::weaviate::WeaviateSettings;
 use super::external::collection::reserved::{CHUNK, DOCUMENT};
 use super::external::collection::{
     Bulk, Collection, CollectionError, Established, Nearest, Neighbour, Point, PointMetadata, RefusedPoint, done_but,
-    fitting,
+    fitting, if_there,
 };
 use super::external::concurrent::concurrently;
 use super::external::grpc;
@@ -109,14 +109,10 @@ impl WeaviateClass {
 
     /// Whether the class is there, and fits.
     async fn find_class(&self) -> Result<bool, CollectionError> {
-        match self.rest.call(Method::GET, &format!("schema/{}", self.class), None).await {
-            Ok(class) => {
-                schema::check(&class, self.settings.metric, &self.fields).map_err(CollectionError::Unfit)?;
-                Ok(true)
-            }
-            Err(CollectionError::Missing(_)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let class = self.rest.call(Method::GET, &format!("schema/{}", self.class), None).await;
+        let Some(class) = if_there(class)? else { return Ok(false) };
+        schema::check(&class, self.settings.metric, &self.fields).map_err(CollectionError::Unfit)?;
+        Ok(true)
     }
 
     async fn need_class(&self) -> Result<(), CollectionError> {

@@ -26,10 +26,8 @@ impl Declared {
     /// # Errors
     /// Names the field and the value that Weaviate cannot hold.
     pub fn read(fields: &Fields, metadata: &str) -> Result<Self, String> {
-        let metadata: Value =
-            serde_json::from_str(metadata).map_err(|error| format!("its metadata are no JSON: {error}"))?;
         let mut declared = Self { values: Vec::new(), there: Vec::new() };
-        for (field, mut values) in fields.of(&metadata)? {
+        for (field, mut values) in fields.read(metadata)? {
             declared.there.push(field.name.clone());
             if let Values::Texts(texts) = &mut values {
                 if let Some(padded) = texts.iter().find(|text| !text.is_empty() && is_padded(text)) {
@@ -83,12 +81,7 @@ impl Declared {
     pub fn to_merge(&self, fields: &Fields, metadata: &str) -> Value {
         let mut merged: Map<String, Value> = fields.iter().map(|field| (field.name.clone(), Value::Null)).collect();
         for (name, values, is_list) in &self.values {
-            let all = match values {
-                Values::Texts(texts) => json!(texts),
-                Values::Numbers(numbers) => json!(numbers),
-                Values::Booleans(booleans) => json!(booleans),
-            };
-            merged.insert(name.clone(), if *is_list { all } else { all[0].clone() });
+            merged.insert(name.clone(), values.to_json(*is_list));
         }
         merged.insert(THERE.to_owned(), json!(self.there));
         merged.insert(METADATA.to_owned(), metadata.into());

@@ -8,7 +8,8 @@ mod condition;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Number, Value};
+use serde::Serialize;
+use serde_json::{Number, Value, json};
 
 use crate::index::filter;
 use crate::settings::field_kind::FieldKind;
@@ -31,8 +32,9 @@ pub struct Field {
     pub kind: FieldKind,
 }
 
-/// What a document has in a field. Nulls in lists are left out: nothing finds them.
-#[derive(Debug, Clone, PartialEq)]
+/// What a document has in a field. Nulls in lists are left out: nothing finds them. In JSON it is a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Values {
     /// Texts.
     Texts(Vec<String>),
@@ -54,11 +56,13 @@ impl Fields {
         self.0.iter()
     }
 
-    /// What the metadata of a document have in the declared fields; those that it lacks are left out.
+    /// What the metadata of a document, as JSON text, have in the declared fields; those that it lacks are left out.
     ///
     /// # Errors
     /// Names the field, the value and the type.
-    pub fn of(&self, metadata: &Value) -> Result<Vec<(&Field, Values)>, String> {
+    pub fn read(&self, metadata: &str) -> Result<Vec<(&Field, Values)>, String> {
+        let metadata: Value =
+            serde_json::from_str(metadata).map_err(|error| format!("its metadata are no JSON: {error}"))?;
         let mut found = Vec::new();
         for field in &self.0 {
             if let Some(value) = metadata.get(&field.name).filter(|value| !value.is_null()) {
@@ -70,6 +74,23 @@ impl Fields {
 
     fn named(&self, field: &filter::Field) -> Option<&Field> {
         self.0.iter().find(|declared| field.path == [declared.name.as_str()])
+    }
+}
+
+impl Values {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Texts(texts) => texts.is_empty(),
+            Self::Numbers(numbers) => numbers.is_empty(),
+            Self::Booleans(booleans) => booleans.is_empty(),
+        }
+    }
+
+    /// As the field has them in JSON: a list, or the only one.
+    pub fn to_json(&self, is_list: bool) -> Value {
+        let all = json!(self);
+        if is_list { all } else { all[0].clone() }
     }
 }
 
@@ -129,8 +150,6 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn fields(yaml: &str) -> Fields {
@@ -145,8 +164,12 @@ mod tests {
         let metadata = json!({
             "a": "x", "b": -0.0, "c": true, "d": ["y", null, ""], "e": 5, "/f/g": "deep", "h": null, "i": [], "other": {},
         });
-        let read: Vec<_> =
-            fields.of(&metadata).unwrap().into_iter().map(|(field, values)| (field.name.as_str(), values)).collect();
+        let read: Vec<_> = fields
+            .read(&metadata.to_string())
+            .unwrap()
+            .into_iter()
+            .map(|(field, values)| (field.name.as_str(), values))
+            .collect();
         let texts = |texts: &[&str]| Values::Texts(texts.iter().map(|text| (*text).to_owned()).collect());
         assert_eq!(
             read,
@@ -168,7 +191,8 @@ mod tests {
     fn metadata_that_are_named_by_a_pointer_are_read_and_filtered_by_it() {
         let fields = fields("{ /maker/country: text, and: number }");
         let metadata = json!({"/maker/country": "SE", "and": 5});
-        let read: Vec<_> = fields.of(&metadata).unwrap().into_iter().map(|(field, _)| field.name.as_str()).collect();
+        let read: Vec<_> =
+            fields.read(&metadata.to_string()).unwrap().into_iter().map(|(field, _)| field.name.as_str()).collect();
         assert_eq!(read, ["/maker/country", "and"]);
         for (filter, matches) in [(json!({"/maker/country": "SE"}), "/maker/country"), (json!({"/and": 5}), "and")] {
             let filter = filter::Filter::from_json(&filter).unwrap().for_metadata(&["/maker/country".to_owned()]);
@@ -196,11 +220,11 @@ mod tests {
             (json!({"a": {"long": "ü".repeat(100)}}), "ü…"),
         ] {
             let fields = fields("{ a: text, b: number, c: boolean, d: 'text[]', e: 'number[]' }");
-            let error = fields.of(&metadata).unwrap_err();
+            let error = fields.read(&metadata.to_string()).unwrap_err();
             assert!(error.contains(named), "{error}");
         }
-        assert!(!fields("a: text").of(&json!({"a": u64::MAX})).unwrap_err().contains("2^53"));
-        assert!(fields("b: number").of(&json!({"b": 9_007_199_254_740_991_u64})).is_ok());
-        assert!(fields("b: number").of(&json!({"b": 1e300})).is_ok());
+        assert!(!fields("a: text").read(&json!({"a": u64::MAX}).to_string()).unwrap_err().contains("2^53"));
+        assert!(fields("b: number").read(&json!({"b": 9_007_199_254_740_991_u64}).to_string()).is_ok());
+        assert!(fields("b: number").read(r#"{"b": 1e300}"#).is_ok());
     }
 }
