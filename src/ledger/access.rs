@@ -5,9 +5,9 @@ use std::path::Path;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
-use super::bloom::BloomFilter;
 use super::lock::FolderLock;
-use super::log::LogBound;
+use super::vectors::BloomFilter;
+use super::wal::LogBound;
 
 #[derive(Debug)]
 pub(super) enum Access {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::error::LedgerError;
-use super::{Ledger, PointKey, log};
+use super::{Ledger, PointKey, wal};
 
 /// How much the ledger holds now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ impl Ledger {
     pub fn size_on_disk(&self) -> Result<u64, LedgerError> {
         let size = |path: &Path| fs::metadata(path).map(|metadata| metadata.len());
         let database = size(&self.file).map_err(|error| LedgerError::from_io("measure", &self.file, &error))?;
-        let log = log::path(&self.file);
+        let log = wal::path(&self.file);
         // The log goes when the last process closes the ledger, and without vectors there is no file of them.
         Ok([&*log, self.vectors.path()].into_iter().filter_map(|path| size(path).ok()).sum::<u64>() + database)
     }

@@ -113,7 +113,7 @@ impl Ledger {
         max_bytes: usize,
     ) -> Result<Vec<(DocumentId, HeldDocument)>, LedgerError> {
         self.read("read documents", |connection| {
-            let vector_bytes = self.vectors.opened().map_or(0, |file| file.dimensions() * size_of::<f32>());
+            let vector_bytes = self.vectors.dimensions().unwrap_or_default() * size_of::<f32>();
             let mut statement = connection.prepare_cached(select!("WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
             // Ids are never empty, so the empty text lies before all.
             let rows = statement.query(params![after.map_or("", DocumentId::as_str), limit(max)])?;

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::Ledger;
 use super::error::LedgerError;
+use super::key_value::{set_setting, setting};
 use super::page::{self, limit};
-use super::settings::{set_setting, setting};
 use crate::document::Version;
 use crate::telemetry::health::Component;
 

@@ -5,7 +5,6 @@
 //! One process at a time holds the ledger for writing; any number may read beside it.
 
 mod access;
-mod bloom;
 mod clock;
 mod connection;
 mod counts;
@@ -13,28 +12,23 @@ mod dead_letters;
 mod documents;
 mod error;
 pub mod journal;
+pub mod key_value;
 mod lock;
-mod log;
 mod open;
 mod options;
 mod packed;
 mod page;
 pub mod patience;
-mod places;
 mod points;
 mod positions;
 mod readers;
-mod segment;
-pub mod settings;
-mod slots;
 mod taken;
 #[cfg(test)]
 pub(crate) mod testing;
 mod totals;
 mod unwritten;
-mod vector_file;
-mod vector_keeper;
 mod vectors;
+mod wal;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -61,11 +55,10 @@ use crate::actor::pulse::{self, Call, Ongoing, Underway};
 use crate::same_file::FileId;
 use crate::telemetry::Health;
 use access::{Access, Writer};
-use bloom::BloomFilter;
 use error::Trouble;
 use patience::Patience;
 use readers::Readers;
-use vector_file::VectorFile;
+use vectors::{BloomFilter, VectorFile};
 
 /// The ledger of one pipeline. Share it as `Arc<Ledger>`: reads run beside each other and beside one write.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use tokio::sync::SetOnce;
 use super::access::Access;
 use super::connection::{APPLICATION, SCHEMA, check_schema, connect_to_read, connect_to_write};
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
+use super::key_value::{PLAN, set_setting, setting};
 use super::lock::FolderLock;
 use super::options::{LedgerOptions, PIPELINE, STORES, check_options, recorded_options, stores};
 use super::readers::Readers;
-use super::settings::{PLAN, set_setting, setting};
-use super::vector_file::VectorFile;
+use super::vectors::VectorFile;
 use super::{Ledger, journal, points, unwritten, vectors};
 use crate::same_file::FileId;
 

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::Ledger;
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
-use super::settings::setting;
+use super::key_value::setting;
 use crate::telemetry::figures::counted;
 
 /// What a ledger keeps.

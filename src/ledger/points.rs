@@ -9,10 +9,10 @@ use crate::document::{DocumentId, Vector};
 use super::Ledger;
 use super::documents::document_id;
 use super::error::LedgerError;
+use super::key_value::{PLAN, forget_setting};
 use super::packed::{Chunks, shared_text};
 use super::page::limit;
-use super::places::place;
-use super::settings::{PLAN, forget_setting};
+use super::vectors::place;
 
 /// Names a point in the index: one chunk of one document. Never used again for another point.
 pub type PointKey = u64;

@@ -1,7 +1,7 @@
 -- The ledger of one pipeline. Safe to read with `sqlite3 ledger.sqlite` while Vectide runs; change nothing by hand.
 --
 -- Versions are decimal texts of billionths (of a second, for times): they may need more than 64 bits.
--- Times are Unix milliseconds. The numbers of the vectors are in `vectors.bin` beside this file: see src/ledger/slots.rs.
+-- Times are Unix milliseconds. The numbers of the vectors are in `vectors.bin` beside this file: see src/ledger/vectors/slots.rs.
 
 -- Every document that a change ever named, deleted ones included: a late change must still meet the delete.
 CREATE TABLE documents (
@@ -17,7 +17,7 @@ CREATE TABLE documents (
 CREATE TABLE vectors (
     id          INTEGER PRIMARY KEY,     -- the slot of its numbers in vectors.bin, from 1
     fingerprint BLOB NOT NULL,           -- SHA-256 of the vector space and the text; no two rows have the same
-    key         INTEGER NOT NULL         -- the segment of the slot, and the first bits of the fingerprint: see src/ledger/segment.rs
+    key         INTEGER NOT NULL         -- the segment of the slot, and the first bits of the fingerprint: see src/ledger/vectors/segment.rs
 ) STRICT;
 CREATE INDEX vectors_key ON vectors (key);
 

@@ -11,9 +11,9 @@ use crate::document::DocumentId;
 use super::Ledger;
 use super::documents::{document_id, size};
 use super::error::LedgerError;
+use super::key_value::{forget_setting, set_setting, setting};
 use super::packed::CHUNK_BYTES;
 use super::page::{self, limit};
-use super::settings::{forget_setting, set_setting, setting};
 
 const COLLECTION: &str = "index.collection";
 const MARK: &str = "index.collection.mark";

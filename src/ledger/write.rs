@@ -9,7 +9,7 @@ use crate::document::{DocumentId, Fingerprint, Vector};
 
 use super::error::{LedgerError, LedgerErrorKind, Trouble};
 use super::packed::Chunks;
-use super::vector_keeper::VectorKeeper;
+use super::vectors::VectorKeeper;
 use super::{HeldChunk, Ledger, LedgerOptions, Moot, PointKey, TakenRecord, dead_letters};
 
 /// How many bytes a row must lose to be written to another place. Less is not worth two writes to the indexes of the table.

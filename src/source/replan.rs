@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 
 use super::{IDLE_WAIT, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::document::DocumentId;
+use crate::ledger::key_value::PLAN;
 use crate::ledger::patience::blocking;
-use crate::ledger::settings::PLAN;
 use crate::ledger::{HeldPoints, Ledger, LedgerError};
 
 /// What it is called on pages and in metrics.

@@ -24,7 +24,7 @@ use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Room;
 use crate::document::mapping::Mapped;
 use crate::document::{Change, Document, DocumentId, Vector, Version};
-use crate::ledger::settings::PLAN;
+use crate::ledger::key_value::PLAN;
 use crate::ledger::testing::write;
 use crate::ledger::{DocumentWrite, Letter};
 use crate::source::Source;

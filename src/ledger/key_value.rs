@@ -1,4 +1,4 @@
-//! Texts by name: what the pipeline was built with.
+//! Texts kept by name, in the table `settings`: what the pipeline was built with, and what else is one value.
 
 use rusqlite::{Connection, OptionalExtension};
 

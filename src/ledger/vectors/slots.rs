@@ -26,7 +26,7 @@ const CHECKSUM_BYTES: usize = 4;
 const BLOCK: usize = 256 * 1024;
 
 /// The number of a slot, from 1.
-pub(super) type Slot = u64;
+pub(in crate::ledger) type Slot = u64;
 
 /// Says which ledger a file belongs to: random, and kept in both.
 pub(super) type Mark = [u8; 16];
@@ -51,7 +51,7 @@ const CUT_OFF: Wrong = "is cut off";
 
 /// Where the vector of a text lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::ledger) struct Place {
     pub(super) slot: Slot,
     pub(super) text: Fingerprint,
 }

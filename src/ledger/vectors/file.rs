@@ -6,14 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::error::{LedgerErrorKind, Trouble};
 use super::slots::{Mark, Slot, SlotError, SlotFile, Wrong};
+use crate::ledger::error::{LedgerErrorKind, Trouble};
 
 pub(super) const FILE: &str = "vectors.bin";
 
 /// The file of vectors of one ledger.
 #[derive(Debug)]
-pub(super) struct VectorFile {
+pub(in crate::ledger) struct VectorFile {
     path: PathBuf,
     to_write: bool,
     /// Opened when it is needed first.
@@ -21,20 +21,25 @@ pub(super) struct VectorFile {
 }
 
 impl VectorFile {
-    pub(super) fn new(folder: &Path, to_write: bool) -> Self {
+    pub(in crate::ledger) fn new(folder: &Path, to_write: bool) -> Self {
         Self { path: folder.join(FILE), to_write, open: Mutex::default() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::ledger) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether the file is no longer where it was opened. A reader may still have the old file open after the writer has begun a new one.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(in crate::ledger) fn is_gone(&self) -> bool {
         let is_gone = |file: Arc<SlotFile>| {
             if self.to_write { file.id().is_gone_from(&self.path) } else { matches!(self.path.try_exists(), Ok(false)) }
         };
         self.opened().is_some_and(is_gone)
+    }
+
+    /// How many numbers each vector has; unknown until the file is needed first.
+    pub(in crate::ledger) fn dimensions(&self) -> Option<usize> {
+        self.opened().map(|file| file.dimensions())
     }
 
     pub(super) fn opened(&self) -> Option<Arc<SlotFile>> {

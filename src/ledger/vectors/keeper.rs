@@ -5,15 +5,15 @@ use rusqlite::{CachedStatement, Connection, params};
 use crate::document::Fingerprint;
 
 use super::bloom::BloomFilter;
-use super::error::{LedgerErrorKind, Trouble};
-use super::page::limit;
+use super::file::{Recorded, VectorFile, recorded};
 use super::places::{FIND, fill_filter, find, slot};
 use super::segment;
 use super::slots::{Place, Slot, SlotWriter};
-use super::vector_file::{Recorded, VectorFile, recorded};
+use crate::ledger::error::{LedgerErrorKind, Trouble};
+use crate::ledger::page::limit;
 
 /// See the module.
-pub(super) struct VectorKeeper<'c> {
+pub(in crate::ledger) struct VectorKeeper<'c> {
     connection: &'c Connection,
     file: &'c VectorFile,
     bloom: &'c BloomFilter,
@@ -34,7 +34,7 @@ pub(super) struct VectorKeeper<'c> {
 
 impl<'c> VectorKeeper<'c> {
     /// For at most `new` new vectors.
-    pub(super) fn new(
+    pub(in crate::ledger) fn new(
         connection: &'c Connection,
         file: &'c VectorFile,
         bloom: &'c BloomFilter,
@@ -65,7 +65,7 @@ impl<'c> VectorKeeper<'c> {
     }
 
     /// Keeps the vector of a text unless one is kept already; answers its slot.
-    pub(super) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
+    pub(in crate::ledger) fn keep(&mut self, text: &Fingerprint, vector: &[f32]) -> Result<Slot, Trouble> {
         let prefix = segment::prefix(text);
         if let Some(place) = find(&mut self.find, text, self.bloom.segments(prefix))? {
             // Another document has the same text, or had it.
@@ -112,8 +112,8 @@ impl<'c> VectorKeeper<'c> {
         Ok(self.writer.insert(writer))
     }
 
-    /// Drops a vector that no point refers to. Needs the index that [`super::vectors::keep_only_used`] makes.
-    pub(super) fn drop_if_unused(&mut self, slot: Slot) -> rusqlite::Result<()> {
+    /// Drops a vector that no point refers to. Needs the index that [`super::keep_only_used`] makes.
+    pub(in crate::ledger) fn drop_if_unused(&mut self, slot: Slot) -> rusqlite::Result<()> {
         if self.drop_unused.execute([slot.cast_signed()])? == 1 {
             self.freed.push(slot);
         }
@@ -121,7 +121,7 @@ impl<'c> VectorKeeper<'c> {
     }
 
     /// To be called before the commit: answers once the new vectors are on the disk.
-    pub(super) fn finish(self) -> Result<(), Trouble> {
+    pub(in crate::ledger) fn finish(self) -> Result<(), Trouble> {
         if let (Some(writer), Some(recorded)) = (self.writer, &self.recorded) {
             writer.finish().map_err(|error| self.file.explain(error))?;
             self.connection

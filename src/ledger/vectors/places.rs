@@ -5,10 +5,10 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use crate::document::Fingerprint;
 
 use super::bloom::BloomFilter;
-use super::error::{LedgerErrorKind, Trouble};
+use super::file::recorded;
 use super::segment::{self, Segment};
 use super::slots::{Place, Slot};
-use super::vector_file::recorded;
+use crate::ledger::error::{LedgerErrorKind, Trouble};
 
 /// How many segments there are.
 pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Segment> {
@@ -36,7 +36,7 @@ pub(super) fn fill_filter(connection: &Connection, bloom: &BloomFilter) -> Resul
 }
 
 /// A place from two columns, `vectors.id` and `vectors.fingerprint`.
-pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+pub(in crate::ledger) fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
     Ok(Place { slot: row.get::<_, i64>(0)?.cast_unsigned(), text: Fingerprint::from_bytes(row.get(1)?) })
 }
 

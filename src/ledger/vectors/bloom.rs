@@ -27,7 +27,7 @@ const SEGMENTS: u64 = u64::BITS as u64;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct BloomFilter {
+pub(in crate::ledger) struct BloomFilter {
     planes: RwLock<Vec<Plane>>,
     /// Texts taken in since it was filled anew.
     added: AtomicU64,
