@@ -6,18 +6,18 @@ use std::sync::atomic::AtomicU64;
 use actix::prelude::*;
 use tokio::sync::{Semaphore, watch};
 
-use super::Resources;
-use crate::actor::outlet::WaitMeter;
+use super::stages::Stages;
+use super::{NamedSource, Resources};
 use crate::actor::pulse::{self, Pulse};
-use crate::actor::{GiveUp, Incident, Outlet, Watch, guard};
+use crate::actor::{GiveUp, Outlet};
 use crate::batch::{self, Batcher, Drain};
-use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer};
+use crate::dedup::{Budget, Deduplicator, Flights, Planner, Renderer, Works};
 use crate::delivery::Room;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::accounts::Accounts;
 use crate::embed::actor::{Desk, Embedder};
 use crate::index::actor::IndexWriter;
-use crate::source::actor::{Ingestor, MakeSource, Rest, StopReading, Wiring};
+use crate::source::actor::{Ingestor, Rest, StopReading, Wiring};
 
 /// Messages of up to 1,024 changes that are planned at once: one is asked for in the ledger while the other has a core. More would only
 /// wait for the index writer, which is alone, with all that they hold.
@@ -53,14 +53,6 @@ impl Sources {
     }
 }
 
-/// A source that is to be read, by its name.
-pub struct NamedSource {
-    /// As configured, or as an internal source calls itself.
-    pub name: Arc<str>,
-    /// Makes it.
-    pub make: MakeSource,
-}
-
 /// Starts every actor on the current arbiter. Their calls show in `pulse`; `give_up` is told when one of them is given up.
 pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, pulse: &Pulse, give_up: GiveUp) -> Sources {
     build_within(WINDOW, resources, sources, pulse, give_up)
@@ -75,61 +67,25 @@ pub(super) fn build_within(
     give_up: GiveUp,
 ) -> Sources {
     let r = resources;
-    let watch = keep_books(r, give_up.clone());
-    let meter = |edge: &str| -> WaitMeter {
-        let seconds = r.metrics.backpressure(edge);
-        Arc::new(move |waited| seconds.inc_by(waited))
-    };
-    let register = |name: &str| {
-        r.actors.register(name);
-        // Served as 0 from now on, so that its first growth is seen.
-        r.metrics.restarts(name);
-    };
+    let stages = Stages::new(r, give_up.clone());
 
-    register("index_writer");
-    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up.clone());
-    let writer = match r.settings.index.external() {
-        Some(_) if r.settings.dedup.persist => writer.keeping_in(r.ledger.clone()),
-        _ => writer,
-    };
-    let writer = guard::spawn("index_writer", WRITING, watch.clone(), writer);
-    let writer = Outlet::new(writer, WRITING, meter("index_writer"));
+    let (_, writer) = stages.start("index_writer", WRITING, index_writer(r, pulse, give_up.clone()));
 
-    register("embedder");
     let calls = r.settings.embedding.concurrency();
-    let price = r.provider.price_per_million_tokens();
-    let embedder = Embedder::new(Desk {
-        provider: r.provider.clone(),
-        limiter: Arc::new(r.limiter.with_own_queue()),
-        estimator: r.estimator.clone(),
-        status: r.provider_status.clone(),
-        underway: pulse.underway.clone(),
-        // The provider gives a call up by itself after this time.
-        may_take: r.settings.embedding.timeout() + pulse::CALL_MAY_TAKE,
-        accounts: Accounts::new(r.metrics.clone(), r.provider.space().name(), price),
-        ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
-        writer: writer.clone(),
-    });
-    let embedder = Outlet::new(guard::spawn("embedder", calls, watch.clone(), embedder), calls, meter("embedder"));
+    let (_, embedder) = stages.start("embedder", calls, embedder(r, pulse, writer.clone()));
 
-    register("batcher");
-    let rate_limit = r.settings.embedding.rate_limit();
-    let limits = batch::Limits::new(&r.settings.batching, r.provider.max_items(), rate_limit);
-    let batcher = guard::spawn("batcher", BATCHING, watch.clone(), Batcher::new(limits, r.estimator.clone(), embedder));
-    let drain = batcher.clone().recipient();
-    let batcher = Outlet::new(batcher, BATCHING, meter("batcher"));
+    let limits = batch::Limits::new(&r.settings.batching, r.provider.max_items(), r.settings.embedding.rate_limit());
+    let batcher = Batcher::new(limits, r.estimator.clone(), embedder);
+    let (drain, batcher) = stages.start("batcher", BATCHING, batcher);
 
-    register("deduplicator");
     let deduplicator = Deduplicator::new(r.ledger.clone(), Arc::new(planner(r)), batcher, writer);
-    let deduplicator = guard::spawn("deduplicator", PLANNING, watch.clone(), deduplicator);
-    let deduplicator = Outlet::new(deduplicator, PLANNING, meter("deduplicator"));
+    let (_, deduplicator) = stages.start("deduplicator", PLANNING, deduplicator);
 
     let (commits, through) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let turn = Arc::new(Semaphore::new(1));
     let ingestor = |source: NamedSource| {
         let (rest, resting) = watch::channel(Rest::Busy);
         let actor = format!("ingestor {}", source.name);
-        register(&actor);
         let ingestor = Ingestor::new(Wiring {
             board: r.sources.register(&source.name),
             name: source.name,
@@ -147,10 +103,34 @@ pub(super) fn build_within(
             health: r.health.clone(),
             give_up: give_up.clone(),
         });
-        (guard::spawn(actor, 1, watch.clone(), ingestor).recipient(), resting)
+        (stages.spawn(&actor, 1, ingestor).recipient(), resting)
     };
     let (stop, rests) = sources.into_iter().map(ingestor).unzip();
-    Sources { stop, drain, rests, commits }
+    Sources { stop, drain: drain.recipient(), rests, commits }
+}
+
+fn index_writer(r: &Resources, pulse: &Pulse, give_up: GiveUp) -> IndexWriter {
+    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up);
+    match r.settings.index.external() {
+        Some(_) if r.settings.dedup.persist => writer.keeping_in(r.ledger.clone()),
+        _ => writer,
+    }
+}
+
+fn embedder(r: &Resources, pulse: &Pulse, writer: Outlet<Works>) -> Embedder {
+    let price = r.provider.price_per_million_tokens();
+    Embedder::new(Desk {
+        provider: r.provider.clone(),
+        limiter: Arc::new(r.limiter.with_own_queue()),
+        estimator: r.estimator.clone(),
+        status: r.provider_status.clone(),
+        underway: pulse.underway.clone(),
+        // The provider gives a call up by itself after this time.
+        may_take: r.settings.embedding.timeout() + pulse::CALL_MAY_TAKE,
+        accounts: Accounts::new(r.metrics.clone(), r.provider.space().name(), price),
+        ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
+        writer,
+    })
 }
 
 pub(crate) fn planner(r: &Resources) -> Planner {
@@ -162,30 +142,4 @@ pub(crate) fn planner(r: &Resources) -> Planner {
         vector_bytes: r.provider.space().dimensions * size_of::<f32>(),
         metrics: r.metrics.clone(),
     }
-}
-
-/// Keeps the board, the metrics and the log. When one actor is given up, all are.
-fn keep_books(resources: &Resources, give_up: GiveUp) -> Watch {
-    let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
-    Arc::new(move |actor, incident| {
-        let handle = board.of(actor);
-        match incident {
-            Incident::Panicked(reason) => {
-                tracing::error!(actor, reason, "actor panicked; restarting it");
-                metrics.restarts(actor).inc();
-                handle.panicked(&reason);
-            }
-            Incident::Restarted => {
-                tracing::info!(actor, "actor runs again");
-                handle.running();
-            }
-            Incident::GaveUp(reason) => {
-                // With all others it starts again.
-                metrics.restarts(actor).inc();
-                handle.panicked(&reason);
-                handle.stopped();
-                give_up(format!("actor {actor} panicked too often, at last with: {reason}"));
-            }
-        }
-    })
 }

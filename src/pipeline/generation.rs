@@ -9,9 +9,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Resources;
-use super::build::{NamedSource, Sources, build};
+use super::build::{Sources, build};
 use super::monitor::{Monitoring, monitor};
+use super::{NamedSource, Resources};
 use crate::actor::GiveUp;
 use crate::actor::pulse::{Call, Pulse, Stall, Underway};
 use crate::source::actor::Rest;

@@ -9,11 +9,13 @@ pub mod generation;
 mod monitor;
 pub mod news;
 pub mod resources;
+mod sources;
+mod stages;
 pub mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod totals;
 
-pub use build::NamedSource;
 pub use resources::Resources;
-pub use supervisor::{Ending, RunOptions, sources, supervise, supervise_sources};
+pub use sources::{NamedSource, sources};
+pub use supervisor::{Ending, RunOptions, supervise, supervise_sources};

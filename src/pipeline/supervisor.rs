@@ -4,17 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Resources;
-use super::build::NamedSource;
-use super::files_first::while_files_are_read;
 use super::generation::{Failure, Generation};
+use super::sources::{NamedSource, sources};
 use crate::actor::backoff::Backoff;
 use crate::actor::pulse::Call;
-use crate::ledger::Ledger;
-use crate::ledger::patience::patiently;
-use crate::source::replan::ReplanSource;
-use crate::source::replay::ReplaySource;
-use crate::source::rewrite::RewriteSource;
-use crate::source::{replan, replay, rewrite};
+use crate::source::{replan, rewrite};
 use crate::telemetry::health::Component;
 
 /// Between generations.
@@ -60,7 +54,7 @@ pub async fn supervise(resources: &Arc<Resources>, options: RunOptions, stop: im
     supervise_sources(resources, async || sources(resources).await, options, stop).await
 }
 
-/// As [`supervise`], with the sources that every generation is to read: those of [`sources`], and any of one's own beside them. Each
+/// As [`supervise`], with the sources that every generation is to read: those of [`sources()`], and any of one's own beside them. Each
 /// needs a name that stays, by which its positions are kept, and that no other has.
 ///
 /// # Panics
@@ -199,39 +193,6 @@ async fn wind_down(resources: &Resources, mut generation: Generation, options: R
         _ = rest => stopped(options),
         () = tokio::time::sleep(grace) => Ending::WorkLeft,
     }
-}
-
-/// The configured sources, and Vectide's own: without those, no dead letter is replayed, and a document that the index lacks stays away.
-pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, String> {
-    let mut sources = Vec::new();
-    for (name, settings) in &resources.settings.sources {
-        let make = crate::source::build(settings, resources.around(name))?;
-        sources.push(NamedSource { name: name.as_str().into(), make });
-    }
-    let ledger = resources.ledger.clone();
-    sources.push(NamedSource {
-        name: replay::NAME.into(),
-        make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone()))),
-    });
-    let plan = resources.plan.clone();
-    if patiently(&resources.ledger, move |ledger| replan::is_due(ledger, &plan)).await {
-        let (ledger, plan) = (resources.ledger.clone(), resources.plan.clone());
-        let waits = while_files_are_read(&resources.settings, &resources.sources);
-        sources.push(NamedSource {
-            name: replan::NAME.into(),
-            make: Arc::new(move || {
-                Box::new(ReplanSource::new(ledger.clone(), plan.clone()).waiting_while(waits.clone()))
-            }),
-        });
-    }
-    if let Some(end) = patiently(&resources.ledger, Ledger::last_unwritten).await {
-        let ledger = resources.ledger.clone();
-        sources.push(NamedSource {
-            name: rewrite::NAME.into(),
-            make: Arc::new(move || Box::new(RewriteSource::new(ledger.clone(), end))),
-        });
-    }
-    Ok(sources)
 }
 
 /// Waits until the index can be written to. Nothing is read before that, and nothing is lost by it.

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::actor::pulse::Pulse;
 use crate::document::DocumentId;
-use crate::pipeline::build::{NamedSource, build};
+use crate::pipeline::NamedSource;
+use crate::pipeline::build::build;
 use crate::pipeline::generation::at_rest;
 use crate::telemetry::actors::ActorState;
 use crate::telemetry::health::{Component, HealthState};

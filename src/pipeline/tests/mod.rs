@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Resources;
-use super::build::{NamedSource, Sources, WINDOW, build_within};
+use super::build::{Sources, WINDOW, build_within};
 use super::generation::at_rest;
-use super::supervisor::{self, Ending, RunOptions, supervise_sources};
+use super::supervisor::{Ending, RunOptions, supervise_sources};
+use super::{NamedSource, Resources};
 use crate::actor::pulse::{self, Pulse};
 use crate::delivery::Room;
 use crate::document::mapping::Mapped;
@@ -260,7 +260,7 @@ fn documents_are_looked_at_again_although_a_text_of_a_file_can_never_be_paid_for
         pipeline.run(&[&script(&puts(3), 3)]).await;
         pipeline.provider.faults.draw(1, 1.0, &[Fault::Answers(fakes::Answer::Status(402))]);
 
-        let sources = supervisor::sources(&pipeline.resources).await.unwrap();
+        let sources = super::sources(&pipeline.resources).await.unwrap();
         let (_sources, _failures) = pipeline.start_reading(WINDOW, sources);
         let state = |name: &str| pipeline.resources.sources.snapshot()[name].state;
         let replanned = async {
