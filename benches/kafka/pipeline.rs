@@ -27,8 +27,8 @@ pub fn read(address: &str, folder: &Path) -> Measured {
         let options = RunOptions { until_idle: true, grace: Duration::from_secs(30), look_every: pulse::EVERY };
         let mut measured = None;
         let all_settled = async {
-            let (window, events) = (resources.metrics.window("events"), &resources.metrics.events);
-            while window.documents.get() == 0 && events.settled() == 0 {
+            let (board, events) = (&resources.sources, &resources.metrics.events);
+            while board.status_of(&["events".to_owned()])[0].window_documents == 0 && events.settled() == 0 {
                 tokio::time::sleep(LOOK).await;
             }
             let (since, before) = (Instant::now(), events.settled());

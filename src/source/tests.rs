@@ -159,6 +159,30 @@ fn no_more_is_admitted_than_the_window_holds_and_no_commit_passes_an_open_delive
 }
 
 #[test]
+fn a_window_full_of_what_is_settled_behind_an_open_delivery_is_full_on_both_pages() {
+    World::run(1, async |world| {
+        let script = script(&events(0..25));
+        let stage = Stage::new(&world, &script).await;
+        let mut open = stage.arrived(&world).await;
+        let oldest = open.remove(0);
+        settle(open);
+        world.rest().await;
+        let status = stage.shown();
+        assert_eq!(status.window_documents, LIMITS.records as u64);
+        let Resources { metrics, actors, sources, .. } = &*stage.resources;
+        let page = metrics.render(actors, sources);
+        for (of, is) in [("documents", status.window_documents), ("bytes", status.window_bytes)] {
+            let line = format!("vectide_window_{of}{{source=\"script\"}} {is}\n");
+            assert!(page.contains(&line), "{line}");
+        }
+        settle([oldest]);
+        for _ in 0..2 {
+            settle(stage.arrived(&world).await);
+        }
+    });
+}
+
+#[test]
 fn what_a_document_has_taken_in_is_settled_without_another_look_and_nothing_else_is() {
     World::run(1, async |world| {
         let read = events(0..4);

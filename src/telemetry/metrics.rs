@@ -1,5 +1,7 @@
 //! The metrics of one run. A stage takes the handles it needs once and increments them directly: no label is hashed per document.
 
+use std::collections::BTreeMap;
+
 use prometheus::core::{Atomic, Collector, Desc, GenericCounter, GenericCounterVec};
 use prometheus::proto::MetricFamily;
 use prometheus::{
@@ -13,7 +15,7 @@ use super::actors::ActorBoard;
 use super::counters::{By, Label};
 use super::labels::{CacheTier, Outcome, Reason, RequestStatus, SearchOutcome};
 use super::process::ProcessCollector;
-use super::sources::SourceBoard;
+use super::sources::{SourceBoard, SourceStatus};
 
 /// Events by operation and outcome.
 #[derive(Clone)]
@@ -70,17 +72,6 @@ pub struct SearchMetrics {
     pub money: Counter,
 }
 
-/// How full the window of one source is.
-#[derive(Clone)]
-pub struct WindowGauges {
-    /// Documents read, from the oldest that is not settled on, and what was let go and is still on its way.
-    pub documents: IntGauge,
-    /// Their bytes.
-    pub bytes: IntGauge,
-    /// The most documents there may be.
-    pub limit_documents: IntGauge,
-}
-
 /// The metrics of one run, with a registry of its own. Share it as `Arc<Metrics>`.
 pub struct Metrics {
     registry: Registry,
@@ -115,9 +106,6 @@ pub struct Metrics {
     restarts: IntCounterVec,
     /// `vectide_rebuilds_total`: how often all actors were built anew.
     pub rebuilds: IntCounter,
-    window_documents: IntGaugeVec,
-    window_bytes: IntGaugeVec,
-    window_limit_documents: IntGaugeVec,
     source_lag: IntGaugeVec,
 }
 
@@ -192,21 +180,6 @@ impl Metrics {
             restarts: r.counters("vectide_restarts_total", "Restarts of actors after a panic.", &["actor"])?,
             rebuilds: r
                 .counter("vectide_rebuilds_total", "How often all actors were built anew from committed positions.")?,
-            window_documents: r.gauges(
-                "vectide_window_documents",
-                "Documents read, from the oldest that is not settled on.",
-                &["source"],
-            )?,
-            window_bytes: r.gauges(
-                "vectide_window_bytes",
-                "Bytes of records read, from the oldest that is not settled on.",
-                &["source"],
-            )?,
-            window_limit_documents: r.gauges(
-                "vectide_window_limit_documents",
-                "The most documents that may be read and not yet settled.",
-                &["source"],
-            )?,
             source_lag: r.gauges(
                 "vectide_source_lag",
                 "Records of a partition that are not settled yet.",
@@ -231,15 +204,6 @@ impl Metrics {
         self.restarts.with_label_values(&[actor])
     }
 
-    /// The window of one source.
-    pub fn window(&self, source: &str) -> WindowGauges {
-        WindowGauges {
-            documents: self.window_documents.with_label_values(&[source]),
-            bytes: self.window_bytes.with_label_values(&[source]),
-            limit_documents: self.window_limit_documents.with_label_values(&[source]),
-        }
-    }
-
     /// `vectide_source_lag` of one partition.
     pub fn lag(&self, source: &str, partition: &str) -> IntGauge {
         self.source_lag.with_label_values(&[source, partition])
@@ -256,13 +220,13 @@ impl Metrics {
         hit_ratio(self.cache_hits.sum(), self.texts.sum())
     }
 
-    /// All metrics in the Prometheus text format, and the states of these actors and sources.
+    /// All metrics in the Prometheus text format, and what these boards tell of actors and sources.
     pub fn render(&self, actors: &ActorBoard, sources: &SourceBoard) -> String {
-        let actors = actors.snapshot().into_iter().map(|(name, actor)| (name, actor.state));
-        let sources = sources.snapshot().into_iter().map(|(name, source)| (name, source.state));
+        let (actors, sources) = (actors.snapshot(), sources.snapshot());
         let mut families = self.registry.gather();
-        families.extend(states("actor", actors));
-        families.extend(states("source", sources));
+        families.extend(states("actor", actors.iter().map(|(name, actor)| (name.as_str(), actor.state))));
+        families.extend(states("source", sources.iter().map(|(name, source)| (name.as_str(), source.state))));
+        families.extend(windows(&sources));
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&families, &mut text)
@@ -272,15 +236,29 @@ impl Metrics {
 }
 
 /// `vectide_actor_state` or `vectide_source_state`, made anew for every page: what is no longer there is not on it.
-fn states<L: Label>(of: &str, states: impl Iterator<Item = (String, L)>) -> Vec<MetricFamily> {
+fn states<'b, L: Label>(of: &str, states: impl Iterator<Item = (&'b str, L)>) -> Vec<MetricFamily> {
     let page = Families(Registry::new());
     let (name, help) =
         (format!("vectide_{of}_state"), format!("1 for the state that the {of} is in, 0 for the others."));
     let gauges = page.gauges(&name, &help, &[of, "state"]).expect("names and labels are valid, as a test shows");
     for (name, state) in states {
         for each in L::VALUES {
-            gauges.with_label_values(&[name.as_str(), each.text()]).set(i64::from(each.place() == state.place()));
+            gauges.with_label_values(&[name, each.text()]).set(i64::from(each.place() == state.place()));
         }
+    }
+    page.0.gather()
+}
+
+/// How full the window of each source is, made anew as the states are.
+fn windows(sources: &BTreeMap<String, SourceStatus>) -> Vec<MetricFamily> {
+    let page = Families(Registry::new());
+    let gauges =
+        |name, help| page.gauges(name, help, &["source"]).expect("names and labels are valid, as a test shows");
+    let documents = gauges("vectide_window_documents", "Documents read, from the oldest that is not settled on.");
+    let bytes = gauges("vectide_window_bytes", "Bytes of records read, from the oldest that is not settled on.");
+    for (name, source) in sources {
+        documents.with_label_values(&[name]).set(source.window_documents.cast_signed());
+        bytes.with_label_values(&[name]).set(source.window_bytes.cast_signed());
     }
     page.0.gather()
 }
@@ -435,20 +413,26 @@ mod tests {
     }
 
     #[test]
-    fn each_source_is_in_one_of_its_states_until_it_is_no_longer_read() {
+    fn each_source_is_in_one_of_its_states_and_shows_its_window_until_it_is_no_longer_read() {
         let (metrics, actors, sources) = (Metrics::new(), ActorBoard::default(), SourceBoard::default());
         sources.register("events").failing("no such file");
-        sources.register("api").set_state(SourceState::Idle);
-        let lines = |text: String| -> Vec<String> {
-            text.lines().filter(|line| line.starts_with("vectide_source_state{")).map(str::to_owned).collect()
+        let api = sources.register("api");
+        api.set_state(SourceState::Idle);
+        api.set_window(3, 300, None);
+        let page = || metrics.render(&actors, &sources);
+        let lines = |of: &str| -> Vec<String> {
+            page().lines().filter(|line| line.starts_with(&format!("vectide_{of}{{"))).map(str::to_owned).collect()
         };
-        let told = lines(metrics.render(&actors, &sources));
+        let told = lines("source_state");
         assert_eq!(told.len(), 2 * SourceState::ALL.len());
         let held: Vec<_> = told.iter().filter(|line| line.ends_with(" 1")).collect();
         let state = |source, state| format!("vectide_source_state{{source=\"{source}\",state=\"{state}\"}} 1");
         assert_eq!(held, [&state("api", "idle"), &state("events", "failing")]);
+        let window = |of, source, is| format!("vectide_window_{of}{{source=\"{source}\"}} {is}");
+        assert_eq!(lines("window_documents"), [window("documents", "api", 3), window("documents", "events", 0)]);
         sources.keep(|name| name == "api");
-        assert_eq!(lines(metrics.render(&actors, &sources)).len(), SourceState::ALL.len());
+        assert_eq!(lines("source_state").len(), SourceState::ALL.len());
+        assert_eq!(lines("window_bytes"), [window("bytes", "api", 300)]);
     }
 
     /// The rules of `promtool check metrics` that can be told from the text alone.
@@ -459,7 +443,7 @@ mod tests {
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
         // What the system tells of the process is not everywhere.
         let ours = types.iter().filter(|(name, _)| !name.starts_with("process_"));
-        assert_eq!(ours.count(), 28, "{types:?}");
+        assert_eq!(ours.count(), 27, "{types:?}");
         for (name, kind) in types {
             assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");

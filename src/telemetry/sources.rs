@@ -23,10 +23,10 @@ pub struct SourceStatus {
     /// reads a part only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remark: Option<String>,
-    /// Documents read and not yet settled.
+    /// Documents that take room in the window: everything read from the oldest that is not settled on, and what was let go and is still
+    /// on its way.
     pub window_documents: u64,
-    /// What the window holds in memory, bytes: records from the oldest that is not settled on, and what was let go and is still on
-    /// its way.
+    /// What they hold in memory, bytes.
     pub window_bytes: u64,
     /// Bytes left to read, where the source knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +98,7 @@ impl SourceHandle {
         self.update(|status| status.remark = remark);
     }
 
-    /// How much was read and is not settled, what the window holds, and how much is left to read.
+    /// How much takes room in the window, and how much is left to read.
     pub fn set_window(&self, documents: u64, bytes: u64, remaining_bytes: Option<u64>) {
         self.update(|status| {
             status.window_documents = documents;

@@ -5,7 +5,6 @@ use crate::telemetry::{ActorBoard, Metrics, SourceBoard};
 /// The page of metrics. Families with labels of a run show themselves once a label has a value: here each has one.
 pub fn shown() -> String {
     let metrics = Metrics::new();
-    metrics.window("catalogue").documents.set(1);
     metrics.lag("events", "events[0]").set(1);
     metrics.backpressure("batcher").inc();
     metrics.restarts("batcher").inc();

@@ -51,10 +51,9 @@ struct Held {
 
 impl Held {
     fn by(pipeline: &Pipeline, source: &str) -> Self {
-        let metrics = &pipeline.resources.metrics;
         Self {
-            window: metrics.window(source).documents.get() as usize,
-            batcher: metrics.embedding_queue.get() as usize,
+            window: pipeline.shown(source).window_documents as usize,
+            batcher: pipeline.resources.metrics.embedding_queue.get() as usize,
             calls: pipeline.provider.calls().len(),
             writes: pipeline.index.writes().len(),
         }
@@ -186,10 +185,10 @@ fn with_a_blocked_index_large_documents_are_looked_at_again_exactly_as_far_as_th
         let make: MakeSource = Arc::new(move || Box::new(ReplanSource::new(ledger.clone(), "plan".into())));
         let (sources, _failures) =
             pipeline.start_reading(window, vec![NamedSource { name: replan::NAME.into(), make }]);
-        let held = pipeline.resources.metrics.window(replan::NAME);
         for _ in 0..20 {
             world.rest().await;
-            assert_eq!((held.documents.get(), held.bytes.get()), (ROOM as i64, window.bytes as i64));
+            let held = pipeline.shown(replan::NAME);
+            assert_eq!((held.window_documents, held.window_bytes), (ROOM as u64, window.bytes as u64));
         }
         pipeline.index.unblock();
         rest(&sources).await;

@@ -183,12 +183,16 @@ fn a_collection_that_is_overloaded_for_an_hour_is_asked_as_seldom_as_it_wants_an
         let (running, _failures) = pipeline.start_reading(WINDOW, sources(&pipeline, &[&script]));
         tokio::time::sleep(2 * PAUSE).await;
         let held = || {
-            let metrics = &pipeline.resources.metrics;
-            let window = metrics.window("script").documents.get();
-            (window, metrics.embedding_queue.get(), script.given().len(), shop.provider.calls().len())
+            let window = pipeline.shown("script").window_documents;
+            (
+                window,
+                pipeline.resources.metrics.embedding_queue.get(),
+                script.given().len(),
+                shop.provider.calls().len(),
+            )
         };
         let full = held();
-        assert_eq!(full.0, WINDOW.records as i64);
+        assert_eq!(full.0, WINDOW.records as u64);
         let before = shop.collection.turned_away();
         tokio::time::sleep(HOUR).await;
         assert_eq!(held(), full, "nothing grows");

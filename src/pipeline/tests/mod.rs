@@ -33,7 +33,7 @@ use crate::source::replan::{self, ReplanSource};
 use crate::source::replay::{self, ReplaySource};
 use crate::source::rewrite;
 use crate::telemetry::health::{Component, HealthState};
-use crate::telemetry::sources::SourceState;
+use crate::telemetry::sources::{SourceState, SourceStatus};
 use crate::testkit::World;
 use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault, Indexed, Script};
 
@@ -104,6 +104,10 @@ impl Pipeline {
             () = rest(&sources) => {}
             Some(reason) = failures.recv() => panic!("{reason}"),
         }
+    }
+
+    fn shown(&self, source: &str) -> SourceStatus {
+        self.resources.sources.snapshot().remove(source).unwrap()
     }
 
     fn panics(&self) -> u64 {

@@ -395,27 +395,26 @@ struct Bounds {
 
 impl Bounds {
     fn lookout(&self, pipeline: &Pipeline) -> impl Fn() + Send + Sync + 'static {
-        let metrics = &pipeline.resources.metrics;
-        let gauges = ["script-0", "script-1"].map(|source| metrics.window(source));
-        let queue = metrics.embedding_queue.clone();
-        let actors = pipeline.resources.actors.clone();
+        let queue = pipeline.resources.metrics.embedding_queue.clone();
+        let (actors, sources) = (pipeline.resources.actors.clone(), pipeline.resources.sources.clone());
         let (window, largest, chunks, broken) = (self.window, self.largest, self.chunks, self.broken.clone());
-        let check = move |what: &str, is: i64, most: usize| {
-            if is > most as i64 {
+        let check = move |what: &str, is: u64, most: usize| {
+            if is > most as u64 {
                 broken.lock().insert(format!("{what}: {is}, and at most {most} may be"));
             }
         };
         move || {
             let mut open = 0;
-            for (number, gauges) in gauges.iter().enumerate() {
-                check("records in a window", gauges.documents.get(), window.records);
-                check("bytes in a window", gauges.bytes.get(), window.bytes + largest);
+            let names = ["script-0", "script-1"].map(str::to_owned);
+            for (number, source) in sources.status_of(&names).iter().enumerate() {
+                check("records in a window", source.window_documents, window.records);
+                check("bytes in a window", source.window_bytes, window.bytes + largest);
                 // What an ingestor delivered before it was restarted is still on its way.
                 let board = actors.snapshot();
                 let restarts = board.get(&format!("ingestor script-{number}")).map_or(0, |actor| actor.restarts);
                 open += window.records * (1 + restarts as usize);
             }
-            check("texts on their way", queue.get(), open * chunks);
+            check("texts on their way", queue.get().cast_unsigned(), open * chunks);
         }
     }
 

@@ -24,7 +24,6 @@ use crate::dedup::{Changes, Incoming};
 use crate::delivery::{Room, Verdict, Verdicts, Window};
 use crate::document::mapping::Mapper;
 use crate::ledger::Ledger;
-use crate::telemetry::metrics::WindowGauges;
 use crate::telemetry::sources::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
@@ -91,7 +90,6 @@ pub enum Rest {
 /// See the module.
 pub struct Ingestor {
     wiring: Wiring,
-    gauges: WindowGauges,
     state: State,
 }
 
@@ -128,10 +126,8 @@ struct VerdictsArrived;
 impl Ingestor {
     /// Reads what the wiring's source gives.
     pub fn new(wiring: Wiring) -> Self {
-        let gauges = wiring.metrics.window(&wiring.name);
-        gauges.limit_documents.set(wiring.limits.records as i64);
         let state = State::new(&wiring);
-        Self { wiring, gauges, state }
+        Self { wiring, state }
     }
 
     fn drive(&mut self, ctx: &mut Context<Self>) {
@@ -233,10 +229,8 @@ impl Ingestor {
 
     fn show(&self) {
         let state = &self.state;
-        let (open, bytes) = (state.window.open(), state.window.bytes());
-        self.gauges.documents.set(state.window.records() as i64);
-        self.gauges.bytes.set(bytes as i64);
-        self.wiring.board.set_window(open as u64, bytes as u64, state.reading.remaining);
+        let (open, records, bytes) = (state.window.open(), state.window.records(), state.window.bytes());
+        self.wiring.board.set_window(records as u64, bytes as u64, state.reading.remaining);
         if state.reading.failing.is_none() {
             self.wiring.board.set_state(match state.reading.end {
                 End::Finished if open == 0 => SourceState::Finished,
