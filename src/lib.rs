@@ -33,16 +33,23 @@
 //!
 //! # Where to start reading
 //!
-//! 1. [`pipeline::build`]: the graph, wired in one function.
+//! `vectide run` goes through [`cli::run()`] to `src/cli/run.rs`, which opens the [`Resources`](pipeline::Resources) that outlive all
+//! actors and [supervises](pipeline::supervise) one [`Generation`](pipeline::generation::Generation) of them, then another if it fails.
+//!
+//! 1. [`pipeline::build`]: the graph of a generation, wired in one function; [`pipeline::sources()`]: what it reads.
 //! 2. [`document::merge`]: how changes in any order become one document; `dedup::diff`: what such a document needs done.
 //! 3. [`delivery`] and [`source::actor`]: what "nothing lost" rests on.
 //! 4. [`actor`]: the pieces that actix lacks.
-//! 5. [`ledger`], with `src/ledger/schema.sql`: what is kept, and where.
+//! 5. [`ledger`]: what is kept, and where. `src/ledger/schema.sql` has the tables; `src/ledger/vectors/mod.rs` says how the vectors lie
+//!    in a file of their own.
 //!
-//! Every stage has the same shape: `actor.rs` is a thin shell that sends and waits, its neighbour is pure and takes time as an
-//! argument, and the trait in the folder is what an extension implements: [`Source`](source::Source),
-//! [`Provider`](embed::Provider), [`Collection`](index::Collection) or [`VectorIndex`](index::VectorIndex). `docs/extending.md` names the
-//! files to touch, and what your own crate can bring: see [`Resources::open_with`](pipeline::Resources::open_with) and
+//! Every stage is a folder, in which `actor.rs` sends and waits ([`source::actor`] for the ingestor). The harder decisions are kept apart
+//! from that and are pure, with the time as an argument where it matters: the [`Window`](delivery::Window) and `source/actor/trial.rs`
+//! of the ingestor, `dedup/diff.rs`, [`batch::plan`]. Only [`embed::call`] and the index writer decide as they go.
+//!
+//! An extension implements one of four traits: [`Source`](source::Source), [`Provider`](embed::Provider),
+//! [`Collection`](index::Collection) or [`VectorIndex`](index::VectorIndex). `docs/extending.md` names the files to touch, and what your
+//! own crate can bring: see [`Resources::open_with`](pipeline::Resources::open_with) and
 //! [`supervise_sources`](pipeline::supervise_sources).
 
 #![forbid(unsafe_code)]

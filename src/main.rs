@@ -1,4 +1,4 @@
-//! Arguments, then logging, then settings, then the command, then its exit code.
+//! Arguments, then logging, then the command with the settings that it loads, then its exit code.
 
 use std::process::ExitCode;
 

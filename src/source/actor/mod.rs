@@ -130,6 +130,15 @@ impl Ingestor {
         Self { wiring, state }
     }
 
+    /// Does whatever can be done now. No step relies on another to keep things safe: each looks at the state for itself, and in any
+    /// order nothing counts as settled before it is written, or is committed before everything ahead of it is settled. This order lets one
+    /// pass do it all, as the next may not come until the source answers:
+    ///
+    /// - What was read is taken in first. Part of it may be refused or settled on the spot, which is then buried and committed. The rest is
+    ///   on its way before a suspect asks to travel alone, so that it may get through and show whose fault the losses are. And until it is
+    ///   taken in, nothing more is read.
+    /// - A source is watched if it was not read, so that comes after reading.
+    /// - What is shown is how all of this left it.
     fn drive(&mut self, ctx: &mut Context<Self>) {
         self.take_in(ctx);
         self.bury(ctx);
