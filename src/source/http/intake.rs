@@ -60,7 +60,7 @@ pub enum IntakeError {
 pub struct Intake {
     journal: Journal,
     max_pending: usize,
-    progress: Arc<Progress>,
+    backlog: Arc<Backlog>,
     waiting: mpsc::UnboundedSender<Waiting>,
 }
 
@@ -77,11 +77,11 @@ impl Intake {
     /// the task that writes ends when the last clone is dropped.
     pub async fn open(ledger: Arc<Ledger>, source: &str, max_pending: usize) -> Result<Self, String> {
         let journal = Journal::new(ledger, source);
-        let progress = Arc::new(Progress::with(journal.unsettled().await?));
+        let backlog = Arc::new(Backlog::with(journal.unsettled().await?));
         let (waiting, requests) = mpsc::unbounded_channel();
-        let writer = Writer { journal: journal.clone(), progress: progress.clone() };
+        let writer = Writer { journal: journal.clone(), backlog: backlog.clone() };
         tokio::spawn(writer.run(requests));
-        Ok(Self { journal, max_pending, progress, waiting })
+        Ok(Self { journal, max_pending, backlog, waiting })
     }
 
     /// Writes events down and answers their numbers once they are on the disk. Requests that come at the same time share a
@@ -96,11 +96,11 @@ impl Intake {
         events: Vec<Bytes>,
         held: impl Send + 'static,
     ) -> Result<Range<u64>, IntakeError> {
-        self.progress.reserve(events.len(), self.max_pending)?;
+        self.backlog.reserve(events.len(), self.max_pending)?;
         let (answer, answered) = oneshot::channel();
         let count = events.len();
         if self.waiting.send(Waiting { events, _held: Box::new(held), answer }).is_err() {
-            self.progress.release(count);
+            self.backlog.release(count);
             return Err(IntakeError::Closed);
         }
         answered.await.unwrap_or(Err(IntakeError::Closed))
@@ -108,18 +108,18 @@ impl Intake {
 
     /// What to wait for until everything is settled that was accepted so far.
     pub fn accepted(&self) -> Result<u64, IntakeError> {
-        if self.progress.closed.load(Ordering::Acquire) {
+        if self.backlog.closed.load(Ordering::Acquire) {
             Err(IntakeError::Closed)
         } else {
-            let unsettled = &self.progress.tally.lock().unsettled;
+            let unsettled = &self.backlog.tally.lock().unsettled;
             Ok(if unsettled.is_empty() { 0 } else { unsettled.end })
         }
     }
 
     /// Waits until every event before this number is settled, and that is written down.
     pub async fn settled(&self, before: u64) {
-        // The sender lives in `self.progress`, so this cannot end early.
-        let _ = self.progress.settled.subscribe().wait_for(|settled| *settled >= before).await;
+        // The sender lives in `self.backlog`, so this cannot end early.
+        let _ = self.backlog.settled.subscribe().wait_for(|settled| *settled >= before).await;
     }
 
     /// The most events that can be accepted at once: `max_pending` of the source.
@@ -129,26 +129,26 @@ impl Intake {
 
     /// Events accepted, or about to be, and not yet settled.
     pub fn pending(&self) -> usize {
-        self.progress.tally.lock().pending()
+        self.backlog.tally.lock().pending()
     }
 
     /// Takes nothing more in. What was accepted stays accepted.
     pub fn close(&self) {
-        self.progress.closed.store(true, Ordering::Release);
+        self.backlog.closed.store(true, Ordering::Release);
     }
 
     pub(super) fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    pub(super) fn progress(&self) -> &Arc<Progress> {
-        &self.progress
+    pub(super) fn backlog(&self) -> &Arc<Backlog> {
+        &self.backlog
     }
 }
 
-/// How far accepting, reading and settling are. Shared by the intake and the source behind it.
+/// What was accepted and is not settled yet. Shared by the intake and the source behind it.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct Backlog {
     tally: Mutex<Tally>,
     /// Every entry before this number is in the journal, or was.
     written: watch::Sender<u64>,
@@ -174,7 +174,7 @@ impl Tally {
     }
 }
 
-impl Progress {
+impl Backlog {
     fn with(left: Range<u64>) -> Self {
         Self {
             written: watch::Sender::new(left.end),
@@ -236,7 +236,7 @@ impl Progress {
 /// Writes what waits, one transaction at a time. While one is on its way to the disk, the next collects.
 struct Writer {
     journal: Journal,
-    progress: Arc<Progress>,
+    backlog: Arc<Backlog>,
 }
 
 impl Writer {
@@ -270,7 +270,7 @@ impl Writer {
         match self.journal.append(events).await {
             Ok(numbers) => {
                 let mut start = numbers.start;
-                self.progress.wrote(total, numbers);
+                self.backlog.wrote(total, numbers);
                 for (waiting, count) in group.into_iter().zip(counts) {
                     let end = start + count as u64;
                     // A caller that went away does not want the answer; its events are accepted all the same.
@@ -280,7 +280,7 @@ impl Writer {
                 true
             }
             Err(reason) => {
-                self.progress.release(total);
+                self.backlog.release(total);
                 for waiting in group {
                     let _ = waiting.answer.send(Err(IntakeError::Journal(reason.clone())));
                 }
@@ -355,30 +355,30 @@ mod tests {
         intake.accept(events(["a", "b"])).await.unwrap();
         let full = IntakeError::Full { pending: 2, limit: 3, retry_after: RETRY_AFTER };
         assert_eq!(intake.accept(events(["c", "d"])).await, Err(full));
-        intake.progress().settle(2);
+        intake.backlog().settle(2);
         assert_eq!(intake.pending(), 1);
         assert_eq!(intake.accept(events(["c", "d"])).await, Ok(3..5));
-        intake.progress().settle(5);
-        intake.progress().settle(4);
+        intake.backlog().settle(5);
+        intake.backlog().settle(4);
         assert_eq!(intake.pending(), 0, "settling again what is settled changes nothing");
     }
 
     #[tokio::test]
     async fn what_is_settled_before_it_is_noted_as_written_takes_no_room() {
         let (intake, _ledger, _folder) = intake(10).await;
-        let progress = intake.progress();
-        progress.reserve(5, 10).unwrap();
-        progress.settle(3);
-        progress.wrote(5, 1..6);
+        let backlog = intake.backlog();
+        backlog.reserve(5, 10).unwrap();
+        backlog.settle(3);
+        backlog.wrote(5, 1..6);
         assert_eq!(intake.pending(), 3);
-        progress.settle(6);
+        backlog.settle(6);
         assert_eq!(intake.pending(), 0);
-        progress.reserve(2, 10).unwrap();
-        progress.settle(8);
-        progress.wrote(2, 6..8);
+        backlog.reserve(2, 10).unwrap();
+        backlog.settle(8);
+        backlog.wrote(2, 6..8);
         assert_eq!(intake.pending(), 0);
-        progress.reserve(1, 10).unwrap();
-        progress.wrote(1, 8..9);
+        backlog.reserve(1, 10).unwrap();
+        backlog.wrote(1, 8..9);
         assert_eq!(intake.pending(), 1);
     }
 
@@ -420,7 +420,7 @@ mod tests {
         drop(held);
         assert_eq!(intake.accept(events(["b"])).await, Ok(2..3));
         assert_eq!(ledger.journal_of("api"), ["a", "b"]);
-        intake.progress().settle(3);
+        intake.backlog().settle(3);
         assert_eq!(intake.pending(), 0);
     }
 
@@ -432,7 +432,7 @@ mod tests {
         let intake = Intake::open(ledger, "api", 3).await.unwrap();
         assert_eq!(intake.pending(), 2);
         assert_eq!(intake.accept(events(["d"])).await, Ok(4..5));
-        intake.progress().settle(4);
+        intake.backlog().settle(4);
         assert_eq!(intake.pending(), 1);
     }
 
@@ -442,9 +442,9 @@ mod tests {
         let range = intake.accept(events(["a", "b"])).await.unwrap();
         let mut waiting = polled(intake.settled(range.end));
         assert!(!waiting());
-        intake.progress().settle(2);
+        intake.backlog().settle(2);
         assert!(!waiting());
-        intake.progress().settle(3);
+        intake.backlog().settle(3);
         assert!(waiting());
     }
 

@@ -21,7 +21,7 @@ use super::{IDLE_WAIT, OnCommit, Partition, Position, Read, Record, Room, Source
 pub use intake::{Intake, IntakeError};
 pub use removal::{Reach, Removal};
 
-use intake::Progress;
+use intake::Backlog;
 use journal::Journal;
 
 /// How many settled entries may lie in the journal before they are dropped: dropping is a transaction of its own.
@@ -33,7 +33,7 @@ const TRIM_BYTES: usize = 16 << 20;
 /// Reads what an [`Intake`] accepted.
 pub struct HttpSource {
     journal: Journal,
-    progress: Arc<Progress>,
+    backlog: Arc<Backlog>,
     written: watch::Receiver<u64>,
     partition: Arc<Partition>,
     /// The number of the entry to read next.
@@ -49,11 +49,11 @@ pub struct HttpSource {
 impl HttpSource {
     /// The source behind an intake. One at a time: the next generation of the pipeline makes a new one.
     pub fn new(intake: &Intake) -> Self {
-        let progress = intake.progress().clone();
+        let backlog = intake.backlog().clone();
         Self {
             journal: intake.journal().clone(),
-            written: progress.written(),
-            progress,
+            written: backlog.written(),
+            backlog,
             partition: Arc::new(Partition { name: PARTITION.to_owned(), detail: String::new() }),
             next: 0,
             trimmed: 0,
@@ -74,7 +74,7 @@ impl HttpSource {
         let settled = of_journal.map(|position| position.offset).max().unwrap_or(0);
         self.next = settled;
         self.caught_up = false;
-        self.progress.settle(settled);
+        self.backlog.settle(settled);
         self.trim(settled).await
     }
 
@@ -115,8 +115,8 @@ impl Source for HttpSource {
     }
 
     fn on_commit(&self) -> Option<OnCommit> {
-        let progress = self.progress.clone();
-        Some(Arc::new(move |positions| positions.iter().for_each(|position| progress.settle(position.offset))))
+        let backlog = self.backlog.clone();
+        Some(Arc::new(move |positions| positions.iter().for_each(|position| backlog.settle(position.offset))))
     }
 
     fn committed(&mut self, positions: &[Position]) -> BoxFuture<'_, Result<(), SourceError>> {
