@@ -20,7 +20,7 @@ pub(super) struct Walk {
     pub blind: BTreeMap<PathBuf, io::Error>,
 }
 
-/// What a pattern says of one name.
+/// What a pattern says of one name. Bytes that are not UTF-8 are characters like any other to it.
 enum Part<'a> {
     /// It is this one.
     Name(&'a OsStr),
@@ -43,7 +43,7 @@ impl<'a> Part<'a> {
         match self {
             Self::Name(own) => *own == name,
             Self::Wild(pattern) if is_hidden(name) && !pattern.as_str().starts_with('.') => false,
-            Self::Wild(pattern) => name.to_str().is_some_and(|name| pattern.matches(name)),
+            Self::Wild(pattern) => pattern.matches(&name.to_string_lossy()),
             Self::Folders => false,
         }
     }
@@ -140,13 +140,14 @@ pub(super) fn may_hold_more(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     use tempfile::TempDir;
 
     use super::*;
 
-    fn files(names: &[&str]) -> TempDir {
+    fn files(names: &[impl AsRef<Path>]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for name in names {
             let path = folder.path().join(name);
@@ -224,6 +225,19 @@ mod tests {
             ("[.]b", &[]),
         ] {
             assert_eq!(matched(&folder, pattern), found, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_match_as_others_do() {
+        let paths = [&b"gr\xF6sse.jsonl"[..], b"B\xFCcher/a.csv"].map(|path| Path::new(OsStr::from_bytes(path)));
+        let folder = files(&paths);
+        let [file, below] = paths.map(|path| folder.path().join(path));
+        for (pattern, found) in
+            [("*.jsonl", &file), ("gr?sse.*", &file), ("*/*.csv", &below), ("B*/a.csv", &below), ("**/a.csv", &below)]
+        {
+            let walk = walk_in(&folder, pattern);
+            assert_eq!(walk.paths, BTreeSet::from([found.clone()]), "{pattern}");
         }
     }
 
