@@ -1,6 +1,6 @@
 //! Files as a source: JSON lines, CSV and Parquet; a path, a folder or a glob; read once or followed as they grow.
 //!
-//! A partition is a file, named by its path. Positions of one name come in the order of reading, and start again at 0 when
+//! A partition is a file, named by its path (`name`). Positions of one name come in the order of reading, and start again at 0 when
 //! another file, or another content, takes the name: commit them in that order.
 //!
 //! `scan` finds the files and `walk` what a glob matches, `kind` tells how they are read, `identity` knows them again, `gone` bounds what
@@ -15,6 +15,7 @@ mod gone;
 mod gzip;
 mod identity;
 mod kind;
+mod name;
 mod once;
 #[cfg(feature = "parquet")]
 mod parquet;

@@ -11,6 +11,7 @@ use super::content::{Content, Mark};
 use super::gone;
 use super::identity::{Identity, Progress};
 use super::kind::Kind;
+use super::name::name_of;
 use super::scan::{Seen, cannot_read, scan};
 use super::telling::{several, warn_of};
 use crate::settings::source::FileSettings;
@@ -77,7 +78,7 @@ impl Once {
         if self.queue.is_empty() || !self.failed.is_empty() {
             return;
         }
-        let there: HashSet<String> = self.queue.iter().map(|seen| seen.path.display().to_string()).collect();
+        let there: HashSet<String> = self.queue.iter().map(|seen| name_of(&seen.path)).collect();
         let known = self.known.iter().map(|(name, progress)| (name.as_str(), progress));
         self.forgotten = gone::too_many(known.filter(|(name, _)| !there.contains(*name)));
         for name in &self.forgotten {
@@ -162,7 +163,7 @@ impl Once {
 
     /// The file, unless it was read to its end before and is unchanged.
     fn open_file(&self, seen: &Seen) -> Result<Option<Open>, String> {
-        let name = &seen.path.display().to_string();
+        let name = &name_of(&seen.path);
         let said = |error: std::io::Error| cannot_read(name, &error);
         let file = File::open(&seen.path).map_err(said)?;
         let identity = Identity::of(&file, seen.kind.format).map_err(said)?;
@@ -203,7 +204,7 @@ impl Once {
 
     fn give_up(&mut self, reason: &str) {
         let Some(path) = self.leave(false) else { return };
-        let reason = format!("`{}` cannot be read: {reason}", path.display());
+        let reason = format!("`{}` cannot be read: {reason}", name_of(&path));
         self.fail(path, reason);
     }
 

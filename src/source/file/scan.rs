@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::decompress::Compression;
 use super::kind::Kind;
+use super::name::name_of;
 use super::telling::several;
 use super::walk::{Walk, is_hidden, may_hold_more, walk};
 use crate::same_file::FileId;
@@ -49,7 +50,7 @@ impl Found {
 
     fn cannot_look_at(&mut self, path: PathBuf, error: &std::io::Error) {
         let shown = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
-        self.problems.push((path.clone(), cannot_read(&shown.display().to_string(), error)));
+        self.problems.push((path.clone(), cannot_read(&name_of(shown), error)));
         if may_hold_more(error) {
             self.blind.push(path);
         }
@@ -136,7 +137,7 @@ fn by_glob(settings: &FileSettings, found: &mut Found) {
             Ok(metadata) if metadata.is_dir() => {}
             // To open a pipe would wait for whoever writes to it.
             Ok(metadata) if !metadata.is_file() => {
-                let problem = format!("`{}` is no file; narrow `path`", path.display());
+                let problem = format!("`{}` is no file; narrow `path`", name_of(&path));
                 found.problems.push((path, problem));
             }
             Ok(metadata) => take_of_many(settings, path, &metadata, found),
@@ -164,7 +165,7 @@ fn take_of_many(settings: &FileSettings, path: PathBuf, metadata: &Metadata, fou
 }
 
 fn take(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut Found) {
-    let shown = path.display();
+    let shown = name_of(&path);
     let problem = match Kind::of(&path, settings.format) {
         None => format!(
             "the name of `{shown}` does not tell its format; set `format` to jsonl, csv or parquet, or narrow `path`"

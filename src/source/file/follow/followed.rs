@@ -14,6 +14,7 @@ use crate::source::batch::Batch;
 use crate::source::file::content::{Content, Mark};
 use crate::source::file::identity::{self, Identity, Progress};
 use crate::source::file::kind::Kind;
+use crate::source::file::name::name_of;
 use crate::source::file::scan::{Seen, cannot_read};
 use crate::source::place::Place;
 
@@ -43,7 +44,7 @@ pub(super) struct Followed {
 impl Followed {
     /// Goes on with an open file where it was left, under whatever name that was. `all` is what is there now.
     pub fn open(seen: &Seen, file: Held, known: &Known, all: &Sight, max_record: usize) -> Result<Self, String> {
-        let name = seen.path.display().to_string();
+        let name = name_of(&seen.path);
         let said = |error: std::io::Error| cannot_read(&name, &error);
         let mut identity = Identity::of(&file, seen.kind.format).map_err(said)?;
         let (base, given) = match known.progress(&file, identity.id(), seen.kind.format, all).map_err(said)? {
@@ -173,7 +174,7 @@ impl Followed {
 
     fn set_place(&mut self, base: i64) {
         let progress = Progress::of(self.identity.clone(), base, self.given);
-        let partition = progress.position(&self.path.display().to_string(), &self.earlier).partition;
+        let partition = progress.position(&name_of(&self.path), &self.earlier).partition;
         self.place = Place { partition, base };
     }
 }

@@ -12,6 +12,7 @@ use crate::same_file::FileId;
 use crate::settings::source::FileFormat;
 use crate::source::file::gone;
 use crate::source::file::identity::Progress;
+use crate::source::file::name::name_of;
 use crate::source::{Position, place};
 
 #[derive(Default)]
@@ -144,7 +145,7 @@ impl Known {
         if self.files.len().max(self.ends.len()) <= gone::REMEMBERED {
             return Vec::new();
         }
-        let there = all.files().iter().map(|seen| seen.path.display().to_string());
+        let there = all.files().iter().map(|seen| name_of(&seen.path));
         let taken: HashSet<String> = there.chain(followed.iter().map(|file| file.name().to_owned())).collect();
         let is_needed = |name: &str| {
             // A file that has another name now and gave nothing under it is known by its earlier one.

@@ -21,6 +21,7 @@ pub(super) use self::descriptors::Descriptors;
 use self::followed::Followed;
 use self::known::Known;
 use self::sight::Sight;
+use super::name::name_of;
 use super::scan::{Found, Seen, cannot_read, scan};
 use super::telling::{several, warn_of};
 use super::walk::may_hold_more;
@@ -143,7 +144,7 @@ impl Follow {
             "{count} files that `{}` matches are not read, `{}` the first of them: {} are followed, half of what the system lets this \
              process have open. Raise its limit (`ulimit -n`; `LimitNOFILE=` of a service of systemd), or let `path` match fewer",
             self.settings.path,
-            first.display(),
+            name_of(first),
             self.descriptors.most()
         ))
     }
@@ -240,7 +241,10 @@ impl Follow {
     /// Says once of each name that nothing is read of it.
     fn pass_over(&mut self, compressed: BTreeSet<PathBuf>) {
         for path in compressed.difference(&self.compressed) {
-            info!(file = %path.display(), "a compressed file is passed over: what is followed is read before rotation compresses it");
+            info!(
+                file = name_of(path),
+                "a compressed file is passed over: what is followed is read before rotation compresses it"
+            );
         }
         self.compressed = compressed;
     }
@@ -293,15 +297,15 @@ impl Follow {
         }
         for (index, to) in moves {
             let file = &mut self.files[index];
-            info!(from = file.name(), to = %to.display(), "a file has another name now");
-            let earlier = self.known.earlier(&to.display().to_string(), file.identity.id(), all);
+            info!(from = file.name(), to = name_of(&to), "a file has another name now");
+            let earlier = self.known.earlier(&name_of(&to), file.identity.id(), all);
             file.rename(to, earlier);
         }
     }
 
     /// Opens a file that is not followed yet, unless too many are.
     fn follow(&mut self, seen: &Seen, all: &Sight) -> Result<Option<Followed>, String> {
-        let said = |error| cannot_read(&seen.path.display().to_string(), &error);
+        let said = |error| cannot_read(&name_of(&seen.path), &error);
         let Some(file) = self.descriptors.open(&seen.path).map_err(said)? else {
             self.refused.get_or_insert_with(|| (0, seen.path.clone())).0 += 1;
             return Ok(None);
@@ -328,7 +332,9 @@ fn is_within(path: &Path, blind: &[PathBuf]) -> bool {
 
 /// What a file is called that was seen under this path, where another is now: no other has this name while it is open.
 fn name_when_gone(id: FileId, path: &Path) -> PathBuf {
-    PathBuf::from(format!("{} (gone, number {})", path.display(), id.inode))
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(" (gone, number {})", id.inode));
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

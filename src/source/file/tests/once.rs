@@ -1,3 +1,6 @@
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use super::*;
 
 #[tokio::test]
@@ -109,6 +112,21 @@ async fn files_of_one_time_follow_each_other_also_after_a_restart() {
     assert_eq!(texts(&anew), ["{6}", "{7}", "{8}"]);
     let versions: Vec<_> = both.iter().chain(&anew).map(|record| record.version).collect();
     assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_whose_names_differ_where_they_are_not_utf_8_are_known_apart() {
+    for follow in [false, true] {
+        let folder = Folder { follow, ..Folder::new() };
+        for name in [&b"gr\xE4sse.jsonl"[..], b"gr\xF6sse.jsonl", br"gr\xF6sse.jsonl"] {
+            fs::write(folder.dir.path().join(OsStr::from_bytes(name)), "{}\n").unwrap();
+        }
+        let records = folder.read("*.jsonl", vec![]).await;
+        let places: Vec<_> = records.iter().map(|record| record.position.to_string()).collect();
+        let expected = [r"gr\x5CxF6sse.jsonl:1", r"gr\xE4sse.jsonl:1", r"gr\xF6sse.jsonl:1"].map(|at| folder.name(at));
+        assert_eq!(places, expected);
+        assert!(folder.read("*.jsonl", positions(&records)).await.is_empty());
+    }
 }
 
 #[tokio::test]
