@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde::de::IgnoredAny;
 
 use super::http::Removal;
 use super::{Origin, Partition, Position, Read, Record, Room, Source, SourceError};
@@ -52,11 +53,18 @@ impl ReplaySource {
                 Some(removal) => Record::of_change(removal.into_change(order), payload, position, order),
                 None => Record::new(payload, position, order),
             },
+            // A row of CSV, say, or the beginning of a long line: it can never be mapped, and whoever buried it knew why.
+            None if !is_object(&payload) => Record::broken(payload, position, order, letter.reason),
             // Nobody understood it: any source may be sent bytes that look like a removal.
             None => Record::new(payload, position, order),
         };
         Record { refresh: true, origin, ..record }
     }
+}
+
+/// Whether these bytes are a JSON object, which a changed configuration may map.
+fn is_object(payload: &[u8]) -> bool {
+    payload.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(payload).is_ok()
 }
 
 impl Source for ReplaySource {
@@ -117,22 +125,28 @@ mod tests {
         }
     }
 
+    /// What is given when all of these letters are replayed.
+    async fn replayed(letters: &[Letter]) -> Vec<Record> {
+        let (_folder, ledger) = open();
+        ledger.bury(letters, 1).unwrap();
+        ledger.request_replay(None).unwrap();
+        let mut source = ReplaySource::new(Arc::new(ledger));
+        match source.read(Room { records: 10, bytes: 1000 }).await.unwrap() {
+            Read::Records(records) => records,
+            _ => panic!("there are letters"),
+        }
+    }
+
     #[tokio::test]
     async fn only_a_letter_that_names_its_document_is_a_removal_or_another_look() {
-        let (_folder, ledger) = open();
         let removal = br#"DELETE {"id":"p1"}"#;
-        let letters = [
+        let records = replayed(&[
             letter("feed:1", removal, Some("p1")),
             letter("feed:2", removal, None),
             letter("feed:3", b"", Some("p2")),
             letter("feed:4", b"", None),
-        ];
-        ledger.bury(&letters, 1).unwrap();
-        ledger.request_replay(None).unwrap();
-        let mut source = ReplaySource::new(Arc::new(ledger));
-        let Read::Records(records) = source.read(Room { records: 10, bytes: 1000 }).await.unwrap() else {
-            panic!("there are letters")
-        };
+        ])
+        .await;
         let change = |record: &Record| match &record.form {
             Form::Change(change) => Some((change.id.to_string(), change.operation)),
             Form::Json | Form::Broken(_) => None,
@@ -140,5 +154,20 @@ mod tests {
         let expected =
             [Some(("p1".to_owned(), Operation::Delete)), None, Some(("p2".to_owned(), Operation::Patch)), None];
         assert_eq!(records.iter().map(change).collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_letter_that_no_configuration_can_map_keeps_its_reason() {
+        for (payload, reason) in [
+            ("p1,boots", Some("it failed")),
+            ("12", Some("it failed")),
+            (r#"{"id": "p1", "title": "bo"#, Some("it failed")),
+            ("", Some("it failed")),
+            (r#" {"title": "boots"}"#, None),
+        ] {
+            let records = replayed(&[letter("feed:1", payload.as_bytes(), None)]).await;
+            assert_eq!(records[0].why_broken(), reason, "{payload}");
+            assert_eq!(records[0].payload, payload);
+        }
     }
 }
