@@ -1,6 +1,6 @@
 //! Files that are read to their end, one after the other.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,12 +19,15 @@ use crate::source::batch::Batch;
 use crate::source::place::{self, Place};
 use crate::source::{Position, Read, Room, SourceError};
 
+/// How far the versions of a file's records reach beyond its modification time, in nanoseconds, if there are at most a thousand million.
+const REACH: i64 = 1_000_000_000;
+
 /// The files of one source, each read once.
 pub(super) struct Once {
     settings: FileSettings,
     known: HashMap<String, Progress>,
-    /// The version of the last record of the files of this modification time: the next of them comes behind it.
-    ends: HashMap<i64, i64>,
+    /// The version of the last record of the files of this modification time.
+    ends: BTreeMap<i64, i64>,
     queue: VecDeque<Seen>,
     queued_bytes: u64,
     current: Option<Open>,
@@ -51,7 +54,7 @@ impl Once {
         Self {
             settings,
             known: HashMap::new(),
-            ends: HashMap::new(),
+            ends: BTreeMap::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             current: None,
@@ -127,6 +130,16 @@ impl Once {
         *known = end.max(*known);
     }
 
+    /// The version before the first record of a file of this modification time: behind files of the same time, and behind those so little
+    /// older that their last records would come after it.
+    ///
+    /// One that reaches further than its records do had a time in the future once. It would take every later file along.
+    fn behind(&self, modified: i64) -> i64 {
+        let near = self.ends.range(modified.saturating_sub(REACH)..=modified);
+        let counts = |(at, end): &(&i64, &i64)| **at == modified || end.saturating_sub(**at) <= REACH;
+        near.filter(counts).map(|(_, end)| *end).fold(modified, i64::max)
+    }
+
     /// How many bytes on disk are left.
     pub fn remaining(&self) -> u64 {
         let current = self.current.as_ref().map_or(0, |open| open.content.remaining(&open.file, open.identity.size()));
@@ -168,7 +181,6 @@ impl Once {
         let file = File::open(&seen.path).map_err(said)?;
         let identity = Identity::of(&file, seen.kind.format).map_err(said)?;
         let modified = identity.modified();
-        let behind = self.ends.get(&modified).map_or(modified, |end| modified.max(*end));
         let (base, given) = match self.known.get(name) {
             Some(known) if known.identity.is_unchanged(&identity) => {
                 if known.whole || says_end(known.mark, seen.kind, &identity) {
@@ -178,9 +190,9 @@ impl Once {
             }
             Some(known) => {
                 info!(file = name, "the file or its format changed since it was read; reading it from the start");
-                (known.base_behind(behind), Mark::default())
+                (known.base_behind(self.behind(modified)), Mark::default())
             }
-            None => (behind, Mark::default()),
+            None => (self.behind(modified), Mark::default()),
         };
         let file = Arc::new(file);
         let content = Content::open(&file, seen.kind, self.settings.max_record.as_usize(), given)

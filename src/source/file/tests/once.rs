@@ -114,6 +114,33 @@ async fn files_of_one_time_follow_each_other_also_after_a_restart() {
     assert!(versions.is_sorted_by(|one, next| one < next), "{versions:?}");
 }
 
+#[tokio::test]
+async fn a_file_written_just_after_a_long_one_is_newer_than_all_of_it() {
+    let folder = Folder::new();
+    let write = |name: &str, content: &str, nanos: u32| {
+        folder.write(name, content, 7);
+        let file = File::options().write(true).open(folder.path(name)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::new(7, nanos)).unwrap();
+    };
+    write("a.jsonl", "{1}\n{2}\n{3}\n", 0);
+    write("b.jsonl", "{4}\n", 1);
+    let both = folder.read("*.jsonl", vec![]).await;
+    assert_eq!(texts(&both), ["{1}", "{2}", "{3}", "{4}"]);
+    assert!(both[3].version > both[2].version);
+    // Also when the long one was read before.
+    let before = folder.read("a.jsonl", vec![]).await;
+    let after = folder.read("*.jsonl", positions(&before)).await;
+    assert_eq!((texts(&after), after[0].version), (vec!["{4}"], both[3].version));
+    // What had a time in the future stays there, and takes no other along.
+    folder.write("c.jsonl", "{5}\n", 1000);
+    let ahead = folder.read("c.jsonl", vec![]).await;
+    write("c.jsonl", "{6}\n", 500);
+    write("d.jsonl", "{7}\n", 501);
+    let last = folder.read("[cd].jsonl", positions(&ahead)).await;
+    assert!(last[0].version > ahead[0].version);
+    assert_eq!(last[1].version.as_nanos(), 7_000_000_502);
+}
+
 #[tokio::test(start_paused = true)]
 async fn files_whose_names_differ_where_they_are_not_utf_8_are_known_apart() {
     for follow in [false, true] {
