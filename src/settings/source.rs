@@ -56,7 +56,7 @@ pub enum FileFormat {
     /// One JSON object per line.
     Jsonl,
     /// A header line, then rows with values separated by commas. Every value is text, which filters compare as text unless
-    /// `document.numbers` lists the field; an empty value is a field that is missing.
+    /// `document.numbers` lists the field; an empty value is a field that is missing, and a column without a name is left out.
     Csv,
     /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not declare as text become
     /// hexadecimal, the keys of a map become text, and a timestamp whose time zone has no known name is in UTC. Columns of intervals are

@@ -33,6 +33,7 @@ pub(super) struct Rows<R> {
 }
 
 struct Column {
+    /// Empty where the header line gives none, as after a last comma that a spreadsheet leaves behind: what stands there is no field.
     name: String,
     /// The name as JSON with its colon.
     key: String,
@@ -94,11 +95,14 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
     let mut columns = Vec::new();
     for name in fields.iter() {
         let name = std::str::from_utf8(name).map_err(|_| NOT_UTF_8.to_owned())?;
-        if !seen.insert(name) {
+        if !name.is_empty() && !seen.insert(name) {
             let name = quoted(name);
             return Err(format!("the header line names the column {name} twice; rename or remove one of the two"));
         }
         columns.push(Column { name: name.to_owned(), key: format!("{}:", serde_json::Value::from(name)) });
+    }
+    if seen.is_empty() {
+        return Err("the header line names no column; let the file begin with the names of its columns".to_owned());
     }
     if let [only] = &*columns
         && let Some(other) = other_separator(&only.name)
@@ -189,7 +193,7 @@ impl Fields {
         json.reserve(SHARED.min(self.text.len() * 2 + 256));
         let mut before = b'{';
         for (column, value) in columns.iter().zip(self.iter()) {
-            if value.is_empty() {
+            if value.is_empty() || column.name.is_empty() {
                 continue;
             }
             let value = std::str::from_utf8(value)

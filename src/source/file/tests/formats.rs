@@ -104,7 +104,7 @@ async fn a_compressed_file_that_is_damaged_at_its_beginning_is_one_broken_record
 
 #[tokio::test]
 async fn rows_become_objects() {
-    let cases: [(&str, &str, &[&str]); 10] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
         ("plain", "id,text\n1,a\n2,b\n", &[r#"{"id":"1","text":"a"}"#, r#"{"id":"2","text":"b"}"#]),
         ("an empty value", "id,text\r\n1,\r\n,\r\n", &[r#"{"id":"1"}"#, "{}"]),
         (
@@ -118,6 +118,11 @@ async fn rows_become_objects() {
         ("a carriage return in a name", "\"i\rd\"\r\n1\r\n", &[r#"{"i\rd":"1"}"#]),
         ("an empty file", "", &[]),
         ("one column", "sku number:\na;b|c\n", &[r#"{"sku number:":"a;b|c"}"#]),
+        (
+            "columns without a name",
+            ",id,,text,\n0,1,,a,\n1,2,x,,\"y\"\n",
+            &[r#"{"id":"1","text":"a"}"#, r#"{"id":"2"}"#],
+        ),
         ("other separators beside a comma", "a;b\tc|d,e\n1,2\n", &[r#"{"a;b\tc|d":"1","e":"2"}"#]),
     ];
     for (case, content, expected) in cases {
@@ -203,6 +208,7 @@ async fn a_header_line_that_cannot_be_one_is_told_in_a_few_words() {
         ([&*"x".repeat(90_000); 2].join(","), "xxx..` (90000 bytes) twice"),
         ("id,text\r1,a\r2,b".to_owned(), "carriage return alone"),
         ("id,text\r1,a\r".repeat(100_000), "carriage return alone"),
+        (",\"\",".to_owned(), "names no column"),
         ("id;text|a".to_owned(), "separated by `;`; only commas are read"),
         ("id\ttext".to_owned(), "separated by tabs; only commas are read"),
         ("\"id\"|\"text\"".to_owned(), "separated by `|`; only commas are read"),
