@@ -14,7 +14,7 @@ use crate::settings::document::VersionUnit;
 use crate::telemetry::calendar;
 
 /// A version as a JSON number with all its digits, in the unit of `document.version`: times are Unix times in that unit, with `auto` in
-/// seconds. Read with the same unit it is the same version.
+/// seconds. Read with the same unit it is the same version, but for times from 2128 on with `auto`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct VersionView(Box<RawValue>);

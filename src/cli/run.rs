@@ -93,6 +93,8 @@ async fn wind_up(
         server.stop().await;
     }
     let ending = and_accepted(ending, resources);
+    // Also those of a thread that hangs.
+    resources.clients.dismiss();
     if !resources.clients.ended(GOODBYE).await {
         tracing::warn!("the client of a source does not end; its servers will notice after a while");
     }

@@ -34,8 +34,9 @@ impl Stop {
         let listen = move || {
             runtime.block_on(async {
                 any(&mut terminate, &mut interrupt).await;
+                // Before what comes of it, unless nobody takes it.
+                let _ = say(|| tracing::info!("told to stop")).recv_timeout(SAME);
                 tell.send_replace(true);
-                say(|| tracing::info!("told to stop"));
                 tokio::time::sleep(SAME).await;
                 while any(&mut terminate, &mut interrupt).now_or_never().is_some() {}
                 say(|| tracing::info!("a second signal ends the process at once"));

@@ -86,7 +86,11 @@ fn vectors<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
 }
 
 fn text<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
-    read(value, format_args!("`text` must be a text"))
+    // What cannot be parsed keeps the parser's words.
+    match Value::deserialize(value)? {
+        Value::String(text) => Ok(text),
+        _ => Err(D::Error::custom("`text` must be a text")),
+    }
 }
 
 /// Of a key that appears twice only one condition would be looked at.
@@ -259,6 +263,7 @@ mod tests {
             ("{\"k\":1}", "missing field `text`"),
             (r#"{"text":"a","filter":{"not":{"price":1,"price":2}}}"#, "`filter`: the key `price` appears twice"),
             (r#"{"text":1}"#, "`text` must be a text"),
+            ("{\"text\":\"dry\nfeet\"}", "control character"),
             (r#"{"text":"a","k":-1}"#, "`k` must be a whole number from 1 to 1000"),
             (r#"["shoes",1,null,false]"#, "must be a JSON object"),
             ("", "must be a JSON object"),

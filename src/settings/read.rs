@@ -90,7 +90,9 @@ impl Reader {
     ) -> Option<T> {
         let names = || forms.iter().map(|(name, _)| *name);
         let Kind::Map(_) = &node.kind else {
-            self.note(place.clone(), format!("needs keys below it, first of all `{tag}`: one of {}", list(names())));
+            let set_by = node.origin().map(|origin| format!(" (set by {origin})")).unwrap_or_default();
+            let text = format!("needs keys below it, first of all `{tag}`: one of {}{set_by}", list(names()));
+            self.note(place.clone(), text);
             return None;
         };
         let (name, origin) = match node.remove(&Place::root().key(tag)) {

@@ -115,8 +115,8 @@ fn told_to_stop_twice_it_ends_though_nobody_takes_what_it_says() {
         const TERM: u64 = 1 << 14;
         u64::from_str_radix(caught.trim(), 16).unwrap() & TERM != 0
     });
-    // Again and again, because it cannot say when it heard the first.
-    let again = "while kill -TERM $0 2> /dev/null; do sleep 0.2; done";
+    // Once it is at work, again and again, because it cannot say when it heard the first.
+    let again = "sleep 1; while kill -TERM $0 2> /dev/null; do sleep 0.2; done";
     let mut signals = Command::new("sh").args(["-c", again, &id]).spawn().unwrap();
     assert_ends(run, 3);
     signals.wait().unwrap();

@@ -73,9 +73,10 @@ fn run(settings: &KafkaSettings, attributes: &Attributes, shared: &Arc<Shared>, 
     let (mut committing, mut tried) = (None, None);
     loop {
         let (closing, failed) = {
-            let state = shared.state();
+            let mut state = shared.state();
             // Dismissed: else it would keep its partitions from the client of the next actors.
-            (state.closing || client.is_dismissed(), state.failed.clone())
+            state.closing |= client.is_dismissed();
+            (state.closing, state.failed.clone())
         };
         if let Some(reason) = failed {
             return Err(reason);
