@@ -57,8 +57,8 @@ impl DocumentSettings {
 /// Which field orders changes, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionSettings {
-    /// The field: a number or an RFC 3339 time. What is no time between the years 1900 and 2262 and no counter is dead-lettered: a change of
-    /// the year 9999 would win for ever.
+    /// The field: a number or an RFC 3339 time. What is no time between the years 1900 and 2262 and no counter is dead-lettered: a change
+    /// of the year 9999 would win for ever.
     pub field: String,
     /// How a number is read.
     pub unit: VersionUnit,
