@@ -62,6 +62,8 @@ struct Log {
     age: Option<usize>,
     /// Whether the process saw it.
     is_seen: bool,
+    /// How many lines it had when the process had let go of it, until it is seen again.
+    left_with: Option<usize>,
     /// When it was last written to, or moved.
     touched: Instant,
     /// The log that had its name before it, if it had lines and was seen.
@@ -123,6 +125,11 @@ impl World {
         log.age.is_some_and(|age| age == 0 || self.pattern == "app.log*")
     }
 
+    /// Nobody waits for longer for what is not there.
+    fn is_left(&self, log: &Log) -> bool {
+        !self.is_there(log) && self.now.duration_since(log.touched) >= GRACE
+    }
+
     fn make(&mut self, before: Option<usize>) {
         let path = self.path(0);
         let file = File::options().append(true).create_new(true).open(path).unwrap();
@@ -136,6 +143,7 @@ impl World {
             half,
             age: Some(0),
             is_seen: false,
+            left_with: None,
             touched: self.now,
             before,
         });
@@ -172,6 +180,10 @@ impl World {
 
     /// Moves a log to another age, or removes it.
     fn move_to(&mut self, index: usize, age: Option<usize>) {
+        if self.is_left(&self.logs[index]) {
+            let log = &mut self.logs[index];
+            log.left_with.get_or_insert(log.lines.len());
+        }
         self.logs[index].touched = self.now;
         let from = std::mem::replace(&mut self.logs[index].age, age).map(|age| self.path(age)).unwrap();
         match age.map(|age| self.path(age)) {
@@ -213,7 +225,9 @@ impl World {
                 // Nobody can tell then which of two that were made at one time came before.
                 log.before = None;
             }
-            log.is_seen |= is_there;
+            if is_there {
+                (log.is_seen, log.left_with) = (true, None);
+            }
         }
     }
 
@@ -234,12 +248,14 @@ impl World {
         let text = texts(std::slice::from_ref(&record))[0].to_owned();
         self.positions.push(record.position);
         if text.ends_with('}') {
-            let version = record.version.as_nanos();
-            let before = self.given.insert(text.clone(), self.positions.len());
-            // One that comes back to where it could not be seen may be known no more.
-            let may_be_forgotten = self.was_undone && self.was_restarted && self.pattern == "app.log";
-            assert!(before.is_none() || may_be_forgotten, "`{text}` is given again");
-            self.versions.insert(text, version);
+            if self.given.contains_key(&text) {
+                // One that comes back to where it could not be seen may be known no more.
+                let may_be_forgotten = self.was_undone && self.was_restarted && self.pattern == "app.log";
+                assert!(may_be_forgotten, "`{text}` is given again");
+                return;
+            }
+            self.given.insert(text.clone(), self.positions.len());
+            self.versions.insert(text, record.version.as_nanos());
         }
     }
 
@@ -252,9 +268,7 @@ impl World {
             }
             Event::Late { lines, half } => {
                 let Some(index) = self.logs.iter().rposition(|log| log.age != Some(0)) else { return };
-                let log = &self.logs[index];
-                // Nobody waits for longer for what is not there.
-                if self.is_there(log) || self.now.duration_since(log.touched) < GRACE {
+                if !self.is_left(&self.logs[index]) {
                     self.append(index, lines, half);
                 }
             }
@@ -297,9 +311,10 @@ impl World {
     fn check(&self) {
         let given: HashSet<&String> = self.given.keys().collect();
         for log in self.logs.iter().filter(|log| log.is_seen) {
-            let lost: Vec<_> = log.lines.iter().filter(|line| !given.contains(line)).collect();
+            let lines = &log.lines[..log.left_with.unwrap_or(log.lines.len()).min(log.lines.len())];
+            let lost: Vec<_> = lines.iter().filter(|line| !given.contains(line)).collect();
             assert!(lost.is_empty(), "{lost:?} are lost");
-            let versions: Vec<i128> = log.lines.iter().map(|line| self.versions[line]).collect();
+            let versions: Vec<i128> = lines.iter().map(|line| self.versions[line]).collect();
             assert!(versions.is_sorted_by(|one, next| one < next), "{:?}: {versions:?}", log.lines);
             if self.was_undone || (self.at_once && self.was_restarted) {
                 continue;
