@@ -39,7 +39,7 @@ pub struct Memory {
 
 /// A body that has come, and its share of the memory.
 pub struct Received {
-    /// The bytes, decompressed.
+    /// The bytes, decompressed and without a byte order mark.
     pub bytes: Bytes,
     /// To be kept as long as anything of the bytes is.
     pub share: Share,
@@ -71,7 +71,7 @@ impl Memory {
         let (mut share, mut patience) = (Share::default(), Patience::default());
         let body = self.collect(payload, &mut share, &mut patience).await?;
         if !gzip {
-            return Ok(Received { bytes: body, share });
+            return Ok(Received { bytes: unmarked(body), share });
         }
         // It may become as large as any, and is there as it came until it has.
         self.grow(&mut share, body.len() as u64 + limit.as_u64(), &mut patience).await?;
@@ -79,7 +79,7 @@ impl Memory {
         let (plain, mut share) = blocking(move || Ok::<_, ApiError>((gunzip(&body, limit)?, share))).await?;
         let bytes = plain.ok_or_else(|| too_large(limit, advice))?;
         share.shrink(bytes.len() as u64);
-        Ok(Received { bytes, share })
+        Ok(Received { bytes: unmarked(bytes), share })
     }
 
     async fn collect(
@@ -150,6 +150,10 @@ pub(super) fn gunzip(body: &[u8], limit: ByteSize) -> Result<Option<Bytes>, ApiE
     let read = MultiGzDecoder::new(body).take(limit.as_u64().saturating_add(1)).read_to_end(&mut plain);
     read.map_err(|error| ApiError::bad_request(format!("the body is not whole gzip: {error}")))?;
     Ok((plain.len() <= limit.as_usize()).then(|| exact(plain)))
+}
+
+fn unmarked(text: Bytes) -> Bytes {
+    text.slice_ref(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
 }
 
 /// Bytes in as much memory as they need: what a vector grew by in vain would be kept as long as they are, and be nobody's share.
@@ -289,6 +293,16 @@ mod tests {
         for (request, payload) in [request(70_000).await, streamed(TestRequest::post(), parts).await] {
             let Received { bytes, .. } = memory.read(&request, payload).await.unwrap();
             assert_eq!(bytes.try_into_mut().unwrap().capacity(), 70_000);
+        }
+    }
+
+    #[actix_rt::test]
+    async fn a_byte_order_mark_is_no_part_of_a_body() {
+        let memory = Memory::new(ByteSize::bytes(100 << 10), 1, "send less");
+        let marked = b"\xef\xbb\xbf{}";
+        let plain = || stream::iter([Ok(Bytes::from_static(marked))]);
+        for (request, payload) in [compressed(gzip(marked)).await, streamed(TestRequest::post(), plain()).await] {
+            assert_eq!(memory.read(&request, payload).await.unwrap().bytes, "{}");
         }
     }
 

@@ -82,7 +82,6 @@ impl LineError {
 /// dead letters, as it would from any source.
 pub fn split(body: Bytes, declared_lines: bool, most: usize) -> Events {
     // What stands before the first event stays, so that lines are counted as the caller counts them.
-    let body = body.slice_ref(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body));
     match body.trim_ascii_start().first() {
         None => refused(LineError::new(1, "the body is empty")),
         Some(b'[') if !declared_lines => split_array(&body, most).unwrap_or_else(refused),
@@ -207,10 +206,9 @@ mod tests {
     #[test]
     fn a_body_tells_by_itself_what_it_is() {
         let (a, b) = (r#"{"a":1}"#, r#"{"b":2}"#);
-        let cases: [(&'static [u8], &[&str], &[usize]); 22] = [
+        let cases: [(&'static [u8], &[&str], &[usize]); 21] = [
             (br#"{"a":1}"#, &[a], &[]),
             (b" \n{\"a\":1}\n\n", &[a], &[]),
-            (b"\xef\xbb\xbf{\"a\":1}", &[a], &[]),
             (b"{\n\"a\":1\n}", &["{\n\"a\":1\n}"], &[]),
             (b"{\"a\":1}\n{\"b\":2}", &[a, b], &[]),
             (b"{\"a\":1}\r\n\r\n{\"b\":2}\r\n", &[a, b], &[]),

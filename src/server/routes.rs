@@ -65,11 +65,12 @@ async fn wrong_method(request: HttpRequest, allowed: String) -> HttpResponse {
 }
 
 fn wrong_query(error: &QueryPayloadError) -> ApiError {
-    match error {
+    let why = match error {
         // Without the name of the library.
-        QueryPayloadError::Deserialize(error) => ApiError::bad_request(format!("the query string is wrong: {error}")),
-        error => ApiError::bad_request(format!("the query string is wrong: {error}")),
-    }
+        QueryPayloadError::Deserialize(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    ApiError::bad_request(format!("the query string is wrong: {why}"))
 }
 
 fn wrong_path(error: &PathError) -> ApiError {

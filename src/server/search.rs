@@ -120,13 +120,12 @@ pub async fn post(request: HttpRequest, payload: Payload, shared: Data<Shared>) 
     }
     let body = shared.search_bodies.read(&request, payload).await?;
     // By serde alone a list would do, its elements taken for the fields in their order.
-    let json = body.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&body.bytes);
-    if json.trim_ascii_start().first() != Some(&b'{') {
+    if body.bytes.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::bad_request(
             "the body is no search: it must be a JSON object like {\"text\": \"boots\"}",
         ));
     }
-    let SearchBody { text, k, filter, vectors } = serde_json::from_slice(json)
+    let SearchBody { text, k, filter, vectors } = serde_json::from_slice(&body.bytes)
         .map_err(|error| ApiError::bad_request(format!("the body is no search: {error}")))?;
     search(&shared, &text, options(k, filter, vectors)?).await
 }
