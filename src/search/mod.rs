@@ -118,31 +118,28 @@ impl Searcher {
 
     /// The documents nearest to a text, best first.
     pub async fn search(&self, text: &str, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
-        self.question(text).await?.put(options).await
+        self.question(text, options).await?.put().await
     }
 
     /// The documents nearest to a document, best first and without itself.
     pub async fn similar(&self, id: DocumentId, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
-        self.nearest_to(id).await?.put(options).await
+        self.nearest_to(id, options).await?.put().await
     }
 
     /// What is nearest to a text?
-    pub async fn question(&self, text: &str) -> Result<Question<'_>, SearchError> {
-        self.asking(None, async {
+    pub async fn question(&self, text: &str, options: SearchOptions) -> Result<Question<'_>, SearchError> {
+        self.asking(options, None, async {
             if text.trim().is_empty() {
                 return Err(SearchError::Invalid("the text to search for is empty".to_owned()));
             }
-            // Nothing is paid for a question that has no answer.
-            self.index.can_search()?;
             self.questions.vector_of(text).await
         })
         .await
     }
 
     /// What is nearest to a document, itself left out? Of several chunks, their mean is asked for.
-    pub async fn nearest_to(&self, id: DocumentId) -> Result<Question<'_>, SearchError> {
-        self.asking(Some(id.clone()), async {
-            self.index.can_search()?;
+    pub async fn nearest_to(&self, id: DocumentId, options: SearchOptions) -> Result<Question<'_>, SearchError> {
+        self.asking(options, Some(id.clone()), async {
             let ledger = self.ledger.clone();
             let held = move || held_vectors(&id, || keys_of(&ledger, &id), |keys| ledger.vectors_of(keys));
             on_blocking_thread(move || held().map(|vectors| mean(&vectors))).await
@@ -152,12 +149,21 @@ impl Searcher {
 
     async fn asking(
         &self,
+        options: SearchOptions,
         except: Option<DocumentId>,
         vector: impl Future<Output = Result<Vector, SearchError>>,
     ) -> Result<Question<'_>, SearchError> {
         let mut search = Counted::new(&self.metrics);
-        match vector.await {
-            Ok(vector) => Ok(Question { searcher: self, vector, except, search }),
+        let SearchOptions { k, filter, with_vectors } = options;
+        let query = async {
+            // Nothing is paid for a question that has no answer.
+            self.index.can_search()?;
+            let filter = filter.map(|filter| filter.for_metadata(&self.metadata)).transpose();
+            let filter = filter.map_err(SearchError::Invalid)?;
+            Ok(Query { vector: vector.await?, k, filter, except, with_vectors })
+        };
+        match query.await {
+            Ok(query) => Ok(Question { searcher: self, query, search }),
             Err(error) => Err(search.failed(error)),
         }
     }
@@ -166,18 +172,20 @@ impl Searcher {
 /// A question whose vector is known, to be put to the index.
 pub struct Question<'a> {
     searcher: &'a Searcher,
-    vector: Vector,
-    except: Option<DocumentId>,
+    query: Query,
     search: Counted<'a>,
 }
 
 impl Question<'_> {
+    /// What is asked of the index.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// Puts it to the index. What is found comes best first.
-    pub async fn put(self, options: SearchOptions) -> Result<Vec<Hit>, SearchError> {
-        let Self { searcher, vector, except, mut search } = self;
-        let SearchOptions { k, filter, with_vectors } = options;
-        let filter = filter.map(|filter| filter.for_metadata(&searcher.metadata));
-        let found = searcher.index.search(Query { vector, k, filter, except, with_vectors }).await;
+    pub async fn put(self) -> Result<Vec<Hit>, SearchError> {
+        let Self { searcher, query, mut search } = self;
+        let found = searcher.index.search(query).await;
         let mut hits = found.map_err(|error| search.failed(error.into()))?;
         // What is at no distance has the score -0.0, which reads as if it were less than that of an exact match. This makes it 0.0.
         hits.iter_mut().for_each(|hit| hit.score += 0.0);
@@ -334,10 +342,11 @@ mod tests {
         let metrics = Metrics::new();
         let (index, ledger) = (resources.index.clone(), resources.ledger.clone());
         let searcher = Searcher::new(provider, None, index, ledger, Arc::default(), &metrics);
-        let mut question = searcher.question("dry feet").await.unwrap();
+        let options = SearchOptions { k: 1, filter: None, with_vectors: false };
+        let mut question = searcher.question("dry feet", options.clone()).await.unwrap();
         question.failed(SearchError::unavailable("no room"));
         drop(question);
-        drop(searcher.question("dry feet").await.unwrap());
+        drop(searcher.question("dry feet", options).await.unwrap());
         let outcomes = [SearchOutcome::Unavailable, SearchOutcome::Abandoned];
         assert_eq!(outcomes.map(|outcome| metrics.searches.outcomes.of(outcome).get()), [1, 1]);
         assert_eq!(metrics.searches.seconds.get_sample_count(), 1);
@@ -361,5 +370,21 @@ mod tests {
         assert!(provider.calls().is_empty());
         assert_eq!(metrics.searches.outcomes.of(SearchOutcome::Unavailable).get(), 2);
         assert_eq!(metrics.searches.seconds.get_sample_count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_filter_by_a_field_that_no_document_has_costs_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Arc::new(FakeProvider::default());
+        let (resources, _) = fakes::resources(folder.path(), provider.clone()).await;
+        let (index, ledger) = (resources.index.clone(), resources.ledger.clone());
+        let metrics = Metrics::new();
+        let searcher = Searcher::new(provider.clone(), None, index, ledger, Arc::default(), &metrics);
+        let filter = Filter::from_json(&serde_json::json!({"colour": "red"})).unwrap();
+        let options = SearchOptions { k: 1, filter: Some(filter), with_vectors: false };
+        let refused = searcher.search("dry feet", options).await;
+        assert!(matches!(&refused, Err(SearchError::Invalid(why)) if why.contains("`colour`")), "{refused:?}");
+        assert!(provider.calls().is_empty());
+        assert_eq!(metrics.searches.outcomes.of(SearchOutcome::Invalid).get(), 1);
     }
 }

@@ -139,19 +139,20 @@ pub async fn similar(
     let SimilarQuery { k, filter, vectors } = query.into_inner();
     let filter = filter.as_deref().map(parse_filter).transpose()?;
     let (id, options) = (DocumentId::new(&id)?, options(k, filter, vectors)?);
-    answer(&shared, shared.context.searcher.nearest_to(id).await?, options).await
+    answer(&shared, shared.context.searcher.nearest_to(id, options).await?).await
 }
 
 async fn search(shared: &Shared, text: &str, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    answer(shared, shared.context.searcher.question(text).await?, options).await
+    answer(shared, shared.context.searcher.question(text, options).await?).await
 }
 
 /// Puts the question once there is room for what may be found.
-async fn answer(shared: &Shared, mut question: Question<'_>, options: SearchOptions) -> Result<HttpResponse, ApiError> {
-    let dimensions = if options.with_vectors { shared.context.report.provider.space().dimensions as u64 } else { 0 };
-    let room = shared.answers.expect(options.k as u64 * (HIT + NUMBER * dimensions)).await;
+async fn answer(shared: &Shared, mut question: Question<'_>) -> Result<HttpResponse, ApiError> {
+    let query = question.query();
+    let dimensions = if query.with_vectors { query.vector.len() as u64 } else { 0 };
+    let room = shared.answers.expect(query.k as u64 * (HIT + NUMBER * dimensions)).await;
     let mut reserved = room.map_err(|no_room| question.failed(no_room.into()))?;
-    let hits = question.put(options).await?;
+    let hits = question.put().await?;
     shared.answers.hold(&mut reserved, hits.iter().map(bytes).sum())?;
     // A thousand hits with their vectors take tens of milliseconds to write down. What is reserved goes where they go: the caller may be
     // gone before they are.
@@ -222,6 +223,12 @@ mod tests {
         ground.post("/v1/search", body.to_string()).await.json();
         let query = ground.index.queries.lock().unwrap().pop().unwrap();
         assert!(query.filter.unwrap().matches(&json!({"/product/brand": "acme"})));
+
+        for path in ["/v1/search?text=boots&", "/v1/documents/p1/similar?"] {
+            let refused = ground.get(&format!("{path}filter=%7B%22categry%22%3A%22shoes%22%7D")).await;
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+            assert!(refused.error().contains("did you mean `category`?"), "{}", refused.error());
+        }
     }
 
     #[actix_rt::test]

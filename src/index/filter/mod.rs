@@ -26,7 +26,8 @@ use std::collections::HashSet;
 
 use serde_json::{Number, Value};
 
-use crate::document::pointer_key;
+use crate::document::{pointer_key, quoted};
+use crate::settings::nearest::nearest;
 
 /// Whole numbers nearer to zero are the same as floats, and no other number becomes one of them by rounding.
 pub const MAX_EXACT: u64 = 1 << 53;
@@ -120,8 +121,11 @@ impl Filter {
     /// This filter, with its pointers resolved against the names listed in `document.metadata`. Metadata stand under their names, so one
     /// that is named by a pointer into the record, `/product/brand`, is a single key of theirs, and what lies inside it is
     /// `/product/brand/country`.
-    pub fn for_metadata(self, names: &[String]) -> Self {
-        Self(self.0.for_metadata(names))
+    ///
+    /// # Errors
+    /// It asks for a field that is not listed, which no document has: a sentence that names the field.
+    pub fn for_metadata(self, names: &[String]) -> Result<Self, String> {
+        self.0.for_metadata(names).map(Self)
     }
 
     /// What it says, to translate it.
@@ -136,14 +140,16 @@ impl Filter {
 }
 
 impl Condition {
-    fn for_metadata(self, names: &[String]) -> Self {
-        let all = |conditions: Vec<Self>| conditions.into_iter().map(|inner| inner.for_metadata(names)).collect();
-        match self {
-            Self::All(conditions) => Self::All(all(conditions)),
-            Self::Any(conditions) => Self::Any(all(conditions)),
-            Self::Not(condition) => Self::Not(Box::new(condition.for_metadata(names))),
-            Self::Field(field, predicate) => Self::Field(field.for_metadata(names), predicate),
-        }
+    fn for_metadata(self, names: &[String]) -> Result<Self, String> {
+        let all = |conditions: Vec<Self>| -> Result<Vec<_>, _> {
+            conditions.into_iter().map(|inner| inner.for_metadata(names)).collect()
+        };
+        Ok(match self {
+            Self::All(conditions) => Self::All(all(conditions)?),
+            Self::Any(conditions) => Self::Any(all(conditions)?),
+            Self::Not(condition) => Self::Not(Box::new(condition.for_metadata(names)?)),
+            Self::Field(field, predicate) => Self::Field(field.for_metadata(names)?, predicate),
+        })
     }
 
     fn matches(&self, metadata: &Value) -> bool {
@@ -165,7 +171,7 @@ impl Field {
         Self { written: written.to_owned(), path }
     }
 
-    fn for_metadata(mut self, names: &[String]) -> Self {
+    fn for_metadata(mut self, names: &[String]) -> Result<Self, String> {
         let within = |name: &&String| {
             let rest = self.written.strip_prefix(name.as_str());
             name.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -176,7 +182,15 @@ impl Field {
             let keys = name.matches('/').count();
             self.path.splice(..keys, [name.clone()]);
         }
-        self
+        if self.path.first().is_some_and(|first| names.contains(first)) {
+            return Ok(self);
+        }
+        let meant = nearest(&self.written, names.iter().map(String::as_str));
+        Err(format!(
+            "filter: no document has a metadata field {}; the fields to filter by are those of `document.metadata`{}",
+            quoted(&self.written),
+            meant.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+        ))
     }
 
     /// Its path, if it consists of keys. `None` where only the metadata could tell: a number may be a key or a place in a list.
@@ -386,14 +400,14 @@ mod tests {
 
     #[test]
     fn metadata_that_are_named_by_a_pointer_are_found_by_that_name() {
-        let names = ["/product/brand", "/product/brand/since", "maker", "/product/a~b"].map(str::to_owned);
+        let names = ["/product/brand", "/product/brand/since", "maker", "/product/a~b", "/other"].map(str::to_owned);
         let metadata = json!({
             "/product/brand": {"name": "acme"}, "/product/brand/since": 1900, "maker": {"country": "SE"}, "/product/a~b": 1,
             "/other": 1,
         });
         let matches = |filter: Value| {
-            let resolved = Filter::from_json(&filter).unwrap().for_metadata(&names);
-            assert_eq!(resolved.clone().for_metadata(&names), resolved);
+            let resolved = Filter::from_json(&filter).unwrap().for_metadata(&names).unwrap();
+            assert_eq!(resolved.clone().for_metadata(&names).as_ref(), Ok(&resolved));
             resolved.matches(&metadata)
         };
         for filter in [
@@ -408,7 +422,29 @@ mod tests {
             assert!(matches(filter.clone()), "{filter}");
             assert!(!matches(json!({"not": filter})), "not {filter}");
         }
-        assert!(!matches(json!({"/product": {"exists": true}})), "a longer name is none of its own");
+    }
+
+    #[test]
+    fn a_field_that_is_not_listed_is_refused_wherever_it_is_asked_for() {
+        let names = ["brand", "/product/brand"].map(str::to_owned);
+        for (filter, named) in [
+            (
+                json!({"brnd": "acme"}),
+                "field `brnd`; the fields to filter by are those of `document.metadata`; did you mean `brand`?",
+            ),
+            (json!({"not": {"colour": "red"}}), "field `colour`; the fields"),
+            (
+                json!({"or": [{"brand": "acme"}, {"and": [{"/maker/country": {"exists": false}}]}]}),
+                "field `/maker/country`;",
+            ),
+            (json!({"/product": {"exists": true}}), "field `/product`;"),
+        ] {
+            let error = Filter::from_json(&filter).unwrap().for_metadata(&names).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+        for filter in [json!({}), json!({"/brand/since": 1900}), json!({"/product/brand/since": 1900})] {
+            Filter::from_json(&filter).unwrap().for_metadata(&names).unwrap();
+        }
     }
 
     #[test]

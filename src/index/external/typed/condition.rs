@@ -243,7 +243,8 @@ mod tests {
     fn what_is_not_declared_is_refused_by_the_name_that_was_written() {
         for written in ["colour", "/maker/colour", "/maker"] {
             let filter = Filter::from_json(&json!({"not": {written: "red"}})).unwrap();
-            let error = fields().filter(Some(&filter.for_metadata(&["/maker".to_owned()]))).unwrap_err();
+            let filter = filter.for_metadata(&["colour", "/maker"].map(str::to_owned)).unwrap();
+            let error = fields().filter(Some(&filter)).unwrap_err();
             assert!(error.contains(&format!("`{written}`")) && error.contains("index.metadata"), "{error}");
         }
     }
