@@ -125,15 +125,18 @@ fn a_text_without_a_word_of_the_model_is_embedded_and_one_without_a_character_is
 #[test]
 fn a_server_that_is_killed_and_comes_back_costs_time_and_no_product() {
     let Some(mut server) = LlamaCpp::start() else { return };
-    let mut shop = shop(&server, 200);
+    const PRODUCTS: u64 = 400;
+    let mut shop = shop(&server, PRODUCTS as usize);
+    // However fast it is, there is much left to do when the first are there.
     shop.set("batching.max_items=5");
+    shop.set("embedding.concurrency=1");
     let mut run = shop.start();
     run.wait_until("some products are indexed", || shop.indexed_so_far() > 0);
     server.kill();
     let indexed = shop.indexed_so_far();
-    assert!(indexed < 200, "the server was killed too late");
+    assert!(indexed < PRODUCTS, "the server was killed too late");
     server.restart();
-    run.wait_until("all products are indexed", || shop.indexed_so_far() == 200);
+    run.wait_until("all products are indexed", || shop.indexed_so_far() == PRODUCTS);
     #[cfg(unix)]
     assert_eq!(run.terminate(), Some(0));
     assert_eq!(shop.dead_letters().len(), 0);

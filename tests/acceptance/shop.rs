@@ -230,14 +230,14 @@ impl Drop for Running {
     }
 }
 
-/// What `look` finds, looking again and again. What takes a minute here will not happen.
+/// What `look` finds, looking again and again. What takes three minutes here will not happen.
 pub fn in_time<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + Duration::from_secs(60);
+    let give_up = Instant::now() + Duration::from_secs(180);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < give_up, "waited a minute in vain: {what}");
+        assert!(Instant::now() < give_up, "waited three minutes in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -288,7 +288,7 @@ fn a_second_signal_ends_a_process_that_is_about_to_end_by_itself() {
     let (input, address) = (run.input(), run.wait_for_address());
     let mut caller = TcpStream::connect(address).unwrap();
     // The rest of this request is waited for, some seconds.
-    caller.write_all(b"GET /health/live HTTP/1.1\r\n").unwrap();
+    caller.write_all(b"POST /v1/search HTTP/1.1\r\nhost: a\r\ncontent-length: 99\r\n\r\n{").unwrap();
     drop(input);
     let taken_in = || TcpStream::connect_timeout(&address, Duration::from_millis(50)).is_ok();
     run.wait_until("no more connections are taken in", || !taken_in());

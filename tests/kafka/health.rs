@@ -176,7 +176,7 @@ fn who_waits_for_the_partitions_of_a_killed_process_says_so() {
     let provider = Provider::new();
     let topic = broker.topic(2);
     let mut pipeline = broker.pipeline(&topic, &provider);
-    pipeline.set("sources.events.settings={statistics.interval.ms: '200', session.timeout.ms: '15000'}");
+    pipeline.set("sources.events.settings={statistics.interval.ms: '200', session.timeout.ms: '30000'}");
     pipeline.set("server={listen: '127.0.0.1:0'}");
     broker.produce_all(&topic, &products(10));
     let mut run = pipeline.start();

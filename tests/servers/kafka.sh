@@ -13,6 +13,7 @@ jars=$home/lib # Moved here when it is whole.
 install() {
   [ ! -e "$jars" ] || return 0
   mkdir -p "$home"
+  rm -rf "$jars.part" # Maven takes half of a jar for a whole one.
   cat > "$home/pom.xml" <<XML
 <project><modelVersion>4.0.0</modelVersion><groupId>vectide</groupId><artifactId>kafka</artifactId><version>1</version>
 <dependencies><dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$version</version></dependency>

@@ -26,10 +26,9 @@ serve() {
   local bin=$installed/pginstall18/bin
   mkdir -p "$folder"
   if [ "$(id -u)" = 0 ]; then
-    id vectide-postgres >/dev/null 2>&1 || useradd --system --no-create-home vectide-postgres
     chmod a+rx "$(dirname "$folder")"
-    chown vectide-postgres "$folder"
-    as=(setpriv --reuid=vectide-postgres "--regid=$(id -g vectide-postgres)" --clear-groups)
+    chown nobody "$folder"
+    as=(setpriv --reuid=nobody "--regid=$(id -g nobody)" --clear-groups)
   fi
   cd "$folder"
   if [ ! -e "$data/PG_VERSION" ]; then

@@ -242,11 +242,12 @@ mod tests {
     async fn nobody_there_and_a_silent_server_are_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = Client::new(&url, None, None, Duration::from_millis(200)).unwrap();
-        let ask = async || client.unary::<(), ()>("/a.B/C", ()).await.unwrap_err();
+        let client = |timeout| Client::new(&url, None, None, Duration::from_millis(timeout)).unwrap();
+        let ask = async |client: &Client| client.unary::<(), ()>("/a.B/C", ()).await.unwrap_err();
+        let impatient = client(200);
         // The system takes the connection; nobody ever answers on it, and the next call does not rely on it.
         for _ in 0..2 {
-            let silent = ask().await;
+            let silent = ask(&impatient).await;
             assert!(
                 silent.code() == Code::DeadlineExceeded
                     && silent.message() == "no answer to C in 200ms (`index.timeout`)",
@@ -256,7 +257,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         assert!(listener.accept().is_ok() && listener.accept().is_ok(), "there were two connections");
         drop(listener);
-        let nobody = ask().await;
+        let nobody = ask(&client(60_000)).await;
         assert!(nobody.code() == Code::Unavailable && told(&nobody).contains("refused"), "{}", told(&nobody));
     }
 }

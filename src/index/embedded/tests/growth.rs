@@ -108,7 +108,7 @@ async fn new_points_wait_for_a_page_of_what_a_start_left_behind_and_no_more() {
 async fn a_search_that_waits_for_the_graph_gets_it_between_two_points() {
     let mut clusters = Clusters::new(5, 16);
     let world = World::new(Metric::Cosine, 16);
-    let points: Vec<_> = (1..=3_000).map(|key| (key, clusters.next())).collect();
+    let points: Vec<_> = (1..=10_000).map(|key| (key, clusters.next())).collect();
     let core = &world.index.core;
     std::thread::scope(|scope| {
         let searching = core.graph.read();

@@ -284,6 +284,7 @@ impl World {
                 let Some(index) = self.of_age(0) else { return };
                 let log = &mut self.logs[index];
                 log.file.set_len(0).unwrap();
+                log.left_with = log.left_with.and(Some(0));
                 log.lines.clear();
                 log.half.clear();
                 self.touch(index);
