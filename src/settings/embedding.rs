@@ -103,7 +103,9 @@ pub struct OpenaiSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_per_million_tokens: Option<f64>,
     /// The most tokens that the model takes in one text; longer texts are cut into chunks. At least 8. Default: 8191, also for a model
-    /// that Vectide does not know: set it for your own server.
+    /// that Vectide does not know: set it for your own server. There four bytes are taken for a token, as in English; set two thirds of
+    /// the model's number for Chinese, Japanese or Korean, and a quarter for codes and part numbers. What was refused as too long is cut
+    /// anew when this is lowered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text_tokens: Option<usize>,
 }

@@ -20,6 +20,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub enum Fault {
     /// Another try may do better.
     Garbled(String),
+    /// It does not tell which vector is of which text: so many came, or some for one text and none for another.
+    Mixed(String),
     /// The vectors have another number of dimensions than the settings say: so many.
     Dimensions(usize),
 }
@@ -86,10 +88,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Numbers<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
                 // Not with room ahead: a hostile answer may have millions of vectors of one number.
                 let mut numbers = Vec::new();
-                while let Some(number) = array.next_element()? {
-                    numbers.push(number);
+                // In JSON there is no other way to write that a number is none.
+                while let Some(number) = array.next_element::<Option<f32>>()? {
+                    numbers.push(number.unwrap_or(f32::NAN));
                 }
                 Ok(Numbers::Array(numbers))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+                Ok(Numbers::Array(Vec::new()))
             }
         }
         deserializer.deserialize_any(Either)
@@ -106,7 +113,7 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     let json = outline.json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&outline.json).trim_ascii_start();
     let body: Body = serde_json::from_slice(json).map_err(|error| not_an_answer(json, &error))?;
     if body.data.len() != count {
-        return Err(Fault::Garbled(format!("{} vectors came for {count} texts", body.data.len())));
+        return Err(Fault::Mixed(format!("{} vectors came for {count} texts", body.data.len())));
     }
     let mut vectors = vec![None; count];
     let mut bytes = Vec::with_capacity(4 * dimensions);
@@ -114,7 +121,7 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
         let index = item.index.unwrap_or(position);
         let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
         let slot =
-            slot.ok_or_else(|| Fault::Garbled(format!("the answer has the index {index} twice or out of range")))?;
+            slot.ok_or_else(|| Fault::Mixed(format!("the answer has the index {index} twice or out of range")))?;
         *slot = Some(match &item.embedding {
             Numbers::Base64(text) => {
                 let taken = if let Cow::Borrowed(text) = text { outline.taken(text) } else { None };
@@ -135,7 +142,7 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     // Nor is it beside vectors of the right length: it is the text's fault, or the server's.
     let said = |(index, vector): (usize, Result<Vector, Fault>)| {
         vector.map_err(|fault| match fault {
-            Fault::Garbled(reason) => reason,
+            Fault::Garbled(reason) | Fault::Mixed(reason) => reason,
             Fault::Dimensions(came) => format!("vector {index} has {came} numbers instead of {dimensions}"),
         })
     };
@@ -153,7 +160,7 @@ fn tokens(usage: &RawValue) -> Option<u64> {
 /// Without the place, which is one in the outline.
 fn not_an_answer(json: &[u8], error: &serde_json::Error) -> Fault {
     let other = match json {
-        [b'<', ..] => Some("it is a page"),
+        [b'<', ..] => Some("it is a page; check `embedding.base_url`"),
         [0x1f, 0x8b, ..] => Some("it is compressed, which nobody asked for"),
         _ => None,
     };
@@ -256,10 +263,6 @@ mod tests {
         for (body, count, words) in [
             (json!({}), 1, "missing field `data`"),
             (json!({ "data": "x" }), 1, "not what `/embeddings` gives"),
-            (json!({ "data": [] }), 1, "0 vectors came for 1 texts"),
-            (index(0, 1), 1, "2 vectors came for 1 texts"),
-            (index(0, 0), 2, "index 0 twice"),
-            (index(0, 2), 2, "index 2 twice or out of range"),
             (one(json!("?!")), 1, "not base64"),
             (one(json!("AAAA")), 1, "3 bytes"),
             (one(json!([0, -0.0])), 1, "all zeros"),
@@ -267,9 +270,19 @@ mod tests {
             (one(json!(base64_of(&[1.0, f32::NEG_INFINITY]))), 1, "not finite"),
             (one(json!([1e300, 0])), 1, "out of range"),
             (one(json!(["a", "b"])), 1, "not what `/embeddings` gives"),
-            (one(json!(null)), 1, "not what `/embeddings` gives"),
+            (one(json!(null)), 1, "has no numbers"),
+            (one(json!([1, null])), 1, "not finite"),
         ] {
             let Err(Fault::Garbled(reason)) = read_json(body.clone(), count) else { panic!("{body}") };
+            assert!(reason.contains(words), "{body}: {reason}");
+        }
+        for (body, count, words) in [
+            (json!({ "data": [] }), 1, "0 vectors came for 1 texts"),
+            (index(0, 1), 1, "2 vectors came for 1 texts"),
+            (index(0, 0), 2, "index 0 twice"),
+            (index(0, 2), 2, "index 2 twice or out of range"),
+        ] {
+            let Err(Fault::Mixed(reason)) = read_json(body.clone(), count) else { panic!("{body}") };
             assert!(reason.contains(words), "{body}: {reason}");
         }
         for (body, words) in [(&b"\n<html>"[..], "it is a page"), (b"\x1f\x8b\x08\0", "it is compressed")] {
@@ -285,9 +298,10 @@ mod tests {
 
     #[test]
     fn beside_what_cannot_be_used_the_other_vectors_of_an_answer_are_taken() {
-        let data = [json!([1, 2, 3]), json!([0, 0]), json!([1, 2]), json!(""), json!("?!")];
+        let data =
+            [json!([1, 2, 3]), json!([0, 0]), json!([1, 2]), json!(""), json!("?!"), json!([null, null]), json!(null)];
         let data = data.map(|embedding| json!({ "embedding": embedding }));
-        let vectors = read_json(json!({ "data": data }), 5).unwrap().vectors;
+        let vectors = read_json(json!({ "data": data }), 7).unwrap().vectors;
         let said = |vector: Result<Vector, String>| vector.map(|vector| vector.to_vec());
         assert_eq!(
             vectors.into_iter().map(said).collect::<Vec<_>>(),
@@ -297,6 +311,8 @@ mod tests {
                 Ok(vec![1.0, 2.0]),
                 Err("vector 3 has no numbers".into()),
                 Err("vector 4 is not base64".into()),
+                Err("vector 5 has a number that is not finite".into()),
+                Err("vector 6 has no numbers".into()),
             ]
         );
     }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{StatusCode, Url};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::embed::provider::{Embeddings, NoVector, ProviderError};
 use crate::http_client::{retry_after, shown};
@@ -21,6 +21,8 @@ const NO_BASE64: &str = "set `embedding.encoding_format: float`, so that it is n
 const WRONG_DIMENSIONS: &str = "set `embedding.dimensions` to the model's own number, and `embedding.send_dimensions: false`, so that it is \
                                 not asked for another";
 
+const TOO_LONG: &str = "set `embedding.max_text_tokens` lower: what was refused is cut anew at the next start";
+
 /// What servers call it that refuse to be asked for a number of dimensions: vLLM the second.
 const DIMENSIONS: [&str; 2] = ["dimensions", "matryoshka"];
 
@@ -34,20 +36,30 @@ pub fn judge(
     now: SystemTime,
 ) -> Result<Embeddings, ProviderError> {
     if status.is_success() {
-        return judge_vectors(body, count, endpoint);
+        return judge_vectors(headers, body, count, endpoint, now);
     }
-    let complaint = Complaint::read(body, endpoint);
+    Err(judge_complaint(status, &Complaint::read(status, body, endpoint), headers, endpoint, now))
+}
+
+fn judge_complaint(
+    status: StatusCode,
+    complaint: &Complaint,
+    headers: &HeaderMap,
+    endpoint: &Endpoint,
+    now: SystemTime,
+) -> ProviderError {
     let said = complaint.said(status);
     let retry = |pause| ProviderError::Retry { reason: said.clone(), after: retry_after(headers, now), pause };
-    let refused = || ProviderError::Refused(said.clone());
+    let refused =
+        || ProviderError::Refused(if complaint.is_of_length() { format!("{said}; {TOO_LONG}") } else { said.clone() });
     let fatal = |advice: &str| ProviderError::Fatal(format!("{said}; {advice}"));
     // A firewall or a proxy may say so of one text.
     let forbidden = |advice: &str| ProviderError::Forbidden(format!("{said}; {advice}"));
 
     if let Some(advice) = complaint.for_a_person(endpoint) {
-        return Err(fatal(advice));
+        return fatal(advice);
     }
-    Err(match status.as_u16() {
+    match status.as_u16() {
         // Not "wait", but "never": the call alone is larger than the quota of a minute.
         429 if complaint.message.contains("Request too large") => refused(),
         429 => retry(true),
@@ -73,7 +85,7 @@ pub fn judge(
             forbidden(&format!("redirects are not followed; set `embedding.base_url` to where it leads ({to})"))
         }
         _ => forbidden("the endpoint does not take this request; check `embedding.base_url`"),
-    })
+    }
 }
 
 /// The address without what may be secret: a name, a password, and its query, which may repeat that of `base_url`.
@@ -83,14 +95,35 @@ fn public(url: &Url) -> Option<String> {
     Some(format!("{}://{host}{port}{}", url.scheme(), url.path().trim_end_matches('/')))
 }
 
-fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Result<Embeddings, ProviderError> {
-    match answer::read(body, count, endpoint.dimensions) {
+fn judge_vectors(
+    headers: &HeaderMap,
+    body: &[Bytes],
+    count: usize,
+    endpoint: &Endpoint,
+    now: SystemTime,
+) -> Result<Embeddings, ProviderError> {
+    let fault = match answer::read(body, count, endpoint.dimensions) {
         Ok(Answer { vectors, tokens }) => {
             let vectors = vectors.into_iter().map(|vector| vector.map_err(NoVector::ThisTime));
-            Ok(Embeddings { vectors: vectors.collect(), tokens })
+            return Ok(Embeddings { vectors: vectors.collect(), tokens });
         }
+        Err(fault) => fault,
+    };
+    // Some relays answer 200 with the error of the server behind them, and its status within.
+    let complaint = Complaint::read(StatusCode::OK, body, endpoint);
+    if let Some(status) = complaint.status {
+        return Err(judge_complaint(status, &complaint, headers, endpoint, now));
+    }
+    if !complaint.message.is_empty() {
+        let said = complaint.said(StatusCode::OK);
+        return Err(match complaint.for_a_person(endpoint) {
+            Some(advice) => ProviderError::Fatal(format!("{said}; {advice}")),
+            None => ProviderError::retry(said),
+        });
+    }
+    Err(match fault {
         // Of the harmless text as well, when it is the setting that is wrong.
-        Err(Fault::Dimensions(came)) => Err(ProviderError::Forbidden(format!(
+        Fault::Dimensions(came) => ProviderError::Forbidden(format!(
             "`{}` answers with vectors of {came} dimensions and `embedding.dimensions` is {}: set it to {came}, or {}",
             endpoint.model,
             endpoint.dimensions,
@@ -99,39 +132,36 @@ fn judge_vectors(body: &[Bytes], count: usize, endpoint: &Endpoint) -> Result<Em
             } else {
                 "`embedding.send_dimensions` to `true` if the model can give fewer"
             }
-        ))),
-        Err(Fault::Garbled(reason)) => {
-            // Some relays answer 200 with the error of the server behind them.
-            let complaint = Complaint::read(body, endpoint);
-            let reason = if complaint.message.is_empty() {
-                shown(&reason, &endpoint.secrets)
-            } else {
-                complaint.said(StatusCode::OK)
-            };
-            Err(match complaint.for_a_person(endpoint) {
-                Some(advice) => ProviderError::Fatal(format!("{reason}; {advice}")),
-                None => ProviderError::retry(reason),
-            })
+        )),
+        // A server that takes one text per call may answer so to more. Fewer of them are another call.
+        Fault::Mixed(reason) if count > 1 => {
+            ProviderError::Refused(format!("{reason}; if it is always so, set `batching.max_items: 1`"))
         }
-    }
+        Fault::Mixed(reason) if endpoint.encoding_format == EncodingFormat::Base64 => {
+            ProviderError::retry(format!("{reason}; if it is always so, {NO_BASE64}"))
+        }
+        Fault::Garbled(reason) | Fault::Mixed(reason) => ProviderError::retry(shown(&reason, &endpoint.secrets)),
+    })
 }
 
 /// What an answer says went wrong: `{"error": {"message", "code", "type", "param"}}` as OpenAI writes it, and the forms that others
-/// use. Every part is empty when it is not there.
+/// use. Every part is empty when it is not there; the message is the whole body where nothing of it is known.
 struct Complaint {
     message: String,
     /// OpenAI's `code` and `type`; which of the two tells varies.
     codes: [String; 2],
+    /// The status of an error, which some say in the `code`.
+    status: Option<StatusCode>,
     param: String,
 }
 
 impl Complaint {
-    fn read(body: &[Bytes], endpoint: &Endpoint) -> Self {
+    fn read(status: StatusCode, body: &[Bytes], endpoint: &Endpoint) -> Self {
         // An answer that was to hold vectors may have megabytes, which take a hundred times as much memory as JSON values.
         let start: Vec<u8> = body.iter().flatten().copied().take(MAX_COMPLAINT).collect();
-        let body: Value = serde_json::from_slice(&start).unwrap_or_default();
+        let json: Value = serde_json::from_slice(&start).unwrap_or_default();
         // Gemini puts the whole into a list of one.
-        let body = body.get(0).unwrap_or(&body);
+        let body = json.get(0).unwrap_or(&json);
         let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = ["message", "detail"].map(|key| error.get(key)).into_iter().flatten().next().unwrap_or(error);
@@ -139,9 +169,18 @@ impl Complaint {
             Value::String(message) => message.clone(),
             // A list of problems, as some frameworks give it; an answer that is no complaint at all has none of these keys.
             Value::Array(_) => message.to_string(),
-            _ => String::new(),
+            // In words of its own, or in none. What is no error may hold vectors, and a page is no sentence.
+            _ if status.is_success() || start.starts_with(b"<") || json == json!({}) => String::new(),
+            _ => String::from_utf8_lossy(&start).into_owned(),
         };
-        Self { message: shown(&message, &endpoint.secrets), codes: [text("code"), text("type")], param: text("param") }
+        let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
+        let status = code.and_then(|code| StatusCode::from_u16(code.try_into().ok()?).ok());
+        Self {
+            message: shown(&message, &endpoint.secrets),
+            codes: [text("code"), text("type")],
+            status: status.filter(|status| status.is_client_error() || status.is_server_error()),
+            param: text("param"),
+        }
     }
 
     /// What a person must do before any call succeeds, when the complaint is of that kind.
@@ -176,7 +215,16 @@ impl Complaint {
     /// Whether it tells of a text, though it is called an error of the server: that of llama.cpp of one that is longer than its batch, and
     /// Ollama of one for which its model gives no numbers.
     fn names_a_text(&self) -> bool {
-        self.message.contains("too large to process") || self.message.contains("unsupported value: NaN")
+        ["too large to process", "context size", "unsupported value: NaN"]
+            .iter()
+            .any(|word| self.message.contains(word))
+    }
+
+    /// Whether it tells of a text that it is too long.
+    fn is_of_length(&self) -> bool {
+        ["token", "context length", "context size", "too large to process"]
+            .iter()
+            .any(|word| self.message.contains(word))
     }
 
     /// Whether it tells, in words alone, that the account cannot pay.
@@ -199,7 +247,6 @@ mod tests {
     use std::time::Duration;
 
     use reqwest::header::HeaderValue;
-    use serde_json::json;
 
     use super::*;
 
@@ -248,6 +295,11 @@ mod tests {
             (200, none(), "retry", "missing field"),
             (200, error("502", "", "", "upstream died"), "retry", "upstream died"),
             (200, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
+            (200, error("400", "", "", "the input is too long"), "refused", "too long"),
+            (200, json!({ "error": { "message": "no credits", "code": 402 } }), "fatal", "credit"),
+            (200, json!({ "error": { "message": "slow down", "code": 429 } }), "pause", "slow down"),
+            (200, json!({ "error": { "message": "odd", "code": 20015 } }), "retry", "odd"),
+            (200, json!({ "data": [] }), "retry", NO_BASE64),
             (307, none(), "forbidden", "(https://elsewhere.example)"),
             (
                 400,
@@ -259,6 +311,9 @@ mod tests {
             (400, json!({ "detail": "POST /v1?key=sk-%61nother&v=1" }), "refused", "key=***&v=1"),
             (500, json!({ "detail": "no key sk-another" }), "retry", "no key ***"),
             (400, json!({ "error": "input is empty" }), "refused", "input is empty"),
+            (400, json!({ "errorMessage": "no sk-secret", "errorCode": "PROXY" }), "refused", "no ***"),
+            (422, json!("unknown variant `base64` of encoding_format"), "forbidden", NO_BASE64),
+            (413, json!({ "message": "`inputs` must have less than 512 tokens. Given: 673" }), "refused", TOO_LONG),
             (400, json!({ "object": "error", "message": "max context length", "code": 400 }), "refused", "max context"),
             (400, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
             (400, error("", "", "dimensions", "not allowed"), "fatal", "send_dimensions"),
@@ -297,6 +352,7 @@ mod tests {
             (429, error("insufficient_quota", "insufficient_quota", "", "quota"), "fatal", "no credit left"),
             (429, none(), "pause", "429"),
             (500, error("", "server_error", "", "oops"), "retry", "oops"),
+            (500, error("", "", "", "the request exceeds the available context size"), "refused", TOO_LONG),
             (
                 500,
                 error("", "server_error", "", "input (802 tokens) is too large to process."),
@@ -321,6 +377,36 @@ mod tests {
             assert_eq!(kind, expected, "{status} {body}: {reason}");
             assert!(reason.contains(words), "{status} {body}: {reason}");
             assert!(!reason.contains("sk-"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_mixes_texts_up_is_tried_with_fewer_of_them() {
+        let one = json!({ "data": [{ "index": 0, "embedding": [1, 0] }] });
+        let zeros = json!({ "data": [{ "index": 0, "embedding": [1, 0] }, { "index": 0, "embedding": [0, 1] }] });
+        for body in [one, zeros, json!({ "data": [] })] {
+            let body = [body.to_string().into()];
+            let judged = judge(StatusCode::OK, &HeaderMap::new(), &body, 2, &endpoint(), SystemTime::UNIX_EPOCH);
+            let (kind, reason) = kind(judged);
+            assert!(kind == "refused" && reason.contains("batching.max_items: 1"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_in_words_alone_is_told_and_a_page_is_not() {
+        for (body, said) in [
+            (
+                "unknown variant `base64`, expected float",
+                "HTTP 400 Bad Request: unknown variant `base64`, expected float",
+            ),
+            ("", "HTTP 400 Bad Request"),
+            ("{}", "HTTP 400 Bad Request"),
+            ("<html>no", "HTTP 400 Bad Request"),
+        ] {
+            let body = [Bytes::from_static(body.as_bytes())];
+            let judged =
+                judge(StatusCode::BAD_REQUEST, &HeaderMap::new(), &body, 1, &endpoint(), SystemTime::UNIX_EPOCH);
+            assert_eq!(kind(judged), ("refused", said.to_owned()));
         }
     }
 
