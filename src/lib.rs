@@ -45,7 +45,7 @@
 //!
 //! Every stage is a folder, in which `actor.rs` sends and waits ([`source::actor`] for the ingestor). The harder decisions are kept apart
 //! from that and are pure, with the time as an argument where it matters: the [`Window`](delivery::Window) and `source/actor/trial.rs`
-//! of the ingestor, `dedup/diff.rs`, [`batch::plan`]. Only [`embed::call`] and the index writer decide as they go.
+//! of the ingestor, `dedup/diff.rs`, [`batch::plan`], `embed/doubt.rs`. Only the index writer decides as it goes.
 //!
 //! An extension implements one of four traits: [`Source`](source::Source), [`Provider`](embed::Provider),
 //! [`Collection`](index::Collection) or [`VectorIndex`](index::VectorIndex). `docs/extending.md` names the files to touch, and what your

@@ -22,6 +22,7 @@ use crate::batch::estimate::{Estimator, believed};
 use crate::document::Vector;
 use crate::telemetry::RequestStatus;
 
+use super::doubt::{Doubt, Next};
 use super::failures::Failures;
 use super::limiter::Limiter;
 use super::provider::{Embeddings, InputType, NoVector, Provider, ProviderError, is_unusable};
@@ -33,21 +34,6 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_s
 /// Between tries of what a person must repair.
 const SLOW_RETRY: Backoff =
     Backoff::new(Duration::from_secs(10), Duration::from_secs(60)).at_least(Duration::from_secs(5));
-
-/// So many failures of one call cast doubt on its texts: some servers answer 500 to one certain text for ever, or time out on a batch that
-/// is too large for them. What all are asked to wait for does not count. What is refused or forbidden does so at once: no repetition tells
-/// whether it is so for all.
-const DOUBT_AFTER: u32 = 3;
-
-/// So many failures of a lone text in a row, each right after a harmless one passed, prove that the text is the cause.
-const STRIKES: u32 = 5;
-
-/// Between them, where it fails without a word of the text. These waits are kept in full, so that the last strike comes nearly four minutes
-/// after the first: three minutes in which the provider does only small work are no proof.
-const FAILURES_APART: Backoff = Backoff::new(Duration::from_secs(15), Duration::from_secs(120));
-
-/// Between them, where it is said to be forbidden: whatever looks at texts does so however busy the provider is.
-const FORBIDDEN_APART: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// A text that every model embeds. If it fails as well, the fault is not in the other texts. Another one each time: a relay that remembers
 /// answers would give that of an equal text for a provider that is down.
@@ -88,12 +74,12 @@ pub struct Caller<'a> {
     pub finished: &'a dyn Fn(FinishedCall),
 }
 
-/// How a part of a batch ended.
-enum Part {
+/// What came of a part of a batch.
+enum Outcome {
     Done(Vec<Result<Vector, NoVector>>),
-    /// The cause of its failures is in its texts, and there are several.
+    /// See [`Next::Halve`].
     Halve,
-    /// A lone text that seems to be the cause: it takes minutes to be certain. The provider asked not to be sent it before this time.
+    /// See [`Next::SetAside`]. It is not to be sent before this time.
     Suspect(Instant),
 }
 
@@ -120,7 +106,7 @@ impl Caller<'_> {
                 }
             };
             match self.embed_part(texts, &part, parts.is_empty()).await {
-                Part::Done(vectors) => {
+                Outcome::Done(vectors) => {
                     let mut next = part.start;
                     for run in vectors.chunk_by(|one, other| is_unusable(one) == is_unusable(other)) {
                         let part = next..next + run.len();
@@ -134,12 +120,12 @@ impl Caller<'_> {
                         }
                     }
                 }
-                Part::Halve => {
+                Outcome::Halve => {
                     let middle = part.start + part.len() / 2;
                     parts.push_front(middle..part.end);
                     parts.push_front(part.start..middle);
                 }
-                Part::Suspect(not_before) => {
+                Outcome::Suspect(not_before) => {
                     suspects.insert((not_before, part.start), part);
                 }
             }
@@ -149,49 +135,25 @@ impl Caller<'_> {
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
     /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
     /// is not the `last` part but suspects, no other waits while that is found out.
-    async fn embed_part(&self, texts: &[Arc<str>], part: &Range<usize>, last: bool) -> Part {
-        let lone = part.len() == 1;
-        let rejected = |reason: String| Part::Done(vec![Err(NoVector::Never(reason))]);
-        let mut failures = Failures::since(self.status.successes());
-        // Whether the harmless text passed right before this call, and how many failures in a row came right after it did.
-        let (mut proven, mut strikes) = (false, 0);
+    async fn embed_part(&self, texts: &[Arc<str>], part: &Range<usize>, last: bool) -> Outcome {
+        let mut doubt = Doubt::of(part.len(), last, self.status.successes());
         loop {
             let failure = match self.call(&texts[part.clone()], part).await {
-                Ok(embeddings) => return Part::Done(embeddings.vectors),
-                Err(ProviderError::Refused(_)) if !lone => return Part::Halve,
-                Err(ProviderError::Refused(reason)) if proven => return rejected(reason),
+                Ok(embeddings) => return Outcome::Done(embeddings.vectors),
                 Err(failure) => failure,
             };
-            failures.one_more(&failure, self.status.successes());
-            let was_proven = std::mem::take(&mut proven);
-            let (reason, asked_for, apart) = match failure {
-                ProviderError::Refused(reason) | ProviderError::Forbidden(reason) => {
-                    (reason, Duration::ZERO, FORBIDDEN_APART)
+            match doubt.failed(&failure, self.status.successes()) {
+                Next::Again => self.wait_after(failure, &doubt.failures).await,
+                Next::TryHarmless { after, times } => {
+                    tokio::time::sleep(after).await;
+                    let passed = self.harmless_passes(times, part, &mut doubt.failures).await;
+                    if doubt.harmless_tried(passed) {
+                        return Outcome::Halve;
+                    }
                 }
-                ProviderError::Retry { reason, after, pause: false } if failures.own >= DOUBT_AFTER => {
-                    (reason, after.unwrap_or_default(), FAILURES_APART)
-                }
-                failure => {
-                    self.wait_after(failure, &failures).await;
-                    continue;
-                }
-            };
-            strikes += u32::from(was_proven);
-            if strikes == STRIKES {
-                return rejected(format!("the provider fails with this text and with no other: {reason}"));
-            }
-            if strikes > 0 && !last {
-                return Part::Suspect(Instant::now() + asked_for);
-            }
-            let apart = if was_proven { apart.delay(strikes, 1.0) } else { Duration::ZERO };
-            tokio::time::sleep(apart.max(asked_for)).await;
-            // Once more each time: of two servers that take turns, one of which fails, the text would meet that one again and again.
-            proven = self.harmless_passes(strikes + 1, part, &mut failures).await;
-            if proven && !lone {
-                return Part::Halve;
-            }
-            if !proven {
-                strikes = 0;
+                Next::Halve => return Outcome::Halve,
+                Next::SetAside(time) => return Outcome::Suspect(Instant::now() + time),
+                Next::Reject(reason) => return Outcome::Done(vec![Err(NoVector::Never(reason))]),
             }
         }
     }
@@ -270,7 +232,7 @@ impl Caller<'_> {
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
                 if pause {
                     // Failures of another kind are no concern of the others, nor is what this call alone meets.
-                    self.limiter.pause(asked_for.max(RETRY.delay(failures.of_all(), fastrand::f64())));
+                    self.limiter.pause(asked_for.max(RETRY.delay(failures.that_concern_others(), fastrand::f64())));
                     self.status.asked_to_pause(&reason, asked_for);
                 }
                 tokio::time::sleep(asked_for).await;

@@ -36,7 +36,7 @@ impl Failures {
     }
 
     /// How many in a row, up to the last, were told to hold for all, as far as that concerns others.
-    pub fn of_all(&self) -> u32 {
+    pub fn that_concern_others(&self) -> u32 {
         if self.among_successes { 1 } else { self.of_all }
     }
 }

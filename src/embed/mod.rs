@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod actor;
 pub mod builtin;
 pub mod call;
+mod doubt;
 mod failures;
 pub mod hashed;
 pub mod limiter;
