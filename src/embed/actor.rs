@@ -4,18 +4,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::accounts::Accounts;
-use super::call::Caller;
-use super::limiter::Limiter;
-use super::provider::Provider;
-use super::status::ProviderStatus;
-use crate::actor::pulse::Underway;
+use super::call::Calls;
 use crate::actor::{Outlet, Parcel};
-use crate::batch::{Batch, Estimator};
+use crate::batch::Batch;
 use crate::dedup::{PendingText, Work, Works};
 use crate::document::{Fingerprint, Vector};
 use crate::ledger::Ledger;
@@ -26,20 +21,10 @@ pub struct Embedder {
     desk: Arc<Desk>,
 }
 
-/// What calls share.
+/// What batches share.
 pub struct Desk {
-    /// What embeds.
-    pub provider: Arc<dyn Provider>,
-    /// Lets calls out.
-    pub limiter: Arc<Limiter>,
-    /// Guesses how much of the limits one takes.
-    pub estimator: Arc<Estimator>,
-    /// What the health page shows.
-    pub status: Arc<ProviderStatus>,
-    /// Where calls show while they are under way.
-    pub underway: Arc<Underway>,
-    /// What one may take before it hangs.
-    pub may_take: Duration,
+    /// Makes their calls.
+    pub calls: Calls,
     /// Counts calls and what they cost.
     pub accounts: Accounts,
     /// Where vectors are kept that would wait in memory for other calls; `None` where they do not outlive their points.
@@ -90,16 +75,7 @@ impl Desk {
                 let _ = self.writer.send(Works(works)).await;
             }
         };
-        let caller = Caller {
-            provider: &*self.provider,
-            limiter: &self.limiter,
-            estimator: &self.estimator,
-            status: &self.status,
-            underway: &self.underway,
-            may_take: self.may_take,
-            finished: &|call| accounts.finished(call),
-        };
-        caller.embed(&texts, settled).await;
+        self.calls.embed(&texts, &|call| accounts.finished(call), settled).await;
     }
 
     async fn keep(&self, ahead: Vec<(Fingerprint, Vector)>) {
@@ -146,12 +122,15 @@ fn land(part: Vec<PendingText>, results: Vec<Result<Vector, String>>) -> Vec<Wor
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tempfile::TempDir;
 
     use super::*;
     use crate::dedup::{Claims, Flights, VectorCache};
     use crate::delivery::Verdict;
     use crate::document::fingerprint::Fingerprinter;
+    use crate::embed::limiter::Limiter;
     use crate::ledger::testing::open;
     use crate::settings::embedding::RateLimitSettings;
     use crate::telemetry::Metrics;
@@ -181,12 +160,14 @@ mod tests {
             let (folder, ledger) = open();
             let ledger = Arc::new(ledger);
             let embedder = Embedder::new(Desk {
-                provider: provider.clone(),
-                limiter: Arc::new(Limiter::new(RateLimitSettings::default())),
-                estimator: Arc::default(),
-                status: Arc::default(),
-                underway: Arc::default(),
-                may_take: Duration::from_secs(60),
+                calls: Calls {
+                    provider: provider.clone(),
+                    limiter: Limiter::new(RateLimitSettings::default()),
+                    estimator: Arc::default(),
+                    status: Arc::default(),
+                    underway: Arc::default(),
+                    may_take: Duration::from_secs(60),
+                },
                 accounts: Accounts::new(metrics, "fake", 1.0),
                 ledger: Some(ledger.clone()),
                 writer: to_writer,

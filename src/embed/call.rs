@@ -56,22 +56,27 @@ pub struct FinishedCall {
     pub tokens: u64,
 }
 
-/// What makes the calls of one batch.
-pub struct Caller<'a> {
+/// What the calls of all batches share.
+pub struct Calls {
     /// Answers them.
-    pub provider: &'a dyn Provider,
+    pub provider: Arc<dyn Provider>,
     /// Lets them out.
-    pub limiter: &'a Limiter,
+    pub limiter: Limiter,
     /// Guesses how much of the limits one takes.
-    pub estimator: &'a Estimator,
+    pub estimator: Arc<Estimator>,
     /// What the health page shows.
-    pub status: &'a ProviderStatus,
+    pub status: Arc<ProviderStatus>,
     /// Where they show while they are under way.
-    pub underway: &'a Arc<Underway>,
+    pub underway: Arc<Underway>,
     /// What one may take before it hangs: the provider gives it up earlier.
     pub may_take: Duration,
-    /// Told of every call that ended, on the thread of the call: count, do not work.
-    pub finished: &'a dyn Fn(FinishedCall),
+}
+
+/// One batch on its way.
+struct OneBatch<'a> {
+    calls: &'a Calls,
+    texts: &'a [Arc<str>],
+    finished: &'a dyn Fn(FinishedCall),
 }
 
 /// What came of a part of a batch.
@@ -83,16 +88,24 @@ enum Outcome {
     Suspect(Instant),
 }
 
-impl Caller<'_> {
-    /// Embeds the texts of a batch: in one call, into which they fit, or in as many as it takes, one at a time. `settled` is given what
-    /// each call brings as soon as it is there: which texts, and for every one its vector, or why it will never have one. Never gives up on
-    /// what may still succeed, so only dropping the future ends a wait for a provider that is down.
+impl Calls {
+    /// Embeds the texts of a batch, which are no more than fit into one call; it takes more calls, one at a time, when parts of it fail.
+    /// `settled` is given what each call brings as soon as it is there: which texts, and for every one its vector, or why it will never
+    /// have one. `finished` is told of every call that ended, on the thread of the call: count, do not work. Never gives up on what may
+    /// still succeed, so only dropping the future ends a wait for a provider that is down.
     pub async fn embed(
         &self,
         texts: &[Arc<str>],
-        mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
+        finished: &dyn Fn(FinishedCall),
+        settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>),
     ) {
-        let whole = 0..texts.len();
+        OneBatch { calls: self, texts, finished }.run(settled).await;
+    }
+}
+
+impl OneBatch<'_> {
+    async fn run(&self, mut settled: impl AsyncFnMut(Range<usize>, Vec<Result<Vector, String>>)) {
+        let whole = 0..self.texts.len();
         let mut parts = VecDeque::from([whole]);
         // Whichever may be sent next is the first.
         let mut suspects = BTreeMap::<(Instant, usize), Range<usize>>::new();
@@ -105,7 +118,7 @@ impl Caller<'_> {
                     part
                 }
             };
-            match self.embed_part(texts, &part, parts.is_empty()).await {
+            match self.embed_part(&part, parts.is_empty()).await {
                 Outcome::Done(vectors) => {
                     let mut next = part.start;
                     for run in vectors.chunk_by(|one, other| is_unusable(one) == is_unusable(other)) {
@@ -135,14 +148,14 @@ impl Caller<'_> {
     /// Repeats one call until it succeeds, or its texts are found to be the cause of its failures. A lone one is so only by what happens
     /// right after a harmless text passed: else a wrong setting or an outage would reject text after text, and empty the index. Where it
     /// is not the `last` part but suspects, no other waits while that is found out.
-    async fn embed_part(&self, texts: &[Arc<str>], part: &Range<usize>, last: bool) -> Outcome {
-        let mut doubt = Doubt::of(part.len(), last, self.status.successes());
+    async fn embed_part(&self, part: &Range<usize>, last: bool) -> Outcome {
+        let mut doubt = Doubt::of(part.len(), last, self.calls.status.successes());
         loop {
-            let failure = match self.call(&texts[part.clone()], part).await {
+            let failure = match self.call(&self.texts[part.clone()], part).await {
                 Ok(embeddings) => return Outcome::Done(embeddings.vectors),
                 Err(failure) => failure,
             };
-            match doubt.failed(&failure, self.status.successes()) {
+            match doubt.failed(&failure, self.calls.status.successes()) {
                 Next::Again => self.wait_after(failure, &doubt.failures).await,
                 Next::TryHarmless { after, times } => {
                     tokio::time::sleep(after).await;
@@ -174,7 +187,7 @@ impl Caller<'_> {
                 )),
                 Err(failure) => failure,
             };
-            failures.one_more(&failure, self.status.successes());
+            failures.one_more(&failure, self.calls.status.successes());
             let busy = matches!(failure, ProviderError::Retry { pause: true, .. });
             // What is forbidden to all may be paid for (vectors of another length): only the harmless text is sent until it passes.
             let to_all = !matches!(failure, ProviderError::Retry { .. }) && !failures.among_successes;
@@ -189,68 +202,74 @@ impl Caller<'_> {
 
     /// One call, when the limits allow it, for this part of the batch.
     async fn call(&self, texts: &[Arc<str>], part: &Range<usize>) -> Result<Embeddings, ProviderError> {
-        debug_assert!(texts.len() <= self.provider.max_items(), "a batch is no larger than a call");
+        let Calls { provider, limiter, estimator, status, underway, may_take } = self.calls;
+        debug_assert!(texts.len() <= provider.max_items(), "a batch is no larger than a call");
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        let estimated = self.estimator.tokens(bytes);
-        self.limiter.acquire(estimated).await;
-        let call = Call { of: "the embedding provider", to: "embed texts", writes: false, may_take: self.may_take };
-        let Some(ongoing) = self.underway.begin(call) else {
+        let estimated = estimator.tokens(bytes);
+        limiter.acquire(estimated).await;
+        let call = Call { of: "the embedding provider", to: "embed texts", writes: false, may_take: *may_take };
+        let Some(ongoing) = underway.begin(call) else {
             // Given up with its generation: whoever waits here is dropped with it.
             return std::future::pending().await;
         };
         let began = Instant::now();
-        let answer = self.provider.embed(texts.to_vec(), InputType::Document).await;
+        let answer = provider.embed(texts.to_vec(), InputType::Document).await;
         drop(ongoing);
         let answer = answer.and_then(|embeddings| embeddings.checked(texts.len()));
         let tokens = match &answer {
             Ok(Embeddings { tokens: Some(charged), .. }) => {
                 let charged = believed(*charged, bytes, texts.len());
-                self.limiter.correct(estimated, charged);
-                self.estimator.learn(bytes, charged);
+                limiter.correct(estimated, charged);
+                estimator.learn(bytes, charged);
                 charged
             }
             Ok(Embeddings { tokens: None, .. }) => estimated,
             Err(_) => 0,
         };
-        let status = RequestStatus::from(&answer);
-        if status == RequestStatus::Ok {
-            self.status.succeeded();
+        if answer.is_ok() {
+            status.succeeded();
         }
-        let (latency, made_for) = (began.elapsed(), part.clone());
-        (self.finished)(FinishedCall { status, latency, texts: texts.len(), made_for, tokens });
+        (self.finished)(FinishedCall {
+            status: RequestStatus::from(&answer),
+            latency: began.elapsed(),
+            texts: texts.len(),
+            made_for: part.clone(),
+            tokens,
+        });
         answer
     }
 
     /// Waits as a failed call demands, and holds back all others for as long as that is of all. Alone no longer than until the provider is
     /// back, when it was down.
     async fn wait_after(&self, failure: ProviderError, failures: &Failures) {
+        let Calls { limiter, status, .. } = self.calls;
         match failure {
             ProviderError::Retry { reason, after, pause } => {
-                self.status.failed(&reason);
+                status.failed(&reason);
                 let asked_for = after.unwrap_or_default();
                 let delay = RETRY.delay(failures.count, fastrand::f64()).max(asked_for);
                 tracing::debug!(reason, ?delay, pause, "an embedding call failed");
                 if pause {
                     // Failures of another kind are no concern of the others, nor is what this call alone meets.
-                    self.limiter.pause(asked_for.max(RETRY.delay(failures.that_concern_others(), fastrand::f64())));
-                    self.status.asked_to_pause(&reason, asked_for);
+                    limiter.pause(asked_for.max(RETRY.delay(failures.that_concern_others(), fastrand::f64())));
+                    status.asked_to_pause(&reason, asked_for);
                 }
                 tokio::time::sleep(asked_for).await;
                 let rest = tokio::time::sleep(delay - asked_for);
                 // The first call to find the provider back spares the others the rest of their waits.
                 tokio::select! {
                     () = rest => {}
-                    () = self.status.succeeds_after(failures.successes), if !failures.among_successes => {}
+                    () = status.succeeds_after(failures.successes), if !failures.among_successes => {}
                 }
             }
             // One of several servers says so, and others do not.
             ProviderError::Forbidden(reason) if failures.among_successes => {
-                self.status.failed(&reason);
+                status.failed(&reason);
                 tokio::time::sleep(SLOW_RETRY.delay(failures.count, fastrand::f64())).await;
             }
             failure => {
-                self.status.needs_a_person(&failure.to_string());
-                self.limiter.pause(SLOW_RETRY.delay(failures.count, fastrand::f64()));
+                status.needs_a_person(&failure.to_string());
+                limiter.pause(SLOW_RETRY.delay(failures.count, fastrand::f64()));
             }
         }
     }

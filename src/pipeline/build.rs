@@ -16,6 +16,7 @@ use crate::delivery::Room;
 use crate::document::fingerprint::Fingerprinter;
 use crate::embed::accounts::Accounts;
 use crate::embed::actor::{Desk, Embedder};
+use crate::embed::call::Calls;
 use crate::index::actor::IndexWriter;
 use crate::source::actor::{Ingestor, Rest, StopReading, Wiring};
 
@@ -120,13 +121,15 @@ fn index_writer(r: &Resources, pulse: &Pulse, give_up: GiveUp) -> IndexWriter {
 fn embedder(r: &Resources, pulse: &Pulse, writer: Outlet<Works>) -> Embedder {
     let price = r.provider.price_per_million_tokens();
     Embedder::new(Desk {
-        provider: r.provider.clone(),
-        limiter: Arc::new(r.limiter.with_own_queue()),
-        estimator: r.estimator.clone(),
-        status: r.provider_status.clone(),
-        underway: pulse.underway.clone(),
-        // The provider gives a call up by itself after this time.
-        may_take: r.settings.embedding.timeout() + pulse::CALL_MAY_TAKE,
+        calls: Calls {
+            provider: r.provider.clone(),
+            limiter: r.limiter.with_own_queue(),
+            estimator: r.estimator.clone(),
+            status: r.provider_status.clone(),
+            underway: pulse.underway.clone(),
+            // The provider gives a call up by itself after this time.
+            may_take: r.settings.embedding.timeout() + pulse::CALL_MAY_TAKE,
+        },
         accounts: Accounts::new(r.metrics.clone(), r.provider.space().name(), price),
         ledger: r.settings.dedup.persist.then(|| r.ledger.clone()),
         writer,

@@ -23,26 +23,17 @@ struct Scripted {
     space: Space,
     calls: Mutex<Vec<(Instant, Vec<Arc<str>>)>>,
     embedded: Mutex<BTreeMap<Arc<str>, usize>>,
-    estimator: Estimator,
-    underway: Arc<Underway>,
     answer: Box<Script>,
 }
 
 impl Scripted {
-    fn new(answer: impl Fn(usize, &[Arc<str>]) -> Answer + Send + Sync + 'static) -> Self {
+    fn new(answer: impl Fn(usize, &[Arc<str>]) -> Answer + Send + Sync + 'static) -> Arc<Self> {
         let space = Space { model: "scripted".into(), revision: String::new(), dimensions: 1 };
-        Self {
-            space,
-            calls: Mutex::default(),
-            embedded: Mutex::default(),
-            estimator: Estimator::default(),
-            underway: Arc::default(),
-            answer: Box::new(answer),
-        }
+        Arc::new(Self { space, calls: Mutex::default(), embedded: Mutex::default(), answer: Box::new(answer) })
     }
 
     /// Refuses every call with one of these texts in it.
-    fn refusing(guilty: &[&str]) -> Self {
+    fn refusing(guilty: &[&str]) -> Arc<Self> {
         let guilty: BTreeSet<String> = guilty.iter().map(|text| text.to_string()).collect();
         Self::new(move |_, texts| {
             if texts.iter().any(|text| guilty.contains(&**text)) {
@@ -56,39 +47,36 @@ impl Scripted {
         self.calls.lock().unwrap().len()
     }
 
-    fn caller<'a>(
-        &'a self,
-        limiter: &'a Limiter,
-        status: &'a ProviderStatus,
-        finished: &'a dyn Fn(FinishedCall),
-    ) -> Caller<'a> {
-        let Self { estimator, underway, .. } = self;
-        Caller { provider: self, limiter, estimator, status, underway, may_take: CALL, finished }
+    /// What calls to it share.
+    fn shared(self: &Arc<Self>) -> Calls {
+        Calls {
+            provider: self.clone(),
+            limiter: Limiter::new(RateLimitSettings::default()),
+            estimator: Arc::default(),
+            status: Arc::default(),
+            underway: Arc::default(),
+            may_take: CALL,
+        }
     }
 
-    async fn embed_all(&self, texts: &[&str]) -> Vec<Result<Vector, String>> {
-        self.embed_with(&Limiter::new(RateLimitSettings::default()), &ProviderStatus::default(), texts).await
+    async fn embed_all(self: &Arc<Self>, texts: &[&str]) -> Vec<Result<Vector, String>> {
+        embed(&self.shared(), texts).await
     }
+}
 
-    async fn embed_with(
-        &self,
-        limiter: &Limiter,
-        status: &ProviderStatus,
-        texts: &[&str],
-    ) -> Vec<Result<Vector, String>> {
-        let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
-        let mut all = vec![None; texts.len()];
-        let settled = async |part: Range<usize>, results: Vec<_>| {
-            assert_eq!(part.len(), results.len());
-            for (result, place) in results.into_iter().zip(&mut all[part]) {
-                assert_eq!(place.replace(result), None, "each text is settled once");
-            }
-        };
-        let caller = self.caller(limiter, status, &|_| {});
-        let batch = caller.embed(&texts, settled);
-        tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
-        all.into_iter().map(|result| result.expect("every text is settled")).collect()
-    }
+/// What comes of each text of a batch.
+async fn embed(shared: &Calls, texts: &[&str]) -> Vec<Result<Vector, String>> {
+    let texts: Vec<Arc<str>> = texts.iter().map(|text| Arc::from(*text)).collect();
+    let mut all = vec![None; texts.len()];
+    let settled = async |part: Range<usize>, results: Vec<_>| {
+        assert_eq!(part.len(), results.len());
+        for (result, place) in results.into_iter().zip(&mut all[part]) {
+            assert_eq!(place.replace(result), None, "each text is settled once");
+        }
+    };
+    let batch = shared.embed(&texts, &|_| {}, settled);
+    tokio::time::timeout(Duration::from_secs(86_400), batch).await.expect("it ends within a day");
+    all.into_iter().map(|result| result.expect("every text is settled")).collect()
 }
 
 /// A text's vector is its length, so that a vector at the wrong place shows.
@@ -158,13 +146,13 @@ async fn a_storm_of_429_holds_everyone_and_ends() {
         0..8 => retry(true, Some(Duration::from_secs(20))),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let began = Instant::now();
-    let storm = futures_util::future::join_all((0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "b"])));
+    let storm = futures_util::future::join_all((0..8).map(|_| embed(&shared, &["a", "b"])));
     let late = async {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(status.health().state, HealthState::Degraded);
-        provider.embed_with(&limiter, &status, &["late"]).await
+        assert_eq!(shared.status.health().state, HealthState::Degraded);
+        embed(&shared, &["late"]).await
     };
     let (batches, late) = tokio::join!(storm, late);
     assert!(batches.iter().flatten().chain(&late).all(Result::is_ok));
@@ -173,7 +161,7 @@ async fn a_storm_of_429_holds_everyone_and_ends() {
     assert!(calls[8..].iter().all(|(at, _)| *at - began >= Duration::from_secs(20)), "the late one waits too");
     let resumed: BTreeSet<_> = calls[8..].iter().map(|(at, _)| *at).collect();
     assert!(resumed.len() > 4, "they do not come back in one instant");
-    assert_eq!(status.health().state, HealthState::Ok);
+    assert_eq!(shared.status.health().state, HealthState::Ok);
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,8 +182,8 @@ async fn after_an_outage_the_first_success_ends_the_waits_of_all() {
     let began = Instant::now();
     let provider =
         Scripted::new(move |_, texts| if began.elapsed() < OUTAGE { retry(false, None) } else { done(texts) });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-    let batches = (0..16).map(|_| provider.embed_with(&limiter, &status, &["a"]));
+    let shared = provider.shared();
+    let batches = (0..16).map(|_| embed(&shared, &["a"]));
     assert!(futures_util::future::join_all(batches).await.iter().flatten().all(Result::is_ok));
     let calls = provider.calls.lock().unwrap();
     // Without the harmless texts of those that failed so often that they are in doubt.
@@ -221,7 +209,7 @@ async fn found_soon(failure: impl Fn() -> Answer + Send + Sync + 'static) {
     let provider = Scripted::new(
         move |_, texts| if texts.iter().any(|text| &**text == "poison") { failure() } else { done(texts) },
     );
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let texts: Vec<String> = (0..63).map(|number| format!("text {number}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).chain(["poison"]).collect();
     let began = Instant::now();
@@ -229,12 +217,12 @@ async fn found_soon(failure: impl Fn() -> Answer + Send + Sync + 'static) {
         loop {
             let since = Instant::now();
             tokio::time::sleep(Duration::from_millis(200)).await;
-            provider.embed_with(&limiter, &status, &["another"]).await;
+            embed(&shared, &["another"]).await;
             assert!(since.elapsed() < Duration::from_secs(1), "nobody else waits for it");
         }
     };
     let vectors = tokio::select! {
-        vectors = provider.embed_with(&limiter, &status, &texts) => vectors,
+        vectors = embed(&shared, &texts) => vectors,
         never = others => never,
     };
     assert_eq!(vectors.iter().filter(|vector| vector.is_err()).count(), 1);
@@ -250,13 +238,13 @@ async fn a_guilty_text_is_found_when_no_other_is_on_its_way() {
             "poison" => failure(),
             _ => done(texts),
         });
-        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+        let shared = provider.shared();
         let began = Instant::now();
-        let vectors = provider.embed_with(&limiter, &status, &["poison"]).await;
+        let vectors = embed(&shared, &["poison"]).await;
         let reason = vectors[0].as_ref().unwrap_err();
         assert!(reason.starts_with("the provider fails with this text and with no other: "), "{reason}");
         assert!(began.elapsed() < Duration::from_secs(240), "{:?}", began.elapsed());
-        assert_ne!(status.health().state, HealthState::Unhealthy, "and no person is called for it");
+        assert_ne!(shared.status.health().state, HealthState::Unhealthy, "and no person is called for it");
     }
 }
 
@@ -304,10 +292,10 @@ async fn three_minutes_in_which_only_small_calls_pass_cost_no_text() {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         if bytes > 20 && began.elapsed() < SHORTAGE { retry(false, None) } else { done(texts) }
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let texts: Vec<String> = (0..64).map(|number| format!("a text that is innocent, as are all, {number}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let batches = (0..8).map(|_| provider.embed_with(&limiter, &status, &texts));
+    let batches = (0..8).map(|_| embed(&shared, &texts));
     let vectors = futures_util::future::join_all(batches).await.concat();
     assert_eq!((vectors.len(), vectors.iter().filter(|vector| vector.is_err()).count()), (512, 0));
     assert!(began.elapsed() < 2 * SHORTAGE, "{:?}", began.elapsed());
@@ -342,14 +330,14 @@ async fn what_is_forbidden_to_all_rejects_nothing_and_costs_no_batch() {
         0..20 => forbidden(),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let watch = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert_eq!(status.health().state, HealthState::Unhealthy);
+        assert_eq!(shared.status.health().state, HealthState::Unhealthy);
     };
-    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+    let (vectors, ()) = tokio::join!(embed(&shared, &["a", "bb"]), watch);
     assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
-    assert_eq!(status.health().state, HealthState::Ok);
+    assert_eq!(shared.status.health().state, HealthState::Ok);
     let calls = provider.calls.lock().unwrap();
     let batches = calls.iter().filter(|(_, texts)| texts.len() == 2).count();
     assert_eq!(batches, 2, "some answer so after they charged: until a harmless text passes, nothing else is sent");
@@ -381,10 +369,10 @@ async fn no_batch_is_halved_for_others_that_take_the_minute() {
         passed.push_back(now);
         done(texts)
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let callers = (0..16).map(async |_| {
         for _ in 0..5 {
-            provider.embed_with(&limiter, &status, &["a", "bb", "ccc", "dddd"]).await;
+            embed(&shared, &["a", "bb", "ccc", "dddd"]).await;
         }
     });
     futures_util::future::join_all(callers).await;
@@ -402,8 +390,8 @@ async fn no_batch_is_halved_for_a_storm_that_ends() {
                 if began.elapsed() < Duration::from_secs(600) { answer() } else { done(texts) }
             },
         );
-        let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-        let batches = (0..8).map(|_| provider.embed_with(&limiter, &status, &["a", "bb", "ccc", "dddd"]));
+        let shared = provider.shared();
+        let batches = (0..8).map(|_| embed(&shared, &["a", "bb", "ccc", "dddd"]));
         futures_util::future::join_all(batches).await;
         let calls = provider.calls.lock().unwrap();
         assert!(calls.iter().all(|(_, texts)| texts.len() == 4));
@@ -430,16 +418,16 @@ async fn how_often_a_call_failed_holds_no_other_up_when_all_are_asked_to_wait() 
         8 => retry(true, Some(Duration::ZERO)),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let late = async {
         while provider.calls() < 9 {
             tokio::time::sleep(CALL).await;
         }
         let began = Instant::now();
-        provider.embed_with(&limiter, &status, &["another"]).await;
+        embed(&shared, &["another"]).await;
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     };
-    tokio::join!(provider.embed_with(&limiter, &status, &["first"]), late);
+    tokio::join!(embed(&shared, &["first"]), late);
 }
 
 /// Calls that were turned away count as well, and nothing says how long to wait.
@@ -452,11 +440,11 @@ async fn a_storm_that_every_call_feeds_ends() {
         calls.push_back(now);
         if calls.len() > 20 { retry(true, None) } else { done(texts) }
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let embedded = RefCell::new(0);
     let callers = (0..16).map(async |_| {
         loop {
-            provider.embed_with(&limiter, &status, &["a"]).await;
+            embed(&shared, &["a"]).await;
             *embedded.borrow_mut() += 1;
         }
     });
@@ -472,15 +460,14 @@ async fn a_long_pause_that_is_asked_for_shows_until_it_is_over() {
         0 => retry(true, Some(Duration::from_secs(45))),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let shown = async {
         tokio::time::sleep(CALL * 2).await;
-        status.health()
+        shared.status.health()
     };
-    let (_, ComponentHealth { state, reason, .. }) =
-        tokio::join!(provider.embed_with(&limiter, &status, &["a"]), shown);
+    let (_, ComponentHealth { state, reason, .. }) = tokio::join!(embed(&shared, &["a"]), shown);
     assert_eq!((state, reason.as_deref()), (HealthState::Degraded, Some("not now; it asks for a pause of 45 s")));
-    assert_eq!(status.health().state, HealthState::Ok);
+    assert_eq!(shared.status.health().state, HealthState::Ok);
 }
 
 #[tokio::test(start_paused = true)]
@@ -489,14 +476,14 @@ async fn a_long_pause_shows_although_calls_that_were_under_way_succeed() {
         0 => retry(true, Some(Duration::from_secs(300))),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let under_way = async {
         tokio::time::sleep(CALL / 2).await;
-        provider.embed_with(&limiter, &status, &["b"]).await;
-        status.health().state
+        embed(&shared, &["b"]).await;
+        shared.status.health().state
     };
-    let (_, state) = tokio::join!(provider.embed_with(&limiter, &status, &["a"]), under_way);
-    assert_eq!((state, status.health().state), (HealthState::Degraded, HealthState::Ok));
+    let (_, state) = tokio::join!(embed(&shared, &["a"]), under_way);
+    assert_eq!((state, shared.status.health().state), (HealthState::Degraded, HealthState::Ok));
 }
 
 #[tokio::test(start_paused = true)]
@@ -528,8 +515,8 @@ async fn what_a_call_brings_is_settled_before_the_next_is_made() {
     let texts: [Arc<str>; 4] = ["a".into(), "bb".into(), "poison".into(), "dddd".into()];
     let mut settled = Vec::new();
     let note = async |part: Range<usize>, results: Vec<_>| settled.push((provider.calls(), part, results));
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
-    provider.caller(&limiter, &status, &|_| {}).embed(&texts, note).await;
+    let shared = provider.shared();
+    shared.embed(&texts, &|_| {}, note).await;
     let first = vec![Ok(vector("a")), Ok(vector("bb"))];
     // The poison is tried with its half, alone, and after the harmless text.
     let rest = [(6, 2..3, vec![Err("bad text".into())]), (7, 3..4, vec![Ok(vector("dddd"))])];
@@ -553,12 +540,12 @@ async fn mates_go_first(after: Option<Duration>) {
         if texts.iter().any(|text| guilty.contains(&&**text)) { retry(false, after) } else { done(texts) }
     });
     let texts: [Arc<str>; 6] = ["poison".into(), "bb".into(), "bane".into(), "dddd".into(), "e".into(), "f".into()];
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let (began, mut settled) = (Instant::now(), Vec::new());
     let note = async |part: Range<usize>, results: Vec<Result<_, _>>| {
         settled.push((part, results.iter().all(Result::is_ok), began.elapsed()));
     };
-    provider.caller(&limiter, &status, &|_| {}).embed(&texts, note).await;
+    shared.embed(&texts, &|_| {}, note).await;
     let (innocent, rejected) = settled.split_at(settled.len() - 2);
     // Five calls in a row have one of the two in them; each is in doubt after three failures, and one wait for each.
     let soon = Duration::from_secs(60) + 5 * 3 * after.unwrap_or_default();
@@ -622,17 +609,17 @@ async fn a_refusal_of_everything_is_a_wrong_setting_and_rejects_nothing() {
         0..30 => refused("unknown argument `dimensions`"),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let watch = async {
         tokio::time::sleep(Duration::from_secs(4)).await;
-        let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason), .. } = status.health() else {
-            panic!("{:?}", status.health())
+        let ComponentHealth { state: HealthState::Unhealthy, reason: Some(reason), .. } = shared.status.health() else {
+            panic!("{:?}", shared.status.health())
         };
         assert!(reason.contains("unknown argument") && reason.contains("embedding.dimensions"), "{reason}");
     };
-    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+    let (vectors, ()) = tokio::join!(embed(&shared, &["a", "bb"]), watch);
     assert_eq!(vectors, [Ok(vector("a")), Ok(vector("bb"))]);
-    assert_eq!(status.health().state, HealthState::Ok);
+    assert_eq!(shared.status.health().state, HealthState::Ok);
 }
 
 #[tokio::test(start_paused = true)]
@@ -669,9 +656,10 @@ async fn a_slip_in_what_is_charged_holds_nobody_back_for_days() {
         Ok(Embeddings { vectors, tokens: Some(u64::MAX) })
     });
     let limits = RateLimitSettings { tokens_per_minute: Some(6000), ..RateLimitSettings::default() };
-    let (limiter, began) = (Limiter::new(limits), Instant::now());
+    let shared = Calls { limiter: Limiter::new(limits), ..provider.shared() };
+    let began = Instant::now();
     for _ in 0..3 {
-        assert_eq!(provider.embed_with(&limiter, &ProviderStatus::default(), &["a"]).await, [Ok(vector("a"))]);
+        assert_eq!(embed(&shared, &["a"]).await, [Ok(vector("a"))]);
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
@@ -682,16 +670,16 @@ async fn what_needs_a_person_holds_all_calls_and_is_tried_slowly_until_it_is_rep
         0..20 => fatal("wrong key"),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let watch = async {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let ComponentHealth { state, reason, .. } = status.health();
+        let ComponentHealth { state, reason, .. } = shared.status.health();
         assert_eq!((state, reason.as_deref()), (HealthState::Unhealthy, Some("wrong key")));
-        provider.embed_with(&limiter, &status, &["another"]).await
+        embed(&shared, &["another"]).await
     };
-    let (vectors, others) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "bb"]), watch);
+    let (vectors, others) = tokio::join!(embed(&shared, &["a", "bb"]), watch);
     assert_eq!((vectors, others), (vec![Ok(vector("a")), Ok(vector("bb"))], vec![Ok(vector("another"))]));
-    assert_eq!(status.health().state, HealthState::Ok);
+    assert_eq!(shared.status.health().state, HealthState::Ok);
     let calls = provider.calls.lock().unwrap();
     assert_eq!(calls.len(), 20 + 2, "no batch is halved for it");
     let apart = |pair: &[Instant]| pair[1] - pair[0];
@@ -709,15 +697,15 @@ async fn what_needs_a_person_for_one_text_holds_all_calls_too_and_rejects_nothin
         let is_dear = texts.iter().any(|text| &**text == "dear");
         if is_dear && Instant::now() < topped_up { fatal("no credit for so many tokens") } else { done(texts) }
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let other = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(status.health().state, HealthState::Unhealthy);
+        assert_eq!(shared.status.health().state, HealthState::Unhealthy);
         let began = Instant::now();
-        provider.embed_with(&limiter, &status, &["another"]).await;
+        embed(&shared, &["another"]).await;
         assert!(began.elapsed() >= Duration::from_secs(4), "{:?}", began.elapsed());
     };
-    let (vectors, ()) = tokio::join!(provider.embed_with(&limiter, &status, &["a", "dear"]), other);
+    let (vectors, ()) = tokio::join!(embed(&shared, &["a", "dear"]), other);
     assert_eq!(vectors, [Ok(vector("a")), Ok(vector("dear"))]);
     let calls = provider.calls.lock().unwrap();
     assert!(calls.iter().all(|(_, texts)| texts.len() == 2 || &*texts[0] == "another"), "nor is the batch halved");
@@ -743,10 +731,10 @@ async fn every_call_is_told_with_its_latency_and_charge() {
         3 => forbidden(),
         _ => done(texts),
     });
-    let (limiter, status) = (Limiter::new(RateLimitSettings::default()), ProviderStatus::default());
+    let shared = provider.shared();
     let (texts, calls) = (["a".into(), "b".into()], RefCell::new(Vec::new()));
     let note = |call| calls.borrow_mut().push(call);
-    provider.caller(&limiter, &status, &note).embed(&texts, async |_, _| {}).await;
+    shared.embed(&texts, &note, async |_, _| {}).await;
     let calls = calls.into_inner();
     let told = |call: &FinishedCall| (call.status.as_str(), call.texts, call.made_for.clone(), call.tokens);
     let failed = ["retry", "retry", "fatal", "refused"].map(|status| (status, 2, 0..2, 0));

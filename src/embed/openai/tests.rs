@@ -8,12 +8,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::batch::Estimator;
 use crate::document::Vector;
-use crate::embed::call::Caller;
+use crate::embed::call::Calls;
 use crate::embed::limiter::Limiter;
 use crate::embed::provider::Embeddings;
-use crate::embed::status::ProviderStatus;
 use crate::settings::embedding::RateLimitSettings;
 
 /// What the server does with one connection's next request.
@@ -253,20 +251,16 @@ async fn a_batch_gets_through_a_busy_and_picky_endpoint() {
         reply("200 OK", "", &answer),
         reply("400 Bad Request", "", &complaint),
     ]);
-    let provider = server.provider("model: m, dimensions: 2");
-    let limiter = Limiter::new(RateLimitSettings::default());
-    let (texts, mut vectors) = (["good".into(), "bad".into()], Vec::new());
-    let settled = async |_, results| vectors.extend(results);
-    let caller = Caller {
-        provider: &provider,
-        limiter: &limiter,
-        estimator: &Estimator::default(),
-        status: &ProviderStatus::default(),
-        underway: &Arc::default(),
+    let calls = Calls {
+        provider: Arc::new(server.provider("model: m, dimensions: 2")),
+        limiter: Limiter::new(RateLimitSettings::default()),
+        estimator: Arc::default(),
+        status: Arc::default(),
+        underway: Arc::default(),
         may_take: Duration::from_secs(60),
-        finished: &|_| {},
     };
-    caller.embed(&texts, settled).await;
+    let (texts, mut vectors) = (["good".into(), "bad".into()], Vec::new());
+    calls.embed(&texts, &|_| {}, async |_, results| vectors.extend(results)).await;
     assert_eq!(vectors, [Ok(Vector::from([1.0, 0.0])), Err("HTTP 400 Bad Request: no such text".into())]);
     let inputs: Vec<Value> = (0..6).map(|number| server.request(number).1["input"].clone()).collect();
     let both = json!(["good", "bad"]);
