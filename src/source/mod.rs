@@ -155,7 +155,7 @@ pub trait Source: Send + 'static {
         None
     }
 
-    /// What of it cannot be read while it goes on with the rest. Asked after every read, failed or not, and every [`Source::watch`].
+    /// What of it cannot be read while it goes on with the rest. Asked whenever it was read, told or watched, failed or not.
     fn trouble(&self) -> Option<String> {
         None
     }
@@ -165,7 +165,7 @@ pub trait Source: Send + 'static {
         None
     }
 
-    /// How many bytes are left to read, where the source knows: progress shows the time left from it.
+    /// How many bytes are left to read, where the source knows: progress shows the time left from it. Asked with [`Source::trouble`].
     fn remaining_bytes(&self) -> Option<u64> {
         None
     }

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::feed::Feed;
+use super::repeats::Repeats;
 use crate::actor::offload::on_core;
 use crate::actor::panic::message;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
@@ -25,13 +26,7 @@ pub(super) enum Said {
     Refused(Refusal),
 }
 
-/// A source that comes back from a read, how many positions it was told, and what it gave.
-pub(super) struct ReadOutcome {
-    pub(super) feed: Feed,
-    pub(super) told: usize,
-    pub(super) found: Result<Found, SourceError>,
-}
-
+/// What a read gave, with what its records say.
 pub(super) enum Found {
     Records(Vec<(Record, Said)>),
     Positions(Vec<Position>),
@@ -49,10 +44,8 @@ struct Looked {
     known: Option<Operation>,
 }
 
-/// All that one read needs, so that it runs without the ingestor.
+/// All that one read needs beside the source, so that it runs without the ingestor.
 pub(super) struct Errand {
-    pub(super) feed: Feed,
-    pub(super) untold: Vec<Position>,
     pub(super) room: Room,
     pub(super) name: Arc<str>,
     pub(super) ledger: Arc<Ledger>,
@@ -60,31 +53,26 @@ pub(super) struct Errand {
 }
 
 impl Errand {
-    pub(super) async fn run(mut self) -> ReadOutcome {
-        let (told, found) = match self.prepare().await {
-            Ok(()) => (self.untold.len(), self.read().await),
-            Err(error) => (0, Err(error)),
-        };
-        ReadOutcome { feed: self.feed, told, found }
+    /// Opens the source if need be, tells it what was committed, and reads.
+    pub(super) async fn run(self, feed: &mut Feed) -> Result<Found, SourceError> {
+        if !feed.opened {
+            self.open(feed).await?;
+        }
+        feed.tell().await?;
+        self.read(feed).await
     }
 
-    /// Opens the source if need be, and tells it what was committed.
-    async fn prepare(&mut self) -> Result<(), SourceError> {
-        if !self.feed.opened {
-            let name = self.name.clone();
-            let committed = patiently(&self.ledger, move |ledger| ledger.positions(&name)).await;
-            self.feed.source.open(committed).await?;
-            self.feed.opened = true;
-        }
-        if !self.untold.is_empty() {
-            self.feed.source.committed(&self.untold).await?;
-        }
+    async fn open(&self, feed: &mut Feed) -> Result<(), SourceError> {
+        let name = self.name.clone();
+        let committed = patiently(&self.ledger, move |ledger| ledger.positions(&name)).await;
+        feed.source.open(committed).await?;
+        feed.opened = true;
         Ok(())
     }
 
-    async fn read(&mut self) -> Result<Found, SourceError> {
+    async fn read(&self, feed: &mut Feed) -> Result<Found, SourceError> {
         loop {
-            return Ok(match self.feed.source.read(self.room).await? {
+            return Ok(match feed.source.read(self.room).await? {
                 // Before anything more is read: it may come from a partition with one of these names.
                 Read::Forgotten(partitions) => {
                     let name = self.name.clone();
@@ -96,13 +84,13 @@ impl Errand {
                 Read::Finished => Found::Finished,
                 Read::Positions(positions) => Found::Positions(positions),
                 Read::Revoked(partitions) => Found::Revoked(partitions),
-                Read::Records(records) => Found::Records(self.understand(records).await),
+                Read::Records(records) => Found::Records(self.understand(records, &mut feed.repeats).await),
             });
         }
     }
 
-    async fn understand(&mut self, records: Vec<Record>) -> Vec<(Record, Said)> {
-        let (records, looked) = if self.feed.repeats.look() { self.look(records).await } else { (records, Vec::new()) };
+    async fn understand(&self, records: Vec<Record>, repeats: &mut Repeats) -> Vec<(Record, Said)> {
+        let (records, looked) = if repeats.look() { self.look(records, repeats).await } else { (records, Vec::new()) };
         let mapper = self.mapper.clone();
         let understand = move || {
             let looked = looked.into_iter().chain(std::iter::repeat_with(Looked::default));
@@ -116,7 +104,7 @@ impl Errand {
     }
 
     /// Looks for records that are known.
-    async fn look(&mut self, records: Vec<Record>) -> (Vec<Record>, Vec<Looked>) {
+    async fn look(&self, records: Vec<Record>, repeats: &mut Repeats) -> (Vec<Record>, Vec<Looked>) {
         let mapper = self.mapper.clone();
         // What is not to be mapped, or to be looked at again, is never known.
         let name = move |record: &Record| Some((mapper.glance(&record.payload)?, digest(&mapper, record)?));
@@ -127,7 +115,7 @@ impl Errand {
         let (records, names) = on_core(glance).await;
         let asked = names.clone();
         let known = patiently(&self.ledger, move |ledger| ledger.taken(&asked)).await;
-        self.feed.repeats.found(known.iter().flatten().count(), known.len());
+        repeats.found(known.iter().flatten().count(), known.len());
         let looked = |(name, known): (&Option<(String, RecordDigest)>, Option<Operation>)| Looked {
             digest: name.as_ref().map(|(_, digest)| *digest),
             known,

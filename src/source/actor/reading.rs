@@ -7,7 +7,7 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use super::Ingestor;
-use super::errand::{Errand, Found, ReadOutcome, Said};
+use super::errand::{Errand, Found, Said};
 use super::feed::Feed;
 use crate::actor::backoff::Backoff;
 use crate::source::{Position, Record, Room, Source, SourceError};
@@ -88,24 +88,9 @@ impl Ingestor {
         self.state.reading.is_watch_set = true;
         ctx.run_later(WATCH_EVERY, |ingestor, ctx| {
             ingestor.state.reading.is_watch_set = false;
-            if !ingestor.reads_on() {
-                return;
+            if ingestor.reads_on() {
+                ingestor.send_source(ctx, async |feed: &mut Feed| feed.source.watch().await, |_, ()| {});
             }
-            let Some(mut feed) = ingestor.state.reading.feed.take() else { return };
-            let watch = async move {
-                let watched = feed.source.watch().await;
-                (feed, watched)
-            };
-            ctx.spawn(watch.into_actor(ingestor).map(|(feed, watched), ingestor, ctx| {
-                ingestor.hear(&feed);
-                match watched {
-                    Ok(()) => {
-                        ingestor.state.reading.feed = Some(feed);
-                        ingestor.drive(ctx);
-                    }
-                    Err(error) => ingestor.pause_reading(feed, &error, ctx),
-                }
-            }));
         });
     }
 
@@ -118,18 +103,13 @@ impl Ingestor {
             return;
         }
         let Some(room) = state.window.room() else { return };
-        let reading = &mut state.reading;
-        let Some(feed) = reading.feed.take() else { return };
-        let room = Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) };
         let errand = Errand {
-            feed,
-            untold: reading.untold.clone(),
-            room,
+            room: Room { records: room.records.min(READ.records), bytes: room.bytes.min(READ.bytes) },
             name: self.wiring.name.clone(),
             ledger: self.wiring.ledger.clone(),
             mapper: self.wiring.mapper.clone(),
         };
-        ctx.spawn(errand.run().into_actor(self).map(|outcome, ingestor, ctx| ingestor.found(outcome, ctx)));
+        self.send_source(ctx, async move |feed: &mut Feed| errand.run(feed).await, Self::found);
     }
 
     /// Admits what was read, unless a suspect is on its way: a read that was out already when the suspicion arose would give it company.
@@ -143,41 +123,62 @@ impl Ingestor {
         self.admit(records, ctx);
     }
 
-    fn found(&mut self, outcome: ReadOutcome, ctx: &mut Context<Self>) {
-        let ReadOutcome { feed, told, found } = outcome;
-        self.hear(&feed);
+    fn found(&mut self, found: Found) {
         let state = &mut self.state;
-        let reading = &mut state.reading;
-        let remaining = feed.source.remaining_bytes();
-        reading.untold.drain(..told);
-        match found {
-            // What was read is not admitted: it is not committed either, and will be read again.
-            _ if state.stopping => reading.feed = Some(feed),
-            Ok(found) => {
-                reading.feed = Some(feed);
-                // It may be waiting for the very thing it failed for.
-                if !matches!(found, Found::Waiting) {
-                    reading.failing = None;
-                }
-                reading.remaining = remaining;
-                reading.end = match &found {
-                    Found::Records(_) | Found::Positions(_) | Found::Revoked(_) | Found::Waiting => End::Reading,
-                    Found::Idle => End::Idle,
-                    Found::Finished => End::Finished,
-                };
-                match found {
-                    Found::Records(records) => reading.records = records,
-                    Found::Positions(positions) => {
-                        let now = Instant::now();
-                        positions.into_iter().for_each(|position| state.window.note(position, now));
-                    }
-                    Found::Revoked(partitions) => self.let_go(&partitions),
-                    Found::Waiting | Found::Idle | Found::Finished => {}
-                }
-            }
-            Err(error) => self.pause_reading(feed, &error, ctx),
+        // What was read is not admitted: it is not committed either, and will be read again.
+        if state.stopping {
+            return;
         }
-        self.drive(ctx);
+        let reading = &mut state.reading;
+        // It may be waiting for the very thing it failed for.
+        if !matches!(found, Found::Waiting) {
+            reading.failing = None;
+        }
+        reading.end = match found {
+            Found::Records(_) | Found::Positions(_) | Found::Revoked(_) | Found::Waiting => End::Reading,
+            Found::Idle => End::Idle,
+            Found::Finished => End::Finished,
+        };
+        match found {
+            Found::Records(records) => reading.records = records,
+            Found::Positions(positions) => {
+                let now = Instant::now();
+                positions.into_iter().for_each(|position| state.window.note(position, now));
+            }
+            Found::Revoked(partitions) => self.let_go(&partitions),
+            Found::Waiting | Found::Idle | Found::Finished => {}
+        }
+    }
+
+    /// Sends the source on an errand, unless it is away. It always comes back: at once, when `back` is given what it found, or after a
+    /// pause when the errand failed.
+    pub(super) fn send_source<T: 'static>(
+        &mut self,
+        ctx: &mut Context<Self>,
+        errand: impl AsyncFnOnce(&mut Feed) -> Result<T, SourceError> + 'static,
+        back: impl FnOnce(&mut Self, T) + 'static,
+    ) {
+        let reading = &mut self.state.reading;
+        let Some(mut feed) = reading.feed.take() else { return };
+        feed.untold.clone_from(&reading.untold);
+        let away = async move {
+            let found = errand(&mut feed).await;
+            (feed, found)
+        };
+        ctx.spawn(away.into_actor(self).map(|(mut feed, found), ingestor, ctx| {
+            ingestor.hear(&feed);
+            let state = &mut ingestor.state;
+            state.reading.untold.drain(..std::mem::take(&mut feed.told));
+            match found {
+                Ok(found) => {
+                    state.reading.feed = Some(feed);
+                    back(ingestor, found);
+                }
+                Err(_) if state.stopping => state.reading.feed = Some(feed),
+                Err(error) => ingestor.pause_reading(feed, &error, ctx),
+            }
+            ingestor.drive(ctx);
+        }));
     }
 
     /// Asks the source what it has to say, and shows it.
@@ -185,10 +186,11 @@ impl Ingestor {
         let trouble = feed.source.trouble();
         self.wiring.board.remark(trouble.clone().or_else(|| feed.source.remark()));
         self.state.reading.trouble = trouble;
+        self.state.reading.remaining = feed.source.remaining_bytes();
     }
 
     /// Has the source read again after a while.
-    pub(super) fn pause_reading(&mut self, feed: Feed, error: &SourceError, ctx: &mut Context<Self>) {
+    fn pause_reading(&mut self, feed: Feed, error: &SourceError, ctx: &mut Context<Self>) {
         let reading = &mut self.state.reading;
         let times = reading.failing.as_ref().map_or(0, |failing| failing.times) + 1;
         if times == 1 {

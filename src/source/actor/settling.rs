@@ -8,6 +8,7 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use super::Ingestor;
+use super::feed::Feed;
 use super::reading::End;
 use crate::ledger::patience::patiently;
 use crate::source::{OnCommit, Position};
@@ -94,26 +95,19 @@ impl Ingestor {
 
     /// Tells a source that is no longer read what was committed; one that is read is told with its next read.
     pub(super) fn tell_source(&mut self, ctx: &mut Context<Self>) {
-        let reading = &mut self.state.reading;
-        let reads_on = !self.state.stopping && reading.end != End::Finished;
-        if reads_on || reading.untold.is_empty() {
+        let (reading, stopping) = (&self.state.reading, self.state.stopping);
+        let reads_on = !stopping && reading.end != End::Finished;
+        if reads_on || reading.is_told() {
             return;
         }
-        let Some(mut feed) = reading.feed.take() else { return };
-        let untold = reading.untold.clone();
-        let tell = async move {
-            let told = feed.source.committed(&untold).await;
-            (feed, untold.len(), told)
-        };
-        ctx.spawn(tell.into_actor(self).map(|(feed, count, told), ingestor, ctx| match told {
-            Err(error) if !ingestor.state.stopping => ingestor.pause_reading(feed, &error, ctx),
+        let tell = async move |feed: &mut Feed| match feed.tell().await {
             // One that stops finds out after the next start.
-            _ => {
-                let reading = &mut ingestor.state.reading;
-                reading.untold.drain(..count);
-                (reading.feed, reading.failing) = (Some(feed), None);
-                ingestor.drive(ctx);
+            Err(_) if stopping => {
+                feed.told = feed.untold.len();
+                Ok(())
             }
-        }));
+            told => told,
+        };
+        self.send_source(ctx, tell, |ingestor, ()| ingestor.state.reading.failing = None);
     }
 }
