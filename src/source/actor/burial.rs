@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::Ingestor;
-use super::errand::map;
+use super::understanding::map;
 use crate::actor::offload::on_core;
 use crate::document::mapping::{Mapped, Mapper, Refusal};
 use crate::ledger::patience::patiently;

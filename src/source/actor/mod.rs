@@ -10,6 +10,7 @@ mod redelivery;
 mod repeats;
 mod settling;
 mod trial;
+mod understanding;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -28,13 +29,13 @@ use crate::telemetry::sources::SourceState;
 use crate::telemetry::{Health, Metrics, Outcome, SourceHandle};
 
 use burial::{Burial, Ground};
-use errand::Said;
 use isolation::Isolation;
 use reading::{End, READ, Reading};
 use redelivery::Lost;
 use settling::Commits;
 use trial::Trial;
 pub use trial::{LOSSES_UNTIL_ALONE, LOSSES_UNTIL_DEAD};
+use understanding::Said;
 
 /// After so many failed reads in a row, a run that waits for its sources to end takes this one to have ended.
 pub(super) const FAILURES_UNTIL_END: u32 = 4;

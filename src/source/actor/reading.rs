@@ -7,8 +7,9 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use super::Ingestor;
-use super::errand::{Errand, Found, Said};
+use super::errand::{Errand, Found};
 use super::feed::Feed;
+use super::understanding::Said;
 use crate::actor::backoff::Backoff;
 use crate::source::{Position, Record, Room, Source, SourceError};
 

@@ -7,8 +7,8 @@ use actix::prelude::*;
 
 use super::Ingestor;
 use super::burial::Ground;
-use super::errand::{Said, say};
 use super::trial::{Finding, LOSSES_UNTIL_ALONE};
+use super::understanding::{Said, say};
 use crate::actor::backoff::Backoff;
 use crate::actor::offload::on_core;
 use crate::dedup::Incoming;
