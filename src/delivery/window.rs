@@ -43,11 +43,11 @@ pub struct Window {
     first: u64,
     deliveries: VecDeque<Delivery>,
     open: usize,
-    /// What has left the deliveries while its receipt was under way, by number: what it weighs. It takes memory until its receipt is back.
+    /// Records of partitions that were taken away from this process while they were on their way: they take memory until their receipts
+    /// are back. By number, what each weighs.
     abandoned: HashMap<u64, usize>,
     /// What all of them weigh.
     bytes: usize,
-    travelling: usize,
     /// The newest settled position of each partition that was not taken yet. By name: a file that was replaced starts over under the same
     /// one, and the ledger keeps one position per name.
     settled: BTreeMap<String, Position>,
@@ -63,7 +63,6 @@ impl Window {
             open: 0,
             abandoned: HashMap::new(),
             bytes: 0,
-            travelling: 0,
             settled: BTreeMap::new(),
         }
     }
@@ -110,13 +109,11 @@ impl Window {
     /// The receipt that an open delivery travels with; `None` when it was settled. Its verdict must be told by [`Window::returned`].
     pub fn receipt(&mut self, number: u64, verdicts: Arc<Verdicts>) -> Option<Receipt> {
         self.open_mut(number)?.travels = true;
-        self.travelling += 1;
         Some(Receipt::new(number, verdicts))
     }
 
     /// Notes that the receipt of a delivery is back, whatever its verdict.
     pub fn returned(&mut self, number: u64) {
-        self.travelling = self.travelling.saturating_sub(1);
         if let Some(place) = self.place(number) {
             self.deliveries[place].travels = false;
         } else if let Some(weight) = self.abandoned.remove(&number) {
@@ -209,7 +206,7 @@ impl Window {
 
     /// How many receipts are under way, also of what was let go.
     pub fn travelling(&self) -> usize {
-        self.travelling
+        self.deliveries.iter().filter(|delivery| delivery.travels).count() + self.abandoned.len()
     }
 }
 

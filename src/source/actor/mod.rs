@@ -294,6 +294,11 @@ impl State {
             reading: Reading::of(source),
         }
     }
+
+    /// Whether anything of this source is on its way, or about to be: a suspect would not be alone.
+    fn has_others_on_the_way(&self) -> bool {
+        self.pausing > 0 || self.window.travelling() > 0
+    }
 }
 
 impl Actor for Ingestor {

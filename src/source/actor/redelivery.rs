@@ -159,8 +159,7 @@ impl Ingestor {
     /// Sends the next suspect, once nothing else of this source is on its way and no other source has one on its way.
     pub(super) fn send_suspect(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
-        let on_the_way = state.pausing > 0 || state.window.travelling() > 0;
-        if state.closed || on_the_way || !state.isolation.wants_turn() {
+        if state.closed || !state.isolation.wants_turn() || state.has_others_on_the_way() {
             return;
         }
         state.isolation.await_turn();
@@ -168,7 +167,7 @@ impl Ingestor {
         ctx.spawn(turn.into_actor(self).map(|turn, ingestor, ctx| {
             let turn = turn.expect("the semaphore is never closed");
             let state = &mut ingestor.state;
-            if state.pausing > 0 || state.window.travelling() > 0 {
+            if state.has_others_on_the_way() {
                 state.isolation.forgo_turn();
             } else if let Some(number) = state.isolation.begin_turn(turn) {
                 return ingestor.redeliver(vec![number], ctx);
