@@ -57,6 +57,7 @@ impl Burial {
 }
 
 impl Ingestor {
+    /// Has a delivery buried, if it is still open.
     pub(super) fn condemn(&mut self, number: u64, ground: Ground) {
         if self.state.window.get(number).is_some() {
             self.state.burial.condemn(number, ground);
@@ -75,8 +76,8 @@ impl Ingestor {
         let (name, mapper) = (self.wiring.name.clone(), self.wiring.mapper.clone());
         // A wrong setting condemns whole windows.
         let write = move || -> Arc<[Letter]> {
-            let letter = |(record, attempts, ground)| letter(&name, &mapper, record, attempts, ground);
-            records.into_iter().map(letter).collect()
+            let letters = records.into_iter();
+            letters.map(|(record, attempts, ground)| letter(&name, &mapper, record, attempts, ground)).collect()
         };
         let ledger = self.wiring.ledger.clone();
         let at = now_ms();

@@ -33,14 +33,14 @@ impl Isolation {
     }
 
     /// Whether a suspect is on its way or waits.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(super) fn has_suspects(&self) -> bool {
         !self.waiting.is_empty() || matches!(self.turn, Turn::Of { .. })
     }
 
-    /// Whether a suspect is on its way, or about to be.
-    pub(super) fn has_turn(&self) -> bool {
+    /// Whether a suspect is on its way, or about to be, and nothing else is to go with it.
+    pub(super) fn keeps_others_back(&self) -> bool {
         // A turn that is still awaited when the last of them is let go is nobody's.
-        self.is_under_way() && !matches!(self.turn, Turn::None)
+        self.has_suspects() && !matches!(self.turn, Turn::None)
     }
 
     /// Whether a suspect waits, and no turn was asked for.

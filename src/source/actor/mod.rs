@@ -88,7 +88,21 @@ pub enum Rest {
     Failing(String),
 }
 
-/// See the module.
+/// See the module. Whatever comes to it, or back to it, ends in `drive`, which takes every step that can be taken now:
+///
+/// | step | where | what it waits for |
+/// |---|---|---|
+/// | `take_in` what was read | `reading.rs` | a suspect that is on its way |
+/// | `bury` what is condemned | `burial.rs` | the burial before it |
+/// | `commit` what is settled | `settling.rs` | the commit before it; for a fifth of a second, to take more along |
+/// | `tell_source` what is committed, when it is no longer read | `settling.rs` | the source |
+/// | `send_suspect` | `redelivery.rs`, `isolation.rs` | all others of this source, and its turn among all sources |
+/// | `read` | `reading.rs`, `errand.rs` | the source, room in the window, what was read before, all suspects |
+/// | `watch` the source while it is not read | `reading.rs` | the source; for a second |
+/// | `show` how it stands | here | nothing |
+///
+/// What is read is understood (`understanding.rs`), admitted and sent. A verdict settles it, condemns it, or has it delivered again
+/// (`redelivery.rs`).
 pub struct Ingestor {
     wiring: Wiring,
     state: State,
@@ -105,7 +119,7 @@ struct State {
     /// Replaced with the state, so that receipts of deliveries from before a restart speak to nobody.
     verdicts: Option<Arc<Verdicts>>,
     /// How many lost deliveries wait for their redelivery.
-    pausing: usize,
+    to_redeliver: usize,
     isolation: Isolation,
     trial: Trial,
     /// Whether it said of the pipeline that nothing gets through.
@@ -158,9 +172,10 @@ impl Ingestor {
         let is_open = |number: u64| state.window.get(number).is_some();
         state.isolation.retain(is_open);
         state.burial.retain(is_open);
-        losses.into_iter().for_each(|losses| self.clear(losses));
+        losses.into_iter().for_each(|losses| self.end_suspicion(losses));
     }
 
+    /// Numbers records and sends their changes. What changes nothing is settled at once; what cannot be understood is condemned.
     fn admit(&mut self, records: Vec<(Record, Said)>, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let verdicts = self.verdicts(ctx);
@@ -191,6 +206,7 @@ impl Ingestor {
         self.send(changes, ctx);
     }
 
+    /// Sends changes as the deduplicator has room for them.
     fn send(&mut self, mut changes: Vec<Incoming>, ctx: &mut Context<Self>) {
         if changes.is_empty() || self.state.closed {
             return;
@@ -218,6 +234,7 @@ impl Ingestor {
         self.state.verdicts.get_or_insert_with(|| Verdicts::new(move || address.do_send(VerdictsArrived))).clone()
     }
 
+    /// Takes in the verdicts that arrived.
     fn judge(&mut self, ctx: &mut Context<Self>) {
         let Some(verdicts) = self.state.verdicts.clone() else { return };
         let mut lost = Lost::default();
@@ -285,7 +302,7 @@ impl State {
             closed: false,
             window: Window::new(wiring.limits),
             verdicts: None,
-            pausing: 0,
+            to_redeliver: 0,
             isolation: Isolation::default(),
             trial: Trial::default(),
             degraded: false,
@@ -297,7 +314,7 @@ impl State {
 
     /// Whether anything of this source is on its way, or about to be: a suspect would not be alone.
     fn has_others_on_the_way(&self) -> bool {
-        self.pausing > 0 || self.window.travelling() > 0
+        self.to_redeliver > 0 || self.window.travelling() > 0
     }
 }
 
@@ -320,6 +337,8 @@ impl Supervised for Ingestor {
             ));
         }
         self.recover();
+        // A suspect that is on its way loses its turn, so that one of another source may meet it in a write and be lost with it. One such
+        // loss condemns nobody.
         self.state = State { stopping, ..State::new(&self.wiring) };
     }
 }

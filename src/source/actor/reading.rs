@@ -95,11 +95,13 @@ impl Ingestor {
         });
     }
 
+    /// Has the source read, while there is room for what it gives.
     pub(super) fn read(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
         let is_over = state.stopping || state.closed || state.reading.end == End::Finished;
-        // What was read is admitted before anything else is: more would take its place, and what is revoked would be admitted after it.
-        let is_held_up = state.isolation.is_under_way() || !state.reading.records.is_empty();
+        // What was read is admitted first: a further read would overwrite it, and one that says `Revoked` would be acted on before the
+        // records that it revokes.
+        let is_held_up = state.isolation.has_suspects() || !state.reading.records.is_empty();
         if is_over || state.sending || is_held_up {
             return;
         }
@@ -117,13 +119,14 @@ impl Ingestor {
     /// While suspects only wait it is let through: that it gets through may be what shows them guilty.
     pub(super) fn take_in(&mut self, ctx: &mut Context<Self>) {
         let state = &mut self.state;
-        if state.stopping || state.isolation.has_turn() {
+        if state.stopping || state.isolation.keeps_others_back() {
             return;
         }
         let records = std::mem::take(&mut state.reading.records);
         self.admit(records, ctx);
     }
 
+    /// Takes note of what a read gave; records are taken in by the next step.
     fn found(&mut self, found: Found) {
         let state = &mut self.state;
         // What was read is not admitted: it is not committed either, and will be read again.

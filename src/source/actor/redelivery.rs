@@ -25,6 +25,7 @@ pub(super) struct Lost {
 }
 
 impl Ingestor {
+    /// Counts a loss. What is to be delivered again joins `lost`.
     pub(super) fn lose(&mut self, number: u64, lost: &mut Lost) {
         if self.state.closed {
             return;
@@ -85,8 +86,8 @@ impl Ingestor {
         )
     }
 
-    /// To be called when a delivery with so many losses is settled.
-    pub(super) fn clear(&mut self, losses: u32) {
+    /// To be called when a delivery with so many losses is settled or let go: if it was a suspect, it no longer is.
+    pub(super) fn end_suspicion(&mut self, losses: u32) {
         if losses >= LOSSES_UNTIL_ALONE {
             self.state.trial.settled();
         }
@@ -103,34 +104,38 @@ impl Ingestor {
         }
     }
 
+    /// Delivers again what was lost, after a pause; suspects, when their turn comes.
     pub(super) fn redeliver_later(&mut self, lost: Lost, ctx: &mut Context<Self>) {
         let Lost { numbers, losses } = lost;
         if numbers.is_empty() {
             return;
         }
-        self.state.pausing += numbers.len();
+        self.state.to_redeliver += numbers.len();
         tracing::warn!(source = %self.wiring.name, events = numbers.len(), "events were lost on their way; delivering them again");
         ctx.run_later(REDELIVERY.delay(losses, fastrand::f64()), move |ingestor, ctx| {
-            let losses = |number: &u64| ingestor.state.window.get(*number).map_or(0, |delivery| delivery.losses);
-            let (suspects, others): (Vec<_>, Vec<_>) =
-                numbers.iter().partition(|number| losses(number) >= LOSSES_UNTIL_ALONE);
+            let is_suspect = |number: u64| {
+                ingestor.state.window.get(number).is_some_and(|delivery| delivery.losses >= LOSSES_UNTIL_ALONE)
+            };
+            let (suspects, others): (Vec<_>, Vec<_>) = numbers.iter().partition(|number| is_suspect(**number));
             ingestor.state.isolation.add(suspects);
             ingestor.redeliver(others, ctx);
-            ingestor.state.pausing -= numbers.len();
+            ingestor.state.to_redeliver -= numbers.len();
             ingestor.drive(ctx);
         });
     }
 
+    /// Delivers again what is still open. Its records are mapped once more: to keep what they said would take memory.
     fn redeliver(&mut self, numbers: Vec<u64>, ctx: &mut Context<Self>) {
         let record = |number: u64| self.state.window.get(number).map(|delivery| (number, delivery.record.clone()));
         let records: Vec<_> = numbers.into_iter().filter_map(record).collect();
-        let (count, mapper) = (records.len(), self.wiring.mapper.clone());
-        self.state.pausing += count;
-        let say = move || -> Vec<_> {
+        let count = records.len();
+        let mapper = self.wiring.mapper.clone();
+        self.state.to_redeliver += count;
+        let said_again = move || -> Vec<_> {
             records.into_iter().map(|(number, record)| (number, say(&mapper, &record, None), record.refresh)).collect()
         };
-        ctx.spawn(on_core(say).into_actor(self).map(move |said, ingestor, ctx| {
-            ingestor.state.pausing -= count;
+        ctx.spawn(on_core(said_again).into_actor(self).map(move |said, ingestor, ctx| {
+            ingestor.state.to_redeliver -= count;
             let verdicts = ingestor.verdicts(ctx);
             let mut changes = Vec::with_capacity(count);
             for (number, said, refresh) in said {

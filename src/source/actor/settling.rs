@@ -42,6 +42,7 @@ impl Commits {
 }
 
 impl Ingestor {
+    /// Settles a delivery, and counts what came of it.
     pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
         let Some(delivery) = self.state.window.get(number) else { return };
         let (change, since, losses) = (delivery.change, delivery.since, delivery.losses);
@@ -56,9 +57,10 @@ impl Ingestor {
             self.wiring.metrics.freshness.observe(age.as_secs_f64());
         }
         self.state.window.settle(number);
-        self.clear(losses);
+        self.end_suspicion(losses);
     }
 
+    /// Commits what is settled without a gap.
     pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
         let (window, commits) = (&mut self.state.window, &mut self.state.commits);
         if commits.is_under_way || !window.has_settled() {
@@ -78,7 +80,8 @@ impl Ingestor {
         commits.is_under_way = true;
         fault_point!("before the commit");
         let positions: Arc<[Position]> = window.take_settled().into();
-        let (ledger, name, written) = (self.wiring.ledger.clone(), self.wiring.name.clone(), positions.clone());
+        let written = positions.clone();
+        let (ledger, name) = (self.wiring.ledger.clone(), self.wiring.name.clone());
         let commit = async move { patiently(&ledger, move |ledger| ledger.commit_positions(&name, &written)).await };
         ctx.spawn(commit.into_actor(self).map(move |(), ingestor, ctx| {
             fault_point!("committed");
