@@ -43,12 +43,19 @@ pub(super) const FAILURES_UNTIL_END: u32 = 4;
 /// Makes the source anew; called at the start and after a panic of the ingestor.
 pub type MakeSource = Arc<dyn Fn() -> Box<dyn Source> + Send + Sync>;
 
-/// What an ingestor is wired to.
+/// What an ingestor is wired to: first what is its own, then what is of all of them.
 pub struct Wiring {
     /// The source's name in the configuration.
     pub name: Arc<str>,
     /// Makes the source.
     pub make: MakeSource,
+    /// Shows what the source is doing.
+    pub board: SourceHandle,
+    /// Told whether there is anything left to do.
+    pub rest: watch::Sender<Rest>,
+
+    /// The bound on what each delivers and has not yet seen settled.
+    pub limits: Room,
     /// Reads records.
     pub mapper: Arc<Mapper>,
     /// Whether the version of a record is the time of its event, so that freshness counts from there.
@@ -57,19 +64,13 @@ pub struct Wiring {
     pub ledger: Arc<Ledger>,
     /// Where changes go.
     pub deduplicator: Outlet<Changes>,
-    /// The bound on what is delivered and not settled.
-    pub limits: Room,
     /// Counts what comes of each event.
     pub metrics: Arc<Metrics>,
-    /// Shows what the source is doing.
-    pub board: SourceHandle,
-    /// Told whether there is anything left to do.
-    pub rest: watch::Sender<Rest>,
     /// Counts commits of positions: the only progress that lasts.
     pub commits: Arc<AtomicU64>,
-    /// Counts what got through to the index, of all sources.
+    /// Counts what got through to the index.
     pub through: Arc<AtomicU64>,
-    /// One permit: the turn of a suspect, of all sources, to travel alone.
+    /// One permit: the turn of a suspect to travel alone.
     pub turn: Arc<Semaphore>,
     /// Told when nothing gets through.
     pub health: Arc<Health>,
