@@ -206,29 +206,24 @@ fn forget(out: &mut impl Write, ledger: &Ledger, which: &Which) -> anyhow::Resul
     if let Some(id) = missing(ledger, &which.ids)? {
         return Ok(unknown(id));
     }
-    let mut drop_page = |page: &[DeadLetter]| -> anyhow::Result<()> {
-        let ids: Vec<i64> = page.iter().map(|dead| dead.id).collect();
-        ledger.drop_dead_letters(&ids)?;
-        for dead in page {
-            let DeadLetterView { id, source, position, reason, .. } = dead.into();
-            writeln!(out, "dropped {}", printable(&format!("{id}, {source}: {position}: {reason}")))?;
-        }
-        Ok(())
-    };
     if which.all {
         let mut dropped = 0;
         pages(ledger, |page| {
-            dropped += page.len();
-            drop_page(page)
+            let ids: Vec<i64> = page.iter().map(|dead| dead.id).collect();
+            dropped += ledger.drop_dead_letters(&ids)? as u64;
+            Ok(())
         })?;
-        if dropped == 0 {
-            writeln!(out, "there are no dead letters")?;
+        match dropped {
+            0 => writeln!(out, "there are no dead letters")?,
+            _ => writeln!(out, "dropped {}", counted(dropped, "dead letter"))?,
         }
-    } else {
-        for id in &which.ids {
-            // One may have been cleared meanwhile, by a newer version of its document.
-            drop_page(ledger.dead_letter(*id)?.as_slice())?;
-        }
+    }
+    for id in &which.ids {
+        // One may have been cleared meanwhile, by a newer version of its document.
+        let Some(dead) = ledger.dead_letter(*id)? else { continue };
+        ledger.drop_dead_letters(&[*id])?;
+        let DeadLetterView { id, source, position, reason, .. } = (&dead).into();
+        writeln!(out, "dropped {}", printable(&format!("{id}, {source}: {position}: {reason}")))?;
     }
     Ok(ExitCode::from(exit::DONE))
 }
