@@ -65,7 +65,14 @@ fn time(text: &str, unit: VersionUnit) -> Result<Version, String> {
         return Err(format!("version {} is no number, and document.version.unit is counter", quoted(text)));
     }
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
-        format!("version {} is neither a number nor an RFC 3339 time such as 2026-02-03T04:05:06.789Z", quoted(text))
+        let shown = quoted(text);
+        if lacks_offset(text) {
+            return format!(
+                "version {shown} lacks an offset from UTC; export it as 2026-02-03T04:05:06Z or 2026-02-03T04:05:06+01:00, or leave \
+                 document.version out: the order of files decides then"
+            );
+        }
+        format!("version {shown} is neither a number nor an RFC 3339 time such as 2026-02-03T04:05:06.789Z")
     })?;
     let nanos = time.unix_timestamp_nanos();
     // What is beyond them stands for no time at all in most programs: a change with `9999-12-31` would win for ever.
@@ -73,6 +80,12 @@ fn time(text: &str, unit: VersionUnit) -> Result<Version, String> {
         return Err(format!("version {} is no time between the years 1900 and 2262", quoted(text)));
     }
     Ok(Version::from_nanos(nanos))
+}
+
+/// Whether this would be a time if it said how far its clock is from UTC. Which clock that is, nobody can tell from it.
+fn lacks_offset(text: &str) -> bool {
+    let text = text.replacen(' ', "T", 1);
+    ["Z", "T00:00:00Z"].iter().any(|rest| OffsetDateTime::parse(&format!("{text}{rest}"), &Rfc3339).is_ok())
 }
 
 fn number(billionths: i128, unit: VersionUnit) -> Result<i128, String> {
@@ -229,7 +242,15 @@ mod tests {
             (json!("-1e400"), Seconds, "version `-1e400` is too large"),
             (json!("infinity"), Auto, "neither a number"),
             (json!("99999999999999999999."), Counter, "is no number, and"),
-            (json!("2024-11-23"), Auto, "neither a number nor an RFC 3339 time"),
+            (
+                json!("2026-11-25T14:03:11"),
+                Auto,
+                "version `2026-11-25T14:03:11` lacks an offset from UTC; export it as",
+            ),
+            (json!("2026-11-25 14:03:11.5"), Seconds, "lacks an offset from UTC"),
+            (json!(" 2026-11-25"), Auto, "or leave document.version out: the order of files decides then"),
+            (json!("25.11.2026 14:03"), Auto, "neither a number nor an RFC 3339 time"),
+            (json!("2026-11-25T14:03:11+0000"), Auto, "neither a number nor an RFC 3339 time"),
             (json!("9999-12-31T23:59:59Z"), Auto, "`9999-12-31T23:59:59Z` is no time between the years 1900 and 2262"),
             (json!("0001-01-01T00:00:00Z"), Seconds, "is no time between the years 1900 and 2262"),
             (json!("x".repeat(1_000_000)), Auto, "(1000000 bytes) is neither"),
