@@ -281,7 +281,8 @@ fn dead_letters_are_listed_shown_replayed_and_dropped() {
 fn check_tries_what_a_run_needs_and_changes_nothing() {
     let shop = Shop::new();
     let fresh = shop.done("check --connect");
-    for said in ["config.yaml is valid", "data will be created", "is about document `p01`", "nothing is indexed yet"] {
+    let first = "is about document `p01`\n         text: Garden chair, model 1\n         metadata: category: garden, price: 1.5\nok ";
+    for said in ["config.yaml is valid", "data will be created", first, "nothing is indexed yet"] {
         assert!(fresh.contains(said), "{said}: {fresh}");
     }
     assert!(!shop.folder().join("data").exists());

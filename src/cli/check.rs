@@ -46,11 +46,17 @@ pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCo
             // What `--print` writes stays YAML.
             let mark = if args.print { "# " } else { "" };
             problems += u32::from(found.is_err());
-            let (verdict, found) = match found {
-                Ok(found) => ("ok", found),
-                Err(problem) => ("problem", problem),
+            let (verdict, found, more) = match &found {
+                Ok(found) => match found.split_once('\n') {
+                    Some((found, more)) => ("ok", found, more),
+                    None => ("ok", &**found, ""),
+                },
+                Err(problem) => ("problem", &**problem, ""),
             };
             writeln!(out, "{mark}{verdict:<8} {}", printable(&format!("{what}: {found}")))?;
+            for line in more.lines() {
+                writeln!(out, "{mark}{:<8} {}", "", printable(line))?;
+            }
             Ok(out.flush()?)
         }))?;
     }

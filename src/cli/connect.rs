@@ -7,10 +7,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::first_record::Reading;
 use super::stats::of_running_process;
-use crate::document::mapping::{Mapped, Mapper};
-use crate::document::template::Template;
-use crate::document::{Document, Operation};
 use crate::embed::provider::{InputType, Provider};
 use crate::index::external::foreign;
 use crate::index::{self, space};
@@ -19,8 +17,7 @@ use crate::pipeline::resources::ledger_options;
 use crate::server::cannot_listen;
 use crate::settings::{EmbeddingSettings, Settings, SourceSettings};
 use crate::source::file::FileSource;
-use crate::source::{Read, Room, Source};
-use crate::telemetry::figures::{bytes, counted, money};
+use crate::telemetry::figures::{counted, money};
 
 /// What is embedded to see whether the provider works.
 const SAMPLE: &str = "Does this work?";
@@ -30,19 +27,18 @@ const SAMPLE: &str = "Does this work?";
 pub struct Tried {
     /// What, as a person calls it.
     pub what: String,
-    /// What is right with it, or wrong.
+    /// What is right with it, with more about it on further lines; or what is wrong.
     pub found: Result<String, String>,
 }
 
 /// Tries everything, and hands over each result as it comes.
 pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let mapper = Mapper::new(&settings.document).map_err(anyhow::Error::msg)?;
-    let template = Template::new(&settings.document).map_err(anyhow::Error::msg)?;
+    let reading = Reading::new(&settings.document).map_err(anyhow::Error::msg)?;
     let running = of_running_process(settings).await.is_some();
     each(Tried { what: "state".into(), found: writable(&settings.state.path) })?;
     for (name, source) in &settings.sources {
         let found = match source {
-            SourceSettings::File(file) => first_record(FileSource::new(file), &mapper, &template).await,
+            SourceSettings::File(file) => reading.first_record(FileSource::new(file)).await,
             SourceSettings::Stdin(_) => Ok("`vectide run` reads standard input".to_owned()),
             SourceSettings::Http(_) => Ok("`vectide run` takes events at `POST /v1/events`".to_owned()),
             #[cfg(feature = "kafka")]
@@ -73,42 +69,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
     each(Tried { what: "index".into(), found })
 }
 
-/// Reads the first record as a run without any position would, and maps it.
-async fn first_record(mut source: FileSource, mapper: &Mapper, template: &Template) -> Result<String, String> {
-    source.open(Vec::new()).await.map_err(told)?;
-    let size = source.remaining_bytes().map(|size| format!("{} to read", bytes(size)));
-    let room = Room { records: 1, bytes: 1 };
-    let first = match source.read(room).await.map_err(told)? {
-        Read::Finished | Read::Idle | Read::Waiting | Read::Positions(_) | Read::Revoked(_) | Read::Forgotten(_) => {
-            "no records yet".to_owned()
-        }
-        Read::Records(records) => match records.first() {
-            None => "no records yet".to_owned(),
-            Some(record) => match (record.why_broken(), mapper.map(&record.payload, record.version)) {
-                (Some(reason), _) => dead(&record.position, &reason),
-                (None, Err(refusal)) => dead(&record.position, &refusal),
-                (None, Ok(Mapped::Ignored)) => format!("the first record, {}, is filtered out", record.position),
-                (None, Ok(Mapped::Change(change))) => {
-                    let about = format!("the first record, {}, is about document `{}`", record.position, change.id);
-                    // A misspelt name leaves every document without a text. That of a change may be there already.
-                    let is_whole = change.operation == Operation::Upsert;
-                    match template.why_no_text(&Document::from(change)).filter(|_| is_whole) {
-                        Some(reason) => format!("{about}, which has no text: {reason}"),
-                        None => about,
-                    }
-                }
-            },
-        },
-    };
-    Ok(size.into_iter().chain([first]).collect::<Vec<_>>().join("; "))
-}
-
-/// One broken record is no reason not to run.
-fn dead(position: &impl Display, reason: &impl Display) -> String {
-    format!("the first record, {position}, would go to the dead letters: {reason}")
-}
-
-fn told(error: impl Display) -> String {
+pub(super) fn told(error: impl Display) -> String {
     error.to_string()
 }
 
@@ -201,7 +162,6 @@ fn opens(settings: &Settings, provider: &dyn Provider) -> Result<String, String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::source::FileSettings;
 
     #[test]
     fn a_folder_that_is_not_there_is_not_made_by_looking() {
@@ -213,26 +173,5 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(writable(&file).unwrap_err().contains("`state.path`"));
-    }
-
-    #[tokio::test]
-    async fn the_first_record_is_tried_and_a_missing_file_is_a_problem() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        let settings: FileSettings = serde_yaml::from_str(&format!("{{ path: {} }}", path.display())).unwrap();
-        let source = || FileSource::new(&settings);
-        let document = serde_yaml::from_str("{ id: id, text: '{{ t }} {{ more }}' }").unwrap();
-        let (mapper, template) = (Mapper::new(&document).unwrap(), Template::new(&document).unwrap());
-        assert!(first_record(source(), &mapper, &template).await.unwrap_err().contains("there is no file"));
-        for (content, said) in [
-            ("", "no records yet"),
-            ("{\"id\":\"p1\",\"t\":1}\n{}\n", "is about document `p1`, which has no text: its text lacks `more`"),
-            ("{\"id\":\"p1\",\"t\":1,\"more\":2}\n{}\n", "is about document `p1`"),
-            ("{\"name\":\"p1\"}\n", "would go to the dead letters"),
-        ] {
-            fs::write(&path, content).unwrap();
-            let found = first_record(source(), &mapper, &template).await.unwrap();
-            assert!(found.contains(said) && found.contains("lacks") == said.contains("lacks"), "{found}");
-        }
     }
 }

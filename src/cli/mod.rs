@@ -8,6 +8,7 @@ pub mod connect;
 pub mod dead_letters;
 pub mod exit;
 pub mod export;
+mod first_record;
 pub mod get;
 pub mod init;
 pub mod lenient;

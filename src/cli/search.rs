@@ -129,7 +129,7 @@ fn titles(hits: &[Hit], settings: &Settings, ledger: &Ledger) -> anyhow::Result<
 }
 
 /// Metadata for people: `category: Shoes, price: 20.99`.
-fn brief(metadata: &Value) -> String {
+pub(super) fn brief(metadata: &Value) -> String {
     let Value::Object(fields) = metadata else { return metadata.to_string() };
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {}", shown(value))).collect();
