@@ -108,12 +108,14 @@ server: { listen: "localhost" }
 }
 
 #[test]
-fn a_format_may_stand_beside_a_name_that_leaves_it_open() {
+fn a_format_or_separator_may_stand_beside_a_name_that_leaves_it_open() {
     for file in [
         "path: x.jsonl, format: jsonl",
         "path: x.csv/, format: jsonl",
         "path: x, format: csv",
         "path: 'x.json*', format: jsonl",
+        "path: 'in/*', separator: ';'",
+        r#"path: x.csv.gz, format: csv, separator: "\t""#,
     ] {
         let told = problems(&with(&format!("sources: {{ a: {{ type: file, {file} }} }}")));
         assert!(told.is_empty(), "{file}: {told:?}");
@@ -445,6 +447,14 @@ fn one_mistake_gives_one_problem() {
             sources("a: { type: file, path: x.jsonl, format: parquet, follow: true }"),
             "sources.a.format: does not apply, because the ending of `path` says JSON lines; remove `format`, or give the file another ending; \
              if it is a folder, write `x.jsonl/`",
+        ),
+        (
+            sources("a: { type: file, path: 'in/*.jsonl', separator: ';' }"),
+            "sources.a.separator: does not apply, because JSON lines has no separator; remove it",
+        ),
+        (
+            sources("a: { type: file, path: x.csv, separator: ';;' }"),
+            "sources.a.separator: needs one ASCII character like `;`, no quotation mark and no end of a line, or the word `tab`, not the text `;;`",
         ),
         (
             sources("a: { type: file, path: x.jsonl.gz, follow: true }"),

@@ -389,6 +389,7 @@ impl Page {
             "Span" => "time",
             "ByteSize" => "size",
             "Vec<String>" => "list of text",
+            "Separator" => "one character, or `tab`",
             "Start" => "`earliest`, `latest` or a time",
             "BTreeMap<String, String>" => "text by name",
             "BTreeMap<String, FieldKind>" => "types by name",

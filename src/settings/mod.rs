@@ -22,6 +22,7 @@ pub mod qdrant;
 mod read;
 pub mod required;
 mod secret;
+pub mod separator;
 mod server;
 mod shutdown;
 pub mod source;

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::secret::Secret;
+use super::separator::Separator;
 use super::units::{ByteSize, Span};
 
 /// One source, chosen by `type`.
@@ -18,7 +19,7 @@ use super::units::{ByteSize, Span};
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "a process has few")]
 pub enum SourceSettings {
-    /// Files: JSON lines, CSV (values separated by commas) or Parquet; a path, a folder or a glob.
+    /// Files: JSON lines, CSV or Parquet; a path, a folder or a glob.
     File(FileSettings),
     /// JSON lines on standard input.
     Stdin(StdinSettings),
@@ -33,13 +34,17 @@ pub enum SourceSettings {
 #[serde(deny_unknown_fields)]
 pub struct FileSettings {
     /// A file, a folder (every file in it with a known ending) or a glob (`data/**/*.jsonl.gz`). Known endings are `.jsonl`, `.ndjson`,
-    /// `.csv` and `.parquet`, and `.gz` or `.zst` after the first three. Without `follow`, files are read once per start and must be
-    /// complete then. More under [Files](#files).
+    /// `.csv`, `.tsv` (CSV with tabs) and `.parquet`, and `.gz` or `.zst` after the first four. Without `follow`, files are read once per
+    /// start and must be complete then. More under [Files](#files).
     pub path: String,
     /// The format of files whose ending does not tell; an ending that does takes precedence. When this is corrected, the files that were
     /// read as something else are read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<FileFormat>,
+    /// What stands between the values of CSV files: one ASCII character such as `";"`, or `tab`. Absent: a tab in files that end in `.tsv`,
+    /// a comma in all others. When this is changed, the CSV files are read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<Separator>,
     /// Go on at the end: lines that are appended later and files that appear are read too. For JSON lines and CSV without compression. More
     /// under [Files](#files).
     #[serde(default)]
@@ -55,8 +60,8 @@ pub struct FileSettings {
 pub enum FileFormat {
     /// One JSON object per line.
     Jsonl,
-    /// A header line, then rows with values separated by commas. Every value is text, which filters compare as text unless
-    /// `document.numbers` lists the field; an empty value is a field that is missing, and a column without a name is left out.
+    /// A header line, then rows, with values between commas or what `separator` says. Every value is text, which filters compare as text
+    /// unless `document.numbers` lists the field; an empty value is a field that is missing, and a column without a name is left out.
     Csv,
     /// Parquet, compressed inside with Snappy, gzip, Zstandard or not at all. Bytes that the file does not declare as text become
     /// hexadecimal, the keys of a map become text, and a timestamp whose time zone has no known name is in UTC. Columns of intervals are

@@ -28,7 +28,11 @@ pub(super) enum Boundary {
     /// A line feed.
     Line,
     /// A line feed outside quotation marks.
-    Row(Quoting),
+    Row {
+        /// What stands between fields.
+        separator: u8,
+        quoting: Quoting,
+    },
 }
 
 /// Where a search for the end of a CSV row stands.
@@ -45,9 +49,15 @@ pub(super) enum Quoting {
 }
 
 impl Boundary {
+    /// The end of a CSV row whose fields this separates.
+    pub fn row(separator: u8) -> Self {
+        Self::Row { separator, quoting: Quoting::Start }
+    }
+
     /// The index of the line feed that ends the record, if these bytes hold it; the search goes on with the bytes behind them.
     fn find(&mut self, bytes: &[u8]) -> Option<usize> {
-        let Self::Row(state) = self else { return memchr(b'\n', bytes) };
+        let Self::Row { separator, quoting: state } = self else { return memchr(b'\n', bytes) };
+        let separator = *separator;
         let mut at = 0;
         loop {
             let byte = *bytes.get(at)?;
@@ -62,10 +72,10 @@ impl Boundary {
                     *state = Quoting::Start;
                     return Some(at);
                 }
-                (_, b',') => Quoting::Start,
+                (_, byte) if byte == separator => Quoting::Start,
                 (_, _) => {
                     *state = Quoting::Bare;
-                    at = memchr2(b',', b'\n', &bytes[at..]).map_or(bytes.len(), |found| at + found);
+                    at = memchr2(separator, b'\n', &bytes[at..]).map_or(bytes.len(), |found| at + found);
                     continue;
                 }
             };
@@ -74,21 +84,21 @@ impl Boundary {
     }
 
     fn is_open(&self) -> bool {
-        matches!(self, Self::Row(Quoting::Open))
+        matches!(self, Self::Row { quoting: Quoting::Open, .. })
     }
 
     /// How many line feeds lie in a record, its end included.
     fn lines(&self, record: &[u8]) -> u64 {
         match self {
             Self::Line => 1,
-            Self::Row(_) => memchr_iter(b'\n', record).count() as u64,
+            Self::Row { .. } => memchr_iter(b'\n', record).count() as u64,
         }
     }
 
     fn is_blank(&self, record: &[u8]) -> bool {
         match self {
             Self::Line => record.first().is_none_or(u8::is_ascii_whitespace) && record.trim_ascii().is_empty(),
-            Self::Row(_) => record.is_empty(),
+            Self::Row { .. } => record.is_empty(),
         }
     }
 }
@@ -350,7 +360,7 @@ impl<R: Read> Cutter<R> {
     fn too_long(&self, length: u64, kept: usize) -> String {
         let (what, hint) = match self.boundary {
             Boundary::Line => ("line", ""),
-            Boundary::Row(_) => ("row", "; or close the quotation mark that it may have opened"),
+            Boundary::Row { .. } => ("row", "; or close the quotation mark that it may have opened"),
         };
         format!(
             "the {what} has {length} bytes, more than the {} that `max_record` allows; its first {kept} bytes are kept. {READ_WHOLE}{hint}",

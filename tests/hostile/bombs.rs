@@ -271,6 +271,7 @@ fn try_read(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Result<Vec
     let settings = FileSettings {
         path: path.display().to_string(),
         format: None,
+        separator: None,
         follow: false,
         max_record: ByteSize::bytes(max_record),
     };

@@ -93,6 +93,7 @@ async fn open(path: &Path, committed: Vec<Position>) -> FileSource {
     let settings = FileSettings {
         path: path.display().to_string(),
         format: None,
+        separator: None,
         follow: false,
         max_record: ByteSize::bytes(MAX_RECORD),
     };

@@ -86,8 +86,8 @@ impl Checker {
         }
         // The name of a folder tells nothing of the files in it.
         let name = Path::new(if file.path.ends_with('/') { "" } else { &file.path });
-        if let (Some(told), Some(format)) = (Kind::of(name, None), file.format)
-            && told.format != format
+        if let (Some(told), Some(format)) = (Kind::format_told_by(name), file.format)
+            && told != format
         {
             let folder = if file.path.contains(['*', '?', '[']) {
                 String::new()
@@ -95,13 +95,16 @@ impl Checker {
                 format!("; if it is a folder, write `{}/`", file.path)
             };
             let text = format!(
-                "does not apply, because the ending of `path` says {}; remove `format`, or give the file another ending{folder}",
-                told.format
+                "does not apply, because the ending of `path` says {told}; remove `format`, or give the file another ending{folder}"
             );
             self.note(place.key("format"), text);
         }
         let compressed = Compression::of(name) != Compression::None;
-        let parquet = Kind::of(name, file.format).is_some_and(|kind| kind.format == FileFormat::Parquet);
+        let format = Kind::of(name, file).map(|kind| kind.format);
+        if let Some(other) = format.filter(|format| file.separator.is_some() && *format != FileFormat::Csv) {
+            self.note(place.key("separator"), format!("does not apply, because {other} has no separator; remove it"));
+        }
+        let parquet = format == Some(FileFormat::Parquet);
         if file.follow && parquet {
             self.note(place.key("follow"), "a Parquet file does not grow, so it cannot be followed; remove `follow`");
         } else if file.follow && compressed {

@@ -15,7 +15,7 @@ use super::kind::Kind;
 use super::parquet;
 use crate::settings::source::FileFormat;
 use crate::source::batch::Batch;
-use crate::source::lines::{Boundary, Cut, Cutter, Quoting};
+use crate::source::lines::{Boundary, Cut, Cutter};
 use crate::source::place::Place;
 
 /// How much is searched at once for the start of a line.
@@ -78,10 +78,11 @@ impl Content {
             }
             // Always from the start: the header line is there, and only the line feeds before a row tell its line.
             FileFormat::Csv => {
+                let separator = kind.separator.as_byte();
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
-                let mut cutter = manner(Cutter::new(input, Boundary::Row(Quoting::Start), max_record, 0, 0));
+                let mut cutter = manner(Cutter::new(input, Boundary::row(separator), max_record, 0, 0));
                 cutter.expect(expected);
-                Ok(Self::Csv(Box::new(csv::Rows::new(cutter, from.offset))))
+                Ok(Self::Csv(Box::new(csv::Rows::new(cutter, separator, from.offset))))
             }
             #[cfg(feature = "parquet")]
             FileFormat::Parquet if kind.compression == Compression::None => {

@@ -41,8 +41,8 @@ struct Column {
 
 impl<R: Read> Rows<R> {
     /// The rows that end behind `from`. The cutter begins at the header line.
-    pub fn new(cutter: Cutter<R>, from: u64) -> Self {
-        Self { cutter, columns: None, from, fields: Fields::new(), json: BytesMut::new() }
+    pub fn new(cutter: Cutter<R>, separator: u8, from: u64) -> Self {
+        Self { cutter, columns: None, from, fields: Fields::new(separator), json: BytesMut::new() }
     }
 
     /// The next row, as it is in the file, and as JSON unless it is broken.
@@ -86,6 +86,13 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
         let length = header.bytes.len();
         return Err(format!("the header line has {length} bytes; at most {MAX_HEADER} are allowed"));
     }
+    if let Some(other) = other_separator(&header.bytes, fields.separator) {
+        let (between, set) = match other {
+            '\t' => ("tabs".to_owned(), "tab".to_owned()),
+            other => (format!("`{other}`"), format!("'{other}'")),
+        };
+        return Err(format!("its columns seem to be separated by {between}; set `separator: {set}` for this source"));
+    }
     fields.split(&header.bytes);
     if fields.count > MAX_COLUMNS {
         let count = fields.count;
@@ -104,11 +111,6 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
     if seen.is_empty() {
         return Err("the header line names no column; let the file begin with the names of its columns".to_owned());
     }
-    if let [only] = &*columns
-        && let Some(other) = other_separator(&only.name)
-    {
-        return Err(format!("its columns seem to be separated by {other}; only commas are read: save it with commas"));
-    }
     Ok(columns)
 }
 
@@ -119,28 +121,30 @@ fn is_text(header: &[u8]) -> bool {
 
 /// Whether lines end with these alone: all of the file would be a header line, and no row.
 fn has_carriage_returns(header: &[u8]) -> bool {
+    unquoted(header).any(|(at, byte)| byte == b'\r' && header.get(at + 1).is_some_and(|next| *next != b'\n'))
+}
+
+/// The bytes that stand outside quotation marks, with their places.
+fn unquoted(header: &[u8]) -> impl Iterator<Item = (usize, u8)> {
     let mut quoted = false;
-    memchr::memchr2_iter(b'\r', b'"', header).any(|at| match header[at] {
-        b'"' => {
-            quoted = !quoted;
-            false
-        }
-        _ => !quoted && header.get(at + 1).is_some_and(|next| *next != b'\n'),
+    header.iter().enumerate().filter_map(move |(at, &byte)| {
+        quoted ^= byte == b'"';
+        (!quoted).then_some((at, byte))
     })
 }
 
-/// What seems to separate the columns of a header line that has no comma: read as one column, no row would be of any use.
-fn other_separator(header: &str) -> Option<&'static str> {
-    header.bytes().find_map(|byte| match byte {
-        b';' => Some("`;`"),
-        b'\t' => Some("tabs"),
-        b'|' => Some("`|`"),
-        _ => None,
-    })
+/// What seems to separate the columns of a header line instead, as it stands there more often: no row would be of any use. A comma is part
+/// of many a name, so it only counts where nothing else separates.
+fn other_separator(header: &[u8], separator: u8) -> Option<char> {
+    let often = |one| unquoted(header).filter(|(_, byte)| *byte == one).count();
+    let counts = [(b',', often(b',').min(1)), (b'|', often(b'|')), (b'\t', often(b'\t')), (b';', often(b';'))];
+    let (other, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (most > often(separator)).then(|| char::from(other))
 }
 
 /// The fields of one row, their memory used again for the next.
 struct Fields {
+    separator: u8,
     reader: csv_core::Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -148,9 +152,9 @@ struct Fields {
 }
 
 impl Fields {
-    fn new() -> Self {
-        let reader = csv_core::ReaderBuilder::new().terminator(Terminator::Any(b'\n')).build();
-        Self { reader, text: Vec::new(), ends: vec![0; 16], count: 0 }
+    fn new(separator: u8) -> Self {
+        let reader = csv_core::ReaderBuilder::new().delimiter(separator).terminator(Terminator::Any(b'\n')).build();
+        Self { separator, reader, text: Vec::new(), ends: vec![0; 16], count: 0 }
     }
 
     /// Splits one row, which has no line feed at its end.
@@ -196,8 +200,9 @@ impl Fields {
             if value.is_empty() || column.name.is_empty() {
                 continue;
             }
-            let value = std::str::from_utf8(value)
-                .map_err(|_| format!("the value of column {} is not UTF-8", quoted(&column.name)))?;
+            let value = std::str::from_utf8(value).map_err(|_| {
+                format!("the value of column {} is not UTF-8; save the file as UTF-8", quoted(&column.name))
+            })?;
             json.put_u8(before);
             json.put_slice(column.key.as_bytes());
             serde_json::to_writer(json.writer(), value).map_err(|error| error.to_string())?;

@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::content::Mark;
+use super::kind::Kind;
 use crate::same_file::FileId;
+use crate::settings::separator::Separator;
 use crate::settings::source::FileFormat;
 use crate::source::{Partition, Position, place};
 
@@ -37,6 +39,9 @@ pub(super) struct Identity {
     head_bytes: u64,
     /// What it was read as.
     format: FileFormat,
+    /// What separated its values. Most often a comma, which is left out.
+    #[serde(default, skip_serializing_if = "Separator::is_comma")]
+    separator: Separator,
     /// What was read last of a file that is followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tail: Option<Tail>,
@@ -86,8 +91,8 @@ struct Detail {
 }
 
 impl Identity {
-    /// The identity of an open file as it is now, read in this format.
-    pub fn of(file: &File, format: FileFormat) -> io::Result<Self> {
+    /// The identity of an open file as it is now, read as this kind.
+    pub fn of(file: &File, kind: Kind) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let head = bytes(file, 0, HEAD.min(metadata.len()))?;
         let head_bytes = head.len() as u64;
@@ -98,14 +103,15 @@ impl Identity {
             modified: modified(&metadata),
             head: hash(&head),
             head_bytes,
-            format,
+            format: kind.format,
+            separator: kind.separator,
             tail: None,
         })
     }
 
     /// The identity of the file as it is now, which was read as far as before.
-    pub fn renewed(&self, file: &File, format: FileFormat) -> io::Result<Self> {
-        Ok(Self { tail: self.tail.clone(), ..Self::of(file, format)? })
+    pub fn renewed(&self, file: &File, kind: Kind) -> io::Result<Self> {
+        Ok(Self { tail: self.tail.clone(), ..Self::of(file, kind)? })
     }
 
     /// Takes note that the file was read to this offset; says whether that is news.
@@ -120,18 +126,19 @@ impl Identity {
     /// Whether nothing was written to the file in between, no other took its place, and it is read as it was.
     pub fn is_unchanged(&self, now: &Self) -> bool {
         self.id.may_be(now.id)
-            && self.format == now.format
+            && (self.format, self.separator) == (now.format, now.separator)
             && self.size == now.size
             && self.modified == now.modified
             && (&self.head, self.head_bytes) == (&now.head, now.head_bytes)
     }
 
     /// Whether the open file is this one, grown or not, and read as it was.
-    pub fn is_same_file(&self, file: &File, format: FileFormat) -> io::Result<bool> {
+    pub fn is_same_file(&self, file: &File, kind: Kind) -> io::Result<bool> {
         let metadata = file.metadata()?;
         let made = metadata.created().ok().map(nanos);
         let is_made_anew = self.born.zip(made).is_some_and(|(before, now)| before != now);
-        let may_be = self.id.may_be(FileId::of(&metadata)) && !is_made_anew && self.format == format;
+        let is_read_as_before = (self.format, self.separator) == (kind.format, kind.separator);
+        let may_be = self.id.may_be(FileId::of(&metadata)) && !is_made_anew && is_read_as_before;
         Ok(may_be && self.holds(file)?)
     }
 
@@ -252,15 +259,19 @@ mod tests {
 
     #[test]
     fn what_a_ledger_keeps_of_a_file_is_read_and_written_as_before() {
-        let kept = concat!(
-            r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"format":"csv","#,
-            r#""tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#
-        );
-        let progress: Progress = serde_json::from_str(kept).unwrap();
-        assert_eq!((progress.mark, progress.identity.format), (Mark { offset: 11, ordinal: 12 }, FileFormat::Csv));
-        assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
-        let position = progress.position("a", std::slice::from_ref(&progress));
-        let read: Vec<_> = Progress::all(std::slice::from_ref(&position)).collect();
-        assert_eq!(read, [("a", progress.clone(), vec![progress.clone()])]);
+        for (separator, byte) in [("", b','), (r#","separator":";""#, b';'), (r#","separator":"tab""#, b'\t')] {
+            let kept = format!(
+                "{}{separator}{}",
+                r#"{"device":1,"inode":18446744073709551615,"born":3,"size":4,"modified":-5,"head":"6","head_bytes":7,"format":"csv""#,
+                r#","tail":{"end":8,"hash":"9"},"base":-10,"offset":11,"ordinal":12}"#
+            );
+            let progress: Progress = serde_json::from_str(&kept).unwrap();
+            assert_eq!((progress.mark, progress.identity.format), (Mark { offset: 11, ordinal: 12 }, FileFormat::Csv));
+            assert_eq!(progress.identity.separator.as_byte(), byte);
+            assert_eq!(serde_json::to_string(&progress).unwrap(), kept);
+            let position = progress.position("a", std::slice::from_ref(&progress));
+            let read: Vec<_> = Progress::all(std::slice::from_ref(&position)).collect();
+            assert_eq!(read, [("a", progress.clone(), vec![progress.clone()])]);
+        }
     }
 }

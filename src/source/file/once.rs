@@ -179,7 +179,7 @@ impl Once {
         let name = &name_of(&seen.path);
         let said = |error: std::io::Error| cannot_read(name, &error);
         let file = File::open(&seen.path).map_err(said)?;
-        let identity = Identity::of(&file, seen.kind.format).map_err(said)?;
+        let identity = Identity::of(&file, seen.kind).map_err(said)?;
         let modified = identity.modified();
         let (base, given) = match self.known.get(name) {
             Some(known) if known.identity.is_unchanged(&identity) => {
@@ -189,7 +189,10 @@ impl Once {
                 (known.base, known.mark)
             }
             Some(known) => {
-                info!(file = name, "the file or its format changed since it was read; reading it from the start");
+                info!(
+                    file = name,
+                    "the file changed since it was read, or is read as something else; reading it from the start"
+                );
                 (known.base_behind(self.behind(modified)), Mark::default())
             }
             None => (self.behind(modified), Mark::default()),

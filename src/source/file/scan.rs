@@ -100,7 +100,7 @@ fn in_folder(settings: &FileSettings, found: &mut Found) {
             // What it gave before is not all.
             Err(error) => return found.cannot_look_at(PathBuf::from(folder), &error),
         };
-        if path.file_name().is_some_and(is_hidden) || Kind::of(&path, settings.format).is_none() {
+        if path.file_name().is_some_and(is_hidden) || Kind::of(&path, settings).is_none() {
             continue;
         }
         match fs::metadata(&path) {
@@ -113,8 +113,8 @@ fn in_folder(settings: &FileSettings, found: &mut Found) {
     }
     if found.files.is_empty() && found.problems.is_empty() && !settings.follow {
         found.nothing = Some(format!(
-            "the folder `{folder}` holds no file that ends in .jsonl, .ndjson, .csv or .parquet (.gz or .zst may follow); put one \
-             there, or set `format` to read files whatever their ending"
+            "the folder `{folder}` holds no file that ends in .jsonl, .ndjson, .csv, .tsv or .parquet (.gz or .zst may follow); put \
+             one there, or set `format` to read files whatever their ending"
         ));
     }
 }
@@ -158,7 +158,7 @@ fn by_glob(settings: &FileSettings, found: &mut Found) {
 
 /// As [`take`]; what rotation compressed among files that are followed is no mistake, because it was read before.
 fn take_of_many(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut Found) {
-    match Kind::of(&path, settings.format) {
+    match Kind::of(&path, settings) {
         Some(kind) if settings.follow && kind.compression != Compression::None => drop(found.compressed.insert(path)),
         _ => take(settings, path, metadata, found),
     }
@@ -166,7 +166,7 @@ fn take_of_many(settings: &FileSettings, path: PathBuf, metadata: &Metadata, fou
 
 fn take(settings: &FileSettings, path: PathBuf, metadata: &Metadata, found: &mut Found) {
     let shown = name_of(&path);
-    let problem = match Kind::of(&path, settings.format) {
+    let problem = match Kind::of(&path, settings) {
         None => format!(
             "the name of `{shown}` does not tell its format; set `format` to jsonl, csv or parquet, or narrow `path`"
         ),

@@ -46,10 +46,10 @@ impl Followed {
     pub fn open(seen: &Seen, file: Held, known: &Known, all: &Sight, max_record: usize) -> Result<Self, String> {
         let name = name_of(&seen.path);
         let said = |error: std::io::Error| cannot_read(&name, &error);
-        let mut identity = Identity::of(&file, seen.kind.format).map_err(said)?;
-        let (base, given) = match known.progress(&file, identity.id(), seen.kind.format, all).map_err(said)? {
+        let mut identity = Identity::of(&file, seen.kind).map_err(said)?;
+        let (base, given) = match known.progress(&file, identity.id(), seen.kind, all).map_err(said)? {
             Some(progress) if progress.mark.offset <= identity.size() => {
-                identity = progress.identity.renewed(&file, seen.kind.format).map_err(said)?;
+                identity = progress.identity.renewed(&file, seen.kind).map_err(said)?;
                 (progress.base, progress.mark)
             }
             Some(progress) => (progress.base_behind(identity.modified()), Mark::default()),
@@ -140,7 +140,7 @@ impl Followed {
         }
         self.modified = modified;
         if self.identity.head_may_grow(size) {
-            self.identity = self.identity.renewed(&self.file, self.kind.format).map_err(|error| error.to_string())?;
+            self.identity = self.identity.renewed(&self.file, self.kind).map_err(|error| error.to_string())?;
             self.set_place(self.place.base);
         }
         self.content.expect((size - read_to).min(share));
@@ -161,7 +161,7 @@ impl Followed {
         let before = self.progress();
         self.content = Content::open_growing(&self.file, self.kind, max_record, Mark::default())?;
         self.given = Mark::default();
-        self.identity = Identity::of(&self.file, self.kind.format).map_err(|error| error.to_string())?;
+        self.identity = Identity::of(&self.file, self.kind).map_err(|error| error.to_string())?;
         self.set_place(before.base_behind(self.identity.modified()));
         Ok(())
     }

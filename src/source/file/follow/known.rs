@@ -9,9 +9,9 @@ use tracing::warn;
 use super::followed::Followed;
 use super::sight::Sight;
 use crate::same_file::FileId;
-use crate::settings::source::FileFormat;
 use crate::source::file::gone;
 use crate::source::file::identity::Progress;
+use crate::source::file::kind::Kind;
 use crate::source::file::name::name_of;
 use crate::source::{Position, place};
 
@@ -67,7 +67,7 @@ impl Known {
     /// says is so, and the others say less.
     ///
     /// A file system may have another number after it was mounted anew. But what is there as it was is no other file.
-    pub fn progress(&self, file: &File, id: FileId, format: FileFormat, all: &Sight) -> io::Result<Option<&Progress>> {
+    pub fn progress(&self, file: &File, id: FileId, kind: Kind, all: &Sight) -> io::Result<Option<&Progress>> {
         let mut furthest = None::<&Progress>;
         let names = self.names.get(&id.inode).into_iter().flatten();
         for progress in names.filter_map(|name| self.files.get(name)).flatten() {
@@ -77,7 +77,7 @@ impl Known {
             let reached = |progress: &Progress| (progress.end(), progress.mark.offset);
             let is_further = furthest.is_none_or(|furthest| reached(progress) > reached(furthest));
             // Cheapest first.
-            if is_further && before.may_be(id) && !is_elsewhere() && progress.identity.is_same_file(file, format)? {
+            if is_further && before.may_be(id) && !is_elsewhere() && progress.identity.is_same_file(file, kind)? {
                 furthest = Some(progress);
             }
         }

@@ -33,8 +33,9 @@ fn seen(records: &[Record]) -> Vec<(Vec<u8>, u64, u64, i128, bool)> {
 }
 
 /// The rows of a text without a header line, each as its fields.
-fn rows(text: &str) -> Vec<Vec<String>> {
-    let mut reader = csv_core::ReaderBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
+fn rows(text: &str, separator: Separator) -> Vec<Vec<String>> {
+    let mut reader = csv_core::ReaderBuilder::new();
+    let mut reader = reader.delimiter(separator.as_byte()).terminator(csv_core::Terminator::Any(b'\n')).build();
     let (mut input, mut rows, mut fields) = (text.as_bytes(), Vec::new(), Vec::new());
     let (mut field, mut length) = ([0; 1000], 0);
     loop {
@@ -80,10 +81,11 @@ proptest! {
     /// However a file is read, and wherever reading is taken up again, it gives the same records in the same order.
     #[test]
     fn any_split_of_reads_gives_every_record_in_order(
-        lines in vec("(\\{[a-z]{0,9}\\}|[a-z]{20,60}|\"?[a-z,\r\n\"]{0,6}| )", 0..12),
+        lines in vec("(\\{[a-z]{0,9}\\}|[a-z]{20,60}|\"?[a-z,;\r\n\"]{0,6}| )", 0..12),
         ending in prop_oneof![Just("\n"), Just("\r\n")],
         ended in any::<bool>(),
         compressed in any::<bool>(),
+        separator in prop_oneof![Just(","), Just(";")].prop_map(separated_by),
         pieces in vec((1usize..5, 1usize..60, any::<bool>()), 1..8),
     ) {
         let mut text = lines.join(ending);
@@ -92,10 +94,11 @@ proptest! {
         }
         let mut folder = Folder::new();
         folder.max_record = 30;
+        folder.separator = Some(separator);
         let compressed_ending = if compressed { ".zst" } else { "" };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            for (ending, header) in [("jsonl", ""), ("csv", "one,two\n")] {
+            for (ending, header) in [("jsonl", String::new()), ("csv", format!("one{separator}two\n"))] {
                 let name = format!("a.{ending}{compressed_ending}");
                 let content = format!("{header}{text}").into_bytes();
                 folder.write(&name, if compressed { zstd::encode_all(&content[..], 1).unwrap() } else { content.clone() }, 1);
@@ -106,7 +109,7 @@ proptest! {
                     let expected = text.split('\n').filter(|line| !line.trim_ascii().is_empty()).count();
                     assert_eq!(whole.len(), expected);
                 } else if !text.contains('\r') {
-                    assert_rows(&whole, &rows(&text));
+                    assert_rows(&whole, &rows(&text, separator));
                 }
             }
         });

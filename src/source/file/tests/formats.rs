@@ -117,7 +117,7 @@ async fn rows_become_objects() {
         ("a header line alone", "id,text\n", &[]),
         ("a carriage return in a name", "\"i\rd\"\r\n1\r\n", &[r#"{"i\rd":"1"}"#]),
         ("an empty file", "", &[]),
-        ("one column", "sku number:\na;b|c\n", &[r#"{"sku number:":"a;b|c"}"#]),
+        ("one column", "\"sku; number\"\na;b|c\n", &[r#"{"sku; number":"a;b|c"}"#]),
         (
             "columns without a name",
             ",id,,text,\n0,1,,a,\n1,2,x,,\"y\"\n",
@@ -130,6 +130,43 @@ async fn rows_become_objects() {
         folder.write("a.csv", content, 1);
         assert_eq!(texts(&folder.read("a.csv", vec![]).await), expected, "{case}");
     }
+}
+
+#[tokio::test]
+async fn values_stand_between_what_is_set_or_between_tabs_where_the_ending_says_so() {
+    let quoted = "id;text;price, gross\r\n1;\"a;\"\"b\"\"\n;c\";2,50\r\n2;;\"\"\r\n";
+    let expected = [r#"{"id":"1","text":"a;\"b\"\n;c","price, gross":"2,50"}"#, r#"{"id":"2"}"#];
+    let tabs = quoted.replace(';', "\t");
+    for (name, separator, content) in [
+        ("a.csv", Some(";"), quoted.as_bytes().to_vec()),
+        ("a.csv.gz", Some(";"), gzip(quoted)),
+        ("a.tsv", Some(";"), quoted.as_bytes().to_vec()),
+        ("a.csv", Some("tab"), tabs.as_bytes().to_vec()),
+        ("a.tsv", None, tabs.as_bytes().to_vec()),
+        ("a.tsv.zst", None, zstandard(&tabs)),
+    ] {
+        let folder = Folder { separator: separator.map(separated_by), ..Folder::new() };
+        folder.write(name, content, 1);
+        let expected = if separator == Some(";") {
+            expected.map(str::to_owned)
+        } else {
+            expected.map(|row| row.replace("a;", "a\\t").replace(";c", "\\tc"))
+        };
+        let records = folder.read(name, vec![]).await;
+        assert_eq!(texts(&records), expected, "{name}, {separator:?}");
+        let again = folder.read(name, vec![committed(&records[0])]).await;
+        assert_eq!(texts(&again), expected[1..], "{name}, {separator:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_separator_that_is_set_is_not_doubted_for_commas_in_names() {
+    let folder = Folder { separator: Some(separated_by(";")), ..Folder::new() };
+    folder.write("a.csv", "id;size (L, W, H)\n1;2\n", 1);
+    assert_eq!(texts(&folder.read("a.csv", vec![]).await), [r#"{"id":"1","size (L, W, H)":"2"}"#]);
+    folder.write("a.csv", "id,text\n1,a\n", 2);
+    let error = drain(&mut folder.open("a.csv", vec![]).await).await.unwrap_err().to_string();
+    assert!(error.contains("separated by `,`; set `separator: ','` for this source"), "{error}");
 }
 
 #[tokio::test]
@@ -151,7 +188,7 @@ async fn a_broken_row_is_kept_as_it_is_and_the_next_ones_are_sound() {
     let folder = Folder::new();
     folder.write("a.csv", b"\"a \"\"b\"\"::\"\n\xFF\n", 1);
     let reason = folder.read("a.csv", vec![]).await[0].why_broken().unwrap().to_owned();
-    assert_eq!(reason, r#"the value of column `a "b"::` is not UTF-8"#);
+    assert_eq!(reason, r#"the value of column `a "b"::` is not UTF-8; save the file as UTF-8"#);
 }
 
 #[tokio::test]
@@ -209,9 +246,11 @@ async fn a_header_line_that_cannot_be_one_is_told_in_a_few_words() {
         ("id,text\r1,a\r2,b".to_owned(), "carriage return alone"),
         ("id,text\r1,a\r".repeat(100_000), "carriage return alone"),
         (",\"\",".to_owned(), "names no column"),
-        ("id;text|a".to_owned(), "separated by `;`; only commas are read"),
-        ("id\ttext".to_owned(), "separated by tabs; only commas are read"),
-        ("\"id\"|\"text\"".to_owned(), "separated by `|`; only commas are read"),
+        ("id;text|a".to_owned(), "separated by `;`; set `separator: ';'` for this source"),
+        ("id\ttext".to_owned(), "separated by tabs; set `separator: tab` for this source"),
+        ("\"id\"|\"text\"".to_owned(), "separated by `|`; set `separator: '|'` for this source"),
+        ("id;name;\"weight; kg\";price, gross".to_owned(), "separated by `;`; set"),
+        ("\"id\";\"name, long, very\";\"price\"".to_owned(), "separated by `;`; set"),
     ] {
         let error = why_unread("a.csv", format!("{header}\n1,2\n")).await;
         assert!(error.contains(reason) && error.len() < 400, "{error}");

@@ -18,6 +18,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tempfile::TempDir;
 
 use super::FileSource;
+use crate::settings::separator::Separator;
 use crate::settings::source::{FileFormat, FileSettings};
 use crate::settings::units::ByteSize;
 use crate::source::{Partition, Position, Read, Record, Room, Source, SourceError};
@@ -29,12 +30,13 @@ struct Folder {
     dir: TempDir,
     follow: bool,
     format: Option<FileFormat>,
+    separator: Option<Separator>,
     max_record: u64,
 }
 
 impl Folder {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), follow: false, format: None, max_record: 1 << 20 }
+        Self { dir: tempfile::tempdir().unwrap(), follow: false, format: None, separator: None, max_record: 1 << 20 }
     }
 
     fn followed() -> Self {
@@ -67,6 +69,7 @@ impl Folder {
         FileSettings {
             path: self.name(path),
             format: self.format,
+            separator: self.separator,
             follow: self.follow,
             max_record: ByteSize::bytes(self.max_record),
         }
@@ -137,6 +140,10 @@ fn positions(records: &[Record]) -> Vec<Position> {
         newest.insert(record.position.partition.name.clone(), committed(record));
     }
     newest.into_values().collect()
+}
+
+fn separated_by(separator: &str) -> Separator {
+    serde_json::from_value(separator.into()).unwrap()
 }
 
 fn texts(records: &[Record]) -> Vec<&str> {

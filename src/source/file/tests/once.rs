@@ -80,6 +80,23 @@ async fn a_format_that_is_corrected_has_the_file_read_from_the_start_as_newer() 
 }
 
 #[tokio::test]
+async fn a_separator_that_is_corrected_has_csv_read_from_the_start_as_newer_and_nothing_else() {
+    for follow in [false, true] {
+        let wrong = Folder { follow, separator: Some(separated_by("|")), ..Folder::new() };
+        wrong.write("a.csv", "id|x;y\n1|2;3\n", 7);
+        wrong.write("b.jsonl", "{1}\n", 7);
+        let before = wrong.read("", vec![]).await;
+        assert_eq!(texts(&before), [r#"{"id":"1","x;y":"2;3"}"#, "{1}"]);
+        let right = Folder { separator: Some(separated_by(";")), ..wrong };
+        let after = right.read("", positions(&before)).await;
+        assert_eq!(texts(&after), [r#"{"id|x":"1|2","y":"3"}"#]);
+        assert!(after[0].version > before[0].version, "what is read now counts");
+        let kept = vec![committed(&after[0]), committed(&before[1])];
+        assert!(right.read("", kept).await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_file_whose_position_cannot_be_understood_is_read_from_the_start() {
     for follow in [false, true] {
         let folder = Folder { follow, format: Some(FileFormat::Jsonl), ..Folder::new() };
