@@ -11,6 +11,7 @@ mod digest;
 mod field;
 pub mod fingerprint;
 mod glance;
+mod html;
 pub mod mapping;
 pub mod merge;
 mod metadata;

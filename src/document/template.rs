@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 
 use super::Document;
 use super::chunk::MAX_TEXT_BYTES;
+use super::html::text_of_html;
 use super::metadata::Metadata;
 use crate::settings::DocumentSettings;
 
@@ -24,6 +25,8 @@ const TEXT: &str = "document.text";
 /// The filter that turns the name of a field into the field: any name, where a variable is a word. No variable can hide a filter, and
 /// no filter a variable.
 const FIELD: &str = "field";
+/// The filter that makes HTML a text, named as in Jinja.
+const STRIPTAGS: &str = "striptags";
 /// Stands before the name that [`FIELD`] looks up: no variable and no function of a template has a name with a space in it.
 const ASKED: &str = "field ";
 /// What to do about a template that is broken, maybe by a name.
@@ -128,6 +131,7 @@ fn compiled(text: &str) -> Result<Environment<'static>, String> {
         format!("is not a valid minijinja template{}: {why}{hint}", line.unwrap_or_default())
     })?;
     environment.add_filter(FIELD, field);
+    environment.add_filter(STRIPTAGS, text_of_html);
     // A function of the template language that is never called is a field of that name.
     let functions: Vec<String> = environment.globals().map(|(name, _)| name.to_owned()).collect();
     for function in functions.iter().filter(|name| !calls(text, name)) {
@@ -350,6 +354,16 @@ mod tests {
                 json!({"p": {"b": 1, "a": 2, "n": null}}),
                 "a=2;b=1;",
             ),
+            (
+                "{{ a | striptags | upper }} {{ b | default('') | striptags }} {{ c | striptags }}",
+                json!({"a": "<p>x</p>", "c": 5}),
+                "X  5",
+            ),
+            (
+                "{% filter striptags %}{{ a }}{% endfilter %}{{ striptags }}",
+                json!({"a": "<p>x</p>", "striptags": "y"}),
+                "xy",
+            ),
             ("{% set t = a %}{% for i in range(2) %}{{ t }}{% endfor %}", json!({"a": "x"}), "xx"),
         ] {
             assert_eq!(render(template, fields), Ok(Some(text.to_owned())), "{template}");
@@ -368,6 +382,7 @@ mod tests {
             ("{% for t in tags %}{{ t }}{% endfor %}", json!({})),
             ("{{ tags | join(', ') }}", json!({})),
             ("{{ a | upper }}", json!({})),
+            ("{{ a | striptags }}", json!({})),
             ("{{ a | trim | default('x') }}", json!({})),
             ("x{{ a ~ 'y' }}", json!({})),
         ] {
