@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::shop::{Shop, assert_same, catalogue, different_texts, text, truth_of_catalogue};
+use crate::shop::{Shop, assert_same, catalogue, different_texts, follow_page, text, truth_of_catalogue};
 
 const README: &str = include_str!("../../README.md");
 const OPERATING: &str = include_str!("../../docs/operating.md");
@@ -129,11 +129,19 @@ fn a_backup_that_was_made_beside_a_run_that_writes_is_restored_without_an_embedd
     assert_eq!(restored.hits("search", "something dry for my feet in the rain", "3").len(), 3);
 }
 
+/// Whether the recipes for full exports can be followed here.
+#[expect(clippy::explicit_write, reason = "a passing test swallows `eprintln!`")]
+fn has(tools: &[&str]) -> bool {
+    let missing = tools.iter().find(|tool| Command::new(tool).arg("--version").output().is_err());
+    if let Some(missing) = missing {
+        writeln!(io::stderr(), "SKIPPED: without {missing} the recipe for full exports is not followed").unwrap();
+    }
+    missing.is_none()
+}
+
 #[test]
 fn the_recipe_for_full_exports_deletes_what_an_export_lacks() {
-    if Command::new("jq").arg("--version").output().is_err() {
-        // Not through `eprintln!`, which a passing test swallows.
-        writeln!(io::stderr(), "SKIPPED: without jq the recipe for full exports is not followed").unwrap();
+    if !has(&["jq"]) {
         return;
     }
     let shop = Shop::opened();
@@ -149,4 +157,46 @@ fn the_recipe_for_full_exports_deletes_what_an_export_lacks() {
         truth.remove(product["product_id"].as_str().unwrap()).unwrap();
     }
     assert_same(&shop.documents(), &truth);
+}
+
+#[test]
+fn the_csv_shop_of_the_readme_works_and_so_does_its_recipe_for_full_exports() {
+    if !has(&["jq", "python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let export =
+        |rows: &str| fs::write(folder.path().join("products.csv"), format!("sku,name,price,category\n{rows}")).unwrap();
+    let (_, chapter) = README.split_once("## Your own CSV\n").unwrap();
+    let (configuration, rest) = chapter.split_once("```yaml\n").unwrap().1.split_once("```\n").unwrap();
+    let configuration = configuration.replace("server: {}", "server: { listen: \"127.0.0.1:0\" }");
+    fs::write(folder.path().join("shop.yaml"), configuration).unwrap();
+    let follow = |script: &str| {
+        let output = follow_page(script, folder.path(), &[]);
+        assert!(output.status.success(), "{script}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let ids = || follow("vectide --config shop.yaml export | jq -r .id | tr '\\n' ' '");
+
+    export("a,Waterproof boots,52.50,shoes\n\"b,\"\"1\"\"\",\"Hat\nof wool\",9,\n\"c,ü\",Umbrella,12,rain\n");
+    let said = follow(rest.split_once("```\n").unwrap().1.split_once("\n```").unwrap().0);
+    for shown in [
+        "products.csv:2",
+        "document `a`",
+        "text: Waterproof boots",
+        "metadata: category: shoes, price: 52.5",
+        "Waterproof boots  category: shoes, price: 52.5",
+    ] {
+        assert!(said.contains(shown), "{shown}: {said}");
+    }
+    assert_eq!(ids(), "a b,\"1\" c,ü ");
+    export("\"b,\"\"1\"\"\",Hat,9,\n");
+    let recipe = blocks(OPERATING, "### Full exports\n", "\n### ")[1];
+    follow(recipe);
+    assert_eq!(ids(), "b,\"1\" ");
+    follow("vectide --config shop.yaml run --until-idle");
+    assert_eq!(ids(), "b,\"1\" ");
+    export("");
+    assert!(!follow_page(recipe, folder.path(), &[]).status.success());
+    assert_eq!(ids(), "b,\"1\" ", "an empty export deletes nothing");
 }

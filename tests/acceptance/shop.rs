@@ -98,15 +98,7 @@ impl Shop {
 
     /// Does what a page says in this folder, and gives its output. `vectide` is this shop's there.
     pub fn follow_page(&self, script: &str, folder: &Path) -> Output {
-        let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
-        let words: Vec<String> = self.options().iter().map(quoted).collect();
-        let program = self.folder.path().join("vectide");
-        let called = format!("#!/bin/sh\nexec '{}' {} \"$@\"\n", env!("CARGO_BIN_EXE_vectide"), words.join(" "));
-        fs::write(&program, called).unwrap();
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-        let path = format!("{}:{}", self.folder.path().display(), std::env::var("PATH").unwrap());
-        let mut shell = Command::new("sh");
-        at_home(shell.args(["-euc", script]).env("PATH", path)).current_dir(folder).output().unwrap()
+        follow_page(script, folder, &self.options())
     }
 
     /// Does a command and gives its output, whatever its exit code.
@@ -179,6 +171,20 @@ impl Shop {
         let lines = self.vectide(&["dead-letters", "list", "--json"]);
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
+}
+
+/// Does what a page says in this folder, and gives its output. These options stand behind every `vectide` there.
+pub fn follow_page(script: &str, folder: &Path, options: &[String]) -> Output {
+    let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+    let words: Vec<String> = options.iter().map(quoted).collect();
+    let programs = tempfile::tempdir().unwrap();
+    let program = programs.path().join("vectide");
+    let called = format!("#!/bin/sh\nexec '{}' {} \"$@\"\n", env!("CARGO_BIN_EXE_vectide"), words.join(" "));
+    fs::write(&program, called).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    at_home(shell.args(["-euc", script]).env("PATH", path)).current_dir(folder).output().unwrap()
 }
 
 /// Where the paths of the shipped configuration start, and nothing that is set outside.
