@@ -48,7 +48,8 @@ pub fn run(case: &Case, folder: &Path) -> Measured {
 
         let records = stages.time("read the file", read(FileSource::new(&file))).await;
         assert_eq!(records.len(), case.documents);
-        let map = |record: &Record| match r.mapper.map(&record.payload, record.version) {
+        let mapper = r.mappers.of("catalogue");
+        let map = |record: &Record| match mapper.map(&record.payload, record.version) {
             Ok(Mapped::Change(change)) => change,
             other => panic!("the record is a change: {other:?}"),
         };

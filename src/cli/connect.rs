@@ -33,12 +33,14 @@ pub struct Tried {
 
 /// Tries everything, and hands over each result as it comes.
 pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let reading = Reading::new(&settings.document).map_err(anyhow::Error::msg)?;
     let running = of_running_process(settings).await.is_some();
     each(Tried { what: "state".into(), found: writable(&settings.state.path) })?;
     for (name, source) in &settings.sources {
         let found = match source {
-            SourceSettings::File(file) => reading.first_record(FileSource::new(file)).await,
+            SourceSettings::File(file) => {
+                let reading = Reading::new(&settings.document, source.operation()).map_err(anyhow::Error::msg)?;
+                reading.first_record(FileSource::new(file)).await
+            }
             SourceSettings::Stdin(_) => Ok("`vectide run` reads standard input".to_owned()),
             SourceSettings::Http(_) => Ok("`vectide run` takes events at `POST /v1/events`".to_owned()),
             #[cfg(feature = "kafka")]

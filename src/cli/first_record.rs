@@ -26,8 +26,9 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub fn new(settings: &'a DocumentSettings) -> Result<Self, String> {
-        Ok(Self { settings, mapper: Mapper::new(settings)?, template: Template::new(settings)? })
+    /// `operation`: what every record of the source does, where that is configured.
+    pub fn new(settings: &'a DocumentSettings, operation: Option<Operation>) -> Result<Self, String> {
+        Ok(Self { settings, mapper: Mapper::of_source(settings, operation)?, template: Template::new(settings)? })
     }
 
     /// Reads the first record as a run without any position would, and maps it: a line, and more about it on further lines.
@@ -114,7 +115,7 @@ mod tests {
         let path = folder.path().join("a.jsonl");
         let files: FileSettings = serde_yaml::from_str(&format!("{{ path: {} }}", path.display())).unwrap();
         let settings = settings("{ id: id, text: '{{ t }} {{ more }}' }");
-        let reading = Reading::new(&settings).unwrap();
+        let reading = Reading::new(&settings, None).unwrap();
         assert!(reading.first_record(FileSource::new(&files)).await.unwrap_err().contains("there is no file"));
         for (content, said) in [
             ("", "no records yet"),
@@ -134,7 +135,7 @@ mod tests {
             "{ id: id, text: '{{ title }}', metadata: [price, weight, /shop/name, Größe], numbers: [price, weight], events: \
              { field: kind, put: { operation: upsert }, change: { operation: patch }, gone: { operation: delete } } }",
         );
-        let reading = Reading::new(&settings).unwrap();
+        let reading = Reading::new(&settings, None).unwrap();
         let seen = |fields: Value| {
             let Ok(Mapped::Change(change)) =
                 reading.mapper.map(fields.to_string().as_bytes(), crate::document::Version::OLDEST)

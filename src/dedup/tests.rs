@@ -65,7 +65,7 @@ impl Stage {
 
     fn incoming(&self, event: &Value) -> Incoming {
         Incoming {
-            change: change(&self.resources.mapper, event),
+            change: change(&self.resources.mappers.of(""), event),
             receipt: self.receipts.issue(),
             digest: Some(self.digest(event)),
             refresh: false,
@@ -73,7 +73,7 @@ impl Stage {
     }
 
     fn digest(&self, event: &Value) -> RecordDigest {
-        self.resources.mapper.digest(event.to_string().as_bytes(), Version::default())
+        self.resources.mappers.of("").digest(event.to_string().as_bytes(), Version::default())
     }
 
     async fn send(&self, events: &[Value]) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::document::mapping::Mapper;
 use crate::document::{Change, DocumentId, Fields, Operation, Version};
 
 /// One independently ordered part of a source: a file, a Kafka partition, the HTTP journal.
@@ -70,6 +71,8 @@ pub struct Record {
 pub enum Form {
     /// One JSON object, to be mapped. Sources of other formats (CSV, Parquet) give each row as JSON.
     Json,
+    /// The same of another source, which reads it by this.
+    JsonOfOther(Arc<Mapper>),
     /// What the source knows to be this change without reading it (a removal over HTTP): taken as it stands, not mapped.
     Change(Change),
     /// Bytes of which the source could make no record (a broken CSV row, a line over the limit, a file that cannot be decompressed
@@ -119,7 +122,7 @@ impl Record {
     pub fn why_broken(&self) -> Option<&str> {
         match &self.form {
             Form::Broken(reason) => Some(reason),
-            Form::Json | Form::Change(_) => None,
+            Form::Json | Form::JsonOfOther(_) | Form::Change(_) => None,
         }
     }
 }

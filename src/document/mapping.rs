@@ -44,6 +44,8 @@ pub struct Mapper {
     id: FieldName,
     version: Option<(FieldName, VersionUnit)>,
     events: Option<Events>,
+    /// What records are where no events are configured.
+    every: Kind,
     /// Where the id is, key by key.
     keys: Vec<String>,
     digester: Digester,
@@ -65,22 +67,34 @@ struct Kind {
     rename: Vec<(FieldName, String)>,
 }
 
-/// Events when none are configured: every record is an upsert.
-static UPSERT: Kind = Kind { operation: Operation::Upsert, priority: 0, immediate: false, rename: Vec::new() };
-
 impl Mapper {
     /// Checks the names of fields in the settings.
     pub fn new(settings: &DocumentSettings) -> Result<Self, String> {
+        Self::of_source(settings, None)
+    }
+
+    /// For a source all of whose records do this, whatever kinds of events are configured.
+    pub fn of_source(settings: &DocumentSettings, operation: Option<Operation>) -> Result<Self, String> {
         let name = |setting: &str, name: &str| FieldName::new(name).map_err(|error| format!("{setting}: {error}"));
-        let reading = serde_json::to_vec(&(&settings.id, &settings.version, &settings.events))
-            .expect("texts and numbers under names always serialise");
+        let events = settings.events.as_ref().filter(|_| operation.is_none());
+        let reading = match operation {
+            None => serde_json::to_vec(&(&settings.id, &settings.version, events)),
+            Some(operation) => serde_json::to_vec(&(&settings.id, &settings.version, operation)),
+        };
+        let reading = reading.expect("texts and numbers under names always serialise");
         let id = name("document.id", &settings.id)?;
         Ok(Self {
             version: match &settings.version {
                 Some(version) => Some((name("document.version", &version.field)?, version.unit)),
                 None => None,
             },
-            events: settings.events.as_ref().map(Events::new).transpose()?,
+            events: events.map(Events::new).transpose()?,
+            every: Kind {
+                operation: operation.unwrap_or(Operation::Upsert),
+                priority: 0,
+                immediate: false,
+                rename: Vec::new(),
+            },
             keys: id.keys(),
             id,
             digester: Digester::new(&reading),
@@ -125,7 +139,7 @@ impl Mapper {
     fn kind(&self, fields: &Fields) -> Result<Option<&Kind>, String> {
         match &self.events {
             Some(events) => events.kind(fields),
-            None => Ok(Some(&UPSERT)),
+            None => Ok(Some(&self.every)),
         }
     }
 
@@ -247,6 +261,25 @@ mod tests {
 
     fn mapper(yaml: &str) -> Mapper {
         Mapper::new(&serde_yaml::from_str(yaml).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_source_may_say_what_all_of_its_records_do() {
+        let settings: DocumentSettings =
+            serde_yaml::from_str("{ id: id, text: '{{ t }}', events: { field: type, gone: { operation: delete } } }")
+                .unwrap();
+        let by_events = Mapper::new(&settings).unwrap();
+        let record = json!({"id": "p1", "price": 1});
+        assert!(map(&by_events, record.clone()).is_err());
+        let digest = |mapper: &Mapper| mapper.digest(b"{}", ORDER);
+        let mut digests = vec![digest(&by_events)];
+        for operation in [Operation::Upsert, Operation::Patch, Operation::Delete] {
+            let mapper = Mapper::of_source(&settings, Some(operation)).unwrap();
+            let change = change(&mapper, record.clone());
+            assert_eq!((change.operation, change.fields.is_empty()), (operation, operation == Operation::Delete));
+            assert!(!digests.contains(&digest(&mapper)), "what one source has said, another has not");
+            digests.push(digest(&mapper));
+        }
     }
 
     fn map(mapper: &Mapper, record: Value) -> Result<Mapped, Refusal> {

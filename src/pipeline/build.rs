@@ -89,9 +89,9 @@ pub(super) fn build_within(
         let actor = format!("ingestor {}", source.name);
         let ingestor = Ingestor::new(Wiring {
             board: r.sources.register(&source.name),
+            mapper: r.mappers.of(&source.name),
             name: source.name,
             make: source.make,
-            mapper: r.mapper.clone(),
             version_is_time: r.settings.document.are_versions_times(),
             ledger: r.ledger.clone(),
             deduplicator: deduplicator.clone(),

@@ -9,7 +9,6 @@ use crate::actor::offload::on_blocking_thread;
 use crate::batch::Estimator;
 use crate::dedup::VectorCache;
 use crate::document::chunk::Chunker;
-use crate::document::mapping::Mapper;
 use crate::document::template::Template;
 use crate::embed::Provider;
 use crate::embed::limiter::Limiter;
@@ -23,6 +22,7 @@ use crate::settings::{IndexSettings, Settings, SourceSettings};
 use crate::source::Surroundings;
 use crate::source::clients::Clients;
 use crate::source::http::Intake;
+use crate::source::mappers::Mappers;
 use crate::source::stdin::StandardInput;
 use crate::telemetry::{ActorBoard, Health, Metrics, SourceBoard};
 
@@ -48,7 +48,7 @@ pub struct Resources {
     /// Vectors in memory.
     pub cache: VectorCache,
     /// Reads records.
-    pub mapper: Arc<Mapper>,
+    pub mappers: Mappers,
     /// Renders texts and metadata.
     pub template: Arc<Template>,
     /// Cuts long texts.
@@ -128,7 +128,7 @@ impl Resources {
     ) -> Result<Self, StartError> {
         // Those of callers, of sources and of the ledger add up.
         open_files::allow_all();
-        let mapper = Mapper::new(&settings.document).map_err(StartError::Configuration)?;
+        let mappers = Mappers::new(&settings).map_err(StartError::Configuration)?;
         let template = Template::new(&settings.document).map_err(StartError::Configuration)?;
         let chunker = Chunker::new(&settings.chunking, provider.tokenizer(), provider.max_text_tokens());
         let words = provider.clone();
@@ -156,7 +156,7 @@ impl Resources {
             estimator: Arc::default(),
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
             cache: VectorCache::new(dedup.max_memory, dedup.ttl.as_duration(), provider.space().dimensions),
-            mapper: Arc::new(mapper),
+            mappers,
             plan: plan_of(&settings, &*provider).into(),
             template: Arc::new(template),
             chunker: Arc::new(chunker),

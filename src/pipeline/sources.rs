@@ -26,10 +26,10 @@ pub async fn sources(resources: &Arc<Resources>) -> Result<Vec<NamedSource>, Str
         let make = crate::source::build(settings, resources.around(name))?;
         sources.push(NamedSource { name: name.as_str().into(), make });
     }
-    let ledger = resources.ledger.clone();
+    let (ledger, mappers) = (resources.ledger.clone(), resources.mappers.clone());
     sources.push(NamedSource {
         name: replay::NAME.into(),
-        make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone()))),
+        make: Arc::new(move || Box::new(ReplaySource::new(ledger.clone(), mappers.clone()))),
     });
     let plan = resources.plan.clone();
     if patiently(&resources.ledger, move |ledger| replan::is_due(ledger, &plan)).await {

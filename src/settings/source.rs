@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use super::secret::Secret;
 use super::separator::Separator;
 use super::units::{ByteSize, Span};
+use crate::document::Operation;
 
 /// One source, chosen by `type`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -27,6 +28,18 @@ pub enum SourceSettings {
     Http(HttpSettings),
     /// Topics of Apache Kafka, or of a server that speaks its protocol; see [kafka.md](kafka.md).
     Kafka(KafkaSettings),
+}
+
+impl SourceSettings {
+    /// What every record does, where that is configured.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Self::File(FileSettings { operation, .. })
+            | Self::Stdin(StdinSettings { operation, .. })
+            | Self::Http(HttpSettings { operation, .. })
+            | Self::Kafka(KafkaSettings { operation, .. }) => *operation,
+        }
+    }
 }
 
 /// Files.
@@ -49,6 +62,11 @@ pub struct FileSettings {
     /// under [Files](#files).
     #[serde(default)]
     pub follow: bool,
+    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
+    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
+    /// Concerns what is read from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// The longest line or row that is read; a longer one is dead-lettered.
     #[serde(default = "default_max_record")]
     pub max_record: ByteSize,
@@ -83,6 +101,11 @@ impl fmt::Display for FileFormat {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdinSettings {
+    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
+    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
+    /// Concerns what is read from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// The longest line that is read; a longer one is dead-lettered.
     #[serde(default = "default_max_record")]
     pub max_record: ByteSize,
@@ -92,6 +115,11 @@ pub struct StdinSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
+    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
+    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
+    /// Concerns what is read from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// The most events that may be accepted and not yet settled; further ones are answered 429.
     #[serde(default = "default_max_pending")]
     pub max_pending: usize,
@@ -107,6 +135,11 @@ pub struct KafkaSettings {
     pub topics: Vec<String>,
     /// The consumer group. Each pipeline needs its own.
     pub group: String,
+    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
+    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
+    /// Concerns what is read from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// Where to start reading a partition of which the ledger holds no position: `earliest`, `latest`, or a time such as
     /// `2026-02-03T04:05:06Z`. With `latest` the group's offset takes precedence, and a partition that is added later is read from its
     /// beginning. With a time in the future, reading begins at the present end of the partition, so with records older than that time.

@@ -9,6 +9,7 @@ pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod lines;
+pub mod mappers;
 mod place;
 pub mod replan;
 pub mod replay;

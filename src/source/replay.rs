@@ -9,7 +9,8 @@ use futures_util::future::BoxFuture;
 use serde::de::IgnoredAny;
 
 use super::http::Removal;
-use super::{Origin, Partition, Position, Read, Record, Room, Source, SourceError};
+use super::mappers::Mappers;
+use super::{Form, Origin, Partition, Position, Read, Record, Room, Source, SourceError};
 use crate::ledger::patience::blocking;
 use crate::ledger::{DeadLetter, Ledger};
 
@@ -23,6 +24,7 @@ const LOOK_EVERY: Duration = super::IDLE_WAIT;
 /// that was buried anew has lost it and stays, the others are cleared.
 pub struct ReplaySource {
     ledger: Arc<Ledger>,
+    mappers: Mappers,
     partition: Arc<Partition>,
     /// The last letter that was given.
     after: i64,
@@ -33,16 +35,17 @@ pub struct ReplaySource {
 }
 
 impl ReplaySource {
-    /// Reads the marks in this ledger.
-    pub fn new(ledger: Arc<Ledger>) -> Self {
+    /// Reads the marks in this ledger, and each letter as the source that it came from reads its records.
+    pub fn new(ledger: Arc<Ledger>, mappers: Mappers) -> Self {
         let partition = Arc::new(Partition { name: NAME.to_owned(), detail: String::new() });
-        Self { ledger, partition, after: 0, given: Vec::new(), idle: false }
+        Self { ledger, mappers, partition, after: 0, given: Vec::new(), idle: false }
     }
 
     fn record(&self, letter: DeadLetter) -> Record {
         let number = letter.id.cast_unsigned();
         let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
         let DeadLetter { letter, .. } = letter;
+        let mapper = self.mappers.of(&letter.source);
         let origin = Some(Origin { source: letter.source, position: letter.position });
         let payload = Bytes::from(letter.payload);
         let order = letter.order;
@@ -58,7 +61,11 @@ impl ReplaySource {
             // Nobody understood it: any source may be sent bytes that look like a removal.
             None => Record::new(payload, position, order),
         };
-        Record { refresh: true, origin, ..record }
+        let form = match record.form {
+            Form::Json => Form::JsonOfOther(mapper),
+            form => form,
+        };
+        Record { form, refresh: true, origin, ..record }
     }
 }
 
@@ -106,10 +113,10 @@ impl Source for ReplaySource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::mapping::Mapped;
     use crate::document::{DocumentId, Operation, Version};
     use crate::ledger::Letter;
     use crate::ledger::testing::open;
-    use crate::source::Form;
 
     fn letter(position: &str, payload: &[u8], document: Option<&str>) -> Letter {
         Letter {
@@ -125,12 +132,18 @@ mod tests {
         }
     }
 
+    fn mappers() -> Mappers {
+        let settings = "{ pipeline: p, document: { id: id, text: '{{ title }}' }, embedding: { provider: builtin }, state: { path: data }, \
+                        sources: { prices: { type: stdin, operation: patch } } }";
+        Mappers::new(&serde_yaml::from_str(settings).unwrap()).unwrap()
+    }
+
     /// What is given when all of these letters are replayed.
     async fn replayed(letters: &[Letter]) -> Vec<Record> {
         let (_folder, ledger) = open();
         ledger.bury(letters, 1).unwrap();
         ledger.request_replay(None).unwrap();
-        let mut source = ReplaySource::new(Arc::new(ledger));
+        let mut source = ReplaySource::new(Arc::new(ledger), mappers());
         match source.read(Room { records: 10, bytes: 1000 }).await.unwrap() {
             Read::Records(records) => records,
             _ => panic!("there are letters"),
@@ -149,11 +162,22 @@ mod tests {
         .await;
         let change = |record: &Record| match &record.form {
             Form::Change(change) => Some((change.id.to_string(), change.operation)),
-            Form::Json | Form::Broken(_) => None,
+            Form::Json | Form::JsonOfOther(_) | Form::Broken(_) => None,
         };
         let expected =
             [Some(("p1".to_owned(), Operation::Delete)), None, Some(("p2".to_owned(), Operation::Patch)), None];
         assert_eq!(records.iter().map(change).collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_letter_is_read_as_the_source_that_it_came_from_reads_it() {
+        for (source, operation) in [("feed", Operation::Upsert), ("prices", Operation::Patch)] {
+            let letter = Letter { source: source.to_owned(), ..letter("x:1", br#"{"id": "p1", "price": 1}"#, None) };
+            let records = replayed(&[letter]).await;
+            let Form::JsonOfOther(mapper) = &records[0].form else { panic!("{:?}", records[0]) };
+            let mapped = mapper.map(&records[0].payload, records[0].version);
+            assert!(matches!(mapped, Ok(Mapped::Change(change)) if change.operation == operation));
+        }
     }
 
     #[tokio::test]

@@ -192,7 +192,7 @@ mod tests {
 
     const ROOM: Room = Room { records: 10, bytes: 100 };
 
-    const SETTINGS: StdinSettings = StdinSettings { max_record: ByteSize::bytes(20) };
+    const SETTINGS: StdinSettings = StdinSettings { operation: None, max_record: ByteSize::bytes(20) };
 
     fn input(input: impl Input + Send + 'static) -> StandardInput {
         StandardInput::of(Box::new(input), &SETTINGS, 1_000)

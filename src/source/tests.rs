@@ -63,7 +63,7 @@ impl Stage {
         let ingestor = Ingestor::new(Wiring {
             name: "script".into(),
             make: script.make(),
-            mapper: resources.mapper.clone(),
+            mapper: resources.mappers.of(""),
             version_is_time: false,
             ledger: resources.ledger.clone(),
             deduplicator: outlet,
@@ -189,7 +189,7 @@ fn what_a_document_has_taken_in_is_settled_without_another_look_and_nothing_else
         let script = Script::with(read.iter().map(String::as_str), 4, true);
         let stage = Stage::prepared(&world, &script, |resources| {
             // The document of event 2 was made what it is by something else since, that of event 3 is not in the index.
-            let taken = |event: &str| resources.mapper.digest(event.as_bytes(), Version::default());
+            let taken = |event: &str| resources.mappers.of("").digest(event.as_bytes(), Version::default());
             let record = |event: &str| Some(TakenRecord { digest: taken(event), operation: Operation::Upsert });
             let held = |id, event: &str| DocumentWrite { record: record(event), ..write(id, vec![here(id)]) };
             let gone = DocumentWrite { record: record(&read[3]), ..write("d3", vec![]) };
@@ -198,7 +198,7 @@ fn what_a_document_has_taken_in_is_settled_without_another_look_and_nothing_else
         .await;
         let arrived = stage.arrived(&world).await;
         assert_eq!(ids(&arrived), ["d2", "d3"]);
-        let named = |n: usize| Some(stage.resources.mapper.digest(read[n].as_bytes(), Version::default()));
+        let named = |n: usize| Some(stage.resources.mappers.of("").digest(read[n].as_bytes(), Version::default()));
         assert!(arrived.iter().map(|incoming| incoming.digest).eq([named(2), named(3)]));
         let unchanged = stage.resources.metrics.events.of(Some(Operation::Upsert), Outcome::Unchanged);
         assert_eq!((unchanged.get(), stage.committed()), (2, 2));

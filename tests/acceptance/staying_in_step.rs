@@ -27,6 +27,33 @@ fn catalogue_and_events_read_at_the_same_time_come_to_the_same_truth() {
 }
 
 #[test]
+fn lists_of_prices_and_of_what_is_gone_need_no_kind_of_event() {
+    let mut shop = Shop::new();
+    shop.set("document={id: sku, version: updated, text: '{{ title }}', metadata: [price]}");
+    let product =
+        |sku: &str, price: u32| json!({"sku": sku, "title": format!("Boots {sku}"), "price": price, "updated": 1});
+    shop.read("catalogue", &shop.file("products.jsonl", &[product("a", 10), product("b", 20), product("c", 30)]));
+    shop.read("prices", &shop.file("prices.jsonl", &[json!({"sku": "a", "price": 9, "updated": 2})]));
+    shop.set("sources.prices.operation=patch");
+    shop.read("gone", &shop.file("gone.jsonl", &[json!({"sku": "b", "updated": 2})]));
+    shop.set("sources.gone.operation=delete");
+    shop.run_until_idle();
+    let prices = |shop: &Shop| {
+        shop.exported()
+            .into_iter()
+            .map(|(id, document)| (id, document["metadata"]["price"].clone()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(prices(&shop), [("a".to_owned(), json!(9)), ("c".to_owned(), json!(30))]);
+    let sent = shop.texts_sent();
+
+    shop.file("prices.jsonl", &[json!({"sku": "c", "price": 29, "updated": 3})]);
+    shop.run_until_idle();
+    assert_eq!(prices(&shop), [("a".to_owned(), json!(9)), ("c".to_owned(), json!(29))]);
+    assert_eq!(shop.texts_sent(), sent);
+}
+
+#[test]
 fn events_read_before_the_catalogue_come_to_the_same_truth() {
     let mut shop = Shop::new();
     shop.stop_reading("catalogue");

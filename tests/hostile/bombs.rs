@@ -273,6 +273,7 @@ fn try_read(file: Vec<u8>, max_record: u64, wanted: Option<usize>) -> Result<Vec
         format: None,
         separator: None,
         follow: false,
+        operation: None,
         max_record: ByteSize::bytes(max_record),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -95,6 +95,7 @@ async fn open(path: &Path, committed: Vec<Position>) -> FileSource {
         format: None,
         separator: None,
         follow: false,
+        operation: None,
         max_record: ByteSize::bytes(MAX_RECORD),
     };
     let mut source = FileSource::new(&settings);

@@ -111,7 +111,7 @@ fn with_a_blocked_index_a_followed_file_is_read_exactly_as_far_as_its_window_goe
 fn with_a_blocked_index_standard_input_is_read_exactly_as_far_as_its_window_goes() {
     of_lines(|_, lines| {
         let lines = lines.to_owned();
-        let settings = StdinSettings { max_record: ByteSize::bytes(1000) };
+        let settings = StdinSettings { operation: None, max_record: ByteSize::bytes(1000) };
         Arc::new(move || {
             let input = StandardInput::of(Box::new(Cursor::new(lines.clone())), &settings, 0);
             Box::new(StdinSource::new(&input, &settings))

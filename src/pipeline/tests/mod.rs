@@ -116,7 +116,7 @@ impl Pipeline {
 
     /// What this event says.
     fn change(&self, event: &Value) -> Change {
-        match self.resources.mapper.map(event.to_string().as_bytes(), Version::default()) {
+        match self.resources.mappers.of("").map(event.to_string().as_bytes(), Version::default()) {
             Ok(Mapped::Change(change)) => change,
             _ => panic!("{event} is no change"),
         }
@@ -241,8 +241,8 @@ fn a_document_that_is_refused_again_keeps_its_dead_letter_until_it_gets_through(
         assert_eq!(letters(), [its_own("script:2", 3), replanned(2)], "one for each");
 
         assert_eq!(ledger.request_replay(None).unwrap(), 2);
-        let from = ledger.clone();
-        pipeline.read(replay::NAME, move || ReplaySource::new(from.clone())).await;
+        let (from, mappers) = (ledger.clone(), pipeline.resources.mappers.clone());
+        pipeline.read(replay::NAME, move || ReplaySource::new(from.clone(), mappers.clone())).await;
         assert_eq!(letters(), [its_own("script:2", 4), replanned(3)], "each was tried again, and is what it was");
 
         let better = ["d1", "d2"].map(|id| json!({ "op": "put", "id": id, "v": 2, "text": "better" }));

@@ -92,11 +92,13 @@ pub(super) fn say(mapper: &Mapper, record: &Record, found: Option<RecordDigest>)
 
 pub(super) fn map(mapper: &Mapper, record: &Record) -> Result<Mapped, Refusal> {
     let refused = |reason| Err(Refusal { reason, id: None, version: None });
-    match &record.form {
-        Form::Broken(reason) => refused(reason.clone()),
-        Form::Change(change) => Ok(Mapped::Change(change.clone())),
-        // One record that crashes the mapper must not keep its neighbours from being read.
-        Form::Json => catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version)))
-            .unwrap_or_else(|panic| refused(format!("reading the record crashed: {}", message(&*panic)))),
-    }
+    let mapper = match &record.form {
+        Form::Broken(reason) => return refused(reason.clone()),
+        Form::Change(change) => return Ok(Mapped::Change(change.clone())),
+        Form::Json => mapper,
+        Form::JsonOfOther(mapper) => mapper,
+    };
+    // One record that crashes the mapper must not keep its neighbours from being read.
+    catch_unwind(AssertUnwindSafe(|| mapper.map(&record.payload, record.version)))
+        .unwrap_or_else(|panic| refused(format!("reading the record crashed: {}", message(&*panic))))
 }

@@ -71,6 +71,7 @@ impl Folder {
             format: self.format,
             separator: self.separator,
             follow: self.follow,
+            operation: None,
             max_record: ByteSize::bytes(self.max_record),
         }
     }
