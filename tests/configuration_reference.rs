@@ -393,6 +393,7 @@ impl Page {
             "Vec<String>" => "list of text",
             "Separator" => "one character, or `tab`",
             "Start" => "`earliest`, `latest` or a time",
+            "Operation" => "`upsert`, `patch` or `delete`",
             "BTreeMap<String, String>" => "text by name",
             "BTreeMap<String, FieldKind>" => "types by name",
             "VersionSettings" => "text or group",
