@@ -1,6 +1,6 @@
 //! Signs of life, and what is to be thought when there are none.
 //!
-//! A stage that panics is noticed by its [`guard`](super::guard). One that hangs says nothing: so its arbiter beats, and every call that
+//! An actor that panics is noticed by its [`guard`](super::guard). One that hangs says nothing: so its arbiter beats, and every call that
 //! must end says when it begins and when it has ended. What is waited for on purpose, such as the pause before the next try, is no
 //! call and hangs nothing.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// How often somebody looks, and how often an arbiter beats.
+/// How often somebody looks, and how often an arbiter beats. Each look [counts](Monitor) as just so much time.
 pub const EVERY: Duration = Duration::from_secs(1);
 /// An arbiter that does not beat for so long runs no more: its handlers take less than a millisecond.
 pub const SILENCE: Duration = Duration::from_secs(30);
@@ -23,10 +23,10 @@ pub const CALL_MAY_TAKE: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call {
     /// Who is called: `the index`.
-    pub of: &'static str,
+    pub callee: &'static str,
     /// What for: `write documents`.
-    pub to: &'static str,
-    /// Whether it could take back what is written after it was given up.
+    pub purpose: &'static str,
+    /// Whether, ending late, it could undo what was written since it was given up.
     pub writes: bool,
     /// After so long it hangs.
     pub may_take: Duration,
@@ -128,8 +128,8 @@ impl fmt::Display for Stall {
                 "the thread of the actors hangs: for {} s none of them ran, so one of them loops or blocks",
                 SILENCE.as_secs()
             ),
-            Self::Call(_, Call { of, to, may_take, .. }) => {
-                write!(f, "{of} hangs: a call to {to} has not ended within {} s", may_take.as_secs())
+            Self::Call(_, Call { callee, purpose, may_take, .. }) => {
+                write!(f, "{callee} hangs: a call to {purpose} has not ended within {} s", may_take.as_secs())
             }
         }
     }
@@ -164,8 +164,10 @@ impl Monitor {
 mod tests {
     use super::*;
 
-    const WRITE: Call = Call { of: "the index", to: "write documents", writes: true, may_take: Duration::from_secs(3) };
-    const ASK: Call = Call { of: "the provider", to: "embed texts", writes: false, may_take: Duration::from_secs(5) };
+    const WRITE: Call =
+        Call { callee: "the index", purpose: "write documents", writes: true, may_take: Duration::from_secs(3) };
+    const ASK: Call =
+        Call { callee: "the provider", purpose: "embed texts", writes: false, may_take: Duration::from_secs(5) };
 
     /// The look, counted from 1, at which something is found to hang, when a look sees these beats and calls.
     fn first(looks: u64, beats: fn(u64) -> u64, calls: fn(u64) -> Vec<(u64, Call)>) -> Option<(u64, Stall)> {

@@ -207,7 +207,8 @@ impl OneBatch<'_> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let estimated = estimator.tokens(bytes);
         limiter.acquire(estimated).await;
-        let call = Call { of: "the embedding provider", to: "embed texts", writes: false, may_take: *may_take };
+        let call =
+            Call { callee: "the embedding provider", purpose: "embed texts", writes: false, may_take: *may_take };
         let Some(ongoing) = underway.begin(call) else {
             // Given up with its generation: whoever waits here is dropped with it.
             return std::future::pending().await;

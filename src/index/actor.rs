@@ -19,7 +19,7 @@ use crate::telemetry::health::Component;
 
 /// One attempt to write a part, which may take so long.
 const fn attempt(may_take: Duration) -> Call {
-    Call { of: "the index", to: "write documents", writes: true, may_take }
+    Call { callee: "the index", purpose: "write documents", writes: true, may_take }
 }
 
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));

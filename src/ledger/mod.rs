@@ -107,7 +107,7 @@ impl Ledger {
     }
 
     fn begin(&self, doing: &'static str, writes: bool) -> Option<Ongoing> {
-        self.underway.begin(Call { of: "the ledger", to: doing, writes, may_take: pulse::CALL_MAY_TAKE })
+        self.underway.begin(Call { callee: "the ledger", purpose: doing, writes, may_take: pulse::CALL_MAY_TAKE })
     }
 
     fn not_opened_to(&self, doing: &str) -> LedgerError {

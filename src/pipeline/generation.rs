@@ -194,7 +194,7 @@ mod tests {
 
     /// After each of these the arbiter still runs.
     fn failures() -> [Failure; 2] {
-        let hangs = Call { of: "the test", to: "hang", writes: false, may_take: pulse::CALL_MAY_TAKE };
+        let hangs = Call { callee: "the test", purpose: "hang", writes: false, may_take: pulse::CALL_MAY_TAKE };
         [Failure::GaveUp("the test wants it".to_owned()), Failure::Stalled(Stall::Call(u64::MAX, hangs))]
     }
 

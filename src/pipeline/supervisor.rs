@@ -157,9 +157,9 @@ async fn end_failed(
         ended = generation.end_wholly(failure) => ended,
         () = stop => return Err(Ending::WorkLeft),
     };
-    if let Err(Call { of, to, .. }) = ended {
+    if let Err(Call { callee, purpose, .. }) = ended {
         return Err(Ending::Hangs(format!(
-            "the pipeline failed ({failure}), and {of} does not end a call to {to}, which could take back what is written next: look \
+            "the pipeline failed ({failure}), and {callee} does not end a call to {purpose}, which could take back what is written next: look \
              at the disk and at what answers there, and start again; nothing is lost"
         )));
     }

@@ -139,7 +139,7 @@ fn an_arbiter_that_hangs_is_left_behind_and_its_work_is_done_by_the_next_one() {
 #[test]
 fn an_arbiter_that_hangs_beside_a_read_of_the_ledger_that_does_not_end_is_left_behind() {
     run(async |pipeline, gate| {
-        let call = Call { of: "the ledger", to: "read vectors", writes: false, may_take: Duration::MAX };
+        let call = Call { callee: "the ledger", purpose: "read vectors", writes: false, may_take: Duration::MAX };
         let _underway = pipeline.resources.ledger.underway().begin(call);
         assert_eq!(pipeline.supervise_hanging(&gate).await, Ending::Done);
         pipeline.assert_in_step();
@@ -149,7 +149,8 @@ fn an_arbiter_that_hangs_beside_a_read_of_the_ledger_that_does_not_end_is_left_b
 #[test]
 fn an_arbiter_that_hangs_beside_a_write_to_the_ledger_that_does_not_end_ends_the_run() {
     run(async |pipeline, gate| {
-        let call = Call { of: "the ledger", to: "write documents", writes: true, may_take: pulse::CALL_MAY_TAKE };
+        let call =
+            Call { callee: "the ledger", purpose: "write documents", writes: true, may_take: pulse::CALL_MAY_TAKE };
         let _underway = pipeline.resources.ledger.underway().begin(call);
         let Ending::Hangs(reason) = pipeline.supervise_hanging(&gate).await else { panic!("it goes on") };
         assert!(reason.contains("the thread of the actors hangs"), "{reason}");
