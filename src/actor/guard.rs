@@ -36,11 +36,11 @@ pub enum Incident {
 }
 
 /// Told what happens to the actor of this name.
-pub type Watch = Arc<dyn Fn(&str, Incident) + Send + Sync>;
+pub type OnIncident = Arc<dyn Fn(&str, Incident) + Send + Sync>;
 
 /// Starts an actor under guard on the current arbiter. Its mailbox holds `credits + 1` messages, as an
 /// [`Outlet`](super::Outlet) with so many credits needs. `Supervised::restarting` must reset its state; `started` runs after each restart.
-pub fn spawn<A>(name: impl Into<Arc<str>>, credits: usize, watch: Watch, actor: A) -> Addr<A>
+pub fn spawn<A>(name: impl Into<Arc<str>>, credits: usize, on_incident: OnIncident, actor: A) -> Addr<A>
 where
     A: Supervised + Actor<Context = Context<A>>,
 {
@@ -50,7 +50,7 @@ where
         name: name.into(),
         context: Context::with_receiver(receiver).into_future(actor),
         _address: address.clone(),
-        watch,
+        on_incident,
         panics: VecDeque::new(),
         pause: None,
     });
@@ -63,7 +63,7 @@ struct Guard<A: Supervised + Actor<Context = Context<A>>> {
     context: ContextFut<A, Context<A>>,
     /// `ContextFut::restart` refuses when no address is alive.
     _address: Addr<A>,
-    watch: Watch,
+    on_incident: OnIncident,
     /// When it panicked within the last period.
     panics: VecDeque<Instant>,
     pause: Option<Pin<Box<Sleep>>>,
@@ -75,12 +75,12 @@ impl<A: Supervised + Actor<Context = Context<A>>> Guard<A> {
         let now = Instant::now();
         self.panics.retain(|at| now.duration_since(*at) < BUDGET_PERIOD);
         if self.panics.len() >= BUDGET {
-            (self.watch)(&self.name, Incident::GaveUp(reason));
+            (self.on_incident)(&self.name, Incident::GaveUp(reason));
             return false;
         }
         self.panics.push_back(now);
         self.pause = Some(Box::pin(tokio::time::sleep(RESTART.delay(self.panics.len() as u32, 1.0))));
-        (self.watch)(&self.name, Incident::Panicked(reason));
+        (self.on_incident)(&self.name, Incident::Panicked(reason));
         true
     }
 }
@@ -101,7 +101,7 @@ impl<A: Supervised + Actor<Context = Context<A>>> Future for Guard<A> {
                     if !this.context.restart() {
                         return Poll::Ready(());
                     }
-                    (this.watch)(&this.name, Incident::Restarted);
+                    (this.on_incident)(&this.name, Incident::Restarted);
                 }
                 Pin::new(&mut this.context).poll(cx)
             }));
@@ -160,8 +160,8 @@ mod tests {
         system.block_on(async move {
             let (seen, incidents) = (Arc::new(Mutex::new(vec![])), Arc::new(Mutex::new(vec![])));
             let told = incidents.clone();
-            let watch: Watch = Arc::new(move |_, incident| told.lock().push(incident));
-            let actor = spawn("fragile", 2, watch, Fragile { seen: seen.clone(), state: 0 });
+            let on_incident: OnIncident = Arc::new(move |_, incident| told.lock().push(incident));
+            let actor = spawn("fragile", 2, on_incident, Fragile { seen: seen.clone(), state: 0 });
             let outlet = Outlet::new(actor, 2, Arc::new(|_| {}));
             for number in numbers {
                 if outlet.send(number).await.is_err() {

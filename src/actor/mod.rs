@@ -15,7 +15,7 @@ pub mod pulse;
 
 use std::sync::Arc;
 
-pub use guard::{Incident, Watch};
+pub use guard::{Incident, OnIncident};
 pub use outlet::{Closed, Credit, Outlet, Parcel};
 
 /// Told why the actors must be built anew.

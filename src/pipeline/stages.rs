@@ -6,18 +6,18 @@ use actix::dev::ToEnvelope;
 use actix::prelude::*;
 
 use super::Resources;
-use crate::actor::{GiveUp, Incident, Outlet, Parcel, Watch, guard};
+use crate::actor::{GiveUp, Incident, OnIncident, Outlet, Parcel, guard};
 
 /// See the module.
 pub(super) struct Stages<'r> {
     resources: &'r Resources,
-    watch: Watch,
+    on_incident: OnIncident,
 }
 
 impl<'r> Stages<'r> {
     /// `give_up` is told when one of them is given up.
     pub(super) fn new(resources: &'r Resources, give_up: GiveUp) -> Self {
-        Self { resources, watch: keep_books(resources, give_up) }
+        Self { resources, on_incident: keep_books(resources, give_up) }
     }
 
     /// Starts an actor and opens the edge to it: the mailbox has room for every message that its credits allow.
@@ -41,12 +41,12 @@ impl<'r> Stages<'r> {
         self.resources.actors.register(name);
         // Served as 0 from now on, so that its first growth is seen.
         self.resources.metrics.restarts(name);
-        guard::spawn(name, mailbox, self.watch.clone(), actor)
+        guard::spawn(name, mailbox, self.on_incident.clone(), actor)
     }
 }
 
 /// Keeps the board, the metrics and the log. When one actor is given up, all are.
-fn keep_books(resources: &Resources, give_up: GiveUp) -> Watch {
+fn keep_books(resources: &Resources, give_up: GiveUp) -> OnIncident {
     let (board, metrics) = (resources.actors.clone(), resources.metrics.clone());
     Arc::new(move |actor, incident| {
         let handle = board.of(actor);

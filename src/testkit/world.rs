@@ -9,7 +9,7 @@ use actix::prelude::*;
 use parking_lot::Mutex;
 
 use super::Probe;
-use crate::actor::{Incident, Outlet, Parcel, Watch, guard};
+use crate::actor::{Incident, OnIncident, Outlet, Parcel, guard};
 use crate::delivery::{Receipt, Verdict, Verdicts};
 
 /// Longer than any pause of a stage, so that after it nothing more happens by itself.
@@ -86,11 +86,11 @@ impl World {
     where
         A: Supervised + Actor<Context = Context<A>>,
     {
-        guard::spawn(name, credits, self.watch(), actor)
+        guard::spawn(name, credits, self.on_incident(), actor)
     }
 
     /// What [`World::incidents`] reads from.
-    pub fn watch(&self) -> Watch {
+    pub fn on_incident(&self) -> OnIncident {
         let incidents = self.0.incidents.clone();
         Arc::new(move |actor, incident| incidents.lock().push((actor.to_owned(), incident)))
     }
