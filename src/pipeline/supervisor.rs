@@ -1,5 +1,8 @@
 //! Keeps a generation of actors alive until there is nothing left to do, someone asks it to stop, or it fails for good.
 
+use std::convert::Infallible;
+use std::ops::ControlFlow::{self, Break, Continue};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,25 +69,28 @@ pub async fn supervise_sources(
     stop: impl Future<Output = ()>,
 ) -> Ending {
     tokio::pin!(stop);
+    let Break(ending) = generations(resources, sources, options, stop).await;
+    ending
+}
+
+/// Lets one generation after the other live until the run ends, which each step of their lives may bring about: it breaks with how.
+async fn generations(
+    resources: &Arc<Resources>,
+    sources: impl AsyncFn() -> Result<Vec<NamedSource>, String>,
+    options: RunOptions,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> ControlFlow<Ending, Infallible> {
     let (mut fruitless, mut rebuilt) = (0, false);
     loop {
-        let generation = match begin(resources, &sources, options, rebuilt, stop.as_mut()).await {
-            Ok(generation) => generation,
-            Err(ending) => return ending,
-        };
-        let (generation, failure) = match lives(resources, generation, options, stop.as_mut()).await {
-            Ok(failed) => failed,
-            Err(ending) => return ending,
-        };
+        let generation = begin(resources, &sources, options, rebuilt, stop.as_mut()).await?;
+        let (generation, failure) = until_failure(resources, generation, options, stop.as_mut()).await?;
         // What is settled and not committed is done again by the next one, so it is no progress.
         fruitless = if generation.was_fruitful() { 0 } else { fruitless + 1 };
-        if let Err(ending) = end_failed(resources, generation, &failure, stop.as_mut()).await {
-            return ending;
-        }
+        end_failed(resources, generation, &failure, stop.as_mut()).await?;
         if fruitless == FRUITLESS {
-            return Ending::Failed(format!(
+            return Break(Ending::Failed(format!(
                 "{FRUITLESS} generations of actors in a row got nowhere; the last one: {failure}"
-            ));
+            )));
         }
         // A source that looks at documents again may have done so, and then the next generation has none.
         resources.sources.keep(|name| ![replan::NAME, rewrite::NAME].contains(&name));
@@ -99,7 +105,7 @@ pub async fn supervise_sources(
         );
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = &mut stop => return Ending::WorkLeft,
+            () = &mut stop => return Break(Ending::WorkLeft),
         }
     }
 }
@@ -111,37 +117,42 @@ async fn begin(
     options: RunOptions,
     rebuilt: bool,
     stop: impl Future<Output = ()>,
-) -> Result<Generation, Ending> {
+) -> ControlFlow<Ending, Generation> {
     let prepared = async {
         prepare_index(resources).await;
         sources().await
     };
     let sources = tokio::select! {
-        sources = prepared => sources.map_err(Ending::Failed)?,
-        () = stop => return Err(if rebuilt { Ending::WorkLeft } else { stopped(options) }),
-        damage = resources.ledger.damaged() => return Err(Ending::Failed(damage.to_string())),
+        sources = prepared => or_fail(sources)?,
+        () = stop => return Break(if rebuilt { Ending::WorkLeft } else { stopped(options) }),
+        damage = resources.ledger.damaged() => return Break(Ending::Failed(damage.to_string())),
     };
-    let generation = Generation::start(resources, sources, options.look_every).await.map_err(Ending::Failed)?;
+    let generation = or_fail(Generation::start(resources, sources, options.look_every).await)?;
     resources.health.ok(Component::Pipeline);
-    Ok(generation)
+    Continue(generation)
 }
 
-/// Lets a generation live until it fails, or the run ends with it.
-async fn lives(
+/// Goes on with what was to be had, or fails for the reason why it is not.
+fn or_fail<T>(had: Result<T, String>) -> ControlFlow<Ending, T> {
+    had.map_or_else(|reason| Break(Ending::Failed(reason)), Continue)
+}
+
+/// Lets a generation live until it fails, unless the run ends before.
+async fn until_failure(
     resources: &Resources,
     mut generation: Generation,
     options: RunOptions,
     stop: impl Future<Output = ()>,
-) -> Result<(Generation, Failure), Ending> {
+) -> ControlFlow<Ending, (Generation, Failure)> {
     let rest = generation.rest();
     tokio::select! {
         biased;
         failing = rest, if options.until_idle => {
-            Err(if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) })
+            Break(if failing.is_empty() { Ending::Done } else { Ending::Failed(failing.join("; ")) })
         }
-        () = stop => Err(wind_down(resources, generation, options).await),
-        damage = resources.ledger.damaged() => Err(Ending::Failed(damage.to_string())),
-        failure = generation.failure() => Ok((generation, failure)),
+        () = stop => Break(wind_down(resources, generation, options).await),
+        damage = resources.ledger.damaged() => Break(Ending::Failed(damage.to_string())),
+        failure = generation.failure() => Continue((generation, failure)),
     }
 }
 
@@ -151,14 +162,14 @@ async fn end_failed(
     generation: Generation,
     failure: &Failure,
     stop: impl Future<Output = ()>,
-) -> Result<(), Ending> {
+) -> ControlFlow<Ending> {
     resources.health.starting(Component::Pipeline, failure.to_string());
     let ended = tokio::select! {
         ended = generation.end_wholly(failure) => ended,
-        () = stop => return Err(Ending::WorkLeft),
+        () = stop => return Break(Ending::WorkLeft),
     };
     if let Err(Call { callee, purpose, .. }) = ended {
-        return Err(Ending::Hangs(format!(
+        return Break(Ending::Hangs(format!(
             "the pipeline failed ({failure}), and {callee} does not end a call to {purpose}, which could take back what is written next: look \
              at the disk and at what answers there, and start again; nothing is lost"
         )));
@@ -166,7 +177,7 @@ async fn end_failed(
     resources.actors.all_stopped();
     // Those of a thread that was left behind.
     resources.clients.dismiss();
-    Ok(())
+    Continue(())
 }
 
 /// The end of a run that was told to stop and left nothing half done. One that was to read everything has not.
