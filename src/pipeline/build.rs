@@ -32,11 +32,11 @@ const PLANNED: usize = 64 * 1024 * 1024;
 /// What each source may have on its way.
 pub(super) const WINDOW: Room = Room { records: 10_000, bytes: 64 * 1024 * 1024 };
 
-/// The sources of a generation, to be stopped and asked whether they are done.
-pub struct Sources {
-    /// Told to stop reading.
+/// What a generation is stopped by, and asked whether it is done.
+pub struct Controls {
+    /// The sources, told to stop reading.
     pub stop: Vec<Recipient<StopReading>>,
-    /// Told when they are.
+    /// The batcher, told when they are.
     pub drain: Recipient<Drain>,
     /// One for each source: whether it has anything left to do.
     pub rests: Vec<watch::Receiver<Rest>>,
@@ -44,7 +44,7 @@ pub struct Sources {
     pub commits: Arc<AtomicU64>,
 }
 
-impl Sources {
+impl Controls {
     /// Tells every source to stop reading, and the batcher to wait for nothing more. What was read goes on.
     pub fn stop_reading(&self) {
         // One message each: bounded.
@@ -54,19 +54,15 @@ impl Sources {
     }
 }
 
-/// Starts every actor on the current arbiter. Their calls show in `pulse`; `give_up` is told when one of them is given up.
-pub fn build(resources: &Arc<Resources>, sources: Vec<NamedSource>, pulse: &Pulse, give_up: GiveUp) -> Sources {
-    build_within(WINDOW, resources, sources, pulse, give_up)
-}
-
-/// As [`build`], with this window for each source.
-pub(super) fn build_within(
+/// Starts every actor on the current arbiter. Each source has this window; the actors' calls show in `pulse`; `give_up` is told when one
+/// of them is given up.
+pub fn build(
     window: Room,
     resources: &Arc<Resources>,
     sources: Vec<NamedSource>,
     pulse: &Pulse,
     give_up: GiveUp,
-) -> Sources {
+) -> Controls {
     let r = resources;
     let stages = Stages::new(r, give_up.clone());
 
@@ -107,7 +103,7 @@ pub(super) fn build_within(
         (stages.spawn(&actor, 1, ingestor).recipient(), resting)
     };
     let (stop, rests) = sources.into_iter().map(ingestor).unzip();
-    Sources { stop, drain: drain.recipient(), rests, commits }
+    Controls { stop, drain: drain.recipient(), rests, commits }
 }
 
 fn index_writer(r: &Resources, pulse: &Pulse, give_up: GiveUp) -> IndexWriter {

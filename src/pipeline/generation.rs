@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::build::{Sources, build};
+use super::build::{Controls, WINDOW, build};
 use super::monitor::{Monitoring, monitor};
 use super::{NamedSource, Resources};
 use crate::actor::GiveUp;
@@ -24,7 +24,7 @@ const ENDING: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 pub struct Generation {
     arbiter: Arbiter,
     _stops: Stops,
-    sources: Sources,
+    controls: Controls,
     failures: mpsc::UnboundedReceiver<Failure>,
     pulse: Arc<Pulse>,
     ledger: Arc<Underway>,
@@ -38,6 +38,16 @@ pub enum Failure {
     GaveUp(String),
     /// Something hangs.
     Stalled(Stall),
+}
+
+impl Failure {
+    /// The number of the call that hangs, if one does.
+    fn hung_call(&self) -> Option<u64> {
+        match self {
+            Self::Stalled(Stall::Call(number, _)) => Some(*number),
+            Self::Stalled(Stall::Arbiter) | Self::GaveUp(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
@@ -86,17 +96,17 @@ impl Generation {
         arbiter.spawn_fn(move || {
             actix::spawn(beating.clone().beat(look_every));
             // The receiver waits below for as long as this runs.
-            let _ = started.send(build(&resources, sources, &beating, give_up));
+            let _ = started.send(build(WINDOW, &resources, sources, &beating, give_up));
         });
-        let sources =
+        let controls =
             start.await.map_err(|_| "the actors could not be started: the panic before this says why".to_owned())?;
-        Ok(Self { arbiter, _stops, sources, failures, pulse, ledger, _monitoring })
+        Ok(Self { arbiter, _stops, controls, failures, pulse, ledger, _monitoring })
     }
 
     /// Waits until no source has anything left to do: nothing to read, and everything settled and committed. Answers what is
     /// wrong with the sources that could not be read to their end.
     pub fn rest(&self) -> impl Future<Output = Vec<String>> + use<> {
-        at_rest(self.sources.rests.clone())
+        at_rest(self.controls.rests.clone())
     }
 
     /// Waits until an actor is given up or something hangs.
@@ -107,12 +117,12 @@ impl Generation {
 
     /// Whether it committed any position.
     pub fn was_fruitful(&self) -> bool {
-        self.sources.commits.load(Ordering::Relaxed) > 0
+        self.controls.commits.load(Ordering::Relaxed) > 0
     }
 
-    /// See [`Sources::stop_reading`].
+    /// See [`Controls::stop_reading`].
     pub fn stop_reading(&self) {
-        self.sources.stop_reading();
+        self.controls.stop_reading();
     }
 
     /// Ends every actor and waits until nothing of the generation runs any more: a write that is still under way would else take
@@ -122,28 +132,14 @@ impl Generation {
     /// That write, which may yet change what the next generation writes.
     pub async fn end_wholly(self, failure: &Failure) -> Result<(), Call> {
         self.pulse.underway.close();
+        // On a thread that hangs no call ends, however long it is waited for.
         if *failure != Failure::Stalled(Stall::Arbiter) {
-            // Dropped on its way, a write to another system may be done there after those of the next generation, and a call to the
-            // provider is paid for without its vectors. Beside one call that hangs, all others may end, each in the time it may take.
-            let others = |(number, _): &(u64, Call)| !matches!(failure, Failure::Stalled(Stall::Call(hung, _)) if hung == number);
-            let underway = &self.pulse.underway;
-            let longest = underway.calls().into_iter().filter(others).map(|(_, call)| call.may_take).max();
-            let _ = tokio::time::timeout(longest.unwrap_or_default(), underway.ended(others)).await;
+            let_calls_end(&self.pulse.underway, failure.hung_call()).await;
         }
         // What is dropped with its actor may go on all the same: it counts as begun.
         let (of_actors, of_ledger) = (self.pulse.underway.calls(), self.ledger.calls());
         self.arbiter.stop();
-        let arbiter = self.arbiter;
-        let ended = tokio::task::spawn_blocking(move || {
-            let (joined, ended) = blocking_mpsc::channel();
-            std::thread::spawn(move || {
-                // A thread that panicked has ended as well; and nobody listens when it took too long.
-                let _ = arbiter.join();
-                let _ = joined.send(());
-            });
-            ended.recv_timeout(ENDING).is_ok()
-        });
-        if ended.await.unwrap_or(false) {
+        if ends(self.arbiter).await {
             return Ok(());
         }
         // Of the ledger, what it has not ended in all that time.
@@ -162,7 +158,32 @@ impl Generation {
     }
 }
 
-/// As [`Generation::rest`], for what [`Sources::rests`] of actors on this thread tell.
+/// Waits for the calls under way, but for one that `hung`, as long as the slowest of them may take. Dropped on its way, a write to another
+/// system may be done there after those of the next generation, and a call to the provider is paid for without its vectors.
+async fn let_calls_end(underway: &Underway, hung: Option<u64>) {
+    let awaited = |(number, _): &(u64, Call)| Some(*number) != hung;
+    let longest = underway.calls().into_iter().filter(awaited).map(|(_, call)| call.may_take).max();
+    let _ = tokio::time::timeout(longest.unwrap_or_default(), underway.ended(awaited)).await;
+}
+
+/// Whether the thread of an arbiter that was told to stop ends in time.
+async fn ends(arbiter: Arbiter) -> bool {
+    // Measured on a thread, by the real clock: under a virtual one no time passes while only a thread is waited for, and a timeout would
+    // be over at once.
+    let ended = tokio::task::spawn_blocking(move || {
+        let (joined, ended) = blocking_mpsc::channel();
+        // Joined on another, which belongs to no runtime: a thread that never ends would keep the runtime from ending.
+        std::thread::spawn(move || {
+            // A thread that panicked has ended as well; and nobody listens when it took too long.
+            let _ = arbiter.join();
+            let _ = joined.send(());
+        });
+        ended.recv_timeout(ENDING).is_ok()
+    });
+    ended.await.unwrap_or(false)
+}
+
+/// As [`Generation::rest`], for what [`Controls::rests`] of actors on this thread tell.
 pub async fn at_rest(mut sources: Vec<watch::Receiver<Rest>>) -> Vec<String> {
     loop {
         for rest in &mut sources {

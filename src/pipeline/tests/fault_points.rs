@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::actor::pulse::Pulse;
 use crate::document::DocumentId;
 use crate::pipeline::NamedSource;
-use crate::pipeline::build::build;
+use crate::pipeline::build::{WINDOW, build};
 use crate::pipeline::generation::at_rest;
 use crate::telemetry::actors::ActorState;
 use crate::telemetry::health::{Component, HealthState};
@@ -57,7 +57,7 @@ async fn run_script(script: &Script, meanwhile: impl AsyncFnOnce(&FakeProvider, 
     let sources = vec![NamedSource { name: "script".into(), make: script.make() }];
     resources.health.ok(Component::Pipeline);
     let give_up = Arc::new(move |reason| drop(failed.send(reason)));
-    let sources = build(&resources, sources, &Pulse::default(), give_up);
+    let sources = build(WINDOW, &resources, sources, &Pulse::default(), give_up);
     meanwhile(&provider, &index).await;
     tokio::select! {
         failing = tokio::time::timeout(Duration::from_secs(100_000), at_rest(sources.rests)) => {

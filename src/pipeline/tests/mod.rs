@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::build::{Sources, WINDOW, build_within};
+use super::build::{Controls, WINDOW, build};
 use super::generation::at_rest;
 use super::supervisor::{Ending, RunOptions, supervise_sources};
 use super::{NamedSource, Resources};
@@ -74,7 +74,7 @@ impl Pipeline {
     }
 
     /// Starts a generation of actors that reads these scripts, with this window for each.
-    fn start(&self, window: Room, scripts: &[&Script]) -> (Sources, mpsc::UnboundedReceiver<String>) {
+    fn start(&self, window: Room, scripts: &[&Script]) -> (Controls, mpsc::UnboundedReceiver<String>) {
         let named = |(number, script): (usize, &&Script)| NamedSource {
             name: format!("script-{number}").into(),
             make: script.make(),
@@ -82,10 +82,10 @@ impl Pipeline {
         self.start_reading(window, scripts.iter().enumerate().map(named).collect())
     }
 
-    fn start_reading(&self, window: Room, sources: Vec<NamedSource>) -> (Sources, mpsc::UnboundedReceiver<String>) {
+    fn start_reading(&self, window: Room, sources: Vec<NamedSource>) -> (Controls, mpsc::UnboundedReceiver<String>) {
         let (failed, failures) = mpsc::unbounded_channel();
         let give_up = Arc::new(move |reason| drop(failed.send(reason)));
-        (build_within(window, &self.resources, sources, &Pulse::default(), give_up), failures)
+        (build(window, &self.resources, sources, &Pulse::default(), give_up), failures)
     }
 
     /// Reads the scripts to their end.
@@ -99,9 +99,9 @@ impl Pipeline {
         self.finish(self.start_reading(WINDOW, vec![NamedSource { name: name.into(), make }])).await;
     }
 
-    async fn finish(&self, (sources, mut failures): (Sources, mpsc::UnboundedReceiver<String>)) {
+    async fn finish(&self, (controls, mut failures): (Controls, mpsc::UnboundedReceiver<String>)) {
         tokio::select! {
-            () = rest(&sources) => {}
+            () = rest(&controls) => {}
             Some(reason) = failures.recv() => panic!("{reason}"),
         }
     }
@@ -165,9 +165,9 @@ impl Pipeline {
 
 /// Waits until everything is read and settled. A source that fails for a while is no end here: a script that is told to fail is
 /// read in the end.
-async fn rest(sources: &Sources) {
+async fn rest(controls: &Controls) {
     let rest = async {
-        while !at_rest(sources.rests.clone()).await.is_empty() {
+        while !at_rest(controls.rests.clone()).await.is_empty() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
