@@ -27,14 +27,6 @@ pub struct Renderer {
     pub fingerprints: Fingerprinter,
 }
 
-/// What came of the comparison of one document.
-pub(super) struct Diff {
-    /// What is to be done for it.
-    pub need: Need,
-    /// How many of its texts the index holds already.
-    pub kept: usize,
-}
-
 /// What is to be done for one document.
 pub(super) enum Need {
     /// Nothing but to tell so.
@@ -55,74 +47,92 @@ pub(super) struct Wanting {
     pub reason: Reason,
 }
 
-/// Compares the document that a group makes of what is held with what the index holds of it.
-pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>) -> Diff {
+/// Compares the document that a group makes of what is held with what the index holds of it. Answers what is to be done, and how many of
+/// its texts the index holds already.
+///
+/// | it is news | it is looked at again | its text and metadata | so |
+/// |---|---|---|---|
+/// | no | no, and it is in the index, or nothing of the group can be why it is not | are not made | there is nothing to do |
+/// | no | no, or it has no dead letter | are as the index holds them | there is nothing to do |
+/// | | | cannot be made | it is rejected, and leaves the index |
+/// | | | lack no vector | it is written |
+/// | | | lack vectors | those are looked for first |
+pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>) -> (Need, usize) {
     let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
-    let mut settlement = Settlement { verdict: Verdict::Unchanged, receipts, arrivals: Vec::new(), claim };
-    let HeldDocument { mut document, metadata, chunks, unwritten, buried } = held.unwrap_or_default();
-    let newest = delta.newest();
-    // A document that is only looked at again brings no change that could be superseded.
-    let says_something = delta != Document::default();
-    let changed = document.join(delta);
-    let superseded = says_something && newest < document.newest();
+    let HeldDocument { document, metadata, chunks, unwritten, buried } = held.unwrap_or_default();
+    let Joined { document, changed, superseded, moot } = Joined::of(document, delta);
     let is_news = changed || unwritten;
-    if superseded {
-        settlement.verdict = Verdict::Superseded;
-    }
+    let id = claim.id().clone();
+    let settlement = |verdict| Settlement { verdict, receipts, arrivals: Vec::new(), claim };
+    let nothing_new = if superseded { Verdict::Superseded } else { Verdict::Unchanged };
     // A change that is already part of a document outside the index is planned again: it may be the one for which the document was
     // rejected, and the process may have ended before its dead letter was written.
-    let is_moot = document.replaced().is_some_and(|replaced| newest < replaced);
-    if !is_news && !refresh && (is_moot || buried || metadata.is_some()) {
-        return Diff { need: Need::Nothing(settlement), kept: 0 };
+    if !is_news && !refresh && (moot || buried || metadata.is_some()) {
+        return (Need::Nothing(settlement(nothing_new)), 0);
     }
-    let rendered = renderer.render(&document, &chunks);
-    let kept = rendered.as_ref().map_or(0, |rendered| rendered.chunks.len() - rendered.lacking.len());
-    let stays = rendered.as_ref().is_ok_and(|rendered| rendered.is_held(metadata.as_deref(), &chunks));
+    let rendered = match renderer.render(&document, &chunks) {
+        Ok(rendered) => rendered,
+        Err(reason) => {
+            let write = DocumentWrite::out_of_index(id, document.to_json(), Vec::new());
+            return (Need::Write(Work { write, settlement: settlement(Verdict::Rejected(reason.into())) }), 0);
+        }
+    };
+    let kept = rendered.chunks.len() - rendered.lacking.len();
+    let stays = rendered.is_held(metadata.as_deref(), &chunks);
     // Under another template one that was rejected may only lack a field: it is written, which clears its dead letter.
     if stays && !is_news && !(refresh && buried) {
-        return Diff { need: Need::Nothing(settlement), kept };
+        return (Need::Nothing(settlement(nothing_new)), kept);
     }
+    let verdict = match rendered.metadata {
+        // A deletion of what the index holds is done there, and not only kept.
+        None if stays || document.has_fields() => Verdict::Stored,
+        // The index holds what the others say, and nothing of this.
+        Some(_) if stays && superseded && !unwritten => Verdict::Superseded,
+        _ => Verdict::Indexed,
+    };
     let write = DocumentWrite {
-        id: settlement.claim.id().clone(),
+        id,
         document: document.to_json(),
         record: record.filter(|_| !superseded).map(|(_, record)| record),
         clears: Some(Moot::by(&document)),
-        metadata: None,
+        metadata: rendered.metadata,
         chunks: Vec::new(),
     };
-    let mut work = Work { write, settlement };
-    let rendered = match rendered {
-        Ok(rendered) => rendered,
-        Err(reason) => return Diff { need: Need::Write(work.rejected(&reason)), kept },
-    };
-    work.settlement.verdict = verdict(&document, &rendered, stays, superseded && !unwritten);
-    work.write.metadata = rendered.metadata;
+    let work = Work { write, settlement: settlement(verdict) };
     let draft = Draft { work, chunks: rendered.chunks, awaited: rendered.lacking.len(), rejected: None };
     if rendered.lacking.is_empty() {
-        return Diff { need: Need::Write(draft.finish()), kept };
+        return (Need::Write(draft.finish()), kept);
     }
-    let reason = reason(&chunks, changed);
-    Diff { need: Need::Vectors(Wanting { draft, texts: rendered.lacking, priority, immediate, reason }), kept }
-}
-
-/// What its changes are told when a document is written. `stays`: the index holds the same already; `superseded`: a newer change than these
-/// brought it there.
-fn verdict(document: &Document, rendered: &Rendered, stays: bool, superseded: bool) -> Verdict {
-    let is_deleted = !document.has_fields();
-    match rendered.metadata {
-        None if stays || !is_deleted => Verdict::Stored,
-        Some(_) if stays && superseded => Verdict::Superseded,
-        _ => Verdict::Indexed,
-    }
-}
-
-/// Why the texts are paid for that a document lacks beside those that are `held`.
-fn reason(held: &[HeldChunk], changed: bool) -> Reason {
-    match changed {
-        _ if held.is_empty() => Reason::New,
+    let reason = match changed {
+        _ if chunks.is_empty() => Reason::New,
         true => Reason::Changed,
         // Nobody said anything new: the configuration did.
         false => Reason::Migrated,
+    };
+    (Need::Vectors(Wanting { draft, texts: rendered.lacking, priority, immediate, reason }), kept)
+}
+
+/// A document, with the changes of a group.
+struct Joined {
+    document: Document,
+    /// Whether they made it another.
+    changed: bool,
+    /// Whether some of what they say lost against others, newer or of the same version.
+    superseded: bool,
+    /// Whether all that they say was replaced since.
+    moot: bool,
+}
+
+impl Joined {
+    fn of(mut document: Document, delta: Document) -> Self {
+        let newest = delta.newest();
+        // A document that is only looked at again brings no change that could be superseded.
+        let says_something = delta != Document::default();
+        let tied = (newest == document.newest()).then(|| delta.clone());
+        let changed = document.join(delta);
+        let lost = newest < document.newest() || tied.is_some_and(|delta| !document.is_as_said_by(&delta));
+        let moot = document.replaced().is_some_and(|replaced| newest < replaced);
+        Self { document, changed, superseded: says_something && lost, moot }
     }
 }
 
@@ -145,23 +155,23 @@ impl Renderer {
             return Err("the document's text is empty".to_owned());
         }
         let fingerprints: Vec<Fingerprint> = cut.iter().map(|text| self.fingerprints.of(text)).collect();
-        let kept = kept(held, &fingerprints);
+        let keys = kept(held, &fingerprints);
         let named = cut.into_iter().zip(&fingerprints).enumerate();
-        let lacking = named.filter(|(number, _)| kept[*number].is_none());
+        let lacking = named.filter(|(number, _)| keys[*number].is_none());
         let lacking = lacking.map(|(number, (text, name))| (number, *name, Arc::from(text))).collect();
         Ok(Rendered {
             metadata: Some(self.template.metadata(document)),
             lacking,
-            chunks: fingerprints.into_iter().zip(kept.into_iter().map(|key| key.map(VectorSource::Held))).collect(),
+            chunks: fingerprints.into_iter().zip(keys.into_iter().map(|key| key.map(VectorSource::Held))).collect(),
         })
     }
 }
 
 impl Rendered {
     /// Whether the index holds just this.
-    fn is_held(&self, metadata: Option<&str>, chunks: &[HeldChunk]) -> bool {
+    fn is_held(&self, held: Option<&str>, chunks: &[HeldChunk]) -> bool {
         let fingerprints = self.chunks.iter().map(|(fingerprint, _)| *fingerprint);
-        self.metadata.as_deref() == metadata && fingerprints.eq(chunks.iter().map(|chunk| chunk.fingerprint))
+        self.metadata.as_deref() == held && fingerprints.eq(chunks.iter().map(|chunk| chunk.fingerprint))
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::claim::Group;
-use super::diff::{Diff, Need, Renderer, Wanting, diff};
+use super::diff::{Need, Renderer, Wanting, diff};
 use super::draft::SharedDraft;
 use super::flight::{Boarding, Flights};
 use super::pending::PendingText;
@@ -52,7 +52,7 @@ impl Planner {
         while bytes <= self.budget.step()
             && let Some((group, held)) = groups.next()
         {
-            let Diff { need, kept } = diff(&self.renderer, group, held);
+            let (need, kept) = diff(&self.renderer, group, held);
             self.metrics.cache_hits.of(CacheTier::Index).inc_by(kept as u64);
             match need {
                 Need::Nothing(settlement) => settlement.settle(),

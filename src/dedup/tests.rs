@@ -197,6 +197,42 @@ fn what_says_nothing_new_is_settled_at_once() {
 }
 
 #[test]
+fn what_loses_to_others_of_the_same_version_is_superseded_and_what_they_say_too_is_unchanged() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        let of = |op: &str, id: &str, fields: Value| {
+            let mut event = json!({ "op": op, "id": id, "v": 5 });
+            event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            event
+        };
+        let all = |price: Value| json!({ "text": "warm", "price": price, "sale": 79 });
+        stage.index(&[of("put", "a", all(json!(99))), of("put", "b", all(json!("9.99")))]).await;
+        // With whether a write says of the record that it made the document what it is.
+        let steps = [
+            ("a lesser number", of("put", "a", all(json!(100))), Verdict::Superseded, &[][..]),
+            ("a lesser text", of("put", "b", all(json!("10.99"))), Verdict::Superseded, &[]),
+            ("one that ends a sale", of("put", "a", json!({ "text": "warm", "price": 99 })), Verdict::Superseded, &[]),
+            ("a part that loses", of("patch", "a", json!({ "price": 100 })), Verdict::Superseded, &[]),
+            ("the same", of("put", "a", all(json!(99))), Verdict::Unchanged, &[]),
+            ("one that wins", of("put", "a", all(json!(995))), Verdict::Indexed, &[true]),
+            (
+                "one that wins in part",
+                of("patch", "a", json!({ "price": 100, "tag": "new" })),
+                Verdict::Indexed,
+                &[false],
+            ),
+        ];
+        for (number, (what, event, expected, records)) in steps.into_iter().enumerate() {
+            stage.send(&[event]).await;
+            let works = stage.all_works(&world).await;
+            assert_eq!(works.iter().map(|work| work.write.record.is_some()).collect::<Vec<_>>(), records, "{what}");
+            stage.write(works).await;
+            assert_eq!(stage.receipts.of(number + 2), Some(expected), "{what}");
+        }
+    });
+}
+
+#[test]
 fn a_patch_before_its_document_waits_in_the_ledger() {
     World::run(1, async |world| {
         let stage = Stage::new(&world).await;

@@ -13,7 +13,7 @@ pub enum Verdict {
     Stored,
     /// It changed nothing.
     Unchanged,
-    /// A newer version was there before it.
+    /// Others of its document were there before it, newer or of the same version, and won.
     Superseded,
     /// It can never be indexed, for this reason: it belongs in the dead letters.
     Rejected(Arc<str>),

@@ -106,6 +106,14 @@ impl Document {
         changed
     }
 
+    /// Whether it is what a change says: each field that the change names is so, and there is no other if it names them all.
+    pub fn is_as_said_by(&self, change: &Document) -> bool {
+        let is_so = |field: &Field| self.field(&field.name) == change.field(&field.name);
+        let names_all = change.whole == Some(change.newest());
+        change.fields.iter().all(is_so)
+            && !(names_all && self.present().any(|field| change.field(&field.name).is_none()))
+    }
+
     fn present(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter().filter(|field| !field.value.is_null())
     }

@@ -22,7 +22,8 @@ pub struct DocumentWrite {
     pub id: DocumentId,
     /// [`Document::to_json`](crate::document::Document::to_json) of the merged state, made where there is time for it.
     pub document: String,
-    /// The newest record that it was made of; `None` where that is not known, or is older than what the document knew.
+    /// The newest record that it was made of; `None` where that is not known, or some of it lost against what the
+    /// document knew.
     pub record: Option<TakenRecord>,
     /// The dead letters of this document that it makes moot, and clears. `None` for a document that was rejected, which clears none: its
     /// own may be among them.

@@ -95,7 +95,7 @@ fn outcomes(run: &Snapshot) -> impl Iterator<Item = String> {
         (Outcome::Indexed, "indexed"),
         (Outcome::Stored, "stored outside the index: their documents have no text, or are deleted"),
         (Outcome::Unchanged, "unchanged: the index already held what they say"),
-        (Outcome::Superseded, "superseded by newer ones of the same document"),
+        (Outcome::Superseded, "superseded by others of the same document, newer or of the same version"),
         (Outcome::Filtered, "filtered out by the configuration"),
         (Outcome::DeadLettered, "dead-lettered"),
     ];
@@ -135,7 +135,7 @@ Done in 2.0 s: 2,235 records, 1,118/s
   1,980 indexed
      20 stored outside the index: their documents have no text, or are deleted
     200 unchanged: the index already held what they say
-     30 superseded by newer ones of the same document
+     30 superseded by others of the same document, newer or of the same version
       5 dead-lettered
 Embedding: 1,900 texts sent, 31,234 tokens, $1.50
   123 texts needed no call: 100 unchanged, 20 in memory, 3 in the ledger

@@ -51,7 +51,7 @@ labels! {
         Stored = "stored",
         /// The index held it already.
         Unchanged = "unchanged",
-        /// A newer change of the same document left nothing of it for the index, and that one was settled.
+        /// Other changes of the same document, newer or of the same version, left nothing of it for the index, and those were settled.
         Superseded = "superseded",
         /// The configuration says that it is of no interest.
         Filtered = "filtered",
