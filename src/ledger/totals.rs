@@ -1,5 +1,7 @@
 //! What all runs did together.
 
+use std::ops::Add;
+
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,20 @@ impl Totals {
             cache_hits: metrics.cache_hits.sum(),
             money: metrics.money.sum(),
             events: metrics.events.settled(),
+        }
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            texts_sent: self.texts_sent + more.texts_sent,
+            tokens_sent: self.tokens_sent + more.tokens_sent,
+            cache_hits: self.cache_hits + more.cache_hits,
+            money: self.money + more.money,
+            events: self.events + more.events,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::embed::limiter::Limiter;
 use crate::embed::status::ProviderStatus;
 use crate::index::space::{self, SpaceError};
 use crate::index::{IndexError, VectorIndex};
-use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Points};
+use crate::ledger::{Ledger, LedgerError, LedgerErrorKind, LedgerOptions, Points, Totals};
 use crate::open_files;
 use crate::search::Searcher;
 use crate::settings::{IndexSettings, Settings, SourceSettings};
@@ -59,6 +59,8 @@ pub struct Resources {
     pub stdin: StandardInput,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// What earlier runs counted.
+    pub earlier: Totals,
     /// The state of each actor.
     pub actors: ActorBoard,
     /// The state of each source.
@@ -138,9 +140,11 @@ impl Resources {
         let space = provider.space().clone();
         let open = move || {
             let ledger = space::open(&folder, options, &space)?;
-            space::claim(&ledger, &space).map(|()| ledger)
+            space::claim(&ledger, &space)?;
+            let earlier = ledger.totals()?;
+            Ok::<_, SpaceError>((ledger, earlier))
         };
-        let ledger = on_blocking_thread(open).await?;
+        let (ledger, earlier) = on_blocking_thread(open).await?;
         let health = Arc::new(Health::default());
         let ledger = Arc::new(ledger.reporting_to(health.clone()));
         let index = index(&settings, ledger.clone(), provider.space().dimensions)
@@ -163,6 +167,7 @@ impl Resources {
             intake,
             stdin: StandardInput::default(),
             metrics: Arc::new(Metrics::new()),
+            earlier,
             actors: ActorBoard::default(),
             sources: SourceBoard::default(),
             clients: Clients::default(),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::embed::provider::Provider;
 use crate::index::VectorIndex;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError, Totals};
 use crate::pipeline::Resources;
 use crate::telemetry::health::{Component, Health};
 use crate::telemetry::{ActorBoard, Metrics, SourceBoard};
@@ -27,6 +27,8 @@ pub struct Report {
     pub ledger: Arc<Ledger>,
     /// Counts of this run.
     pub metrics: Arc<Metrics>,
+    /// What earlier runs counted.
+    pub earlier: Totals,
     /// How provider and index are doing.
     pub health: Arc<Health>,
     /// How actors are doing.
@@ -50,6 +52,7 @@ impl Report {
             pipeline: resources.settings.pipeline.clone(),
             ledger: resources.ledger.clone(),
             metrics: resources.metrics.clone(),
+            earlier: resources.earlier,
             health: resources.health.clone(),
             actors: resources.actors.clone(),
             sources: resources.sources.clone(),
@@ -64,6 +67,8 @@ impl Report {
     pub fn stats(&self) -> Result<Stats, LedgerError> {
         let space = self.provider.space();
         Ok(Stats {
+            // Those in the ledger lag behind.
+            total: self.earlier + Totals::of(&self.metrics),
             run: Some(RunStats::read(&self.metrics, self.started.elapsed().as_secs_f64())),
             sources: self.sources.snapshot(),
             actors: self.actors.snapshot(),
@@ -94,5 +99,32 @@ impl Report {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         Ok(metrics.render(&self.actors, &self.sources))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::totals::TotalsKeeper;
+    use crate::telemetry::Outcome;
+    use crate::testkit::fakes::{self, FakeProvider};
+
+    #[tokio::test]
+    async fn the_sums_over_all_runs_have_what_this_one_counted_just_now() {
+        let folder = tempfile::tempdir().unwrap();
+        for in_all in [5, 10] {
+            let (resources, _) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
+            let mut totals = TotalsKeeper::new(resources.ledger.clone(), resources.metrics.clone());
+            let report = Report::of(&resources);
+            for settled in 0..5 {
+                assert_eq!(report.stats().unwrap().total.events, in_all - 5 + settled);
+                resources.metrics.events.of(None, Outcome::Unchanged).inc();
+                totals.flush().await;
+            }
+            assert_eq!(report.stats().unwrap().total.events, in_all);
+            resources.metrics.events.of(None, Outcome::Unchanged).inc();
+            let stats = report.stats().unwrap();
+            assert_eq!((stats.run.unwrap().events, stats.total.events), (6, in_all + 1), "before it is written");
+        }
     }
 }

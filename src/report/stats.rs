@@ -12,8 +12,8 @@ use crate::telemetry::sources::SourceStatus;
 
 /// Statistics of a pipeline at one moment.
 ///
-/// `run` counts since the process started; `total` counts since the ledger was made and is written once a second, so that it
-/// may lag behind `run` by that. When no process runs, `run`, `sources`, `actors`, `provider` and `index` are absent.
+/// `run` counts since the process started, `total` since the ledger was made. When no process runs, `run`, `sources`, `actors`,
+/// `provider` and `index` are absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// The pipeline's name.

@@ -22,7 +22,7 @@ use crate::embed::provider::{Embeddings, InputType, Provider, ProviderError};
 use crate::embed::space::Space;
 use crate::embed::status::ProviderStatus;
 use crate::index::{Hit, IndexError, Progress, Query, VectorIndex};
-use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, Moot, VectorSource, testing};
+use crate::ledger::{ChunkWrite, DocumentWrite, Ledger, Moot, Totals, VectorSource, testing};
 use crate::report::Report;
 use crate::search::Searcher;
 use crate::settings::document::VersionUnit;
@@ -159,6 +159,7 @@ impl Ground {
             pipeline: "test".into(),
             ledger: ledger.clone(),
             metrics: Arc::new(Metrics::new()),
+            earlier: Totals::default(),
             health: health.clone(),
             actors: actors.clone(),
             sources: SourceBoard::default(),
