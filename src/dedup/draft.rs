@@ -54,10 +54,10 @@ impl SharedDraft {
     }
 
     /// Puts a vector in its place.
-    pub(super) fn fill(&self, chunk: usize, arrival: &Arc<Arrival>) -> Option<Work> {
+    pub(super) fn fill(&self, chunk: usize, arrival: Arrival) -> Option<Work> {
         self.land(|draft| {
             draft.chunks[chunk].1 = Some(VectorSource::Here(arrival.vector.clone()));
-            draft.work.settlement.arrivals.push(arrival.clone());
+            draft.work.settlement.arrivals.push(arrival);
         })
     }
 

@@ -5,9 +5,7 @@
 //! delivered again. A vector that landed stays at hand until it is written, so that no text is paid for twice however small the cache.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -20,7 +18,7 @@ use crate::document::{Fingerprint, Vector};
 
 /// The texts that are on their way: to their vector, or with it to the ledger. Shared by all stages.
 pub struct Flights {
-    stages: Mutex<HashMap<Fingerprint, Stage, RandomState>>,
+    texts: Mutex<HashMap<Fingerprint, Place, RandomState>>,
     /// Shows how many texts are on their way to their vector.
     gauge: IntGauge,
     cache: VectorCache,
@@ -29,20 +27,21 @@ pub struct Flights {
 }
 
 /// Where a text is.
-enum Stage {
+enum Place {
     /// On its way to its vector, which these wait for.
     InFlight(Vec<Seat>),
-    /// It has its vector, which is not written yet.
-    Landed(Weak<Arrival>, Vector),
+    /// It has its vector, which so many [arrivals](Arrival) bring to the ledger.
+    Landed { vector: Vector, arrivals: usize, settled: bool },
 }
 
-/// A vector on its way to the ledger, wherever it came from, shared by the works that bring it there. When the last of them is dropped and
-/// none was settled, it is lost, and the cache keeps it for those that are delivered again.
+/// A work's part in bringing a vector to the ledger, wherever the vector came from. When the last of those that share in it ends and none
+/// was settled, the vector is lost, and the cache keeps it for those that are delivered again.
 pub struct Arrival {
     fingerprint: Fingerprint,
     pub(super) vector: Vector,
     flights: Arc<Flights>,
-    settled: AtomicBool,
+    /// Whether its work came to its end; dropped before, it is lost.
+    settled: bool,
 }
 
 /// What came of asking for a text.
@@ -57,7 +56,7 @@ impl Flights {
     /// None yet. `gauge` shows how many there are, those of an earlier generation that are still ending among them. Vectors that are
     /// not written go to the `cache`, and all of them unless the ledger keeps them: `persisted`.
     pub fn new(gauge: IntGauge, cache: VectorCache, persisted: bool) -> Self {
-        Self { stages: Mutex::default(), gauge, cache, persisted }
+        Self { texts: Mutex::default(), gauge, cache, persisted }
     }
 
     /// Asks for the vector of a text for one chunk of a draft.
@@ -65,70 +64,75 @@ impl Flights {
     /// Whoever leads looks into the cache and the ledger *after* this: a vector is there before its text is no longer on its way, so one
     /// that has just been written is found.
     pub fn board(self: &Arc<Self>, fingerprint: Fingerprint, draft: SharedDraft, chunk: usize) -> Boarding {
-        let mut stages = self.stages.lock();
-        let arrival = match stages.get_mut(&fingerprint) {
-            Some(Stage::InFlight(seats)) => {
+        let mut texts = self.texts.lock();
+        let vector = match texts.get_mut(&fingerprint) {
+            Some(Place::InFlight(seats)) => {
                 seats.push(Seat { draft, chunk });
                 return Boarding::Shared(None);
             }
-            Some(Stage::Landed(arrival, vector)) => arrival.upgrade().unwrap_or_else(|| {
-                // Its last holder has ended, and is about to take the lock.
-                let again = Arrival::new(fingerprint, vector.clone(), self.clone());
-                *arrival = Arc::downgrade(&again);
-                again
-            }),
+            Some(Place::Landed { vector, arrivals, .. }) => {
+                *arrivals += 1;
+                vector.clone()
+            }
             None => {
-                stages.insert(fingerprint, Stage::InFlight(vec![Seat { draft, chunk }]));
+                texts.insert(fingerprint, Place::InFlight(vec![Seat { draft, chunk }]));
                 self.gauge.inc();
                 return Boarding::Lead(Flight { fingerprint, flights: self.clone(), ended: false });
             }
         };
-        // The end of the last arrival takes the lock.
-        drop(stages);
-        Boarding::Shared(draft.fill(chunk, &arrival).map(Box::new))
+        // Drafts have a lock of their own.
+        drop(texts);
+        let arrival = Arrival::new(fingerprint, vector, self);
+        Boarding::Shared(draft.fill(chunk, arrival).map(Box::new))
     }
 
     /// How many texts are on their way.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.stages.lock().len()
+        self.texts.lock().len()
     }
 }
 
 impl Arrival {
-    fn new(fingerprint: Fingerprint, vector: Vector, flights: Arc<Flights>) -> Arc<Self> {
-        Arc::new(Self { fingerprint, vector, flights, settled: AtomicBool::new(false) })
+    /// One that is counted in its text's place.
+    fn new(fingerprint: Fingerprint, vector: Vector, flights: &Arc<Flights>) -> Self {
+        Self { fingerprint, vector, flights: flights.clone(), settled: false }
     }
 
     /// What it was for is written.
-    pub(super) fn written(&self) {
-        self.settle(self.flights.persisted);
-    }
-
-    /// What it was for is refused. It has no more room than others have: many may be refused.
-    pub(super) fn refused(&self) {
-        self.settle(false);
-    }
-
-    fn settle(&self, stored: bool) {
-        if !self.settled.swap(true, Ordering::Relaxed) && !stored {
-            self.flights.cache.insert(self.fingerprint, self.vector.clone());
+    pub(super) fn written(mut self) {
+        if !self.flights.persisted {
+            self.cache();
         }
+        self.settled = true;
+    }
+
+    /// What it was for is refused. Its vector is kept like any other: many may be refused, so they get no room of their own.
+    pub(super) fn refused(mut self) {
+        self.cache();
+        self.settled = true;
+    }
+
+    fn cache(&self) {
+        self.flights.cache.insert(self.fingerprint, self.vector.clone());
     }
 }
 
 impl Drop for Arrival {
+    /// The last one takes the text from its place. Whoever no longer finds it there looks into the cache, where by then it is unless it is
+    /// in the ledger.
     fn drop(&mut self) {
-        // Into the cache first: whoever no longer finds it on its way looks there.
-        if !self.settled.load(Ordering::Relaxed) {
+        let mut texts = self.flights.texts.lock();
+        let Some(Place::Landed { arrivals, settled, .. }) = texts.get_mut(&self.fingerprint) else { return };
+        *arrivals -= 1;
+        *settled |= self.settled;
+        if *arrivals > 0 {
+            return;
+        }
+        if !*settled {
             self.flights.cache.insert_lost(self.fingerprint, self.vector.clone());
         }
-        let mut stages = self.flights.stages.lock();
-        if let Entry::Occupied(stage) = stages.entry(self.fingerprint)
-            && matches!(stage.get(), Stage::Landed(arrival, _) if std::ptr::eq(arrival.as_ptr(), self))
-        {
-            stage.remove();
-        }
+        texts.remove(&self.fingerprint);
     }
 }
 
@@ -136,7 +140,7 @@ impl Drop for Arrival {
 pub struct Flight {
     fingerprint: Fingerprint,
     flights: Arc<Flights>,
-    /// Set by `end`; the drop that follows must not touch the stages, where the same text may be on its way again.
+    /// Set by `end`; the drop that follows must not touch the places, where the same text may be on its way again.
     ended: bool,
 }
 
@@ -153,9 +157,11 @@ impl Flight {
 
     /// The vector was found: returns the work that it finished.
     pub fn land(mut self, vector: Vector) -> impl Iterator<Item = Work> {
-        let arrival = Arrival::new(self.fingerprint, vector, self.flights.clone());
-        let seats = self.end(Some(&arrival));
-        seats.into_iter().filter_map(move |seat| seat.draft.fill(seat.chunk, &arrival))
+        let seats = self.end(Some(&vector));
+        let arrive = |seat| (seat, Arrival::new(self.fingerprint, vector.clone(), &self.flights));
+        // All of them now, as they are counted: one whose work is not asked for ends too.
+        let arrived: Vec<(Seat, Arrival)> = seats.into_iter().map(arrive).collect();
+        arrived.into_iter().filter_map(|(seat, arrival)| seat.draft.fill(seat.chunk, arrival))
     }
 
     /// The vector was in the ledger: keeps it in the cache and returns the work that it finished.
@@ -169,24 +175,22 @@ impl Flight {
         self.end(None).into_iter().filter_map(move |seat| seat.draft.reject(reason))
     }
 
-    /// Ends it, and puts the vector that arrived in its place.
-    fn end(&mut self, arrival: Option<&Arc<Arrival>>) -> Vec<Seat> {
+    /// Ends it, and puts the vector that was found in its place, with an arrival for everyone who waited.
+    fn end(&mut self, found: Option<&Vector>) -> Vec<Seat> {
         self.ended = true;
         self.flights.gauge.dec();
-        let mut stages = self.flights.stages.lock();
-        let stage = match arrival {
-            Some(arrival) => {
-                let landed = Stage::Landed(Arc::downgrade(arrival), arrival.vector.clone());
-                stages.insert(self.fingerprint, landed)
+        // What is given back is dropped outside the lock: seats that are lost drop receipts and claims, which take locks of their own.
+        let mut texts = self.flights.texts.lock();
+        let Some(Place::InFlight(seats)) = texts.get_mut(&self.fingerprint) else { return Vec::new() };
+        let seats = std::mem::take(seats);
+        match found {
+            Some(vector) => {
+                let landed = Place::Landed { vector: vector.clone(), arrivals: seats.len(), settled: false };
+                texts.insert(self.fingerprint, landed);
             }
-            None => stages.remove(&self.fingerprint),
-        };
-        // Outside the lock from here on: seats that are lost drop receipts and claims, which take locks of their own.
-        drop(stages);
-        match stage {
-            Some(Stage::InFlight(seats)) => seats,
-            Some(Stage::Landed(..)) | None => Vec::new(),
+            None => drop(texts.remove(&self.fingerprint)),
         }
+        seats
     }
 }
 
@@ -328,17 +332,5 @@ mod tests {
             }
             assert_eq!(setup.cache.get(&setup.name).is_none(), dropped);
         }
-    }
-
-    #[test]
-    fn a_document_that_comes_when_the_last_holder_of_a_vector_has_just_ended_gets_it_all_the_same() {
-        let setup = Setup::new();
-        let vector: Vector = Arc::from([1.0]);
-        setup.flights.stages.lock().insert(setup.name, Stage::Landed(Weak::new(), vector.clone()));
-        let Boarding::Shared(Some(work)) = setup.flights.board(setup.name, setup.draft("a"), 0) else {
-            panic!("it would be paid for again")
-        };
-        drop(work);
-        assert_eq!((setup.flights.len(), setup.cache.get(&setup.name)), (0, Some(vector)));
     }
 }

@@ -1,7 +1,5 @@
 //! Finished work on one document, and whom to tell when it is written.
 
-use std::sync::Arc;
-
 use super::claim::Claim;
 use super::flight::Arrival;
 use crate::delivery::{Receipt, Verdict};
@@ -22,7 +20,7 @@ pub struct Settlement {
     /// One for each change in the write.
     pub receipts: Vec<Receipt>,
     /// The vectors in the write that the index does not hold yet.
-    pub arrivals: Vec<Arc<Arrival>>,
+    pub arrivals: Vec<Arrival>,
     /// The right to work on the document; dropped after the receipts were told.
     pub claim: Claim,
 }
@@ -41,12 +39,12 @@ impl Settlement {
     /// The index does not take the document: its changes are rejected.
     pub fn reject(&mut self, reason: &str) {
         self.verdict = Verdict::Rejected(reason.into());
-        self.arrivals.drain(..).for_each(|arrival| arrival.refused());
+        self.arrivals.drain(..).for_each(Arrival::refused);
     }
 
     /// Tells everyone that it is done.
     pub fn settle(self) {
-        self.arrivals.iter().for_each(|arrival| arrival.written());
+        self.arrivals.into_iter().for_each(Arrival::written);
         for receipt in self.receipts {
             receipt.settle(self.verdict.clone());
         }
