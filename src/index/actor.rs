@@ -2,35 +2,22 @@
 //! the index and the ledger hold what they stand for.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::target::{IndexError, Progress, RefusedWrite, VectorIndex};
-use crate::actor::backoff::Backoff;
+use super::patience::PatientIndex;
+use super::target::{IndexError, RefusedWrite};
 use crate::actor::offload::on_core;
-use crate::actor::pulse::{Call, Underway};
 use crate::actor::{Credit, GiveUp, Parcel};
 use crate::dedup::{Settlement, Work, Works};
 use crate::ledger::patience::patiently;
 use crate::ledger::{DocumentWrite, Ledger, VectorSource};
-use crate::telemetry::Health;
-use crate::telemetry::health::Component;
-
-/// One attempt to write a part, which may take so long.
-const fn attempt(may_take: Duration) -> Call {
-    Call { callee: "the index", purpose: "write documents", writes: true, may_take }
-}
-
-const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// See the module.
 pub struct IndexWriter {
-    index: Arc<dyn VectorIndex>,
-    health: Arc<Health>,
-    underway: Arc<Underway>,
+    index: Arc<PatientIndex>,
     give_up: GiveUp,
-    /// Keeps paid vectors while the index fails; absent where the ledger takes them with the write, or forgets them without one.
+    /// Keeps paid vectors while the index fails; `None` where the index is in the ledger anyway, or no vectors are kept.
     keeper: Option<Arc<Ledger>>,
     waiting: Vec<Work>,
     credits: Vec<Credit>,
@@ -45,10 +32,10 @@ pub struct IndexWriter {
 struct Failing;
 
 impl IndexWriter {
-    /// At the end of the pipeline. When the index has nothing any more, it `gives up`, so that every document is planned again.
-    pub fn new(index: Arc<dyn VectorIndex>, health: Arc<Health>, underway: Arc<Underway>, give_up: GiveUp) -> Self {
-        let (waiting, credits) = (Vec::new(), Vec::new());
-        Self { index, health, underway, give_up, keeper: None, waiting, credits, writing: false, failing: false }
+    /// At the end of the pipeline. `give_up` is told when the index has lost all that it held, so that every document is planned again.
+    pub fn new(index: PatientIndex, give_up: GiveUp) -> Self {
+        let (index, waiting, credits) = (Arc::new(index), Vec::new(), Vec::new());
+        Self { index, give_up, keeper: None, waiting, credits, writing: false, failing: false }
     }
 
     /// Has the vectors of what waits kept in this ledger while the index fails: an outage may last longer than the process, and
@@ -63,15 +50,14 @@ impl IndexWriter {
         }
         self.writing = true;
         let (works, credits) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.credits));
-        let (index, health, underway) = (self.index.clone(), self.health.clone(), self.underway.clone());
-        let (give_up, address) = (self.give_up.clone(), ctx.address());
+        let (index, give_up, address) = (self.index.clone(), self.give_up.clone(), ctx.address());
         let write = async move {
             let (writes, settlements): (Vec<_>, Vec<_>) =
                 works.into_iter().map(|work| (work.write, work.settlement)).unzip();
             let writes: Arc<[DocumentWrite]> = writes.into();
             // Bounded: one message a write.
             let on_failure = || address.do_send(Failing);
-            match write_patiently(&*index, &health, &underway, &writes, on_failure).await {
+            match index.write(&writes, on_failure).await {
                 Ok(refused) => {
                     fault_point!("index written");
                     // Thousands of documents take milliseconds, in which no other actor could do anything. The next write does not wait.
@@ -122,58 +108,6 @@ fn settle(mut settlements: Vec<Settlement>, refused: Vec<RefusedWrite>) {
     settlements.into_iter().for_each(Settlement::settle);
 }
 
-/// Writes until it is written: an index that is down makes its sources wait, and nothing is dropped. `on_failure` is
-/// called at the first failure; it must not block.
-///
-/// # Errors
-/// [`IndexError::Stale`] and [`IndexError::Lost`]: the writes must be planned again.
-async fn write_patiently(
-    index: &dyn VectorIndex,
-    health: &Health,
-    underway: &Arc<Underway>,
-    writes: &Arc<[DocumentWrite]>,
-    on_failure: impl Fn(),
-) -> Result<Vec<RefusedWrite>, IndexError> {
-    let mut failures = 0;
-    let done = loop {
-        let error = match try_write(index, underway, writes.clone()).await {
-            Ok(done) => break done,
-            Err(error @ (IndexError::Stale(_) | IndexError::Lost(_))) => return Err(error),
-            Err(error) => error,
-        };
-        failures += 1;
-        if failures == 1 {
-            on_failure();
-        }
-        if error.show_in(health) {
-            tracing::error!(%error, "the index cannot be written to; waiting until it can");
-        }
-        tokio::time::sleep(RETRY.delay(failures, fastrand::f64())).await;
-    };
-    if health.ok(Component::Index) {
-        tracing::info!("the index can be written to again");
-    }
-    Ok(done)
-}
-
-/// One attempt, part by part: a write that goes on is no write that hangs, however long it is. One of a generation that was given up never
-/// ends: it must not take back what the next one writes, and nothing was lost by those that it was made of.
-async fn try_write(
-    index: &dyn VectorIndex,
-    underway: &Arc<Underway>,
-    writes: Arc<[DocumentWrite]>,
-) -> Result<Vec<RefusedWrite>, IndexError> {
-    index.room().await;
-    loop {
-        let Some(_underway) = underway.begin(attempt(index.may_take())) else {
-            return std::future::pending().await;
-        };
-        if let Progress::Done(refused) = index.write(writes.clone()).await? {
-            return Ok(refused);
-        }
-    }
-}
-
 impl Actor for IndexWriter {
     type Context = Context<Self>;
 }
@@ -215,20 +149,17 @@ impl Handler<Failing> for IndexWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
-    use futures_util::FutureExt;
-    use futures_util::future::BoxFuture;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::actor::{Outlet, pulse};
+    use crate::actor::Outlet;
     use crate::dedup::{Claims, Draft};
     use crate::delivery::Verdict;
     use crate::document::Fingerprint;
-    use crate::index::{Hit, Query};
-    use crate::ledger::testing;
-    use crate::telemetry::health::HealthState;
+    use crate::telemetry::Health;
+    use crate::telemetry::health::{Component, HealthState};
     use crate::testkit::World;
     use crate::testkit::fakes::{self, FakeIndex, FakeProvider, Fault};
     use crate::testkit::world::Receipts;
@@ -237,7 +168,6 @@ mod tests {
         index: Arc<FakeIndex>,
         health: Arc<Health>,
         claims: Arc<Claims>,
-        underway: Arc<Underway>,
         receipts: Receipts,
         writer: Outlet<Works>,
         ledger: Arc<Ledger>,
@@ -249,25 +179,16 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
             let (health, claims) = (resources.health.clone(), Arc::<Claims>::default());
-            let (claimed, underway) = (claims.clone(), Arc::<Underway>::default());
+            let claimed = claims.clone();
             world.must(move || (claimed.claimed() > 0).then(|| format!("{} claims are left", claimed.claimed())));
             world.must_go("the index", &index);
-            let writer = world.stage(
-                "writer",
-                8,
-                IndexWriter::new(
-                    index.clone(),
-                    health.clone(),
-                    underway.clone(),
-                    Arc::new(|reason| panic!("{reason}")),
-                )
-                .keeping_in(resources.ledger.clone()),
-            );
+            let patient = PatientIndex { index: index.clone(), health: health.clone(), underway: Arc::default() };
+            let writer = IndexWriter::new(patient, Arc::new(|reason| panic!("{reason}")));
+            let writer = world.stage("writer", 8, writer.keeping_in(resources.ledger.clone()));
             Self {
                 index,
                 health,
                 claims,
-                underway,
                 receipts: world.receipts(),
                 writer,
                 ledger: resources.ledger.clone(),
@@ -395,85 +316,5 @@ mod tests {
             world.rest().await;
             assert_eq!((stage.receipts.open(), stage.writer.free()), (vec![], 8));
         });
-    }
-
-    /// Does parts of so long before all is done.
-    struct InParts(Arc<FakeIndex>, AtomicUsize);
-
-    const PART: Duration = Duration::from_secs(400);
-
-    impl VectorIndex for InParts {
-        fn write(&self, writes: Arc<[DocumentWrite]>) -> BoxFuture<'_, Result<Progress, IndexError>> {
-            async move {
-                tokio::time::sleep(PART).await;
-                let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-                if left.is_ok() { Ok(Progress::More) } else { self.0.write(writes).await }
-            }
-            .boxed()
-        }
-
-        fn may_take(&self) -> Duration {
-            PART + Duration::from_secs(10)
-        }
-
-        fn search(&self, query: Query) -> BoxFuture<'_, Result<Vec<Hit>, IndexError>> {
-            self.0.search(query)
-        }
-    }
-
-    #[test]
-    fn a_write_that_goes_on_hangs_never_and_each_of_its_parts_may_take_what_the_index_says() {
-        World::run(1, async |world| {
-            let stage = Stage::new(&world).await;
-            let index = InParts(stage.index.clone(), AtomicUsize::new(3));
-            let work = stage.work("a");
-            let writes = [work.write].into();
-            let watching = async {
-                let mut monitor = pulse::Monitor::default();
-                for look in 1.. {
-                    tokio::time::sleep(pulse::EVERY).await;
-                    assert_eq!(monitor.look(look, &stage.underway.calls()), None, "at look {look}");
-                }
-            };
-            tokio::select! {
-                done = write_patiently(&index, &stage.health, &stage.underway, &writes, || {}) => assert!(done.is_ok()),
-                () = watching => {}
-            }
-            assert_eq!(stage.index.writes(), [["a"]]);
-            work.settlement.settle();
-        });
-    }
-
-    #[test]
-    fn an_attempt_is_under_way_and_the_pause_after_it_is_not() {
-        World::run(1, async |world| {
-            let stage = Stage::new(&world).await;
-            stage.index.faults.draw(1, 1.0, &[Fault::Unavailable]);
-            stage.send(&["a"]).await;
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            assert!(stage.underway.calls().is_empty(), "it waits for its next attempt");
-            stage.index.block();
-            world.rest().await;
-            let calls: Vec<Call> = stage.underway.calls().into_iter().map(|(_, call)| call).collect();
-            assert_eq!(calls, [attempt(pulse::CALL_MAY_TAKE)]);
-            stage.index.faults.stop();
-            stage.index.unblock();
-            world.rest().await;
-            assert!(stage.underway.calls().is_empty());
-            assert_eq!(stage.receipts.of(0), Some(Verdict::Indexed));
-        });
-    }
-
-    #[actix::test]
-    async fn after_the_close_nothing_is_written_and_nothing_is_said_of_it() {
-        tokio::time::pause();
-        let folder = tempfile::tempdir().unwrap();
-        let (resources, index) = fakes::resources(folder.path(), Arc::new(FakeProvider::default())).await;
-        let underway = Arc::<Underway>::default();
-        underway.close();
-        let writes = [testing::write("a", vec![testing::here("one")])].into();
-        let written = write_patiently(&*index, &resources.health, &underway, &writes, || {});
-        assert!(tokio::time::timeout(Duration::from_secs(3600), written).await.is_err());
-        assert!(index.writes().is_empty());
     }
 }

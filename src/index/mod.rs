@@ -11,6 +11,7 @@ pub mod external;
 pub mod filter;
 #[cfg(feature = "milvus")]
 pub mod milvus;
+pub mod patience;
 #[cfg(feature = "pgvector")]
 pub mod pgvector;
 pub mod pinecone;

@@ -18,6 +18,7 @@ use crate::embed::accounts::Accounts;
 use crate::embed::actor::{Desk, Embedder};
 use crate::embed::call::Calls;
 use crate::index::actor::IndexWriter;
+use crate::index::patience::PatientIndex;
 use crate::source::actor::{Ingestor, Rest, StopReading, Wiring};
 
 /// Messages of up to 1,024 changes that are planned at once: one is asked for in the ledger while the other has a core. More would only
@@ -107,7 +108,8 @@ pub fn build(
 }
 
 fn index_writer(r: &Resources, pulse: &Pulse, give_up: GiveUp) -> IndexWriter {
-    let writer = IndexWriter::new(r.index.clone(), r.health.clone(), pulse.underway.clone(), give_up);
+    let (index, health, underway) = (r.index.clone(), r.health.clone(), pulse.underway.clone());
+    let writer = IndexWriter::new(PatientIndex { index, health, underway }, give_up);
     match r.settings.index.external() {
         Some(_) if r.settings.dedup.persist => writer.keeping_in(r.ledger.clone()),
         _ => writer,
