@@ -33,6 +33,8 @@ pub(super) enum Need {
     Nothing(Settlement),
     /// It lacks no vector.
     Write(Work),
+    /// It leaves the index, because its changes took what its text needs.
+    Leave(Work, Document),
     /// It lacks some.
     Vectors(Wanting),
 }
@@ -55,7 +57,7 @@ pub(super) struct Wanting {
 /// | no | no, and it is in the index, or nothing of the group can be why it is not | are not made | there is nothing to do |
 /// | no | no, or it has no dead letter | are as the index holds them | there is nothing to do |
 /// | | | cannot be made | it is rejected, and leaves the index |
-/// | | | lack no vector | it is written |
+/// | | | lack no vector, or there are none | it is written |
 /// | | | lack vectors | those are looked for first |
 pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>) -> (Need, usize) {
     let Group { claim, delta, receipts, record, priority, immediate, refresh } = group;
@@ -90,6 +92,8 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>
         Some(_) if stays && superseded && !unwritten => Verdict::Superseded,
         _ => Verdict::Indexed,
     };
+    // One that is deleted is meant to leave, and so is one that is only looked at again, under another template.
+    let leaves = changed && metadata.is_some() && rendered.metadata.is_none() && !document.is_deleted();
     let write = DocumentWrite {
         id,
         document: document.to_json(),
@@ -100,6 +104,9 @@ pub(super) fn diff(renderer: &Renderer, group: Group, held: Option<HeldDocument>
     };
     let work = Work { write, settlement: settlement(verdict) };
     let draft = Draft { work, chunks: rendered.chunks, awaited: rendered.lacking.len(), rejected: None };
+    if leaves {
+        return (Need::Leave(draft.finish(), document), kept);
+    }
     if rendered.lacking.is_empty() {
         return (Need::Write(draft.finish()), kept);
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::budget::Budget;
 use super::claim::Group;
+use super::departures::Departures;
 use super::diff::{Need, Renderer, Wanting, diff};
 use super::draft::SharedDraft;
 use super::flight::{Boarding, Flights};
@@ -30,6 +31,8 @@ pub struct Planner {
     pub vector_bytes: usize,
     /// Counts cache hits.
     pub metrics: Arc<Metrics>,
+    /// Told of documents that leave the index for want of a text.
+    pub departures: Arc<Departures>,
 }
 
 /// What is to be done for some documents.
@@ -56,12 +59,12 @@ impl Planner {
             self.metrics.cache_hits.of(CacheTier::Index).inc_by(kept as u64);
             match need {
                 Need::Nothing(settlement) => settlement.settle(),
-                Need::Write(mut work) => {
-                    let all = work.write.document.len();
-                    work.settlement.claim.share = self.budget.take(all);
-                    bytes += all;
-                    planned.ready.push(work);
+                Need::Leave(work, document) => {
+                    let why = || self.renderer.template.why_no_text(&document).unwrap_or_default();
+                    self.departures.note(&work.write.id, why);
+                    bytes += self.ready(work, &mut planned);
                 }
+                Need::Write(work) => bytes += self.ready(work, &mut planned),
                 Need::Vectors(mut wanting) => {
                     let lacking: usize = wanting.texts.iter().map(|(_, _, text)| text.len() + self.vector_bytes).sum();
                     let work = &mut wanting.draft.work;
@@ -75,6 +78,14 @@ impl Planner {
             }
         }
         (planned, groups.map(|(group, _)| group).collect())
+    }
+
+    /// Takes a document that lacks nothing, which is of so many bytes.
+    fn ready(&self, mut work: Work, planned: &mut Planned) -> usize {
+        let all = work.write.document.len();
+        work.settlement.claim.share = self.budget.take(all);
+        planned.ready.push(work);
+        all
     }
 
     /// Joins flights for what a document lacks. For those that it leads it looks into memory.

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Budget, Changes, Claims, Deduplicator, Flights, Incoming, PendingText, Planner, Texts, Work, Works};
+use super::{
+    Budget, Changes, Claims, Deduplicator, Departed, Flights, Incoming, PendingText, Planner, Texts, Work, Works,
+};
 use crate::actor::Outlet;
 use crate::delivery::Verdict;
 use crate::document::fingerprint::Fingerprinter;
 use crate::document::mapping::{Mapped, Mapper};
-use crate::document::{DocumentId, Operation, RecordDigest, Version};
+use crate::document::{Document, DocumentId, Operation, RecordDigest, Version};
 use crate::index::VectorIndex;
-use crate::ledger::{Letter, TakenRecord};
+use crate::ledger::testing::write;
+use crate::ledger::{DocumentWrite, Letter, TakenRecord};
 use crate::pipeline::Resources;
 use crate::pipeline::build::planner;
 use crate::source::{Form, Partition, Position, Record};
@@ -560,6 +563,37 @@ fn a_document_that_is_only_looked_at_again_is_unchanged() {
         stage.deduplicator.send(Changes(vec![again])).await.unwrap();
         world.rest().await;
         assert_eq!(stage.receipts.of(1), Some(Verdict::Unchanged), "nothing newer was said");
+    });
+}
+
+#[test]
+fn documents_that_leave_the_index_for_want_of_a_text_are_counted_with_the_first_of_them() {
+    World::run(1, async |world| {
+        let stage = Stage::new(&world).await;
+        stage.index(&["a", "b", "c", "f"].map(|id| put(id, 5, "warm"))).await;
+        // As it is found in the index after a change of the template.
+        let without = json!({ "op": "put", "id": "d", "v": 5, "tag": "sale" });
+        let document = Document::from(change(&stage.resources.mapper, &without)).to_json();
+        let metadata = Some(r#"{"tag":"sale"}"#.to_owned());
+        stage.index.write([DocumentWrite { document, metadata, ..write("d", vec![]) }].into()).await.unwrap();
+        let again = Incoming { refresh: true, digest: None, ..stage.incoming(&without) };
+        stage.deduplicator.send(Changes(vec![again])).await.unwrap();
+        let mut works = stage.all_works(&world).await;
+        assert!(works[0].write.metadata.is_none(), "it leaves");
+        let of = |op: &str, id: &str, version: u64| json!({ "op": op, "id": id, "v": version, "tag": "sale" });
+        stage.send(&[of("delete", "a", 6), of("delete", "f", 6), of("patch", "f", 7), of("patch", "e", 1)]).await;
+        works.extend(stage.all_works(&world).await);
+        stage.write(works).await;
+        let departed = || stage.resources.departures.of_this_run();
+        assert_eq!(departed(), None, "the template was changed, they are deleted, or a patch came first");
+
+        let renamed = json!({ "op": "put", "id": "b", "v": 6, "Text": "warm" });
+        for event in [renamed, json!({ "op": "patch", "id": "c", "v": 6, "text": null })] {
+            stage.send(&[event]).await;
+            stage.write(stage.all_works(&world).await).await;
+        }
+        let (example, reason) = (DocumentId::new("b").unwrap(), "its text lacks `text`".to_owned());
+        assert_eq!(departed(), Some(Departed { documents: 2, example, reason }));
     });
 }
 

@@ -134,6 +134,11 @@ impl Document {
         Some(&self.fields[found].value).filter(|value| !value.is_null())
     }
 
+    /// Whether it is deleted. Parts of it may have come since.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted.is_some() && self.deleted >= self.whole
+    }
+
     /// The newest upsert or deletion: what is older no longer says anything.
     pub fn replaced(&self) -> Option<Version> {
         self.whole.max(self.deleted)

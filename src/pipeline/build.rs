@@ -142,5 +142,6 @@ pub(crate) fn planner(r: &Resources) -> Planner {
         budget: Arc::new(Budget::new(PLANNED)),
         vector_bytes: r.provider.space().dimensions * size_of::<f32>(),
         metrics: r.metrics.clone(),
+        departures: r.departures.clone(),
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::actor::offload::on_blocking_thread;
 use crate::batch::Estimator;
-use crate::dedup::VectorCache;
+use crate::dedup::{Departures, VectorCache};
 use crate::document::chunk::Chunker;
 use crate::document::template::Template;
 use crate::embed::Provider;
@@ -61,6 +61,8 @@ pub struct Resources {
     pub metrics: Arc<Metrics>,
     /// What earlier runs counted.
     pub earlier: Totals,
+    /// Documents that left the index for want of a text.
+    pub departures: Arc<Departures>,
     /// The state of each actor.
     pub actors: ActorBoard,
     /// The state of each source.
@@ -168,6 +170,7 @@ impl Resources {
             stdin: StandardInput::default(),
             metrics: Arc::new(Metrics::new()),
             earlier,
+            departures: Arc::default(),
             actors: ActorBoard::default(),
             sources: SourceBoard::default(),
             clients: Clients::default(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::dedup::{Departed, Departures};
 use crate::pipeline::Resources;
 use crate::telemetry::figures::{count, counted, money, rate, span};
 use crate::telemetry::health::{Component, ComponentHealth, Health, HealthState};
@@ -29,6 +30,8 @@ pub struct Progress {
     pub sources: SourceBoard,
     /// How provider and index are doing.
     pub health: Arc<Health>,
+    /// Documents that left the index for want of a text.
+    pub departures: Arc<Departures>,
     /// When the run began.
     pub started: Instant,
 }
@@ -54,6 +57,8 @@ pub struct Snapshot {
     pub failing: Vec<(String, String)>,
     /// What everything waits for because it fails, and why.
     pub awaited: Vec<(&'static str, String)>,
+    /// Documents that left the index for want of a text.
+    pub departed: Option<Departed>,
 }
 
 /// How fast it goes.
@@ -72,6 +77,7 @@ impl Progress {
             metrics: resources.metrics.clone(),
             sources: resources.sources.clone(),
             health: resources.health.clone(),
+            departures: resources.departures.clone(),
             started: Instant::now(),
         }
     }
@@ -118,6 +124,7 @@ impl Progress {
             remaining: left.reduce(|one, other| one + other),
             failing: failing.collect(),
             awaited: self.awaited(),
+            departed: self.departures.of_this_run(),
         }
     }
 
@@ -256,6 +263,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             sources: SourceBoard::default(),
             health: Arc::default(),
+            departures: Arc::default(),
             started: Instant::now(),
         };
         assert_eq!(progress.snapshot().remaining, None);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::dedup::Departed;
 use crate::ledger::Ledger;
 use crate::ledger::patience::blocking;
 use crate::pipeline::{Ending, Resources};
@@ -63,6 +64,10 @@ pub fn summary(ending: &Ending, run: &Snapshot, holdings: &Holdings) -> String {
     let Holdings { documents, points, dead_letters, bytes: size } = *holdings;
     let (documents, points) = (counted(documents, "document"), counted(points, "chunk"));
     lines.push(format!("Index: {documents} in {points}, {} on disk", bytes(size)));
+    if let Some(Departed { documents, example, reason }) = &run.departed {
+        let (documents, example) = (counted(*documents, "document"), printable(example.as_str()));
+        lines.push(format!("Left the index for want of a text: {documents}, first `{example}`: {}", printable(reason)));
+    }
     if dead_letters > 0 {
         let shown = "`vectide dead-letters list` shows them with their reasons";
         lines.push(format!("Dead letters: {}; {shown}", count(dead_letters)));
@@ -116,6 +121,7 @@ fn records(settled: u64, time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::DocumentId;
 
     #[test]
     fn a_summary_tells_what_happened_what_it_cost_and_what_to_do() {
@@ -127,6 +133,11 @@ mod tests {
             money: 1.5,
             hits: [100, 20, 3, 0],
             awaited: vec![("the index", "Qdrant at http://h:6334: no answer".into())],
+            departed: Some(Departed {
+                documents: 20,
+                example: DocumentId::new("SKU-7").unwrap(),
+                reason: "its text lacks `title`".into(),
+            }),
             ..Snapshot::default()
         };
         let holdings = Holdings { documents: 1_990, points: 2_010, dead_letters: 7, bytes: 2_400_000 };
@@ -140,6 +151,7 @@ Done in 2.0 s: 2,235 records, 1,118/s
 Embedding: 1,900 texts sent, 31,234 tokens, $1.50
   123 texts needed no call: 100 unchanged, 20 in memory, 3 in the ledger
 Index: 1,990 documents in 2,010 chunks, 2.4 MB on disk
+Left the index for want of a text: 20 documents, first `SKU-7`: its text lacks `title`
 Dead letters: 7; `vectide dead-letters list` shows them with their reasons
 Waited for the index: Qdrant at http://h:6334: no answer
 ";

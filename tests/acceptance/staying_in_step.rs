@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::shop::{Shop, assert_same, catalogue, sample, truth_of_events};
+use crate::shop::{Shop, assert_same, catalogue, sample, text, truth_of_events};
 
 #[test]
 fn later_events_bring_the_index_to_the_truth_and_cost_nothing_twice() {
@@ -119,6 +119,37 @@ fn a_changed_file_is_read_again_and_only_its_changes_cost() {
     for product in &products[99..104] {
         assert_eq!(documents[product["product_id"].as_str().unwrap()]["description"], product["description"]);
     }
+}
+
+#[test]
+fn products_that_leave_the_index_because_their_titles_were_renamed_are_told_with_one_of_them() {
+    let mut shop = Shop::new();
+    let mut products = catalogue()[..20].to_vec();
+    shop.read("catalogue", &shop.file("catalogue.jsonl", &products));
+    shop.run_until_idle();
+    assert_eq!(shop.stats()["documents"], 20);
+
+    for product in &mut products {
+        let fields = product.as_object_mut().unwrap();
+        let title = fields.remove("title").unwrap();
+        fields.insert("Title".to_owned(), title);
+        fields["timestamp"] = json!(fields["timestamp"].as_i64().unwrap() + 1);
+    }
+    shop.file("catalogue.jsonl", &products);
+    let run = shop.attempt(&["run", "--until-idle"]);
+    assert!(run.status.success());
+    let (said, log) = (text(&run.stdout), text(&run.stderr));
+    let all = said.clone() + &log;
+    assert_eq!(all.matches("documents leave the index").count(), 1, "{log}");
+    let line = all
+        .lines()
+        .find(|line| line.starts_with("Left the index for want of a text: 20 documents, first `P0"))
+        .expect(&said);
+    assert!(line.ends_with("`: its text lacks `title`"), "{line}");
+    assert_eq!(shop.stats()["documents"], 0);
+    let exported = shop.vectide(&["export"]);
+    let document = |line| serde_json::from_str::<Value>(line).unwrap();
+    assert_eq!(exported.lines().filter(|line| document(line)["metadata"].is_null()).count(), 20);
 }
 
 /// A shop that has read these events and nothing else.
