@@ -5,6 +5,8 @@
 //! its texts, which are `pending`, have landed; then it is `work` for the index writer. `cache` and `flight` keep a text from being
 //! embedded twice, `budget` bounds what large documents take meanwhile, and `departures` tells of documents that leave the index for want
 //! of a text.
+//!
+//! So a document goes from `Group` to `Need`, `Draft` and `Work`, all under one `Claim`, and each text that it lacks takes a `Flight`.
 
 mod actor;
 mod budget;
