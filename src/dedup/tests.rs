@@ -573,7 +573,7 @@ fn documents_that_leave_the_index_for_want_of_a_text_are_counted_with_the_first_
         stage.index(&["a", "b", "c", "f"].map(|id| put(id, 5, "warm"))).await;
         // As it is found in the index after a change of the template.
         let without = json!({ "op": "put", "id": "d", "v": 5, "tag": "sale" });
-        let document = Document::from(change(&stage.resources.mapper, &without)).to_json();
+        let document = Document::from(change(&stage.resources.mappers.of(""), &without)).to_json();
         let metadata = Some(r#"{"tag":"sale"}"#.to_owned());
         stage.index.write([DocumentWrite { document, metadata, ..write("d", vec![]) }].into()).await.unwrap();
         let again = Incoming { refresh: true, digest: None, ..stage.incoming(&without) };
