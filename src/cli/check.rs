@@ -14,7 +14,7 @@ use crate::telemetry::terminal::printable;
 /// The options of `check`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Try the sources, the server's port, the state folder, the provider (with one short text) and the index too.
+    /// Try the sources, the server's port, the state folder, the provider (with two short texts) and the index too.
     #[arg(long)]
     pub connect: bool,
     /// Show the configuration as it takes effect: defaults and what a preset knows filled in, secrets masked.
@@ -29,7 +29,7 @@ fn in_effect(settings: &Settings) -> anyhow::Result<Settings> {
 }
 
 /// Says that the configuration is valid; its problems were found by loading it. With `--connect`: a line for everything that was tried,
-/// which changes nothing and sends the provider one short text.
+/// which changes nothing and sends the provider two short texts.
 pub fn run(args: Args, file: &Path, settings: Settings) -> anyhow::Result<ExitCode> {
     let mut out = Lenient::on_stdout();
     if args.print {

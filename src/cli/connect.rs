@@ -19,8 +19,8 @@ use crate::settings::{EmbeddingSettings, Settings, SourceSettings};
 use crate::source::file::FileSource;
 use crate::telemetry::figures::{counted, money};
 
-/// What is embedded to see whether the provider works.
-const SAMPLE: &str = "Does this work?";
+/// What is embedded to see whether the provider works. Some servers take several texts and answer one.
+const SAMPLES: [&str; 2] = ["Does this work?", "Do two texts work in one call?"];
 
 /// One thing that was tried.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub async fn connect(settings: &Settings, mut each: impl FnMut(Tried) -> anyhow:
         Ok(provider) => provider,
         Err(found) => return each(Tried { what: "provider".into(), found: Err(found) }),
     };
-    each(Tried { what: "provider".into(), found: embeds(&settings.embedding, &*provider).await })?;
+    each(Tried { what: "provider".into(), found: embeds(settings, &*provider).await })?;
     let is_external = settings.index.external().is_some();
     let found = if is_external { stands(settings, &*provider).await } else { opens(settings, &*provider) };
     each(Tried { what: "index".into(), found })
@@ -97,13 +97,16 @@ fn writable(folder: &Path) -> Result<String, String> {
     Ok(format!("{} {made}", folder.display()))
 }
 
-async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result<String, String> {
-    let answer = provider.embed(vec![Arc::from(SAMPLE)], InputType::Query).await;
-    let reason = match answer.and_then(|embeddings| embeddings.checked(1)) {
-        Ok(answer) => match answer.vectors.into_iter().next() {
-            Some(Ok(_)) => {
+async fn embeds(settings: &Settings, provider: &dyn Provider) -> Result<String, String> {
+    let most = settings.batching.max_items.min(provider.max_items());
+    let texts: Vec<Arc<str>> = SAMPLES.into_iter().take(most).map(Arc::from).collect();
+    let count = texts.len();
+    let answer = provider.embed(texts, InputType::Query).await;
+    let reason = match answer.and_then(|embeddings| embeddings.checked(count)) {
+        Ok(answer) => match answer.vectors.into_iter().find_map(Result::err) {
+            None => {
                 let price = provider.price_per_million_tokens();
-                let cost = match settings {
+                let cost = match &settings.embedding {
                     EmbeddingSettings::Openai(openai) if price == 0.0 && openai.price_per_million_tokens.is_none() => {
                         "; its price is not known: set `embedding.price_per_million_tokens` to see costs".to_owned()
                     }
@@ -112,8 +115,7 @@ async fn embeds(settings: &EmbeddingSettings, provider: &dyn Provider) -> Result
                 let spent = answer.tokens.map(|tokens| format!("; this try took {}{cost}", counted(tokens, "token")));
                 return Ok(format!("{}{}", provider.space(), spent.unwrap_or_default()));
             }
-            Some(Err(reason)) => reason.to_string(),
-            None => "it answered without a vector".to_owned(),
+            Some(reason) => reason.to_string(),
         },
         Err(error) => error.to_string(),
     };

@@ -183,7 +183,7 @@ impl OneBatch<'_> {
                 }
                 Err(ProviderError::Refused(reason)) => ProviderError::Forbidden(format!(
                     "the provider refuses even the text `{harmless}`, so the fault is in the settings: check \
-                     `embedding.model`, `embedding.dimensions` and `embedding.base_url`. It said: {reason}"
+                     `embedding.model`, `embedding.dimensions`, `embedding.base_url` and `embedding.encoding_format`. It said: {reason}"
                 )),
                 Err(failure) => failure,
             };
