@@ -34,8 +34,8 @@ pub enum ProviderError {
         /// Whether all calls must wait.
         pause: bool,
     },
-    /// The provider refuses something in this batch (400, 413, 422): halve it until the guilty text is alone;
-    /// a text that is alone is rejected with this reason. The provider's own words, shortened.
+    /// The provider refuses something in this batch (400, 413, 422), or mixes its texts up: halve it until the guilty text is alone;
+    /// a text that is alone is rejected with this reason, once a harmless text passed. Mostly the provider's own words, shortened.
     #[error("{0}")]
     Refused(String),
     /// The provider forbids this call (403). That is of all calls until a person acts, unless a harmless text passes: then something in

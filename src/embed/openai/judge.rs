@@ -61,7 +61,7 @@ fn judge_complaint(
     }
     match status.as_u16() {
         // Not "wait", but "never": the call alone is larger than the quota of a minute.
-        429 if complaint.message.contains("Request too large") => refused(),
+        429 if !complaint.is_body && complaint.message.contains("Request too large") => refused(),
         429 => retry(true),
         // Many a proxy says so of a server that a text has crashed.
         503 | 529 => retry(retry_after(headers, now).is_some()),
@@ -110,9 +110,19 @@ fn judge_vectors(
         Err(fault) => fault,
     };
     // Some relays answer 200 with the error of the server behind them, and its status within.
-    let complaint = Complaint::read(StatusCode::OK, body, endpoint);
+    let complaint = match fault {
+        // Where there are vectors, what stands beside them is no complaint.
+        Fault::Dimensions(_) => Complaint::default(),
+        Fault::Garbled(_) | Fault::Mixed(_) => Complaint::read(StatusCode::OK, body, endpoint),
+    };
     if let Some(status) = complaint.status {
-        return Err(judge_complaint(status, &complaint, headers, endpoint, now));
+        return Err(match judge_complaint(status, &complaint, headers, endpoint, now) {
+            // The servers behind a relay take turns, and one may refuse whatever comes: that another took a harmless text proves little.
+            ProviderError::Refused(reason) if count == 1 && !complaint.is_of_length() => {
+                ProviderError::Forbidden(reason)
+            }
+            error => error,
+        });
     }
     if !complaint.message.is_empty() {
         let said = complaint.said(StatusCode::OK);
@@ -137,7 +147,7 @@ fn judge_vectors(
         Fault::Mixed(reason) if count > 1 => {
             ProviderError::Refused(format!("{reason}; if it is always so, set `batching.max_items: 1`"))
         }
-        Fault::Mixed(reason) if endpoint.encoding_format == EncodingFormat::Base64 => {
+        Fault::Mixed(reason) if reason.starts_with("0 ") && endpoint.encoding_format == EncodingFormat::Base64 => {
             ProviderError::retry(format!("{reason}; if it is always so, {NO_BASE64}"))
         }
         Fault::Garbled(reason) | Fault::Mixed(reason) => ProviderError::retry(shown(&reason, &endpoint.secrets)),
@@ -146,8 +156,11 @@ fn judge_vectors(
 
 /// What an answer says went wrong: `{"error": {"message", "code", "type", "param"}}` as OpenAI writes it, and the forms that others
 /// use. Every part is empty when it is not there; the message is the whole body where nothing of it is known.
+#[derive(Default)]
 struct Complaint {
     message: String,
+    /// Whether the message is the whole body, which may repeat a text.
+    is_body: bool,
     /// OpenAI's `code` and `type`; which of the two tells varies.
     codes: [String; 2],
     /// The status of an error, which some say in the `code`.
@@ -165,18 +178,24 @@ impl Complaint {
         let error = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
         let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let message = ["message", "detail"].map(|key| error.get(key)).into_iter().flatten().next().unwrap_or(error);
+        let is_body = !matches!(message, Value::String(_) | Value::Array(_));
         let message = match message {
             Value::String(message) => message.clone(),
             // A list of problems, as some frameworks give it; an answer that is no complaint at all has none of these keys.
             Value::Array(_) => message.to_string(),
             // In words of its own, or in none. What is no error may hold vectors, and a page is no sentence.
-            _ if status.is_success() || start.starts_with(b"<") || json == json!({}) => String::new(),
+            _ if status.is_success() || start.trim_ascii_start().starts_with(b"<") || json == json!({}) => {
+                String::new()
+            }
+            // Written anew, without the escapes in which a secret would hide.
+            _ if !json.is_null() => json.to_string(),
             _ => String::from_utf8_lossy(&start).into_owned(),
         };
         let code = error.get("code").and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
         let status = code.and_then(|code| StatusCode::from_u16(code.try_into().ok()?).ok());
         Self {
             message: shown(&message, &endpoint.secrets),
+            is_body,
             codes: [text("code"), text("type")],
             status: status.filter(|status| status.is_client_error() || status.is_server_error()),
             param: text("param"),
@@ -215,14 +234,15 @@ impl Complaint {
     /// Whether it tells of a text, though it is called an error of the server: that of llama.cpp of one that is longer than its batch, and
     /// Ollama of one for which its model gives no numbers.
     fn names_a_text(&self) -> bool {
-        ["too large to process", "context size", "unsupported value: NaN"]
-            .iter()
-            .any(|word| self.message.contains(word))
+        !self.is_body
+            && ["too large to process", "context size", "unsupported value: NaN"]
+                .iter()
+                .any(|word| self.message.contains(word))
     }
 
     /// Whether it tells of a text that it is too long.
     fn is_of_length(&self) -> bool {
-        ["token", "context length", "context size", "too large to process"]
+        ["tokens", "token count", "token limit", "context length", "context size", "too large to process"]
             .iter()
             .any(|word| self.message.contains(word))
     }
@@ -230,7 +250,7 @@ impl Complaint {
     /// Whether it tells, in words alone, that the account cannot pay.
     fn lacks_balance(&self) -> bool {
         let message = self.message.to_lowercase();
-        message.contains("insufficient balance") || message.contains("balance is insufficient")
+        !self.is_body && (message.contains("insufficient balance") || message.contains("balance is insufficient"))
     }
 
     /// The status and the provider's own words.
@@ -295,7 +315,17 @@ mod tests {
             (200, none(), "retry", "missing field"),
             (200, error("502", "", "", "upstream died"), "retry", "upstream died"),
             (200, error("model_not_found", "", "", "no m"), "fatal", "embedding.model"),
-            (200, error("400", "", "", "the input is too long"), "refused", "too long"),
+            (200, error("400", "", "", "it must have less than 512 tokens"), "refused", TOO_LONG),
+            (200, error("400", "", "", "Provider returned error"), "forbidden", "Provider returned error"),
+            (
+                200,
+                json!({ "message": "success", "code": 0, "data": [{ "embedding": [1, 0, 0] }] }),
+                "forbidden",
+                "set it to 3",
+            ),
+            (200, json!({ "data": [{ "index": 1, "embedding": [1, 0] }] }), "retry", "out of range"),
+            (403, json!({ "blocked": "it speaks of an insufficient balance" }), "forbidden", "rights of the key"),
+            (500, json!({ "repeats": "what is a context size?" }), "retry", "context size"),
             (200, json!({ "error": { "message": "no credits", "code": 402 } }), "fatal", "credit"),
             (200, json!({ "error": { "message": "slow down", "code": 429 } }), "pause", "slow down"),
             (200, json!({ "error": { "message": "odd", "code": 20015 } }), "retry", "odd"),
@@ -401,7 +431,8 @@ mod tests {
             ),
             ("", "HTTP 400 Bad Request"),
             ("{}", "HTTP 400 Bad Request"),
-            ("<html>no", "HTTP 400 Bad Request"),
+            ("\r\n <html>no", "HTTP 400 Bad Request"),
+            (r#"{"x":"sk\u002dsecret"}"#, r#"HTTP 400 Bad Request: {"x":"***"}"#),
         ] {
             let body = [Bytes::from_static(body.as_bytes())];
             let judged =

@@ -190,7 +190,7 @@ impl Ingestor {
         let trouble = feed.source.trouble();
         self.wiring.board.remark(trouble.clone().or_else(|| feed.source.remark()));
         self.state.reading.trouble = trouble;
-        self.state.reading.remaining = feed.source.remaining_bytes();
+        self.state.reading.remaining = feed.source.remaining_bytes().filter(|_| feed.opened);
     }
 
     /// Has the source read again after a while.
