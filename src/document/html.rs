@@ -31,7 +31,7 @@ pub(super) fn text_of_html(html: Cow<'_, str>) -> String {
 /// What the `<` at the beginning stands for, and how long that is.
 fn markup(html: &str) -> (&'static str, usize) {
     if html.starts_with("<!--") {
-        return ("", behind("-->", html, 4));
+        return ("", behind("-->", html, 2));
     }
     let tag = html[1..].strip_prefix('/').unwrap_or(&html[1..]);
     if !tag.starts_with(|c: char| c.is_ascii_alphabetic() || c == '!' || c == '?') {
@@ -76,6 +76,7 @@ mod tests {
             ("cut off <stro", "cut off"),
             ("cut <script>off", "cut"),
             ("cut <!-- off", "cut"),
+            ("a<!-->b<!--->c<!---->d", "abcd"),
             ("<", "<"),
             ("</", "</"),
             ("é<é><p>é</p></é>", "é<é> é </é>"),

@@ -1,8 +1,10 @@
 //! What the configuration leaves behind without saying so: what records mean has changed, or a source of events that were accepted is gone.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::document::FieldName;
+use crate::document::{FieldName, Operation};
 use crate::ledger::{Ledger, LedgerError};
 use crate::settings::document::{EventSettings, VersionSettings};
 use crate::settings::{DocumentSettings, Settings, SourceSettings};
@@ -20,11 +22,24 @@ struct Reading {
     version: Option<VersionSettings>,
     #[serde(rename = "document.events")]
     events: Option<EventSettings>,
+    /// What all records of a source do, where it says so.
+    #[serde(default)]
+    sources: BTreeMap<String, Option<Operation>>,
 }
 
 impl Reading {
-    fn of(document: &DocumentSettings) -> Self {
-        Self { id: document.id.clone(), version: document.version.clone(), events: document.events.clone() }
+    fn of(settings: &Settings) -> Self {
+        let DocumentSettings { id, version, events, .. } = settings.document.clone();
+        let sources = settings.sources.iter().map(|(name, source)| (name.clone(), source.operation()));
+        Self { id, version, events, sources: sources.collect() }
+    }
+
+    /// With the sources that were configured before and are not now: they may be again.
+    fn remembering(mut self, before: &Self) -> Self {
+        for (name, operation) in &before.sources {
+            self.sources.entry(name.clone()).or_insert(*operation);
+        }
+        self
     }
 
     /// The same in one form of all that mean the same: every field by its pointer, and kinds of events without what says when they are
@@ -52,18 +67,23 @@ fn pointer(name: &str) -> String {
 /// What a person should know at the start of a run. What records mean is kept: a change is told once.
 pub fn of(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerError> {
     let mut news = forsaken(settings, ledger)?;
-    let now = Reading::of(&settings.document);
-    let kept = serde_json::to_string(&now).expect("texts and numbers under names are always JSON");
-    let before = ledger.setting(SETTING)?;
-    if before.as_ref() != Some(&kept) {
-        ledger.set_setting(SETTING, &kept)?;
+    let kept = ledger.setting(SETTING)?;
+    let before = kept.as_ref().and_then(|kept| serde_json::from_str::<Reading>(kept).ok());
+    let now = Reading::of(settings);
+    let now = if let Some(before) = &before { now.remembering(before) } else { now };
+    let keep = serde_json::to_string(&now).expect("texts and numbers under names are always JSON");
+    if kept.as_ref() != Some(&keep) {
+        ledger.set_setting(SETTING, &keep)?;
     }
-    let Some(before) = before.and_then(|kept| serde_json::from_str::<Reading>(&kept).ok()) else { return Ok(news) };
+    let Some(before) = before else { return Ok(news) };
     let (before, now) = (before.meaning(), now.meaning());
     if ledger.counts()?.documents > 0 {
         let changed = [before.id != now.id, before.version != now.version, before.events != now.events];
         let changed = MEANINGS.iter().zip(changed).filter(|(_, changed)| *changed);
         news.extend(changed.map(|((key, meaning), _)| format!("`{key}` has changed: {meaning}")));
+        let others =
+            now.sources.iter().filter(|(name, now)| before.sources.get(*name).is_some_and(|then| then != *now));
+        news.extend(others.map(|(name, _)| format!("`sources.{name}.operation` has changed: {NOT_READ_AGAIN}")));
     }
     Ok(news)
 }
@@ -79,11 +99,10 @@ const MEANINGS: [(&str, &str); 3] = [
         "what was read before keeps its versions, and a record whose version is not greater than these changes nothing. Where the two cannot \
          be compared (counters and times, say), name another folder in `state.path`",
     ),
-    (
-        "document.events",
-        "records that were read before are not read again for it. To have them read so too, name another folder in `state.path`",
-    ),
+    ("document.events", NOT_READ_AGAIN),
 ];
+
+const NOT_READ_AGAIN: &str = "records that were read before are not read again for it. To have them read so too, name another folder in `state.path`";
 
 /// Events that were accepted over HTTP by a source that is not there any more.
 fn forsaken(settings: &Settings, ledger: &Ledger) -> Result<Vec<String>, LedgerError> {
@@ -110,8 +129,12 @@ mod tests {
     use crate::source::{Partition, Position};
 
     fn told(ledger: &Ledger, document: &str, source: &str) -> Vec<String> {
+        told_of(ledger, document, &format!("{source}: {{ type: http }}"))
+    }
+
+    fn told_of(ledger: &Ledger, document: &str, sources: &str) -> Vec<String> {
         let yaml = format!(
-            "{{ pipeline: test, document: {{ text: '{{{{ title }}}}', {document} }}, sources: {{ {source}: {{ type: http }} }}, server: {{ listen: '127.0.0.1:0' }}, \
+            "{{ pipeline: test, document: {{ text: '{{{{ title }}}}', {document} }}, sources: {{ {sources} }}, server: {{ listen: '127.0.0.1:0' }}, \
              embedding: {{ provider: builtin }} }}"
         );
         let settings = load_text(Path::new("config.yaml"), &yaml, &Default::default(), &[]).unwrap();
@@ -155,6 +178,27 @@ mod tests {
             for (told, key) in told.iter().zip(keys) {
                 assert!(told.starts_with(key) && told.contains("state.path"), "{document}: {told}");
             }
+        }
+    }
+
+    #[test]
+    fn another_operation_of_a_source_is_told_also_when_others_were_read_in_between() {
+        let (_folder, ledger) = open();
+        ledger.write(&[write("a", vec![here("one")])]).unwrap();
+        let told = |sources: &str| told_of(&ledger, "id: id", sources);
+        for (sources, changed) in [
+            ("prices: { type: http }", None),
+            ("once: { type: stdin, operation: delete }", None),
+            ("prices: { type: http, operation: patch }", Some("`sources.prices.operation` has changed")),
+            ("prices: { type: http, operation: patch }", None),
+            ("prices: { type: http }, once: { type: stdin }", Some("`sources.once.operation` has changed")),
+        ] {
+            let told = told(sources);
+            assert_eq!(
+                changed.is_some(),
+                told.iter().any(|told| told.starts_with(changed.unwrap_or("`sources."))),
+                "{sources}: {told:?}"
+            );
         }
     }
 

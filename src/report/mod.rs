@@ -67,9 +67,9 @@ impl Report {
     pub fn stats(&self) -> Result<Stats, LedgerError> {
         let space = self.provider.space();
         Ok(Stats {
-            // Those in the ledger lag behind.
-            total: self.earlier + Totals::of(&self.metrics),
             run: Some(RunStats::read(&self.metrics, self.started.elapsed().as_secs_f64())),
+            // Those in the ledger lag behind. Counted after the run's, so that they are never less.
+            total: self.earlier + Totals::of(&self.metrics),
             sources: self.sources.snapshot(),
             actors: self.actors.snapshot(),
             provider: Some(ProviderStats {

@@ -17,8 +17,8 @@ pub struct DocumentSettings {
     pub id: String,
     /// The field that orders changes, newest wins: `version: timestamp`, or `version: { field: timestamp, unit: milliseconds }`.
     /// Absent: the source's own order, in which a file new to Vectide is as new as its modification time. Documents that several sources or
-    /// files write to need a version field. It must grow with every change of a record: where it does not (whole days, or prices that it
-    /// does not cover), leave it out, else the new value may lose against the old one.
+    /// files write to need a version field, unless the file written last is to win. It must grow with every change of a record: where it
+    /// does not (whole days, or prices that it does not cover), leave it out, else the new value may lose against the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionSettings>,
     /// The minijinja template of the text that is embedded. A document that lacks one of its fields has no text yet, and waits in the
@@ -33,7 +33,7 @@ pub struct DocumentSettings {
     /// the text.
     #[serde(default)]
     pub numbers: Vec<String>,
-    /// What each kind of event does. Absent: every record is an upsert.
+    /// What each kind of event does. Absent: every record is an upsert, unless its source says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<EventSettings>,
 }

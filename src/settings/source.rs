@@ -62,9 +62,10 @@ pub struct FileSettings {
     /// under [Files](#files).
     #[serde(default)]
     pub follow: bool,
-    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
-    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
-    /// Concerns what is read from then on.
+    /// What every record of this source does, whatever `document.events` says, whose renames do not apply then: `upsert` (it is the whole
+    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events`
+    /// says, and an upsert where there is none. A newer upsert takes away what another source patched in and it does not name; where that
+    /// is not meant, let both be `patch`. Concerns what is read from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// The longest line or row that is read; a longer one is dead-lettered.
@@ -101,9 +102,10 @@ impl fmt::Display for FileFormat {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct StdinSettings {
-    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
-    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
-    /// Concerns what is read from then on.
+    /// What every record of this source does, whatever `document.events` says, whose renames do not apply then: `upsert` (it is the whole
+    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events`
+    /// says, and an upsert where there is none. A newer upsert takes away what another source patched in and it does not name; where that
+    /// is not meant, let both be `patch`. Concerns what is read from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// The longest line that is read; a longer one is dead-lettered.
@@ -115,9 +117,10 @@ pub struct StdinSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
-    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
-    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
-    /// Concerns what is read from then on.
+    /// What every record of this source does, whatever `document.events` says, whose renames do not apply then: `upsert` (it is the whole
+    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`. `DELETE /v1/documents/{id}` deletes all the same.
+    /// Absent: as `document.events` says, and an upsert where there is none. A newer upsert takes away what another source patched in and it
+    /// does not name; where that is not meant, let both be `patch`. Concerns what is read from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// The most events that may be accepted and not yet settled; further ones are answered 429.
@@ -135,9 +138,10 @@ pub struct KafkaSettings {
     pub topics: Vec<String>,
     /// The consumer group. Each pipeline needs its own.
     pub group: String,
-    /// What every record of this source does, whatever `document.events` says: `upsert` (it is the whole document), `patch` (it holds some
-    /// fields; the others stay: a list of prices, say) or `delete`. Absent: as `document.events` says, and an upsert where there is none.
-    /// Concerns what is read from then on.
+    /// What every record of this source does, whatever `document.events` says, whose renames do not apply then: `upsert` (it is the whole
+    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`. A message without a value deletes all the same.
+    /// Absent: as `document.events` says, and an upsert where there is none. A newer upsert takes away what another source patched in and it
+    /// does not name; where that is not meant, let both be `patch`. Concerns what is read from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// Where to start reading a partition of which the ledger holds no position: `earliest`, `latest`, or a time such as

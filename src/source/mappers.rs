@@ -10,8 +10,10 @@ use crate::settings::Settings;
 #[derive(Clone)]
 pub struct Mappers {
     by_events: Arc<Mapper>,
-    /// Those of sources that say themselves what their records do.
-    own: Arc<BTreeMap<String, Arc<Mapper>>>,
+    /// Whether records themselves say what they do.
+    has_events: bool,
+    /// By the names of the configured sources.
+    configured: Arc<BTreeMap<String, Arc<Mapper>>>,
 }
 
 impl Mappers {
@@ -20,18 +22,23 @@ impl Mappers {
     /// # Errors
     /// Names the setting and what is wrong with it.
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        let own = settings.sources.iter().filter_map(|(name, source)| Some((name, source.operation()?)));
-        let own = own.map(|(name, operation)| {
-            Ok((name.clone(), Arc::new(Mapper::of_source(&settings.document, Some(operation))?)))
+        let by_events = Arc::new(Mapper::new(&settings.document)?);
+        let configured = settings.sources.iter().map(|(name, source)| {
+            let own = source.operation().map(|operation| Mapper::of_source(&settings.document, Some(operation)));
+            Ok((name.clone(), own.transpose()?.map_or_else(|| by_events.clone(), Arc::new)))
         });
-        Ok(Self {
-            by_events: Arc::new(Mapper::new(&settings.document)?),
-            own: Arc::new(own.collect::<Result<_, String>>()?),
-        })
+        let configured = Arc::new(configured.collect::<Result<_, String>>()?);
+        Ok(Self { by_events, has_events: settings.document.events.is_some(), configured })
     }
 
-    /// That of the source with this name, which may be one that is not configured.
+    /// That of the source with this name, or one of Vectide's own.
     pub fn of(&self, source: &str) -> Arc<Mapper> {
-        self.own.get(source).unwrap_or(&self.by_events).clone()
+        self.configured.get(source).unwrap_or(&self.by_events).clone()
+    }
+
+    /// That of a source which may not be configured any more. `None` where nothing tells then what its records do: to take those of a list
+    /// of prices for whole documents would empty these.
+    pub fn of_former(&self, source: &str) -> Option<Arc<Mapper>> {
+        (self.has_events || self.configured.contains_key(source)).then(|| self.of(source))
     }
 }

@@ -11,6 +11,7 @@ use serde::de::IgnoredAny;
 use super::http::Removal;
 use super::mappers::Mappers;
 use super::{Form, Origin, Partition, Position, Read, Record, Room, Source, SourceError};
+use crate::document::quoted;
 use crate::ledger::patience::blocking;
 use crate::ledger::{DeadLetter, Ledger};
 
@@ -45,7 +46,14 @@ impl ReplaySource {
         let number = letter.id.cast_unsigned();
         let position = Position { partition: self.partition.clone(), offset: number, ordinal: number };
         let DeadLetter { letter, .. } = letter;
-        let mapper = self.mappers.of(&letter.source);
+        let mapper = self.mappers.of_former(&letter.source);
+        let unknown = || {
+            let source = quoted(&letter.source);
+            format!(
+                "what records of the source {source} do is not known, as it is not configured: configure it, and replay this again"
+            )
+        };
+        let form = mapper.map_or_else(|| Form::Broken(unknown()), Form::JsonOfOther);
         let origin = Some(Origin { source: letter.source, position: letter.position });
         let payload = Bytes::from(letter.payload);
         let order = letter.order;
@@ -61,10 +69,7 @@ impl ReplaySource {
             // Nobody understood it: any source may be sent bytes that look like a removal.
             None => Record::new(payload, position, order),
         };
-        let form = match record.form {
-            Form::Json => Form::JsonOfOther(mapper),
-            form => form,
-        };
+        let form = if matches!(record.form, Form::Json) { form } else { record.form };
         Record { form, refresh: true, origin, ..record }
     }
 }
@@ -134,7 +139,7 @@ mod tests {
 
     fn mappers() -> Mappers {
         let settings = "{ pipeline: p, document: { id: id, text: '{{ title }}' }, embedding: { provider: builtin }, state: { path: data }, \
-                        sources: { prices: { type: stdin, operation: patch } } }";
+                        sources: { feed: { type: http }, prices: { type: stdin, operation: patch } } }";
         Mappers::new(&serde_yaml::from_str(settings).unwrap()).unwrap()
     }
 
@@ -178,6 +183,13 @@ mod tests {
             let mapped = mapper.map(&records[0].payload, records[0].version);
             assert!(matches!(mapped, Ok(Mapped::Change(change)) if change.operation == operation));
         }
+    }
+
+    #[tokio::test]
+    async fn a_letter_of_a_source_that_is_gone_is_taken_for_no_whole_document() {
+        let letter = Letter { source: "gone".to_owned(), ..letter("x:1", br#"{"id": "p1", "price": 1}"#, None) };
+        let records = replayed(&[letter]).await;
+        assert!(records[0].why_broken().is_some_and(|why| why.contains("`gone`")), "{:?}", records[0]);
     }
 
     #[tokio::test]

@@ -51,6 +51,16 @@ fn lists_of_prices_and_of_what_is_gone_need_no_kind_of_event() {
     shop.run_until_idle();
     assert_eq!(prices(&shop), [("a".to_owned(), json!(9)), ("c".to_owned(), json!(29))]);
     assert_eq!(shop.texts_sent(), sent);
+
+    // A catalogue that lacks the column of a list.
+    shop.set("sources.catalogue.operation=patch");
+    shop.file(
+        "products.jsonl",
+        &["a", "c"].map(|sku| json!({"sku": sku, "title": format!("Boots {sku}"), "updated": 4})),
+    );
+    shop.run_until_idle();
+    assert_eq!(prices(&shop), [("a".to_owned(), json!(9)), ("c".to_owned(), json!(29))]);
+    assert_eq!(shop.texts_sent(), sent);
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Content {
                 let input = kind.compression.decompress(Arc::clone(file)).map_err(said)?;
                 let mut cutter = manner(Cutter::new(input, Boundary::row(separator), max_record, 0, 0));
                 cutter.expect(expected);
-                Ok(Self::Csv(Box::new(csv::Rows::new(cutter, separator, from.offset))))
+                Ok(Self::Csv(Box::new(csv::Rows::new(cutter, kind, from.offset))))
             }
             #[cfg(feature = "parquet")]
             FileFormat::Parquet if kind.compression == Compression::None => {

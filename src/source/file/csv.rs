@@ -6,6 +6,7 @@ use std::io::Read;
 use bytes::{BufMut, Bytes, BytesMut};
 use csv_core::{ReadRecordResult, Terminator};
 
+use super::kind::Kind;
 use crate::document::quoted;
 use crate::source::lines::{Cut, Cutter};
 
@@ -24,6 +25,7 @@ const NOT_UTF_8: &str = "the header line is not UTF-8; save the file as UTF-8, o
 /// The rows of a file behind its header line.
 pub(super) struct Rows<R> {
     pub cutter: Cutter<R>,
+    is_separator_set: bool,
     /// None until the header line is read.
     columns: Option<Vec<Column>>,
     /// Rows that end at or before this offset were given before.
@@ -41,8 +43,9 @@ struct Column {
 
 impl<R: Read> Rows<R> {
     /// The rows that end behind `from`. The cutter begins at the header line.
-    pub fn new(cutter: Cutter<R>, separator: u8, from: u64) -> Self {
-        Self { cutter, columns: None, from, fields: Fields::new(separator), json: BytesMut::new() }
+    pub fn new(cutter: Cutter<R>, kind: Kind, from: u64) -> Self {
+        let fields = Fields::new(kind.separator.as_byte());
+        Self { cutter, is_separator_set: kind.is_separator_set, columns: None, from, fields, json: BytesMut::new() }
     }
 
     /// The next row, as it is in the file, and as JSON unless it is broken.
@@ -57,7 +60,7 @@ impl<R: Read> Rows<R> {
                 let payload = header.bytes.clone();
                 return Ok((header.end > self.from).then_some((header, payload)));
             }
-            self.columns = Some(columns(&header, &mut self.fields)?);
+            self.columns = Some(columns(&header, &mut self.fields, self.is_separator_set)?);
             self.cutter.advance_to(self.from).map_err(|error| error.to_string())?;
         }
         let Some(mut cut) = self.cutter.next().map_err(|error| error.to_string())? else { return Ok(None) };
@@ -72,7 +75,7 @@ impl<R: Read> Rows<R> {
     }
 }
 
-fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
+fn columns(header: &Cut, fields: &mut Fields, is_separator_set: bool) -> Result<Vec<Column>, String> {
     if !is_text(&header.bytes) {
         return Err(NOT_UTF_8.to_owned());
     }
@@ -86,7 +89,7 @@ fn columns(header: &Cut, fields: &mut Fields) -> Result<Vec<Column>, String> {
         let length = header.bytes.len();
         return Err(format!("the header line has {length} bytes; at most {MAX_HEADER} are allowed"));
     }
-    if let Some(other) = other_separator(&header.bytes, fields.separator) {
+    if let Some(other) = other_separator(&header.bytes, fields.separator, is_separator_set) {
         let (between, set) = match other {
             '\t' => ("tabs".to_owned(), "tab".to_owned()),
             other => (format!("`{other}`"), format!("'{other}'")),
@@ -134,12 +137,13 @@ fn unquoted(header: &[u8]) -> impl Iterator<Item = (usize, u8)> {
 }
 
 /// What seems to separate the columns of a header line instead, as it stands there more often: no row would be of any use. A comma is part
-/// of many a name, so it only counts where nothing else separates.
-fn other_separator(header: &[u8], separator: u8) -> Option<char> {
+/// of many a name, so it only counts where nothing else separates. What a person has set is only doubted where it stands nowhere.
+fn other_separator(header: &[u8], separator: u8, is_set: bool) -> Option<char> {
     let often = |one| unquoted(header).filter(|(_, byte)| *byte == one).count();
     let counts = [(b',', often(b',').min(1)), (b'|', often(b'|')), (b'\t', often(b'\t')), (b';', often(b';'))];
     let (other, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    (most > often(separator)).then(|| char::from(other))
+    let own = often(separator);
+    (most > own && (own == 0 || !is_set)).then(|| char::from(other))
 }
 
 /// The fields of one row, their memory used again for the next.

@@ -12,6 +12,8 @@ pub(crate) struct Kind {
     pub format: FileFormat,
     /// Between the values of CSV; of another format always a comma, so that none is read again for a setting that is not about it.
     pub separator: Separator,
+    /// Whether a person has set it.
+    pub is_separator_set: bool,
     pub compression: Compression,
 }
 
@@ -22,8 +24,9 @@ impl Kind {
             Some(told) => told,
             None => (settings.format?, Separator::COMMA),
         };
-        let separator = settings.separator.filter(|_| format == FileFormat::Csv).unwrap_or(separator);
-        Some(Self { format, separator, compression: Compression::of(path) })
+        let set = settings.separator.filter(|_| format == FileFormat::Csv);
+        let (separator, is_separator_set) = (set.unwrap_or(separator), set.is_some());
+        Some(Self { format, separator, is_separator_set, compression: Compression::of(path) })
     }
 
     /// The format that the ending of this name tells.

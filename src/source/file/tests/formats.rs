@@ -260,6 +260,15 @@ async fn a_header_line_that_cannot_be_one_is_told_in_a_few_words() {
     assert_eq!(folder.read("a.csv", vec![]).await.len(), 1);
 }
 
+#[tokio::test]
+async fn a_separator_that_is_set_is_not_doubted_where_it_stands() {
+    let mut folder = Folder::new();
+    folder.write("a.csv", "sku,weights;gross;net\n1,2\n", 1);
+    assert!(drain(&mut folder.open("a.csv", vec![]).await).await.is_err());
+    folder.separator = Some(crate::settings::separator::Separator::COMMA);
+    assert_eq!(texts(&folder.read("a.csv", vec![]).await), [r#"{"sku":"1","weights;gross;net":"2"}"#]);
+}
+
 /// A frame that says that its decoder must remember so many bytes, as `zstd --long` writes it.
 fn zstandard_frame(window_log: u32, text: &str) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
