@@ -118,9 +118,10 @@ pub struct StdinSettings {
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// What every record of this source does, whatever `document.events` says, whose renames do not apply then: `upsert` (it is the whole
-    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`. `DELETE /v1/documents/{id}` deletes all the same.
-    /// Absent: as `document.events` says, and an upsert where there is none. A newer upsert takes away what another source patched in and it
-    /// does not name; where that is not meant, let both be `patch`. Concerns what is read from then on.
+    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`.
+    /// `DELETE /v1/documents/{id}` deletes all the same. Absent: as `document.events` says, and an upsert where there is none.
+    /// A newer upsert takes away what another source patched in and it does not name; where that is not meant, let both be `patch`.
+    /// Concerns what is read from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// The most events that may be accepted and not yet settled; further ones are answered 429.
@@ -139,9 +140,10 @@ pub struct KafkaSettings {
     /// The consumer group. Each pipeline needs its own.
     pub group: String,
     /// What every record of this source does, whatever `document.events` says, whose renames do not apply then: `upsert` (it is the whole
-    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`. A message without a value deletes all the same.
-    /// Absent: as `document.events` says, and an upsert where there is none. A newer upsert takes away what another source patched in and it
-    /// does not name; where that is not meant, let both be `patch`. Concerns what is read from then on.
+    /// document), `patch` (it holds some fields; the others stay: a list of prices, say) or `delete`.
+    /// A message without a value deletes all the same. Absent: as `document.events` says, and an upsert where there is none.
+    /// A newer upsert takes away what another source patched in and it does not name; where that is not meant, let both be `patch`.
+    /// Concerns what is read from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
     /// Where to start reading a partition of which the ledger holds no position: `earliest`, `latest`, or a time such as
