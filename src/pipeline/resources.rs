@@ -38,7 +38,7 @@ pub struct Resources {
     /// What turns texts into vectors.
     pub provider: Arc<dyn Provider>,
     /// Lets calls out.
-    pub limiter: Arc<Limiter>,
+    pub limiter: Limiter,
     /// Guesses how many tokens they have.
     pub estimator: Arc<Estimator>,
     /// How the provider is doing.
@@ -158,7 +158,7 @@ impl Resources {
         let intake = open_intake(&settings, &ledger).await?;
         let dedup = &settings.dedup;
         Ok(Self {
-            limiter: Arc::new(Limiter::new(settings.embedding.rate_limit())),
+            limiter: Limiter::new(settings.embedding.rate_limit()),
             estimator: Arc::default(),
             provider_status: Arc::new(ProviderStatus::new(health.clone())),
             cache: VectorCache::new(dedup.max_memory, dedup.ttl.as_duration(), provider.space().dimensions),

@@ -20,8 +20,12 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub enum Fault {
     /// Another try may do better.
     Garbled(String),
-    /// It does not tell which vector is of which text: so many came, or some for one text and none for another.
-    Mixed(String),
+    /// It does not tell which vector is of which text: there are too few or too many, or some for one text and none for another.
+    Mixed {
+        /// How many there are.
+        came: usize,
+        reason: String,
+    },
     /// The vectors have another number of dimensions than the settings say: so many.
     Dimensions(usize),
 }
@@ -112,16 +116,17 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     let outline = Outline::of(body);
     let json = outline.json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&outline.json).trim_ascii_start();
     let body: Body = serde_json::from_slice(json).map_err(|error| not_an_answer(json, &error))?;
-    if body.data.len() != count {
-        return Err(Fault::Mixed(format!("{} vectors came for {count} texts", body.data.len())));
+    let came = body.data.len();
+    if came != count {
+        return Err(Fault::Mixed { came, reason: format!("{came} vectors came for {count} texts") });
     }
     let mut vectors = vec![None; count];
     let mut bytes = Vec::with_capacity(4 * dimensions);
     for (position, item) in body.data.into_iter().enumerate() {
         let index = item.index.unwrap_or(position);
         let slot = vectors.get_mut(index).filter(|slot| slot.is_none());
-        let slot =
-            slot.ok_or_else(|| Fault::Mixed(format!("the answer has the index {index} twice or out of range")))?;
+        let mixed = || Fault::Mixed { came, reason: format!("the answer has the index {index} twice or out of range") };
+        let slot = slot.ok_or_else(mixed)?;
         *slot = Some(match &item.embedding {
             Numbers::Base64(text) => {
                 let taken = if let Cow::Borrowed(text) = text { outline.taken(text) } else { None };
@@ -142,7 +147,7 @@ pub fn read(body: &[Bytes], count: usize, dimensions: usize) -> Result<Answer, F
     // Nor is it beside vectors of the right length: it is the text's fault, or the server's.
     let said = |(index, vector): (usize, Result<Vector, Fault>)| {
         vector.map_err(|fault| match fault {
-            Fault::Garbled(reason) | Fault::Mixed(reason) => reason,
+            Fault::Garbled(reason) | Fault::Mixed { reason, .. } => reason,
             Fault::Dimensions(came) => format!("vector {index} has {came} numbers instead of {dimensions}"),
         })
     };
@@ -282,7 +287,7 @@ mod tests {
             (index(0, 0), 2, "index 0 twice"),
             (index(0, 2), 2, "index 2 twice or out of range"),
         ] {
-            let Err(Fault::Mixed(reason)) = read_json(body.clone(), count) else { panic!("{body}") };
+            let Err(Fault::Mixed { reason, .. }) = read_json(body.clone(), count) else { panic!("{body}") };
             assert!(reason.contains(words), "{body}: {reason}");
         }
         for (body, words) in [(&b"\n<html>"[..], "it is a page"), (b"\x1f\x8b\x08\0", "it is compressed")] {

@@ -113,7 +113,7 @@ fn judge_vectors(
     let complaint = match fault {
         // Where there are vectors, what stands beside them is no complaint.
         Fault::Dimensions(_) => Complaint::default(),
-        Fault::Garbled(_) | Fault::Mixed(_) => Complaint::read(StatusCode::OK, body, endpoint),
+        Fault::Garbled(_) | Fault::Mixed { .. } => Complaint::read(StatusCode::OK, body, endpoint),
     };
     if let Some(status) = complaint.status {
         return Err(match judge_complaint(status, &complaint, headers, endpoint, now) {
@@ -144,13 +144,13 @@ fn judge_vectors(
             }
         )),
         // A server that takes one text per call may answer so to more. Fewer of them are another call.
-        Fault::Mixed(reason) if count > 1 => {
+        Fault::Mixed { reason, .. } if count > 1 => {
             ProviderError::Refused(format!("{reason}; if it is always so, set `batching.max_items: 1`"))
         }
-        Fault::Mixed(reason) if reason.starts_with("0 ") && endpoint.encoding_format == EncodingFormat::Base64 => {
+        Fault::Mixed { came: 0, reason } if endpoint.encoding_format == EncodingFormat::Base64 => {
             ProviderError::retry(format!("{reason}; if it is always so, {NO_BASE64}"))
         }
-        Fault::Garbled(reason) | Fault::Mixed(reason) => ProviderError::retry(shown(&reason, &endpoint.secrets)),
+        Fault::Garbled(reason) | Fault::Mixed { reason, .. } => ProviderError::retry(shown(&reason, &endpoint.secrets)),
     })
 }
 
